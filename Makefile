@@ -1,0 +1,105 @@
+# Everything needs only Python 3.11+, venv and make. `make help` lists the targets.
+# PYTHON=... chooses the interpreter; the default is the newest one that really runs.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+ifndef PYTHON
+PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3; do \
+    if "$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' \
+        >/dev/null 2>&1; then echo "$$p"; break; fi; done)
+endif
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+# The project itself: its build backend is in the lock, so nothing is fetched here.
+INSTALL_SELF := $(PIP) install --quiet --no-deps --no-build-isolation --no-index --editable .
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+CHAOS_ARGS ?=
+
+.PHONY: help install install-dev run test check acceptance schemathesis chaos bench long-life lock image \
+    figures man clean
+
+help:
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(BIN)/python:
+	@if [ -z "$(PYTHON)" ]; then \
+	    echo "no Python 3.11 or later with venv found; name one: make PYTHON=/path/to/python3" >&2; \
+	    exit 1; fi
+	"$(PYTHON)" -m venv $(VENV)
+
+$(VENV)/.installed: requirements.lock pyproject.toml | $(BIN)/python
+	$(PIP) install --quiet --require-hashes -r requirements.lock
+	$(INSTALL_SELF)
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
+	$(PIP) install --quiet --require-hashes -r requirements-dev.lock
+	@touch $@
+
+install: $(VENV)/.installed ## .venv with the locked dependencies and the command campaignd
+
+install-dev: $(VENV)/.installed-dev ## the same, with what tests and checks need
+
+run: install ## install, then the demo
+	$(BIN)/campaignd demo
+
+# Two at a time, then what measures time or load by itself.
+test: install-dev ## the test suite, on the embedded PostgreSQL
+	$(BIN)/python -m pytest tests -m "not machine and not alone" -n auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests -m "alone and not machine" $(PYTEST_ARGS)
+
+check: install-dev ## lint, format, types, import contract
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# Exit status 5 of pytest: nothing was collected, which is no failure here.
+acceptance: install-dev ## what needs more of the machine than Python; says what was skipped and why
+	@status=0; $(BIN)/python -m pytest tests -m machine -rs $(PYTEST_ARGS) || status=$$?; \
+	if [ $$status -eq 5 ]; then echo "acceptance: nothing to run"; status=0; fi; exit $$status
+
+schemathesis: install-dev ## the HTTP interface against its specification, at length (EXAMPLES=200)
+	SCHEMATHESIS_EXAMPLES=$${EXAMPLES:-200} $(BIN)/python -m pytest -s \
+	    tests/api/test_specification.py $(PYTEST_ARGS)
+
+chaos: install-dev ## the long form of tests/chaos: 200 faults on three daemons, and a report
+	$(BIN)/python -m tests.chaos.main $(CHAOS_ARGS)
+
+long-life: install-dev ## ten million runs stored, and a week of a run each second in one process
+	LONG_LIFE=1 $(BIN)/python -m pytest -s tests/database/test_ten_million_runs.py \
+	    tests/acceptance/test_long_life.py $(PYTEST_ARGS)
+
+bench: install-dev ## campaignd beside its peers, into docs/performance.md (BENCH_ARGS="--help")
+	$(BIN)/python benchmarks/main.py $(BENCH_ARGS)
+
+# The index comes from the machine's own configuration (UV_DEFAULT_INDEX, UV_INDEX).
+LOCK := compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+    --no-emit-index-url --no-emit-find-links --no-annotate --quiet \
+    --custom-compile-command "make lock"
+lock: | $(BIN)/python ## the lock files again from pyproject.toml (UPGRADE=--upgrade for newer versions)
+	$(PIP) install --quiet uv
+	$(BIN)/uv pip $(LOCK) $(UPGRADE) --group build -o requirements.lock
+	$(BIN)/uv pip $(LOCK) $(UPGRADE) --group build --group dev -c requirements.lock \
+	    -o requirements-dev.lock
+
+image: install-dev ## the container image, by buildah on Debian; says how big it is
+	@$(BIN)/python -m tests.sandbox.image
+
+figures: install-dev ## exposure of the units, size of the image, time of a cold start
+	@$(BIN)/python -m tests.sandbox.figures
+
+man: install-dev ## the manual page again from the commands
+	@$(BIN)/python -m daemon.cli.man > docs/campaignd.1
+
+clean: ## removes what these targets made
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache \
+	    .hypothesis
+	find daemon storage config tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,122 @@
+"""One line for each mistake: name, value, place, what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from config.dsn import redacted_dsn
+from config.names import ANY, FIELDS, SECRETS, env_name, pattern
+from config.target_settings import TARGET_TYPES
+from config.values import Allowed
+
+Name = tuple[str, ...]
+
+_LONGEST_SHOWN = 80
+_TOLD = ("value_error", "pattern", "not_a_number")
+"""Kinds of error whose own text says more than what is allowed."""
+
+
+def explain(error: ValidationError, places: Mapping[Name, str]) -> list[str]:
+    """The lines for what pydantic found."""
+    return [_line(found, places) for found in error.errors(include_url=False)]
+
+
+def _line(found: ErrorDetails, places: Mapping[Name, str]) -> str:
+    name = _name(found)
+    dotted = ".".join(name)
+    place = _place(name, places)
+    if found["type"] == "extra_forbidden":
+        return unknown_setting(name, place)
+    if found["type"] == "union_tag_not_found":
+        return f"{dotted}.type ({place}): it is missing; allowed is {_allowed((*name, 'type'))}"
+    if found["type"] == "union_tag_invalid":
+        name = (*name, "type")
+        shown = found.get("ctx", {}).get("tag", "")
+        return f"{dotted}.type = {shown!r} ({_place(name, places)}): allowed is {_allowed(name)}"
+    if found["type"] == "missing":
+        return f"{dotted} ({place}): it is missing; allowed is {_allowed(name)}"
+    context = found.get("ctx", {})
+    if found["type"] == "clash":
+        value = getattr(found["input"], name[-1], None)
+        if isinstance(found["input"], dict):
+            value = found["input"].get(name[-1])
+        return f"{dotted} = {value} ({place}): allowed is {context['allowed']}"
+    if name[0] == "targets" and found["loc"][-1] == "[key]":
+        return f"{dotted} ({place}): allowed as a target's name are {_allowed_key()}"
+    why = ""
+    if found["type"] in _TOLD:
+        why = found["msg"].removeprefix("Value error, ") + "; "
+    return f"{dotted} = {_shown(name, found['input'])} ({place}): {why}allowed is {_allowed(name)}"
+
+
+def unknown_setting(name: Name, place: str, *, in_environment: bool = False) -> str:
+    """The line for a name that is no setting, with the likely one."""
+    shown = place if in_environment else f"{'.'.join(name)} ({place})"
+    likely = _likely(name)
+    if likely is None:
+        return f"{shown}: unknown setting"
+    right = env_name(likely) if in_environment else ".".join(likely)
+    return f"{shown}: unknown setting, did you mean {right}?"
+
+
+def _likely(name: Name) -> Name | None:
+    """The setting that was meant: set off wrongly, misspelt, or put into the wrong table."""
+    known = [
+        tuple(name[1] if part == ANY else part for part in candidate)
+        for candidate in FIELDS
+        if ANY not in candidate or (len(name) > 1 and name[0] == "targets")
+    ]
+    for candidate in known:
+        if "_".join(candidate) == "_".join(name):
+            return candidate
+    beside = {candidate[-1]: candidate for candidate in known if candidate[:-1] == name[:-1]}
+    elsewhere = {candidate[-1]: candidate for candidate in known if candidate[0] != "targets"}
+    for choice, cutoff in ((beside, 0.6), (elsewhere, 0.75)):
+        if close := difflib.get_close_matches(name[-1], choice, n=1, cutoff=cutoff):
+            return choice[close[0]]
+    return None
+
+
+def _name(found: ErrorDetails) -> Name:
+    name = tuple(str(part) for part in found["loc"] if part != "[key]")
+    # A tagged union puts the tag between the target's name and its field.
+    if len(name) > 2 and name[0] == "targets" and name[2] in TARGET_TYPES:
+        name = (*name[:2], *name[3:])
+    field = found.get("ctx", {}).get("field")
+    return (*name, str(field)) if found["type"] == "clash" else name
+
+
+def _place(name: Name, places: Mapping[Name, str]) -> str:
+    if name in places:
+        return places[name]
+    around = [place for known, place in places.items() if known[: len(name)] == name]
+    if around:
+        return around[0]
+    beside = [place for known, place in places.items() if known[: len(name) - 1] == name[:-1]]
+    return beside[0] if beside and len(name) > 1 else "default"
+
+
+def _allowed(name: Name) -> str:
+    if name[0] == "targets" and name[2:] == ("type",):
+        return "one of " + ", ".join(TARGET_TYPES)
+    info = FIELDS.get(pattern(name))
+    texts = [item.text for item in info.metadata if isinstance(item, Allowed)] if info else []
+    return texts[-1] if texts else "a table"
+
+
+def _allowed_key() -> str:
+    return "lower-case letters, digits, - and _, at most 63"
+
+
+def _shown(name: Name, value: Any) -> str:
+    if pattern(name) in SECRETS and name[0] == "targets":
+        return "***"
+    if pattern(name) in SECRETS:
+        return repr(redacted_dsn(value)) if isinstance(value, str) else "***"
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…"

@@ -1,0 +1,202 @@
+"""From flags, environment, files and defaults to `Settings`, or to a list of what is wrong.
+
+Precedence: flags, `CAMPAIGND_*`, systemd credentials, the TOML file, defaults. Each value keeps its
+place until everything has been checked, so that an error can name it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from config.errors import ConfigurationError
+from config.explain import explain, unknown_setting
+from config.names import ENV_PREFIX, SECRETS, env_name, is_setting, is_table
+from config.settings import Settings
+from config.toml_lines import line_of
+
+DEFAULT_FILE = Path("/etc/campaignd/campaignd.toml")
+CONFIG_VARIABLE = ENV_PREFIX + "CONFIG"
+_FILE_SUFFIX = "_FILE"
+# Kubernetes gives every container such variables for a service that is called campaignd.
+_SERVICE_LINK = re.compile(
+    rf"{ENV_PREFIX}(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)"
+)
+
+Name = tuple[str, ...]
+
+
+@dataclass
+class _Gathered:
+    """Values with their places, lowest precedence first, and the problems met on the way."""
+
+    values: dict[Name, Any] = field(default_factory=dict)
+    places: dict[Name, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def set(self, name: Name, value: Any, place: str) -> None:
+        self.values[name] = value
+        self.places[name] = place
+
+    def nested(self) -> dict[str, Any]:
+        tree: dict[str, Any] = {}
+        for name, value in self.values.items():
+            inner = tree
+            for part in name[:-1]:
+                inner = inner.setdefault(part, {})
+            if value != {}:
+                inner[name[-1]] = value
+            else:
+                inner.setdefault(name[-1], {})
+        return tree
+
+
+def load_settings(
+    config_file: Path | None = None,
+    flags: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Settings:
+    """Read, merge and check the configuration.
+
+    Args:
+        config_file: what `--config` named; None: `CAMPAIGND_CONFIG`, else the default file.
+        flags: dotted name (`"api.port"`) to value, None for a flag that was not given.
+        environ: the environment, `os.environ` by default.
+
+    Raises:
+        ConfigurationError: with every problem there is.
+    """
+    environ = os.environ if environ is None else environ
+    gathered = _Gathered()
+    _defaults(gathered, environ)
+    _from_file(gathered, config_file, environ)
+    _from_credentials(gathered, environ)
+    _from_environment(gathered, environ)
+    for dotted, value in (flags or {}).items():
+        if value is not None:
+            flag = "--" + dotted.split(".")[-1].replace("_", "-")
+            gathered.set(tuple(dotted.split(".")), value, flag)
+    try:
+        settings = Settings.model_validate(gathered.nested())
+    except ValidationError as error:
+        gathered.problems += explain(error, gathered.places)
+    if gathered.problems:
+        raise ConfigurationError(gathered.problems)
+    return settings
+
+
+def _defaults(gathered: _Gathered, environ: Mapping[str, str]) -> None:
+    """Those that depend on the machine."""
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname()).lstrip("._-")[:63]
+    gathered.set(("node_name",), name or "node", "the host name")
+    if given := environ.get("STATE_DIRECTORY"):
+        gathered.set(("state_dir",), given.split(":")[0], "STATE_DIRECTORY")
+        return
+    home = environ.get("XDG_DATA_HOME", "")
+    if not Path(home).is_absolute():
+        try:
+            home = str(
+                Path(environ["HOME"] if environ.get("HOME") else Path.home(), ".local/share")
+            )
+        except RuntimeError:  # no HOME, and a user that the system does not know
+            home = "/var/lib"
+    gathered.set(("state_dir",), str(Path(home, "campaignd")), "the user's data directory")
+
+
+def _from_file(gathered: _Gathered, named: Path | None, environ: Mapping[str, str]) -> None:
+    origin, path = "--config", named
+    if path is None and environ.get(CONFIG_VARIABLE):
+        origin, path = CONFIG_VARIABLE, Path(environ[CONFIG_VARIABLE])
+    try:
+        text = (path or DEFAULT_FILE).read_text(encoding="utf-8")
+        tree = tomllib.loads(text)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if path is not None:
+            gathered.problems.append(f"{origin}: {path}: {os.strerror(error.errno or 0)}")
+        return
+    except OSError as error:
+        problem = f"{path or DEFAULT_FILE}: {os.strerror(error.errno or 0)}"
+        gathered.problems.append(f"{origin}: {problem}" if path else problem)
+        return
+    except UnicodeDecodeError:
+        gathered.problems.append(f"{path or DEFAULT_FILE}: it is not UTF-8 text")
+        return
+    except tomllib.TOMLDecodeError as error:
+        gathered.problems.append(f"{path or DEFAULT_FILE}: it is not TOML: {error}")
+        return
+    _from_table(gathered, (), tree, text, path or DEFAULT_FILE)
+
+
+def _from_table(
+    gathered: _Gathered, above: Name, table: Mapping[str, Any], text: str, path: Path
+) -> None:
+    for key, value in table.items():
+        name = (*above, key)
+        line = line_of(text, name)
+        place = f"{path}:{line}" if line else str(path)
+        if is_table(name):
+            if isinstance(value, dict):
+                if not value:
+                    gathered.set(name, {}, place)
+                _from_table(gathered, name, value, text, path)
+            else:
+                gathered.problems.append(
+                    f"{'.'.join(name)} = {value!r} ({place}): allowed is a table"
+                )
+        elif is_setting(name):
+            gathered.set(name, value, place)
+        else:
+            gathered.problems.append(unknown_setting(name, place))
+
+
+def _from_credentials(gathered: _Gathered, environ: Mapping[str, str]) -> None:
+    directory = environ.get("CREDENTIALS_DIRECTORY")
+    if not directory:
+        return
+    for name in SECRETS:
+        path = Path(directory, "_".join(name))
+        if path.exists():
+            _from_secret_file(gathered, name, path, str(path))
+
+
+def _from_environment(gathered: _Gathered, environ: Mapping[str, str]) -> None:
+    secret_files = {env_name(name) + _FILE_SUFFIX: name for name in SECRETS}
+    for variable, value in sorted(environ.items()):
+        if not variable.startswith(ENV_PREFIX) or variable == CONFIG_VARIABLE:
+            continue
+        if "KUBERNETES_SERVICE_HOST" in environ and _SERVICE_LINK.fullmatch(variable):
+            continue
+        name = tuple(variable.removeprefix(ENV_PREFIX).lower().split("__"))
+        if variable in secret_files:
+            secret = secret_files[variable]
+            if value and environ.get(env_name(secret)):
+                gathered.problems.append(
+                    f"{variable}: {env_name(secret)} is set as well; allowed is one of the two"
+                )
+            elif value:
+                _from_secret_file(gathered, secret, Path(value), variable)
+        elif not is_setting(name) or variable != variable.upper():
+            gathered.problems.append(unknown_setting(name, variable, in_environment=True))
+        elif value:  # an empty one is unset, as compose files write it
+            gathered.set(name, value, variable)
+
+
+def _from_secret_file(gathered: _Gathered, name: Name, path: Path, place: str) -> None:
+    try:
+        value = path.read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as error:
+        gathered.problems.append(
+            f"{'.'.join(name)} ({place}): {path}: {os.strerror(error.errno or 0)}"
+        )
+    except UnicodeDecodeError:
+        gathered.problems.append(f"{'.'.join(name)} ({place}): {path}: it is not UTF-8 text")
+    else:
+        gathered.set(name, value, place)

@@ -1,0 +1,60 @@
+"""The names of all settings, read off the models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from config.settings import Settings
+from config.target_settings import TARGET_MODELS
+from config.values import SECRET
+
+ENV_PREFIX = "CAMPAIGND_"
+
+Name = tuple[str, ...]
+
+ANY = "NAME"
+"""Stands for a target's name."""
+
+
+def _walk(model: type[BaseModel], above: Name = ()) -> Iterator[tuple[Name, FieldInfo]]:
+    for key, info in model.model_fields.items():
+        name = (*above, key)
+        if name == ("targets",):
+            for target in TARGET_MODELS:
+                yield from _walk(target, (*name, ANY))
+        elif isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            yield from _walk(info.annotation, name)
+        else:
+            yield name, info
+
+
+FIELDS: dict[Name, FieldInfo] = dict(_walk(Settings))
+"""Every setting by name; a target's settings have `ANY` for the target's name."""
+
+SECRETS: tuple[Name, ...] = tuple(
+    name for name, info in FIELDS.items() if any(item is SECRET for item in info.metadata)
+)
+
+
+def pattern(name: Name) -> Name:
+    """The name as `FIELDS` has it."""
+    return ("targets", ANY, *name[2:]) if len(name) > 1 and name[0] == "targets" else name
+
+
+def is_setting(name: Name) -> bool:
+    """Whether a value may be given under this name."""
+    return pattern(name) in FIELDS
+
+
+def is_table(name: Name) -> bool:
+    """Whether other settings are inside this one."""
+    pattern_ = pattern(name)
+    return any(len(known) > len(name) and known[: len(name)] == pattern_ for known in FIELDS)
+
+
+def env_name(name: Name) -> str:
+    """The environment variable of a setting."""
+    return ENV_PREFIX + "__".join(name).upper()

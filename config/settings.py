@@ -1,0 +1,177 @@
+"""Every setting: its type, default, range. `campaignd.example.toml` says the same for people.
+
+All models are frozen. `Allowed` is what an error says may be written there; `SECRET` marks what is
+never shown and may come from a file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from config import dsn
+from config.target_settings import LogTarget, TargetSettings
+from config.values import (
+    SECRET,
+    Allowed,
+    Count,
+    Level,
+    RateLimit,
+    Seconds,
+    Section,
+    WholeSeconds,
+    absolute_path,
+    lower,
+    matching,
+    no_bool,
+    one_of,
+)
+
+DatabaseUrl = Annotated[str, AfterValidator(dsn.checked_dsn), Allowed(dsn.ALLOWED), SECRET]
+
+
+class ApiSettings(Section):
+    """The HTTP interface."""
+
+    enabled: Annotated[bool, Allowed("true or false")] = True
+    host: Annotated[
+        str, matching(r"[A-Za-z0-9._:%-]+"), Allowed("a host name or an IP address")
+    ] = "127.0.0.1"
+    port: Annotated[
+        int,
+        BeforeValidator(no_bool),
+        Field(ge=0, le=65535),
+        Allowed("a port from 0 to 65535, 0 picks a free one"),
+    ] = 8080
+    rate_limit: RateLimit = "6000/minute"
+    failure_limit: RateLimit = "1000/minute"
+    request_timeout: Seconds = 30.0
+    header_timeout: Seconds = 10.0
+    body_timeout: Seconds = 30.0
+    keep_alive: Seconds = 30.0
+    max_requests: Count = 256
+    max_connections: Count = 1000
+    pool_size: Annotated[
+        int,
+        BeforeValidator(no_bool),
+        Field(ge=1, le=1000),
+        Allowed("a whole number from 1 to 1000"),
+    ] = 10
+
+
+class LogSettings(Section):
+    """What is logged, and how it looks."""
+
+    level: Level = "info"
+    format: Annotated[
+        Literal["auto", "json", "console"],
+        BeforeValidator(lower),
+        one_of("auto", "json", "console"),
+    ] = "auto"
+
+
+class SchedulerSettings(Section):
+    """When things happen; seconds all."""
+
+    horizon: Seconds = 60.0
+    poll: Seconds = 1.0
+    batch: Annotated[
+        int,
+        BeforeValidator(no_bool),
+        Field(ge=1, le=100_000),
+        Allowed("a whole number from 1 to 100000"),
+    ] = 1000
+    heartbeat: Seconds = 1.0
+    lease: Seconds = 5.0
+    drain_timeout: Seconds = 30.0
+    startup_timeout: Seconds = 30.0
+    continuous_interval: WholeSeconds = 300
+    misfire_grace_time: WholeSeconds = 3600
+
+    @model_validator(mode="after")
+    def _in_proportion(self) -> SchedulerSettings:
+        if self.lease <= self.heartbeat:
+            raise _clash("lease", "more than scheduler.heartbeat", self.heartbeat)
+        if self.poll >= self.horizon:
+            raise _clash("poll", "less than scheduler.horizon", self.horizon)
+        return self
+
+
+def _clash(field: str, allowed: str, other: float) -> PydanticCustomError:
+    return PydanticCustomError(
+        "clash", "clash", {"field": field, "allowed": f"{allowed} ({other:g})"}
+    )
+
+
+class TracesSettings(Section):
+    """OpenTelemetry."""
+
+    enabled: Annotated[bool, Allowed("true or false")] = False
+
+
+class HistorySettings(Section):
+    """How long what happened is kept."""
+
+    keep_days: Annotated[
+        int,
+        BeforeValidator(no_bool),
+        Field(ge=0, le=36_500),
+        Allowed("whole days from 0 to 36500, 0 for ever"),
+    ] = 0
+
+
+class DatabaseSettings(Section):
+    """How the database is used."""
+
+    pool_size: Annotated[
+        int,
+        BeforeValidator(no_bool),
+        Field(ge=1, le=1000),
+        Allowed("a whole number from 1 to 1000"),
+    ] = 5
+    pool_timeout: Seconds = 10.0
+
+
+TargetName = Annotated[
+    str,
+    matching(r"[a-z0-9][a-z0-9_-]{0,62}"),
+    Allowed("lower-case letters, digits, - and _, at most 63"),
+]
+
+
+class Settings(Section):
+    """The whole configuration, complete and checked.
+
+    `database_url` None means the embedded PostgreSQL under `state_dir`; `listen_database_url` None
+    means that `database_url` serves for LISTEN too. `targets` always has one called `log`.
+    """
+
+    database_url: Annotated[DatabaseUrl | None, Allowed(dsn.ALLOWED), SECRET] = Field(
+        default=None, repr=False
+    )
+    listen_database_url: Annotated[DatabaseUrl | None, Allowed(dsn.ALLOWED), SECRET] = Field(
+        default=None, repr=False
+    )
+    state_dir: Annotated[
+        Path, Field(strict=False), AfterValidator(absolute_path), Allowed("the path of a directory")
+    ]
+    node_name: Annotated[
+        str,
+        matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"),
+        Allowed("letters, digits, '.', '_' and '-', at most 63"),
+    ]
+    api: ApiSettings = ApiSettings()
+    log: LogSettings = LogSettings()
+    scheduler: SchedulerSettings = SchedulerSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    history: HistorySettings = HistorySettings()
+    traces: TracesSettings = TracesSettings()
+    targets: dict[TargetName, TargetSettings] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _log_target(self) -> Settings:
+        self.targets.setdefault("log", LogTarget(type="log"))
+        return self

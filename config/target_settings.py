@@ -1,0 +1,234 @@
+"""The settings of each type of target, told apart by `type`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from config.values import SECRET, Allowed, Level, Seconds, Section, absolute_path, no_bool, one_of
+
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_RESERVED = ("host", "content-length", "content-type", "transfer-encoding", "connection")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def _refused(text: str) -> PydanticCustomError:
+    return PydanticCustomError("pattern", "{why}", {"why": text})
+
+
+def _web_address(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        port_is_right = parts.port is None or parts.port > 0
+    except ValueError:
+        port_is_right = False
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_right:
+        raise _refused("it is no web address")
+    if parts.fragment or any(ord(character) <= 32 for character in value):
+        raise _refused("it has a fragment or a space in it")
+    return value
+
+
+def _broker_address(value: str) -> str:
+    scheme, separator, rest = value.partition("://")
+    if not separator or not rest or not re.fullmatch(r"[a-z][a-z0-9+]*", scheme):
+        raise _refused("it is no broker's address")
+    return value
+
+
+def _words(value: Any) -> Any:
+    """An environment variable holds a list as words."""
+    return tuple(value.split()) if isinstance(value, str) else value
+
+
+def _headers(value: Mapping[str, str]) -> Mapping[str, str]:
+    for name, text in value.items():
+        if not _HEADER.fullmatch(name) or not text.isprintable() or not text.isascii():
+            raise _refused("a name or value in it can not be sent")
+        if name.lower() in _RESERVED or name.lower().startswith(("webhook-", "campaignd-")):
+            raise _refused(f"{name} is set by campaignd")
+    return value
+
+
+def _variables(value: Mapping[str, str]) -> Mapping[str, str]:
+    for name, text in value.items():
+        if not _VARIABLE.fullmatch(name) or "\0" in text:
+            raise _refused("a name or value in it can not be set")
+    return value
+
+
+def _argv(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value or not value[0] or any("\0" in word for word in value):
+        raise _refused("it names no program")
+    return value
+
+
+def _whole(low: int, high: int) -> tuple[BeforeValidator, Any, Allowed]:
+    return (
+        BeforeValidator(no_bool),
+        Field(ge=low, le=high),
+        Allowed(f"a whole number from {low} to {high}"),
+    )
+
+
+Concurrency = Annotated[int, *_whole(1, 10_000)]
+NotNegative = Annotated[
+    float,
+    BeforeValidator(no_bool),
+    Field(ge=0, le=31_536_000, allow_inf_nan=False),
+    Allowed("seconds, from 0 to a year"),
+]
+Words = Annotated[
+    tuple[str, ...], Field(strict=False), BeforeValidator(_words), Allowed("a list of texts")
+]
+Texts = Annotated[dict[str, str], Allowed("a table of texts")]
+
+
+class _Handed(Section):
+    """What every target has that hands runs to something that may fail."""
+
+    concurrency: Concurrency = 32
+    max_attempts: Annotated[int, *_whole(1, 1000)] = 3
+    backoff_first: Seconds = 1.0
+    backoff_longest: Seconds = 300.0
+    on_lost: Annotated[Literal["redeliver", "hold"], one_of("redeliver", "hold")] = "redeliver"
+    lease: Seconds = 300.0
+    pause_after: Annotated[int, *_whole(0, 1000)] = 5
+    pause_longest: Seconds = 30.0
+
+    @model_validator(mode="after")
+    def _in_proportion(self) -> _Handed:
+        if self.backoff_longest < self.backoff_first:
+            raise PydanticCustomError(
+                "clash",
+                "clash",
+                {
+                    "field": "backoff_longest",
+                    "allowed": f"at least backoff_first ({self.backoff_first:g})",
+                },
+            )
+        return self
+
+
+class LogTarget(Section):
+    """Runs end as a line in the log."""
+
+    type: Annotated[Literal["log"], one_of("log")]
+    level: Level = "info"
+
+
+class WebhookTarget(_Handed):
+    """Runs are posted to an address, signed as Standard Webhooks has it."""
+
+    type: Annotated[Literal["webhook"], one_of("webhook")]
+    url: Annotated[
+        str, AfterValidator(_web_address), Allowed("an http:// or https:// address"), SECRET
+    ]
+    secrets: Annotated[Words, Allowed("a list of whsec_... texts"), SECRET] = Field(
+        default=(), repr=False
+    )
+    secrets_file: Annotated[
+        Path | None,
+        Field(strict=False),
+        AfterValidator(absolute_path),
+        Allowed("the path of a file"),
+    ] = None
+    headers: Annotated[
+        Texts, AfterValidator(_headers), Allowed("a table of header names and texts"), SECRET
+    ] = Field(default_factory=dict, repr=False)
+    connect_timeout: Seconds = 5.0
+    timeout: Seconds = 30.0
+    retry_after_limit: NotNegative = 3600.0
+    verify_tls: Annotated[bool, Allowed("true or false")] = True
+    ca_file: Annotated[
+        Path | None,
+        Field(strict=False),
+        AfterValidator(absolute_path),
+        Allowed("the path of a file"),
+    ] = None
+
+
+class CommandTarget(_Handed):
+    """Runs are the standard input of a program on this machine."""
+
+    type: Annotated[Literal["command"], one_of("command")]
+    argv: Annotated[
+        tuple[str, ...],
+        Field(strict=False),
+        AfterValidator(_argv),
+        Allowed("a list: the program and its arguments"),
+    ]
+    concurrency: Concurrency = 4
+    timeout: Seconds = 300.0
+    kill_after: Seconds = 5.0
+    cwd: Annotated[
+        Path | None,
+        Field(strict=False),
+        AfterValidator(absolute_path),
+        Allowed("the path of a directory"),
+    ] = None
+    environment: Annotated[
+        Texts, AfterValidator(_variables), Allowed("a table of variables and texts"), SECRET
+    ] = Field(default_factory=dict, repr=False)
+
+
+class BrokerTarget(_Handed):
+    """Runs are messages in a broker's queue; workers of yours take them."""
+
+    type: Annotated[Literal["broker"], one_of("broker")]
+    broker_url: Annotated[
+        str,
+        AfterValidator(_broker_address),
+        Allowed("a broker's address such as amqp://host// or redis://host/0"),
+        SECRET,
+    ] = Field(repr=False)
+    queue: Annotated[str, Field(min_length=1, max_length=200), Allowed("a queue's name")] = (
+        "campaignd"
+    )
+    task: Annotated[str, Field(max_length=200), Allowed("a Celery task's name, or empty")] = ""
+    finishes: Annotated[Literal["later", "at_once"], one_of("later", "at_once")] = "later"
+    concurrency: Concurrency = 4
+    timeout: Seconds = 30.0
+
+
+class PostgresTarget(_Handed):
+    """Runs wait in the table for a worker elsewhere."""
+
+    type: Annotated[Literal["postgres"], one_of("postgres")]
+    concurrency: Concurrency = 2
+    lease: Seconds = 60.0
+
+
+class PluginTarget(_Handed):
+    """A target that another package brings, by its entry point."""
+
+    type: Annotated[Literal["plugin"], one_of("plugin")]
+    plugin: Annotated[
+        str, Field(min_length=1), Allowed("the name of an entry point of campaignd.targets")
+    ]
+    options: Annotated[dict[str, Any], Allowed("a table"), SECRET] = Field(
+        default_factory=dict, repr=False
+    )
+
+
+TARGET_MODELS = (
+    LogTarget,
+    WebhookTarget,
+    CommandTarget,
+    BrokerTarget,
+    PostgresTarget,
+    PluginTarget,
+)
+TARGET_TYPES = ("log", "webhook", "command", "broker", "postgres", "plugin")
+
+TargetSettings = Annotated[
+    LogTarget | WebhookTarget | CommandTarget | BrokerTarget | PostgresTarget | PluginTarget,
+    Field(discriminator="type"),
+]
