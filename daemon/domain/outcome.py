@@ -1,0 +1,103 @@
+"""What an attempt can come to, and what was written of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from daemon.domain.states import RunStatus, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The target took the run and it is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The target took the run and finishes it later, within ``seconds`` unless it asks for more."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Not now: try again, not sooner than ``after`` seconds from now."""
+
+    reason: str
+    after: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """The target will not take this run; no attempt is of use."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """The first attempt could not start within the grace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Nobody knows whether the target took the run: no answer, or one of a machine in between.
+
+    Tried again like ``Retry``, or held for a person, as the target's ``on_lost`` has it.
+    """
+
+    reason: str
+    after: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The run waits for a person, who releases or fails it."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """The run waits in the table for a worker of its target; no attempt was made."""
+
+
+Outcome = Delivered | Accepted | Retry | Reject | Missed | Lost | Held | Parked
+
+
+class Written(NamedTuple):
+    """An outcome that is durably in the database."""
+
+    campaign_id: int
+    scheduled_for: datetime
+    status: RunStatus
+    from_status: Status
+    to_status: Status
+    promoted: bool
+    """A run of this campaign that waited in the queue is due now."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRun:
+    """An attempt that is under way, as whoever decides about its end needs it."""
+
+    attempt: int
+    takeovers: int
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What became of a run by the answer of whoever carries it out."""
+
+    run_id: UUID
+    campaign_id: int
+    status: RunStatus
+    attempt: int
+    changed: bool
+    """False: the same answer was given before."""
+    lease_until: datetime | None = None
+    next_attempt_at: datetime | None = None

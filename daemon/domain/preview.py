@@ -1,0 +1,236 @@
+"""Preview: one case in, one answer out, nothing saved (interface "preview"; semantics section 4).
+
+Input is taken leniently in the sense that every line is answered: whatever is in it, the answer is
+an object with the line's `id` if that can be read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from daemon.domain.bodies import Context, is_schedule_body, save_schedule, update_schedule
+from daemon.domain.body_context import Saved
+from daemon.domain.datetimes import DATETIME_FORM, parse_datetime, settle
+from daemon.domain.errors import CampaigndError, InvalidInput
+from daemon.domain.fields import (
+    BLANK,
+    Faults,
+    read_choice,
+    read_integer,
+    read_object,
+    read_zone,
+    shown,
+)
+from daemon.domain.schedule import CampaignType
+from daemon.domain.strict_json import NotJson, strict_decoder
+from daemon.domain.zones import is_zone, zone
+
+LONGEST_LINE = 256 * 1024
+MOST_OCCURRENCES = 10_000
+_CASE_FIELDS = frozenset({"id", "after", "count", "campaign", "schedule"})
+_CAMPAIGN_FIELDS = frozenset(
+    {"id", "uuid", "name", "type", "status", "timezone", "target", "payload"}
+)
+_TYPES = {kind.value: kind for kind in CampaignType}
+_NOT_A_CASE = "Invalid preview case"
+_WHITESPACE = re.compile(r"[ \t\r\n]*")
+
+Answer = dict[str, Any]
+
+
+def _integer_or_none(digits: str) -> int | None:
+    try:
+        return int(digits)
+    except ValueError:  # Python's limit on the length of integers
+        return None
+
+
+_strict = strict_decoder()
+_lenient = json.JSONDecoder(parse_int=_integer_or_none)
+
+
+def preview_line(raw: bytes, line: int, now: datetime) -> Answer:
+    """Answer one line of input; `line` is its number from 1, used when the line is unreadable."""
+    if len(raw.rstrip(b"\r\n")) > LONGEST_LINE:
+        text = raw[:LONGEST_LINE].decode("utf-8", "surrogateescape")
+        return _unreadable(text, line, f"line is longer than {LONGEST_LINE} bytes", 413)
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        text = raw.decode("utf-8", "surrogateescape")
+        return _unreadable(text, line, f"line is not UTF-8 at byte {error.start}")
+    if text.startswith("\ufeff"):
+        text = text[1:]
+    if not text.strip(" \t\r\n"):
+        return _unreadable("", line, "line is empty")
+    try:
+        case = _strict.decode(text)
+    except RecursionError:
+        return _unreadable(text, line, "line is nested too deeply")
+    except json.JSONDecodeError as error:
+        return _unreadable(text, line, f"line is not JSON: {error.msg} at column {error.colno}")
+    except NotJson as error:
+        return _unreadable(text, line, f"line is not JSON: {error}")
+    except ValueError:
+        return _unreadable(text, line, "line is not JSON: an integer has too many digits")
+    if not isinstance(case, dict):
+        return _error(None, 400, f"line is {shown(case)}, must be an object", line)
+    # A lone surrogate can only come from an escape, because the bytes were UTF-8.
+    if "\\u" in text and not _is_clean(case):
+        return _error(_clean(case.get("id")), 400, "line has a lone surrogate in it", line)
+    answer = preview_case(case, now)
+    if isinstance(answer["id"], (dict, list)) and not _is_clean(answer["id"]):
+        return _error(None, 400, "line is nested too deeply", line)
+    return answer
+
+
+def preview_case(case: object, now: datetime) -> Answer:
+    """Answer one parsed case. `now` is aware and counts where the case has no `after`."""
+    if not isinstance(case, dict):
+        return _error(None, 400, f"case is {shown(case)}, must be an object")
+    identity = case.get("id")
+    try:
+        return _answer(case, identity, now)
+    except InvalidInput as error:
+        message = error.detail
+        if error.message != _NOT_A_CASE:
+            message = f"{error.message}: {message}"
+        return _error(identity, error.status, message)
+    except CampaigndError as error:
+        return _error(identity, error.status, error.detail)
+    except RecursionError:
+        return _error(identity, 400, "case is nested too deeply")
+
+
+def _answer(case: dict[str, Any], identity: object, now: datetime) -> Answer:
+    faults = Faults()
+    faults.unknown(case, _CASE_FIELDS)
+    count = read_integer(faults, "count", case.get("count"), 1, MOST_OCCURRENCES)
+    body = read_object(faults, "schedule", case.get("schedule"))
+    if body is None and "schedule" not in faults:
+        faults.malformed("schedule", BLANK)
+    campaign = read_object(faults, "campaign", case.get("campaign")) or {}
+    faults.unknown(campaign, _CAMPAIGN_FIELDS, "campaign.")
+    word = read_choice(faults, "campaign.type", campaign.get("type"), _TYPES)
+    timezone = read_zone(faults, "campaign.timezone", campaign.get("timezone")) or "UTC"
+    after = case.get("after")
+    if after is not None:
+        now = _read_after(faults, after, body, timezone) or now
+    if faults or body is None:
+        raise faults.error(_NOT_A_CASE)
+    if word is not None:
+        campaign_type = _TYPES[word]
+    elif body.get("repeating_schedule_attributes") is not None:
+        campaign_type = CampaignType.RECURRING
+    else:
+        campaign_type = CampaignType.ONE_TIME
+    ctx = Context(now, campaign_type, timezone)
+    saved = save_schedule(body, ctx) if is_schedule_body(body) else update_schedule(body, ctx)
+    return {"id": identity, **occurrences_answer(saved, now, count or 10)}
+
+
+def occurrences_answer(saved: Saved, after: datetime, count: int) -> Answer:
+    """The answer's part that says when: the next `count` runs, and a window's two ends."""
+    schedule = saved.schedule
+    if schedule is None:
+        return {"occurrences": []}
+    answer: Answer = {"occurrences": [utc_text(at) for at in schedule.occurrences(after, count)]}
+    if saved.campaign_type.is_window:
+        answer["launch_at"] = utc_text(schedule.anchor_at)
+        answer["complete_at"] = None if schedule.ends_at is None else utc_text(schedule.ends_at)
+    return answer
+
+
+def utc_text(instant: datetime) -> str:
+    """A UTC instant as text, such as 2026-01-01T14:00:00Z; microseconds only when not zero."""
+    if instant.microsecond:
+        return instant.isoformat()[:-6] + "Z"
+    # A third quicker than isoformat, and a preview is made of such texts.
+    return "%04d-%02d-%02dT%02d:%02d:%02dZ" % (  # noqa: UP031
+        instant.year,
+        instant.month,
+        instant.day,
+        instant.hour,
+        instant.minute,
+        instant.second,
+    )
+
+
+def _read_after(faults: Faults, value: object, body: object, timezone: str) -> datetime | None:
+    written = parse_datetime(value) if isinstance(value, str) else None
+    if written is None:
+        faults.malformed("after", f"is {shown(value)}, must be a datetime {DATETIME_FORM}")
+        return None
+    if written.tzinfo is UTC:
+        return written
+    try:
+        return settle(written, zone(_body_zone(body, timezone)))[0]
+    except OverflowError:
+        faults.unsupported("after", f"is {shown(value)}, in UTC outside the years 1 to 9999")
+        return None
+
+
+def _body_zone(body: object, timezone: str) -> str:
+    """The zone that a body not read yet will have: naive times are wall-clock time in it."""
+    if isinstance(body, dict):
+        config = body.get("recurring_config")
+        inner = config.get("time_zone") if isinstance(config, dict) else None
+        recurs = body.get("schedule_type") == "recurring"
+        for name in (inner if recurs else None, body.get("timezone")):
+            if isinstance(name, str) and is_zone(name):
+                return name
+    return timezone
+
+
+def _error(identity: object, status: int, message: str, line: int | None = None) -> Answer:
+    answer: Answer = {"id": identity, "error": {"status": status, "message": message}}
+    if line is not None:
+        answer["line"] = line
+    return answer
+
+
+def _unreadable(text: str, line: int, message: str, status: int = 400) -> Answer:
+    return _error(_clean(_find_id(text)), status, message, line)
+
+
+def _find_id(text: str) -> object:
+    """The top-level id of a line that is not quite JSON, as far as it can be read."""
+    place = _past_whitespace(text, 0)
+    if text[place : place + 1] != "{":
+        return None
+    found = None
+    try:
+        while text[place : place + 1] in ("{", ","):
+            name, place = _lenient.raw_decode(text, _past_whitespace(text, place + 1))
+            place = _past_whitespace(text, place)
+            if not isinstance(name, str) or text[place : place + 1] != ":":
+                break
+            start = _past_whitespace(text, place + 1)
+            value, place = _lenient.raw_decode(text, start)
+            place = _past_whitespace(text, place)
+            if name == "id" and text[place : place + 1] in (",", "}"):
+                found = value
+    except (ValueError, RecursionError):
+        pass
+    return found
+
+
+def _past_whitespace(text: str, place: int) -> int:
+    match = _WHITESPACE.match(text, place)
+    return match.end() if match else place
+
+
+def _clean(value: object) -> object:
+    """The value if it can be written as JSON text, else None."""
+    return value if _is_clean(value) else None
+
+
+def _is_clean(value: object) -> bool:
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        return False
+    return True
