@@ -1,0 +1,167 @@
+"""Campaigns: reading them, and editing one under its row lock."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from daemon.domain.bodies import Current
+from daemon.domain.errors import Conflict, NotFound
+from daemon.domain.model import Campaign, Snapshot
+from daemon.domain.schedule import CampaignType, EventKind, Source, TimedEvent
+from daemon.domain.states import Status
+from storage.definitions import schedule_from
+from storage.edit import Edit
+from storage.engine import Connections
+from storage.prepared import Prepared, carry_out
+from storage.tables import campaign_events, campaigns, runs, schedule_definitions, timers
+from storage.without_orm import AsyncConnection
+
+
+def campaign_from(row: Any) -> Campaign:
+    """The Campaign that a row of ``campaigns`` holds."""
+    return Campaign(
+        id=row.id,
+        uuid=row.uuid,
+        name=row.name,
+        type=CampaignType(row.type),
+        status=Status(row.status),
+        timezone=row.timezone,
+        target=row.target,
+        payload=row.payload,
+        open_runs=row.open_runs,
+        queued_runs=row.queued_runs,
+        more_to_come=row.more_to_come,
+        has_due=row.has_due,
+        has_completed=row.has_completed,
+        archived_from=Status(row.archived_from) if row.archived_from else None,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
+def is_ref(ref: int | UUID) -> sa.ColumnElement[bool]:
+    """The condition that picks a campaign by id or by uuid."""
+    return campaigns.c.uuid == ref if isinstance(ref, UUID) else campaigns.c.id == ref
+
+
+def not_found(ref: int | UUID) -> NotFound:
+    """The error for a ref that names no campaign."""
+    return NotFound(f"no campaign has the {'uuid' if isinstance(ref, UUID) else 'id'} {ref}")
+
+
+class Campaigns:
+    """The campaigns of one database."""
+
+    def __init__(self, database: Connections) -> None:
+        self._database = database
+
+    async def get(self, ref: int | UUID) -> Campaign:
+        """One campaign, unlocked. Raises NotFound."""
+        async with self._database.statement() as connection:
+            row = (await connection.execute(sa.select(campaigns).where(is_ref(ref)))).one_or_none()
+        if row is None:
+            raise not_found(ref)
+        return campaign_from(row)
+
+    async def create(self, campaign: Campaign, actor: str) -> Campaign:
+        """Insert a draft; ``campaign.id`` is not used. Raises Conflict if its uuid is taken."""
+        async with self._database.transaction() as connection:
+            insert = sa.dialects.postgresql.insert(campaigns).values(
+                uuid=campaign.uuid,
+                name=campaign.name,
+                type=campaign.type,
+                timezone=campaign.timezone,
+                target=campaign.target,
+                payload=campaign.payload,
+            )
+            row = (
+                await connection.execute(
+                    insert.on_conflict_do_nothing(index_elements=["uuid"]).returning(campaigns),
+                )
+            ).one_or_none()
+            if row is None:
+                raise Conflict(f"a campaign with the uuid {campaign.uuid} exists already")
+            await connection.execute(
+                sa.insert(campaign_events).values(
+                    campaign_id=row.id,
+                    event="created",
+                    to_status=Status.DRAFT,
+                    actor=actor,
+                ),
+            )
+        return campaign_from(row)
+
+    @asynccontextmanager
+    async def edit(self, ref: int | UUID, now: datetime | None = None) -> AsyncIterator[Edit]:
+        """Lock a campaign and hand out what is known of it; commits at the end, unless it raises.
+
+        Args:
+            ref: the campaign's id or uuid.
+            now: the instant to decide by; the server's clock if not given.
+        """
+        async with self._database.transaction() as connection:
+            found = await carry_out(connection, _lock(isinstance(ref, UUID)), ref=ref)
+            if not found:
+                raise not_found(ref)
+            # A statement of its own: its snapshot is taken after the lock was granted.
+            yield Edit(connection, await _snapshot(connection, campaign_from(found[0]), now))
+
+
+@cache
+def _lock(by_uuid: bool) -> Prepared:
+    column = campaigns.c.uuid if by_uuid else campaigns.c.id
+    return Prepared(
+        lambda: sa.select(campaigns).where(column == sa.bindparam("ref")).with_for_update()
+    )
+
+
+def _select_snapshot() -> sa.Select[Any]:
+    definition, timer = schedule_definitions.alias("d"), timers.alias("t")
+    campaign_id = sa.bindparam("campaign_id", type_=sa.BigInteger)
+    last = (
+        sa.select(sa.func.max(runs.c.scheduled_for))
+        .where(
+            runs.c.campaign_id == definition.c.campaign_id,
+            runs.c.cause == "schedule",
+            runs.c.scheduled_for >= definition.c.anchor_at,
+        )
+        .scalar_subquery()
+    )
+    return (
+        sa.select(
+            definition,
+            timer.c.fire_at,
+            timer.c.local,
+            timer.c.kind.label("event_kind"),
+            last.label("last_at"),
+            sa.func.clock_timestamp().label("clock"),
+        )
+        .select_from(sa.text("(SELECT 1) AS one"))
+        .outerjoin(definition, definition.c.campaign_id == campaign_id)
+        .outerjoin(timer, timer.c.campaign_id == campaign_id)
+    )
+
+
+_SNAPSHOT = Prepared(_select_snapshot)
+
+
+async def _snapshot(
+    connection: AsyncConnection,
+    campaign: Campaign,
+    now: datetime | None,
+) -> Snapshot:
+    (row,) = await carry_out(connection, _SNAPSHOT, campaign_id=campaign.id)
+    current = None
+    if row.revision is not None:
+        current = Current(Source(row.source), row.body, schedule_from(row))
+    armed = None
+    if row.fire_at is not None:
+        armed = TimedEvent(EventKind(row.event_kind), row.fire_at, row.local)
+    return Snapshot(campaign, now or row.clock, current, armed, row.last_at, row.revision)

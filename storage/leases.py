@@ -1,0 +1,106 @@
+"""Runs that are finished later: leases that end, answers in the table, what a worker takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from daemon.domain.outcome import Delivered, Outcome, Reject, Retry
+from daemon.domain.work import LeaseEnded, Work
+from storage.engine import Database
+from storage.firing import work_from
+from storage.queries import query
+from storage.tables import runs
+
+
+class Leases:
+    """What a node does about runs that nobody has in hand.
+
+    Args:
+        database: where to.
+        now: an instant to use instead of the server's clock, for tests.
+    """
+
+    def __init__(self, database: Database, now: datetime | None = None) -> None:
+        self._database = database
+        self.now = now
+        self.node = ""
+
+    async def _rows(self, name: str, binds: dict[str, Any]) -> Sequence[Any]:
+        async with self._database.statement() as connection:
+            rows: Sequence[Any] = (await connection.execute(query(name), binds)).all()
+            return rows
+
+    async def are_out(self) -> bool:
+        """Whether any run is out to be finished later."""
+        (row,) = await self._rows("look_for_leases", {})
+        return bool(row.found)
+
+    async def expire(self, hold_targets: Sequence[str], max_rows: int) -> list[LeaseEnded]:
+        """Take back runs that were not finished within their lease: to be retried, or held."""
+        binds = {
+            "node": self.node,
+            "hold_targets": list(hold_targets),
+            "max_rows": max_rows,
+            "now": self.now,
+        }
+        return [
+            LeaseEnded(
+                row.campaign_id,
+                row.uuid,
+                row.run_id,
+                row.scheduled_for,
+                row.attempt,
+                row.target,
+                row.status,
+            )
+            for row in await self._rows("expire_leases", binds)
+        ]
+
+    async def answered(
+        self,
+        shards: Sequence[int],
+        overdue_before: datetime,
+        max_rows: int,
+    ) -> list[tuple[Work, Outcome]]:
+        """What workers have answered in the table, still to be written as outcomes."""
+        binds = {"shards": list(shards), "overdue_before": overdue_before, "max_rows": max_rows}
+        rows = await self._rows("load_answers", binds)
+        return [(work_from(row, row.attempt), _outcome(row)) for row in rows]
+
+    async def statuses(self, works: Sequence[Work]) -> dict[tuple[int, datetime], tuple[str, int]]:
+        """Status and attempt of runs, by (campaign id, scheduled for)."""
+        keys = [(work.campaign_id, work.scheduled_for) for work in works]
+        async with self._database.statement() as connection:
+            columns = runs.c.campaign_id, runs.c.scheduled_for
+            rows = await connection.execute(
+                sa.select(*columns, runs.c.status, runs.c.attempt).where(
+                    sa.tuple_(*columns).in_(keys)
+                )
+            )
+            return {(row.campaign_id, row.scheduled_for): (row.status, row.attempt) for row in rows}
+
+    async def take(self, target: str, worker: str, lease: float, max_rows: int) -> list[Work]:
+        """For a worker: the oldest runs that wait for it, each held for ``lease`` seconds."""
+        binds = {
+            "target": target,
+            "worker": worker,
+            "lease": lease,
+            "max_rows": max_rows,
+            "now": self.now,
+        }
+        return [work_from(row, row.attempt) for row in await self._rows("take_runs", binds)]
+
+
+def _outcome(row: Any) -> Outcome:
+    reason = row.error or "the worker gave no reason"
+    match row.answer:
+        case "completed":
+            return Delivered()
+        case "retry":
+            return Retry(reason)
+        case _:
+            return Reject(reason)

@@ -1,0 +1,23 @@
+"""API keys, and the answers kept for requests with an Idempotency-Key."""
+
+from __future__ import annotations
+
+from alembic import op
+
+from storage.migrate import statements
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Add the two tables; the statements are frozen in ``v0002_api.sql``."""
+    for statement in statements("v0002_api.sql"):
+        op.execute(statement)
+
+
+def downgrade() -> None:
+    """Drop them: every key and every kept answer is gone."""
+    op.execute("DROP TABLE idempotency_keys, api_keys")

@@ -1,0 +1,140 @@
+"""Nodes: their leases, who is alive, and taking over what a lost one held."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from storage.engine import Database
+from storage.queries import query
+from storage.schema import HEAD
+from storage.tables import nodes
+
+TAKE_OVER_BATCH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What a heartbeat answers: the server's clock, the other live nodes, and the lost ones."""
+
+    now: datetime
+    others: list[str]
+    lost: list[str]
+
+
+class Nodes:
+    """The daemons at work on one database."""
+
+    def __init__(self, database: Database, now: datetime | None = None) -> None:
+        self._database = database
+        self.now = now
+        self.hold_targets: list[str] = []
+        """Targets whose lost runs wait for a person."""
+
+    async def register(
+        self,
+        node: str,
+        *,
+        name: str,
+        host: str,
+        pid: int,
+        version: str,
+        tzdata: str,
+        lease: float,
+    ) -> datetime:
+        """Take a place; the server's instant. ``lease`` is in seconds."""
+        binds = {
+            "node": node,
+            "name": name,
+            "host": host,
+            "pid": pid,
+            "version": version,
+            "tzdata": tzdata,
+            "lease": lease,
+            "schema_version": HEAD,
+            "now": self.now,
+        }
+        async with self._database.statement() as connection:
+            heard: datetime = (await connection.execute(query("register_node"), binds)).scalar_one()
+            return heard
+
+    async def beat(
+        self,
+        node: str,
+        *,
+        lease: float,
+        oldest_claim_at: datetime | None,
+        skew_ms: int = 0,
+        shards: int = 0,
+        draining: bool = False,
+    ) -> Beat | None:
+        """Renew the lease; None when the node's place is gone, taken over by another."""
+        binds = {
+            "node": node,
+            "lease": lease,
+            "oldest_claim_at": oldest_claim_at,
+            "skew_ms": skew_ms,
+            "shards": shards,
+            "draining": draining,
+            "now": self.now,
+        }
+        async with self._database.statement() as connection:
+            row = (await connection.execute(query("beat_node"), binds)).one_or_none()
+        return None if row is None else Beat(row.now, row.others, row.lost)
+
+    async def take_over(self, node: str, dead_node: str) -> int:
+        """Free every run that ``dead_node`` held, then forget it; how many runs there were.
+
+        Its sessions are ended first: a process that stands still in the middle of a transaction
+        would keep its rows locked for as long.
+
+        A pass over the runs claimed since its last mark comes first: it is quick, and finds all but
+        what a clock set back could hide. The node is forgotten only when no run at all is left.
+        """
+        async with self._database.statement() as connection:
+            binds = {"dead_node": dead_node, "now": self.now}
+            await connection.execute(query("end_sessions"), binds)
+        freed = await self._free(node, dead_node, from_start=False)
+        if not await self._forget(dead_node):
+            freed += await self._free(node, dead_node, from_start=True)
+            await self._forget(dead_node)
+        return freed
+
+    async def _free(self, node: str, dead_node: str, *, from_start: bool) -> int:
+        binds = {
+            "node": node,
+            "dead_node": dead_node,
+            "from_start": from_start,
+            "hold_targets": self.hold_targets,
+            "max_rows": TAKE_OVER_BATCH,
+            "now": self.now,
+        }
+        total = 0
+        while True:
+            async with self._database.statement() as connection:
+                freed = len((await connection.execute(query("take_over_runs"), binds)).all())
+            total += freed
+            if freed < TAKE_OVER_BATCH:
+                return total
+
+    async def _forget(self, dead_node: str) -> bool:
+        """Whether the node is gone (or in somebody else's hands)."""
+        binds = {"dead_node": dead_node, "now": self.now}
+        async with self._database.transaction() as connection:
+            locked = await connection.execute(query("lock_lost_node"), binds)
+            if locked.one_or_none() is None:
+                return True
+            # A statement of its own: a claim that held the row is in its snapshot.
+            return (
+                await connection.execute(query("forget_node"), {"dead_node": dead_node})
+            ).one_or_none() is not None
+
+    async def retire(self, node: str) -> None:
+        """Leave in good order; the row stays for its lease if runs are still in hand."""
+        async with self._database.transaction() as connection:
+            await connection.execute(
+                sa.select(nodes.c.id).where(nodes.c.id == node).with_for_update(),
+            )
+            await connection.execute(query("forget_node"), {"dead_node": node})

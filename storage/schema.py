@@ -1,0 +1,107 @@
+"""Which schema a database has, and whether this release can work on it.
+
+Versions are compared as text: four digits each. A release works on the schema it knows as newest
+(``HEAD``), and on every later one that says it is compatible since a version that is not later than
+``HEAD``. So two releases share a database while one replaces the other (docs/operations.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.engine import Database
+from storage.errors import SchemaOutOfDate
+
+HEAD = "0003"
+"""The newest schema this release knows; a test compares it with the newest migration."""
+
+FIRST_RECORDED = "0003"
+"""The first version that says since which one it is compatible."""
+
+UNSAID = "0002"
+"""What a node knows that does not say it in ``nodes``."""
+
+HAS_TABLES = sa.text(
+    "SELECT to_regclass('alembic_version') IS NOT NULL AS versioned,"
+    " to_regclass('schema_versions') IS NOT NULL AS recorded"
+)
+VERSION = sa.text("SELECT version_num AS version, NULL AS compatible_since FROM alembic_version")
+RECORDED = sa.text(
+    "SELECT a.version_num AS version, s.compatible_since"
+    " FROM alembic_version a LEFT JOIN schema_versions s ON s.version = a.version_num"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """A database's schema; ``version`` is None when it was never migrated."""
+
+    version: str | None
+    compatible_since: str | None = None
+
+    @property
+    def is_newer(self) -> bool:
+        """Whether a later release has migrated it."""
+        return self.version is not None and self.version > HEAD
+
+    @property
+    def is_compatible(self) -> bool:
+        """Whether this release can work on it."""
+        if not self.is_newer:
+            return self.version == HEAD
+        return self.compatible_since is not None and self.compatible_since <= HEAD
+
+    def require_compatible(self) -> Schema:
+        """Itself; SchemaOutOfDate, saying what to do, when this release can not work on it."""
+        if self.is_compatible:
+            return self
+        if self.version is None:
+            raise SchemaOutOfDate(
+                f"the database has no campaignd schema; this release needs version {HEAD}",
+                hint="run: campaignd db upgrade",
+            )
+        if not self.is_newer:
+            raise SchemaOutOfDate(
+                f"the database's schema is version {self.version};"
+                f" this release needs version {HEAD}",
+                hint="run: campaignd db upgrade",
+            )
+        since = self.compatible_since or self.version
+        raise SchemaOutOfDate(
+            f"the database's schema is version {self.version}, which needs a release that knows"
+            f" {since} or later; this one knows {HEAD}",
+            hint="run the newer release of campaignd that migrated it",
+        )
+
+    def __str__(self) -> str:
+        """For people: the version, and what it means for this release."""
+        if self.version == HEAD:
+            return HEAD
+        if not self.is_newer:
+            return f"{self.version or 'none'}, this release needs {HEAD}: run campaignd db upgrade"
+        means = "compatible since" if self.is_compatible else "which needs"
+        since = self.compatible_since or self.version
+        return f"{self.version}, newer than this release's {HEAD}, {means} {since}"
+
+
+async def schema_of(connection: AsyncConnection) -> Schema:
+    """The database's schema."""
+    has = (await connection.execute(HAS_TABLES)).one()
+    if not has.versioned:
+        return Schema(None)
+    row = (await connection.execute(RECORDED if has.recorded else VERSION)).one_or_none()
+    return Schema(None) if row is None else Schema(row.version, row.compatible_since)
+
+
+async def require_schema_in(database: Database) -> Schema:
+    """The same, of a database that nothing is asked of yet."""
+    async with database.statement() as connection:
+        return await require_schema(connection)
+
+
+async def require_schema(connection: AsyncConnection) -> Schema:
+    """The database's schema; SchemaOutOfDate unless this release can work on it."""
+    return (await schema_of(connection)).require_compatible()

@@ -1,0 +1,21 @@
+-- Renews a node's lease and tells it who else is at work. No row: another node took this one's place.
+WITH clock AS MATERIALIZED (
+    SELECT coalesce(CAST(:now AS timestamptz), clock_timestamp()) AS now
+), beat AS (
+    UPDATE nodes n
+    SET heartbeat_at = clock.now, skew_ms = CAST(:skew_ms AS integer),
+        lease_until = clock.now + make_interval(secs => CAST(:lease AS float8)),
+        draining = CAST(:draining AS boolean), shards = CAST(:shards AS smallint),
+        -- A claim may be under way whose instant is a little older than this statement's.
+        oldest_claim_at = coalesce(CAST(:oldest_claim_at AS timestamptz), clock.now)
+                          - interval '60 seconds'
+    FROM clock WHERE n.id = CAST(:node AS text)
+    RETURNING n.id
+)
+SELECT clock.now,
+       ARRAY(SELECT n.id FROM nodes n
+             WHERE n.lease_until > clock.now AND NOT n.draining AND n.id <> beat.id
+             ORDER BY n.id) AS others,
+       ARRAY(SELECT n.id FROM nodes n
+             WHERE n.lease_until < clock.now AND n.id <> beat.id ORDER BY n.id) AS lost
+FROM beat, clock

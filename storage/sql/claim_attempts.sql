@@ -1,0 +1,51 @@
+-- Starts attempts of runs that wait: promoted from the queue, retrying, or taken over from a lost node.
+-- Out: one row per run found due; verdict says whether it was started or came too late (then finish it).
+-- Moves: runs queued, retrying -> executing, attempt + 1. Paused campaigns start nothing.
+WITH clock AS MATERIALIZED (
+    SELECT coalesce(CAST(:now AS timestamptz), clock_timestamp()) AS now
+), alive AS MATERIALIZED (
+    SELECT n.id FROM nodes n, clock
+    WHERE n.id = CAST(:node AS text) AND n.lease_until > clock.now
+    FOR KEY SHARE OF n
+), item AS (
+    -- A run may have been loaded twice, as due at two instants: one attempt all the same.
+    SELECT DISTINCT * FROM unnest(
+        CAST(:campaign_ids AS bigint[]), CAST(:scheduled_fors AS timestamptz[])
+    ) AS i (campaign_id, scheduled_for)
+), locked AS MATERIALIZED (
+    SELECT c.id, c.uuid, c.status, c.target, c.payload, c.name FROM campaigns c
+    WHERE c.id IN (SELECT campaign_id FROM item) AND c.status = 'executing'
+    ORDER BY c.id
+    FOR UPDATE SKIP LOCKED
+), due AS MATERIALIZED (
+    SELECT r.campaign_id, r.scheduled_for, r.id, r.status, r.attempt, r.takeovers, r.start_before,
+           clock.now, alive.id AS node, l.uuid, l.target, l.payload, l.name,
+           CASE WHEN r.start_before < clock.now THEN 'late'
+                WHEN r.takeovers >= CAST(:max_takeovers AS integer) THEN 'lost'
+                ELSE 'started' END AS verdict
+    FROM item i
+    JOIN locked l ON l.id = i.campaign_id
+    JOIN runs r ON r.campaign_id = i.campaign_id AND r.scheduled_for = i.scheduled_for
+    CROSS JOIN clock
+    CROSS JOIN alive
+    WHERE r.status IN ('queued', 'retrying') AND r.next_attempt_at <= clock.now
+    FOR UPDATE OF r
+), started AS (
+    UPDATE runs r
+    SET status = 'executing', attempt = r.attempt + 1, node = d.node, claimed_at = d.now,
+        started_at = coalesce(r.started_at, d.now), next_attempt_at = NULL
+    FROM due d
+    WHERE d.verdict = 'started' AND r.campaign_id = d.campaign_id
+      AND r.scheduled_for = d.scheduled_for
+), logged AS (
+    INSERT INTO campaign_events (campaign_id, at, event, from_status, to_status, cause, actor,
+                                 run_id, scheduled_for)
+    SELECT d.campaign_id, d.now, 'attempt', 'executing', 'executing',
+           'attempt ' || (d.attempt + 1), d.node, d.id, d.scheduled_for
+    FROM due d WHERE d.verdict = 'started'
+)
+SELECT d.campaign_id, d.uuid, d.scheduled_for, d.id AS run_id, d.status, d.verdict, d.takeovers,
+       CASE WHEN d.verdict = 'started' THEN d.attempt + 1 ELSE d.attempt END AS attempt,
+       d.target, d.name, CASE WHEN d.verdict = 'started' THEN d.payload END AS payload,
+       d.now, d.start_before
+FROM due d

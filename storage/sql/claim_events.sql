@@ -1,0 +1,144 @@
+-- Claims due events of schedules: occurrences, and windows that open or close.
+-- In: one element per event that a timer says is due, with the event that follows it.
+-- Out: what was won, alike ones as one row with their numbers among those put in, from 1. Losing is
+-- silent: someone else won, the schedule changed, it is not due by this server's clock, or its campaign
+-- is locked just now.
+-- Moves: scheduled, launched, executing -> executing | launched | completed | failed; inserts runs.
+WITH clock AS MATERIALIZED (
+    SELECT coalesce(CAST(:now AS timestamptz), clock_timestamp()) AS now
+), alive AS MATERIALIZED (
+    -- A node whose lease ended claims nothing; the lock keeps a taker-over waiting for this commit.
+    SELECT n.id FROM nodes n, clock
+    WHERE n.id = CAST(:node AS text) AND n.lease_until > clock.now
+    FOR KEY SHARE OF n
+), item AS (
+    SELECT * FROM unnest(
+        CAST(:campaign_ids AS bigint[]), CAST(:revisions AS bigint[]),
+        CAST(:armed_ats AS timestamptz[]), CAST(:kinds AS text[]),
+        CAST(:fire_ats AS timestamptz[]), CAST(:run_ids AS uuid[]),
+        CAST(:start_befores AS timestamptz[]), CAST(:overlaps AS text[]),
+        CAST(:missed_untils AS timestamptz[]),
+        CAST(:next_ats AS timestamptz[]), CAST(:next_locals AS timestamp[]),
+        CAST(:next_kinds AS text[]), CAST(:backlogs AS boolean[]), CAST(:mores AS boolean[]),
+        CAST(:older_firsts AS integer[]), CAST(:older_lasts AS integer[])
+    ) WITH ORDINALITY AS i (campaign_id, revision, armed_at, kind, fire_at, run_id, start_before, overlap,
+            missed_until, next_at, next_local, next_kind, backlog, more, older_first, older_last, number)
+), won AS MATERIALIZED (
+    SELECT i.*, clock.now, alive.id AS node, c.status, c.target, c.payload, c.name,
+           c.open_runs, c.queued_runs, c.has_completed, c.has_due OR i.kind = 'fire' AS has_due,
+           EXISTS (SELECT 1 FROM runs r WHERE r.campaign_id = i.campaign_id
+                                          AND r.scheduled_for = i.fire_at) AS has_run
+    FROM item i
+    CROSS JOIN clock
+    CROSS JOIN alive
+    JOIN timers t ON t.campaign_id = i.campaign_id AND t.revision = i.revision
+                 AND t.fire_at = i.armed_at AND t.kind = i.kind
+    JOIN campaigns c ON c.id = t.campaign_id
+    WHERE t.fire_at <= clock.now
+      -- What the node's clock made of the stretch must hold by this server's clock too.
+      AND (i.fire_at IS NULL OR i.fire_at <= clock.now)
+      AND (i.missed_until IS NULL OR i.missed_until < clock.now)
+      AND c.status IN ('scheduled', 'launched', 'executing', 'paused')
+      AND NOT (t.backlog AND c.open_runs > 0 AND i.overlap <> 'allow' AND c.status <> 'paused')
+    ORDER BY c.id
+    FOR UPDATE OF c, t SKIP LOCKED
+), outcome AS MATERIALIZED (
+    -- made is null for an event without a run, or an occurrence that has its run already.
+    SELECT j.*, CASE
+               WHEN j.status = 'paused' AND (j.kind <> 'close' OR j.open_runs > 0) THEN 'paused'
+               WHEN j.status = 'executing' OR j.made = 'executing' THEN 'executing'
+               WHEN j.more THEN 'launched'
+               WHEN j.has_completed OR NOT j.has_due THEN 'completed'
+               ELSE 'failed' END AS to_status
+    FROM (
+        SELECT w.*, CASE WHEN w.kind <> 'fire' OR w.has_run THEN NULL
+                         WHEN w.status = 'paused' OR w.now > w.start_before THEN 'missed'
+                         WHEN w.open_runs = 0 OR w.overlap = 'allow' THEN 'executing'
+                         WHEN w.overlap = 'queue' AND w.queued_runs = 0 THEN 'queued'
+                         ELSE 'skipped' END AS made
+        FROM won w
+    ) j
+), older AS MATERIALIZED (
+    -- The others of a late stretch, which no attempt is made for: a slice of the arrays for each.
+    SELECT o.campaign_id, o.now, o.node, o.status AS campaign_status,
+           (CAST(:older_ats AS timestamptz[]))[n] AS at, (CAST(:older_run_ids AS uuid[]))[n] AS id,
+           (CAST(:older_start_befores AS timestamptz[]))[n] AS start_before,
+           CASE WHEN o.status <> 'paused' AND (CAST(:older_skipped AS boolean[]))[n]
+                THEN 'skipped' ELSE 'missed' END AS status
+    FROM outcome o CROSS JOIN LATERAL generate_series(o.older_first, o.older_last) AS n
+    -- A window whose opening was edited while overdue is walked again: what has its run is told.
+    WHERE o.older_first <= o.older_last
+      AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.campaign_id = o.campaign_id
+                      AND r.scheduled_for = (CAST(:older_ats AS timestamptz[]))[n])
+), opened AS (
+    INSERT INTO runs (campaign_id, scheduled_for, id, status, attempt, node, claimed_at,
+                      started_at, start_before, finished_at)
+    SELECT o.campaign_id, o.fire_at, o.run_id, o.made,
+           CASE WHEN o.made = 'executing' THEN 1 ELSE 0 END,
+           CASE WHEN o.made = 'executing' THEN o.node END, o.now,
+           CASE WHEN o.made = 'executing' THEN o.now END, o.start_before,
+           CASE WHEN o.made IN ('missed', 'skipped') THEN o.now END
+    FROM outcome o WHERE o.made IS NOT NULL
+), passed AS (
+    INSERT INTO runs (campaign_id, scheduled_for, id, status, claimed_at, start_before, finished_at)
+    SELECT p.campaign_id, p.at, p.id, p.status, p.now, p.start_before, p.now FROM older p
+    ON CONFLICT DO NOTHING
+), advanced AS (
+    UPDATE timers t
+    SET fire_at = o.next_at, local = o.next_local, kind = o.next_kind, backlog = o.backlog
+    FROM outcome o WHERE t.campaign_id = o.campaign_id AND o.next_at IS NOT NULL
+), spent AS (
+    DELETE FROM timers t USING outcome o
+    WHERE t.campaign_id = o.campaign_id AND o.next_at IS NULL
+), moved AS (
+    UPDATE campaigns c
+    SET status = o.to_status, more_to_come = o.more, has_due = o.has_due, updated_at = o.now,
+        open_runs = c.open_runs + CASE WHEN o.made IN ('executing', 'queued') THEN 1 ELSE 0 END,
+        queued_runs = c.queued_runs + CASE WHEN o.made = 'queued' THEN 1 ELSE 0 END
+    FROM outcome o WHERE c.id = o.campaign_id
+), bulk AS MATERIALIZED (
+    -- More than can be listed, told as one event row: that of the newest of them.
+    SELECT b.campaign_id, b.last, b.cause,
+           jsonb_build_object('from', b.first, 'to', b.last, 'count', b.count) AS details
+    FROM unnest(
+        CAST(:bulk_campaign_ids AS bigint[]), CAST(:bulk_firsts AS timestamptz[]),
+        CAST(:bulk_lasts AS timestamptz[]), CAST(:bulk_counts AS bigint[]),
+        CAST(:bulk_causes AS text[])
+    ) AS b (campaign_id, first, last, count, cause)
+), logged AS (
+    INSERT INTO campaign_events (campaign_id, at, event, from_status, to_status, cause, actor,
+                                 run_id, scheduled_for, details)
+    SELECT b.campaign_id, o.now, 'passed', o.status, o.status,
+           CASE WHEN o.status = 'paused' THEN 'missed: paused' ELSE b.cause END, o.node,
+           p.id, b.last, b.details
+    FROM bulk b
+    JOIN outcome o ON o.campaign_id = b.campaign_id AND o.fire_at <> b.last
+    LEFT JOIN older p ON p.campaign_id = b.campaign_id AND p.at = b.last
+    UNION ALL
+    SELECT p.campaign_id, p.now, 'passed', p.campaign_status, p.campaign_status,
+           CASE WHEN p.status = 'skipped' THEN 'skipped: coalesced'
+                WHEN p.campaign_status = 'paused' THEN 'missed: paused'
+                ELSE 'missed: too late' END,
+           p.node, p.id, p.at, NULL
+    FROM older p
+    WHERE NOT EXISTS (SELECT 1 FROM bulk b WHERE b.campaign_id = p.campaign_id AND b.last = p.at)
+    UNION ALL
+    SELECT o.campaign_id, o.now,
+           CASE WHEN o.kind = 'open' THEN 'window_opened' WHEN o.kind = 'close' THEN 'window_closed'
+                WHEN o.made IN ('executing', 'queued') THEN 'fire' ELSE 'passed' END,
+           o.status, o.to_status,
+           CASE WHEN o.kind <> 'fire' OR o.made = 'executing' THEN 'due'
+                WHEN o.made = 'queued' THEN 'queued: a run is open'
+                WHEN o.made = 'skipped' THEN 'skipped: a run is open'
+                WHEN o.made IS NULL THEN 'has its run already'
+                WHEN o.status = 'paused' THEN 'missed: paused' ELSE 'missed: too late' END,
+           o.node, CASE WHEN o.kind = 'fire' THEN o.run_id END, coalesce(o.fire_at, o.armed_at),
+           b.details
+    FROM outcome o
+    LEFT JOIN bulk b ON b.campaign_id = o.campaign_id AND b.last = o.fire_at
+)
+SELECT o.made, o.status AS from_status, o.to_status, o.target, o.now, array_agg(o.number) AS numbers,
+       array_agg(o.name) AS names,
+       array_agg(CASE WHEN o.made = 'executing' THEN o.payload::text END) AS payloads
+FROM outcome o
+GROUP BY o.made, o.status, o.to_status, o.target, o.now

@@ -1,0 +1,97 @@
+-- Writes what became of attempts, each guarded by (run, attempt, node) and the status it was left in.
+-- In: actor is who asked, if not the node. Without a node (null) the attempt alone is the guard: whoever
+-- finishes a run later knows its attempt, and another node has another one.
+-- Out: what was written, alike ones as one row with their numbers among those put in, from 1; what is
+-- missing was taken over, cancelled or answered before.
+-- Moves: runs executing -> completed | failed | retrying | held | queued (for a worker), held -> failed;
+-- executing -> missed where the attempt did not begin in time, or a waiting run that came too late ->
+-- missed | failed; campaigns executing -> launched | completed | failed when the last open run ends.
+-- The campaigns are locked before, by lock_campaigns, so that what is read here is true now. No part is
+-- joined with another: a planner that takes a batch for one row would do it by loops.
+WITH clock AS MATERIALIZED (
+    SELECT coalesce(CAST(:now AS timestamptz), clock_timestamp()) AS now
+), item AS (
+    SELECT * FROM unnest(
+        CAST(:campaign_ids AS bigint[]), CAST(:scheduled_fors AS timestamptz[]),
+        CAST(:attempts AS smallint[]), CAST(:expected AS text[]), CAST(:outcomes AS text[]),
+        CAST(:errors AS text[]), CAST(:waits AS float8[])
+    ) WITH ORDINALITY
+        AS i (campaign_id, scheduled_for, attempt, expected, outcome, error, wait, number)
+), locked AS MATERIALIZED (
+    SELECT i.*, clock.now, c.status AS campaign_status, c.open_runs, c.queued_runs, c.more_to_come,
+           c.has_completed, c.target
+    FROM item i CROSS JOIN clock JOIN campaigns c ON c.id = i.campaign_id
+    ORDER BY c.id
+    FOR UPDATE OF c
+), ready AS MATERIALIZED (
+    SELECT l.*, r.id AS run_id, l.outcome IN ('completed', 'failed', 'missed') AS closes
+    FROM locked l
+    JOIN runs r ON r.campaign_id = l.campaign_id AND r.scheduled_for = l.scheduled_for
+    WHERE r.attempt = l.attempt AND r.status = l.expected
+      AND (l.expected <> 'executing' OR r.node = CAST(:node AS text) OR CAST(:node AS text) IS NULL
+           OR r.answer IS NOT NULL)
+    FOR UPDATE OF r
+), tallied AS MATERIALIZED (
+    SELECT r.*, count(*) FILTER (WHERE r.closes) OVER campaign AS closed,
+           bool_or(r.outcome = 'completed') OVER campaign AS completed,
+           min(r.scheduled_for) OVER campaign AS earliest,
+           r.scheduled_for = max(r.scheduled_for) OVER campaign AS is_last
+    FROM ready r
+    WINDOW campaign AS (PARTITION BY r.campaign_id)
+), outcome AS MATERIALIZED (
+    -- What the campaign becomes stands on the last of its runs in the batch.
+    SELECT t.*, t.closed > 0 AND t.queued_runs > 0 AND t.open_runs - t.closed = t.queued_runs
+                AS promotes,
+           CASE WHEN NOT t.is_last OR t.closed = 0 OR t.open_runs > t.closed THEN t.campaign_status
+                WHEN t.more_to_come AND t.campaign_status = 'executing' THEN 'launched'
+                WHEN t.more_to_come THEN t.campaign_status
+                WHEN t.has_completed OR t.completed THEN 'completed'
+                ELSE 'failed' END AS to_status
+    FROM tallied t
+), written AS (
+    UPDATE runs r
+    SET status = o.outcome, error = o.error,
+        -- What waits for a worker is looked at again once it is too late for one.
+        next_attempt_at = CASE o.outcome
+            WHEN 'retrying' THEN o.now + make_interval(secs => o.wait)
+            WHEN 'queued' THEN least(r.start_before + interval '1 millisecond',
+                                     '9999-12-31 00:00:00+00') END,
+        worker_queue = CASE WHEN o.outcome = 'queued' THEN o.target END,
+        answer = NULL,
+        -- An attempt that a worker will make, or that was not begun in time, does not count.
+        attempt = CASE WHEN o.expected = 'executing' AND o.outcome IN ('queued', 'missed')
+                       THEN r.attempt - 1 ELSE r.attempt END,
+        started_at = CASE WHEN r.attempt > 1 OR o.outcome NOT IN ('queued', 'missed')
+                          THEN r.started_at END,
+        lease_until = CASE WHEN o.outcome = 'executing'
+                           THEN o.now + make_interval(secs => o.wait) END,
+        node = CASE WHEN o.outcome IN ('retrying', 'held', 'queued') THEN NULL ELSE r.node END,
+        finished_at = CASE WHEN o.closes THEN o.now END
+    FROM outcome o
+    WHERE r.campaign_id = o.campaign_id AND r.scheduled_for = o.scheduled_for
+), promoted AS (
+    -- The run that waited for its predecessor may start once nothing but itself is open.
+    UPDATE runs r SET next_attempt_at = o.now
+    FROM outcome o
+    WHERE o.is_last AND o.promotes AND r.campaign_id = o.campaign_id
+      AND r.scheduled_for > o.earliest AND r.status = 'queued' AND r.next_attempt_at IS NULL
+), moved AS (
+    UPDATE campaigns c
+    SET open_runs = o.open_runs - o.closed, updated_at = o.now, status = o.to_status,
+        queued_runs = CASE WHEN o.promotes THEN 0 ELSE o.queued_runs END,
+        has_completed = o.has_completed OR o.completed
+    FROM outcome o
+    WHERE c.id = o.campaign_id AND o.is_last AND o.closed > 0
+), logged AS (
+    INSERT INTO campaign_events (campaign_id, at, event, from_status, to_status, cause, actor,
+                                 run_id, scheduled_for)
+    SELECT o.campaign_id, o.now, CASE WHEN o.closes THEN 'run_ended' ELSE 'run_' || o.outcome END,
+           o.campaign_status, o.to_status, o.outcome || coalesce(': ' || o.error, ''),
+           coalesce(CAST(:actor AS text), CAST(:node AS text)), o.run_id, o.scheduled_for
+    FROM outcome o
+    ORDER BY o.campaign_id, o.scheduled_for  -- the one that moves the campaign comes last
+)
+SELECT o.outcome AS status, o.campaign_status AS from_status, o.to_status, o.promotes AS promoted,
+       array_agg(o.number) AS numbers
+FROM outcome o
+GROUP BY o.outcome, o.campaign_status, o.to_status, o.promotes

@@ -1,0 +1,11 @@
+-- One look a second, and most find nothing: the campaigns whose schedules were written by a transaction
+-- not older than a snapshot's oldest, the oldest transaction still open now, from which the next look
+-- goes on, and whether anything is overdue or waits for an attempt.
+SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS xmin,
+       ARRAY(SELECT d.campaign_id FROM schedule_definitions d
+             WHERE d.changed_in >= CAST(CAST(:xmin AS text) AS xid8)
+             ORDER BY d.changed_in LIMIT CAST(:max_rows AS integer)) AS campaign_ids,
+       EXISTS (SELECT 1 FROM timers t
+               WHERE t.fire_at < CAST(:overdue_before AS timestamptz)) AS overdue,
+       EXISTS (SELECT 1 FROM runs r
+               WHERE r.next_attempt_at < CAST(:until AS timestamptz)) AS waiting

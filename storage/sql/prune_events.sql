@@ -1,0 +1,13 @@
+-- Deletes events of some campaigns from before an instant, all but each campaign's newest.
+-- In: campaign_ids, before, max_rows. Out: one row per event deleted.
+DELETE FROM campaign_events e
+WHERE (e.campaign_id, e.id) IN (
+    SELECT o.campaign_id, o.id
+    FROM campaign_events o
+    WHERE o.campaign_id = ANY(CAST(:campaign_ids AS bigint[]))
+      AND o.at < CAST(:before AS timestamptz)
+      AND o.id < (SELECT max(n.id) FROM campaign_events n WHERE n.campaign_id = o.campaign_id)
+    LIMIT CAST(:max_rows AS integer)
+    FOR UPDATE SKIP LOCKED
+)
+RETURNING 1

@@ -1,0 +1,391 @@
+"""The tables, as SQLAlchemy metadata; no behaviour. Spec: interface.md "Database".
+
+Shape, and why (measured for a burst of due campaigns):
+
+- ``timers`` is narrow and holds one row per campaign with something to come; a claim deletes or
+  moves it, so nothing indexed on ``campaigns`` changes when a campaign fires (HOT updates).
+- ``runs`` is keyed by (campaign_id, scheduled_for): one row per occurrence, whatever crashes.
+- ``campaigns`` carries the facts that decide a transition (open runs, whether more is to come), so
+  a statement that holds the row's lock decides on what is true now, not on its snapshot.
+- ``runs`` and ``campaign_events`` have no foreign key: rows are only written by statements that
+  hold the campaign's row lock, and the check would cost as much as the write.
+
+Operators read ``campaigns``, ``schedules`` (a view), ``runs``, ``campaign_events``, ``nodes``
+and ``api_keys``.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from sqlalchemy import (
+    DDL,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Computed,
+    Date,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Sequence,
+    SmallInteger,
+    Table,
+    Text,
+    Time,
+    UniqueConstraint,
+    event,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
+from sqlalchemy.types import UserDefinedType
+
+from daemon.domain.keys import Scope
+from daemon.domain.schedule import CampaignType, EventKind, Frequency, Kind, Overlap, Skip, Source
+from daemon.domain.states import ARMED, RunStatus, Status
+from storage.views import VIEWS
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+    },
+)
+
+
+class XID8(UserDefinedType[int]):
+    """PostgreSQL's full transaction id: what a poll of changes compares with a snapshot's xmin."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_kw: object) -> str:
+        """The type's name in DDL."""
+        return "xid8"
+
+
+INSTANT = DateTime(timezone=True)
+WALL_TIME = DateTime(timezone=False)
+
+revision_seq = Sequence("schedule_revision_seq", metadata=metadata)
+"""Revisions are never used twice, so a stale timer can not match a later schedule."""
+
+
+def _one_of(column: str, values: type[StrEnum] | list[Status]) -> str:
+    return f"{column} IN ({', '.join(repr(str(value)) for value in values)})"
+
+
+campaigns = Table(
+    "campaigns",
+    metadata,
+    Column("id", BigInteger, Identity(always=False), primary_key=True),
+    Column("uuid", UUID(as_uuid=True), nullable=False, server_default=text("gen_random_uuid()")),
+    Column("name", Text, nullable=False),
+    Column("type", Text, nullable=False, server_default=CampaignType.ONE_TIME),
+    Column("status", Text, nullable=False, server_default=Status.DRAFT),
+    Column("timezone", Text, nullable=False, server_default="UTC"),
+    Column("target", Text, nullable=False, server_default="log"),
+    Column("payload", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("open_runs", Integer, nullable=False, server_default="0"),
+    Column("queued_runs", SmallInteger, nullable=False, server_default="0"),
+    Column("more_to_come", Boolean, nullable=False, server_default=text("false")),
+    Column("has_due", Boolean, nullable=False, server_default=text("false")),
+    Column("has_completed", Boolean, nullable=False, server_default=text("false")),
+    Column("archived_from", Text),
+    Column("created_at", INSTANT, nullable=False, server_default=text("now()")),
+    Column("updated_at", INSTANT, nullable=False, server_default=text("now()")),
+    UniqueConstraint("uuid"),
+    CheckConstraint("length(name) BETWEEN 1 AND 200", name="name"),
+    CheckConstraint(_one_of("type", CampaignType), name="type"),
+    CheckConstraint(_one_of("status", Status), name="status"),
+    CheckConstraint("jsonb_typeof(payload) = 'object'", name="payload"),
+    CheckConstraint(
+        "CASE status WHEN 'executing' THEN open_runs > 0 WHEN 'paused' THEN open_runs >= 0"
+        " ELSE open_runs = 0 END",
+        name="open_runs",
+    ),
+    CheckConstraint("queued_runs BETWEEN 0 AND open_runs", name="queued_runs"),
+    CheckConstraint(
+        "CASE WHEN more_to_come THEN "
+        + _one_of("status", [s for s in Status if s in ARMED])
+        + " ELSE status NOT IN ('scheduled', 'launched') END",
+        name="more_to_come",
+    ),
+    CheckConstraint("has_due OR NOT has_completed", name="has_completed"),
+    CheckConstraint(
+        "(status = 'archived') = (archived_from IS NOT NULL)"
+        " AND archived_from IN ('draft', 'completed', 'failed', 'cancelled')",
+        name="archived_from",
+    ),
+    # Half-filled pages keep the two updates of every run on the page they were on.
+    postgresql_with={"fillfactor": "50"},
+)
+
+schedule_definitions = Table(
+    "schedule_definitions",
+    metadata,
+    Column(
+        "campaign_id",
+        BigInteger,
+        ForeignKey("campaigns.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("revision", BigInteger, nullable=False),
+    Column("changed_in", XID8, nullable=False, server_default=text("pg_current_xact_id()")),
+    Column("source", Text, nullable=False),
+    Column("body", JSONB, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("timezone", Text, nullable=False),
+    Column("tzdata", Text, nullable=False),
+    Column("anchor_at", INSTANT, nullable=False),
+    Column("anchor_local", WALL_TIME, nullable=False),
+    Column("frequency", Text),
+    Column("repeat_interval", SmallInteger),
+    Column("first_on", Date),
+    Column("time_of_day", Time),
+    Column("weekdays", ARRAY(SmallInteger)),
+    Column("month_day", SmallInteger),
+    Column("nth", SmallInteger),
+    Column("skip", Text),
+    Column("every_seconds", Integer),
+    Column("ends_at", INSTANT),
+    Column("ends_on", Date),
+    Column("misfire_grace_time", Integer, nullable=False),
+    Column("coalesce", Boolean, nullable=False),
+    Column("overlap", Text, nullable=False),
+    Column("rrule", Text),
+    Column("saved_at", INSTANT, nullable=False, server_default=text("now()")),
+    CheckConstraint(_one_of("source", Source), name="source"),
+    CheckConstraint(_one_of("kind", Kind), name="kind"),
+    CheckConstraint("jsonb_typeof(body) = 'object'", name="body"),
+    CheckConstraint(_one_of("overlap", Overlap), name="overlap"),
+    CheckConstraint("misfire_grace_time > 0", name="misfire_grace_time"),
+    CheckConstraint(
+        _one_of("frequency", Frequency)
+        + " AND repeat_interval BETWEEN 1 AND 999 AND "
+        + _one_of("skip", Skip)
+        + " AND weekdays <@ '{1,2,3,4,5,6,7}'::smallint[]"
+        " AND month_day BETWEEN 1 AND 31 AND nth BETWEEN 1 AND 5 AND every_seconds > 0",
+        name="range",
+    ),
+    CheckConstraint(
+        "num_nulls(frequency, repeat_interval, first_on, time_of_day, weekdays, skip) IN (0, 6)",
+        name="rule",
+    ),
+    CheckConstraint(
+        "CASE kind WHEN 'once' THEN frequency IS NULL AND every_seconds IS NULL"
+        " WHEN 'recurring' THEN frequency IS NOT NULL AND every_seconds IS NULL"
+        " ELSE frequency IS NULL OR every_seconds IS NULL END",
+        name="recurrence",
+    ),
+    CheckConstraint(
+        "CASE frequency WHEN 'monthly' THEN num_nonnulls(month_day, nth) = 1"
+        " AND (nth IS NULL OR cardinality(weekdays) > 0)"
+        " ELSE num_nonnulls(month_day, nth) = 0"
+        " AND (frequency IS DISTINCT FROM 'weekly' OR cardinality(weekdays) > 0) END",
+        name="days",
+    ),
+    CheckConstraint("ends_on IS NULL OR ends_at IS NOT NULL", name="end"),
+    Index("schedule_definitions_changed_in_idx", "changed_in"),
+    Index("schedule_definitions_tzdata_idx", "tzdata"),
+)
+"""What a schedule means: the input as given (``body``) and the canonical columns read from it."""
+
+timers = Table(
+    "timers",
+    metadata,
+    Column(
+        "campaign_id",
+        BigInteger,
+        ForeignKey("campaigns.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("revision", BigInteger, nullable=False),
+    Column("fire_at", INSTANT, nullable=False),
+    Column("local", WALL_TIME, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("backlog", Boolean, nullable=False, server_default=text("false")),
+    CheckConstraint(_one_of("kind", EventKind), name="kind"),
+    Index("timers_fire_at_idx", "fire_at", "campaign_id"),
+)
+"""The next event of each armed schedule: an occurrence, or its window's opening or closing."""
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("campaign_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("scheduled_for", INSTANT, primary_key=True),
+    Column("id", UUID(as_uuid=True), nullable=False),
+    Column("status", Text, nullable=False),
+    Column("attempt", SmallInteger, nullable=False, server_default="0"),
+    Column("takeovers", SmallInteger, nullable=False, server_default="0"),
+    Column("cause", Text, nullable=False, server_default="schedule"),
+    Column("node", Text),
+    Column("claimed_at", INSTANT, nullable=False),
+    Column("started_at", INSTANT),
+    Column("next_attempt_at", INSTANT),
+    Column("start_before", INSTANT, nullable=False),
+    Column("lease_until", INSTANT),
+    Column("finished_at", INSTANT),
+    Column("error", Text),
+    # The target whose workers may take the run; null but while it waits for one of them.
+    Column("worker_queue", Text),
+    # What a worker says of its attempt, until a daemon has written what that means.
+    Column("answer", Text),
+    # The status, but null in an ordinary run from its claim to its end.
+    Column(
+        "rare_status",
+        Text,
+        Computed("CASE WHEN status NOT IN ('executing', 'completed') THEN status END", True),
+    ),
+    CheckConstraint(_one_of("status", RunStatus), name="status"),
+    CheckConstraint("cause IN ('schedule', 'start', 'rerun')", name="cause"),
+    CheckConstraint(
+        "(finished_at IS NULL) = (status IN ('queued', 'executing', 'retrying', 'held'))",
+        name="finished_at",
+    ),
+    CheckConstraint(
+        "CASE status WHEN 'executing' THEN node IS NOT NULL AND attempt > 0"
+        " AND started_at IS NOT NULL WHEN 'completed' THEN attempt > 0"
+        " WHEN 'failed' THEN error IS NOT NULL"
+        " WHEN 'missed' THEN attempt = 0 AND started_at IS NULL"
+        " WHEN 'skipped' THEN attempt = 0 AND started_at IS NULL ELSE true END",
+        name="attempt",
+    ),
+    CheckConstraint(
+        "CASE status WHEN 'retrying' THEN next_attempt_at IS NOT NULL"
+        " WHEN 'queued' THEN true ELSE next_attempt_at IS NULL END",
+        name="next_attempt_at",
+    ),
+    CheckConstraint("lease_until IS NULL OR status = 'executing'", name="lease_until"),
+    CheckConstraint("worker_queue IS NULL OR status = 'queued'", name="worker_queue"),
+    CheckConstraint(
+        "answer IS NULL"
+        " OR (answer IN ('completed', 'failed', 'retry') AND lease_until IS NOT NULL)",
+        name="answer",
+    ),
+    Index("runs_id_idx", "id"),
+    Index("runs_claimed_at_idx", "claimed_at"),
+    # These predicates name columns that stay null in an ordinary run, so finishing one is HOT.
+    Index(
+        "runs_next_attempt_at_idx",
+        "next_attempt_at",
+        postgresql_where=text("next_attempt_at IS NOT NULL"),
+    ),
+    Index("runs_lease_until_idx", "lease_until", postgresql_where=text("lease_until IS NOT NULL")),
+    Index(
+        "runs_worker_queue_idx",
+        "worker_queue",
+        "scheduled_for",
+        postgresql_where=text("worker_queue IS NOT NULL"),
+    ),
+    Index(
+        "runs_rare_status_idx",
+        "rare_status",
+        "claimed_at",
+        "campaign_id",
+        "scheduled_for",
+        postgresql_where=text("rare_status IS NOT NULL"),
+    ),
+    postgresql_with={"fillfactor": "50"},
+)
+"""One row per occurrence that came due, and per run asked for by a person."""
+
+campaign_events = Table(
+    "campaign_events",
+    metadata,
+    Column("campaign_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("at", INSTANT, nullable=False, server_default=text("clock_timestamp()")),
+    Column("event", Text, nullable=False),
+    Column("from_status", Text),
+    Column("to_status", Text),
+    Column("cause", Text),
+    Column("actor", Text, nullable=False),
+    Column("run_id", UUID(as_uuid=True)),
+    Column("scheduled_for", INSTANT),
+    Column("details", JSONB),
+)
+"""Whatever changed a campaign, in the transaction that changed it."""
+
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("tzdata", Text, nullable=False),
+    Column("started_at", INSTANT, nullable=False),
+    Column("heartbeat_at", INSTANT, nullable=False),
+    Column("lease_until", INSTANT, nullable=False),
+    Column("draining", Boolean, nullable=False, server_default=text("false")),
+    # No run of this node that is still executing was claimed before this instant.
+    Column("oldest_claim_at", INSTANT, nullable=False),
+    Column("skew_ms", Integer, nullable=False, server_default="0"),
+    Column("shards", SmallInteger, nullable=False, server_default="0"),
+    # The newest schema that the node's release knows; null: 0002, whose release did not say.
+    Column("schema_version", Text),
+    CheckConstraint("lease_until >= heartbeat_at", name="lease_until"),
+)
+"""The daemons that are, or were until their lease ended, at work on this database."""
+
+schema_versions = Table(
+    "schema_versions",
+    metadata,
+    Column("version", Text, primary_key=True),
+    # Releases that know this version, or any since, work on a database of ``version``.
+    Column("compatible_since", Text, nullable=False),
+    Column("applied_at", INSTANT, nullable=False, server_default=text("now()")),
+)
+"""The migrations applied from 0003 on, and who can work with what each left."""
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("created_at", INSTANT, nullable=False, server_default=text("now()")),
+    Column("last_used_at", INSTANT),
+    Column("revoked_at", INSTANT),
+    UniqueConstraint("digest"),
+    CheckConstraint("length(name) BETWEEN 1 AND 100", name="name"),
+    CheckConstraint(_one_of("scope", Scope), name="scope"),
+    CheckConstraint("octet_length(digest) = 32", name="digest"),
+    # A name may be used again once its key is revoked.
+    Index("api_keys_name_idx", "name", unique=True, postgresql_where=text("revoked_at IS NULL")),
+)
+"""Who may call the HTTP interface. ``digest`` is the key's SHA-256; the key itself is not kept."""
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("api_key_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("key", Text, primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("answer", JSONB, nullable=False),
+    Column("created_at", INSTANT, nullable=False, server_default=text("now()")),
+    Index("idempotency_keys_created_at_idx", "created_at"),
+)
+"""Answers given to requests with an Idempotency-Key, written with the change they tell of."""
+
+
+def _ddl(statement: str) -> DDL:
+    return DDL(statement.replace("%", "%%"))  # type: ignore[no-untyped-call]
+
+
+for name, statement in VIEWS.items():
+    event.listen(metadata, "after_create", _ddl(statement))
+    event.listen(metadata, "before_drop", _ddl(f"DROP VIEW IF EXISTS {name}"))

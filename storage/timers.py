@@ -1,0 +1,116 @@
+"""Loading what is due: the one way into the timer, whatever the reason to load."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from daemon.domain.schedule import EventKind, TimedEvent
+from daemon.domain.work import Armed, Look, Overdue, Waiting
+from storage.definitions import schedule_from
+from storage.engine import Database
+from storage.queries import query
+
+
+class Timers:
+    """Reads armed events and waiting runs."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.full_targets: Callable[[], list[str]] = list
+        """Targets for which more than enough is loaded already: what is overdue for them stays."""
+
+    async def _rows(self, name: str, binds: dict[str, Any]) -> Sequence[Any]:
+        async with self._database.statement() as connection:
+            return (await connection.execute(query(name), binds)).all()
+
+    async def between(
+        self,
+        since: tuple[datetime, int],
+        until: datetime,
+        shards: Sequence[int],
+        max_rows: int,
+    ) -> list[Armed]:
+        """Events of ``shards`` after ``since`` (instant, campaign id) and due before ``until``.
+
+        In that order, at most ``max_rows``.
+        """
+        binds = {
+            "since": since[0],
+            "since_id": since[1],
+            "until": until,
+            "shards": list(shards),
+            "max_rows": max_rows,
+        }
+        return [armed_from(row) for row in await self._rows("load_timers_between", binds)]
+
+    async def overdue(
+        self, since: tuple[datetime, int], before: datetime, max_rows: int
+    ) -> list[Overdue]:
+        """Events of any shard after ``since`` and due before an instant, to be loaded by ``of``.
+
+        In the order of (instant, campaign id), at most ``max_rows``.
+        """
+        binds = {
+            "since": since[0],
+            "since_id": since[1],
+            "before": before,
+            "max_rows": max_rows,
+            "full_targets": self.full_targets(),
+        }
+        return [Overdue(*row) for row in await self._rows("look_for_overdue", binds)]
+
+    async def of(self, campaign_ids: Sequence[int], until: datetime) -> list[Armed]:
+        """Events of the named campaigns due before an instant."""
+        binds = {"campaign_ids": list(campaign_ids), "until": until}
+        return [armed_from(row) for row in await self._rows("load_timers_of", binds)]
+
+    async def look(
+        self,
+        xmin: str,
+        overdue_before: datetime,
+        until: datetime,
+        max_rows: int,
+    ) -> Look:
+        """Whether there is anything to load: written since ``xmin``, overdue, or waiting."""
+        binds = {
+            "xmin": xmin,
+            "overdue_before": overdue_before,
+            "until": until,
+            "max_rows": max_rows,
+        }
+        (row,) = await self._rows("look_for_work", binds)
+        return Look(row.xmin, row.campaign_ids, row.overdue, row.waiting)
+
+    async def waiting(
+        self,
+        until: datetime,
+        overdue_before: datetime,
+        shards: Sequence[int],
+        max_rows: int,
+    ) -> list[Waiting]:
+        """Runs whose next attempt is due before ``until``: of ``shards``, or overdue."""
+        binds = {
+            "until": until,
+            "overdue_before": overdue_before,
+            "shards": list(shards),
+            "max_rows": max_rows,
+            "full_targets": self.full_targets(),
+        }
+        return [
+            Waiting(row.campaign_id, row.scheduled_for, row.next_attempt_at, row.target)
+            for row in await self._rows("load_attempts", binds)
+        ]
+
+
+def armed_from(row: Any) -> Armed:
+    """A row of the view of armed timers as the timer holds it."""
+    return Armed(
+        row.campaign_id,
+        row.uuid,
+        row.revision,
+        TimedEvent(EventKind(row.event_kind), row.fire_at, row.local),
+        schedule_from(row),
+        row.target,
+    )

@@ -1,0 +1,36 @@
+"""The views, as text: what operators read as ``schedules``, and what the timer loads."""
+
+from __future__ import annotations
+
+from daemon.domain.shares import SHARDS
+
+SCHEDULES_VIEW = f"""
+CREATE VIEW schedules AS
+SELECT d.campaign_id, d.revision, d.source, d.kind, d.timezone, d.tzdata,
+       d.anchor_at, d.anchor_local, t.kind AS next_event, t.fire_at AS next_event_at,
+       CASE t.kind WHEN 'fire' THEN t.fire_at
+                   WHEN 'open' THEN CASE WHEN num_nonnulls(d.frequency, d.every_seconds) > 0
+                                         THEN t.fire_at END END AS next_fire_at,
+       t.local AS next_local, d.ends_at, d.ends_on, d.rrule, d.body,
+       d.misfire_grace_time, d.coalesce, d.overlap, d.saved_at,
+       (d.campaign_id % {SHARDS})::smallint AS shard
+FROM schedule_definitions d
+LEFT JOIN timers t ON t.campaign_id = d.campaign_id
+"""
+
+ARMED_TIMERS_VIEW = f"""
+CREATE VIEW armed_timers AS
+SELECT t.campaign_id, t.revision, t.fire_at, t.local, t.kind AS event_kind, t.backlog, c.uuid,
+       c.target, t.campaign_id % {SHARDS} AS shard, d.source, d.kind, d.timezone,
+       d.anchor_at, d.anchor_local, d.frequency, d.repeat_interval, d.first_on, d.time_of_day,
+       d.weekdays, d.month_day, d.nth, d.skip, d.every_seconds, d.ends_at,
+       d.ends_on, d.misfire_grace_time, d.coalesce, d.overlap
+FROM timers t
+JOIN campaigns c ON c.id = t.campaign_id
+JOIN schedule_definitions d ON d.campaign_id = t.campaign_id
+WHERE c.status IN ('scheduled', 'launched', 'executing', 'paused')
+  AND NOT (t.backlog AND c.open_runs > 0 AND d.overlap <> 'allow' AND c.status <> 'paused')
+"""
+"""What the timer loads; without those that wait for the run before them (backlog)."""
+
+VIEWS = {"schedules": SCHEDULES_VIEW, "armed_timers": ARMED_TIMERS_VIEW}
