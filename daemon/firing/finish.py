@@ -1,0 +1,199 @@
+"""Writes what became of runs: outcomes that gather while one batch is written go in the next."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from daemon.domain.errors import Unavailable
+from daemon.domain.outcome import (
+    Accepted,
+    Delivered,
+    Held,
+    Lost,
+    Missed,
+    Outcome,
+    Parked,
+    Reject,
+    Retry,
+    Written,
+)
+from daemon.domain.ports import Clock, Emit, FiringStore
+from daemon.domain.states import RunStatus
+from daemon.domain.work import Work
+from daemon.firing.claim import isolated
+from daemon.firing.lane import Lane
+from daemon.lifecycle.link import Link
+from daemon.lifecycle.service import Service, side_by_side
+from daemon.lifecycle.stopwatch import Stopwatch
+
+AT_ONCE = 2
+"""Batches under way: the server writes one while this process makes or tells the other."""
+
+TOLD_AT_ONCE = 200
+"""Lines made before the event loop may go on."""
+
+
+class Ended(NamedTuple):
+    """An attempt's outcome on its way to the database."""
+
+    work: Work
+    outcome: Outcome
+    expected: str
+    lane: Lane | None
+    duration: float
+
+
+class Finisher(Service):
+    """From ended to durably written, a batch at a time, with the next one under way."""
+
+    name = "finish"
+
+    def __init__(
+        self,
+        store: FiringStore,
+        *,
+        clock: Clock,
+        link: Link,
+        emit: Emit,
+        batch: int,
+        follow: Callable[[Written], None],
+        room_freed: Callable[[], None],
+    ) -> None:
+        super().__init__()
+        self._store = store
+        self._clock = clock
+        self._link = link
+        self._emit = emit
+        self._batch = batch
+        self._follow = follow
+        self._room_freed = room_freed
+        self._ended: deque[Ended] = deque()
+        self._wake = asyncio.Event()
+        self._written = asyncio.Event()
+        self.busy = Stopwatch(clock)
+
+    def ended(self, lane: Lane, work: Work, outcome: Outcome, duration: float) -> None:
+        """An attempt of this node has ended."""
+        self._add(Ended(work, outcome, RunStatus.EXECUTING, lane, duration))
+
+    def settle(self, work: Work, outcome: Outcome, expected: str) -> None:
+        """A run that waits is over without another attempt."""
+        self._add(Ended(work, outcome, expected, None, 0.0))
+
+    def _add(self, ended: Ended) -> None:
+        self._ended.append(ended)
+        self._wake.set()
+
+    async def stop(self, grace: float | None = None) -> None:
+        """Ask to stop once everything is written."""
+        self.stopping.set()
+        self._wake.set()
+        await super().stop(grace)
+
+    async def wait_written(self) -> None:
+        """Until the next batch is written."""
+        self._written.clear()
+        await self._written.wait()
+
+    async def run(self) -> None:
+        """Write until asked to stop and nothing is left."""
+        await side_by_side(self._run, AT_ONCE)
+
+    async def _run(self) -> None:
+        while self._ended or not self.stopping.is_set():
+            if await self._link.waits_with(self):
+                continue
+            if not self._ended:
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            since = self._clock.monotonic()
+            batch = [self._ended.popleft() for _ in range(min(self._batch, len(self._ended)))]
+            try:
+                with self.busy.lap():
+                    await isolated(batch, self._write, self._poisoned)
+            except Unavailable as error:
+                # Guarded by attempt and node: writing some of them a second time changes nothing.
+                self._ended.extendleft(reversed([item for item in batch if self._is_open(item)]))
+                await self._link.failed(self, error)
+            else:
+                self._link.ok(self, since)
+
+    @staticmethod
+    def _is_open(item: Ended) -> bool:
+        key = item.work.campaign_id, item.work.scheduled_for
+        return item.lane is None or item.lane.in_hand.get(key) is item.work
+
+    async def _write(self, batch: Sequence[Ended]) -> None:
+        written = await self._store.finish(
+            [(item.work, item.outcome, item.expected) for item in batch]
+        )
+        for number, (item, row) in enumerate(zip(batch, written, strict=True), start=1):
+            if number % TOLD_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            if item.lane is not None:
+                item.lane.forget(item.work)
+            if row is None:
+                self._emit("lease_lost", **_keys(item.work))
+                continue
+            self._tell(item, row)
+            self._follow(row)
+        self._written.set()
+        self._room_freed()
+
+    def _tell(self, item: Ended, row: Written) -> None:
+        work, outcome = item.work, item.outcome
+        late = (work.claimed_at - work.scheduled_for).total_seconds() * 1000
+        self._emit(
+            _EVENTS[type(outcome)],
+            campaign_id=work.campaign_id,
+            campaign_uuid=work.campaign_uuid,
+            run_id=work.run_id,
+            scheduled_for=work.scheduled_for,
+            attempt=work.attempt,
+            target=work.target,
+            lateness_ms=round(late, 3),
+            duration_ms=round(item.duration * 1000, 3),
+            outcome=row.status,
+            from_status=row.from_status,
+            to_status=row.to_status,
+            **_reason(outcome),
+        )
+
+    def _poisoned(self, item: Ended, error: Exception) -> None:
+        if item.lane is not None:
+            item.lane.forget(item.work)
+        self._emit("finish_failed", **_keys(item.work), error=f"{type(error).__name__}: {error}")
+        self._written.set()
+        self._room_freed()
+
+
+_EVENTS: dict[type[Outcome], str] = {
+    Delivered: "run_finished",
+    Reject: "run_failed",
+    Retry: "run_retrying",
+    Missed: "run_missed",
+    Accepted: "run_accepted",
+    Held: "run_held",
+    Lost: "run_retrying",
+    Parked: "run_parked",
+}
+
+
+def _reason(outcome: Outcome) -> dict[str, str]:
+    reason = getattr(outcome, "reason", None)
+    return {} if reason is None else {"error": reason}
+
+
+def _keys(work: Work) -> dict[str, object]:
+    return {
+        "campaign_id": work.campaign_id,
+        "campaign_uuid": work.campaign_uuid,
+        "run_id": work.run_id,
+        "scheduled_for": work.scheduled_for,
+        "attempt": work.attempt,
+        "target": work.target,
+    }

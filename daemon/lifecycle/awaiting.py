@@ -1,0 +1,44 @@
+"""A start waits for a database that is not there yet, up to a limit."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+
+from daemon.domain.errors import Unavailable
+from daemon.domain.ports import Emit
+
+LONGEST_WAIT_S = 2.0
+
+
+async def await_database(
+    begin: Callable[[], Awaitable[None]], *, timeout: float, stop: asyncio.Event, emit: Emit
+) -> bool:
+    """Do ``begin`` again until it succeeds; False if asked to stop first.
+
+    A database that goes away meanwhile is waited for like one that is not there yet.
+
+    Raises:
+        Unavailable: it is still not there after ``timeout`` seconds.
+    """
+    deadline = time.monotonic() + timeout
+    wait, told = 0.1, False
+    while not stop.is_set():
+        try:
+            await begin()
+            return True
+        except Unavailable as error:
+            if time.monotonic() + wait > deadline:
+                raise type(error)(
+                    f"no database within {timeout:g} s: {error.detail}",
+                    hint="is it running, and is CAMPAIGND_DATABASE_URL right?",
+                ) from error
+            if not told:
+                emit("waiting_for_database", error=error.detail)
+                told = True
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), wait)
+        wait = min(wait * 2, LONGEST_WAIT_S)
+    return False

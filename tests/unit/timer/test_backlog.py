@@ -1,0 +1,148 @@
+"""A long downtime is over: what is overdue comes in parts, and does not hide what is on time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from daemon.domain.work import Armed, Look, Overdue, Waiting
+from daemon.lifecycle.clock import SystemClock
+from daemon.lifecycle.link import Link
+from daemon.timer import loader
+from daemon.timer.alarm import Alarm
+from daemon.timer.loader import START, Loader
+from tests.unit.timer.entries import armed
+
+PART = 10
+
+
+class Store:
+    """A backlog of an hour ago, and one event that is due in a minute's time."""
+
+    def __init__(self, overdue: int) -> None:
+        now = datetime.now(UTC)
+        self.backlog = {
+            number: armed(number, now - timedelta(hours=1)) for number in range(1, overdue + 1)
+        }
+        self.next = armed(overdue + 1, now + timedelta(seconds=30))
+        self.since: list[tuple[datetime, int]] = []
+        self.loaded: list[int] = []
+        self.asked: list[str] = []
+
+    async def look(self, *_arguments: object) -> Look:
+        self.asked.append("look")
+        return Look("1", [], True, False)
+
+    async def between(self, since: tuple[datetime, int], *_rest: object) -> list[Armed]:
+        self.asked.append("between")
+        both = [*self.backlog.values(), self.next]
+        return [entry for entry in both if (entry.event.at, entry.campaign_id) > since]
+
+    async def overdue(
+        self, since: tuple[datetime, int], before: datetime, max_rows: int
+    ) -> list[Overdue]:
+        assert before <= datetime.now(UTC)
+        self.asked.append("overdue")
+        self.since.append(since)
+        after = [
+            Overdue(number, entry.revision, entry.event.at)
+            for number, entry in self.backlog.items()
+            if (entry.event.at, number) > since
+        ]
+        return after[:max_rows]
+
+    async def of(self, campaign_ids: Sequence[int], _until: datetime) -> list[Armed]:
+        self.loaded += campaign_ids
+        return [self.backlog[number] for number in campaign_ids]
+
+    async def waiting(self, *_arguments: object) -> list[Waiting]:
+        return []
+
+
+@asynccontextmanager
+async def loading(
+    store: Store,
+    *,
+    is_full: bool = False,
+    on_soon: Callable[[Iterable[Armed]], Awaitable[None]] | None = None,
+    horizon: float = 60,
+    poll: float = 3600,
+) -> AsyncIterator[Loader]:
+    clock = SystemClock()
+
+    def emit(event: str, /, **fields: Any) -> None:
+        raise AssertionError((event, fields))
+
+    made = Loader(
+        store,
+        Alarm(lambda _entry: None, clock),
+        link=Link(emit, clock),
+        emit=emit,
+        horizon=horizon,
+        poll=poll,
+    )
+    if on_soon is not None:
+        made.on_soon = on_soon
+    made.is_full = lambda: is_full
+    await made.start()
+    async with asyncio.timeout(10):
+        await made.loaded.wait()
+    yield made
+    await made.stop(1)
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader, "ROWS_AT_ONCE", PART)
+
+
+async def test_ready_after_what_is_on_time_and_one_part_of_the_backlog() -> None:
+    store = Store(5 * PART)
+    async with loading(store) as made:
+        assert store.loaded == list(range(1, PART + 1))
+        assert len(made._alarm.window) == PART + 1
+
+
+async def test_the_parts_follow_without_waiting_for_the_next_poll() -> None:
+    store = Store(5 * PART + 1)
+    async with loading(store), asyncio.timeout(10):
+        while len(store.loaded) < 5 * PART + 1:  # noqa: ASYNC110 - the store tells nobody
+            await asyncio.sleep(0)
+    assert store.loaded == list(range(1, 5 * PART + 2)), "each once, oldest first"
+    assert store.since[0] == START
+    assert store.asked.count("look") == store.asked.count("overdue"), "one look between two parts"
+
+
+async def test_a_full_target_is_not_loaded_further_but_others_are_looked_for() -> None:
+    store = Store(5 * PART)
+    async with loading(store, is_full=True) as made:
+        assert store.since == [START]
+        for _ in range(3):
+            made.recheck_attempts()
+            await asyncio.sleep(0)
+        looks = store.asked.count("look")
+        async with asyncio.timeout(10):
+            while store.asked.count("look") == looks:
+                made.recheck_attempts()
+                await asyncio.sleep(0)
+        assert store.since == [START], "not again so soon"
+
+
+async def test_what_is_due_soon_is_shown_once_a_poll() -> None:
+    """An edit, or the next part of a backlog, shows nothing again."""
+    store = Store(3 * PART)
+    shown: list[list[int]] = []
+
+    async def show(soon: Iterable[Armed]) -> None:
+        shown.append([entry.campaign_id for entry in soon])
+
+    store.next = armed(1000, datetime.now(UTC) + timedelta(seconds=600))
+    async with loading(store, on_soon=show, horizon=3600, poll=300), asyncio.timeout(10):
+        while len(store.loaded) < 3 * PART:  # noqa: ASYNC110 - the store tells nobody
+            await asyncio.sleep(0)
+    assert shown == [[*range(1, PART + 1), 1000]]

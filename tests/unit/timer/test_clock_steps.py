@@ -1,0 +1,43 @@
+"""This machine's clock is set while the daemon runs: the database's time stays known."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from daemon.timer.alarm import Alarm
+
+NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
+
+
+class Clock:
+    """Wall time that can be set; monotonic time that can not."""
+
+    def __init__(self) -> None:
+        self.offset = timedelta(0)
+        self.seconds = 100.0
+
+    def now(self) -> datetime:
+        return NOON + self.offset + timedelta(seconds=self.seconds)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+@pytest.mark.parametrize("step", [-300, -5, 5, 300])
+def test_a_step_does_not_move_the_database_s_clock(step: int) -> None:
+    """Not even until it is measured again: no attempt is taken for too late meanwhile."""
+    clock = Clock()
+    alarm = Alarm(lambda _entry: None, clock)
+    assert alarm.database_now() == clock.now()
+    alarm.set_skew(timedelta(seconds=7))
+    before = alarm.database_now()
+    assert before == clock.now() + timedelta(seconds=7)
+
+    clock.offset = timedelta(seconds=step)
+    clock.seconds += 0.5
+    assert alarm.database_now() == before + timedelta(seconds=0.5)
+
+    alarm.set_skew(timedelta(seconds=7 - step))  # as the next heartbeat finds
+    assert alarm.database_now() == before + timedelta(seconds=0.5)
