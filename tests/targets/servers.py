@@ -1,0 +1,225 @@
+"""HTTP servers: one that answers as told and keeps every request, and hostile ones."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import ssl
+import threading
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request, as it came."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    at: float
+    connection: int
+
+    @property
+    def json(self) -> Any:
+        """The body, parsed."""
+        return json.loads(self.body)
+
+
+Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
+Answer = Callable[[Request, Writer], Awaitable[None]]
+
+
+def answer(status: int, *headers: str, body: bytes = b"ok", wait: float = 0.0) -> Answer:
+    """Answers with a status, at once or after a while."""
+    head = "".join(f"{line}\r\n" for line in (*headers, f"Content-Length: {len(body)}"))
+    whole = f"HTTP/1.1 {status} Whatever\r\n{head}\r\n".encode() + body
+
+    async def write(request: Request, writer: Writer) -> None:
+        if wait:
+            await asyncio.sleep(wait)
+        writer.write(whole)
+        await writer.drain()
+
+    return write
+
+
+@dataclass
+class Server:
+    """A server in a thread of its own, on a port of its own; ``answers`` by path."""
+
+    answers: dict[str, Answer] = field(default_factory=dict)
+    default: Answer = field(default_factory=lambda: answer(200))
+    requests: list[Request] = field(default_factory=list)
+    connections: int = 0
+    port: int = 0
+    tls: ssl.SSLContext | None = None
+
+    @property
+    def url(self) -> str:
+        """Its address, without a path."""
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
+
+    def ids(self) -> Counter[str]:
+        """How often each run came."""
+        return Counter(request.headers["webhook-id"] for request in list(self.requests))
+
+    async def _serve(self, reader: Reader, writer: Writer) -> None:
+        self.connections += 1
+        number = self.connections
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        try:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                while True:
+                    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+                    first, *lines = head.strip().split("\r\n")
+                    pairs = (line.split(":", 1) for line in lines)
+                    headers = {name.strip().lower(): value.strip() for name, value in pairs}
+                    body = await reader.readexactly(int(headers.get("content-length", "0")))
+                    path = first.split()[1]
+                    request = Request(path, headers, body, time.time(), number)
+                    self.requests.append(request)
+                    await self.answers.get(path, self.default)(request, writer)
+            writer.close()
+        finally:
+            if not writer.is_closing():
+                writer.transport.abort()  # whoever does not read does not hold it open
+
+    def __enter__(self) -> Server:
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._server = self._call(
+            asyncio.start_server(
+                self._serve, "127.0.0.1", self.port, backlog=1000, ssl=self.tls, limit=1 << 20
+            )
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    def _call(self, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+
+    def __exit__(self, *_: object) -> None:
+        async def end() -> None:
+            self._server.close()
+            for task in set(self._tasks):
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.sleep(0.02)  # transports close at the loop's next turns
+
+        self._call(end())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+
+# What a hostile server does with a request.
+
+
+async def never_answers(request: Request, writer: Writer) -> None:
+    """Takes the request and says nothing."""
+    await asyncio.sleep(3600)
+
+
+async def slow_headers(request: Request, writer: Writer) -> None:
+    """One header a moment, for ever."""
+    writer.write(b"HTTP/1.1 200 OK\r\n")
+    for number in range(100_000):
+        writer.write(f"X-{number}: y\r\n".encode())
+        await writer.drain()
+        await asyncio.sleep(0.05)
+
+
+async def endless_headers(request: Request, writer: Writer) -> None:
+    """Headers as fast as they are read, for ever."""
+    writer.write(b"HTTP/1.1 200 OK\r\n")
+    while True:
+        writer.write(b"X-Filler: " + b"x" * 4000 + b"\r\n")
+        await writer.drain()
+
+
+async def endless_header(request: Request, writer: Writer) -> None:
+    """One header line that does not end."""
+    writer.write(b"HTTP/1.1 200 OK\r\nX: ")
+    while True:
+        writer.write(b"x" * 65536)
+        await writer.drain()
+
+
+async def only_provisional(request: Request, writer: Writer) -> None:
+    """Promises an answer, for ever."""
+    while True:
+        writer.write(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+        await writer.drain()
+        await asyncio.sleep(0.02)
+
+
+async def endless_body(request: Request, writer: Writer) -> None:
+    """A good answer whose body does not end."""
+    writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    while True:
+        writer.write(b"10000\r\n" + b"x" * 65536 + b"\r\n")
+        await writer.drain()
+
+
+async def endless_error_body(request: Request, writer: Writer) -> None:
+    """A bad answer whose body does not end."""
+    writer.write(b"HTTP/1.1 500 No\r\nContent-Length: 99999999999\r\n\r\n")
+    while True:
+        writer.write(b"x" * 65536)
+        await writer.drain()
+
+
+async def dripping_body(request: Request, writer: Writer) -> None:
+    """A good answer whose body comes a byte at a time."""
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+    while True:
+        writer.write(b"x")
+        await writer.drain()
+        await asyncio.sleep(0.05)
+
+
+async def resets(request: Request, writer: Writer) -> None:
+    """Closes without a word."""
+    writer.transport.abort()
+
+
+async def resets_in_the_body(request: Request, writer: Writer) -> None:
+    """Closes in the middle of a good answer."""
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf")
+    await writer.drain()
+    writer.transport.abort()
+
+
+async def garbage(request: Request, writer: Writer) -> None:
+    """Is no HTTP server."""
+    writer.write(b"\x00\x01SSH-2.0-OpenSSH_9.9\r\n\xff\xfe" * 10)
+    await writer.drain()
+
+
+async def bomb(request: Request, writer: Writer) -> None:
+    """Says that a body is compressed, which it is not."""
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nXXXX")
+    await writer.drain()
+
+
+@contextmanager
+def nobody() -> Iterator[int]:
+    """A port that refuses connections."""
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
