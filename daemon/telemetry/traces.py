@@ -1,0 +1,79 @@
+"""OpenTelemetry traces: each attempt a span, all attempts of a run one trace, named by its id.
+
+Loaded only where `traces.enabled` is set; needs the extra `campaignd[otel]`. Where spans go is said
+by OpenTelemetry's own variables, such as OTEL_EXPORTER_OTLP_ENDPOINT.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+from uuid import UUID
+
+from opentelemetry import trace
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.trace import SpanKind, Status, StatusCode
+
+_ENDED = {
+    "run_finished": StatusCode.OK,
+    "run_accepted": StatusCode.OK,
+    "run_failed": StatusCode.ERROR,
+    "run_retrying": StatusCode.ERROR,
+}
+_KEYS = ("campaign_id", "campaign_uuid", "run_id", "scheduled_for", "attempt", "target", "outcome")
+
+
+class Traces:
+    """A subscriber of events. Never waits: spans are handed over by a thread of the library's."""
+
+    def __init__(self, version: str, exporter: SpanExporter | None = None) -> None:
+        resource = Resource.create({"service.name": "campaignd", "service.version": version})
+        self._provider = TracerProvider(resource=resource)
+        self._provider.add_span_processor(BatchSpanProcessor(exporter or _otlp()))
+        self._tracer = self._provider.get_tracer("campaignd", version)
+
+    def __call__(self, event: str, /, **fields: Any) -> None:
+        """Tell of an attempt that ended."""
+        status = _ENDED.get(event)
+        duration, run_id = fields.get("duration_ms"), fields.get("run_id")
+        if status is None or duration is None or not isinstance(run_id, UUID):
+            return
+        end = time.time_ns()
+        known = {key: fields[key] for key in _KEYS if fields.get(key) is not None}
+        attributes = {
+            f"campaignd.{key}": value if isinstance(value, int) else str(value)
+            for key, value in known.items()
+        }
+        if (lateness := fields.get("lateness_ms")) is not None:
+            attributes["campaignd.lateness_ms"] = lateness
+        span = self._tracer.start_span(
+            f"attempt {fields.get('target')}",
+            context=trace.set_span_in_context(trace.NonRecordingSpan(_context_of(run_id))),
+            kind=SpanKind.PRODUCER,
+            attributes=attributes,
+            start_time=end - round(duration * 1_000_000),
+        )
+        span.set_status(Status(status, fields.get("error") if status is StatusCode.ERROR else None))
+        span.end(end)
+
+    def close(self) -> None:
+        """Hand over what is left."""
+        self._provider.shutdown()
+
+
+def _context_of(run_id: UUID) -> trace.SpanContext:
+    """The run itself, as the parent of its attempts: the same on every node."""
+    return trace.SpanContext(
+        trace_id=run_id.int,
+        span_id=run_id.int & (2**64 - 1),
+        is_remote=True,
+        trace_flags=trace.TraceFlags(trace.TraceFlags.SAMPLED),
+    )
+
+
+def _otlp() -> SpanExporter:
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    return OTLPSpanExporter()

@@ -1,0 +1,147 @@
+"""What is counted, and the form in which it is handed out."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from daemon.telemetry.events import EVENTS
+from daemon.telemetry.fan_out import FanOut
+from daemon.telemetry.metrics import _BY_TARGET, _PLAIN, Metrics
+from daemon.telemetry.tally import MOST_SERIES, Spread, Tally
+
+
+def values(metrics: Metrics) -> dict[str, float]:
+    """Every sample, by its name with its labels."""
+    found: dict[str, float] = {}
+    for family in text_string_to_metric_families(metrics.render()[0].decode()):
+        for sample in family.samples:
+            labels = ",".join(f"{key}={value}" for key, value in sorted(sample.labels.items()))
+            found[f"{sample.name}{{{labels}}}"] = sample.value
+    return found
+
+
+def test_runs_are_counted_by_target() -> None:
+    """Claimed, with how late; finished, with how long the attempt took."""
+    metrics = Metrics("1.2")
+    for _ in range(3):
+        metrics("run_claimed", target="mail", lateness_ms=2.4)
+        metrics("run_finished", target="mail", lateness_ms=2.4, duration_ms=40.0)
+    metrics("run_missed", target="log")
+    metrics("lease_lost", target="log")
+    metrics("occurrences_passed", cause="late", count=500)
+    found = values(metrics)
+    assert found["campaignd_runs_claimed_total{target=mail}"] == 3
+    assert found["campaignd_runs_finished_total{target=mail}"] == 3
+    assert found["campaignd_runs_missed_total{target=log}"] == 1
+    assert found["campaignd_leases_lost_total{}"] == 1
+    assert found["campaignd_occurrences_passed_total{cause=late}"] == 500
+    lateness = "campaignd_run_lateness_seconds_"
+    assert found[lateness + "bucket{le=0.001,target=mail}"] == 0
+    assert found[lateness + "bucket{le=0.0025,target=mail}"] == 3
+    assert found[lateness + "bucket{le=+Inf,target=mail}"] == 3
+    assert found[lateness + "count{target=mail}"] == 3
+    assert round(found[lateness + "sum{target=mail}"], 6) == 0.0072
+    assert found["campaignd_attempt_duration_seconds_count{target=mail}"] == 3
+    assert found["campaignd_build_info{version=1.2}"] == 1
+
+
+def test_what_never_happened_is_zero() -> None:
+    """An alert on a rate needs the series from the beginning."""
+    found = values(Metrics())
+    for counted in _PLAIN.values():
+        assert found[f"campaignd_{counted.name}_total{{}}"] == 0
+
+
+def test_gauges_are_read_when_asked() -> None:
+    """One without a value is left out."""
+    metrics, now = Metrics(), [1.0]
+    metrics.gauge("window_events", "Held.", lambda: now[0])
+    metrics.gauge("next_fire_timestamp_seconds", "Next.", lambda: None)
+    assert values(metrics)["campaignd_window_events{}"] == 1
+    now[0] = 2
+    found = values(metrics)
+    assert found["campaignd_window_events{}"] == 2
+    assert not any("next_fire" in name for name in found)
+
+
+def test_durations() -> None:
+    """Batches, and the event loop's lag."""
+    metrics = Metrics()
+    for what in ("claim", "finish", "loop_lag"):
+        metrics.timed(what)(0.02)
+    found = values(metrics)
+    for name in ("claim_duration", "finish_duration", "loop_lag"):
+        assert found[f"campaignd_{name}_seconds_bucket{{le=0.025}}"] == 1
+
+
+def test_every_event_counted_is_told() -> None:
+    """A renamed event would leave a counter at zero for ever."""
+    assert (_BY_TARGET.keys() | _PLAIN.keys()) <= EVENTS.keys()
+
+
+def test_labels_from_outside_are_bounded() -> None:
+    """A campaign may name any target."""
+    tally, spread = Tally(), Spread([1.0])
+    for number in range(MOST_SERIES + 50):
+        tally.add((f"t{number}",))
+        spread.add((f"t{number}",), 0.5)
+    assert len(tally.items()) == MOST_SERIES + 1
+    assert dict(tally.items())["(other)",] == 50
+    assert len(list(spread.items())) == MOST_SERIES + 1
+
+
+def test_a_value_on_a_bound_is_within_it() -> None:
+    """`le` means at most."""
+    spread = Spread([1.0, 2.0])
+    for value in (1.0, 1.5, 2.0, 9.0):
+        spread.add((), value)
+    ((_, buckets, total),) = spread.items()
+    assert buckets == [("1.0", 1.0), ("2.0", 3.0), ("+Inf", 4.0)]
+    assert total == 13.5
+
+
+def test_names_have_units() -> None:
+    """Base units, as Prometheus has them."""
+    metrics = Metrics()
+    metrics("run_claimed", target="log", lateness_ms=1)
+    text = metrics.render()[0].decode()
+    for name, kind in re.findall(r"^# TYPE (\S+) (\w+)$", text, re.M):
+        assert kind != "counter" or name.endswith("_total"), name
+        assert kind != "histogram" or name.endswith("_seconds"), name
+        assert not re.search(r"_(ms|milliseconds|percent)\b", name)
+
+
+def test_every_subscriber_is_told() -> None:
+    """In order."""
+    told: list[tuple[str, int]] = []
+    fan_out = FanOut(
+        lambda event, /, **fields: told.append((event, fields["n"])),
+        lambda event, /, **fields: told.append((event, fields["n"] + 1)),
+    )
+    fan_out("ready", n=1)
+    assert told == [("ready", 1), ("ready", 2)]
+
+
+def test_nothing_is_loaded_without_the_api() -> None:
+    """Neither the library of metrics nor the web framework."""
+    script = "import sys, daemon.app; print({'prometheus_client', 'fastapi'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "set()"
+
+
+def test_expected_targets_begin_at_zero() -> None:
+    """So that a first failure is a rise, which an alert can see."""
+    metrics = Metrics()
+    metrics.expect(["mail"])
+    found = values(metrics)
+    assert found["campaignd_runs_failed_total{target=mail}"] == 0
+    assert found["campaignd_run_lateness_seconds_count{target=mail}"] == 0
+    metrics("run_failed", target="mail", duration_ms=1)
+    metrics.expect(["mail"])
+    assert values(metrics)["campaignd_runs_failed_total{target=mail}"] == 1
