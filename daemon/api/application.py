@@ -1,0 +1,74 @@
+"""The application: routes, errors and specification in one place, behind the gate."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
+from starlette.types import ASGIApp
+
+from daemon.api import (
+    routes_campaigns,
+    routes_history,
+    routes_keys,
+    routes_outside,
+    routes_page,
+    routes_runs,
+    routes_schedule,
+)
+from daemon.api.describing import specification
+from daemon.api.gate import PREFIX, Gate
+from daemon.api.ports import Backend, Options
+from daemon.api.problems import (
+    on_campaignd_error,
+    on_fault,
+    on_http_error,
+    on_invalid_parameters,
+)
+from daemon.domain.errors import CampaigndError
+from daemon.domain.ports import Emit
+
+
+class _WithoutSlash:
+    """``/api/v1/campaigns/`` is ``/api/v1/campaigns``: clients write both."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+
+    async def __call__(self, scope, receive, send) -> None:  # type: ignore[no-untyped-def]
+        """Cut the slash off."""
+        path = scope["path"]
+        if path.startswith("/api/") and path.endswith("/"):
+            scope["path"] = path.rstrip("/")
+            scope["raw_path"] = scope["raw_path"].rstrip(b"/")
+        await self._app(scope, receive, send)
+
+
+def build(backend: Backend, options: Options, emit: Emit) -> ASGIApp:
+    """What answers every request."""
+    app = FastAPI(
+        title="campaignd", docs_url=None, redoc_url=None, redirect_slashes=False, debug=False
+    )
+    app.state.backend = backend
+    app.state.options = options
+    app.add_exception_handler(CampaigndError, on_campaignd_error)
+    app.add_exception_handler(HTTPException, on_http_error)
+    app.add_exception_handler(RequestValidationError, on_invalid_parameters)
+    app.add_exception_handler(Exception, on_fault)
+    for module in (
+        routes_campaigns,
+        routes_schedule,
+        routes_history,
+        routes_runs,
+        routes_keys,
+    ):
+        app.include_router(module.router, prefix=PREFIX)
+    app.include_router(routes_outside.router)
+    app.state.door = routes_page.Door()
+    app.include_router(routes_page.router)
+    app.openapi = specification(app)  # type: ignore[method-assign]
+    app.state.patterns = [
+        (compile_path(path)[0], tuple(item)) for path, item in app.openapi()["paths"].items()
+    ]
+    return Gate(_WithoutSlash(app), backend, options, emit)

@@ -1,0 +1,287 @@
+"""What the API asks of the world, as Protocols; `daemon.app` hands in what satisfies them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+from daemon.control import Control
+from daemon.domain.bodies import Current
+from daemon.domain.keys import ApiKey, Scope
+from daemon.domain.model import Campaign, Run
+from daemon.domain.schedule import CampaignType, EventKind, TimedEvent
+from daemon.domain.states import RunStatus, Status
+
+Ref = int | UUID
+RunKey = tuple[datetime, int, datetime]
+UpcomingKey = tuple[datetime, int]
+
+
+class Listed(Protocol):
+    """A campaign in a list."""
+
+    @property
+    def campaign(self) -> Campaign: ...
+    @property
+    def next_run_at(self) -> datetime | None: ...
+
+
+class Shown(Protocol):
+    """One campaign in full, and the database's clock."""
+
+    @property
+    def campaign(self) -> Campaign: ...
+    @property
+    def current(self) -> Current | None: ...
+    @property
+    def timer(self) -> TimedEvent | None: ...
+    @property
+    def rrule(self) -> str | None: ...
+    @property
+    def revision(self) -> int | None: ...
+    @property
+    def saved_at(self) -> datetime | None: ...
+    @property
+    def now(self) -> datetime: ...
+
+
+class ListedRun(Protocol):
+    """A run in a list, with what its campaign is called."""
+
+    @property
+    def run(self) -> Run: ...
+    @property
+    def campaign_uuid(self) -> UUID: ...
+    @property
+    def campaign_name(self) -> str: ...
+    @property
+    def key(self) -> RunKey: ...
+
+
+class LoggedEvent(Protocol):
+    """Something that happened to a campaign."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def campaign_id(self) -> int: ...
+    @property
+    def at(self) -> datetime: ...
+    @property
+    def event(self) -> str: ...
+    @property
+    def from_status(self) -> str | None: ...
+    @property
+    def to_status(self) -> str | None: ...
+    @property
+    def cause(self) -> str | None: ...
+    @property
+    def actor(self) -> str: ...
+    @property
+    def run_id(self) -> UUID | None: ...
+    @property
+    def scheduled_for(self) -> datetime | None: ...
+    @property
+    def details(self) -> dict[str, Any] | None: ...
+
+
+class Upcoming(Protocol):
+    """An armed event of a campaign."""
+
+    @property
+    def campaign_id(self) -> int: ...
+    @property
+    def campaign_uuid(self) -> UUID: ...
+    @property
+    def campaign_name(self) -> str: ...
+    @property
+    def type(self) -> CampaignType: ...
+    @property
+    def status(self) -> Status: ...
+    @property
+    def kind(self) -> EventKind: ...
+    @property
+    def at(self) -> datetime: ...
+    @property
+    def local(self) -> datetime: ...
+    @property
+    def timezone(self) -> str: ...
+    @property
+    def key(self) -> UpcomingKey: ...
+
+
+class Reads(Protocol):
+    """What people ask about campaigns and runs. Lists are keyset paged."""
+
+    async def campaigns(
+        self,
+        *,
+        limit: int,
+        before: int | None = None,
+        status: Status | None = None,
+        type: CampaignType | None = None,
+    ) -> Sequence[Listed]:
+        """Campaigns, newest first."""
+        ...
+
+    async def campaign(self, ref: Ref) -> Shown:
+        """One campaign. Raises NotFound."""
+        ...
+
+    async def runs(
+        self,
+        *,
+        limit: int,
+        ref: Ref | None = None,
+        status: RunStatus | None = None,
+        before: RunKey | None = None,
+    ) -> Sequence[ListedRun]:
+        """Runs, newest first."""
+        ...
+
+    async def run(self, run_id: UUID) -> ListedRun:
+        """One run. Raises NotFound."""
+        ...
+
+    async def events(
+        self, ref: Ref, *, limit: int, before: int | None = None
+    ) -> Sequence[LoggedEvent]:
+        """What happened to a campaign, newest first."""
+        ...
+
+    async def upcoming(self, *, limit: int, after: UpcomingKey | None = None) -> Sequence[Upcoming]:
+        """What comes next, soonest first."""
+        ...
+
+
+class Keys(Protocol):
+    """The API keys."""
+
+    async def find(self, secret: str) -> ApiKey | None:
+        """The key with this secret, if it is in force."""
+        ...
+
+    async def touch(self, key_id: int) -> None:
+        """Note that a key is in use."""
+        ...
+
+    async def create(self, name: str, scope: Scope) -> tuple[ApiKey, str]:
+        """A new key and its secret. Raises Conflict."""
+        ...
+
+    async def list(self) -> Sequence[ApiKey]:
+        """Every key there ever was."""
+        ...
+
+    async def revoke_id(self, key_id: int) -> ApiKey:
+        """End a key. Raises NotFound."""
+        ...
+
+
+class Attempt(Protocol):
+    """A request with an Idempotency-Key, inside its transaction."""
+
+    @property
+    def answer(self) -> dict[str, Any] | None:
+        """What was answered the first time."""
+        ...
+
+    @property
+    def commands(self) -> Control:
+        """Control within this transaction."""
+        ...
+
+    async def keep(self, answer: dict[str, Any]) -> None:
+        """Keep what is answered."""
+        ...
+
+
+class Receipts(Protocol):
+    """The kept answers."""
+
+    def once(
+        self, api_key_id: int, key: str, fingerprint: bytes
+    ) -> AbstractAsyncContextManager[Attempt]:
+        """A transaction for one request. Raises Conflict, InvalidInput (422)."""
+        ...
+
+
+class NodeState(Protocol):
+    """A node as its last heartbeat left it; times in seconds."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def live(self) -> bool: ...
+    @property
+    def draining(self) -> bool: ...
+    @property
+    def heartbeat_age(self) -> float: ...
+    @property
+    def shards(self) -> int: ...
+    @property
+    def skew_ms(self) -> int: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def tzdata(self) -> str: ...
+
+
+class Overview(Protocol):
+    """The state of the whole."""
+
+    @property
+    def now(self) -> datetime: ...
+    @property
+    def nodes(self) -> Sequence[NodeState]: ...
+    @property
+    def overdue(self) -> int: ...
+    @property
+    def lag(self) -> float: ...
+    @property
+    def executing(self) -> int: ...
+    @property
+    def retrying(self) -> int: ...
+    @property
+    def queued(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """What the handlers work with; made inside the API's own event loop, and closed there."""
+
+    control: Control
+    reads: Reads
+    keys: Keys
+    receipts: Receipts
+    ready: Callable[[], Awaitable[dict[str, str]]]
+    """What is checked and how it is: "ok", or what is wrong."""
+    metrics: Callable[[], tuple[bytes, str]]
+    """The Prometheus exposition and its media type."""
+    targets: Callable[[], Collection[str]]
+    """The names of the configured targets."""
+    close: Callable[[], Awaitable[None]]
+    overview: Callable[[], Awaitable[Overview]] | None = None
+    """What the page shows beside lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the API listens and what it allows; seconds and bytes."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    rate_limit: str = "6000/minute"
+    failure_limit: str = "1000/minute"
+    request_timeout: float = 30.0
+    header_timeout: float = 10.0
+    body_timeout: float = 30.0
+    keep_alive: float = 30.0
+    max_requests: int = 256
+    max_connections: int = 1000
+    header_limit: int = 16 * 1024
+    body_limit: int = 256 * 1024
