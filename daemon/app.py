@@ -1,0 +1,390 @@
+"""The composition root: the one place that sees every part, and their order of start and stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import platform
+import secrets
+import socket
+import time
+from collections.abc import Awaitable
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from config.changes import needs_restart
+from config.command_environment import command_environment
+from config.errors import ConfigurationError
+from daemon import __version__
+from daemon.domain.backoff import RetryPolicy
+from daemon.domain.zones import tzdata_version
+from daemon.firing.membership import Membership, Self
+from daemon.firing.pipeline import Pipeline
+from daemon.firing.stopping import Stopping
+from daemon.host import Host
+from daemon.lifecycle.awaiting import await_database
+from daemon.lifecycle.clock import SystemClock
+from daemon.lifecycle.link import Link
+from daemon.lifecycle.pulse import Pulse
+from daemon.lifecycle.service import Service
+from daemon.lifecycle.status_line import StatusLine
+from daemon.lifecycle.supervisor import Supervisor
+from daemon.reporting import Report
+from daemon.targets.registry import Built, build
+from daemon.telemetry.fan_out import FanOut
+from daemon.timer.alarm import Alarm
+from daemon.timer.listening import Listening
+from daemon.timer.loader import Loader
+from daemon.upkeep.leases import Leases
+from daemon.upkeep.looking import Looking
+from daemon.upkeep.pruning import Pruning
+from daemon.upkeep.schema import SchemaWatch
+from storage.engine import Database
+from storage.errors import SchemaOutOfDate
+from storage.firing import Firing
+from storage.leases import Leases as LeaseTable
+from storage.nodes import Nodes
+from storage.prune import Prune
+from storage.retime import Retiming
+from storage.schema import require_schema_in
+from storage.timers import Timers
+from storage.wakeups import Wakeups
+
+if TYPE_CHECKING:
+    from config.settings import Settings
+    from daemon.telemetry.metrics import Metrics
+    from daemon.telemetry.traces import Traces
+
+
+API_STOP_S = 10.0
+WARM_S = 2.0
+"""Ready all the same after so long, if the server does not answer what prepares it for bursts."""
+GARBAGE_AT = 10_000
+"""New objects between two searches for garbage in circles, of which firing makes none."""
+
+
+class Daemon:
+    """``campaignd run``: everything wired together."""
+
+    def __init__(self, host: Host) -> None:
+        settings = host.settings
+        scheduler = settings.scheduler
+        self._host = host
+        self._settings = settings
+        # Without the API nothing counts and nobody asks: the metrics' library is not even loaded.
+        self.metrics = _metrics() if settings.api.enabled else None
+        self.traces = _traces() if settings.traces.enabled else None
+        told = [each for each in (host.emit, self.metrics, self.traces) if each is not None]
+        emit = told[0] if len(told) == 1 else FanOut(*told)
+        self._emit = emit
+        self.clock = SystemClock()
+        self.link = Link(emit, self.clock)
+        tag = secrets.token_hex(3)
+        self.database = Database(
+            host.dsn,
+            application_name=f"campaignd-{tag}",
+            pool_size=settings.database.pool_size,
+            pool_timeout=settings.database.pool_timeout,
+            prepare=settings.listen_database_url is None,  # else the other goes to a pooler
+        )
+        self.firing = Firing(self.database, "")
+        # Often enough that a turn which takes long is not one sign too late.
+        sign_every = host.sign_every and host.sign_every / 5
+        self.pulse = Pulse(
+            lambda: host.notify("watchdog"),
+            every=sign_every,
+            clock=self.clock,
+            emit=emit,
+        )
+        self.alarm = Alarm(lambda entry: self.pipeline.take(entry), self.clock)
+        timers = Timers(self.database)
+        self.loader = Loader(
+            timers,
+            self.alarm,
+            link=self.link,
+            emit=emit,
+            horizon=scheduler.horizon,
+            poll=min(scheduler.poll, sign_every or scheduler.poll),
+            turned=self.pulse.turn,
+        )
+        self.pipeline = Pipeline(
+            self.firing,
+            self._build(settings),
+            timer=self.loader,
+            clock=self.clock,
+            link=self.link,
+            emit=emit,
+            batch=scheduler.batch,
+            may_begin=lambda: self.membership.holds_lease(),
+        )
+        timers.full_targets = self.pipeline.full_targets
+        self.loader.on_soon = self.pipeline.claimer.ahead.prepare
+        self.loader.is_full = lambda: bool(self.pipeline.full_targets())
+        self.nodes = Nodes(self.database)
+        self.lease_table = LeaseTable(self.database)
+        self.leases = Leases(
+            self.lease_table,
+            lane=self.pipeline.lane,
+            hold_targets=self.pipeline.hold_targets,
+            settle=self.pipeline.finisher.settle,
+            database_now=self.loader.database_now,
+            on_freed=self.loader.recheck_attempts,
+            link=self.link,
+            emit=emit,
+            every=scheduler.poll,
+        )
+        self.stopping = Stopping(self.lease_table, lambda: self.pipeline.lanes, self.link)
+        self.membership = Membership(
+            self.nodes,
+            Self(
+                settings.node_name,
+                socket.gethostname(),
+                os.getpid(),
+                __version__,
+                tzdata_version(),
+                tag,
+            ),
+            lease=scheduler.lease,
+            every=scheduler.heartbeat,
+            clock=self.clock,
+            link=self.link,
+            emit=emit,
+            on_identity=self._identified,
+            on_share=self._shared,
+            on_skew=self._skewed,
+            database_now=self.alarm.database_now,
+            on_freed=self.loader.recheck_attempts,
+            on_lease=self.pipeline.go_on,
+            oldest_claim_at=self.pipeline.oldest_claim_at,
+        )
+        wakeups = Wakeups(settings.listen_database_url or host.dsn)
+        self.listening = Listening(
+            wakeups.listen,
+            self.loader,
+            link=self.link,
+            emit=emit,
+        )
+        self.listening.on_edited += [self.stopping.changed, lambda _ids: self.leases.look()]
+        self.pruning = Pruning(Prune(self.database).steps, self._keep, emit=emit)
+        self.schema = SchemaWatch(lambda: require_schema_in(self.database), emit=emit)
+        self.looking = Looking([self.schema.look, Retiming(self.database, emit).look])
+        self.supervisor = Supervisor(self._reload)
+        self.link.on_recovery.append(self.loader.reload)
+        self.report = Report(
+            self.link,
+            self.alarm,
+            self.loader,
+            self.pipeline,
+            self.membership,
+            self.pulse,
+            self.database,
+            settings,
+        )
+        self.api: Service | None = None
+        if settings.api.enabled:
+            # Imported here: without the API nothing of the web framework is loaded.
+            from daemon.api.service import ApiService
+            from daemon.serving import api_server
+
+            server = api_server(
+                lambda: self._settings,
+                host.dsn,
+                host.emit,
+                ready=self.report.readiness,
+                metrics=self.metrics,
+                policy_of=self._policy_of,
+            )
+            self.api = ApiService(server)
+        self.loop_lag: Service | None = None
+        if self.metrics is not None:
+            self.loop_lag = self.report.measure(self.metrics)
+        self.status = StatusLine(self.report.state, lambda line: host.notify("status", line))
+
+    @property
+    def services(self) -> list[Service]:
+        """Everything that must stay alive."""
+        return [
+            self.membership,
+            self.pipeline.finisher,
+            self.pipeline.claimer,
+            self.listening,
+            self.loader,
+            self.leases,
+            self.stopping,
+            self.pruning,
+            self.looking,
+            *(service for service in (self.api, self.loop_lag) if service is not None),
+        ]
+
+    async def run(self) -> int:
+        """Start, fire until asked to stop, drain; the process's exit code.
+
+        Raises:
+            Unavailable: no database within ``scheduler.startup_timeout``.
+            SchemaOutOfDate: this release can not work on it, or not any more.
+        """
+        self.supervisor.install()
+        self._emit(
+            "starting",
+            version=__version__,
+            pid=os.getpid(),
+            python=platform.python_version(),
+            tzdata=tzdata_version(),
+            database="embedded" if self._host.embedded else "given",
+        )
+        began = time.monotonic()
+        error: BaseException | None = None
+        try:
+            if not await self._start():
+                return 0
+            self.report.is_ready = True
+            # What stands now stands for good: looking through it for garbage would delay a burst.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(GARBAGE_AT)
+            self._emit(
+                "ready",
+                startup_ms=round((time.monotonic() - began) * 1000),
+                window=len(self.alarm.window),
+            )
+            self._host.notify("ready", self.report.state())
+            self.pulse.on_turn.append(self.status.refresh)
+            failed = await self.supervisor.watch(self.services)
+            if failed is not None:
+                service, error = failed
+                error = await self.schema.blamed(error)
+                self._emit(
+                    "service_failed",
+                    service=service.name,
+                    error=f"{type(error).__name__}: {error}",
+                )
+        finally:
+            await self._stop()
+        if isinstance(error, SchemaOutOfDate):
+            raise error
+        return 0 if error is None else 1
+
+    async def _start(self) -> bool:
+        """Bring everything up; False if asked to stop meanwhile."""
+        if self.api is not None:
+            await self.api.start()
+        if self.loop_lag is not None:
+            await self.loop_lag.start()
+        timeout, stop = self._settings.scheduler.startup_timeout, self.supervisor.stop_asked
+        if not await await_database(self._begin, timeout=timeout, stop=stop, emit=self._emit):
+            return False
+        warming = asyncio.create_task(_quietly(self.firing.warm()), name="warm")
+        await self.pipeline.start()
+        self.alarm.start()
+        await self.listening.start()
+        await self.loader.start()
+        await self.leases.start()
+        await self.stopping.start()
+        await self.pruning.start()
+        await self.looking.start()
+        for event in (self.loader.loaded, self.listening.connected):
+            if not await self.supervisor.wait_for(event):
+                return False
+        await asyncio.wait({warming}, timeout=WARM_S)
+        return True
+
+    async def _begin(self) -> None:
+        """The schema is checked, stored instants are brought up to date, the node has its place."""
+        await self.looking.look()
+        await self.membership.start()
+
+    async def _stop(self) -> None:
+        """The shutdown order: claim no more, let attempts end, write, leave, close."""
+        grace = self._settings.scheduler.drain_timeout
+        self._emit("stopping", in_hand=self.pipeline.in_hand, drain_timeout_s=grace)
+        self.pulse.on_turn.clear()
+        self.report.is_ready = False
+        self._host.notify("stopping", f"draining, {self.pipeline.in_hand} runs in hand")
+        self.alarm.stop()
+        await _quietly(self.loader.stop(1))
+        await _quietly(self.leases.stop(1))
+        await _quietly(self.pruning.stop(1))
+        await _quietly(self.looking.stop(1))
+        await _quietly(self.listening.stop())
+        if self.membership.task is not None and self.link.is_up:
+            await _quietly(self.membership.drain())
+        await _quietly(self.pipeline.drain(grace))
+        if self.api is not None:  # so far: who carries runs out may still say how they went
+            await _quietly(self.api.stop(API_STOP_S))
+        if self.loop_lag is not None:
+            await _quietly(self.loop_lag.stop())
+        await _quietly(self.stopping.stop(1))
+        await _quietly(self.membership.stop(1))
+        if self.membership.node and self.link.is_up:
+            await _quietly(self.membership.leave())
+        await _quietly(self.database.close())
+        if self.traces is not None:
+            await _quietly(asyncio.to_thread(self.traces.close))
+        self._emit("stopped")
+
+    def _policy_of(self, target: str) -> RetryPolicy:
+        lanes = (lane.policy for lane in self.pipeline.lanes if lane.name == target)
+        return next(lanes, RetryPolicy())
+
+    def _build(self, settings: Settings) -> Built:
+        return build(settings.targets, self._emit, environment=command_environment())
+
+    def _keep(self) -> timedelta | None:
+        """How long history is kept, as configured now."""
+        days = self._settings.history.keep_days
+        return timedelta(days=days) if days else None
+
+    def _identified(self, node: str) -> None:
+        self.firing.node = self.lease_table.node = node
+        self.pipeline.disown()
+        self.nodes.hold_targets = self.pipeline.hold_targets()
+        self._host.apply_log(self._settings, node)
+
+    def _shared(self, shards: tuple[int, ...]) -> None:
+        self.leases.shards = shards
+        self.loader.share(shards)
+
+    def _skewed(self, skew: object) -> None:
+        self.alarm.set_skew(self.membership.skew)
+        self.alarm.wake()
+        del skew
+
+    async def _reload(self) -> None:
+        self._host.notify("reloading")
+        try:
+            settings = await asyncio.to_thread(self._host.reload)
+            targets = self._build(settings)
+        except Exception as error:
+            self._emit("reload_failed", error=str(error))
+        else:
+            self._host.apply_log(settings, self.membership.node)
+            self.pipeline.retarget(targets)
+            self.nodes.hold_targets = self.pipeline.hold_targets()
+            if self.metrics is not None:
+                self.metrics.expect(settings.targets)
+            self._emit("reloaded", needs_restart=needs_restart(self._settings, settings) or None)
+            self._settings = settings
+        self._host.notify("ready", self.report.state())
+
+
+def _traces() -> Traces:
+    try:
+        from daemon.telemetry.traces import Traces
+    except ModuleNotFoundError as error:
+        problem = f"traces.enabled: {error.name} is not installed; it comes with campaignd[otel]"
+        raise ConfigurationError([problem]) from None
+    return Traces(__version__)
+
+
+def _metrics() -> Metrics:
+    from daemon.telemetry.metrics import Metrics
+
+    return Metrics(__version__)
+
+
+async def _quietly(step: Awaitable[object]) -> None:
+    """One step of a shutdown: what goes wrong in it must not keep the others from their turn."""
+    with contextlib.suppress(Exception):
+        await step

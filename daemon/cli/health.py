@@ -1,0 +1,97 @@
+"""`campaignd health`: is the daemon beside this command well, and if not, what is wrong?
+
+Asks the daemon's own HTTP interface; where that is off or does not answer, the database. What a
+container's health check runs: nothing else is needed for it, and the answer comes within seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+from typing import TYPE_CHECKING
+
+import typer
+
+from daemon.cli.invocation import Invocation
+
+if TYPE_CHECKING:
+    from config.settings import Settings
+
+ANSWER_S = 5.0
+_EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
+
+
+def health(context: typer.Context) -> int:
+    """Say of process, database, schema and scheduler whether each is well; exit code 0 or 1."""
+    invocation = context.find_object(Invocation)
+    assert invocation is not None
+    settings = invocation.settings()
+    checks: dict[str, str] | None = None
+    asks_http = settings.api.enabled and settings.api.port != 0
+    if asks_http:
+        checks = _ask(settings)
+    if checks is None:
+        checks = asyncio.run(_look(settings))
+        if asks_http and checks.get("scheduler", "ok") == "ok":
+            checks["process"] = f"nothing listens on {_place(settings)}: it starts, or is gone"
+    good = True
+    for what, found in checks.items():
+        good = good and found == "ok"
+        print(f"ok {what}" if found == "ok" else f"failed {what}: {found}")
+    return 0 if good else 1
+
+
+def _place(settings: Settings) -> str:
+    host = _EVERY_ADDRESS.get(settings.api.host, settings.api.host)
+    return f"[{host}]:{settings.api.port}" if ":" in host else f"{host}:{settings.api.port}"
+
+
+def _ask(settings: Settings) -> dict[str, str] | None:
+    """What /readyz says; None when nobody listens."""
+    host = _EVERY_ADDRESS.get(settings.api.host, settings.api.host)
+    connection = http.client.HTTPConnection(host, settings.api.port, timeout=ANSWER_S)
+    try:
+        connection.request("GET", "/readyz", headers={"Connection": "close"})
+        answer = connection.getresponse()
+        found = json.loads(answer.read())["checks"]
+        return {"process": "ok", **{str(name): str(text) for name, text in found.items()}}
+    except TimeoutError:
+        return {"process": f"wedged: no answer on {_place(settings)} within {ANSWER_S:g} s"}
+    except ConnectionRefusedError:
+        return None
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
+        return {"process": f"{_place(settings)} is not a campaignd: {type(error).__name__}"}
+    finally:
+        connection.close()
+
+
+async def _look(settings: Settings) -> dict[str, str]:
+    """What the database says of this node."""
+    from daemon.domain.errors import Unavailable
+    from storage.embedded import embedded_dsn
+    from storage.engine import Database
+    from storage.errors import SchemaOutOfDate
+    from storage.overview import live_nodes
+    from storage.schema import require_schema
+
+    dsn = settings.database_url or embedded_dsn(settings.state_dir)
+    if dsn is None:
+        return {"database": "the embedded PostgreSQL does not run"}
+    database = Database(dsn, pool_size=1, pool_timeout=ANSWER_S)
+    checks: dict[str, str] = {}
+    try:
+        async with asyncio.timeout(ANSWER_S), database.statement() as connection:
+            await require_schema(connection)
+            checks = {"database": "ok", "schema": "ok"}
+            if not await live_nodes(connection, settings.node_name):
+                checks["scheduler"] = f"no node called {settings.node_name} has a lease"
+            else:
+                checks["scheduler"] = "ok"
+    except SchemaOutOfDate as error:
+        checks = {"database": "ok", "schema": f"{error} ({error.hint})"}
+    except (Unavailable, TimeoutError) as error:
+        checks = {"database": f"can not be reached: {getattr(error, 'detail', 'no answer')}"}
+    finally:
+        await database.close()
+    return checks

@@ -1,0 +1,386 @@
+"""The commands as people call them: the installed console script on a database of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+CAMPAIGND = Path(sys.executable).with_name("campaignd")
+ONE_OFF = {"schedule_type": "scheduled", "scheduled_at": "2100-01-01T09:00:00Z"}
+WEEKLY = {
+    "schedule_type": "recurring",
+    "timezone": "America/New_York",
+    "recurring_config": {"frequency": "weekly", "days_of_week": [1], "time": "09:00"},
+}
+
+Call = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def call(database_url: str, tmp_path: Path) -> Call:
+    """Runs `campaignd` with arguments; standard input and more environment by name."""
+    return caller(database_url, tmp_path)
+
+
+def caller(url: str, state_dir: Path) -> Call:
+    def run(
+        *arguments: object, input: str | bytes = "", **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [CAMPAIGND, *map(str, arguments)],
+            input=input.encode("utf-8", "surrogateescape") if isinstance(input, str) else input,
+            capture_output=True,
+            timeout=50,
+            env={
+                **os.environ,
+                "CAMPAIGND_DATABASE_URL": url,
+                "CAMPAIGND_STATE_DIR": str(state_dir),
+                **environment,
+            },
+        )
+        out, err = done.stdout.decode(), done.stderr.decode()
+        assert "Traceback" not in err, err
+        return subprocess.CompletedProcess(done.args, done.returncode, out, err)
+
+    return run
+
+
+def lines(*each: tuple[str, Any]) -> str:
+    return "".join(
+        json.dumps({"campaign": {"name": name}, "schedule": schedule}) + "\n"
+        for name, schedule in each
+    )
+
+
+@pytest.fixture
+def loaded(call: Call) -> Call:
+    """Campaign 1 is a scheduled one-off, 2 a weekly one, 3 a draft without schedule."""
+    done = call("import", "-", input=lines(("once", ONE_OFF), ("weekly", WEEKLY), ("draft", None)))
+    assert (done.returncode, done.stderr) == (0, "3 loaded, 0 unchanged, 0 updated, 0 bad\n")
+    return call
+
+
+def test_import_and_export(loaded: Call, tmp_path: Path) -> None:
+    file = tmp_path / "all.jsonl"
+    done = loaded("export", file)
+    assert (done.returncode, done.stderr) == (0, "3 campaigns exported\n")
+    assert file.read_text() == loaded("export").stdout
+    assert [json.loads(line)["campaign"]["id"] for line in file.read_text().splitlines()] == [
+        1,
+        2,
+        3,
+    ]
+    again = loaded("import", file)
+    assert again.stderr == "0 loaded, 3 unchanged, 0 updated, 0 bad\n"
+
+    changed = file.read_text().replace('"once"', '"once only"')
+    refused = loaded("import", "-", input=changed)
+    assert refused.returncode == 1
+    assert "line 1: campaign 1 has the uuid" in refused.stderr
+    assert "0 loaded, 2 unchanged, 0 updated, 1 bad" in refused.stderr
+    updated = loaded("import", "--update", "-", input=changed)
+    assert (updated.returncode, updated.stderr) == (
+        0,
+        "0 loaded, 2 unchanged, 1 updated, 0 bad\n",
+    )
+    assert "once only" in loaded("campaigns").stdout
+
+
+@pytest.mark.parametrize("command", [["export"], ["campaigns", "--json", "-n", "10000"]])
+def test_a_reader_that_leaves(
+    call: Call, database_url: str, tmp_path: Path, command: list[str]
+) -> None:
+    """As `campaignd export | head -1`: silent, and with the code of a broken pipe."""
+    many = lines(*((f"campaign {number}", ONE_OFF) for number in range(3000)))
+    assert call("import", "-", input=many).returncode == 0
+    with subprocess.Popen(
+        [CAMPAIGND, *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"CAMPAIGND_DATABASE_URL": database_url},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
+def test_import_tells_bad_lines_and_loads_the_others(call: Call) -> None:
+    given = (
+        lines(("a", None)).encode() + b"nope\n\n" + b"x" * 300_000 + b"\n" + b"\xff\n"
+        b'{"campaign": {"name": "b", "payload": {"t": "\\u0000"}}}\n'
+    ) + lines(
+        ("c", {"schedule_type": "scheduled", "scheduled_at": "2020-01-01T09:00:00Z"})
+    ).encode()
+    done = call("import", "-", input=given)
+    told = done.stderr.splitlines()
+    assert done.returncode == 1
+    assert [line.split(":")[0] for line in told[:-1]] == [f"line {n}" for n in (2, 4, 5, 6, 7)]
+    assert told[-1] == "1 loaded, 0 unchanged, 0 updated, 5 bad"
+    assert "Scheduled time is in the past" in told[-2]
+
+
+def test_import_of_a_file_that_is_not_there(call: Call) -> None:
+    done = call("import", "/nonexistent/file")
+    assert done.returncode == 2
+    assert done.stderr == "campaignd: error: /nonexistent/file: No such file or directory\n"
+
+
+def test_campaigns_as_text_and_as_json(loaded: Call) -> None:
+    text = loaded("campaigns").stdout.splitlines()
+    assert [line.split()[:2] for line in text] == [
+        ["id", "name"],
+        ["3", "draft"],
+        ["2", "weekly"],
+        ["1", "once"],
+    ]
+    assert "\x1b" not in "".join(text)
+    (once,) = map(
+        json.loads,
+        loaded(
+            "campaigns", "--json", "--type", "one_time", "--status", "scheduled"
+        ).stdout.splitlines(),
+    )
+    assert (once["name"], once["next_run_at"]) == ("once", "2100-01-01T09:00:00Z")
+    assert loaded("campaigns", "--status", "failed").stdout == "no campaigns\n"
+    wrong = loaded("campaigns", "--status", "done")
+    assert wrong.returncode == 2
+    assert "'done' is not one of" in wrong.stderr
+
+
+def test_show_by_id_and_by_uuid(loaded: Call) -> None:
+    shown = json.loads(loaded("show", 2, "--json").stdout)
+    assert shown["schedule"]["body"] == WEEKLY
+    assert shown["schedule"]["rrule"].endswith("RRULE:FREQ=WEEKLY;BYDAY=MO")
+    assert shown["next_run_at"].endswith(("T13:00:00Z", "T14:00:00Z"))
+    assert json.loads(loaded("show", shown["uuid"], "--json").stdout) == shown
+    text = loaded("show", 2).stdout
+    assert "America/New_York" in text
+    assert "imported" in text
+
+
+@pytest.mark.parametrize(
+    ("ref", "code", "reason"),
+    [
+        ("0x5", 2, "'0x5' is neither a campaign's id nor its uuid"),
+        ("99999999999999999999", 2, "is neither a campaign's id nor its uuid"),
+        ("77", 1, "no campaign has the id 77"),
+        (
+            "00000000-0000-4000-8000-000000000000",
+            1,
+            "no campaign has the uuid 00000000-0000-4000-8000-000000000000",
+        ),
+    ],
+)
+def test_a_ref_that_names_no_campaign(call: Call, ref: str, code: int, reason: str) -> None:
+    for command in ("show", "pause"):
+        _refused(call(command, ref), code, reason)
+
+
+@pytest.mark.parametrize(
+    "command", ["start", "stop", "rerun", "archive", "unarchive", "upcoming", "runs", "schedule"]
+)
+def test_every_command_looks_for_its_campaign(call: Call, command: str) -> None:
+    _refused(call(command, 77, input=json.dumps(ONE_OFF)), 1, "no campaign has the id 77")
+
+
+def _refused(done: subprocess.CompletedProcess[str], code: int, reason: str) -> None:
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.startswith("campaignd: error: ")
+    assert reason in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_lifecycle_says_what_came_of_it(loaded: Call) -> None:
+    told = [
+        (loaded(command, 1).stdout, command)
+        for command in ("pause", "start", "start", "stop", "archive", "unarchive", "rerun")
+    ]
+    at = "2100-01-01T09:00:00Z"
+    assert told == [
+        ("campaign 1 paused\n", "pause"),
+        (f"campaign 1 scheduled, next run at {at}\n", "start"),
+        (f"campaign 1 scheduled already, next run at {at}\n", "start"),
+        ("campaign 1 cancelled\n", "stop"),
+        ("campaign 1 archived\n", "archive"),
+        ("campaign 1 cancelled\n", "unarchive"),
+        ("campaign 1 executing, runs now\n", "rerun"),
+    ]
+    refused = loaded("archive", 1)
+    assert refused.returncode == 1
+    assert "can not archive a campaign that is executing" in refused.stderr
+    assert loaded("start", 3).stdout == "campaign 3 executing, runs now\n"
+
+
+def test_who_did_it_is_on_record(loaded: Call, database_url: str) -> None:
+    import pwd
+
+    loaded("pause", 1)
+    with psycopg.connect(database_url) as connection:
+        query = "SELECT event, actor FROM campaign_events WHERE campaign_id = 1 ORDER BY id"
+        found = connection.execute(query).fetchall()
+    actor = f"cli:{pwd.getpwuid(os.geteuid()).pw_name}"
+    assert found == [("imported", actor), ("pause", actor)]
+
+
+def test_schedule_saves_either_body(loaded: Call, tmp_path: Path) -> None:
+    body = tmp_path / "body.json"
+    body.write_text(json.dumps(WEEKLY))
+    saved = loaded("schedule", 3, body)
+    assert saved.stdout.startswith("campaign 3 scheduled, next run at 2")
+    update = {"startdate": "2100-02-01T08:00:00Z"}
+    done = json.loads(loaded("schedule", 1, "--json", input=json.dumps(update)).stdout)
+    assert (done["to_status"], done["next_run_at"]) == ("scheduled", "2100-02-01T08:00:00Z")
+    assert loaded("schedule", 1, "--clear").stdout == "campaign 1 draft\n"
+    assert json.loads(loaded("show", 1, "--json").stdout)["schedule"] is None
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("nope", "the body is not JSON"),
+        ('{"startdate": NaN}', "NaN is not allowed"),
+        ("[]", "body is"),
+        ('{"schedule_type": "weekly"}', "schedule_type is 'weekly'"),
+        ('{"startdate": "2020-01-01T00:00:00Z"}', "startdate is"),
+        ("x" * 300_000, "longer than"),
+        (b"\xff", "the body is not JSON"),
+    ],
+)
+def test_a_body_that_can_not_be_used(loaded: Call, body: str, reason: str) -> None:
+    before = loaded("export").stdout
+    done = loaded("schedule", 1, input=body)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert reason in done.stderr
+    assert loaded("export").stdout == before
+
+
+def test_schedule_preview_saves_nothing(loaded: Call) -> None:
+    before = loaded("export").stdout
+    body = json.dumps(WEEKLY | {"scheduled_at": "2100-01-01T00:00:00"})
+    text = loaded("schedule", 1, "--preview", 2, input=body).stdout.splitlines()
+    assert [line.split() for line in text] == [
+        ["America/New_York", "UTC"],
+        ["2100-01-04T09:00:00", "2100-01-04T14:00:00Z"],
+        ["2100-01-11T09:00:00", "2100-01-11T14:00:00Z"],
+    ]
+    answer = json.loads(loaded("schedule", 1, "--preview", 1, "--json", input=body).stdout)
+    assert answer == {"occurrences": ["2100-01-04T14:00:00Z"]}
+    assert loaded("export").stdout == before
+
+
+def test_upcoming_of_all_and_of_one(loaded: Call) -> None:
+    found = [json.loads(line) for line in loaded("upcoming", "--json").stdout.splitlines()]
+    assert [each["campaign_id"] for each in found] == [2, 1]
+    of_one = loaded("upcoming", 2, "-n", 3, "--json").stdout.splitlines()
+    local = [datetime.fromisoformat(json.loads(line)["local"]) for line in of_one]
+    assert [after - before for before, after in pairwise(local)] == [
+        timedelta(days=7),
+        timedelta(days=7),
+    ]
+    assert loaded("upcoming", 3).stdout == "nothing is to come\n"
+
+
+def test_runs(loaded: Call) -> None:
+    assert loaded("runs").stdout == "no runs\n"
+    loaded("start", 3)
+    (run,) = map(json.loads, loaded("runs", "--json").stdout.splitlines())
+    assert (run["campaign_id"], run["status"], run["cause"]) == (3, "queued", "start")
+    assert datetime.fromisoformat(run["scheduled_for"]).tzinfo is UTC or run[
+        "scheduled_for"
+    ].endswith("Z")
+    assert "queued" in loaded("runs", 3, "--status", "queued").stdout
+    assert loaded("runs", 3, "--status", "completed").stdout == "no runs\n"
+
+
+def test_status_without_a_daemon(loaded: Call) -> None:
+    assert "no nodes" in loaded("status").stdout
+    summary, counts = map(json.loads, loaded("status", "--json", "--counts").stdout.splitlines())
+    assert (summary["kind"], summary["overdue"], summary["lag"]) == ("summary", 0, 0)
+    assert counts["campaigns"] == {"draft": 1, "scheduled": 2}
+
+
+def test_check_says_each_on_a_line(call: Call) -> None:
+    done = call("check")
+    assert done.returncode == 0
+    assert [line.split(":")[0] for line in done.stdout.splitlines()] == [
+        "ok configuration",
+        "ok database",
+        "ok schema",
+        "ok target log",
+    ]
+
+
+def test_an_unmigrated_database(empty_database_url: str, tmp_path: Path) -> None:
+    call = caller(empty_database_url, tmp_path)
+    refused = call("campaigns")
+    assert refused.returncode == 4
+    assert "run: campaignd db upgrade" in refused.stderr
+    checked = call("check")
+    assert checked.returncode == 1
+    assert "failed schema: the database has no campaignd schema" in checked.stdout
+    assert call("db", "current").stdout.startswith("schema none, this release needs ")
+    assert call("db", "upgrade").stdout.startswith("schema none -> ")
+    assert call("db", "upgrade").stdout.startswith("schema 0")
+    assert call("campaigns").stdout == "no campaigns\n"
+
+
+def test_an_unreachable_database(tmp_path: Path) -> None:
+    """Tried for `scheduler.startup_timeout`, then told without the password."""
+    call = caller("postgresql://someone:hidden-word@127.0.0.1:1/nothing", tmp_path)
+    quick = {"CAMPAIGND_SCHEDULER__STARTUP_TIMEOUT": "0.5"}
+    for command in (["campaigns"], ["db", "current"], ["db", "upgrade"], ["import", "-"]):
+        done = call(*command, **quick)
+        assert done.returncode == 3, command
+        assert done.stderr.startswith("campaignd: error: no database at postgresql://someone:***@")
+        assert done.stderr.count("\n") == 1
+        assert "hidden-word" not in done.stderr
+    checked = call("check", **quick)
+    assert checked.returncode == 1
+    assert "failed database: no database at" in checked.stdout
+    assert "hidden-word" not in checked.stdout + checked.stderr
+
+
+def test_a_wrong_setting(call: Call) -> None:
+    done = call("check", CAMPAIGND_API__PORT="many")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "CAMPAIGND_API__PORT" in done.stderr
+
+
+def test_names_can_not_steer_the_terminal(call: Call) -> None:
+    call("import", "-", input=lines(("bell \x07 and \x1b[2J", None), ("two\nlines", None)))
+    text = call("campaigns").stdout
+    assert "\x1b" not in text
+    assert len(text.splitlines()) == 3
+
+
+def test_a_table_on_a_terminal(loaded: Call, database_url: str) -> None:
+    """There rich draws it; the same rows are in it."""
+    leader, follower = pty.openpty()
+    environment = os.environ | {"CAMPAIGND_DATABASE_URL": database_url, "COLUMNS": "120"}
+    with subprocess.Popen(
+        [CAMPAIGND, "campaigns"], stdout=follower, stderr=follower, env=environment
+    ) as process:
+        os.close(follower)
+        shown = b""
+        with suppress(OSError):  # the other end is closed
+            while part := os.read(leader, 65536):
+                shown += part
+        os.close(leader)
+        assert process.wait() == 0
+    assert b"weekly" in shown
+    assert "─".encode() in shown

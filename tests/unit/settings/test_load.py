@@ -1,0 +1,327 @@
+"""Where settings come from, which of them wins, and what is said about wrong ones."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from config.dsn import checked_dsn, redacted_dsn
+from config.errors import ConfigurationError
+from config.load import load_settings
+from config.settings import Settings
+
+
+def load(
+    tmp_path: Path,
+    toml: str = "",
+    flags: dict[str, Any] | None = None,
+    **environ: str,
+) -> Settings:
+    """Settings from a file of that text, with these variables and no others."""
+    path = tmp_path / "c.toml"
+    path.write_text(toml)
+    return load_settings(path, flags, {"HOME": "/home/u", **environ})
+
+
+def problems(tmp_path: Path, toml: str = "", **environ: str) -> list[str]:
+    """What is wrong, with the file's path cut to its name."""
+    with pytest.raises(ConfigurationError) as caught:
+        load(tmp_path, toml, **environ)
+    assert all("\n" not in problem for problem in caught.value.problems)
+    return [problem.replace(f"{tmp_path}/", "") for problem in caught.value.problems]
+
+
+def test_defaults(tmp_path: Path) -> None:
+    """Nothing has to be set."""
+    settings = load(tmp_path)
+    assert settings.database_url is None
+    assert settings.listen_database_url is None
+    assert settings.state_dir == Path("/home/u/.local/share/campaignd")
+    assert settings.node_name
+    assert (settings.api.enabled, settings.api.host, settings.api.port) == (True, "127.0.0.1", 8080)
+    assert (settings.log.level, settings.log.format) == ("info", "auto")
+    assert (settings.scheduler.horizon, settings.scheduler.lease) == (60, 5)
+    assert settings.scheduler.continuous_interval == 300
+    assert settings.scheduler.misfire_grace_time == 3600
+    assert settings.targets["log"].type == "log"
+
+
+def test_precedence(tmp_path: Path) -> None:
+    """Flags over environment over file over defaults."""
+    toml = "[api]\nport = 1\n"
+    assert load(tmp_path, toml).api.port == 1
+    assert load(tmp_path, toml, CAMPAIGND_API__PORT="2").api.port == 2
+    assert load(tmp_path, toml, {"api.port": 3}, CAMPAIGND_API__PORT="2").api.port == 3
+    assert load(tmp_path, toml, {"api.port": None}, CAMPAIGND_API__PORT="2").api.port == 2
+
+
+def test_a_section_is_merged_key_by_key(tmp_path: Path) -> None:
+    """A variable does not hide the rest of its section in the file."""
+    settings = load(tmp_path, '[api]\nport = 1\nhost = "::1"\n', CAMPAIGND_API__PORT="2")
+    assert (settings.api.host, settings.api.port) == ("::1", 2)
+
+
+def test_frozen(tmp_path: Path) -> None:
+    """Nobody changes settings in passing."""
+    with pytest.raises(Exception, match="frozen"):
+        load(tmp_path).api.port = 1  # type: ignore[misc]
+
+
+def test_config_variable_names_the_file(tmp_path: Path) -> None:
+    """CAMPAIGND_CONFIG is used when there is no --config; a missing file is an error."""
+    path = tmp_path / "x.toml"
+    path.write_text('node_name = "n"\n')
+    assert load_settings(environ={"CAMPAIGND_CONFIG": str(path), "HOME": "/"}).node_name == "n"
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(environ={"CAMPAIGND_CONFIG": "/not/there", "HOME": "/"})
+    assert caught.value.problems == ("CAMPAIGND_CONFIG: /not/there: No such file or directory",)
+
+
+def test_default_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read if it is there, and nobody minds if not."""
+    path = tmp_path / "campaignd.toml"
+    monkeypatch.setattr("config.load.DEFAULT_FILE", path)
+    assert load_settings(environ={"HOME": "/"}).api.port == 8080
+    path.write_text("[api]\nport = 7\n")
+    assert load_settings(environ={"HOME": "/"}).api.port == 7
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({"CAMPAIGND_STATE_DIR": "/a", "STATE_DIRECTORY": "/b"}, "/a"),
+        ({"STATE_DIRECTORY": "/b:/c", "XDG_DATA_HOME": "/d"}, "/b"),
+        ({"XDG_DATA_HOME": "/d"}, "/d/campaignd"),
+        ({"XDG_DATA_HOME": "relative"}, "/home/u/.local/share/campaignd"),
+        ({"CAMPAIGND_STATE_DIR": ""}, "/home/u/.local/share/campaignd"),
+    ],
+)
+def test_state_dir(tmp_path: Path, environ: dict[str, str], expected: str) -> None:
+    """Set, else systemd's, else the user's data directory; an empty variable is unset."""
+    assert load(tmp_path, **environ).state_dir == Path(expected)
+
+
+def test_secret_from_a_file(tmp_path: Path) -> None:
+    """The line's end does not belong to the secret."""
+    secret = tmp_path / "secret"
+    secret.write_text("postgres://u:p@h/d\n")
+    settings = load(tmp_path, CAMPAIGND_DATABASE_URL_FILE=str(secret))
+    assert settings.database_url == "postgresql://u:p@h/d"
+    assert "u:p" not in repr(settings)
+
+
+def test_secret_from_systemd(tmp_path: Path) -> None:
+    """A credential counts more than the file and less than the environment."""
+    (tmp_path / "database_url").write_text("postgresql://credential/d")
+    toml = 'database_url = "postgresql://toml/d"'
+    directory = str(tmp_path)
+    settings = load(tmp_path, toml, CREDENTIALS_DIRECTORY=directory)
+    assert settings.database_url == "postgresql://credential/d"
+    settings = load(
+        tmp_path,
+        toml,
+        CREDENTIALS_DIRECTORY=directory,
+        CAMPAIGND_DATABASE_URL="postgresql://environment/d",
+    )
+    assert settings.database_url == "postgresql://environment/d"
+
+
+def test_secret_given_twice_or_not_readable(tmp_path: Path) -> None:
+    """Which one counts would be a guess."""
+    assert problems(
+        tmp_path, CAMPAIGND_DATABASE_URL="postgresql://h/d", CAMPAIGND_DATABASE_URL_FILE="/x"
+    ) == [
+        "CAMPAIGND_DATABASE_URL_FILE: CAMPAIGND_DATABASE_URL is set as well;"
+        " allowed is one of the two"
+    ]
+    assert problems(tmp_path, CAMPAIGND_DATABASE_URL_FILE="/not/there") == [
+        "database_url (CAMPAIGND_DATABASE_URL_FILE): /not/there: No such file or directory"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("toml", "expected"),
+    [
+        ("[api]\nport = 65536", "api.port = 65536 (c.toml:2): allowed is a port from 0 to 65535,"),
+        ("[api]\n\n# x\nport = -1", "api.port = -1 (c.toml:4): allowed is a port"),
+        ("api.port = true", "api.port = True (c.toml:1): a truth value is no number; allowed is"),
+        ("[api]\nenabled = 'maybe'", "api.enabled = 'maybe' (c.toml:2): allowed is true or false"),
+        ("api = 3", "api = 3 (c.toml:1): allowed is a table"),
+        ("[[api]]\nport = 3", "api = [{'port': 3}] (c.toml:1): allowed is a table"),
+        ("[api.port]\nx = 1", "api.port = {'x': 1} (c.toml:1): allowed is a port"),
+        ("[scheduler]\nlease = 0", "scheduler.lease = 0 (c.toml:2): allowed is seconds, more than"),
+        ("[scheduler]\nlease = inf", "scheduler.lease = inf (c.toml:2): allowed is seconds"),
+        ("[scheduler]\nlease = nan", "scheduler.lease = nan (c.toml:2): allowed is seconds"),
+        ("[scheduler]\nlease = 1", "scheduler.lease = 1 (c.toml:2): allowed is more than"),
+        ("[scheduler]\npoll = 90", "scheduler.poll = 90 (c.toml:2): allowed is less than"),
+        ("[scheduler]\nmisfire_grace_time = 1.5", "scheduler.misfire_grace_time = 1.5 (c.toml:2)"),
+        ("node_name = 'a b'", "node_name = 'a b' (c.toml:1): it has other characters in it"),
+        ("node_name = ''", "node_name = '' (c.toml:1): it has other characters in it"),
+        ("state_dir = 3", "state_dir = 3 (c.toml:1): allowed is the path of a directory"),
+        ("[log]\nlevel = 'loud'", "log.level = 'loud' (c.toml:2): allowed is one of debug, info,"),
+        ("[log]\nlevle = 'info'", "log.levle (c.toml:2): unknown setting, did you mean log.level?"),
+        ("port = 80", "port (c.toml:1): unknown setting, did you mean api.port?"),
+        ("[apii]\nport = 80", "apii (c.toml:1): unknown setting"),
+        ("zzz = 80", "zzz (c.toml:1): unknown setting"),
+        ("[targets.a]", "targets.a.type (c.toml:1): it is missing; allowed is one of log"),
+        ("[targets.a]\ntype = 'fax'", "targets.a.type = 'fax' (c.toml:2): allowed is one of log"),
+        ("[targets.A]\ntype = 'log'", "targets.A (c.toml:2): allowed as a target's name are"),
+        (
+            "[targets.a]\ntype='log'\nlevl='x'",
+            "targets.a.levl (c.toml:3): unknown setting, did you",
+        ),
+        ("targets = 3", "targets = 3 (c.toml:1): allowed is a table"),
+        ("targets.a = 3", "targets.a = 3 (c.toml:1): allowed is a table"),
+        ("a = ", "c.toml: it is not TOML: "),
+    ],
+)
+def test_wrong_in_the_file(tmp_path: Path, toml: str, expected: str) -> None:
+    """Name, value, file and line, what is allowed."""
+    found = problems(tmp_path, toml)
+    assert len(found) == 1
+    assert found[0].startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        (
+            "CAMPAIGND_API__PORT",
+            "http",
+            "api.port = 'http' (CAMPAIGND_API__PORT): allowed is a port",
+        ),
+        (
+            "CAMPAIGND_API_PORT",
+            "1",
+            "CAMPAIGND_API_PORT: unknown setting, did you mean CAMPAIGND_AP",
+        ),
+        (
+            "CAMPAIGND_PORT",
+            "1",
+            "CAMPAIGND_PORT: unknown setting, did you mean CAMPAIGND_API__PORT?",
+        ),
+        (
+            "CAMPAIGND_DATABASE",
+            "x",
+            "CAMPAIGND_DATABASE: unknown setting, did you mean CAMPAIGND_DAT",
+        ),
+        ("CAMPAIGND_API__PORT__X", "1", "CAMPAIGND_API__PORT__X: unknown setting"),
+        (
+            "CAMPAIGND_api__port",
+            "1",
+            "CAMPAIGND_api__port: unknown setting, did you mean CAMPAIGND_",
+        ),
+        ("CAMPAIGND_QQQ", "1", "CAMPAIGND_QQQ: unknown setting"),
+        ("CAMPAIGND_NODE_NAME_FILE", "/x", "CAMPAIGND_NODE_NAME_FILE: unknown setting"),
+    ],
+)
+def test_wrong_in_the_environment(tmp_path: Path, variable: str, value: str, expected: str) -> None:
+    """The variable is the place."""
+    found = problems(tmp_path, **{variable: value})
+    assert len(found) == 1
+    assert found[0].startswith(expected)
+
+
+def test_all_problems_at_once(tmp_path: Path) -> None:
+    """Nobody repairs one thing after the other."""
+    found = problems(
+        tmp_path,
+        "nonsense = 1\n[api]\nport = -1\n[scheduler]\nlease = -1\n",
+        CAMPAIGND_LOG__LEVEL="loud",
+        CAMPAIGND_NONSENSE="1",
+    )
+    assert len(found) == 5
+
+
+def test_kubernetes_service_links_are_no_settings(tmp_path: Path) -> None:
+    """A service called campaignd puts such variables into every container beside it."""
+    link = {"CAMPAIGND_PORT": "tcp://10.0.0.1:80", "CAMPAIGND_PORT_80_TCP_ADDR": "10.0.0.1"}
+    load(tmp_path, KUBERNETES_SERVICE_HOST="10.0.0.2", **link)
+    assert len(problems(tmp_path, **link)) == 2
+
+
+def test_target_from_the_environment(tmp_path: Path) -> None:
+    """A target's table may be spelt in variables."""
+    settings = load(tmp_path, CAMPAIGND_TARGETS__A__TYPE="log", CAMPAIGND_TARGETS__A__LEVEL="DEBUG")
+    assert settings.targets["a"].level == "debug"
+    assert set(settings.targets) == {"a", "log"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "postgresql://",
+        "postgresql:///d",
+        "postgresql://u:p%40ss@h:5432/d?sslmode=require",
+        "postgresql://h1:5432,h2:5433/d?target_session_attrs=read-write",
+        "postgresql://[::1]:5432/d",
+        "postgresql:///d?host=/var/run/postgresql&port=5433",
+        "postgresql://%2Fvar%2Frun/d",
+    ],
+)
+def test_good_urls(text: str) -> None:
+    """What libpq takes."""
+    assert checked_dsn(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "h",
+        "mysql://h/d",
+        "postgresql+psycopg://h/d",
+        "host=h dbname=d",
+        "postgresql://h:0/d",
+        "postgresql://h:65536/d",
+        "postgresql://h:x/d",
+        "postgresql://u:a b@h/d",
+        "postgresql://u:a/b@h/d",
+        "postgresql://u:a@b@c:d@h,/d?x",
+    ],
+)
+def test_bad_urls(tmp_path: Path, text: str) -> None:
+    """Refused, and never with the password in the message."""
+    with pytest.raises(ValueError, match=r"^(it|write|a|an) "):
+        checked_dsn(text)
+    for problem in problems(tmp_path, f"database_url = '{text}'"):
+        assert problem.startswith("database_url = ")
+        assert "a b" not in problem
+        assert "a/b" not in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("postgresql://u:secret@h/d", "postgresql://u:***@h/d"),
+        ("postgres://u:secret@h1,h2/d?x=y", "postgresql://u:***@h1,h2/d?x=y"),
+        ("postgresql://u@h/d", "postgresql://u@h/d"),
+        ("postgresql:///d?password=secret&x=y", "postgresql:///d?password=***&x=y"),
+        ("postgresql:///d?sslpassword=secret", "postgresql:///d?sslpassword=***"),
+        ("postgresql://u:sec/r@et@h/d", "postgresql://u:***@h/d"),
+        ("password=secret host=h", "***"),
+    ],
+)
+def test_redacted_dsn(text: str, shown: str) -> None:
+    """No password is ever shown, even of a URL that is not well formed."""
+    assert redacted_dsn(text) == shown
+
+
+def test_loading_is_light() -> None:
+    """Settings do not pull in what only the daemon needs."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys, config.load; print([m for m in"
+            " ('sqlalchemy', 'psycopg', 'structlog', 'rich', 'daemon') if m in sys.modules])",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"
