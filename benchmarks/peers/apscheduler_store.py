@@ -1,0 +1,54 @@
+"""APScheduler 3: AsyncIOScheduler on its SQLAlchemyJobStore, or on memory alone (not durable)."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from drive import COUNT, DUE, PHASE, URL, leave_at_sigterm, note, say
+
+
+async def job() -> None:
+    """Runs on the loop, so no thread has to be woken."""
+    note()
+
+
+def scheduler() -> AsyncIOScheduler:
+    """With nothing in the way of N jobs at once, however late they are."""
+    made = AsyncIOScheduler(
+        timezone=UTC, job_defaults={"misfire_grace_time": None, "max_instances": COUNT}
+    )
+    if URL != "memory":
+        import sqlalchemy as sa
+        from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore
+
+        engine = sa.create_engine(URL.replace("postgresql://", "postgresql+psycopg://", 1))
+        made.add_jobstore(SQLAlchemyJobStore(engine=engine))
+    return made
+
+
+def register(made: AsyncIOScheduler) -> None:
+    """Each is a transaction of its own."""
+    for number in range(COUNT):
+        made.add_job("apscheduler_store:job", "date", run_date=DUE, id=str(number))
+
+
+async def main() -> None:
+    """One of the two phases; on memory alone both are one."""
+    made = scheduler()
+    made.start(paused=True)
+    if PHASE == "register":
+        if URL != "memory":
+            register(made)
+        return
+    if URL == "memory":
+        register(made)
+    leave_at_sigterm()
+    made.resume()
+    say("ready")
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,41 @@
+"""oban for Python (3.12 and later): 1000 at once, staged every 0.1 s."""
+
+from __future__ import annotations
+
+import asyncio
+
+from drive import COUNT, DUE, PHASE, URL, leave_at_sigterm, note, say
+from oban import Job, Oban, worker
+from oban.schema import install
+from psycopg_pool import AsyncConnectionPool
+
+
+@worker(queue="default")
+class Noop:
+    """The job."""
+
+    async def process(self, job: Job) -> None:
+        """Nothing but the time."""
+        del job
+        note()
+
+
+async def main() -> None:
+    """One of the two phases."""
+    async with AsyncConnectionPool(URL, min_size=2, max_size=10) as pool:
+        if PHASE == "register":
+            await install(pool)
+            oban = Oban(pool=pool)
+            for first in range(0, COUNT, 1_000):
+                many = min(1_000, COUNT - first)
+                await oban.enqueue_many([Noop.new({}, scheduled_at=DUE) for _ in range(many)])
+            return
+        oban = Oban(pool=pool, queues={"default": 1_000}, stager={"interval": 0.1})
+        await oban.start()
+        leave_at_sigterm()
+        say("ready")
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,135 @@
+"""The webhook target beside a bare client: the same library, concurrency, body and headers' size.
+
+N runs due at once are posted to a receiver of its own process, which only answers. The bare client
+is aiohttp with as many coroutines; it has no schedule, no database and no signature. Time is from
+the instant to the last answer: for campaignd, to the last completion that is durable.
+
+Usage: python benchmarks/webhook.py [--posts N] [--concurrency N] [--repeat N] [--url URL]
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+from ground import daemon, database, done_at, insert_one_offs, server, settle, sleep_until, utc
+
+from storage.migrate import upgrade
+
+RECEIVER = """
+import asyncio
+ANSWER = b"HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n"
+class Receiver(asyncio.Protocol):
+    def connection_made(self, transport):
+        self.transport, self.held = transport, b""
+    def data_received(self, data):
+        self.held += data
+        while (end := self.held.find(b"\\r\\n\\r\\n")) >= 0:
+            head = self.held[:end].lower()
+            length = int(head.split(b"content-length:")[1].split(b"\\r\\n")[0])
+            if len(self.held) < end + 4 + length:
+                return
+            self.held = self.held[end + 4 + length:]
+            self.transport.write(ANSWER)
+async def main():
+    server = await asyncio.get_running_loop().create_server(Receiver, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+asyncio.run(main())
+"""
+BARE = """
+import asyncio, sys, time
+import aiohttp
+url, count, concurrency = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+BODY = b"x" * 300
+HEADERS = {"content-type": "application/json", "webhook-id": "0" * 36, "webhook-timestamp": "1"}
+async def main():
+    left = iter(range(count))
+    connector = aiohttp.TCPConnector(limit=concurrency)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        async def post():
+            for _ in left:
+                async with session.post(url, data=BODY, headers=HEADERS) as answer:
+                    await answer.read()
+        began = time.perf_counter()
+        await asyncio.gather(*(post() for _ in range(concurrency)))
+        print(time.perf_counter() - began)
+asyncio.run(main())
+"""
+
+
+@contextmanager
+def receiver() -> Iterator[str]:
+    """The address of a server that answers 200 to whatever is posted."""
+    process = subprocess.Popen([sys.executable, "-c", RECEIVER], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}/hook"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def measure_bare(address: str, count: int, concurrency: int) -> float:
+    """Posts a second of aiohttp alone."""
+    done = subprocess.run(
+        [sys.executable, "-c", BARE, address, str(count), str(concurrency)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return count / float(done.stdout)
+
+
+def measure_webhook(url: str, address: str, count: int, concurrency: int) -> float:
+    """Runs a second of campaignd, from the instant to the last durable completion."""
+    upgrade(url)
+    due = time.time() + 5
+    with tempfile.TemporaryDirectory() as place, psycopg.connect(url, autocommit=True) as own:
+        config = Path(place) / "campaignd.toml"
+        config.write_text(
+            f'[targets.hook]\ntype = "webhook"\nurl = "{address}"\nconcurrency = {concurrency}\n'
+        )
+        insert_one_offs(own, count, utc(due), "hook")
+        settle(own)
+        with daemon(url, Path(place), {"CAMPAIGND_CONFIG": str(config)}):
+            sleep_until(due)
+            left = "SELECT EXISTS (SELECT FROM campaigns WHERE status <> 'completed')"
+            ended = done_at(own, left, 0.02)
+    return count / (ended - due)
+
+
+def measure(server_url: str, count: int, concurrency: int, times: int) -> tuple[float, float]:
+    """(campaignd, the bare client), a second; medians, one after the other each time."""
+    ours, bare = [], []
+    with receiver() as address:
+        for _ in range(times):
+            bare.append(measure_bare(address, count, concurrency))
+            with database(server_url, "bench_webhook") as own:
+                ours.append(measure_webhook(own, address, count, concurrency))
+    return statistics.median(ours), statistics.median(bare)
+
+
+def main() -> None:
+    """Measure both and say what came of it."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--posts", type=int, default=5_000)
+    parser.add_argument("--concurrency", type=int, default=32)
+    parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--url", help="of a PostgreSQL server, as a superuser")
+    given = parser.parse_args()
+    with server(given.url) as url:
+        ours, bare = measure(url, given.posts, given.concurrency, given.repeat)
+    print(f"bare client {bare:.0f}/s, campaignd {ours:.0f}/s: {bare / ours:.2f} times as long")
+
+
+if __name__ == "__main__":
+    main()
