@@ -1,0 +1,34 @@
+"""Real processes on a real database, one of each for every test that asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.harness import Daemons, Server, World, private_server
+
+
+@pytest.fixture
+def daemons(tmp_path: Path) -> Iterator[Daemons]:
+    """Starts `campaignd` processes; whatever happens, none outlives the test."""
+    started = Daemons(tmp_path)
+    try:
+        yield started
+    finally:
+        started.end()
+
+
+@pytest.fixture
+def world(database_url: str) -> Iterator[World]:
+    """This test's own migrated database."""
+    with World(database_url) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[Server]:
+    """A server that the module's tests may crash."""
+    with private_server() as server:
+        yield server

@@ -1,0 +1,48 @@
+"""The benchmark runs, says what it measured, and campaignd is the faster one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.alone
+
+BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "durable_fire.py"
+
+
+@pytest.mark.timeout(120)
+def test_small() -> None:
+    """With the durability it is meant for, it is ahead even when the burst is short."""
+    done = subprocess.run(
+        [sys.executable, BENCHMARK, "--json", "--campaigns", "2000", "--jobs", "300"],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    ours, theirs = found["measured"]
+    assert (ours["fires"], theirs["fires"]) == (2000, 300)
+    for row in (ours, theirs):
+        assert 0 <= row["late_p50_ms"] <= row["late_p99_ms"] <= row["late_max_ms"]
+    assert 0 < ours["idle_mb"] <= ours["peak_mb"]
+    assert ours["cpu_us"] > 0
+    assert found["ratio"] == pytest.approx(ours["fires_per_s"] / theirs["fires_per_s"], abs=0.01)
+    assert found["ratio"] > 1
+    assert found["of_limit"] == pytest.approx(ours["fires_per_s"] / found["limit"], abs=0.01)
+    assert 0 < found["of_limit"] < 1
+    assert found["server"]["fsync"] == found["server"]["synchronous_commit"] == "on"
+
+    server, heads, first, second, limit, ratio = done.stderr.splitlines()
+    assert server.startswith("PostgreSQL server_version 1")
+    assert heads.split()[:3] == ["fires", "fires/s", "p50"]
+    assert first.split()[:2] == ["campaignd", "2000"]
+    assert second.split()[:4] == ["APScheduler", "+", "SQLAlchemyJobStore", "300"]
+    assert limit.startswith("raw SQL limit ")
+    assert float(ratio.removeprefix("ratio ")) == pytest.approx(found["ratio"], abs=0.1)
+    print(f"\n{done.stderr}")

@@ -1,0 +1,62 @@
+"""What a burst costs the database: transactions and rows, which no other load changes."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.acceptance.harness import Daemons, World, utc_now, wait_until
+
+CAMPAIGNS = 3_000
+ROWS = {
+    # inserted, updated, deleted: the campaign itself, and its one fire
+    "campaign_events": (2, 0, 0),
+    "campaigns": (1, 2, 0),
+    "runs": (1, 1, 0),
+    "schedule_definitions": (1, 0, 0),
+    "timers": (1, 0, 1),
+}
+COMMITS = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
+
+
+def counted(world: World) -> dict[str, tuple[int, int, int, int]]:
+    """Rows inserted, updated, deleted, and updated in place, so far."""
+    rows = world.rows(
+        "SELECT relname, n_tup_ins, n_tup_upd, n_tup_del, n_tup_hot_upd FROM pg_stat_user_tables"
+        " WHERE relname = ANY (%s)",
+        list(ROWS),
+    )
+    return {row.pop("relname"): tuple(row.values()) for row in rows}
+
+
+# By itself: a version that a slow batch beside it may still look at leaves no room on its page.
+@pytest.mark.alone
+@pytest.mark.timeout(60)
+def test_rows_and_transactions_of_a_burst(daemons: Daemons, world: World) -> None:
+    """Nothing is written but the audit trail, in place; hundreds of fires share a transaction."""
+    daemon = daemons.ready(world.url)
+    before, commits = counted(world), world.one(COMMITS)
+    world.add_one_offs(CAMPAIGNS, utc_now())
+    world.until(
+        "SELECT count(*) = %s FROM campaigns WHERE status = 'completed'", CAMPAIGNS, within=30
+    )
+    assert daemon.stop() == 0
+
+    def written() -> dict[str, tuple[int, ...]]:
+        now = counted(world)
+        return {
+            name: tuple(new - old for new, old in zip(now[name], before[name], strict=True))
+            for name in ROWS
+        }
+
+    # The server counts what a session did when that ends, if not before.
+    wait_until("the last write is counted", lambda: written()["runs"][1] >= CAMPAIGNS)
+    found = written()
+    assert {name: rows[:3] for name, rows in found.items()} == {
+        name: tuple(each * CAMPAIGNS for each in rows) for name, rows in ROWS.items()
+    }
+    for name in ("campaigns", "runs"):
+        assert found[name][3] > 0.8 * found[name][1], f"{name}: updates that touch an index"
+    took = world.one(COMMITS) - commits
+    print(f"\n{took} transactions for {CAMPAIGNS} fires")
+    # Heartbeats, looks at what changed, and what this test asks, are among them.
+    assert took < CAMPAIGNS / 10

@@ -1,0 +1,195 @@
+"""Daemons that are killed in the middle: every occurrence still has exactly one run, soon."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.acceptance.harness import (
+    Daemons,
+    Process,
+    World,
+    check_histories,
+    utc_now,
+    wait_until,
+)
+
+LEASE_S = 5
+QUARTER = 500
+"""Campaigns of each of four kinds."""
+
+RUNS_DONE = "SELECT count(*) FILTER (WHERE finished_at IS NOT NULL) = %s FROM runs"
+IN_HAND = "SELECT count(*) FROM runs WHERE status = 'executing'"
+
+
+def mixed_campaigns(at: datetime, each: int) -> Iterator[dict[str, Any]]:
+    """One-offs, daily ones for ever and until today, and windows with a run and with none."""
+    start = at.isoformat()
+    end = (at + timedelta(seconds=2)).isoformat()
+    bodies: dict[str, dict[str, Any]] = {
+        "one_time": {"schedule_type": "scheduled", "scheduled_at": start},
+        "recurring": {
+            "schedule_type": "recurring",
+            "scheduled_at": start,
+            "recurring_config": {"frequency": "daily"},
+        },
+        "segment_triggered": {"startdate": start, "enddate": end},
+        "live_content": {"startdate": start, "enddate": end},
+    }
+    for number in range(each):
+        for kind, body in bodies.items():
+            if kind == "recurring" and number % 2:
+                config = {"frequency": "daily", "end_date": end}
+                body = {**body, "recurring_config": config}
+            yield {"campaign": {"name": f"{kind} {number}", "type": kind}, "schedule": body}
+
+
+def check_mixed(world: World, each: int) -> None:
+    """Exactly one run row an occurrence, every campaign where it belongs, every history whole."""
+    states = world.rows(
+        "SELECT type, status, count(*) AS many FROM campaigns GROUP BY type, status ORDER BY 1, 2"
+    )
+    assert {(row["type"], row["status"]): row["many"] for row in states} == {
+        ("one_time", "completed"): each,
+        ("recurring", "launched"): each // 2,
+        ("recurring", "completed"): each // 2,
+        ("segment_triggered", "completed"): each,
+        ("live_content", "completed"): each,
+    }
+    runs = world.rows(
+        """
+        SELECT c.type, r.status, count(*) AS many, count(DISTINCT r.campaign_id) AS campaigns
+        FROM runs r JOIN campaigns c ON c.id = r.campaign_id GROUP BY c.type, r.status
+        """
+    )
+    assert {(row["type"], row["status"]): (row["many"], row["campaigns"]) for row in runs} == {
+        (kind, "completed"): (each, each) for kind in ("one_time", "recurring", "segment_triggered")
+    }
+    # One firing and one end of each; what was repeated are attempts, not occurrences.
+    fires = world.rows(
+        """
+        SELECT count(*) FILTER (WHERE event = 'fire') AS fired,
+               count(*) FILTER (WHERE event = 'run_ended') AS ended,
+               count(*) FILTER (WHERE event = 'window_opened') AS opened,
+               count(*) FILTER (WHERE event = 'window_closed') AS closed
+        FROM campaign_events
+        """
+    )
+    assert fires == [{"fired": 3 * each, "ended": 3 * each, "opened": 2 * each, "closed": 2 * each}]
+    check_histories(world)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    "seed", [1, *(pytest.param(seed, marks=pytest.mark.machine) for seed in range(2, 8))]
+)
+def test_kill_at_random_moments(daemons: Daemons, world: World, seed: int) -> None:
+    """Killed three times while two thousand campaigns fire; nothing waits longer than the lease."""
+    chance = random.Random(seed)
+    at = utc_now() + timedelta(seconds=4)
+    world.load(mixed_campaigns(at, QUARTER))
+    daemon = daemons.ready(world.url)
+    assert utc_now() < at, "the machine was too slow to be ready in time"
+    for _ in range(3):
+        wait_until("the instant", lambda: utc_now() >= at)
+        _wait_exactly(chance.uniform(0.0, 0.25))
+        daemon.kill()
+        daemon = daemons.ready(world.url)
+    ready_at = utc_now()
+    world.until(RUNS_DONE, 3 * QUARTER, within=LEASE_S + 10)
+    world.until(
+        "SELECT count(*) = 0 FROM campaigns WHERE status IN ('scheduled', 'executing')"
+        " OR status = 'launched' AND type <> 'recurring'"
+    )
+
+    last = world.one("SELECT max(finished_at) FROM runs")
+    assert last - max(ready_at, at) < timedelta(seconds=LEASE_S + 3)
+    check_mixed(world, QUARTER)
+    # With nothing in hand when they were killed, all was done before their leases ended.
+    world.until("SELECT count(*) = 1 FROM nodes", within=LEASE_S + 5)
+    assert daemon.stop() == 0
+    lost = world.one("SELECT count(*) FROM nodes")
+    assert lost == 0, "killed daemons are forgotten, a stopped one has left"
+    print(f"\nattempts after a take-over: {world.one('SELECT sum(takeovers) FROM runs')}")
+
+
+def _wait_exactly(seconds: float) -> None:
+    """The moment is the test's input, not something it waits for."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+
+
+@pytest.mark.timeout(90)
+def test_killed_with_runs_in_hand(daemons: Daemons, world: World) -> None:
+    """Runs that were claimed but not finished are attempted again, once the lease is over."""
+    daemon, at = _ready_for_burst(daemons, world, 2000)
+    for _ in range(10):
+        held = _stop_with_runs_in_hand(world, daemon, at)
+        daemon.kill()
+        if held:
+            break
+        daemon, at = _ready_for_burst(daemons, world, 2000)
+    assert held, "never caught with a run in hand"
+
+    daemon = daemons.ready(world.url)
+    ready_at = utc_now()
+    world.until("SELECT count(*) = 0 FROM campaigns WHERE status <> 'completed'", within=30)
+
+    last = world.one("SELECT max(finished_at) FROM runs")
+    assert last - ready_at < timedelta(seconds=LEASE_S + 3)
+    assert world.statuses("runs") == {"completed": world.one("SELECT count(*) FROM campaigns")}
+    again = world.rows("SELECT DISTINCT attempt, takeovers FROM runs WHERE takeovers > 0")
+    assert again == [{"attempt": 2, "takeovers": 1}]
+    assert daemon.wait_for("node_lost")["runs_taken_over"] > 0
+    check_histories(world)
+
+
+@pytest.mark.timeout(90)
+def test_the_other_node_takes_over(daemons: Daemons, world: World) -> None:
+    """Of two daemons one is killed: the other does its work within the lease and 2 s."""
+    first = daemons.ready(world.url, node_name="first")
+    second = daemons.ready(world.url, node_name="second")
+    first.wait_for("share_changed", nodes=2)
+    at = utc_now() + timedelta(seconds=3)
+    world.add_one_offs(1000, at)
+    later = at + timedelta(seconds=1)
+    world.add_one_offs(1000, later)
+
+    both = "SELECT count(DISTINCT actor) = 2 FROM campaign_events WHERE event = 'fire'"
+    world.until(both, within=10)  # each has a share
+    first.kill()
+    killed_at = utc_now()
+    world.until(RUNS_DONE, 2000, within=LEASE_S + 10)
+
+    last = world.one("SELECT max(finished_at) FROM runs")
+    assert last - max(killed_at, later) < timedelta(seconds=LEASE_S + 2)
+    assert world.statuses() == {"completed": 2000}
+    assert world.statuses("runs") == {"completed": 2000}
+    second.wait_for("node_lost")
+    second.wait_for("share_changed", nodes=1)
+    assert second.stop() == 0
+    check_histories(world)
+
+
+def _ready_for_burst(daemons: Daemons, world: World, count: int) -> tuple[Process, datetime]:
+    at = utc_now() + timedelta(seconds=3)
+    world.add_one_offs(count, at)
+    return daemons.ready(world.url), at
+
+
+def _stop_with_runs_in_hand(world: World, daemon: Process, at: datetime) -> int:
+    """Freeze the daemon in the middle of its burst; the runs that it holds."""
+    deadline = at + timedelta(seconds=5)
+    while utc_now() < deadline:
+        if world.one(IN_HAND):
+            daemon.send(signal.SIGSTOP)
+            return int(world.one(IN_HAND))
+    return 0

@@ -1,0 +1,214 @@
+"""What people do in another process reaches a running daemon within a second."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from tests.acceptance.harness import CAMPAIGND, Daemons, Process, World, check_histories, utc_now
+
+SOON = timedelta(seconds=1.5)
+FAR = timedelta(hours=1)
+LATE_AT_MOST = timedelta(seconds=1)
+ACTOR = "somebody"
+
+
+@pytest.fixture(params=["notified", "polled"])
+def daemon(request: pytest.FixtureRequest, daemons: Daemons, world: World) -> Iterator[Process]:
+    """A running daemon: one that hears of edits, and one that has to find them by polling.
+
+    The second listens in another database, where nobody notifies.
+    """
+    settings = {}
+    if request.param == "polled":
+        settings["listen_database_url"] = _other_database(world.url)
+    started = daemons.ready(world.url, **settings)
+    yield started
+    assert started.stop() == 0
+    assert started.events("claim_failed") == []
+    assert started.events("database_lost") == []
+    check_histories(world)
+
+
+def _other_database(url: str) -> str:
+    head, _, query = url.partition("?")
+    return f"{head.rpartition('/')[0]}/postgres?{query}"
+
+
+def create(world: World, body: dict[str, Any] | None = None, *, type_: str = "one_time") -> UUID:
+    """A new campaign with the ``schedule`` body, if one is given."""
+    uuid = uuid4()
+    line: dict[str, Any] = {
+        "campaign": {"uuid": str(uuid), "name": "edited", "type": type_, "status": "draft"}
+    }
+    world.load([line])
+    if body is not None:
+        world.control(lambda control: control.save_schedule(uuid, body, ACTOR))
+    return uuid
+
+
+def at(instant: datetime) -> dict[str, Any]:
+    """The ``schedule`` body of a one-off."""
+    return {"schedule_type": "scheduled", "scheduled_at": instant.isoformat()}
+
+
+def wait_for_runs_after(world: World, instant: datetime) -> None:
+    """Until another campaign, due half a second after that instant, has run."""
+    later = create(world, at(instant + timedelta(seconds=0.5)))
+    world.until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", later)
+
+
+def run_of(world: World, uuid: UUID) -> dict[str, Any]:
+    """The only run of a campaign."""
+    (run,) = world.rows(
+        "SELECT r.* FROM runs r JOIN campaigns c ON c.id = r.campaign_id WHERE c.uuid = %s", uuid
+    )
+    return run
+
+
+def status_of(world: World, uuid: UUID) -> str:
+    """Where a campaign stands."""
+    return str(world.one("SELECT status FROM campaigns WHERE uuid = %s", uuid))
+
+
+def test_moved_earlier_fires_at_the_new_time(daemon: Process, world: World) -> None:
+    """An hour away, then moved to a moment from now."""
+    uuid = create(world, at(utc_now() + FAR))
+    soon = utc_now() + SOON
+    world.control(lambda control: control.save_schedule(uuid, at(soon), ACTOR))
+
+    world.until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", uuid)
+    run = run_of(world, uuid)
+    assert run["scheduled_for"] == soon
+    assert run["started_at"] - soon < timedelta(milliseconds=200)
+
+
+def test_moved_later_does_not_fire_at_the_old_time(daemon: Process, world: World) -> None:
+    """It was loaded already; the claim sees that it is not due any more."""
+    soon = utc_now() + SOON
+    uuid = create(world, at(soon))
+    world.control(lambda control: control.save_schedule(uuid, at(utc_now() + FAR), ACTOR))
+
+    wait_for_runs_after(world, soon)
+    assert status_of(world, uuid) == "scheduled"
+    assert world.one("SELECT count(*) FROM runs") == 1, "only the other one's"
+
+
+def test_paused_is_missed_and_started_again_runs_on(daemon: Process, world: World) -> None:
+    """An occurrence that passes while paused has a row; the next one after the start fires."""
+    soon = utc_now() + SOON
+    uuid = create(world, at(soon))
+    assert world.control(lambda control: control.pause(uuid, ACTOR)).to_status == "paused"
+
+    line = daemon.wait_for("run_missed", campaign_uuid=str(uuid))
+    assert line["level"] == "warning"
+    run = run_of(world, uuid)
+    assert (run["status"], run["scheduled_for"], run["attempt"]) == ("missed", soon, 0)
+    assert status_of(world, uuid) == "paused"
+
+    again = utc_now() + SOON
+    world.control(lambda control: control.save_schedule(uuid, at(again), ACTOR))
+    assert world.control(lambda control: control.start(uuid, ACTOR)).next_run_at == again
+    world.until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", uuid)
+    assert world.statuses("runs") == {"missed": 1, "completed": 1}
+
+
+def test_stopped_is_cancelled_and_never_runs(daemon: Process, world: World) -> None:
+    """Nothing of it is left to do."""
+    soon = utc_now() + SOON
+    uuid = create(world, at(soon))
+    world.control(lambda control: control.stop(uuid, ACTOR))
+
+    wait_for_runs_after(world, soon)
+    assert status_of(world, uuid) == "cancelled"
+    assert world.one("SELECT count(*) FROM runs") == 1, "only the other one's"
+
+
+def test_started_without_a_schedule_runs_now(daemon: Process, world: World) -> None:
+    """One run, at once; and once more when it is run again."""
+    uuid = create(world)
+    asked = utc_now()
+    world.control(lambda control: control.start(uuid, ACTOR))
+    world.until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", uuid)
+    assert run_of(world, uuid)["finished_at"] - asked < LATE_AT_MOST + timedelta(seconds=0.5)
+
+    asked = utc_now()
+    world.control(lambda control: control.rerun(uuid, ACTOR))
+    world.until("SELECT count(*) = 2 FROM runs WHERE status = 'completed'")
+    last = world.one("SELECT max(finished_at) FROM runs")
+    assert last - asked < LATE_AT_MOST + timedelta(seconds=0.5)
+
+
+def test_a_draft_is_started_with_its_window(daemon: Process, world: World) -> None:
+    """The other body saves a window on a draft; started, it opens, runs daily, and closes."""
+    uuid = create(world, type_="segment_triggered")
+    start = utc_now() + SOON
+    body = {"startdate": start.isoformat(), "enddate": (start + SOON).isoformat()}
+    world.control(lambda control: control.update_schedule(uuid, body, ACTOR))
+    assert status_of(world, uuid) == "draft"
+    world.control(lambda control: control.start(uuid, ACTOR))
+
+    world.until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", uuid)
+    assert run_of(world, uuid)["scheduled_for"] == start
+    closed = world.one("SELECT at FROM campaign_events WHERE event = 'window_closed'")
+    assert timedelta(0) <= closed - (start + SOON) < LATE_AT_MOST
+
+
+def test_the_command_line_steers_a_running_daemon(daemons: Daemons, world: World) -> None:
+    """Schedule, pause, start and stop, each from a process of its own."""
+    daemon = daemons.ready(world.url)
+    env = daemons.environment(world.url)
+    moved, paused, stopped = (create(world, at(utc_now() + FAR)) for _ in range(3))
+
+    def campaignd(*arguments: str, given: str = "") -> None:
+        command = [CAMPAIGND, *arguments]
+        done = subprocess.run(
+            command, input=given, env=env, capture_output=True, text=True, timeout=30, check=False
+        )
+        assert done.returncode == 0, done.stderr
+
+    # As long as five commands take on this machine, now, with a margin.
+    began = time.monotonic()
+    campaignd("schedule", str(moved), given=json.dumps(at(utc_now() + FAR)))
+    soon = utc_now() + timedelta(seconds=max(6, 20 * (time.monotonic() - began)))
+    for uuid in (paused, stopped, moved):
+        campaignd("schedule", str(uuid), given=json.dumps(at(soon)))
+    campaignd("pause", str(paused))
+    campaignd("stop", str(stopped))
+    assert utc_now() < soon, "the machine was too slow"
+
+    world.until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", moved)
+    run = run_of(world, moved)
+    assert (run["scheduled_for"], run["attempt"]) == (soon, 1)
+    assert run["started_at"] - soon < LATE_AT_MOST
+    daemon.wait_for("run_missed", campaign_uuid=str(paused))
+    assert run_of(world, paused)["status"] == "missed"
+    assert status_of(world, stopped) == "cancelled"
+    assert world.one("SELECT count(*) FROM runs") == 2
+    assert daemon.stop() == 0
+    check_histories(world)
+
+
+def test_a_lost_listener_is_opened_again(daemons: Daemons, world: World) -> None:
+    """Its connection is cut: said as a warning, no outage; an edit still counts within a second."""
+    daemon = daemons.ready(world.url)
+    uuid = create(world, at(utc_now() + FAR))
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s"
+    assert world.one(f"{cut} AND datname = current_database()", "campaignd-listen") is True
+    soon = utc_now() + timedelta(seconds=1)
+    world.control(lambda control: control.save_schedule(uuid, at(soon), ACTOR))
+
+    world.until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", uuid)
+    assert run_of(world, uuid)["started_at"] - soon < LATE_AT_MOST
+    assert daemon.wait_for("listen_lost")["level"] == "warning"
+    listening = "SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = %s"
+    world.until(f"{listening} AND datname = current_database()", "campaignd-listen")
+    assert daemon.stop() == 0
+    assert daemon.events("database_lost") == []

@@ -1,0 +1,69 @@
+"""What the daemon costs while nothing is due: nothing that grows with what is stored."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+import psutil
+import pytest
+
+from tests.acceptance.harness import Daemons, World, utc_now
+
+pytestmark = pytest.mark.alone
+
+IDLE_S = 10
+
+
+def check_idle(daemons: Daemons, world: World, schedules: int, *, cpu_below: float) -> None:
+    """Store that many schedules due next month, start, and look at a daemon that waits."""
+    began = time.monotonic()
+    world.add_one_offs(schedules, utc_now() + timedelta(days=30))
+    world.rows("ANALYZE")
+    stored = time.monotonic() - began
+    server = psutil.Process(world.one("SELECT pg_backend_pid()")).parent()
+    assert server is not None
+
+    began = time.monotonic()
+    daemon = daemons.ready(world.url)
+    took = time.monotonic() - began
+    process = psutil.Process(daemon.pid)
+
+    server_before, before, began = _cpu(server, children=True), _cpu(process), time.monotonic()
+    deadline = began + IDLE_S
+    while (left := deadline - time.monotonic()) > 0:
+        with pytest.raises(psutil.TimeoutExpired):  # the measurement is that time goes by
+            process.wait(left)
+    elapsed = time.monotonic() - began
+    cpu = (_cpu(process) - before) / elapsed
+    server_cpu = (_cpu(server, children=True) - server_before) / elapsed
+    resident = process.memory_info().rss / 2**20
+    print(
+        f"\n{schedules} schedules, stored in {stored:.1f} s: ready after {took:.2f} s,"
+        f" {resident:.0f} MB resident, {cpu:.2%} of a core idle, PostgreSQL {server_cpu:.2%}"
+    )
+    assert took < 3
+    assert resident < 150
+    assert cpu < cpu_below
+    assert daemon.stop() == 0
+    assert daemon.events("database_lost") == []
+
+
+def _cpu(process: psutil.Process, *, children: bool = False) -> float:
+    """Seconds of processor time, with those of its children that are alive."""
+    total = sum(process.cpu_times()[:2])
+    for child in process.children() if children else []:
+        total += sum(child.cpu_times()[:2])
+    return total
+
+
+def test_idle_with_fifty_thousand_schedules(daemons: Daemons, world: World) -> None:
+    """The short form, on a machine that may be busy with other things."""
+    check_idle(daemons, world, 50_000, cpu_below=0.02)
+
+
+@pytest.mark.machine
+@pytest.mark.timeout(600)
+def test_idle_with_a_million_schedules(daemons: Daemons, world: World) -> None:
+    """Ready within 3 s, below 150 MB, below 1 % of a core."""
+    check_idle(daemons, world, 1_000_000, cpu_below=0.01)

@@ -1,0 +1,176 @@
+"""The container image, built for real and run: demo, health check, read-only root, drain."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.acceptance.harness import wait_until
+from tests.sandbox.image import Images, images, why_not
+
+pytestmark = [pytest.mark.machine, pytest.mark.timeout(360)]
+
+ROOT = Path(__file__).parents[2]
+USER = 10001
+
+# As `docker run --read-only --tmpfs /tmp --user ...` does it, with the network of this machine.
+_START = """
+set -eu
+root=$1; state=$2; shift 2
+mount --make-rprivate /
+mount --bind "$root" "$root"
+mount -t tmpfs tmpfs "$root/tmp"
+mount -t proc proc "$root/proc"
+mount --rbind /dev "$root/dev"
+mount --bind "$state" "$root/var/lib/campaignd"
+mount -o remount,ro,bind "$root"
+cd "$root"
+exec chroot --userspec=10001:10001 . env -i "$@"
+"""
+
+
+@pytest.fixture(scope="module")
+def image() -> Iterator[Images]:
+    """The image of what is checked out here."""
+    if (reason := why_not()) is not None:
+        pytest.skip(reason)
+    with images() as made:
+        began = time.monotonic()
+        made.build()
+        print(f"\nbuilt in {time.monotonic() - began:.0f} s: {made.size()}")
+        yield made
+
+
+@pytest.fixture
+def started(image: Images, tmp_path: Path) -> Iterator[Container]:
+    """A container with a read-only root."""
+    with image.container() as (_, root):
+        yield Container(image, root, tmp_path)
+
+
+class Container:
+    """Processes in the image, as its configuration starts them."""
+
+    def __init__(self, image: Images, root: Path, directory: Path) -> None:
+        config = image.config()
+        self._root = root
+        self._entry = [str(part) for part in config["Entrypoint"]]  # type: ignore[attr-defined]
+        self.command = [str(part) for part in config["Cmd"]]  # type: ignore[attr-defined]
+        self.health = [str(part) for part in config["Healthcheck"]["Test"]]  # type: ignore[index]
+        self._state = directory / "state"
+        self._state.mkdir()
+        os.chown(self._state, USER, USER)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self._env = [*map(str, config["Env"]), f"CAMPAIGND_API__PORT={port}"]  # type: ignore[call-overload]
+        self.log = directory / "log"
+
+    def popen(self, *arguments: str, entry: bool = True) -> subprocess.Popen[bytes]:
+        """A process, started."""
+        command = [*self._env, *(self._entry if entry else []), *arguments]
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                [
+                    *("unshare", "--mount", "bash", "-c", _START, "-"),
+                    *(str(self._root), str(self._state), *command),
+                ],
+                stdout=log,
+                stderr=log,
+            )
+
+    def run(self, *arguments: str, entry: bool = True) -> int:
+        """Its exit code."""
+        return self.popen(*arguments, entry=entry).wait(120)
+
+    def text(self) -> str:
+        """What was printed so far."""
+        return self.log.read_text(errors="replace")
+
+
+def test_it_is_as_it_should_be(image: Images) -> None:
+    """Not root, told to stop by SIGTERM, checked, and nothing in it that builds."""
+    config = image.config()
+    assert config["User"] == "10001:10001"
+    assert config["StopSignal"] == "SIGTERM"
+    assert config["Cmd"] == ["run"]
+    assert config["Healthcheck"]["Test"] == ["CMD", "campaignd", "health"]  # type: ignore[index]
+    with image.container() as (_, root):
+        site = next((root / "opt/campaignd/lib").glob("python3*/site-packages"))
+        there = {path.name for path in site.iterdir()}
+        assert "daemon" in there
+        assert not {"pip", "hatchling", "setuptools"} & there
+        assert not list(root.glob("src"))
+        assert not list(root.glob("dist"))
+        for secret in (".git", ".env"):
+            assert not list(root.glob(f"opt/campaignd/**/{secret}"))
+
+
+def test_demo(image: Images) -> None:
+    """`docker run --rm campaignd demo`, by buildah."""
+    with image.container() as (name, _):
+        command, env = image.command("run", "--user", str(USER), name, "--", "campaignd", "demo")
+        done = subprocess.run(
+            command, env=env, capture_output=True, text=True, timeout=120, check=False
+        )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert "completed" in done.stdout
+
+
+def test_runs_is_checked_and_drains(started: Container) -> None:
+    """On a read-only root: ready, well by its own health check, SIGTERM drains, exit 0."""
+    daemon = started.popen(*started.command)
+    try:
+        wait_until("it is ready", lambda: '"event":"ready"' in started.text(), 60)
+        print(f"\ncold start: {_cold_start(started.text()):.2f} s from its first line to ready")
+        assert started.health[0] == "CMD"
+        health = started.health[1:]
+        wait_until("it is well", lambda: started.run(*health, entry=False) == 0, 30)
+        assert started.run("status") == 0
+        assert _owner(daemon.pid) == USER
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(60) == 0
+        assert '"event":"stopped"' in started.text()
+        assert started.run(*health, entry=False) == 1
+        assert "failed database: the embedded PostgreSQL does not run" in started.text()
+    finally:
+        daemon.kill()
+        daemon.wait(30)
+
+
+def _owner(pid: int) -> int:
+    return Path(f"/proc/{pid}").stat().st_uid
+
+
+def _cold_start(log: str) -> float:
+    told = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    at = {event["event"]: event["timestamp"] for event in told}
+    first, ready = told[0]["timestamp"], at["ready"]
+    return _seconds(ready) - _seconds(first)
+
+
+def _seconds(timestamp: str) -> float:
+    return datetime.fromisoformat(timestamp).timestamp()
+
+
+def test_compose_agrees_with_the_image() -> None:
+    """What compose.yaml starts is there, with time to drain and nothing secret in it."""
+    compose = yaml.safe_load((ROOT / "compose.yaml").read_text())
+    services = compose["services"]
+    assert {"postgres", "migrate", "a", "b", "rabbitmq"} == services.keys()
+    for node in ("a", "b"):
+        assert services[node]["read_only"] is True
+        assert services[node]["command"] == ["run"]
+        assert int(services[node]["stop_grace_period"].removesuffix("s")) > 30
+    assert services["rabbitmq"]["profiles"] == ["broker"]
+    assert "password" not in json.dumps(compose).lower().replace("postgres_password", "")

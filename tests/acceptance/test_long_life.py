@@ -1,0 +1,233 @@
+"""A daemon that fires for a long time: its memory stays, and old history goes meanwhile.
+
+The short forms are part of the suite. With LONG_LIFE set (`make long-life`) the first fires as
+often as an installation that starts a run each second does in a week.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psutil
+import pytest
+
+from storage.engine import Database
+from storage.prune import Prune
+from tests.acceptance.harness import (
+    Daemons,
+    Process,
+    World,
+    check_histories,
+    utc_now,
+    wait_until,
+)
+
+LONG = bool(os.environ.get("LONG_LIFE"))
+A_WEEK = 7 * 24 * 3600
+SAMPLES = 40
+MEASURED_DAEMON = Path(__file__).with_name("measured_daemon.py")
+
+
+def windows(count: int, start: datetime, end: datetime) -> Iterator[dict[str, Any]]:
+    """Windows that run each second, spread over the second."""
+    for number in range(count):
+        begins = start + timedelta(seconds=number / count)
+        body = {
+            "startdate": begins.isoformat(),
+            "enddate": end.isoformat(),
+            "recurring_schedule": "continuously",
+        }
+        kind = {"name": f"window {number}", "type": "segment_triggered", "status": "scheduled"}
+        yield {"campaign": kind, "schedule": body}
+
+
+@dataclass
+class Memory:
+    """What a process held at some moments, and how many runs it had ended by then."""
+
+    process: Process
+    file: Path
+    resident: list[int] = field(default_factory=list)
+    told: list[dict[str, Any]] = field(default_factory=list)
+    fires: list[int] = field(default_factory=list)
+
+    def sample(self, fires: int) -> None:
+        """Ask, and wait for the answer."""
+        self.process.send(signal.SIGUSR1)
+        lines = wait_until("measured", self._answer, 30)
+        self.told.append(json.loads(lines[-1]))
+        self.resident.append(psutil.Process(self.process.pid).memory_info().rss)
+        self.fires.append(fires)
+
+    @property
+    def objects(self) -> list[int]:
+        """What the garbage collector knows."""
+        return [each["objects"] for each in self.told]
+
+    @property
+    def traced(self) -> list[int]:
+        """What tracemalloc counted, in bytes."""
+        return [each["traced"] for each in self.told]
+
+    def _answer(self) -> list[str] | None:
+        lines = self.file.read_text().splitlines() if self.file.exists() else []
+        return lines if len(lines) > len(self.told) else None
+
+    def growth(self, values: list[int]) -> float:
+        """How much a value rises after the first third, by the line through what was found."""
+        fires, values = self.fires[len(values) // 3 :], values[len(values) // 3 :]
+        return statistics.linear_regression(fires, values).slope * (fires[-1] - fires[0])
+
+    def __str__(self) -> str:
+        last = self.told[-1]
+        first = self.told[len(self.told) // 3]
+        more = Counter(last["types"])
+        more.subtract(first["types"])
+        third = len(self.told) // 3
+        lines = [f"{self.fires[-1]} runs, after the first third {self.fires[third]}"]
+        for what, values in {
+            "resident bytes": self.resident,
+            "traced bytes": self.traced,
+            "objects": self.objects,
+        }.items():
+            lines.append(
+                f"{what}: {values[0]}, {values[third]}, {values[-1]};"
+                f" {self.growth(values):+.0f} after that"
+            )
+        return "\n".join([*lines, f"more of {more.most_common(5)}"])
+
+
+@pytest.mark.alone
+@pytest.mark.slow
+@pytest.mark.timeout(1800 if LONG else 240)
+@pytest.mark.parametrize(
+    ("fires", "a_second", "traced"),
+    [
+        pytest.param(60_000 if LONG else 5000, 150, "1", id="traced"),
+        pytest.param(
+            A_WEEK,
+            1500,
+            "",
+            id="a week",
+            marks=pytest.mark.skipif(not LONG, reason="takes long: make long-life"),
+        ),
+    ],
+)
+def test_memory_does_not_grow(
+    daemons: Daemons, world: World, tmp_path: Path, fires: int, a_second: int, traced: str
+) -> None:
+    """What a run and an edit need is given back: what may grow is the same for any number of runs.
+
+    A second's worth of campaigns runs each second; with every look at the memory some are edited.
+    """
+    start = utc_now() + timedelta(seconds=10)
+    end = start + timedelta(days=1)
+    settings = {"scheduler__continuous_interval": 1}
+    daemons.load(world.url, windows(a_second, start, end), **settings)
+    file = tmp_path / "measures"
+    process = daemons.command(
+        "run",
+        env=daemons.environment(world.url, MEASURES=file, TRACED=traced, **settings),
+        stderr=subprocess.DEVNULL,
+        program=[sys.executable, MEASURED_DAEMON],
+    )
+    world.until("SELECT count(*) = 1 FROM nodes", within=60)
+    memory = Memory(process, file)
+    sizes: list[dict[str, int]] = []
+    uuids = [row["uuid"] for row in world.rows("SELECT uuid FROM campaigns")]
+    ended = "SELECT coalesce(max(id), 0) FROM campaign_events"
+    for number in range(1, SAMPLES + 1):
+        enough = fires * number // SAMPLES
+        statement = f"SELECT ({ended}) >= %s"
+        world.until(statement, 2 * enough, within=120)
+        memory.sample(world.one("SELECT count(*) FROM runs"))
+        if number in (SAMPLES // 3, SAMPLES):
+            sizes.append(_sizes(world))
+        for uuid in uuids[:3]:
+            _edit(world, uuid)
+    print(f"\n{memory}", *sizes, sep="\n")
+    assert process.stop(60) == 0
+    assert world.statuses("runs").keys() <= {"completed", "skipped", "missed"}
+    assert memory.growth(memory.objects) < 800, str(memory)
+    assert memory.growth(memory.traced) < 256 << 10, str(memory)
+    assert memory.growth(memory.resident) < 4 << 20, str(memory)
+    check_histories(world)
+    # Of these no row is added: what fires writes over what it wrote before.
+    assert sum(sizes[-1].values()) < 32 << 20, sizes
+
+
+def _sizes(world: World) -> dict[str, int]:
+    """How big the tables are that hold what is to come, with their indexes, in bytes."""
+    rows = world.rows(
+        "SELECT name, pg_total_relation_size(name::regclass) AS size"
+        " FROM unnest('{campaigns,timers,schedule_definitions}'::text[]) AS name"
+    )
+    return {row["name"]: row["size"] for row in rows}
+
+
+def _edit(world: World, uuid: UUID) -> None:
+    """Paused and started again by somebody."""
+    world.control(lambda control: control.pause(uuid, "test"))
+    world.control(lambda control: control.start(uuid, "test"))
+
+
+KEEP = timedelta(seconds=3)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_pruning_while_it_fires(daemons: Daemons, world: World) -> None:
+    """Rows go in batches beside the daemon that writes others: none is lost, none runs again."""
+    seconds, count = 15, 200
+    start = utc_now() + timedelta(seconds=6)
+    end = start.replace(microsecond=0) + timedelta(seconds=seconds)
+    settings = {"scheduler__continuous_interval": 1}
+    daemons.load(world.url, windows(count, start, end), **settings)
+    daemon = daemons.ready(world.url, **settings)
+    over = "SELECT count(*) = 0 FROM campaigns WHERE status <> 'completed'"
+    pruned = asyncio.run(_prune_until(world, over))
+    assert daemon.stop() == 0
+    assert daemon.events("service_failed") == []
+    assert daemon.events("database_lost") == []
+    told = [*daemon.events("run_finished"), *daemon.events("run_skipped")]
+    seen = Counter((line["campaign_id"], line["scheduled_for"]) for line in told)
+    assert set(seen.values()) == {1}
+    expected = {
+        start + timedelta(seconds=number / count + second)
+        for number in range(count)
+        for second in range(seconds + 1)
+    }
+    expected = {at for at in expected if at <= end}
+    assert {datetime.fromisoformat(at) for _, at in seen} == expected
+    left = world.rows("SELECT campaign_id, scheduled_for FROM runs")
+    assert len(left) + pruned == len(seen)
+    assert pruned > len(seen) // 2
+    newest = world.one("SELECT count(DISTINCT campaign_id) FROM runs")
+    assert newest == count
+    print(f"\n{len(seen)} runs, {pruned} pruned")
+
+
+async def _prune_until(world: World, statement: str) -> int:
+    """Prune again and again until the statement says true; how many runs went."""
+    database = Database(world.url)
+    runs = 0
+    try:
+        while not world.one(statement):
+            async for step in Prune(database).steps(KEEP):
+                runs += step.runs
+    finally:
+        await database.close()
+    return runs

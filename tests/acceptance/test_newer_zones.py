@@ -1,0 +1,182 @@
+"""The time-zone data is replaced by newer data between two starts of a daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance import zone_data
+from tests.acceptance.harness import Daemons, World, check_histories, utc_now
+
+HOUR = timedelta(hours=1)
+EARLIER, LATER, STILL = "Europe/Berlin", "Europe/Paris", "Europe/Rome"
+OLD = {EARLIER: HOUR, LATER: 2 * HOUR, STILL: HOUR}
+NEW = {EARLIER: 2 * HOUR, LATER: HOUR, STILL: HOUR}
+"""What is 12:00 in one zone comes an hour earlier under the newer data, in another one later."""
+
+Build = Callable[[Path, str, dict[str, timedelta]], dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Data:
+    """The environments of a process with the older and with the newer data."""
+
+    old: dict[str, str]
+    new: dict[str, str]
+
+
+@pytest.fixture(params=[zone_data.directory, zone_data.package], ids=["directory", "package"])
+def data(request: pytest.FixtureRequest, tmp_path: Path) -> Data:
+    build: Build = request.param
+    return Data(build(tmp_path / "old", "2024a", OLD), build(tmp_path / "new", "2025b", NEW))
+
+
+def once(at: datetime, zone: str, offset: timedelta) -> dict[str, Any]:
+    """At a wall-clock time, which is ``at`` where the zone has that offset."""
+    local = (at + offset).replace(tzinfo=None).isoformat(timespec="milliseconds")
+    return {"schedule_type": "scheduled", "scheduled_at": local, "timezone": zone}
+
+
+def daily(at: datetime, zone: str, offset: timedelta) -> dict[str, Any]:
+    """Each day at a wall-clock time, the first time at ``at``."""
+    body = once(at, zone, offset) | {"schedule_type": "recurring"}
+    return body | {"recurring_config": {"frequency": "daily", "interval": 1}}
+
+
+def runs(world: World) -> dict[str, list[datetime]]:
+    """The occurrences that ran, by their campaign's name, in UTC."""
+    found: dict[str, list[datetime]] = {}
+    for row in world.rows(
+        "SELECT c.name, r.scheduled_for, r.status FROM runs r JOIN campaigns c ON c.id ="
+        " r.campaign_id ORDER BY r.scheduled_for"
+    ):
+        assert row["status"] == "completed", row
+        found.setdefault(row["name"], []).append(row["scheduled_for"].astimezone(UTC))
+    return found
+
+
+def armed(world: World) -> dict[str, tuple[datetime, datetime]]:
+    """What is armed: its instant in UTC and its wall-clock time."""
+    rows = world.rows("SELECT c.name, t.* FROM timers t JOIN campaigns c ON c.id = t.campaign_id")
+    return {row["name"]: (row["fire_at"].astimezone(UTC), row["local"]) for row in rows}
+
+
+@pytest.mark.slow
+def test_instants_move_with_newer_data(data: Data, world: World, daemons: Daemons) -> None:
+    """Each occurrence runs once, at the instant of the newer data from then on."""
+    before = daemons.ready(world.url, **data.old)
+    assert before.events("starting")[0]["tzdata"] == "2024a"
+    now = utc_now().replace(microsecond=0)
+    fired, ahead, past = (now + timedelta(seconds=each) for each in (8, 25, -1800))
+    window = {
+        "startdate": (ahead + NEW[EARLIER]).replace(tzinfo=None).isoformat(),
+        "enddate": (ahead + 5 * HOUR).replace(tzinfo=None).isoformat(),
+        "timezone": EARLIER,
+    }
+    # Under the older data: the first three at `fired`; what comes sooner, an hour later than that.
+    schedules = {
+        "ran today": daily(fired, LATER, OLD[LATER]),
+        "ran today too": daily(fired, EARLIER, OLD[EARLIER]),
+        "stays": daily(fired, STILL, OLD[STILL]),
+        "comes sooner": once(ahead, EARLIER, NEW[EARLIER]),
+        "comes sooner each day": daily(ahead, EARLIER, NEW[EARLIER]),
+        "should have been": once(past, EARLIER, NEW[EARLIER]),
+        "comes later": once(ahead, LATER, OLD[LATER]),
+        "in UTC": once(ahead, "UTC", timedelta(0)),
+        "opens sooner": window,
+    }
+    lines = [
+        {"campaign": {"name": name}, "schedule": schedule} for name, schedule in schedules.items()
+    ]
+    lines[-1]["campaign"] |= {"type": "event_triggered", "status": "scheduled"}
+    daemons.load(world.url, lines, **data.old)
+    assert utc_now() < fired, "the machine is too slow for this test"
+    world.until("SELECT count(*) = 3 FROM runs WHERE status = 'completed'")
+    first = armed(world)
+    assert before.stop() == 0
+
+    after = daemons.ready(world.url, **data.new)
+    assert after.events("starting")[0]["tzdata"] == "2025b"
+    (updated,) = after.events("tzdata_updated")
+    assert (updated["tzdata"], updated["schedules"], updated["moved"]) == ("2025b", 9, 7)
+    moved = {line["campaign_id"]: line for line in after.events("instants_moved")}
+    assert len(moved) == 7
+    assert {line["timezone"] for line in moved.values()} == {EARLIER, LATER}
+    for name, (was, local) in first.items():
+        zone = STILL if name == "stays" else "UTC" if name == "in UTC" else None
+        id_ = world.one("SELECT id FROM campaigns WHERE name = %s", name)
+        assert (id_ in moved) == (zone is None), name
+        if id_ in moved:
+            shift = HOUR if moved[id_]["timezone"] == LATER else -HOUR
+            assert moved[id_]["local"] == local.isoformat()
+            assert _instant(moved[id_]["was"]) == was
+            assert _instant(moved[id_]["now"]) == was + shift
+
+    statement = (
+        "SELECT count(*) = 8 FROM campaigns WHERE id IN (SELECT campaign_id FROM runs)"
+        " OR status = 'launched' AND type = 'event_triggered'"
+    )
+    world.until(statement, within=40)
+    world.until("SELECT count(*) = 0 FROM runs WHERE status <> 'completed'")
+    assert runs(world) == {
+        "ran today": [fired],
+        "ran today too": [fired],
+        "stays": [fired],
+        "comes sooner": [ahead],
+        "comes sooner each day": [ahead],
+        "should have been": [past],
+        "in UTC": [ahead],
+    }
+    day = timedelta(days=1)
+    assert {name: at for name, (at, _) in armed(world).items()} == {
+        "ran today": fired + day + HOUR,
+        "ran today too": fired + day - HOUR,
+        "stays": fired + day,
+        "comes sooner each day": ahead + day,
+        "comes later": ahead + HOUR,
+        "opens sooner": ahead + 3 * HOUR,
+    }
+    assert after.stop() == 0
+
+    again = daemons.ready(world.url, **data.new)
+    assert again.events("tzdata_updated") == []
+    assert again.stop() == 0
+    check_histories(world)
+
+
+@pytest.mark.slow
+def test_what_is_saved_with_older_data_moves_within_seconds(
+    tmp_path: Path, world: World, daemons: Daemons
+) -> None:
+    """Two daemons, one with older data: what is saved beside it is computed anew, and runs once."""
+    old = zone_data.directory(tmp_path / "old", "2024a", OLD)
+    new = zone_data.directory(tmp_path / "new", "2025b", NEW)
+    older = daemons.ready(world.url, node_name="older", **old)
+    newer = daemons.ready(world.url, node_name="newer", **new)
+    assert newer.wait_for("tzdata_differs")["others"] == "2024a"
+    at = utc_now().replace(microsecond=0) + timedelta(seconds=12)
+    schedules = {
+        "once": once(at, EARLIER, NEW[EARLIER]),
+        "each day": daily(at, EARLIER, NEW[EARLIER]),
+    }
+    lines = [{"campaign": {"name": name}, "schedule": body} for name, body in schedules.items()]
+    daemons.load(world.url, lines, **old)
+    newer.wait_for("instants_moved")
+    world.until("SELECT count(*) = 2 FROM runs WHERE status = 'completed'", within=30)
+    assert runs(world) == {"once": [at], "each day": [at]}
+    world.until(
+        "SELECT fire_at = %s FROM timers", at.replace(microsecond=0) + timedelta(days=1), within=15
+    )
+    assert older.stop() == 0
+    assert newer.stop() == 0
+    assert {event["level"] for event in newer.events("tzdata_differs")} == {"warning"}
+    check_histories(world)
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)

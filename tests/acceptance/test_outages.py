@@ -1,0 +1,230 @@
+"""What stops a start, and what a running daemon lives through."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.acceptance.harness import (
+    Daemons,
+    Process,
+    Server,
+    World,
+    check_histories,
+    utc_now,
+    wait_until,
+)
+
+LEASE_S = 5
+
+
+# --- what stops a start ---------------------------------------------------------------------------
+
+
+def errors_of(process: Process) -> list[str]:
+    """The lines on standard error that are no log lines."""
+    lines = [line.decode() for line in process.lines]
+    return [line for line in lines if not line.startswith("{")]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"scheduler__lease": "soon"}, "scheduler.lease"),
+        ({"scheduler__leese": "5"}, "scheduler.lease"),
+        ({"log__level": "loud"}, "log.level"),
+        ({"listen_database_url": "mysql://localhost/x"}, "listen_database_url"),
+    ],
+)
+def test_bad_configuration(daemons: Daemons, settings: dict[str, str], said: str) -> None:
+    """Exit 2, and one line that names the setting."""
+    process = daemons.run(None, **settings)
+    assert process.join() == 2
+    (line,) = errors_of(process)
+    assert line.startswith("campaignd: error: ")
+    assert said in line.lower().replace("__", ".")
+    assert len(process.lines) == 1
+
+
+def test_unreachable_database(daemons: Daemons, tmp_path: Path) -> None:
+    """Waited for as long as scheduler.startup_timeout says; exit 3."""
+    url = f"postgresql://postgres@/campaignd?host={tmp_path}"
+    began = utc_now()
+    process = daemons.run(url, scheduler__startup_timeout=2)
+    assert process.join() == 3
+    assert timedelta(seconds=1) < utc_now() - began < timedelta(seconds=6)
+    (line,) = errors_of(process)
+    assert line.startswith("campaignd: error: no database within 2 s: ")
+    assert len(process.events("waiting_for_database")) == 1
+
+
+def test_a_database_that_comes_in_time(daemons: Daemons, own_server: Server) -> None:
+    """Started before its database: it waits, and is ready once the database is."""
+    own_server.crash(signal.SIGINT)
+    process = daemons.run(own_server.url)
+    try:
+        process.wait_for("waiting_for_database")
+    finally:
+        own_server.start()
+    process.wait_for("ready")
+    assert process.stop() == 0
+
+
+def test_no_schema(daemons: Daemons, empty_database_url: str) -> None:
+    """A given database is never migrated by itself; exit 4 says what to do."""
+    process = daemons.run(empty_database_url)
+    assert process.join() == 4
+    (line,) = errors_of(process)
+    assert "campaignd db upgrade" in line
+
+
+@pytest.mark.parametrize("version", ["0000", "9999"])
+def test_another_schema(daemons: Daemons, world: World, version: str) -> None:
+    """Older or newer than this release knows: exit 4, and the version is named."""
+    world.rows("UPDATE alembic_version SET version_num = %s", version)
+    process = daemons.run(world.url)
+    assert process.join() == 4
+    (line,) = errors_of(process)
+    assert version in line
+    assert process.events("ready") == []
+
+
+# --- a database that goes away --------------------------------------------------------------------
+
+
+@pytest.fixture
+def lost_world(own_server: Server) -> Iterator[World]:
+    """The database of the server that is crashed, emptied."""
+    with World(own_server.url) as found:
+        found.rows("TRUNCATE campaigns, campaign_events, runs, nodes CASCADE")
+        yield found
+
+
+def immediate(server: Server) -> None:
+    """As `pg_ctl stop -m immediate`, which loses sessions as a crash does."""
+    server.crash(signal.SIGQUIT)
+
+
+def fast(server: Server) -> None:
+    """As `pg_ctl stop`: a restart of the service."""
+    server.crash(signal.SIGINT)
+
+
+def killed(server: Server) -> None:
+    """`kill -9` of the postmaster alone."""
+    server.crash(signal.SIGKILL)
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize("crash", [immediate, fast, killed])
+def test_database_goes_away(
+    daemons: Daemons,
+    own_server: Server,
+    lost_world: World,
+    crash: Callable[[Server], None],
+) -> None:
+    """Told once, waited out; whatever came due meanwhile is done when it is back."""
+    world = lost_world
+    begins = utc_now() + timedelta(seconds=2)
+    for number in range(6):  # some before, some within, some after the outage
+        world.add_one_offs(50, begins + timedelta(seconds=number))
+    daemon = daemons.ready(own_server.url)
+    world.until("SELECT count(*) > 0 FROM runs")
+    crash(own_server)
+    try:
+        lost = daemon.wait_for("database_lost")
+        wait_until("the outage", lambda: utc_now() > begins + timedelta(seconds=3.5))
+        assert daemon.process.poll() is None
+    finally:
+        own_server.start()
+    back_at = utc_now()
+    daemon.wait_for("database_back")
+
+    with World(own_server.url) as again:
+        again.until("SELECT count(*) = 300 FROM runs WHERE status = 'completed'", within=20)
+        assert again.statuses() == {"completed": 300}
+        assert again.one("SELECT max(attempt) FROM runs") <= 2
+        due = max(back_at, begins + timedelta(seconds=5))
+        last = again.one("SELECT max(finished_at) FROM runs")
+        assert last - due < timedelta(seconds=LEASE_S + 3)
+        check_histories(again)
+    assert lost["level"] == "error"
+    assert len(daemon.events("database_lost")) == 1
+    assert len(daemon.events("database_back")) == 1
+    assert len(daemon.events("listen_lost")) == 1
+    assert daemon.stop() == 0
+
+
+@pytest.mark.timeout(90)
+def test_every_connection_is_cut(daemons: Daemons, world: World) -> None:
+    """Again and again, while a thousand campaigns fire: each still has one run that completes."""
+    at = utc_now() + timedelta(seconds=3)
+    for number in range(4):
+        world.add_one_offs(250, at + timedelta(seconds=0.25 * number))
+    daemon = daemons.ready(world.url)
+    wait_until("the instant", lambda: utc_now() >= at)
+    cut = """
+        SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+        WHERE application_name LIKE 'campaignd%%' AND datname = %s
+    """
+    name = psycopg.conninfo.conninfo_to_dict(world.url)["dbname"]
+    for _ in range(20):
+        world.one(cut, name)
+    world.until("SELECT count(*) = 1000 FROM runs WHERE status = 'completed'", within=30)
+    assert world.statuses() == {"completed": 1000}
+    check_histories(world)
+    assert daemon.stop() == 0
+
+
+@pytest.mark.timeout(60)
+def test_stops_while_the_database_is_away(daemons: Daemons, own_server: Server) -> None:
+    """SIGTERM ends it soon and in good order, with nothing there to write to."""
+    daemon = daemons.ready(own_server.url)
+    own_server.crash(signal.SIGQUIT)
+    try:
+        daemon.wait_for("database_lost")
+        began = utc_now()
+        assert daemon.stop() == 0
+        assert utc_now() - began < timedelta(seconds=10)
+    finally:
+        own_server.start()
+
+
+# --- a daemon that stands still -------------------------------------------------------------------
+
+
+@pytest.mark.timeout(90)
+def test_frozen_longer_than_its_lease(daemons: Daemons, world: World) -> None:
+    """Another takes its runs over; awake again, it is refused and does no harm."""
+    frozen = daemons.ready(world.url, node_name="frozen")
+    at = utc_now() + timedelta(seconds=2)
+    world.add_one_offs(2000, at)
+    wait_until("the instant", lambda: utc_now() >= at)
+    world.until("SELECT count(*) > 0 FROM runs")
+    frozen.send(signal.SIGSTOP)
+    other = daemons.ready(world.url, node_name="other")
+
+    other.wait_for("node_lost", within=LEASE_S + 5)
+    world.until("SELECT count(*) = 2000 FROM runs WHERE status = 'completed'", within=LEASE_S + 10)
+    before = world.rows("SELECT * FROM runs ORDER BY campaign_id")
+    frozen.send(signal.SIGCONT)
+    frozen.wait_for("node_replaced")
+    frozen.wait_for("share_changed", nodes=2)
+
+    soon = utc_now() + timedelta(seconds=1)
+    world.add_one_offs(200, soon)  # both go on
+    world.until("SELECT count(*) = 2200 FROM runs WHERE status = 'completed'")
+    assert (
+        world.rows("SELECT * FROM runs WHERE scheduled_for = %s ORDER BY campaign_id", at) == before
+    )
+    assert world.statuses() == {"completed": 2200}
+    completions = world.one("SELECT count(*) FROM campaign_events WHERE event = 'run_ended'")
+    assert completions == 2200
+    check_histories(world)
+    assert frozen.stop() == 0
+    assert other.stop() == 0

@@ -1,0 +1,147 @@
+"""Through PgBouncer in transaction mode, where a session's connection is another one each time."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from storage.embedded_user import server_user
+from tests.acceptance.harness import (
+    Daemons,
+    Server,
+    World,
+    check_histories,
+    private_server,
+    utc_now,
+    wait_until,
+)
+
+PGBOUNCER = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin")
+
+pytestmark = [
+    pytest.mark.machine,
+    pytest.mark.skipif(PGBOUNCER is None, reason="there is no pgbouncer (Debian: pgbouncer)"),
+]
+
+INI = """
+[databases]
+campaignd = host={host} port=5432 user=postgres dbname=campaignd
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = 6
+ignore_startup_parameters = options
+logfile = {log}
+"""
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with private_server() as found:
+        yield found
+
+
+class Pooler:
+    """One PgBouncer in front of a server."""
+
+    def __init__(self, server: Server, top: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"postgresql://postgres@127.0.0.1:{self.port}/campaignd"
+        self._user = server_user(server.data)
+        self._user.own(top)
+        self._ini = top / "pgbouncer.ini"
+        self._ini.write_text(INI.format(host=server.socket_dir, port=self.port, log=top / "log"))
+        self._user.own(self._ini)
+        self.start()
+
+    def start(self) -> None:
+        """Returns when it answers."""
+        assert PGBOUNCER is not None
+        self._process = subprocess.Popen(
+            [PGBOUNCER, "-q", self._ini],
+            cwd="/",
+            **self._user.popen_options(),  # type: ignore[call-overload]
+        )
+        wait_until("the pooler", self._answers)
+
+    def _answers(self) -> bool:
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def kill(self) -> None:
+        """`kill -9`."""
+        self._process.kill()
+        self._process.wait()
+
+
+@pytest.fixture
+def pooler(server: Server) -> Iterator[Pooler]:
+    """The server's database by way of PgBouncer."""
+    top = Path(tempfile.mkdtemp(prefix="campaignd-pooler-"))
+    found = Pooler(server, top)
+    try:
+        yield found
+    finally:
+        found.kill()
+        shutil.rmtree(top, ignore_errors=True)
+
+
+@pytest.mark.timeout(120)
+def test_two_nodes_through_a_pooler(daemons: Daemons, server: Server, pooler: Pooler) -> None:
+    """With `listen_database_url` naming the server itself; edits arrive, everything runs."""
+    nodes = [daemons.ready(pooler.url, listen_database_url=server.url) for _ in range(2)]
+    with World(server.url) as world:
+        begins = utc_now() + timedelta(seconds=1)
+        for number in range(20):
+            world.add_one_offs(50, begins + timedelta(seconds=0.5 * number))
+        world.until("SELECT count(*) = 1000 FROM runs WHERE status = 'completed'", within=40)
+        assert world.statuses() == {"completed": 1000}
+        check_histories(world)
+    for node in nodes:
+        assert node.events("database_lost") == []
+        assert node.stop() == 0
+
+
+@pytest.mark.timeout(120)
+def test_a_node_is_killed_then_the_pooler(
+    daemons: Daemons, server: Server, pooler: Pooler, tmp_path: Path
+) -> None:
+    """The other node takes over what was in hand, and sits out that the pooler is away."""
+    config = tmp_path / "targets.toml"
+    config.write_text('[targets.slow]\ntype = "command"\nargv = ["/bin/sleep", "2"]\n')
+    settings = {"CAMPAIGND_CONFIG": config, "listen_database_url": server.url}
+    killed = daemons.ready(pooler.url, node_name="killed", **settings)
+    with World(server.url) as world:
+        slow = world.add_one_offs(5, utc_now() + timedelta(seconds=1))
+        world.rows("UPDATE campaigns SET target = 'slow' WHERE id = ANY (%s)", list(slow))
+        world.until("SELECT count(*) = 5 FROM runs WHERE status = 'executing'")
+        other = daemons.ready(pooler.url, node_name="other", **settings)
+        killed.kill()
+        other.wait_for("node_lost")
+        begins = utc_now() + timedelta(seconds=1)
+        for number in range(6):
+            world.add_one_offs(50, begins + timedelta(seconds=number))
+        wait_until("some are due", lambda: utc_now() > begins + timedelta(seconds=1))
+        pooler.kill()
+        other.wait_for("database_lost")
+        pooler.start()
+        other.wait_for("database_back")
+        world.until("SELECT count(*) = 305 FROM runs WHERE status = 'completed'", within=40)
+        assert world.statuses() == {"completed": 305}
+        taken = "SELECT DISTINCT takeovers FROM runs WHERE campaign_id = ANY (%s)"
+        assert world.rows(taken, list(slow)) == [{"takeovers": 1}]
+        check_histories(world)
+    assert len(other.events("database_lost")) == 1
+    assert other.stop() == 0

@@ -1,0 +1,167 @@
+"""Metrics, alert rules and dashboard against a real Prometheus."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import socket
+import subprocess
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.harness import Daemons, World, utc_now, wait_until
+from tests.sandbox.debian import need
+
+pytestmark = [pytest.mark.machine, pytest.mark.timeout(240)]
+
+DOCS = Path(__file__).parents[2] / "docs"
+RULES = DOCS / "alerts.yml"
+DASHBOARD = json.loads((DOCS / "grafana-dashboard.json").read_text())
+QUERIES = [
+    (panel["title"], target["expr"]) for panel in DASHBOARD["panels"] for target in panel["targets"]
+]
+QUIET = {"Next event in"}
+"""Panels that show nothing while nothing is due."""
+
+
+@pytest.fixture(scope="module")
+def promtool() -> str:
+    """The checker that comes with Prometheus."""
+    return need("prometheus", "promtool")
+
+
+def free_port() -> int:
+    """A port that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Prometheus:
+    """A server that scrapes one node every second."""
+
+    def __init__(self, program: str, directory: Path, target: str) -> None:
+        self.url = f"http://127.0.0.1:{free_port()}"
+        shutil.copy(RULES, directory / "alerts.yml")
+        (directory / "prometheus.yml").write_text(
+            "global: {scrape_interval: 1s, evaluation_interval: 1s}\n"
+            "rule_files: [alerts.yml]\n"
+            "scrape_configs:\n"
+            f"  - {{job_name: campaignd, static_configs: [{{targets: ['{target}']}}]}}\n"
+        )
+        self.log = (directory / "log").open("wb")
+        self.process = subprocess.Popen(
+            [
+                program,
+                f"--config.file={directory}/prometheus.yml",
+                f"--storage.tsdb.path={directory}/data",
+                f"--web.listen-address={self.url.removeprefix('http://')}",
+            ],
+            stdout=self.log,
+            stderr=self.log,
+        )
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """What an expression gives now."""
+        asked = urllib.parse.urlencode({"query": expression})
+        return list(self._get(f"/api/v1/query?{asked}")["result"])
+
+    def alerts(self) -> list[str]:
+        """The alerts that are pending or firing."""
+        return [alert["labels"]["alertname"] for alert in self._get("/api/v1/alerts")["alerts"]]
+
+    def _get(self, path: str) -> dict[str, Any]:
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=10) as answer:
+                return dict(json.load(answer)["data"])
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{path}: {error.read().decode()}") from error
+
+    def end(self) -> None:
+        """Stop it."""
+        self.process.terminate()
+        self.process.wait(30)
+        self.log.close()
+
+
+@pytest.fixture
+def scraped(
+    daemons: Daemons, world: World, tmp_path: Path
+) -> Iterator[tuple[Prometheus, World, str]]:
+    """A node at work, and a Prometheus that has begun to look at it."""
+    program = need("prometheus", "prometheus")
+    daemon = daemons.run(world.url, CAMPAIGND_API__ENABLED="true", CAMPAIGND_API__PORT="0")
+    port = daemon.wait_for("api_listening")["port"]
+    daemon.wait_for("ready")
+    directory = tmp_path / "prometheus"
+    directory.mkdir()
+    server = Prometheus(program, directory, f"127.0.0.1:{port}")
+    try:
+
+        def is_up() -> bool:
+            try:
+                return bool(server.query('up{job="campaignd"} == 1'))
+            except (OSError, AssertionError):  # it starts
+                assert server.process.poll() is None, (directory / "log").read_text()
+                return False
+
+        wait_until("the first scrape", is_up, 60)
+        yield server, world, f"http://127.0.0.1:{port}/metrics"
+    finally:
+        server.end()
+
+
+def test_expressions(scraped: tuple[Prometheus, World, str], promtool: str) -> None:
+    """Everything that the dashboard asks has an answer, no alert is on, and promtool is content."""
+    server, world, url = scraped
+    world.add_one_offs(300, utc_now() + timedelta(seconds=3))
+    world.until("SELECT count(*) = 300 FROM runs WHERE status = 'completed'")
+    finished = "sum(campaignd_runs_finished_total) == 300"
+    wait_until("the runs are counted", lambda: server.query(finished), 30)
+    urllib.request.urlopen(url.replace("/metrics", "/healthz")).close()
+    late = "sum(rate(campaignd_run_lateness_seconds_count[30s])) > 0"
+    wait_until("there is a rate", lambda: server.query(late), 30)
+
+    for title, expression in QUERIES:
+        found = server.query(expression.replace("$__rate_interval", "30s"))
+        if title not in QUIET:
+            assert found, f"{title}: {expression} gives nothing"
+    for expression in re.findall(r"^ +expr: (.+)$", RULES.read_text(), re.M):
+        assert server.query(expression) == [], expression
+    assert server.alerts() == []
+
+    with urllib.request.urlopen(url) as answer:
+        text = answer.read()
+    done = subprocess.run(
+        [promtool, "check", "metrics"], input=text, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, b"")
+    named = set(re.findall(r"^# TYPE (campaignd_\w+)", text.decode(), re.M))
+    documented = set(re.findall(r"^\| `(campaignd_\w+)`", (DOCS / "metrics.md").read_text(), re.M))
+    assert named == documented
+
+
+def test_an_outage_is_seen(scraped: tuple[Prometheus, World, str], daemons: Daemons) -> None:
+    """A node that is gone: the alert is pending within seconds."""
+    server, _, _ = scraped
+    daemons.end()
+    wait_until("the alert", lambda: "CampaigndDown" in server.alerts(), 30)
+
+
+def test_rules(promtool: str, tmp_path: Path) -> None:
+    """The rules are well-formed, and each alert fires on what it is for."""
+    shutil.copy(RULES, tmp_path)
+    shutil.copy(Path(__file__).with_name("alerts_test.yml"), tmp_path)
+    for command in (["check", "rules", "alerts.yml"], ["test", "rules", "alerts_test.yml"]):
+        done = subprocess.run(
+            [promtool, *command], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,168 @@
+"""The README's words are followed to the letter."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.M | re.S)
+SHELL = [text for language, text in BLOCKS if language == "sh"]
+EVENTS = ("ready", "api_listening")
+BODIES = [text for language, text in BLOCKS if language == "json"]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A directory with a space in its name that has what `make install` makes."""
+    made = tmp_path / "my campaigns"
+    made.mkdir()
+    (made / ".venv").symlink_to(sys.prefix, target_is_directory=True)
+    return made
+
+
+def environment(place: Path) -> dict[str, str]:
+    """The environment of somebody who has just opened a terminal there."""
+    kept = {name: value for name, value in os.environ.items() if "CAMPAIGND" not in name}
+    # Whatever else listens on this machine; the README's own port is the default.
+    return {**kept, "CAMPAIGND_STATE_DIR": f"{place}/.state", "CAMPAIGND_API__PORT": "0"}
+
+
+@pytest.fixture
+def daemon(place: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The first terminal: the README's own lines, but for the installing."""
+    lines = [line for line in SHELL[1].splitlines() if not line.startswith("make install")]
+    assert len(lines) == 2
+    assert lines[-1].startswith(".venv/bin/campaignd run")
+    log = place / "log"
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            ["bash", "-euc", "\n".join([lines[0], "exec " + lines[1]])],
+            cwd=place,
+            env=environment(place),
+            stderr=stream,
+        )
+    try:
+        deadline = time.monotonic() + 30
+        while not all(f'"event":"{event}"'.encode() in log.read_bytes() for event in EVENTS):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
+        yield process
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+
+
+def port_of(place: Path) -> str:
+    """The port that the daemon picked."""
+    (listening,) = re.findall(r'"api_listening".*?"port":(\d+)', (place / "log").read_text())
+    return str(listening)
+
+
+def bash(script: str, place: Path) -> str:
+    """What a script prints in the second terminal; it must not fail."""
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=place,
+        env=environment(place),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_it_opens_with_the_two_commands() -> None:
+    """`make run` and `make test` come first; a fresh clone's test runs them."""
+    assert re.findall(r"^make \w+", SHELL[0], re.M) == ["make run", "make test"]
+
+
+@pytest.mark.timeout(120)
+def test_five_minutes(place: Path, daemon: subprocess.Popen[bytes]) -> None:
+    """Both terminals of the five-minute start, and the bodies shown after it."""
+    shown = bash(SHELL[2], place)
+    assert "Hello" in shown
+    assert "campaign 1 paused" in shown
+    assert "paused" in shown.rsplit("campaign 1 paused", 1)[1]
+    if shutil.which("curl"):
+        shown = bash(SHELL[3].replace(":8080", f":{port_of(place)}"), place)
+        assert '"name":"Hello"' in shown
+        assert '"status":"scheduled"' in shown.splitlines()[-1]
+    for number, body in enumerate(BODIES):
+        (place / "body.json").write_text(json.dumps(json.loads(body)))
+        answer = bash(".venv/bin/campaignd schedule 1 --preview 3 body.json", place)
+        assert len(re.findall(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", answer)) == 3, number
+    daemon.send_signal(signal.SIGINT)
+    assert daemon.wait(30) == 0
+
+
+def test_every_command_named_exists() -> None:
+    """What the README calls a command is one."""
+    from daemon.cli.commands import COMMANDS
+
+    named = set(re.findall(r"`(?:campaignd )?([a-z]+)(?: REF| FILE|`| cases)", README))
+    after_campaignd = set(re.findall(r"campaignd ([a-z]+)", README))
+    words = {"run", "import", "export", "campaigns", "upcoming", "pause", "show", "start", "stop"}
+    assert words <= COMMANDS.keys()
+    assert after_campaignd - {"is"} <= COMMANDS.keys(), after_campaignd - COMMANDS.keys()
+    assert named & COMMANDS.keys()
+
+
+def test_every_file_linked_is_there() -> None:
+    """Links lead somewhere."""
+    links = [link for link in re.findall(r"\]\(([^)#]+)", README) if "://" not in link]
+    assert links
+    for link in links:
+        assert (ROOT / link).exists(), link
+
+
+def test_the_diagram_has_the_transition_table() -> None:
+    """The diagram's edges are those that the table has between two statuses."""
+    from daemon.domain.schedule import CampaignType
+    from daemon.domain.states import TABLE, Event, Facts, Status, transition
+
+    diagram = {
+        (before, after) for before, after in re.findall(r"^    (\w+) --> (\w+):", README, re.M)
+    }
+    possible = set()
+    facts = [
+        Facts(
+            type=kind,
+            has_schedule=has_schedule,
+            more_to_come=more,
+            begun=begun,
+            open_runs=open_runs,
+            has_due=due,
+            has_completed=completed,
+            archived_from=origin,
+        )
+        for kind in (CampaignType.ONE_TIME, CampaignType.EVENT_TRIGGERED)
+        for has_schedule in (True, False)
+        for more in (True, False)
+        for begun in (True, False)
+        for open_runs in (0, 1)
+        for due, completed in ((False, False), (True, False), (True, True))
+        for origin in (Status.DRAFT, Status.COMPLETED, Status.FAILED, Status.CANCELLED)
+    ]
+    for status in Status:
+        for event in Event:
+            for each in facts:
+                after = transition(status, event, each)
+                if after is not None and after != status:
+                    possible.add((str(status), str(after)))
+    assert TABLE
+    assert diagram == possible

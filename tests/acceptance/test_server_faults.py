@@ -1,0 +1,170 @@
+"""What a server can do short of going away: stand still, be full, read-only, or another one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from tests.acceptance.harness import (
+    Daemons,
+    Process,
+    Server,
+    World,
+    check_histories,
+    private_server,
+    utc_now,
+    wait_until,
+)
+from tests.acceptance.standby import either, promote, standby_of
+
+EACH = 30
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with private_server() as found:
+        yield found
+
+
+def plan(world: World, instants: int, every: float = 1.0) -> int:
+    """Campaigns due from a second from now on; how many."""
+    begins = utc_now() + timedelta(seconds=1)
+    for number in range(instants):
+        world.add_one_offs(EACH, begins + timedelta(seconds=every * number))
+    return instants * EACH
+
+
+def check_all_done(url: str, daemon: Process, count: int, within: float = 30) -> None:
+    """Each has its run, completed once; the outage was told once; the daemon stops in order."""
+    with World(url) as world:
+        world.until(
+            "SELECT count(*) = %s FROM runs WHERE status = 'completed'", count, within=within
+        )
+        assert world.statuses() == {"completed": count}
+        check_histories(world)
+    daemon.wait_for("database_back")
+    assert len(daemon.events("database_lost")) == 1
+    assert len(daemon.events("database_back")) == 1
+    assert daemon.stop() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(90)
+def test_a_server_that_stands_still(daemons: Daemons, server: Server) -> None:
+    """Frozen for longer than the lease: connections stay, answers do not come."""
+    daemon = daemons.ready(server.url)
+    with World(server.url) as world:
+        count = plan(world, 6)
+        world.until("SELECT count(*) > 0 FROM runs")
+    postmaster = psutil.Process(server.pid)
+    everybody = [postmaster, *postmaster.children()]
+    for process in everybody:
+        process.suspend()
+    try:
+        daemon.wait_for("database_lost", within=20)
+    finally:
+        for process in everybody:
+            process.resume()
+    check_all_done(server.url, daemon, count)
+
+
+@pytest.mark.timeout(90)
+def test_a_server_without_a_free_connection(daemons: Daemons, server: Server) -> None:
+    """Others take every connection while ours are cut; once some leave, all goes on."""
+    daemon = daemons.ready(server.url)
+    with World(server.url) as world, contextlib.ExitStack() as others:
+        count = plan(world, 4)
+
+        def crowd_out() -> bool:
+            world.rows(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE application_name LIKE 'campaignd%%'"
+            )
+            with contextlib.suppress(psycopg.OperationalError):
+                while True:
+                    others.enter_context(psycopg.connect(server.url))
+            return bool(daemon.events("database_lost"))
+
+        # The daemon is quick to open its connections again: all of them are taken a few at a time.
+        wait_until("the daemon has none", crowd_out)
+        later = utc_now() + timedelta(seconds=3)
+        wait_until("some came due", lambda: utc_now() > later)
+        others.close()
+    check_all_done(server.url, daemon, count)
+
+
+@pytest.mark.timeout(90)
+def test_a_server_that_is_read_only(daemons: Daemons, server: Server) -> None:
+    """As a standby, or a primary whose disk somebody protects: reads go on, writes do not."""
+    daemon = daemons.ready(server.url)
+    with World(server.url) as world:
+        count = plan(world, 4)
+        world.until("SELECT count(*) > 0 FROM runs")
+        world.rows("ALTER SYSTEM SET default_transaction_read_only = on")
+        world.rows("SELECT pg_reload_conf()")
+        daemon.wait_for("database_lost")
+        later = utc_now() + timedelta(seconds=3)
+        wait_until("some came due", lambda: utc_now() > later)
+        world.rows("SET default_transaction_read_only = off")
+        world.rows("ALTER SYSTEM RESET default_transaction_read_only")
+        world.rows("SELECT pg_reload_conf()")
+    check_all_done(server.url, daemon, count)
+
+
+@pytest.mark.timeout(120)
+def test_a_standby_takes_over(daemons: Daemons, server: Server) -> None:
+    """The primary is killed, its synchronous standby promoted: the same daemon goes on there."""
+    with standby_of(server) as second:
+        daemon = daemons.ready(either(server, second))
+        with World(server.url) as world:
+            count = plan(world, 6)
+            world.until("SELECT count(*) > 0 FROM runs")
+        server.crash(signal.SIGKILL)
+        daemon.wait_for("database_lost")
+        promote(second)
+        check_all_done(second.url, daemon, count)
+
+
+@pytest.mark.machine
+@pytest.mark.timeout(180)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system")
+def test_a_full_disk(daemons: Daemons, tmp_path: Path) -> None:
+    """Nothing can be written, the server may even crash; with room again all goes on."""
+    mounted = Path(tempfile.mkdtemp(prefix="campaignd-small-"))
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=160m,mode=0711", "tmpfs", mounted], check=False
+    )
+    if done.returncode != 0:
+        mounted.rmdir()
+        pytest.skip("no file system can be mounted here")
+    filler = mounted / "filler"
+    try:
+        with private_server(mounted) as server:
+            daemon = daemons.ready(server.url)
+            with World(server.url) as world:
+                count = plan(world, 8)
+                world.until("SELECT count(*) > 0 FROM runs")
+            with filler.open("wb") as file, contextlib.suppress(OSError):
+                while True:
+                    file.write(bytes(1 << 16))
+                    file.flush()
+            with contextlib.suppress(psycopg.Error), World(server.url) as world:
+                world.rows("CREATE TABLE ballast AS SELECT generate_series(1, 3000000) AS n")
+            daemon.wait_for("database_lost", within=60)
+            filler.unlink()
+            if not server.is_alive:
+                server.start()
+            check_all_done(server.url, daemon, count, within=60)
+    finally:
+        subprocess.run(["umount", "-l", mounted], check=False)
+        mounted.rmdir()

@@ -1,0 +1,251 @@
+"""Signals, systemd's socket, and what the log looks like from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.harness import Daemons, World, check_histories, utc_now, wait_until
+
+TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_drains(daemons: Daemons, world: World, number: signal.Signals) -> None:
+    """In the middle of a burst: what is in hand ends, the rest stays due; exit 0."""
+    at = utc_now() + timedelta(seconds=2)
+    world.add_one_offs(5000, at)
+    daemon = daemons.ready(world.url)
+    world.until("SELECT count(*) > 0 FROM runs")
+    daemon.send(number)
+    assert daemon.join() == 0
+
+    assert len(daemon.events("stopping")) == 1
+    assert json.loads(daemon.lines[-1])["event"] == "stopped"
+    assert set(world.statuses("runs")) == {"completed"}
+    assert set(world.statuses()) <= {"completed", "scheduled"}
+    done = world.one("SELECT count(*) FROM runs")
+    assert len(daemon.events("run_finished")) == done
+    assert world.one("SELECT count(*) FROM nodes") == 0, "it has left"
+
+    began = utc_now()
+    daemons.ready(world.url)
+    world.until("SELECT count(*) = 5000 FROM runs WHERE status = 'completed'")
+    assert utc_now() - began < timedelta(seconds=10), "nothing had to wait for a lease"
+    assert world.one("SELECT max(attempt) FROM runs") == 1
+    check_histories(world)
+    print(f"\n{done} of 5000 before the signal took effect")
+
+
+@pytest.mark.parametrize(
+    ("second", "codes"),
+    [(signal.SIGTERM, (-signal.SIGTERM, 128 + signal.SIGTERM)), (signal.SIGINT, (130,))],
+)
+def test_second_signal_ends_at_once(
+    daemons: Daemons, world: World, second: signal.Signals, codes: tuple[int, ...]
+) -> None:
+    """Whoever can not wait for the drain sends another; then nothing is waited for."""
+    holder = world.connection
+    at = utc_now() + timedelta(seconds=2)
+    (campaign,) = world.add_one_offs(1, at)
+    daemon = daemons.ready(world.url)
+    # A lock on what the daemon has to write keeps its drain from ending.
+    with holder.transaction():
+        holder.execute("LOCK TABLE runs IN SHARE MODE")
+        wait_until("the instant", lambda: utc_now() >= at)
+        blocked = """
+            SELECT count(*) FROM pg_stat_activity
+            WHERE application_name ~ '^campaignd-[0-9a-f]{6}$' AND wait_event_type = 'Lock'
+              AND datname = current_database()
+        """
+        wait_until("its claim waits", lambda: world.one(blocked))
+        daemon.send(signal.SIGTERM)
+        daemon.wait_for("stopping")
+        assert daemon.process.poll() is None
+        daemon.send(second)
+        assert daemon.join(5) in codes
+    again = daemons.ready(world.url)
+    world.until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign)
+    assert again.stop() == 0
+    assert world.statuses("runs") == {"completed": 1}
+
+
+def test_reload(daemons: Daemons, world: World, tmp_path: Path) -> None:
+    """SIGHUP: changes count at once, or are named as needing a restart; a bad file is refused."""
+    file = tmp_path / "campaignd.toml"
+    file.write_text('[log]\nlevel = "info"\n')
+    env = daemons.environment(world.url)
+    daemon = daemons.command("--config", str(file), "run", env=env)
+    daemon.wait_for("ready")
+
+    def run_one() -> int:
+        mark = daemon.mark()
+        (campaign,) = world.add_one_offs(1, utc_now())
+        world.until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign)
+        return mark
+
+    run_one()
+    daemon.wait_for("run_finished")
+    assert daemon.events("run_claimed") == [], "told at debug only"
+
+    file.write_text('[log]\nlevel = "debug"\n[scheduler]\nlease = 7\n')
+    daemon.send(signal.SIGHUP)
+    assert daemon.wait_for("reloaded")["needs_restart"] == ["scheduler.lease"]
+    daemon.wait_for("run_claimed", after=run_one())
+
+    file.write_text('[log]\nlevel = "loud"\n')
+    daemon.send(signal.SIGHUP)
+    failed = daemon.wait_for("reload_failed")
+    assert failed["level"] == "error"
+    assert "log.level" in failed["error"]
+    daemon.wait_for("run_claimed", after=run_one())
+
+    file.write_text('[log]\nlevel = "warning"\n')
+    mark = daemon.mark()
+    daemon.send(signal.SIGHUP)
+    wait_until("the level is another", lambda: _is_quiet(run_one, daemon.mark))
+    assert daemon.stop() == 0
+    assert all(json.loads(line)["event"] != "stopped" for line in daemon.lines[mark:])
+
+
+def _is_quiet(run_one: object, mark: object) -> bool:
+    assert callable(run_one)
+    assert callable(mark)
+    before = run_one()
+    return bool(mark() == before)
+
+
+@contextmanager
+def notify_socket(path: Path) -> Iterator[socket.socket]:
+    """What systemd listens at."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(str(path))
+        server.settimeout(20)
+        yield server
+
+
+def test_tells_systemd(daemons: Daemons, world: World, tmp_path: Path) -> None:
+    """READY once it is; RELOADING with the clock's time, then READY; STOPPING."""
+    with notify_socket(tmp_path / "notify") as server:
+        daemon = daemons.run(world.url, NOTIFY_SOCKET=str(tmp_path / "notify"))
+
+        def heard() -> dict[str, str]:
+            lines = server.recv(4096).decode().splitlines()
+            return dict(line.split("=", 1) for line in lines)
+
+        def heard_until(key: str) -> dict[str, str]:
+            while key not in (message := heard()):
+                assert set(message) <= {"STATUS", "WATCHDOG"}
+            return message
+
+        assert heard_until("READY")["READY"] == "1"
+        daemon.wait_for("ready", within=0.5)  # the line comes before the message
+        before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        daemon.send(signal.SIGHUP)
+        reloading = heard_until("RELOADING")
+        assert before <= int(reloading["MONOTONIC_USEC"])
+        assert heard_until("READY")["READY"] == "1"
+        daemon.send(signal.SIGTERM)
+        assert heard_until("STOPPING")["STOPPING"] == "1"
+        assert daemon.join() == 0
+
+
+def test_json_lines_on_a_pipe(daemons: Daemons, world: World) -> None:
+    """Every line is one JSON object with the fixed keys; the campaign's keys where they apply."""
+    daemon = daemons.ready(world.url, log__level="debug", node_name="lines")
+    (campaign,) = world.add_one_offs(1, utc_now())
+    world.until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign)
+    daemon.wait_for("run_finished")
+    assert daemon.stop() == 0
+
+    told = [json.loads(line) for line in daemon.lines]
+    for line in told:
+        assert list(line)[:3] == ["timestamp", "level", "event"]
+        assert TIMESTAMP.fullmatch(line["timestamp"])
+        assert line["level"] in ("debug", "info", "warning", "error", "critical")
+        assert re.fullmatch(r"[a-z]+(_[a-z]+)*", line["event"])
+    stamps = [line["timestamp"] for line in told]
+    assert stamps == sorted(stamps)
+    assert all(line["node"].startswith("lines-") for line in told[2:])
+
+    run = world.rows("SELECT * FROM runs")[0]
+    uuid = world.one("SELECT uuid FROM campaigns")
+    (finished,) = daemon.events("run_finished")
+    assert (
+        finished.items()
+        >= {
+            "campaign_id": campaign,
+            "campaign_uuid": str(uuid),
+            "run_id": str(run["id"]),
+            "scheduled_for": run["scheduled_for"].astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "attempt": 1,
+            "target": "log",
+            "from_status": "executing",
+            "to_status": "completed",
+        }.items()
+    )
+    late = (run["started_at"] - run["scheduled_for"]) / timedelta(milliseconds=1)
+    assert finished["lateness_ms"] == pytest.approx(late, abs=0.01)
+
+
+def test_columns_on_a_terminal(daemons: Daemons, world: World) -> None:
+    """For people: time, level, event, and what is to be said of it."""
+    leader, follower = pty.openpty()
+    daemon = daemons.run(world.url, stderr=follower)
+    os.close(follower)
+    try:
+        said = b""
+        while b"ready" not in said:
+            said += os.read(leader, 4096)
+        daemon.send(signal.SIGTERM)
+        while chunk := _read(leader):
+            said += chunk
+    finally:
+        os.close(leader)
+    assert daemon.join() == 0
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", said.decode()).splitlines()
+    for line in lines:
+        assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}Z (info|warning) +[a-z_]+", line)
+    assert lines[0].split()[3] == "starting"
+    assert lines[-1].split()[3] == "stopped"
+    assert "\x1b[" in said.decode()
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 4096)
+    except OSError:  # Linux says so when the other end of a terminal is closed
+        return b""
+
+
+def test_too_late_is_missed(daemons: Daemons, world: World) -> None:
+    """Later than misfire_grace_time: no attempt, a row, a warning; just within it: it runs."""
+    now = utc_now()
+    (late,) = world.add_one_offs(1, now - timedelta(seconds=90), grace=60)
+    (in_time,) = world.add_one_offs(1, now - timedelta(seconds=90), grace=3600)
+    daemon = daemons.ready(world.url)
+
+    line = daemon.wait_for("run_missed")
+    assert line["level"] == "warning"
+    assert line["campaign_id"] == late
+    assert line["lateness_ms"] > 90_000
+    assert line["to_status"] == "failed"
+    daemon.wait_for("run_finished", campaign_id=in_time)
+    runs = world.rows("SELECT campaign_id, status, attempt, started_at IS NULL AS idle FROM runs")
+    assert sorted(runs, key=lambda run: run["campaign_id"]) == [
+        {"campaign_id": late, "status": "missed", "attempt": 0, "idle": True},
+        {"campaign_id": in_time, "status": "completed", "attempt": 1, "idle": False},
+    ]
+    assert world.statuses() == {"failed": 1, "completed": 1}
+    check_histories(world)

@@ -1,0 +1,105 @@
+"""Work past one machine: a real broker, a real Celery worker, and the run completed over HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+import uuid
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.harness import Daemons, World, check_histories, utc_now
+from tests.acceptance.targets import cli, configure, one_offs_for
+from tests.targets.test_broker import BROKERS, require
+
+RUNS = 20
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+@pytest.mark.machine
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("broker", list(BROKERS))
+def test_a_celery_worker(daemons: Daemons, world: World, tmp_path: Path, broker: str) -> None:
+    """Every run is consumed, done once and completed; a late answer is refused with 409."""
+    url = require(BROKERS[broker])
+    queue, port = f"test-{uuid.uuid4().hex}", free_port()
+    config = configure(
+        daemons,
+        shop={
+            "type": "broker",
+            "broker_url": url,
+            "queue": queue,
+            "task": "shop.run_campaign",
+            "lease": 60.0,
+        },
+    )
+    settings = {"config": config, "api__enabled": "true", "api__port": port}
+    key = cli(daemons, world, "keys", "create", "worker", "--scope", "write").strip()
+    api = f"http://127.0.0.1:{port}"
+    done = tmp_path / "done"
+    worker = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "celery", "-A", "celery_worker", "worker"),
+            *("-Q", queue, "-P", "solo", "-l", "info", "--without-mingle", "--without-gossip"),
+        ],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(Path(__file__).parent),
+            "PYTHONWARNINGS": "default",
+            "BROKER_URL": url,
+            "QUEUE": queue,
+            "DONE": str(done),
+            "API": api,
+            "KEY": key,
+        },
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        one_offs_for(world, "shop", RUNS, utc_now() + timedelta(seconds=3))
+        daemon = daemons.ready(world.url, **settings)
+        try:
+            world.until(
+                "SELECT count(*) = %s FROM runs WHERE status = 'completed'", RUNS, within=60
+            )
+        except AssertionError:
+            worker.terminate()
+            print(worker.communicate()[0][-4000:])
+            print(daemon.tail())
+            raise
+        lines = [json.loads(line) for line in done.read_text().splitlines()]
+        assert len(lines) == len({line["run_id"] for line in lines}) == RUNS
+        late = urllib.request.Request(
+            f"{api}/api/v1/runs/{lines[0]['run_id']}/complete",
+            data=b'{"attempt": 2}',
+            headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
+        )
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(late, timeout=10)
+        assert refused.value.code == 409
+        refused.value.close()
+        assert world.statuses() == {"completed": RUNS}
+        check_histories(world)
+        assert daemon.stop() == 0
+    finally:
+        worker.kill()
+        worker.communicate()
+        from kombu import Connection
+
+        with Connection(url) as connection:
+            connection.default_channel.queue_delete(queue)

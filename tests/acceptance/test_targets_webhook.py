@@ -1,0 +1,363 @@
+"""Webhooks from outside: what a receiver sees, and what the database says, whatever it does."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import statistics
+import time
+from datetime import timedelta
+
+import psutil
+import pytest
+
+from tests.acceptance.harness import (
+    Daemons,
+    World,
+    check_histories,
+    utc_now,
+    wait_until,
+)
+from tests.acceptance.targets import cli, configure, one_offs_for, run_of
+from tests.targets import servers
+from tests.targets.servers import Answer, Request, Server, answer
+
+HAS = "SELECT count(*) FROM runs WHERE status = %s AND campaign_id = %s"
+ENDED = "SELECT count(*) = %s FROM runs WHERE finished_at IS NOT NULL"
+QUICK = {"backoff_first": 0.05, "backoff_longest": 0.2, "pause_after": 0}
+
+
+def quick(url: str, **changes: object) -> dict[str, object]:
+    """A webhook that is tried again soon."""
+    return {"type": "webhook", "url": url, "timeout": 1.0, "max_attempts": 2, **QUICK, **changes}
+
+
+HOSTILE: dict[str, tuple[Answer, str, int]] = {
+    "never": (servers.never_answers, "failed", 2),
+    "slowheaders": (servers.slow_headers, "failed", 2),
+    "endlessheaders": (servers.endless_headers, "failed", 2),
+    "provisional": (servers.only_provisional, "failed", 2),
+    "endlessbody": (servers.endless_body, "completed", 1),
+    "dripping": (servers.dripping_body, "completed", 1),
+    "endlesserror": (servers.endless_error_body, "failed", 2),
+    "resets": (servers.resets, "failed", 2),
+    "garbage": (servers.garbage, "failed", 2),
+    "redirect": (answer(302, "Location: http://127.0.0.1:1/x"), "failed", 1),
+    "storm": (answer(500), "failed", 2),
+    "hugewait": (answer(503, "Retry-After: 99999999"), "retrying", 1),
+    "gone": (answer(410), "failed", 1),
+    "accepts": (answer(202), "executing", 1),
+    "good": (answer(200), "completed", 1),
+}
+
+
+def test_hostile_servers(daemons: Daemons, world: World) -> None:
+    """Each run ends as documented, in time; every delivery of one run has the same id."""
+    with Server({f"/{name}": each[0] for name, each in HOSTILE.items()}) as server:
+        config = configure(daemons, **{name: quick(f"{server.url}/{name}") for name in HOSTILE})
+        at = utc_now() + timedelta(seconds=2)
+        ids = {name: one_offs_for(world, name, 1, at)[0] for name in HOSTILE}
+        daemons.ready(world.url, config=config)
+        done = sum(each[1] in ("completed", "failed") for each in HOSTILE.values())
+        world.until(ENDED, done, within=15)
+        for name, (_, status, attempts) in HOSTILE.items():
+            run = run_of(world, ids[name])
+            assert (name, run["status"], run["attempt"]) == (name, status, attempts), run["error"]
+            sent = [request for request in server.requests if request.path == f"/{name}"]
+            assert {request.headers["webhook-id"] for request in sent} == {str(run["id"])}
+            numbers = [request.headers["campaignd-attempt"] for request in sent]
+            assert numbers == [str(number + 1) for number in range(attempts)], name
+        wait = run_of(world, ids["hugewait"])["next_attempt_at"] - utc_now()
+        assert timedelta(minutes=50) < wait < timedelta(minutes=61)
+        check_histories(world)
+
+
+def test_retry_and_release_by_hand(daemons: Daemons, world: World) -> None:
+    """A failed run is tried again; one that nobody can answer for waits for a person."""
+    with Server({"/unsure": servers.resets, "/bad": answer(400)}) as server:
+        config = configure(
+            daemons,
+            bad=quick(f"{server.url}/bad"),
+            unsure=quick(f"{server.url}/unsure", on_lost="hold"),
+        )
+        at = utc_now() + timedelta(seconds=2)
+        bad = one_offs_for(world, "bad", 1, at)[0]
+        one, other = one_offs_for(world, "unsure", 2, at)
+        daemons.ready(world.url, config=config)
+        world.until(HAS, "failed", bad)
+        world.until("SELECT count(*) = 2 FROM runs WHERE status = 'held'")
+        assert world.one("SELECT status FROM campaigns WHERE id = %s", one) == "executing"
+
+        server.answers.clear()
+        run = run_of(world, bad)
+        assert str(run["id"]) in cli(daemons, world, "retry", str(run["id"]))
+        world.until(
+            "SELECT count(*) FROM runs WHERE status = 'completed' AND campaign_id = %s", bad
+        )
+        assert world.one("SELECT status FROM campaigns WHERE id = %s", bad) == "completed"
+
+        held = run_of(world, one)
+        assert "retrying" in cli(daemons, world, "release", str(held["id"]))
+        world.until(
+            "SELECT count(*) FROM runs WHERE status = 'completed' AND campaign_id = %s", one
+        )
+        assert server.ids()[str(held["id"])] == 2
+        assert "failed" in cli(daemons, world, "release", "--fail", str(run_of(world, other)["id"]))
+        assert world.one("SELECT status FROM campaigns WHERE id = %s", other) == "failed"
+        check_histories(world)
+
+
+def test_a_stop_ends_what_is_under_way(daemons: Daemons, world: World) -> None:
+    """The request is dropped within a moment, not at its time-out."""
+    with Server(default=servers.never_answers) as server:
+        config = configure(daemons, slow=quick(server.url, timeout=60.0))
+        (campaign_id,) = one_offs_for(world, "slow", 1, utc_now() + timedelta(seconds=2))
+        daemon = daemons.ready(world.url, config=config)
+        wait_until("the request", lambda: server.requests)
+        world.control(lambda control: control.stop(campaign_id, "tester"))
+        stopped = daemon.wait_for("attempt_stopped", 3)
+        assert stopped["run_id"] == str(run_of(world, campaign_id)["id"])
+        assert run_of(world, campaign_id)["status"] == "cancelled"
+        began = time.monotonic()
+        assert daemon.stop() == 0
+        assert time.monotonic() - began < 5
+
+
+def test_what_was_accepted_and_not_finished_is_lost(daemons: Daemons, world: World) -> None:
+    """Its lease ends: delivered anew with attempt 2, or held."""
+    with Server(default=answer(202)) as server:
+        config = configure(
+            daemons,
+            again=quick(server.url + "/again", lease=1.0),
+            keep=quick(server.url + "/keep", lease=1.0, on_lost="hold"),
+        )
+        at = utc_now() + timedelta(seconds=2)
+        again = one_offs_for(world, "again", 1, at)[0]
+        keep = one_offs_for(world, "keep", 1, at)[0]
+        daemon = daemons.ready(world.url, config=config)
+        world.until(HAS, "held", keep)
+        world.until("SELECT count(*) FROM runs WHERE attempt >= 2 AND campaign_id = %s", again)
+        assert set(server.ids()) == {
+            str(run_of(world, again)["id"]),
+            str(run_of(world, keep)["id"]),
+        }
+        assert daemon.events("lease_ended")
+        assert run_of(world, keep)["attempt"] == 1
+        check_histories(world)
+
+
+def test_a_reload_changes_targets(daemons: Daemons, world: World) -> None:
+    """SIGHUP: another address, and a target that was not there before."""
+    import signal
+
+    with Server({"/old": answer(400)}) as server:
+        config = configure(daemons, crm=quick(server.url + "/old"))
+        daemon = daemons.ready(world.url, config=config)
+        configure(daemons, crm=quick(server.url + "/new"), extra=quick(server.url + "/extra"))
+        daemon.send(signal.SIGHUP)
+        daemon.wait_for("reloaded")
+        at = utc_now() + timedelta(seconds=1)
+        one_offs_for(world, "crm", 1, at)
+        one_offs_for(world, "extra", 1, at)
+        world.until("SELECT count(*) = 2 FROM runs WHERE status = 'completed'")
+        assert {request.path for request in server.requests} == {"/new", "/extra"}
+        configure(daemons, crm={"type": "webhook", "url": server.url, "ca_file": "/nowhere/ca"})
+        daemon.send(signal.SIGHUP)
+        assert daemon.stop() == 0
+
+
+def test_a_lost_node_by_target(daemons: Daemons, world: World) -> None:
+    """Killed in the middle of attempts: one target's run is delivered anew, the other's is held."""
+    with Server(default=servers.never_answers) as server:
+        config = configure(
+            daemons,
+            again=quick(server.url + "/again", timeout=30.0),
+            keep=quick(server.url + "/keep", timeout=30.0, on_lost="hold"),
+        )
+        settings = {"config": config, "scheduler__lease": 1.2, "scheduler__heartbeat": 0.3}
+        at = utc_now() + timedelta(seconds=2)
+        again = one_offs_for(world, "again", 1, at)[0]
+        keep = one_offs_for(world, "keep", 1, at)[0]
+        daemon = daemons.ready(world.url, **settings)
+        wait_until("both requests", lambda: len(server.requests) == 2)
+        server.default = answer(200)
+        daemon.kill()
+        second = daemons.ready(world.url, **settings)
+        world.until(HAS, "completed", again)
+        world.until(HAS, "held", keep)
+        assert sorted(server.ids().values()) == [1, 2]
+        assert run_of(world, again)["attempt"] == 2
+        assert run_of(world, keep)["attempt"] == 1
+        check_histories(world)
+        assert second.stop() == 0
+
+
+def test_a_node_that_stops_by_target(daemons: Daemons, world: World) -> None:
+    """Stopped in the middle of attempts: given back at once, or held."""
+    with Server(default=servers.never_answers) as server:
+        config = configure(
+            daemons,
+            again=quick(server.url + "/again", timeout=30.0, concurrency=1),
+            keep=quick(server.url + "/keep", timeout=30.0, concurrency=1, on_lost="hold"),
+        )
+        at = utc_now() + timedelta(seconds=2)
+        one_offs_for(world, "again", 2, at)
+        one_offs_for(world, "keep", 2, at)
+        daemon = daemons.ready(world.url, config=config, scheduler__drain_timeout=0.3)
+        wait_until("both requests", lambda: len(server.requests) == 2)
+        assert daemon.stop(5) == 0
+        # Of each target one run was under way; the other had not begun, so it is no different.
+        assert world.rows(
+            "SELECT c.target, r.status, r.attempt, r.takeovers FROM runs r"
+            " JOIN campaigns c ON c.id = r.campaign_id ORDER BY 1, 3"
+        ) == [
+            {"target": "again", "status": "retrying", "attempt": 0, "takeovers": 0},
+            {"target": "again", "status": "retrying", "attempt": 1, "takeovers": 1},
+            {"target": "keep", "status": "retrying", "attempt": 0, "takeovers": 0},
+            {"target": "keep", "status": "held", "attempt": 1, "takeovers": 1},
+        ]
+        check_histories(world)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_heap_of_runs_for_a_dead_target(daemons: Daemons, world: World) -> None:
+    """However much is overdue for it, another's runs and retries are loaded, in little memory."""
+    heap = 30_000
+    answers = itertools.chain([answer(503)] * 3, itertools.repeat(answer(200)))
+
+    async def unwilling(request: Request, writer: servers.Writer) -> None:
+        await next(answers)(request, writer)
+
+    with Server() as down:
+        url = down.url
+    with Server(default=unwilling) as server:
+        config = configure(
+            daemons,
+            dead={"type": "webhook", "url": url},
+            crm={**quick(server.url), "max_attempts": 5},
+        )
+        one_offs_for(world, "dead", heap, utc_now() - timedelta(seconds=30))
+        daemon = daemons.ready(world.url, config=config)
+        daemon.wait_for("target_paused", 20)
+        one_offs_for(world, "crm", 3, utc_now() + timedelta(milliseconds=100))
+        world.until("SELECT count(*) = 3 FROM runs WHERE status = 'completed'", within=10)
+        assert world.one("SELECT max(attempt) > 1 FROM runs WHERE status = 'completed'")
+        claimed = world.one("SELECT count(*) FROM runs")
+        memory = psutil.Process(daemon.pid).memory_info().rss // 2**20
+        print(f"{claimed} of {heap} claimed while their target is down; {memory} MiB")
+        assert claimed < 300
+        assert memory < 150
+        assert daemon.stop(10) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(150)
+def test_kill_at_any_step(daemons: Daemons, world: World) -> None:
+    """Killed again and again while runs are claimed, sent, answered and written.
+
+    Every run ends, has one row, and came to the receiver at least once; how often it came twice is
+    counted and stays near what was under way at each kill. New work is saved after each start: there
+    is something to send before each kill however fast the machine is.
+    """
+    fresh, concurrency, kills = 80, 8, 8
+    count = fresh * kills
+    chance = random.Random(5)
+    with Server(default=answer(200, wait=0.02)) as server:
+        config = configure(daemons, crm=quick(server.url, concurrency=concurrency))
+        settings = {"config": config, "scheduler__lease": 1.2, "scheduler__heartbeat": 0.3}
+        for _ in range(kills):
+            daemon = daemons.ready(world.url, **settings)
+            seen = len(server.requests)
+            one_offs_for(world, "crm", fresh, utc_now())
+            wait_until("something sent", lambda seen=seen: len(server.requests) > seen, 20)
+            time.sleep(chance.uniform(0.0, 0.12))
+            daemon.kill()
+        daemon = daemons.ready(world.url, **settings)
+        world.until(ENDED, count, within=60)
+        assert world.statuses("runs") == {"completed": count}
+        assert world.statuses() == {"completed": count}
+        sent = server.ids()
+        assert set(sent) == {str(row["id"]) for row in world.rows("SELECT id FROM runs")}
+        twice = sum(many - 1 for many in sent.values())
+        print(f"{kills} kills, {count} runs: {twice} deliveries more than one")
+        # Answered or not, what was under way or not yet written at a kill comes again.
+        assert twice <= kills * (concurrency + 4 * concurrency)
+        check_histories(world)
+        assert daemon.stop() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    ("count", "times"), [(3_000, 3.0), pytest.param(10_000, 1.5, marks=pytest.mark.machine)]
+)
+def test_a_server_that_takes_its_time(
+    daemons: Daemons, world: World, count: int, times: float
+) -> None:
+    """Within 1.5 times what the configured concurrency allows, on a machine with nothing else."""
+    concurrency, wait = 64, 0.05
+    ideal = count * wait / concurrency
+    with Server(default=answer(200, wait=wait)) as server:
+        config = configure(daemons, crm=quick(server.url, concurrency=concurrency, timeout=20.0))
+        at = utc_now() + timedelta(seconds=6)
+        one_offs_for(world, "crm", count, at)
+        daemons.ready(world.url, config=config)
+        assert utc_now() < at, "the machine was too slow to be ready in time"
+        world.until(ENDED, count, within=ideal * 6)
+        last = world.one("SELECT max(finished_at) FROM runs")
+        took = (last - at).total_seconds()
+        print(f"{count} runs in {took:.2f} s, ideal {ideal:.2f} s, {took / ideal:.2f} times")
+        assert world.statuses("runs") == {"completed": count}
+        assert set(server.ids().values()) == {1}
+        assert took < times * ideal
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(150)
+@pytest.mark.parametrize("outage", [15, pytest.param(60, marks=pytest.mark.machine)])
+def test_a_target_that_is_down_delays_no_other(daemons: Daemons, world: World, outage: int) -> None:
+    """The healthy one's lateness stays; the other's runs go when it is back, oldest first."""
+    with Server() as down:
+        port, url = down.port, down.url
+    with Server() as healthy:
+        config = configure(
+            daemons,
+            healthy=quick(healthy.url),
+            down={"type": "webhook", "url": url, "timeout": 2.0},
+        )
+        begin = utc_now() + timedelta(seconds=3)
+        per_second = 20
+        for second in range(outage):
+            at = begin + timedelta(seconds=second)
+            one_offs_for(world, "healthy", per_second, at)
+            one_offs_for(world, "down", per_second, at + timedelta(milliseconds=300))
+        daemon = daemons.ready(world.url, config=config)
+        daemon.wait_for("target_paused", outage)
+        wait_until(
+            "the end of the outage", lambda: utc_now() > begin + timedelta(seconds=outage), 90
+        )
+        late = [
+            row["late"]
+            for row in world.rows(
+                "SELECT extract(epoch FROM finished_at - scheduled_for) * 1000 AS late FROM runs"
+                " JOIN campaigns c ON c.id = campaign_id WHERE target = 'healthy'"
+            )
+        ]
+        assert len(late) == outage * per_second
+        p99 = sorted(late)[int(len(late) * 0.99)]
+        print(f"healthy: p50 {statistics.median(late):.0f} ms, p99 {p99:.0f} ms")
+        assert p99 < 500
+        with Server(port=port) as back:
+            world.until(ENDED, 2 * outage * per_second, within=60)
+            assert world.statuses("runs") == {"completed": 2 * outage * per_second}
+            order = {
+                str(row["id"]): row["scheduled_for"]
+                for row in world.rows("SELECT id, scheduled_for FROM runs")
+            }
+            came = [order[request.headers["webhook-id"]] for request in back.requests]
+            overtaken = sum(later < earlier for earlier, later in itertools.pairwise(came))
+            attempts = world.one("SELECT max(attempt) FROM runs")
+            print(f"{len(came)} drained, {overtaken} out of order, {attempts} attempts at most")
+            # The probe, and what was tried once, may come out of turn; nothing else.
+            assert overtaken <= 8

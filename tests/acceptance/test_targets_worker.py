@@ -1,0 +1,215 @@
+"""Runs that wait in the table: taken by `campaignd worker`, and by the documented SQL."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from tests.acceptance.harness import Daemons, World, check_histories, utc_now, wait_until
+from tests.acceptance.targets import configure, one_offs_for
+
+TABLE = {"type": "postgres", "backoff_first": 0.05, "backoff_longest": 0.1, "lease": 1.5}
+QUEUED = "SELECT count(*) = %s FROM runs WHERE worker_queue = 'table' AND status = 'queued'"
+ENDED = "SELECT count(*) = %s FROM runs WHERE finished_at IS NOT NULL"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "targets.md"
+
+
+def documented(name: str) -> str:
+    """A statement as docs/targets.md has it."""
+    found = re.search(rf"```sql\n-- {name}\b(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL)
+    assert found is not None
+    return "--" + found[1]
+
+
+class Sql:
+    """A worker that knows nothing but the documentation."""
+
+    def __init__(self, url: str) -> None:
+        self.connection = psycopg.connect(url, autocommit=True, row_factory=dict_row)
+
+    def __enter__(self) -> Sql:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.close()
+
+    def do(self, name: str, **binds: Any) -> list[dict[str, Any]]:
+        return self.connection.execute(documented(name).encode(), binds).fetchall()
+
+
+def script(directory: Path, text: str) -> str:
+    """A program for --exec."""
+    path = directory / "work.py"
+    path.write_text(text)
+    return shlex.join([sys.executable, str(path)])
+
+
+def worker(daemons: Daemons, world: World, config: Path, command: str, *more: str) -> Any:
+    env = daemons.environment(world.url, config=config)
+    process = daemons.command("worker", "--exec", command, *more, env=env)
+    process.wait_for("worker_ready", 30)
+    return process
+
+
+def test_a_worker_does_the_work(daemons: Daemons, world: World, tmp_path: Path) -> None:
+    """Done, failed, tried again; the first attempt is the worker's own."""
+    config = configure(daemons, table=TABLE)
+    ids = one_offs_for(world, "table", 30, utc_now() + timedelta(seconds=2))
+    daemon = daemons.ready(world.url, config=config)
+    world.until(QUEUED, 30)
+    waiting = world.rows("SELECT DISTINCT attempt, node, started_at FROM runs")
+    assert waiting == [{"attempt": 0, "node": None, "started_at": None}]
+    program = f"""
+import json, sys
+data = json.load(sys.stdin)["data"]
+number = data["payload"]["n"] - {ids[0]}
+if number == 7: sys.exit(3)
+if number < 5 and data["attempt"] == 1: sys.exit(75)
+open({str(tmp_path)!r} + f"/{{data['run_id']}}.{{data['attempt']}}", "x")
+"""
+    working = worker(daemons, world, config, script(tmp_path, program), "-c", "4")
+    world.until(ENDED, 30, within=30)
+    assert world.statuses("runs") == {"completed": 29, "failed": 1}
+    attempts = world.rows("SELECT attempt, count(*) AS many FROM runs GROUP BY 1 ORDER BY 1")
+    assert attempts == [{"attempt": 1, "many": 25}, {"attempt": 2, "many": 5}]
+    done = {path.stem for path in tmp_path.glob("*.[12]")}
+    assert len(done) == 29
+    check_histories(world)
+    assert working.stop() == 0
+    assert daemon.stop() == 0
+
+
+def test_a_lost_worker(daemons: Daemons, world: World, tmp_path: Path) -> None:
+    """Killed, its runs go to another when the lease ends; stopped, it gives them back at once."""
+    config = configure(daemons, table=TABLE)
+    one_offs_for(world, "table", 2, utc_now() + timedelta(seconds=2))
+    daemon = daemons.ready(world.url, config=config)
+    hang = script(tmp_path, "import time; time.sleep(600)")
+    first = worker(daemons, world, config, hang, "-c", "2")
+    world.until("SELECT count(*) = 2 FROM runs WHERE lease_until IS NOT NULL")
+    until = world.one("SELECT max(lease_until) FROM runs")
+    world.until("SELECT max(lease_until) > %s FROM runs", until)  # it is renewed
+    first.kill()
+    daemon.wait_for("lease_ended", 10)
+    world.until(QUEUED, 2)
+    assert world.rows("SELECT DISTINCT attempt, takeovers FROM runs") == [
+        {"attempt": 1, "takeovers": 1}
+    ]
+    env = daemons.environment(world.url, config=config, scheduler__drain_timeout=0.2)
+    second = daemons.command("worker", "--exec", hang, "-c", "2", env=env)
+    world.until("SELECT count(*) = 2 FROM runs WHERE lease_until IS NOT NULL AND attempt = 2")
+    assert second.stop() == 0
+    world.until(QUEUED, 2, within=1)
+    quick = script(tmp_path, "")
+    worker(daemons, world, config, quick)
+    world.until(ENDED, 2)
+    assert world.rows("SELECT DISTINCT status, attempt FROM runs") == [
+        {"status": "completed", "attempt": 2}
+    ]
+    check_histories(world)
+
+
+def test_a_stop_reaches_the_worker(daemons: Daemons, world: World, tmp_path: Path) -> None:
+    """Its next heartbeat is refused, and the program ends."""
+    config = configure(daemons, table=TABLE)
+    (campaign_id,) = one_offs_for(world, "table", 1, utc_now() + timedelta(seconds=2))
+    daemons.ready(world.url, config=config)
+    working = worker(daemons, world, config, script(tmp_path, "import time; time.sleep(600)"))
+    world.until("SELECT count(*) = 1 FROM runs WHERE lease_until IS NOT NULL")
+    world.control(lambda control: control.stop(campaign_id, "tester"))
+    working.wait_for("attempt_stopped", 5)
+    assert world.statuses("runs") == {"cancelled": 1}
+    assert working.stop() == 0
+
+
+def test_the_documented_sql(daemons: Daemons, world: World) -> None:
+    """Take, heartbeat, answer; what comes too late changes nothing."""
+    config = configure(daemons, table=TABLE)
+    ids = one_offs_for(world, "table", 12, utc_now() + timedelta(seconds=2))
+    daemons.ready(world.url, config=config)
+    world.until(QUEUED, 12)
+    with Sql(world.url) as one, Sql(world.url) as other:
+        mine = one.do("take", worker="mine", target="table")
+        theirs = other.do("take", worker="theirs", target="table")
+        assert (len(mine), len(theirs)) == (10, 2)
+        assert {row["campaign_id"] for row in mine + theirs} == set(ids)
+        assert {row["payload"]["n"] for row in mine} <= set(ids)
+        assert one.do("take", worker="mine", target="table") == []
+        first, second, third, *rest = mine
+        for row, answer in ((first, "completed"), (second, "failed"), (third, "retry")):
+            held = {"run": row["id"], "attempt": row["attempt"]}
+            assert one.do("heartbeat", **held)
+            assert one.do("answer", answer=answer, reason="because", **held)
+            assert not one.do("answer", answer=answer, reason="because", **held)
+            assert not one.do("heartbeat", **held)
+        world.until(
+            "SELECT count(*) = 3 FROM runs WHERE status = 'completed'"
+            " OR status = 'failed' AND error = 'because' OR status = 'queued'",
+            within=3,
+        )
+        again = one.do("take", worker="mine", target="table")
+        assert [(row["id"], row["attempt"]) for row in again] == [(third["id"], 2)]
+        late = {"run": third["id"], "attempt": 1}
+        assert not one.do("answer", answer="completed", reason=None, **late)
+        for row in (*rest, *theirs, *again):
+            held = {"run": row["id"], "attempt": row["attempt"]}
+            assert one.do("answer", answer="completed", reason=None, **held)
+        world.until(ENDED, 12)
+    assert world.statuses("runs") == {"completed": 11, "failed": 1}
+    check_histories(world)
+
+
+def test_nobody_takes_it_in_time(daemons: Daemons, world: World) -> None:
+    """Later than the grace: missed, like everywhere."""
+    config = configure(daemons, table=TABLE)
+    one_offs_for(world, "table", 3, utc_now() + timedelta(seconds=2), grace=3)
+    daemons.ready(world.url, config=config)
+    world.until(QUEUED, 3)
+    world.until(ENDED, 3)
+    assert world.rows("SELECT DISTINCT status, attempt, started_at FROM runs") == [
+        {"status": "missed", "attempt": 0, "started_at": None}
+    ]
+    check_histories(world)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_workers_that_are_killed(daemons: Daemons, world: World, tmp_path: Path) -> None:
+    """Two workers, killed in turn: everything is done, one row each; repeats are counted."""
+    config = configure(daemons, table=TABLE)
+    one_offs_for(world, "table", 100, utc_now() + timedelta(seconds=2))
+    daemons.ready(world.url, config=config)
+    log = tmp_path / "log"
+    program = script(
+        tmp_path,
+        f"""
+import json, sys, time
+time.sleep(0.02)
+data = json.load(sys.stdin)["data"]
+with open({str(log)!r}, "a") as file: file.write(json.dumps(data["run_id"]) + "\\n")
+""",
+    )
+    for _ in range(3):
+        working = worker(daemons, world, config, program, "-c", "4")
+        before = len(log.read_text().splitlines()) if log.exists() else 0
+        wait_until(
+            "work", lambda before=before: len(log.read_text().splitlines()) > before + 10
+        ) if log.exists() else wait_until("work", log.exists)
+        working.kill()
+    worker(daemons, world, config, program, "-c", "4")
+    world.until(ENDED, 100, within=60)
+    assert world.statuses("runs") == {"completed": 100}
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert len(set(lines)) == 100
+    print(f"3 kills of a worker, 100 runs: {len(lines) - 100} done more than once")
+    assert len(lines) - 100 <= 3 * 4
+    check_histories(world)

@@ -1,0 +1,203 @@
+"""Two releases at work on one database, while the schema is changed under them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from storage.schema import HEAD
+from tests.acceptance.harness import Daemons, Process, World, check_histories, utc_now
+from tests.acceptance.releases import AFTER_NEXT, NEXT, Release, after_that, after_this, before_0003
+
+SECONDS = 20
+ONE_OFFS_A_SECOND = 10
+WINDOWS = 4
+
+
+@pytest.fixture
+def bare(empty_database_url: str) -> Iterator[World]:
+    """A database without a schema."""
+    with World(empty_database_url) as world:
+        yield world
+
+
+@pytest.fixture
+def this(tmp_path: Path, daemons: Daemons) -> Release:
+    """This release, as any other one."""
+    return Release(tmp_path / "this", "1.0.0", daemons)
+
+
+@pytest.fixture(params=["from 0002", "to the next"])
+def pair(
+    request: pytest.FixtureRequest, tmp_path: Path, daemons: Daemons, this: Release
+) -> tuple[Release, Release]:
+    """A release and the one after it."""
+    if request.param == "from 0002":
+        return before_0003(tmp_path / "before", daemons), this
+    return this, after_this(tmp_path / "next", daemons)
+
+
+def done(release: Release, world: World, *arguments: str, **more: Any) -> str:
+    """What one of its commands prints; it has to succeed."""
+    called = release.call(world.url, *arguments, **more)
+    assert called.returncode == 0, called.stderr
+    return called.stdout
+
+
+def started(release: Release, world: World, daemons: Daemons, name: str) -> Process:
+    return daemons.ready(
+        world.url, node_name=name, scheduler__continuous_interval=1, **release.settings
+    )
+
+
+def campaigns(start: datetime) -> Iterator[dict[str, Any]]:
+    """One-offs and windows, due all the time for some seconds."""
+    for second in range(SECONDS):
+        for number in range(ONE_OFFS_A_SECOND):
+            at = start + timedelta(seconds=second, milliseconds=100 * number)
+            body = {"schedule_type": "scheduled", "scheduled_at": at.isoformat()}
+            yield {"campaign": {"name": "one-off", "type": "one_time"}, "schedule": body}
+    end = start + timedelta(seconds=SECONDS)
+    window = {"startdate": start.isoformat(), "enddate": end.isoformat()}
+    window |= {"recurring_schedule": "continuously", "overlap": "allow", "coalesce": False}
+    for number in range(WINDOWS):
+        kind = {"name": f"window {number}", "type": "segment_triggered", "status": "scheduled"}
+        yield {"campaign": kind, "schedule": window}
+
+
+def later(seconds: float) -> str:
+    """The body of a one-off so many seconds from now."""
+    at = utc_now() + timedelta(seconds=seconds)
+    return json.dumps({"schedule_type": "scheduled", "scheduled_at": at.isoformat()})
+
+
+def edited(release: Release, world: World) -> str:
+    """A campaign of this test's own, saved, paused, moved and started by a release's commands."""
+    uuid = str(uuid4())
+    line = {"uuid": uuid, "name": f"edited by {release.version}", "status": "draft"}
+    done(release, world, "import", "-", given=json.dumps({"campaign": line}))
+    done(release, world, "schedule", uuid, "-", given=later(300))
+    done(release, world, "pause", uuid)
+    done(release, world, "start", uuid)
+    done(release, world, "schedule", uuid, "-", given=later(4))
+    return uuid
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_two_releases_share_a_database(
+    pair: tuple[Release, Release], bare: World, daemons: Daemons
+) -> None:
+    """Migrated while the older one fires; then both fire and edit; either may be restarted."""
+    older, newer = pair
+    done(older, bare, "db", "upgrade")
+    first = started(older, bare, daemons, "older")
+    start = utc_now().replace(microsecond=0) + timedelta(seconds=8)
+    lines = "\n".join(json.dumps(line) for line in campaigns(start))
+    done(older, bare, "import", "-", given=lines, scheduler__continuous_interval=1)
+    bare.until("SELECT count(*) > 10 FROM runs WHERE status = 'completed'")
+
+    done(newer, bare, "db", "upgrade")
+    told = first.wait_for("schema_newer")
+    assert told["schema"] == bare.one("SELECT version_num FROM alembic_version")
+    second = started(newer, bare, daemons, "newer")
+    migrated = utc_now()
+    for name in ("older", "newer"):
+        claimed = "SELECT count(*) > 0 FROM runs WHERE claimed_at > %s AND node LIKE %s"
+        bare.until(claimed, migrated, f"{name}-%")
+    with ThreadPoolExecutor() as pool:
+        uuids = list(pool.map(lambda release: edited(release, bare), pair))
+        shown = pool.map(
+            lambda words: done(older, bare, *words),
+            (["check"], ["status"], ["db", "current"], ["db", "upgrade"]),
+        )
+        assert [("compatible since" in text) for text in shown] == [True] * 4
+        for release in pair:
+            listed = done(release, bare, "campaigns", "--json")
+            assert [uuid in listed for uuid in uuids] == [True, True]
+            assert done(release, bare, "runs", "--status", "failed", "--json") == ""
+
+    assert first.stop() == 0
+    again = started(older, bare, daemons, "again")
+    assert len(again.events("schema_newer")) == 1
+    bare.until("SELECT count(*) = 0 FROM campaigns WHERE status <> 'completed'", within=60)
+    for process in (second, again):
+        assert process.stop() == 0
+    assert len(first.events("schema_newer")) == 1
+    versions = [each.events("starting")[0]["version"] for each in (first, second, again)]
+    assert versions == [older.version, newer.version, older.version]
+    _check(bare, start, [first, second, again])
+
+
+def _check(world: World, start: datetime, processes: list[Process]) -> None:
+    """Every occurrence once, and told once."""
+    assert world.statuses("runs").keys() == {"completed"}
+    runs = world.rows("SELECT r.*, c.name FROM runs r JOIN campaigns c ON c.id = r.campaign_id")
+    assert {run["attempt"] for run in runs} == {1}
+    one_offs = Counter(run["scheduled_for"] for run in runs if run["name"] == "one-off")
+    assert len(one_offs) == SECONDS * ONE_OFFS_A_SECOND
+    assert set(one_offs.values()) == {1}
+    every = {start + timedelta(seconds=number) for number in range(SECONDS + 1)}
+    windows = Counter(run["scheduled_for"] for run in runs if run["name"].startswith("window"))
+    assert windows == dict.fromkeys(every, WINDOWS)
+    finished = [line["run_id"] for each in processes for line in each.events("run_finished")]
+    assert Counter(finished) == Counter(str(run["id"]) for run in runs)
+    for process in processes:
+        for event in ("service_failed", "claim_failed", "node_replaced"):
+            assert process.events(event) == []
+        # A migration of every table may meet a transaction that holds some of them.
+        lost = [line["error"] for line in process.events("database_lost")]
+        assert lost in ([], ["deadlock detected"])
+    check_histories(world)
+
+
+def test_what_takes_away_waits_for_the_last_who_needs_it(
+    bare: World, daemons: Daemons, this: Release, tmp_path: Path
+) -> None:
+    """A contracting migration is refused while a node works that could not go on."""
+    newest = after_that(tmp_path / "newest", daemons)
+    done(this, bare, "db", "upgrade")
+    process = started(this, bare, daemons, "this")
+    refused = newest.call(bare.url, "db", "upgrade")
+    assert refused.returncode == 1
+    (line,) = refused.stderr.splitlines()
+    assert "node this (release 1.0.0, which knows" in line
+    assert bare.one("SELECT version_num FROM alembic_version") == HEAD
+    assert process.stop() == 0
+
+    assert done(newest, bare, "db", "upgrade") == f"schema {HEAD} -> {AFTER_NEXT}\n"
+    kept = {row["version"]: row["compatible_since"] for row in bare.rows("TABLE schema_versions")}
+    assert {HEAD, NEXT, AFTER_NEXT} <= kept.keys()
+    assert kept[AFTER_NEXT] == NEXT
+    for command in (["run"], ["status"], ["db", "upgrade"], ["api"]):
+        called = this.call(bare.url, *command)
+        assert called.returncode == 4, called.stderr
+        line = called.stderr.splitlines()[-1]
+        assert f"needs a release that knows {NEXT} or later; this one knows {HEAD}" in line
+    called = this.call(bare.url, "check")
+    assert called.returncode == 1
+    assert f"failed schema: the database's schema is version {AFTER_NEXT}" in called.stdout
+
+
+def test_a_daemon_ends_when_the_schema_is_taken_away_under_it(
+    bare: World, daemons: Daemons, this: Release
+) -> None:
+    """Migrated by force: it stops within seconds, with the code that says so, and is not alone."""
+    done(this, bare, "db", "upgrade")
+    process = started(this, bare, daemons, "this")
+    with psycopg.connect(bare.url) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = %s", [AFTER_NEXT])
+        connection.execute("INSERT INTO schema_versions VALUES (%s, %s)", [AFTER_NEXT, NEXT])
+    assert process.join() == 4
+    (failed,) = process.events("service_failed")
+    assert failed["service"] == "looking"
+    assert "this one knows" in process.lines[-1].decode()

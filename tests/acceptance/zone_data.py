@@ -1,0 +1,45 @@
+"""Releases of the time-zone data, made up: zones with one offset each, as zoneinfo reads them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+
+import tzdata
+
+
+def compiled(offset: timedelta) -> bytes:
+    """A TZif file (RFC 9636) of a zone whose clocks never change."""
+    seconds = int(offset.total_seconds())
+    counts = struct.pack(">6l", 0, 0, 0, 0, 1, 4)
+    header = b"TZif2" + bytes(15) + counts
+    block = struct.pack(">lbb", seconds, 0, 0) + b"TST\0"
+    sign, (hours, rest) = ("-" if seconds > 0 else ""), divmod(abs(seconds), 3600)
+    footer = f"\n<TST>{sign}{hours}:{rest // 60:02}:{rest % 60:02}\n"
+    return (header + block) * 2 + footer.encode()
+
+
+def directory(top: Path, release: str, zones: Mapping[str, timedelta]) -> dict[str, str]:
+    """A tree for the TZPATH; the environment that makes a process use it."""
+    zones = {"Etc/UTC": timedelta(0), "UTC": timedelta(0), **zones}
+    for name, offset in zones.items():
+        file = top / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(compiled(offset))
+    (top / "tzdata.zi").write_text(f"# version {release}\n")
+    return {"PYTHONTZPATH": str(top)}
+
+
+def package(top: Path, release: str, zones: Mapping[str, timedelta]) -> dict[str, str]:
+    """The same as another release of the package tzdata, on a machine that has no tree."""
+    copy = top / "tzdata"
+    shutil.copytree(Path(tzdata.__file__).parent, copy)
+    for name, offset in zones.items():
+        (copy / "zoneinfo" / name).write_bytes(compiled(offset))
+    (copy / "__init__.py").write_text(f'IANA_VERSION = "{release}"\n')
+    paths = [str(top), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {"PYTHONTZPATH": "", "PYTHONPATH": os.pathsep.join(paths)}

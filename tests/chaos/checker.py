@@ -1,0 +1,342 @@
+"""What must be true after an episode, worked out from the inputs, the histories and the receiver.
+
+In the spirit of Jepsen's analysis of Chronos: every occurrence that should be has exactly one run,
+none that should not be; and what each run and campaign says of itself fits everything else.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Any
+from uuid import UUID
+
+from daemon.domain.states import ARMED, Status
+from tests.acceptance.harness import World, check_histories
+from tests.chaos.editor import Op
+from tests.chaos.receiver import Request
+from tests.chaos.workload import Made, Never, Oracle
+
+PROMPT = timedelta(seconds=2)
+"""How late a claim may be while nothing is at fault."""
+MAX_ATTEMPTS = 3
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Found:
+    """What the check came to."""
+
+    occurrences: int = 0
+    lost: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
+    stuck: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    runs: Counter[str] = field(default_factory=Counter)
+    repeated_deliveries: int = 0
+    takeovers: int = 0
+    latest_healthy_s: float = 0.0
+    judged_for_lateness: int = 0
+
+    @property
+    def is_good(self) -> bool:
+        return not (self.lost or self.unexpected or self.doubled or self.stuck or self.wrong)
+
+    def problems(self) -> list[str]:
+        named = {name: getattr(self, name) for name in ("lost", "unexpected", "doubled", "stuck")}
+        named["wrong"] = self.wrong
+        return [f"{name}: {each}" for name, found in named.items() for each in found]
+
+
+QUIET = """
+    SELECT NOT EXISTS (SELECT 1 FROM runs r JOIN campaigns c ON c.id = r.campaign_id
+                       WHERE r.finished_at IS NULL
+                         AND (c.status <> 'paused' OR r.status NOT IN ('queued', 'retrying')))
+       AND NOT EXISTS (SELECT 1 FROM timers t JOIN campaigns c ON c.id = t.campaign_id
+                       WHERE t.fire_at < clock_timestamp() - interval '1 second')
+"""
+"""Nothing is open, but for what waits while its campaign is paused, and nothing is overdue."""
+
+STUCK_RUNS = """
+    SELECT r.campaign_id, r.scheduled_for, r.status, r.attempt, r.takeovers, r.node, r.claimed_at,
+           r.next_attempt_at, c.status AS campaign,
+           EXISTS (SELECT 1 FROM nodes n WHERE n.id = r.node) AS node_lives
+    FROM runs r JOIN campaigns c ON c.id = r.campaign_id
+    WHERE r.finished_at IS NULL AND (c.status <> 'paused' OR r.status NOT IN ('queued', 'retrying'))
+"""
+
+COUNTERS = """
+    SELECT c.id, c.status, c.open_runs, c.queued_runs, c.more_to_come, c.has_due, c.has_completed,
+           r.is_open, r.waiting, t.campaign_id IS NOT NULL AS has_timer,
+           coalesce(d.kind = 'window' AND (d.ends_at IS NULL OR d.ends_at > clock_timestamp())
+                    AND c.status IN ('scheduled', 'launched', 'executing', 'paused'), false)
+               AS window_open, t.revision IS DISTINCT FROM d.revision AS other_revision
+    FROM campaigns c
+    CROSS JOIN LATERAL (
+        SELECT count(*) FILTER (WHERE finished_at IS NULL) AS is_open,
+               count(*) FILTER (WHERE status = 'queued' AND next_attempt_at IS NULL) AS waiting
+        FROM runs WHERE campaign_id = c.id
+    ) AS r
+    LEFT JOIN timers t ON t.campaign_id = c.id
+    LEFT JOIN schedule_definitions d ON d.campaign_id = c.id
+"""
+
+
+@dataclass
+class Story:
+    """One campaign's rows."""
+
+    made: Made
+    campaign: Row
+    runs: list[Row]
+    events: list[Row]
+
+
+def check(
+    world: World,
+    campaigns: Sequence[Made],
+    ops: Sequence[Op],
+    requests: Sequence[Request],
+    at_fault: Sequence[tuple[datetime, datetime]],
+) -> Found:
+    """Everything, once the database is quiet."""
+    found = Found()
+    by_id: dict[str, dict[Any, list[Row]]] = {}
+    for table, order in (("runs", "scheduled_for"), ("campaign_events", "id")):
+        by_id[table] = defaultdict(list)
+        for row in world.rows(f"SELECT * FROM {table} ORDER BY campaign_id, {order}"):
+            by_id[table][row["campaign_id"]].append(row)
+    rows = {row["uuid"]: row for row in world.rows("SELECT * FROM campaigns")}
+    now = world.one("SELECT clock_timestamp()")
+    oracles = {op.actor: op.oracle for op in ops}
+    for made in campaigns:
+        row = rows[made.uuid]
+        story = Story(made, row, by_id["runs"][row["id"]], by_id["campaign_events"][row["id"]])
+        _occurrences(story, oracles, now, found)
+        _runs(story, found)
+        _lateness(story, at_fault, found)
+    _answers(world, ops, found)
+    _counters(world, found)
+    _deliveries(by_id["runs"].values(), rows.values(), requests, found)
+    try:
+        check_histories(world)
+    except AssertionError as error:
+        found.wrong.append(f"history: {error}")
+    return found
+
+
+def stuck(world: World) -> list[str]:
+    """What is still open or overdue."""
+    runs = [str(row) for row in world.rows(STUCK_RUNS)]
+    timers = world.rows(
+        "SELECT * FROM timers WHERE fire_at < clock_timestamp() - interval '1 second'"
+    )
+    return runs + [str(row) for row in timers]
+
+
+def expected(story: Story, oracles: dict[str, Oracle | None], now: datetime) -> dict[datetime, str]:
+    """The instants that must have a run row, from the edits that the history says happened."""
+    wanted: dict[datetime, str] = {}
+    oracle: Oracle = Never()
+    since: datetime | None = None
+
+    def close(until: datetime) -> None:
+        if since is not None:
+            wanted.update((at, "schedule") for at in oracle.between(since, until))
+
+    for event in story.events:
+        at, name, to_status = event["at"], event["event"], event["to_status"]
+        if name in ("schedule_saved", "schedule_updated"):
+            close(at)
+            told = oracles.get(event["actor"]) or story.made.oracle
+            oracle, since = told, at if to_status in set(ARMED) else None
+        elif name == "schedule_cleared":
+            close(at)
+            oracle, since = Never(), None
+        elif name == "start" and event["from_status"] == Status.DRAFT:
+            if event["run_id"] is not None:
+                wanted[at] = "start"
+            else:
+                since = at
+        elif name == "stop":
+            close(at)
+            since = None
+        elif name == "rerun":
+            wanted[at] = "rerun"
+    close(now)
+    return wanted
+
+
+def _occurrences(
+    story: Story, oracles: dict[str, Oracle | None], now: datetime, found: Found
+) -> None:
+    wanted = expected(story, oracles, now)
+    found.occurrences += len(wanted)
+    told = {
+        (at.fromisoformat(event["details"]["from"]), at.fromisoformat(event["details"]["to"]))
+        for at in [datetime]
+        for event in story.events
+        if event["event"] == "passed" and event["details"]
+    }
+    have = {run["scheduled_for"]: run for run in story.runs}
+    for at in wanted.keys() - have.keys():
+        if not any(first <= at <= last for first, last in told):
+            found.lost.append(f"{story.made.name} {at.isoformat()} ({wanted[at]})")
+    for at, run in have.items():
+        if wanted.get(at) != run["cause"]:
+            found.unexpected.append(f"{story.made.name} {run}")
+
+
+def _runs(story: Story, found: Found) -> None:
+    """Each run by itself, and beside the others of its campaign."""
+    per_run: dict[UUID, Counter[str]] = defaultdict(Counter)
+    causes: dict[UUID, list[str]] = defaultdict(list)
+    for event in story.events:
+        if event["run_id"] is not None and event["cause"] != "has its run already":
+            per_run[event["run_id"]][event["event"]] += 1
+            causes[event["run_id"]].append(event["cause"] or "")
+    for run in story.runs:
+        name = f"{story.made.name} {run['scheduled_for'].isoformat()} {run['status']}"
+        told = per_run[run["id"]]
+        found.runs[run["status"]] += 1
+        found.takeovers += run["takeovers"]
+        if told["fire"] > 1 or told["run_ended"] > 1 or told["passed"] > 1:
+            found.doubled.append(f"{name}: {dict(told)}")
+        ends = told["run_ended"] + told["passed"]
+        if run["finished_at"] is not None and ends != 1:
+            found.wrong.append(f"{name}: ends {ends} times: {dict(told)}")
+        if run["attempt"] - run["takeovers"] > MAX_ATTEMPTS:
+            found.wrong.append(f"{name}: {run['attempt']} attempts, {run['takeovers']} lost")
+        if run["started_at"] is not None and run["started_at"] < run["scheduled_for"]:
+            found.wrong.append(f"{name}: started early, {run['started_at']}")
+        why = " ".join(causes[run["id"]])
+        if run["status"] == "missed" and not _is_rightly_missed(run, why):
+            found.wrong.append(f"{name}: {why}; {run}")
+        if run["status"] == "skipped" and not _is_rightly_skipped(run, why, story.runs):
+            others = [
+                (other["scheduled_for"], other["status"], other["claimed_at"], other["finished_at"])
+                for other in story.runs
+            ]
+            found.wrong.append(f"{name}: {why}; beside {others}")
+        if run["status"] == "failed" and not run["error"]:
+            found.wrong.append(f"{name}: no reason")
+    if story.made.extras.get("overlap", "skip") != "allow":
+        _one_at_a_time(story, found)
+
+
+def _is_rightly_missed(run: Row, why: str) -> bool:
+    late = run["finished_at"] > run["start_before"]
+    return late or "missed: paused" in why or "came first" in why
+
+
+def _is_rightly_skipped(run: Row, why: str, runs: Iterable[Row]) -> bool:
+    others = [other for other in runs if other is not run]
+    if "coalesced" in why:
+        return any(
+            other["claimed_at"] >= run["claimed_at"]
+            and other["scheduled_for"] > run["scheduled_for"]
+            for other in others
+        )
+    # A run that waited or was taken over has its latest claim in claimed_at: it fired before.
+    return any(
+        other["scheduled_for"] <= run["claimed_at"] <= (other["finished_at"] or run["claimed_at"])
+        and other["status"] != "skipped"
+        # One that was open and then came too late, not one that was missed at once.
+        and (other["status"] != "missed" or other["finished_at"] > other["claimed_at"])
+        for other in others
+    )
+
+
+def _one_at_a_time(story: Story, found: Found) -> None:
+    begun = sorted(
+        (run for run in story.runs if run["started_at"] is not None),
+        key=lambda run: run["started_at"],
+    )
+    for before, after in pairwise(begun):
+        if before["finished_at"] is None or after["started_at"] < before["finished_at"]:
+            found.wrong.append(f"{story.made.name}: overlap of {before} and {after}")
+
+
+def _lateness(story: Story, at_fault: Sequence[tuple[datetime, datetime]], found: Found) -> None:
+    """Claimed in time, where nothing was at fault; a claim may rightly wait for the run before."""
+    extras = story.made.extras
+    if story.made.is_continuous and not extras["coalesce"] and extras["overlap"] != "allow":
+        return
+    for run in story.runs:
+        at = run["scheduled_for"]
+        if run["cause"] != "schedule" or run["attempt"] > 1 or run["status"] == "cancelled":
+            continue
+        if run["start_before"] < at or any(a <= at + PROMPT and at <= b for a, b in at_fault):
+            continue
+        if extras.get("overlap") == "queue":
+            continue  # claimed_at is when it came out of the queue
+        late = (run["claimed_at"] - at).total_seconds()
+        found.judged_for_lateness += 1
+        found.latest_healthy_s = max(found.latest_healthy_s, late)
+        if late > PROMPT.total_seconds():
+            found.wrong.append(f"{story.made.name}: {late:.3f} s late although all was well: {run}")
+
+
+def _answers(world: World, ops: Sequence[Op], found: Found) -> None:
+    """What was answered with yes happened, what was refused did not."""
+    happened = Counter(row["actor"] for row in world.rows("SELECT actor FROM campaign_events"))
+    for op in ops:
+        if op.outcome == "broken":
+            found.wrong.append(f"an answer that is a fault of the daemon's: {op}")
+        if op.outcome == "refused" and happened[op.actor]:
+            found.wrong.append(f"refused, but it happened: {op}")
+        changes = op.name in ("save", "update", "rerun", "stop", "pause")
+        if op.outcome == "done" and changes and not happened[op.actor]:
+            found.wrong.append(f"done, but it left no trace: {op}")
+
+
+def _counters(world: World, found: Found) -> None:
+    for row in world.rows(COUNTERS):
+        good = (
+            row["open_runs"] == row["is_open"]
+            and row["queued_runs"] == row["waiting"]
+            and row["more_to_come"] == (row["has_timer"] or row["window_open"])
+            and not (row["has_timer"] and row["other_revision"])
+            and (row["status"] != "completed" or row["has_completed"] or not row["has_due"])
+            and (row["status"] != "failed" or (row["has_due"] and not row["has_completed"]))
+        )
+        if not good:
+            found.wrong.append(f"counters: {row}")
+
+
+def _deliveries(
+    runs: Iterable[list[Row]],
+    campaigns: Iterable[Row],
+    requests: Sequence[Request],
+    found: Found,
+) -> None:
+    """The receiver's log beside the rows."""
+    targets = {row["id"]: row["target"] for row in campaigns}
+    known = {run["id"]: run for several in runs for run in several}
+    of_run: dict[UUID, list[Request]] = defaultdict(list)
+    for request in requests:
+        of_run[request.run_id].append(request)
+    for run_id, came in of_run.items():
+        run = known.get(run_id)
+        if run is None:
+            found.wrong.append(f"delivered, but there is no such run: {came}")
+            continue
+        attempts = Counter(request.attempt for request in came)
+        if max(attempts.values()) > 1:
+            found.doubled.append(f"one attempt came twice: {came}")
+        if max(attempts) > run["attempt"]:
+            found.wrong.append(f"attempt {max(attempts)} came, the run has {run['attempt']}: {run}")
+        if run["status"] in ("missed", "skipped"):
+            found.wrong.append(f"delivered, but {run['status']}: {run}")
+        if min(request.at for request in came) < run["scheduled_for"]:
+            found.wrong.append(f"delivered early: {came}")
+        found.repeated_deliveries += sum(request.status == 200 for request in came) > 1
+    for run in known.values():
+        is_sent = run["status"] == "completed" and targets[run["campaign_id"]] != "log"
+        if is_sent and not any(request.status == 200 for request in of_run[run["id"]]):
+            found.wrong.append(f"completed, but it never arrived: {run}")

@@ -1,0 +1,321 @@
+"""N real daemons, each with a clock and a network of its own, on one server that may be crashed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
+
+import psutil
+
+from tests.acceptance.harness import Process, Server
+from tests.acceptance.standby import promote
+from tests.chaos.hardship import Hardship
+from tests.chaos.node import ClockFile
+from tests.chaos.proxy import OPEN, Network, Proxy
+from tests.chaos.receiver import telling
+from tests.chaos.retention import Retention
+from tests.chaos.wire import Switch, Wire
+
+STOPS_WITHIN_S = 60.0
+"""The drain timeout (30 s) and as much again, however bad the network is."""
+NODE = Path(__file__).with_name("node.py")
+
+
+def free_port() -> int:
+    """A port that nobody listens at, of those that no outgoing connection is given."""
+    while True:
+        port = random.randrange(20_000, 30_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+class Node:
+    """One daemon: its process, if it has one, its clock, its way to the database."""
+
+    def __init__(self, cluster: Cluster, number: int, wire: Wire | None = None) -> None:
+        self.cluster = cluster
+        self.wire = wire
+        self.name = f"node{number}"
+        self.clock = ClockFile(cluster.directory / f"{self.name}.clock")
+        parts = urlsplit(cluster.url)
+        query = parse_qs(parts.query)
+        port = query.get("port", ["5432"])[0].split(",")[0]
+        here = wire.hub if wire else "127.0.0.1"
+        self.proxies = [
+            Proxy(cluster.network, f"{host}/.s.PGSQL.{port}", here)
+            for host in query["host"][0].split(",")
+        ]
+        self.proxy = self.proxies[0]
+        ways = {
+            "host": ",".join([here] * len(self.proxies)),
+            "port": ",".join(str(proxy.port) for proxy in self.proxies),
+        }
+        if len(self.proxies) > 1:
+            ways["target_session_attrs"] = "read-write"
+        self.url = urlunsplit(parts._replace(netloc="postgres@", query=urlencode(ways)))
+        self.process: Process | None = None
+        self.api = (wire.address, 8080) if wire else ("127.0.0.1", free_port())
+        self.is_frozen = False
+        self._frozen_at = 0.0
+        self.log: list[bytes] = []
+        self.faults: list[str] = []
+        self._restarting: threading.Thread | None = None
+
+    def start(self) -> None:
+        """A new process."""
+        self.process = Process(
+            str(self.clock.path),
+            "run",
+            program=(*(self.wire.program if self.wire else ()), sys.executable, NODE),
+            env=self.cluster.environment(self),
+            cwd=self.cluster.directory,
+        )
+
+    def set_network(self, mode: str) -> None:
+        """What the proxies do with what passes between the node and its database."""
+        for proxy in self.proxies:
+            proxy.set(mode)
+
+    def freeze(self) -> None:
+        """SIGSTOP."""
+        if self.process is not None:
+            self.process.send(signal.SIGSTOP)
+            self.is_frozen = True
+            self._frozen_at = time.monotonic()
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        if self.process is not None and self.is_frozen:
+            self.process.send(signal.SIGCONT)
+        self.is_frozen = False
+
+    def resume(self) -> None:
+        """SIGCONT, as a virtual machine of which no clock went on while it was suspended."""
+        if self.is_frozen:
+            self.clock.sleep(time.monotonic() - self._frozen_at)
+        self.thaw()
+
+    def restart(self) -> None:
+        """A new process once the one that was asked to stop has ended; not waited for."""
+        self._restarting = threading.Thread(target=self._restart, daemon=True)
+        self._restarting.start()
+
+    def _restart(self) -> None:
+        process = self.process
+        if process is not None:
+            try:
+                code = process.join(STOPS_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                self.faults.append(f"{self.name} did not stop:\n{process.tail()}")
+                process.kill()
+            else:
+                # Asked before it listened for signals; or killed meanwhile, as another fault.
+                if code not in (0, 128 + signal.SIGTERM, -signal.SIGKILL):
+                    self.faults.append(f"{self.name} stopped with {code}:\n{process.tail()}")
+            self.log += process.lines
+        if self.process is process:
+            self.start()
+
+    def wait_restarted(self) -> None:
+        """Until the process that was asked for is there."""
+        if self._restarting is not None:
+            self._restarting.join(STOPS_WITHIN_S + 10)
+
+    def ask_to_stop(self) -> None:
+        """SIGTERM; not waited for."""
+        if self.process is not None and self.process.process.poll() is None:
+            self.process.send(signal.SIGTERM)
+
+    def end(self, number: int) -> int | None:
+        """By a signal; the exit code. None: it had ended before, by itself."""
+        process, self.process = self.process, None
+        if process is None or process.process.poll() is not None:
+            self.log += process.lines if process else []
+            return None
+        process.send(number)
+        if self.is_frozen and number != signal.SIGKILL:
+            process.send(signal.SIGCONT)
+        self.is_frozen = False
+        try:
+            code = process.join(60)
+        finally:
+            self.log += process.lines
+        return code
+
+    def fault(self) -> str | None:
+        """What is wrong with a process that nobody ended, or that was asked to end."""
+        if self.faults:
+            return "; ".join(self.faults)
+        if self.process is not None and (code := self.process.process.poll()) is not None:
+            return f"{self.name} ended by itself with {code}:\n{self.process.tail()}"
+        return None
+
+
+class Cluster:
+    """Everything that an episode's faults are done to."""
+
+    def __init__(
+        self,
+        server: Server | None,
+        url: str,
+        directory: Path,
+        nodes: int,
+        hook_url: str,
+        switch: Switch | None = None,
+        disk: Path | None = None,
+        settings: Mapping[str, object] | None = None,
+        standby: Server | None = None,
+    ) -> None:
+        """A node for each of the switch's wires, if there is one."""
+        wires = switch.wires if switch else [None] * nodes
+        self.server = server
+        self.standby = standby
+        self.url = url
+        self.directory = directory
+        self.network = Network()
+        self.hook_url = hook_url
+        self.told = directory / "told"
+        self._settings = {
+            f"CAMPAIGND_{name.upper()}": str(value) for name, value in (settings or {}).items()
+        }
+        self.nodes = [Node(self, number, wire) for number, wire in enumerate(wires, 1)]
+        self.hardship = Hardship(lambda: self.admin_url, disk)
+        self.retention = Retention(url)
+        self._frozen: list[psutil.Process] = []
+
+    def environment(self, node: Node) -> dict[str, str]:
+        """A daemon's: default settings, but for patience at the start and the targets."""
+        env = {key: value for key, value in os.environ.items() if not key.startswith("CAMPAIGND_")}
+        config = self.directory / "campaignd.toml"
+        config.write_text(
+            f'[targets.hook]\ntype = "webhook"\nurl = "{self.hook_url}"\nbackoff_first = 0.2\n'
+            f'[targets.tell]\ntype = "command"\nargv = {json.dumps(telling(self.told))}\n'
+        )
+        ours = {
+            "CAMPAIGND_CONFIG": str(config),
+            "CAMPAIGND_DATABASE_URL": node.url,
+            "CAMPAIGND_NODE_NAME": node.name,
+            "CAMPAIGND_API__HOST": node.api[0],
+            "CAMPAIGND_API__PORT": str(node.api[1]),
+            "CAMPAIGND_STATE_DIR": str(self.directory / "state"),
+            "CAMPAIGND_SCHEDULER__STARTUP_TIMEOUT": "120",
+            "CAMPAIGND_LOG__FORMAT": "json",
+            "TZ": "America/St_Johns",
+        }
+        return env | ours | self._settings
+
+    # The server.
+
+    def freeze_server(self) -> None:
+        """SIGSTOP to the postmaster and every process of it."""
+        postmaster = psutil.Process(self.server.pid)
+        self._frozen = [postmaster, *postmaster.children()]
+        self._signal(self._frozen, signal.SIGSTOP)
+
+    def thaw_server(self) -> None:
+        """SIGCONT to the same."""
+        frozen, self._frozen = self._frozen, []
+        self._signal(frozen, signal.SIGCONT)
+
+    def backends(self) -> list[psutil.Process]:
+        """The server's processes that serve somebody of ours."""
+        found = []
+        for child in psutil.Process(self.server.pid).children():
+            with contextlib.suppress(psutil.Error):
+                if "campaignd" in " ".join(child.cmdline()) or "postgres postgres" in " ".join(
+                    child.cmdline()
+                ):
+                    found.append(child)
+        return found
+
+    def freeze_backend(self, number: int) -> None:
+        """SIGSTOP to one server process that serves a node."""
+        backends = self.backends()
+        if backends:
+            self._frozen = [backends[number % len(backends)]]
+            self._signal(self._frozen, signal.SIGSTOP)
+
+    def kill_backend(self, number: int) -> None:
+        """SIGKILL to one server process: the server ends all others and recovers."""
+        backends = self.backends()
+        if backends:
+            self._signal([backends[number % len(backends)]], signal.SIGKILL)
+
+    @staticmethod
+    def _signal(processes: list[psutil.Process], number: int) -> None:
+        for process in processes:
+            with contextlib.suppress(psutil.Error):
+                process.send_signal(number)
+
+    @property
+    def admin_url(self) -> str:
+        """The database on the server that is the primary now, whatever its state."""
+        return self.url if self.standby is None else self.server.url
+
+    def fail_over(self) -> None:
+        """The standby is the server from now on; the other one stays dead."""
+        assert self.standby is not None
+        promote(self.standby)
+        self.server = self.standby
+
+    def start_server(self) -> None:
+        """Start it, and again while it is still recovering or its past is in the way."""
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                self.server.start()
+                return
+            except Exception:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+
+    def end_hardship(self) -> None:
+        """The server can be written to and has room, for connections too."""
+        self.hardship.make_room()
+        if self.server is not None and not self.server.is_alive:
+            self.start_server()
+        self.hardship.end()
+
+    def heal(self) -> None:
+        """Every node runs, hears and has the right time."""
+        self.thaw_server()
+        for node in self.nodes:
+            node.thaw()
+            node.set_network(OPEN)
+            node.clock.set(0.0)
+            if node.wire:
+                node.wire.heal()
+        for node in self.nodes:
+            node.wait_restarted()
+
+    def close(self) -> None:
+        """Gone, whatever state it is in."""
+        with contextlib.suppress(Exception):
+            self.heal()
+        for node in self.nodes:
+            with contextlib.suppress(Exception):
+                node.end(signal.SIGKILL)
+            for proxy in node.proxies:
+                proxy.close()
+        self.network.close()
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """Every log line of one event, of all nodes and all their processes."""
+        mark = f'"event":"{name}"'.encode()
+        lines = [line for node in self.nodes for line in node.log]
+        lines += [line for node in self.nodes if node.process for line in list(node.process.lines)]
+        return [json.loads(line) for line in lines if mark in line and line.endswith(b"}")]

@@ -1,0 +1,217 @@
+"""Somebody who edits campaigns all the while, and writes down what was asked and answered.
+
+Most edits go through a node's HTTP interface, the others by way of the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from daemon.control import Control
+from daemon.domain.errors import CampaigndError, Unavailable
+from daemon.domain.model import Campaign
+from daemon.domain.schedule import CampaignType
+from daemon.domain.states import Status
+from storage.campaigns import Campaigns
+from storage.engine import Database
+from tests.chaos.door import Door, name_of
+from tests.chaos.workload import Daily, Every, Made, Never, Once, Oracle, daily, scheduled
+
+ANSWER_S = 20.0
+THROUGH_THE_DOOR = 0.7
+"""The share of edits that ask a node."""
+
+
+@dataclass
+class Op:
+    """One edit: whom, what, and what came of it; the actor names it in the history."""
+
+    number: int
+    made: Made
+    name: str
+    actor: str = ""
+    body: dict[str, Any] | None = None
+    oracle: Oracle | None = None
+    outcome: str = "unknown"
+    error: str = ""
+
+
+class Editor:
+    """A thread that makes the campaigns and then edits them at random moments."""
+
+    def __init__(
+        self,
+        url: str,
+        seed: int,
+        campaigns: list[Made],
+        until: datetime,
+        apis: Sequence[str] = (),
+        keys: Sequence[str] = (),
+    ) -> None:
+        self.ops: list[Op] = []
+        self._apis = apis
+        self._keys = keys
+        self._url = url
+        self._chance = random.Random(f"{seed} editor")
+        self._campaigns = campaigns
+        self._until = until
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._main, daemon=True)
+        self.failure: BaseException | None = None
+
+    def start(self) -> None:
+        """Edit from now on."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Edit no more; returns once the last edit is answered."""
+        self._stop.set()
+        self._thread.join(ANSWER_S + 10)
+        assert not self._thread.is_alive(), "the editor hangs"
+
+    def _main(self) -> None:
+        try:
+            asyncio.run(self._edit())
+        except BaseException as error:
+            self.failure = error
+
+    async def _edit(self) -> None:
+        database = Database(self._url, pool_size=2, application_name="editor")
+        door = Door(self._apis, self._keys)
+        edited = [made for made in self._campaigns if made.is_edited]
+        chance = self._chance
+        try:
+            while not self._stop.is_set() and datetime.now(UTC) < self._until:
+                made = chance.choice(edited)
+                name = self._draw(made)
+                op = Op(len(self.ops), made, name)
+                act = self._act(op)
+                self.ops.append(op)
+                node = chance.randrange(1000)
+                # How often a continuous window runs is a setting of the node's.
+                may = door.has_key(op.number) and not (made.is_continuous and op.name == "update")
+                if chance.random() < THROUGH_THE_DOOR and may:
+                    op.actor = f"api:{name_of(op.number)}"
+                    answer = await door.ask(op.number, node, made.uuid, op.name, op.body)
+                    op.outcome, op.error = answer
+                else:
+                    op.actor = name_of(op.number)
+                    control = Control(Campaigns(database), continuous_interval=made.interval)
+                    await _tried(op, act(control))
+                await asyncio.sleep(chance.uniform(0.01, 0.25))  # the seed's rhythm
+        finally:
+            await door.close()
+            await database.close()
+
+    def _draw(self, made: Made) -> str:
+        if made.starts_as_draft:
+            return self._chance.choice(["start", "rerun", "save", "pause", "stop", "clear"])
+        if made.is_continuous or made.type in ("event_triggered", "live_content"):
+            return self._chance.choice(["pause", "start", "start", "update", "update", "stop"])
+        names = ["save", "save", "pause", "start", "start", "stop", "rerun", "clear", "pause"]
+        return self._chance.choice(names)
+
+    def _act(self, op: Op) -> Callable[[Control], Awaitable[object]]:
+        made, chance = op.made, self._chance
+        if op.name == "save" and made.type in ("one_time", "recurring"):
+            latest = max(0.5, (self._until - datetime.now(UTC)).total_seconds())
+            at = datetime.now(UTC) + timedelta(seconds=chance.uniform(0.05, min(9.0, latest)))
+            if made.type == "recurring" or chance.random() < 0.2:
+                op.oracle = Daily(at, made.zone)
+                body = daily(at, made.zone, made.extras)
+            else:
+                op.oracle = Once(at)
+                body = scheduled(at, made.extras)
+            op.body = body
+            return lambda control: control.save_schedule(made.uuid, body, op.actor)
+        if op.name == "update" and made.body is not None:
+            op.body = new = self._updated(op)
+            return lambda control: control.update_schedule(made.uuid, new, op.actor)
+        if op.name == "clear":
+            op.oracle = Never()
+            return lambda control: control.clear_schedule(made.uuid, op.actor)
+        name = op.name = op.name if op.name in ("pause", "stop", "rerun") else "start"
+        return lambda control: getattr(control, name)(made.uuid, op.actor)
+
+    def _updated(self, op: Op) -> dict[str, Any]:
+        """The window ends at another moment."""
+        made = op.made
+        assert made.body is not None
+        end = min(self._until, datetime.now(UTC) + timedelta(seconds=self._chance.uniform(0.5, 20)))
+        body = {"startdate": made.body["startdate"], "enddate": end.isoformat()}
+        if isinstance(made.oracle, Every):
+            op.oracle = Every(made.oracle.start, end, made.oracle.seconds)
+        elif isinstance(made.oracle, Daily):
+            op.oracle = Daily(made.oracle.anchor, "UTC", end)
+        else:
+            op.oracle = Never()
+        return body
+
+
+async def _tried(op: Op, asked: Awaitable[object]) -> None:
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            await asked
+    except (Unavailable, TimeoutError) as error:
+        op.error = str(error)  # it may have been carried out or not
+    except CampaigndError as error:
+        op.outcome, op.error = "refused", f"{type(error).__name__}: {error}"
+    else:
+        op.outcome = "done"
+
+
+async def _each(
+    url: str, campaigns: list[Made], act: Callable[[Control, Made], Awaitable[None]]
+) -> None:
+    """Do something with all of them, some at a time."""
+    database = Database(url, pool_size=8)
+    limit = asyncio.Semaphore(8)
+
+    async def one(made: Made) -> None:
+        async with limit:
+            control = Control(Campaigns(database), continuous_interval=made.interval)
+            await act(control, made)
+
+    try:
+        await asyncio.gather(*(one(made) for made in campaigns))
+    finally:
+        await database.close()
+
+
+async def make(url: str, campaigns: list[Made]) -> None:
+    """Create them all, as people would; without what they are to do."""
+
+    async def create(control: Control, made: Made) -> None:
+        draft = Campaign(
+            id=0,
+            uuid=made.uuid,
+            name=made.name,
+            type=CampaignType(made.type),
+            status=Status.DRAFT,
+            target=made.target,
+            payload=made.payload,
+        )
+        await control.create(draft, "maker")
+
+    await _each(url, campaigns, create)
+
+
+async def arm(url: str, campaigns: list[Made]) -> None:
+    """Give each its schedule."""
+
+    async def save(control: Control, made: Made) -> None:
+        if made.body is None:
+            return
+        if "schedule_type" in made.body:
+            await control.save_schedule(made.uuid, made.body, "maker")
+        else:
+            await control.update_schedule(made.uuid, made.body, "maker")
+            await control.start(made.uuid, "maker")
+
+    await _each(url, campaigns, save)

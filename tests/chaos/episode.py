@@ -1,0 +1,225 @@
+"""One episode: campaigns, daemons, faults; then quiet, and the check."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import psycopg
+
+from tests.acceptance.harness import Server, World, utc_now
+from tests.acceptance.standby import either
+from tests.chaos import checker, nemesis, workload
+from tests.chaos.checker import Found
+from tests.chaos.cluster import Cluster
+from tests.chaos.door import make_keys
+from tests.chaos.editor import Editor, arm, make
+from tests.chaos.nemesis import Fault, Nemesis
+from tests.chaos.receiver import Receiver, told
+from tests.chaos.wire import Switch
+from tests.conftest import with_database
+
+RECOVERY_S = 8.0
+"""After a fault is healed: the lease (5 s), a look at what is overdue, and room to catch up."""
+TAIL_S = 4.0
+"""How long occurrences go on after that, with nothing at fault."""
+OVERDUE_S = 1.5
+"""After this, whatever came due and is unclaimed is seen as overdue by the check."""
+FIRST_AHEAD_S = 3.0
+QUIET_WITHIN_S = 60.0
+LONGEST_S = 300.0
+ENDED = "SELECT count(*) FROM runs WHERE finished_at IS NOT NULL"
+KEYS = 500
+"""As many edits as an episode has, and some more."""
+
+
+@dataclass
+class Report:
+    """What an episode did and found."""
+
+    seed: int
+    faults: Counter[str] = field(default_factory=Counter)
+    edits: Counter[str] = field(default_factory=Counter)
+    found: Found = field(default_factory=Found)
+    campaigns: int = 0
+    deliveries: int = 0
+    pruned: int = 0
+    seconds: float = 0.0
+
+    @property
+    def rounds(self) -> int:
+        return sum(self.faults.values())
+
+    def __str__(self) -> str:
+        found = self.found
+        return (
+            f"seed {self.seed}: {self.rounds} faults, {sum(self.edits.values())} edits, "
+            f"{self.campaigns} campaigns, {found.occurrences} occurrences checked; "
+            f"lost {len(found.lost)}, unexpected {len(found.unexpected)}, "
+            f"doubled {len(found.doubled)}, stuck {len(found.stuck)}, wrong {len(found.wrong)}; "
+            f"{found.takeovers} take-overs, {self.deliveries} deliveries "
+            f"({found.repeated_deliveries} repeated), {self.pruned} rows pruned, "
+            f"latest when healthy {found.latest_healthy_s:.3f} s of {found.judged_for_lateness}; "
+            f"{self.seconds:.0f} s"
+        )
+
+
+@contextmanager
+def own_database(server: Server, template: str) -> Iterator[str]:
+    """A database of the episode's own, on a server that does not stay up all the while."""
+    name = f"chaos_{uuid.uuid4().hex[:12]}"
+    admin = with_database(server.url, "postgres")
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
+    try:
+        yield with_database(server.url, name)
+    finally:
+        with psycopg.connect(admin, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+def run(
+    server: Server,
+    directory: Path,
+    seed: int,
+    *,
+    nodes: int = 3,
+    length: float = 40.0,
+    scale: float = 1.0,
+    kinds: list[str] | None = None,
+    switch: Switch | None = None,
+    disk: Path | None = None,
+    standby: Server | None = None,
+) -> Report:
+    """An episode of which faults take ``length`` seconds; the whole takes half a minute more.
+
+    With a standby both servers are the episode's own, and the first is dead afterwards.
+    """
+    began = time.monotonic()
+    report = Report(seed)
+    receiver = Receiver(switch.address if switch else "127.0.0.1")
+    cannot = nemesis.impossible(is_wired=switch is not None, has_small_disk=disk is not None)
+    kinds = [kind for kind in kinds or nemesis.KINDS if kind not in cannot]
+    with ExitStack() as stack:
+        if standby is None:
+            url = stack.enter_context(own_database(server, "campaignd"))
+        else:
+            url = either(server, standby)
+        cluster = Cluster(
+            server, url, directory, nodes, receiver.url, switch, disk, standby=standby
+        )
+        try:
+            _act(cluster, receiver, report, nodes=nodes, length=length, scale=scale, kinds=kinds)
+        finally:
+            cluster.close()
+            receiver.close()
+            (directory / f"log-{seed}.jsonl").write_bytes(
+                b"\n".join(line for node in cluster.nodes for line in node.log)
+            )
+    report.seconds = time.monotonic() - began
+    return report
+
+
+def _act(
+    cluster: Cluster,
+    receiver: Receiver,
+    report: Report,
+    *,
+    nodes: int,
+    length: float,
+    scale: float,
+    kinds: list[str],
+) -> None:
+    seed, url = report.seed, cluster.url
+    for node in cluster.nodes:
+        node.start()
+    keys = asyncio.run(make_keys(url, KEYS))
+    for node in cluster.nodes:
+        assert node.process is not None
+        node.process.wait_for("ready", 60)
+    whole = length + RECOVERY_S + TAIL_S
+    made_at = time.monotonic()
+    asyncio.run(make(url, workload.draw(seed, utc_now(), whole, scale)))
+    # What they do has to be said before it begins; how long that takes depends on the machine.
+    ahead = FIRST_AHEAD_S + 4 * (time.monotonic() - made_at)
+    begins = utc_now() + timedelta(seconds=ahead)
+    campaigns = workload.draw(seed, begins, whole, scale)
+    report.campaigns = len(campaigns)
+    asyncio.run(arm(url, campaigns))
+    assert utc_now() < begins, "the machine was too slow to begin in time"
+    apis = [f"http://{host}:{port}" for host, port in (node.api for node in cluster.nodes)]
+    until = begins + timedelta(seconds=whole - 2)
+    editor = Editor(url, seed, campaigns, until, apis, keys)
+    editor.start()
+    faults = nemesis.draw(seed, nodes, length, kinds=kinds, has_standby=cluster.standby is not None)
+    at_fault = _do(Nemesis(cluster), faults, begins, report)
+    cluster.heal()
+    _wait_for(begins + timedelta(seconds=whole + OVERDUE_S))
+    editor.stop()
+    if editor.failure is not None:
+        report.found.wrong.append(f"the editor failed: {editor.failure!r}")
+    report.edits.update(f"{op.name} {op.outcome}" for op in editor.ops)
+    broken = [fault for node in cluster.nodes if (fault := node.fault()) is not None]
+    with World(url) as world:
+        still = _wait_quiet(world)
+        cluster.retention.join()
+        report.pruned, again = cluster.retention.put_back(world)
+        requests = receiver.requests + told(cluster.told)
+        report.found = checker.check(world, campaigns, editor.ops, requests, at_fault)
+        report.found.stuck += still
+        report.found.doubled += again
+        report.found.wrong += broken
+    report.deliveries = len(requests)
+
+
+def _do(
+    made: Nemesis, faults: list[Fault], begins: datetime, report: Report
+) -> list[tuple[datetime, datetime]]:
+    """Every fault at its time; when something was at fault, recovery included."""
+    acts = sorted(
+        [(fault.begins, 1, fault) for fault in faults]
+        + [(fault.heals, 0, fault) for fault in faults],
+        key=lambda act: act[:2],
+    )
+    begun: dict[Fault, datetime] = {}
+    at_fault: list[tuple[datetime, datetime]] = []
+    for seconds, is_begin, fault in acts:
+        _wait_for(begins + timedelta(seconds=seconds))
+        if is_begin:
+            begun[fault] = utc_now()
+            made.begin(fault)
+            report.faults[fault.kind] += 1
+        else:
+            made.heal(fault)
+            if fault.kind in nemesis.HARMLESS:
+                continue
+            at_fault.append((begun[fault], utc_now() + timedelta(seconds=RECOVERY_S)))
+    return at_fault
+
+
+def _wait_for(instant: datetime) -> None:
+    """The moment is the seed's, not a wait for something to have happened."""
+    time.sleep(max(0.0, (instant - utc_now()).total_seconds()))
+
+
+def _wait_quiet(world: World) -> list[str]:
+    """Until nothing is open or overdue; what still is when nothing ends any more.
+
+    A window that was not served for a minute may rightly make up for it one run after the other.
+    """
+    ended, moved_at, began = -1, time.monotonic(), time.monotonic()
+    while not world.one(checker.QUIET):
+        now = time.monotonic()
+        if (count := world.one(ENDED)) != ended:
+            ended, moved_at = count, now
+        if now - moved_at > QUIET_WITHIN_S or now - began > LONGEST_S:
+            return checker.stuck(world)
+        time.sleep(0.05)
+    return []

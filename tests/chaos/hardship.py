@@ -1,0 +1,102 @@
+"""What befalls a server that stays: read-only, no connection left, no room on its disk."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+WITHIN_S = 30.0
+DISK_MB = 700
+WAL_MB = 96
+"""So that the log of one episode leaves room on a small disk."""
+
+
+class Hardship:
+    """Done to one server, and taken from it again."""
+
+    def __init__(self, url: Callable[[], str], disk: Path | None = None) -> None:
+        self._url = url
+        self._filler = disk / "filler" if disk else None
+        self._taken: list[psycopg.Connection[Any]] = []
+
+    def make_read_only(self) -> None:
+        """As somebody who protects a disk does."""
+        with contextlib.suppress(psycopg.Error):
+            self._configure("ALTER SYSTEM SET default_transaction_read_only = on")
+
+    def take_connections(self) -> None:
+        """Every free one, those kept for superusers too."""
+        with contextlib.suppress(psycopg.Error):
+            while True:
+                self._taken.append(psycopg.connect(self._url(), connect_timeout=2))
+
+    def fill_disk(self) -> None:
+        """To the last byte."""
+        assert self._filler is not None
+        with self._filler.open("wb", buffering=0) as file:
+            for size in (1 << 20, 1 << 10):
+                with contextlib.suppress(OSError):
+                    while True:
+                        file.write(bytes(size))
+
+    def end(self) -> None:
+        """Whatever there was of it; the server runs."""
+        self.make_room()
+        taken, self._taken = self._taken, []
+        for connection in taken:
+            connection.close()
+        deadline = time.monotonic() + WITHIN_S
+        while True:
+            try:
+                self._configure("ALTER SYSTEM RESET default_transaction_read_only")
+                return
+            except psycopg.Error:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+
+    def make_room(self) -> None:
+        """On the disk; the server may have died of it."""
+        if self._filler is not None:
+            self._filler.unlink(missing_ok=True)
+
+    def _configure(self, statement: str) -> None:
+        with psycopg.connect(self._url(), autocommit=True, connect_timeout=2) as connection:
+            connection.execute("SET default_transaction_read_only = off")
+            connection.execute(statement.encode())
+            connection.execute("SELECT pg_reload_conf()")
+
+
+@contextlib.contextmanager
+def small_disk() -> Iterator[Path]:
+    """A file system of its own, for a server to fill. OSError where none can be mounted."""
+    mounted = Path(tempfile.mkdtemp(prefix="campaignd-small-"))
+    options = f"size={DISK_MB}m,mode=0711"
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", mounted],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    try:
+        if done.returncode != 0:
+            raise OSError(f"no file system can be mounted: {done.stderr.strip()}")
+        yield mounted
+    finally:
+        subprocess.run(["umount", "-l", mounted], check=False, capture_output=True)
+        mounted.rmdir()
+
+
+def limit_log(url: str) -> None:
+    """The server's write-ahead log stays small."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        for setting in (f"max_wal_size = '{WAL_MB}MB'", "min_wal_size = '32MB'"):
+            connection.execute(f"ALTER SYSTEM SET {setting}".encode())
+        connection.execute("SELECT pg_reload_conf()")

@@ -1,0 +1,232 @@
+"""The faults: drawn from a seed before the episode begins, done at their time, and healed."""
+
+from __future__ import annotations
+
+import random
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from tests.chaos import wire
+from tests.chaos.cluster import Cluster
+from tests.chaos.proxy import DEAF, OPEN, REFUSED, SILENT
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault: when it begins and is healed (seconds from the episode's begin), and on whom."""
+
+    kind: str
+    begins: float
+    heals: float
+    node: int
+    number: int
+    size: float
+
+    def __str__(self) -> str:
+        return f"{self.begins:6.2f}-{self.heals:6.2f} {self.kind} node={self.node} {self.size:+.2f}"
+
+
+# kind -> (weight, shortest, longest, on a node or on the server)
+KINDS: dict[str, tuple[float, float, float, str]] = {
+    "kill": (4, 0.0, 7.0, "node"),
+    "stop": (2, 0.0, 3.0, "node"),
+    "freeze": (3, 0.5, 9.0, "node"),
+    "suspend": (2, 0.5, 9.0, "node"),
+    "silence": (2, 0.5, 9.0, "node"),
+    "deaf": (3, 0.2, 4.0, "node"),
+    "refuse": (1, 0.5, 6.0, "node"),
+    "clock": (3, 0.5, 6.0, "node"),
+    "server killed": (1, 0.0, 3.0, "server"),
+    "server immediate": (1, 0.0, 3.0, "server"),
+    "server fast": (1, 0.0, 2.0, "server"),
+    "server frozen": (1, 0.5, 8.0, "server"),
+    "backend killed": (1, 0.0, 0.1, "server"),
+    "backend frozen": (1, 0.5, 8.0, "server"),
+    "cut all": (2, 0.0, 0.1, "cut"),
+    "cut some": (2, 0.0, 0.1, "cut"),
+    "lock rows": (1, 0.5, 4.0, "cut"),
+    "lock table": (1, 0.5, 8.0, "cut"),
+    "unplugged": (3, 0.5, 9.0, "node"),
+    "dropped": (3, 0.5, 9.0, "node"),
+    "answers dropped": (2, 0.5, 9.0, "node"),
+    "loss": (2, 1.0, 7.0, "node"),
+    "bad line": (2, 1.0, 7.0, "node"),
+    "read-only": (1, 0.5, 4.0, "server"),
+    "no connection": (1, 0.5, 4.0, "server"),
+    "disk full": (1, 0.5, 3.0, "server"),
+    "prune": (5, 0.0, 0.1, "prune"),
+}
+WIRED = ("unplugged", "dropped", "answers dropped", "loss", "bad line")
+HARMLESS = ("prune",)
+FAILOVER = "failover"
+"""Once an episode, where there is a standby: the primary is killed, the standby promoted."""
+"""What excuses nothing: everything is on time all the same."""
+LOST_SHARE = 0.3
+CLOCK_STEPS = (-300.0, -5.0, -1.0, 1.0, 5.0, 300.0)
+
+
+def impossible(*, is_wired: bool, has_small_disk: bool) -> dict[str, str]:
+    """What can not be done here, and why."""
+    found = {}
+    for kind in WIRED:
+        reason = wire.why_no_delay() if kind == "bad line" else wire.why_not()
+        if reason is not None or not is_wired:
+            found[kind] = reason or "the nodes have no namespaces of their own"
+    if not has_small_disk:
+        found["disk full"] = "the server has no small disk of its own"
+    return found
+
+
+def draw(
+    seed: int,
+    nodes: int,
+    length: float,
+    *,
+    kinds: list[str] | None = None,
+    has_standby: bool = False,
+) -> list[Fault]:
+    """Faults one after the other, with up to two at a time, never two on one node or server."""
+    chance = random.Random(f"{seed} nemesis")
+    names = kinds or list(KINDS)
+    faults: list[Fault] = []
+    busy_until: dict[str, float] = {}
+    if has_standby:
+        begins = length * chance.uniform(0.3, 0.6)
+        faults.append(Fault(FAILOVER, begins, begins + chance.uniform(0.3, 4), 0, 0, 0.0))
+    at = chance.uniform(0.5, 2.0)
+    while at < length:
+        kind = chance.choices(names, [KINDS[name][0] for name in names])[0]
+        _, shortest, longest, whom = KINDS[kind]
+        node = chance.randrange(nodes)
+        key = f"node {node}" if whom == "node" else whom
+        heals = at + chance.uniform(shortest, longest)
+        size = chance.choice(CLOCK_STEPS) if kind == "clock" else chance.random()
+        number = chance.randrange(1000)
+        running = [until for until in busy_until.values() if until > at]
+        failing = any(fault.kind == FAILOVER and fault.begins < heals + 1 and at < fault.heals + 1
+                      for fault in faults) and whom == "server"  # fmt: skip
+        may = busy_until.get(key, 0) <= at and not failing
+        if may and len(running) < 2 and heals < length + 1:
+            faults.append(Fault(kind, at, heals, node, number, size))
+            busy_until[key] = heals
+        at += chance.uniform(0.3, 2.2)
+    return faults
+
+
+CUT = """
+    SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+    WHERE application_name LIKE 'campaignd%%' AND datname = current_database()
+      AND (%s OR random() < 0.5)
+"""
+
+
+SOME_ROWS = "SELECT 1 FROM campaigns WHERE id % 5 ="
+SKIP = "FOR UPDATE SKIP LOCKED"
+TABLES = ("campaigns", "runs", "timers", "nodes", "campaign_events")
+
+
+class Nemesis:
+    """Does what was drawn to a cluster."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self._held: psycopg.Connection[Any] | None = None
+
+    def begin(self, fault: Fault) -> None:
+        """The fault happens."""
+        cluster = self.cluster
+        node = cluster.nodes[fault.node]
+        cable = node.wire
+        ports = [proxy.port for proxy in node.proxies]
+        acts: dict[str, Callable[[], object]] = {
+            "kill": lambda: node.end(signal.SIGKILL),
+            "stop": node.ask_to_stop,
+            "freeze": node.freeze,
+            "suspend": node.freeze,
+            "silence": lambda: node.set_network(SILENT),
+            "deaf": lambda: node.set_network(DEAF),
+            "refuse": lambda: node.set_network(REFUSED),
+            "clock": lambda: node.clock.set(fault.size),
+            FAILOVER: lambda: cluster.server.crash(signal.SIGKILL),
+            "server killed": lambda: cluster.server.crash(signal.SIGKILL),
+            "server immediate": lambda: cluster.server.crash(signal.SIGQUIT),
+            "server fast": lambda: cluster.server.crash(signal.SIGINT),
+            "server frozen": cluster.freeze_server,
+            "backend killed": lambda: cluster.kill_backend(fault.number),
+            "backend frozen": lambda: cluster.freeze_backend(fault.number),
+            "cut all": lambda: self._cut(everybody=True),
+            "cut some": lambda: self._cut(everybody=False),
+            "lock rows": lambda: self._lock(f"{SOME_ROWS} {fault.number % 5} {SKIP}"),
+            "lock table": lambda: self._lock(f"LOCK TABLE {TABLES[fault.number % len(TABLES)]}"),
+            "read-only": cluster.hardship.make_read_only,
+            "no connection": self._take_connections,
+            "disk full": cluster.hardship.fill_disk,
+            "prune": cluster.retention.prune,
+        }
+        if cable is not None:
+            acts |= {
+                "unplugged": cable.pull,
+                "dropped": lambda: cable.drop(ports),
+                "answers dropped": lambda: cable.drop(ports, answers_only=True),
+                "loss": lambda: cable.drop(ports, share=LOST_SHARE),
+                "bad line": cable.delay,
+            }
+        acts[fault.kind]()
+
+    def heal(self, fault: Fault) -> None:
+        """It is over."""
+        cluster = self.cluster
+        node = cluster.nodes[fault.node]
+        if fault.kind == "kill":
+            node.start()
+        elif fault.kind == "stop":
+            node.restart()
+        elif fault.kind == "freeze":
+            node.thaw()
+        elif fault.kind == "suspend":
+            node.resume()
+        elif fault.kind in ("silence", "deaf", "refuse"):
+            node.set_network(OPEN)
+        elif fault.kind == "clock":
+            node.clock.set(0.0)
+        elif fault.kind in ("server killed", "server immediate", "server fast"):
+            cluster.start_server()
+        elif fault.kind == FAILOVER:
+            cluster.fail_over()
+        elif fault.kind in WIRED and node.wire is not None:
+            node.wire.heal()
+        elif fault.kind in ("read-only", "no connection", "disk full"):
+            cluster.end_hardship()
+        elif fault.kind in ("server frozen", "backend frozen"):
+            cluster.thaw_server()
+        elif fault.kind in ("lock rows", "lock table") and self._held is not None:
+            self._held.close()
+            self._held = None
+
+    def _cut(self, *, everybody: bool) -> None:
+        try:
+            with psycopg.connect(
+                self.cluster.admin_url, autocommit=True, connect_timeout=2
+            ) as connection:
+                connection.execute(CUT, [everybody])
+        except psycopg.Error:
+            pass  # the server is away as well
+
+    def _take_connections(self) -> None:
+        """Ours are cut, and somebody else was quicker."""
+        self._cut(everybody=True)
+        self.cluster.hardship.take_connections()
+
+    def _lock(self, statement: str) -> None:
+        """A stray transaction of somebody's holds what the daemons want."""
+        try:
+            self._held = psycopg.connect(
+                self.cluster.admin_url, connect_timeout=2, options="-c statement_timeout=1000"
+            )
+            self._held.execute(statement.encode())
+        except psycopg.Error:
+            self._held = None

@@ -1,0 +1,73 @@
+"""`campaignd` with clocks that somebody else sets, while it runs: offsets in a file.
+
+Used as ``python node.py CLOCK_FILE ARGUMENTS...``. Wall time is shifted as when the machine's clock
+is set; both its readers are given the shifted one, `daemon.lifecycle.clock` and APScheduler.
+Monotonic time is shifted as in a virtual machine whose clocks all stood still while it was
+suspended.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+import sys
+from datetime import datetime, timedelta, tzinfo
+from pathlib import Path
+from types import SimpleNamespace
+
+OFFSET = struct.Struct("<dd")
+"""What the file holds: seconds to add to wall time, and to take from monotonic time."""
+
+
+class ClockFile:
+    """The offsets of one node's clocks, shared between its process and the test."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.exists():
+            path.write_bytes(OFFSET.pack(0.0, 0.0))
+        with path.open("r+b") as file:
+            self._memory = mmap.mmap(file.fileno(), OFFSET.size)
+
+    @property
+    def offset(self) -> float:
+        """Seconds by which the node's clock is ahead."""
+        return float(OFFSET.unpack(self._memory)[0])
+
+    @property
+    def slept(self) -> float:
+        """Seconds that its monotonic clock knows nothing of."""
+        return float(OFFSET.unpack(self._memory)[1])
+
+    def set(self, seconds: float) -> None:
+        """Set the node's clock ahead (or behind) by so many seconds."""
+        self._memory[:] = OFFSET.pack(seconds, self.slept)
+
+    def sleep(self, seconds: float) -> None:
+        """Its monotonic clock has stood still for so many seconds."""
+        self._memory[:] = OFFSET.pack(self.offset, self.slept + seconds)
+
+    def now(self, zone: tzinfo | None = None) -> datetime:
+        """What ``datetime.now`` shows on that node."""
+        return datetime.now(zone) + timedelta(seconds=self.offset)
+
+
+def main() -> None:
+    """Shift the clock, then be `campaignd`."""
+    clock = ClockFile(Path(sys.argv.pop(1)))
+    import apscheduler.schedulers.base
+
+    import daemon.lifecycle.clock
+    from daemon.cli.main import main as campaignd
+
+    shifted = SimpleNamespace(now=clock.now)
+    system = daemon.lifecycle.clock.SystemClock
+    monotonic = system.monotonic
+    system.monotonic = lambda self: monotonic(self) - clock.slept  # type: ignore[method-assign]
+    daemon.lifecycle.clock.datetime = shifted  # type: ignore[misc, assignment]
+    apscheduler.schedulers.base.datetime = shifted
+    sys.exit(campaignd())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""The check finds what is planted: else that it found nothing would say nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.harness import World, utc_now
+from tests.chaos import checker, workload
+from tests.chaos.checker import Found
+from tests.chaos.cluster import Cluster
+from tests.chaos.editor import Op, arm, make
+from tests.chaos.receiver import Receiver, Request, told
+from tests.chaos.retention import Retention
+from tests.chaos.workload import Made
+
+pytestmark = pytest.mark.slow
+
+LENGTH_S = 6.0
+
+
+@dataclass
+class Done:
+    """What a few seconds without any fault left behind."""
+
+    world: World
+    campaigns: list[Made]
+    requests: list[Request]
+    retention: Retention
+
+    def check(self, ops: Sequence[Op] = (), requests: list[Request] | None = None) -> Found:
+        given = self.requests if requests is None else requests
+        return checker.check(self.world, self.campaigns, ops, given, [])
+
+
+@pytest.fixture(scope="module")
+def done(new_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
+    receiver = Receiver()
+    directory: Path = tmp_path_factory.mktemp("checker")
+    cluster = Cluster(None, new_database, directory, 1, receiver.url)
+    try:
+        (node,) = cluster.nodes
+        node.start()
+        assert node.process is not None
+        node.process.wait_for("ready", 60)
+        asyncio.run(make(new_database, workload.draw(1, utc_now(), LENGTH_S, 0.5)))
+        campaigns = workload.draw(1, utc_now() + timedelta(seconds=5), LENGTH_S, 0.5)
+        asyncio.run(arm(new_database, campaigns))
+        last = max(each.oracle.at for each in campaigns if isinstance(each.oracle, workload.Once))
+        with World(new_database) as world:
+            world.until("SELECT clock_timestamp() > %s", last + timedelta(seconds=1), within=60)
+            world.until(checker.QUIET, within=60)
+            yield Done(world, campaigns, receiver.requests + told(cluster.told), cluster.retention)
+    finally:
+        cluster.close()
+        receiver.close()
+
+
+@pytest.fixture(scope="module")
+def new_database(postgres_server: str, template_database: str) -> Iterator[str]:
+    from tests.conftest import fresh_database
+
+    with fresh_database(postgres_server, template_database) as (_, url):
+        yield url
+
+
+def test_nothing_is_wrong(done: Done) -> None:
+    """As it is."""
+    found = done.check()
+    assert found.is_good, found.problems()
+    assert found.occurrences > 100
+    assert found.judged_for_lateness > 50
+    assert checker.stuck(done.world) == []
+    assert any(request.attempt > 1 for request in done.requests)
+
+
+A_RUN = (
+    "(SELECT id FROM runs WHERE status = 'completed' AND cause = 'schedule' ORDER BY id LIMIT 1)"
+)
+AGAIN = """
+    INSERT INTO campaign_events (campaign_id, at, event, from_status, to_status, cause, actor,
+                                 run_id, scheduled_for)
+    SELECT campaign_id, at, event, from_status, to_status, cause, actor, run_id, scheduled_for
+    FROM campaign_events WHERE event = '{event}' AND run_id = {run}
+"""
+PLANTED = {
+    "lost": [f"DELETE FROM runs WHERE id = {A_RUN}"],
+    "unexpected": [
+        f"UPDATE runs SET scheduled_for = scheduled_for - interval '333 ms' WHERE id = {A_RUN}"
+    ],
+    "doubled": [AGAIN.format(event="fire", run=A_RUN)],
+    "wrong": [
+        AGAIN.format(event="run_ended", run=A_RUN),
+        f"UPDATE runs SET started_at = scheduled_for - interval '1 ms' WHERE id = {A_RUN}",
+        f"UPDATE runs SET claimed_at = scheduled_for + interval '3 s' WHERE id = {A_RUN}",
+        f"UPDATE runs SET attempt = 4 WHERE id = {A_RUN}",
+        f"DELETE FROM campaign_events WHERE event = 'run_ended' AND run_id = {A_RUN}",
+        "UPDATE timers SET revision = revision + 1000000",
+        "UPDATE campaigns SET status = 'failed' WHERE status = 'completed' AND has_completed",
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "statement"),
+    [(kind, statement) for kind, statements in PLANTED.items() for statement in statements],
+)
+def test_what_is_planted_in_the_rows(done: Done, kind: str, statement: str) -> None:
+    """Each by its own list."""
+    with done.world.connection.transaction(force_rollback=True):
+        changed = done.world.connection.execute(statement.encode()).rowcount
+        assert changed >= 1
+        found = done.check()
+    assert getattr(found, kind), found.problems()
+
+
+def twice(requests: list[Request]) -> list[Request]:
+    """One attempt arrived again."""
+    return [*requests, requests[0]]
+
+
+def early(requests: list[Request]) -> list[Request]:
+    """One arrived before its instant."""
+    return [replace(requests[0], at=datetime(2020, 1, 1, tzinfo=UTC)), *requests[1:]]
+
+
+def unheard_of(requests: list[Request]) -> list[Request]:
+    """One attempt more than the run has."""
+    return [*requests, replace(requests[0], attempt=9)]
+
+
+def never(requests: list[Request]) -> list[Request]:
+    """Nothing of one completed run arrived."""
+    return [each for each in requests if each.run_id != requests[0].run_id]
+
+
+@pytest.mark.parametrize("change", [twice, early, unheard_of, never])
+def test_what_is_planted_in_the_receivers_log(
+    done: Done, change: Callable[[list[Request]], list[Request]]
+) -> None:
+    """The log and the rows tell different things."""
+    assert not done.check(requests=change(done.requests)).is_good
+
+
+def test_answers_that_are_not_so(done: Done) -> None:
+    """Said to be done without a trace, refused with one, or a fault of the daemon's."""
+    made = done.campaigns[0]
+    for outcome, actor in (("done", "nobody"), ("refused", "maker"), ("broken", "nobody")):
+        op = Op(0, made, "save", actor, outcome=outcome)
+        assert done.check([op]).wrong
+
+
+def test_what_is_still_open(done: Done) -> None:
+    """A run that nobody will end."""
+    left_open = (
+        "UPDATE runs SET status = 'executing', finished_at = NULL, node = 'nobody'"
+        f" WHERE id = {A_RUN}"
+    )
+    with done.world.connection.transaction(force_rollback=True):
+        assert done.world.connection.execute(left_open.encode()).rowcount == 1
+        assert len(checker.stuck(done.world)) == 1
+        assert not done.world.one(checker.QUIET)
+
+
+def test_a_run_made_again_after_it_was_pruned(done: Done) -> None:
+    """What was deleted is there again: two rows for one occurrence."""
+    copy = f"CREATE TEMP TABLE kept AS SELECT * FROM runs WHERE id = {A_RUN}"
+    columns = done.world.one(
+        "SELECT string_agg(quote_ident(attname), ', ') FROM pg_attribute WHERE attnum > 0"
+        " AND attrelid = 'runs'::regclass AND NOT attisdropped AND attgenerated = ''"
+    )
+    with done.world.connection.transaction(force_rollback=True):
+        for statement in (
+            copy,
+            "DELETE FROM runs WHERE id IN (SELECT id FROM kept)",
+            f"INSERT INTO runs ({columns}) SELECT {columns} FROM kept",
+        ):
+            done.world.connection.execute(statement.encode())
+        pruned, doubled = done.retention.put_back(done.world)
+    assert (pruned, len(doubled)) == (1, 1)

@@ -1,0 +1,105 @@
+"""Nodes whose clocks are wrong, or are set while they run: the database's clock decides."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.harness import World, check_histories, utc_now, wait_until
+from tests.chaos.cluster import Cluster
+from tests.chaos.proxy import OPEN
+
+EACH = 40
+PROMPT = timedelta(seconds=1.5)
+"""A heartbeat (1 s) finds the new difference; then everything is on time again."""
+
+
+@pytest.fixture
+def cluster(database_url: str, tmp_path: Path) -> Iterator[Cluster]:
+    found = Cluster(None, database_url, tmp_path, 2, "http://127.0.0.1:9/")
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize("offsets", [(5.0, -5.0), (300.0, -300.0)])
+def test_wrong_clocks(cluster: Cluster, database_url: str, offsets: tuple[float, float]) -> None:
+    """Ahead, behind, then the other way round while running: nothing early, late or missed."""
+    for node, offset in zip(cluster.nodes, offsets, strict=True):
+        node.clock.set(offset)
+        node.start()
+    for node in cluster.nodes:
+        assert node.process is not None
+        node.process.wait_for("ready")
+        node.process.wait_for("share_changed", nodes=2)
+    with World(database_url) as world:
+        begins = utc_now() + timedelta(seconds=1)
+        for number in range(8):
+            at = begins + timedelta(seconds=0.5 * number)
+            world.add_one_offs(EACH, at, grace=3)
+        wait_until("the middle", lambda: utc_now() > begins + timedelta(seconds=1.2))
+        for node, offset in zip(cluster.nodes, reversed(offsets), strict=True):
+            node.clock.set(offset)
+        world.until("SELECT count(*) = %s FROM runs WHERE finished_at IS NOT NULL", 8 * EACH)
+
+        assert world.statuses("runs") == {"completed": 8 * EACH}
+        worst = world.rows(
+            "SELECT min(started_at - scheduled_for) AS first,"
+            " max(started_at - scheduled_for) AS last FROM runs"
+        )
+        assert timedelta(0) <= worst[0]["first"]
+        assert worst[0]["last"] < PROMPT
+        check_histories(world)
+        skews = world.rows("SELECT name, skew_ms FROM nodes ORDER BY name")
+    said = [round(row["skew_ms"] / 1000) for row in skews]
+    assert said == [-offset for offset in reversed(offsets)]
+    for node in cluster.nodes:
+        assert node.process is not None
+        assert node.process.events("clock_skew")
+        assert node.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.timeout(90)
+def test_a_clock_that_is_set_right_during_the_start(cluster: Cluster, database_url: str) -> None:
+    """As at boot: ahead when the process began, right by the first heartbeat. Nothing is missed."""
+    node = cluster.nodes[0]
+    node.clock.set(300.0)
+    node.proxy.deafen_at(b"INSERT INTO nodes")
+    node.start()
+    assert node.process is not None
+    with World(database_url) as world:
+        world.until("SELECT count(*) > 0 FROM nodes")
+        node.clock.set(0.0)
+        node.proxy.set(OPEN)
+        node.process.wait_for("ready", 60)
+        at = utc_now() + timedelta(seconds=1)
+        world.add_one_offs(EACH, at, grace=60)
+        world.until("SELECT count(*) = %s FROM runs WHERE finished_at IS NOT NULL", EACH)
+        assert world.statuses("runs") == {"completed": EACH}
+    assert node.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.timeout(90)
+def test_a_machine_whose_clocks_stood_still(cluster: Cluster, database_url: str) -> None:
+    """Suspended for an hour; its wall clock is right again, its monotonic clock knows nothing."""
+    node = cluster.nodes[0]
+    node.start()
+    assert node.process is not None
+    node.process.wait_for("ready", 60)
+    with World(database_url) as world:
+        beats = "SELECT max(heartbeat_at) > %s FROM nodes"
+        world.until(beats, utc_now())
+        node.clock.sleep(3600.0)
+        world.until(beats, utc_now() + timedelta(seconds=1))
+        at = utc_now() + timedelta(seconds=1)
+        world.add_one_offs(EACH, at)
+        world.until("SELECT count(*) = %s FROM runs WHERE finished_at IS NOT NULL", EACH)
+        assert world.one("SELECT max(started_at) FROM runs") - at < PROMPT
+        assert world.statuses("runs") == {"completed": EACH}
+    assert node.end(signal.SIGTERM) == 0

@@ -1,0 +1,74 @@
+"""A node that stood still longer than its lease finds its runs taken, and leaves them alone."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.harness import World, check_histories, utc_now, wait_until
+from tests.chaos.cluster import Cluster
+from tests.chaos.receiver import Receiver
+
+RUNS = 60
+DELAY_S = 0.5
+CONCURRENCY = 32
+"""Of a webhook, by default: so many attempts are under way, the others wait in memory."""
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    found = Receiver()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def cluster(database_url: str, tmp_path: Path, receiver: Receiver) -> Iterator[Cluster]:
+    found = Cluster(None, database_url, tmp_path, 2, receiver.url)
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(90)
+def test_runs_that_were_not_begun_are_not_begun_any_more(
+    cluster: Cluster, database_url: str, receiver: Receiver
+) -> None:
+    """Sixty runs claimed, thirty-two under way: awake again, it begins none of the others."""
+    frozen, other = cluster.nodes
+    frozen.start()
+    assert frozen.process is not None
+    frozen.process.wait_for("ready")
+    with World(database_url) as world:
+        at = utc_now() + timedelta(seconds=1.5)
+        ids = world.add_one_offs(RUNS, at)
+        world.rows(
+            "UPDATE campaigns SET target = 'hook', payload = %s::jsonb WHERE id = ANY (%s)",
+            f'{{"delay": {DELAY_S}}}',
+            list(ids),
+        )
+        wait_until("the first requests", lambda: len(receiver.requests) >= CONCURRENCY)
+        frozen.freeze()
+        begun = {request.run_id for request in receiver.requests}
+        other.start()
+        world.until("SELECT count(*) = %s FROM runs WHERE status = 'completed'", RUNS, within=30)
+        frozen.thaw()
+        frozen.process.wait_for("node_replaced")
+        again = utc_now() + timedelta(seconds=0.5)
+        world.add_one_offs(20, again)  # both go on
+        world.until("SELECT count(*) = %s FROM runs WHERE status = 'completed'", RUNS + 20)
+        check_histories(world)
+    assert frozen.end(signal.SIGTERM) == 0
+    assert other.end(signal.SIGTERM) == 0
+
+    came = Counter(request.run_id for request in receiver.requests)
+    assert len(came) == RUNS
+    repeated = {run_id for run_id, times in came.items() if times > 1}
+    assert repeated <= begun, "only what was under way may come twice"

@@ -1,0 +1,135 @@
+"""A node in a network namespace of its own, cut off in silence: others go on, it does no harm."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.harness import World, check_histories, utc_now, wait_until
+from tests.chaos import wire
+from tests.chaos.cluster import Cluster, Node
+from tests.chaos.receiver import Receiver
+
+pytestmark = [
+    pytest.mark.machine,
+    pytest.mark.slow,
+    pytest.mark.skipif(wire.why_not() is not None, reason=str(wire.why_not())),
+]
+
+RUNS = 60
+CONCURRENCY = 32
+"""Of a webhook, by default: so many attempts are under way, the others wait in memory."""
+LEASE_S = 5.0
+DELAY_S = 6.0
+"""Longer than the lease: when there is room for the others, it has ended."""
+TAKEN = "SELECT min(at) FROM campaign_events WHERE event = 'run_retrying' AND cause LIKE 'taken%%'"
+
+
+@pytest.fixture
+def switch() -> Iterator[wire.Switch]:
+    with wire.switch(2) as found:
+        yield found
+
+
+@pytest.fixture
+def receiver(switch: wire.Switch) -> Iterator[Receiver]:
+    found = Receiver(switch.address)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def cluster(
+    database_url: str, tmp_path: Path, receiver: Receiver, switch: wire.Switch
+) -> Iterator[Cluster]:
+    found = Cluster(None, database_url, tmp_path, 2, receiver.url, switch)
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+def unplugged(node: Node) -> None:
+    """From the database and from the receiver."""
+    assert node.wire is not None
+    node.wire.pull()
+
+
+def dropped(node: Node) -> None:
+    """From the database alone: what it delivers still arrives."""
+    assert node.wire is not None
+    node.wire.drop([node.proxy.port])
+
+
+def answers_dropped(node: Node) -> None:
+    """What it says to the database arrives, no answer comes back."""
+    assert node.wire is not None
+    node.wire.drop([node.proxy.port], answers_only=True)
+
+
+@pytest.mark.timeout(150)
+@pytest.mark.parametrize("cut", [unplugged, dropped, answers_dropped])
+def test_a_node_that_is_cut_off(
+    cluster: Cluster, database_url: str, receiver: Receiver, cut: Callable[[Node], None]
+) -> None:
+    """In the middle of its runs: the other takes them over once the lease ends, and only then."""
+    isolated, other = cluster.nodes
+    isolated.start()
+    assert isolated.process is not None
+    isolated.process.wait_for("ready", 60)
+    with World(database_url) as world:
+        ids = world.add_one_offs(RUNS, utc_now() + timedelta(seconds=1.5))
+        world.rows(
+            "UPDATE campaigns SET target = 'hook', payload = %s::jsonb WHERE id = ANY (%s)",
+            f'{{"delay": {DELAY_S}}}',
+            list(ids),
+        )
+        wait_until("the first requests", lambda: len(receiver.requests) >= CONCURRENCY)
+        world.until("SELECT count(*) = %s FROM runs WHERE status = 'executing'", RUNS)
+        cut_at = utc_now()
+        cut(isolated)
+        other.start()
+        assert other.process is not None
+        other.process.wait_for("node_lost", 60)
+        taken_at = world.one(TAKEN)
+        assert taken_at - cut_at < timedelta(seconds=LEASE_S + 3)
+        # What falls due meanwhile is nobody's but the other's.
+        world.add_one_offs(RUNS, utc_now() + timedelta(seconds=0.5))
+        done = "SELECT count(*) = %s FROM runs WHERE status = 'completed'"
+        world.until(done, 2 * RUNS, within=60)
+
+        assert isolated.wire is not None
+        isolated.wire.heal()
+        isolated.process.wait_for("node_replaced", 40)
+        isolated.process.wait_for("database_back", 40)
+        wait_until(
+            "both share",
+            lambda: world.one(
+                "SELECT count(*) = 2 AND sum(shards) = 64 AND min(shards) > 0 FROM nodes"
+            ),
+        )
+        world.add_one_offs(RUNS, utc_now() + timedelta(seconds=0.5))
+        world.until(done, 3 * RUNS)
+        assert world.statuses("runs") == {"completed": 3 * RUNS}
+        assert world.statuses() == {"completed": 3 * RUNS}
+        check_histories(world)
+        began = world.rows("SELECT run_id, count(*) AS times FROM campaign_events"
+                           " WHERE event = 'run_ended' GROUP BY run_id")  # fmt: skip
+        assert {row["times"] for row in began} == {1}
+    for node in (isolated, other):
+        assert node.end(signal.SIGTERM) == 0
+
+    first = [request for request in receiver.requests if request.attempt == 1]
+    again = [request for request in receiver.requests if request.attempt > 1]
+    assert len({(request.run_id, request.attempt) for request in receiver.requests}) == len(
+        receiver.requests
+    ), "no attempt twice"
+    assert max(request.at for request in first) < taken_at, "begun although its lease had ended"
+    assert min(request.at for request in again) > taken_at
+    assert {request.run_id for request in again} == {
+        request.run_id for request in receiver.requests
+    }, "all that was in hand was taken over"

@@ -1,0 +1,55 @@
+"""A table that somebody has locked: statements hang, connections run out, nobody says why."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.acceptance.harness import World, check_histories, utc_now
+from tests.chaos.cluster import Cluster, Node
+
+EACH = 30
+INSTANTS = 8
+
+
+@contextmanager
+def one_node(database_url: str, directory: Path, pool_size: int) -> Iterator[Node]:
+    settings = {"database__pool_size": pool_size}
+    cluster = Cluster(None, database_url, directory, 1, "http://127.0.0.1:9/", settings=settings)
+    try:
+        yield cluster.nodes[0]
+    finally:
+        cluster.close()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(("table", "pool_size"), [("campaigns", 1), ("timers", 5)])
+def test_a_locked_table(database_url: str, tmp_path: Path, table: str, pool_size: int) -> None:
+    """Longer than any statement is waited for: told once, and made up for."""
+    with one_node(database_url, tmp_path, pool_size) as node, World(database_url) as world:
+        node.start()
+        assert node.process is not None
+        node.process.wait_for("ready", 60)
+        begins = utc_now() + timedelta(seconds=1)
+        for number in range(INSTANTS):
+            world.add_one_offs(EACH, begins + timedelta(seconds=number))
+        world.until("SELECT count(*) > 0 FROM runs")
+        with psycopg.connect(database_url) as stranger:
+            stranger.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
+            node.process.wait_for("database_lost", 40)
+        node.process.wait_for("database_back", 40)
+        whole = EACH * INSTANTS
+        world.until("SELECT count(*) = %s FROM runs WHERE status = 'completed'", whole)
+        assert world.statuses() == {"completed": whole}
+        assert world.one("SELECT max(attempt) FROM runs") == 1
+        check_histories(world)
+        assert len(node.process.events("database_lost")) == 1
+        assert len(node.process.events("database_back")) == 1
+        assert node.end(signal.SIGTERM) == 0

@@ -1,0 +1,58 @@
+"""What the database carried out although nobody heard so: it is found again, and done once."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.harness import World, check_histories, utc_now
+from tests.chaos.cluster import Cluster, Node
+from tests.chaos.proxy import OPEN
+
+
+@pytest.fixture
+def world(database_url: str) -> Iterator[World]:
+    with World(database_url) as found:
+        yield found
+
+
+@pytest.fixture
+def node(database_url: str, tmp_path: Path) -> Iterator[Node]:
+    """One daemon behind a network that can be broken."""
+    cluster = Cluster(
+        None,
+        database_url,
+        tmp_path,
+        1,
+        "http://127.0.0.1:9/",
+        # Then statements go by their text, not by a name that was prepared.
+        settings={"listen_database_url": database_url},
+    )
+    try:
+        yield cluster.nodes[0]
+    finally:
+        cluster.close()
+
+
+@pytest.mark.timeout(60)
+def test_a_claim_whose_answer_was_lost(node: Node, world: World) -> None:
+    """Committed, but the node never heard of it: its runs are begun all the same, as attempt 1."""
+    node.start()
+    assert node.process is not None
+    node.process.wait_for("ready")
+    at = utc_now() + timedelta(seconds=1)
+    world.add_one_offs(50, at)
+    node.proxy.deafen_at(b"INSERT INTO runs")
+    world.until("SELECT count(*) > 0 FROM runs WHERE status = 'executing'")
+    node.proxy.set(OPEN)
+
+    world.until("SELECT count(*) = 50 FROM runs WHERE status = 'completed'", within=10)
+    assert world.rows("SELECT DISTINCT attempt, takeovers FROM runs") == [
+        {"attempt": 1, "takeovers": 0}
+    ]
+    check_histories(world)
+    assert node.end(signal.SIGTERM) == 0

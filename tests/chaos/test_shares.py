@@ -1,0 +1,114 @@
+"""Who looks after what: told by `campaignd status`, handed over by a node that stops."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.harness import CAMPAIGND, World, check_histories, utc_now, wait_until
+from tests.chaos.cluster import Cluster
+
+SHARDS = 64
+COUNT = 200
+HORIZON_S = 3
+IN_TIME = timedelta(seconds=1)
+"""What nobody looks after is looked for no sooner than this."""
+SHARED = (
+    "SELECT count(*) = %s AND sum(shards) = 64 AND min(shards) > 0 FROM nodes"
+    " WHERE lease_until > clock_timestamp()"
+)
+
+
+@pytest.fixture
+def cluster(database_url: str, tmp_path: Path) -> Iterator[Cluster]:
+    settings = {"scheduler__horizon": HORIZON_S}
+    found = Cluster(None, database_url, tmp_path, 2, "http://127.0.0.1:9/", settings=settings)
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+def status(url: str) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """What `campaignd status` says: the nodes by their names, and the summary."""
+    done = subprocess.run(
+        [CAMPAIGND, "status", "--json"],
+        env={**os.environ, "CAMPAIGND_DATABASE_URL": url},
+        capture_output=True,
+        check=True,
+        timeout=30,
+    )
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    nodes = {line["name"]: line for line in lines if line["kind"] == "node"}
+    (summary,) = [line for line in lines if line["kind"] == "summary"]
+    return nodes, summary
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(90)
+def test_status_tells_of_every_node(cluster: Cluster, database_url: str) -> None:
+    """Shares, skew of clocks, who lives, and how far all of them are behind."""
+    for node, offset in zip(cluster.nodes, (5.0, -300.0), strict=True):
+        node.clock.set(offset)
+        node.start()
+    with World(database_url) as world:
+        world.until(SHARED, 2)
+        world.until("SELECT bool_and(abs(skew_ms) > 1000) FROM nodes")
+        nodes, summary = status(database_url)
+        assert set(nodes) == {"node1", "node2"}
+        assert sum(node["shards"] for node in nodes.values()) == SHARDS
+        assert {name: round(node["skew_ms"] / 1000) for name, node in nodes.items()} == {
+            "node1": -5,
+            "node2": 300,
+        }
+        assert all(node["live"] and 0 < node["lease_left"] <= 5 for node in nodes.values())
+        assert (summary["overdue"], summary["lag"]) == (0, 0)
+
+        cluster.nodes[1].end(signal.SIGKILL)
+        world.until(SHARED, 1)
+        nodes, _ = status(database_url)
+        assert nodes["node1"]["shards"] == SHARDS
+        assert "node2" not in nodes or not nodes["node2"]["live"]
+
+        cluster.nodes[0].end(signal.SIGKILL)
+        due = utc_now()
+        world.add_one_offs(COUNT, due)
+        world.until("SELECT bool_and(lease_until < clock_timestamp()) FROM nodes")
+        nodes, summary = status(database_url)
+        assert not any(node["live"] for node in nodes.values())
+        assert summary["overdue"] == COUNT
+        assert 0 < summary["lag"] <= (utc_now() - due).total_seconds()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(90)
+def test_a_node_that_stops_hands_over(cluster: Cluster, database_url: str) -> None:
+    """What it had loaded and the other had not starts on time elsewhere."""
+    stopped, other = cluster.nodes
+    for node in cluster.nodes:
+        node.start()
+    with World(database_url) as world:
+        world.until(SHARED, 2)
+        due = utc_now() + timedelta(seconds=2 * HORIZON_S)
+        world.add_one_offs(COUNT, due)
+        wait_until("both have loaded theirs", lambda: utc_now() > due - timedelta(seconds=1.5))
+        assert stopped.end(signal.SIGTERM) == 0
+        assert utc_now() < due
+        world.until("SELECT count(*) = %s FROM runs WHERE status = 'completed'", COUNT)
+        assert world.one("SELECT max(started_at - scheduled_for) FROM runs") < IN_TIME
+        assert world.one("SELECT bool_and(node LIKE 'node2%%') FROM runs WHERE node IS NOT NULL")
+        assert world.one(
+            "SELECT count(*) = %s FROM campaign_events"
+            " WHERE event = 'fire' AND actor LIKE 'node2%%'",
+            COUNT,
+        )
+        check_histories(world)
+    assert other.end(signal.SIGTERM) == 0

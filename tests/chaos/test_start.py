@@ -1,0 +1,39 @@
+"""A database that goes away while a daemon starts is waited for."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.harness import World
+from tests.chaos.cluster import Cluster
+from tests.chaos.proxy import OPEN
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "at",
+    [b"alembic_version", b"schedule_definitions.tzdata", b"INSERT INTO nodes", b"UPDATE nodes"],
+)
+def test_cut_while_it_starts(database_url: str, tmp_path: Path, at: bytes) -> None:
+    """Whatever it was asking just then, the start goes on once the database answers again."""
+    cluster = Cluster(None, database_url, tmp_path, 1, "http://127.0.0.1:9/")
+    (node,) = cluster.nodes
+    try:
+        node.proxy.deafen_at(at)
+        node.start()
+        assert node.process is not None
+        with World(database_url) as world:
+            cut = (
+                "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'campaignd%%'"
+                " AND datname = current_database() AND state LIKE 'idle%%' AND query LIKE %s"
+            )
+            world.until(cut, f"%{at.decode()}%")
+            node.proxy.set(OPEN)
+        node.process.wait_for("waiting_for_database")
+        node.process.wait_for("ready")
+        assert node.end(signal.SIGTERM) == 0
+    finally:
+        cluster.close()
