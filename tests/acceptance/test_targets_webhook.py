@@ -257,8 +257,8 @@ def test_kill_at_any_step(daemons: Daemons, world: World) -> None:
     """Killed again and again while runs are claimed, sent, answered and written.
 
     Every run ends, has one row, and came to the receiver at least once; how often it came twice is
-    counted and stays near what was under way at each kill. New work is saved after each start: there
-    is something to send before each kill however fast the machine is.
+    counted and stays near what was under way at each kill. New work is saved after each start, for
+    there to be something to send before each kill however fast the machine is.
     """
     fresh, concurrency, kills = 80, 8, 8
     count = fresh * kills
