@@ -62,7 +62,7 @@ def _lines(source: Source) -> Iterator[list[bytes]]:
         if more:
             yield [begun, *more[:-1]]
             begun = more[-1]
-        elif len(begun) > LONGEST_LINE:
+        if len(begun) > LONGEST_LINE:
             # Whatever of it ends a line does not count; of the rest three bytes are enough.
             over = begun[LONGEST_LINE:].rstrip(b"\r")
             begun = begun[:LONGEST_LINE] + over[:2] + over[-1:]

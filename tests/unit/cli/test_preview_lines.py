@@ -9,7 +9,7 @@ import threading
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from daemon.cli import preview
@@ -39,6 +39,7 @@ class InPieces(io.BytesIO):
     data=st.lists(st.sampled_from([b"\n", b"\r", b"a", b"bcd", b" " * LIMIT])).map(b"".join),
     sizes=st.lists(st.integers(1, 40), min_size=1, max_size=4),
 )
+@example(data=b"\n" + b" " * 4 * LIMIT + b"\n", sizes=[25])
 def test_lines_are_the_same_however_they_come(data: bytes, sizes: list[int]) -> None:
     """Of one too long, whatever is kept of it still shows that it is."""
     with pytest.MonkeyPatch.context() as patch:
