@@ -313,8 +313,7 @@ class Lane:
             raise
         del self._under_way[key]
         took = self._clock.monotonic() - began
-        self._attempt_s = took if self._attempt_s is None else 0.9 * self._attempt_s + 0.1 * took
-        self._note(raw, was_probe)
+        self._note(raw, was_probe, took)
         self._finished(self, work, self.judge(work, raw), took)
         if target is not self.target:
             self._close_unused(target)
@@ -323,8 +322,11 @@ class Lane:
         """What an outcome comes to by this target's policy."""
         return judged(self.policy, work.attempt, work.takeovers, outcome, random.random)
 
-    def _note(self, outcome: Outcome, was_probe: bool) -> None:
+    def _note(self, outcome: Outcome, was_probe: bool, took: float) -> None:
         if not isinstance(outcome, Retry | Lost):
+            # A target that is down refuses faster than it ever worked: that makes no room.
+            former = took if self._attempt_s is None else self._attempt_s
+            self._attempt_s = 0.9 * former + 0.1 * took
             if self._breaker.succeeded():
                 if self._pause is not None:
                     self._pause.cancel()

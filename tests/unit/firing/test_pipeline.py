@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from daemon.domain.outcome import Accepted, Reject, Retry
+from daemon.domain.outcome import Accepted, Delivered, Outcome, Reject, Retry
 from daemon.domain.schedule import EventKind
 from tests.unit.firing.world import LIMIT, Target, World, armed, until, waiting
 
@@ -376,12 +376,22 @@ async def test_what_is_being_claimed_takes_room() -> None:
         await until(lambda: len(world.store.finished) == 100)
 
 
-@pytest.mark.parametrize(("attempt_s", "claimed"), [(0.0, 2 * 100), (60.0, 2 + 3 * 2)])
+@pytest.mark.parametrize(
+    ("attempt_s", "outcome", "claimed"),
+    [
+        (0.0, Delivered(), 2 * 100),
+        (60.0, Delivered(), 2 + 3 * 2),
+        (0.0, Retry("refused"), 2 + 3 * 2),
+    ],
+)
 async def test_what_is_claimed_ahead_follows_how_long_attempts_take(
-    attempt_s: float, claimed: int
+    attempt_s: float, outcome: Outcome, claimed: int
 ) -> None:
-    """Of a quick target many, for a claim costs much the same; of a slow one few."""
-    target = Target(slow=True)
+    """Of a quick target many, for a claim costs much the same; of a slow one few.
+
+    One that is down fails quickly, which is not to say that it has room.
+    """
+    target = Target(slow=True, outcome=outcome)
     target.waits = True  # type: ignore[attr-defined]
     async with World(batch=100, log=(target, 2)) as world:
         world.pipeline.take(armed(0))
