@@ -22,7 +22,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 CHAOS_ARGS ?=
 
-.PHONY: help install install-dev run test check acceptance schemathesis chaos bench long-life lock image \
+.PHONY: help install install-dev run test check acceptance properties schemathesis chaos bench long-life lock image \
     figures man clean
 
 help:
@@ -50,7 +50,7 @@ install-dev: $(VENV)/.installed-dev ## the same, with what tests and checks need
 run: install ## install, then the demo
 	$(BIN)/campaignd demo
 
-# Two at a time, then what measures time or load by itself.
+# Four at a time, then what measures time or load by itself.
 test: install-dev ## the test suite, on the embedded PostgreSQL
 	$(BIN)/python -m pytest tests -m "not machine and not alone" -n auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
 	$(BIN)/python -m pytest tests -m "alone and not machine" $(PYTEST_ARGS)
@@ -65,6 +65,11 @@ check: install-dev ## lint, format, types, import contract
 acceptance: install-dev ## what needs more of the machine than Python; says what was skipped and why
 	@status=0; $(BIN)/python -m pytest tests -m machine -rs $(PYTEST_ARGS) || status=$$?; \
 	if [ $$status -eq 5 ]; then echo "acceptance: nothing to run"; status=0; fi; exit $$status
+
+properties: install-dev ## the property tests over TIMES=20 times new random cases
+	for turn in $$(seq $${TIMES:-20}); do \
+	    PROPERTIES_SEARCH=1 $(BIN)/python -m pytest -q tests/unit -m hypothesis $(PYTEST_ARGS) || exit 1; \
+	done
 
 schemathesis: install-dev ## the HTTP interface against its specification, at length (EXAMPLES=200)
 	SCHEMATHESIS_EXAMPLES=$${EXAMPLES:-200} $(BIN)/python -m pytest -s \
