@@ -21,7 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -43,6 +43,8 @@ from storage.migrate import upgrade
 
 CAMPAIGND = Path(sys.executable).with_name("campaignd")
 LOOK_EVERY_S = 0.02
+PATIENCE_S = 60.0
+"""Until a wait is given up: as long as nothing takes on the slowest and busiest machine."""
 _PIPE_BYTES = 1 << 20
 """Room for the log of a burst, so that the daemon never waits for the test to read it."""
 
@@ -52,7 +54,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def wait_until(what: str, holds: Callable[[], object], within: float = 15) -> Any:
+def wait_until(what: str, holds: Callable[[], object], within: float = PATIENCE_S) -> Any:
     """The first true value of ``holds``; AssertionError if there is none in time."""
     deadline = time.monotonic() + within
     while not (value := holds()):
@@ -108,7 +110,7 @@ class Process:
     def wait_for(
         self,
         event: str,
-        within: float = 20,
+        within: float = PATIENCE_S,
         *,
         after: int = 0,
         **fields: object,
@@ -154,12 +156,12 @@ class Process:
         self.process.kill()
         self.join()
 
-    def stop(self, within: float = 30) -> int:
+    def stop(self, within: float = PATIENCE_S) -> int:
         """SIGTERM; the exit code."""
         self.send(signal.SIGTERM)
         return self.join(within)
 
-    def join(self, within: float = 30) -> int:
+    def join(self, within: float = PATIENCE_S) -> int:
         """Wait for the end and for the last line; the exit code."""
         code = self.process.wait(within)
         if self._reader is not None and self.process.stderr is not None:
@@ -231,7 +233,7 @@ class Daemons:
             input="\n".join(json.dumps(line) for line in lines),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=2 * PATIENCE_S,
             check=False,
         )
         assert loaded.returncode == 0, loaded.stderr
@@ -239,8 +241,35 @@ class Daemons:
     def ready(self, database_url: str | None, *arguments: str, **settings: object) -> Process:
         """``campaignd run``, once it is ready."""
         process = self.run(database_url, *arguments, **settings)
-        process.wait_for("ready", 60)
+        process.wait_for("ready")
         return process
+
+    def ready_before(
+        self,
+        world: World,
+        store: Callable[[datetime], object],
+        ahead: float,
+        **settings: object,
+    ) -> tuple[Process, datetime]:
+        """A daemon that is ready before what it finds stored falls due, and when that is.
+
+        ``store`` is told the instant, some seconds ahead. Should the machine be too slow for that,
+        all is done once more, with twice the time.
+        """
+        while True:
+            at = utc_now() + timedelta(seconds=ahead)
+            try:
+                store(at)
+            except AssertionError:  # such as an import's, of what is past by now
+                if utc_now() < at:
+                    raise
+            else:
+                process = self.ready(world.url, **settings)
+                if utc_now() < at:
+                    return process, at
+                process.kill()
+            world.clear()
+            ahead *= 2
 
     def end(self) -> None:
         """End every process that was started."""
@@ -274,9 +303,13 @@ class World:
         (value,) = row.values()
         return value
 
-    def until(self, statement: str, *binds: object, within: float = 15) -> Any:
+    def until(self, statement: str, *binds: object, within: float = PATIENCE_S) -> Any:
         """The statement's one value, once it is true."""
         return wait_until(statement, lambda: self.one(statement, *binds), within)
+
+    def clear(self) -> None:
+        """No campaign, no run and no node any more."""
+        self.rows("TRUNCATE campaigns, campaign_events, runs, nodes CASCADE")
 
     def statuses(self, table: str = "campaigns") -> dict[str, int]:
         """How many rows have each status."""

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from storage.schema import HEAD
-from tests.acceptance.harness import Daemons
+from tests.acceptance.harness import PATIENCE_S, Daemons
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("daemon", "storage", "config")
@@ -69,7 +69,7 @@ class Release:
             input=given,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=2 * PATIENCE_S,
             check=False,
         )
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tests.acceptance.harness import CAMPAIGND, Daemons, World
+from tests.acceptance.harness import CAMPAIGND, PATIENCE_S, Daemons, World
 
 
 def configure(daemons: Daemons, **targets: dict[str, Any]) -> Path:
@@ -57,7 +57,7 @@ def cli(daemons: Daemons, world: World, *arguments: str, **settings: object) -> 
         cwd=daemons.directory,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=2 * PATIENCE_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr

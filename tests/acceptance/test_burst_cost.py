@@ -30,7 +30,6 @@ def counted(world: World) -> dict[str, tuple[int, int, int, int]]:
 
 # By itself: a version that a slow batch beside it may still look at leaves no room on its page.
 @pytest.mark.alone
-@pytest.mark.timeout(60)
 def test_rows_and_transactions_of_a_burst(daemons: Daemons, world: World) -> None:
     """Nothing is written but the audit trail, in place; hundreds of fires share a transaction."""
     daemon = daemons.ready(world.url)

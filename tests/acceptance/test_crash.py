@@ -86,7 +86,6 @@ def check_mixed(world: World, each: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     "seed", [1, *(pytest.param(seed, marks=pytest.mark.machine) for seed in range(2, 8))]
 )
@@ -127,7 +126,6 @@ def _wait_exactly(seconds: float) -> None:
         pass
 
 
-@pytest.mark.timeout(90)
 def test_killed_with_runs_in_hand(daemons: Daemons, world: World) -> None:
     """Runs that were claimed but not finished are attempted again, once the lease is over."""
     daemon, at = _ready_for_burst(daemons, world, 2000)
@@ -152,7 +150,6 @@ def test_killed_with_runs_in_hand(daemons: Daemons, world: World) -> None:
     check_histories(world)
 
 
-@pytest.mark.timeout(90)
 def test_the_other_node_takes_over(daemons: Daemons, world: World) -> None:
     """Of two daemons one is killed: the other does its work within the lease and 2 s."""
     first = daemons.ready(world.url, node_name="first")

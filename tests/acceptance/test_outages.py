@@ -120,7 +120,6 @@ def killed(server: Server) -> None:
     server.crash(signal.SIGKILL)
 
 
-@pytest.mark.timeout(90)
 @pytest.mark.parametrize("crash", [immediate, fast, killed])
 def test_database_goes_away(
     daemons: Daemons,
@@ -160,7 +159,6 @@ def test_database_goes_away(
     assert daemon.stop() == 0
 
 
-@pytest.mark.timeout(90)
 def test_every_connection_is_cut(daemons: Daemons, world: World) -> None:
     """Again and again, while a thousand campaigns fire: each still has one run that completes."""
     at = utc_now() + timedelta(seconds=3)
@@ -181,7 +179,6 @@ def test_every_connection_is_cut(daemons: Daemons, world: World) -> None:
     assert daemon.stop() == 0
 
 
-@pytest.mark.timeout(60)
 def test_stops_while_the_database_is_away(daemons: Daemons, own_server: Server) -> None:
     """SIGTERM ends it soon and in good order, with nothing there to write to."""
     daemon = daemons.ready(own_server.url)
@@ -198,7 +195,6 @@ def test_stops_while_the_database_is_away(daemons: Daemons, own_server: Server) 
 # --- a daemon that stands still -------------------------------------------------------------------
 
 
-@pytest.mark.timeout(90)
 def test_frozen_longer_than_its_lease(daemons: Daemons, world: World) -> None:
     """Another takes its runs over; awake again, it is refused and does no harm."""
     frozen = daemons.ready(world.url, node_name="frozen")

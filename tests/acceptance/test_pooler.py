@@ -98,7 +98,6 @@ def pooler(server: Server) -> Iterator[Pooler]:
         shutil.rmtree(top, ignore_errors=True)
 
 
-@pytest.mark.timeout(120)
 def test_two_nodes_through_a_pooler(daemons: Daemons, server: Server, pooler: Pooler) -> None:
     """With `listen_database_url` naming the server itself; edits arrive, everything runs."""
     nodes = [daemons.ready(pooler.url, listen_database_url=server.url) for _ in range(2)]
@@ -114,7 +113,6 @@ def test_two_nodes_through_a_pooler(daemons: Daemons, server: Server, pooler: Po
         assert node.stop() == 0
 
 
-@pytest.mark.timeout(120)
 def test_a_node_is_killed_then_the_pooler(
     daemons: Daemons, server: Server, pooler: Pooler, tmp_path: Path
 ) -> None:

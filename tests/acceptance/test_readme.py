@@ -91,7 +91,6 @@ def test_it_opens_with_the_two_commands() -> None:
     assert re.findall(r"^make \w+", SHELL[0], re.M) == ["make run", "make test"]
 
 
-@pytest.mark.timeout(120)
 def test_five_minutes(place: Path, daemon: subprocess.Popen[bytes]) -> None:
     """Both terminals of the five-minute start, and the bodies shown after it."""
     shown = bash(SHELL[2], place)

@@ -59,7 +59,6 @@ def check_all_done(url: str, daemon: Process, count: int, within: float = 30) ->
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(90)
 def test_a_server_that_stands_still(daemons: Daemons, server: Server) -> None:
     """Frozen for longer than the lease: connections stay, answers do not come."""
     daemon = daemons.ready(server.url)
@@ -78,7 +77,6 @@ def test_a_server_that_stands_still(daemons: Daemons, server: Server) -> None:
     check_all_done(server.url, daemon, count)
 
 
-@pytest.mark.timeout(90)
 def test_a_server_without_a_free_connection(daemons: Daemons, server: Server) -> None:
     """Others take every connection while ours are cut; once some leave, all goes on."""
     daemon = daemons.ready(server.url)
@@ -103,7 +101,6 @@ def test_a_server_without_a_free_connection(daemons: Daemons, server: Server) ->
     check_all_done(server.url, daemon, count)
 
 
-@pytest.mark.timeout(90)
 def test_a_server_that_is_read_only(daemons: Daemons, server: Server) -> None:
     """As a standby, or a primary whose disk somebody protects: reads go on, writes do not."""
     daemon = daemons.ready(server.url)
@@ -121,7 +118,6 @@ def test_a_server_that_is_read_only(daemons: Daemons, server: Server) -> None:
     check_all_done(server.url, daemon, count)
 
 
-@pytest.mark.timeout(120)
 def test_a_standby_takes_over(daemons: Daemons, server: Server) -> None:
     """The primary is killed, its synchronous standby promoted: the same daemon goes on there."""
     with standby_of(server) as second:
@@ -136,7 +132,6 @@ def test_a_standby_takes_over(daemons: Daemons, server: Server) -> None:
 
 
 @pytest.mark.machine
-@pytest.mark.timeout(180)
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system")
 def test_a_full_disk(daemons: Daemons, tmp_path: Path) -> None:
     """Nothing can be written, the server may even crash; with room again all goes on."""

@@ -30,7 +30,6 @@ def free_port() -> int:
 
 
 @pytest.mark.machine
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("broker", list(BROKERS))
 def test_a_celery_worker(daemons: Daemons, world: World, tmp_path: Path, broker: str) -> None:
     """Every run is consumed, done once and completed; a late answer is refused with 409."""

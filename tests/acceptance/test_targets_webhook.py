@@ -220,7 +220,6 @@ def test_a_node_that_stops_by_target(daemons: Daemons, world: World) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_a_heap_of_runs_for_a_dead_target(daemons: Daemons, world: World) -> None:
     """However much is overdue for it, another's runs and retries are loaded, in little memory."""
     heap = 30_000
@@ -252,7 +251,6 @@ def test_a_heap_of_runs_for_a_dead_target(daemons: Daemons, world: World) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(150)
 def test_kill_at_any_step(daemons: Daemons, world: World) -> None:
     """Killed again and again while runs are claimed, sent, answered and written.
 
@@ -288,7 +286,6 @@ def test_kill_at_any_step(daemons: Daemons, world: World) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     ("count", "times"), [(3_000, 3.0), pytest.param(10_000, 1.5, marks=pytest.mark.machine)]
 )
@@ -314,7 +311,6 @@ def test_a_server_that_takes_its_time(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(150)
 @pytest.mark.parametrize("outage", [15, pytest.param(60, marks=pytest.mark.machine)])
 def test_a_target_that_is_down_delays_no_other(daemons: Daemons, world: World, outage: int) -> None:
     """The healthy one's lateness stays; the other's runs go when it is back, oldest first."""

@@ -182,7 +182,6 @@ def test_nobody_takes_it_in_time(daemons: Daemons, world: World) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_workers_that_are_killed(daemons: Daemons, world: World, tmp_path: Path) -> None:
     """Two workers, killed in turn: everything is done, one row each; repeats are counted."""
     config = configure(daemons, table=TABLE)

@@ -93,7 +93,6 @@ def edited(release: Release, world: World) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
 def test_two_releases_share_a_database(
     pair: tuple[Release, Release], bare: World, daemons: Daemons
 ) -> None:

@@ -270,7 +270,6 @@ def test_faults_of_ours(tmp_path: Path, database_url: str) -> None:
         assert "schedule_definitions" in told["error"]
 
 
-@pytest.mark.timeout(120)
 def test_a_database_that_is_away(tmp_path: Path) -> None:
     """503 with Retry-After on everything that needs it, and as before once it is back."""
     with (

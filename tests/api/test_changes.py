@@ -20,7 +20,6 @@ def started_at(api: Api, campaign_id: int) -> datetime:
     return found
 
 
-@pytest.mark.timeout(120)
 def test_changes_up_to_a_second_before(
     api: Api, tmp_path_factory: pytest.TempPathFactory, record_property: object
 ) -> None:
@@ -42,7 +41,6 @@ def test_changes_up_to_a_second_before(
             assert timedelta(0) <= lateness < timedelta(seconds=1)
 
 
-@pytest.mark.timeout(120)
 def test_how_soon_the_timer_knows(
     api: Api, tmp_path_factory: pytest.TempPathFactory, record_property: pytest.RecordProperty
 ) -> None:

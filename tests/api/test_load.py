@@ -76,7 +76,6 @@ def report(name: str, late: list[float]) -> None:
     print(f"{name}: started after {half:.0f} ms median, {most:.0f} ms p99, {late[-1]:.0f} ms max")
 
 
-@pytest.mark.timeout(120)
 def test_a_few_clients_that_never_pause(loaded: Api) -> None:
     """The short form: 200 campaigns at one instant, 16 connections asking without a pause."""
     stop = Event()
@@ -108,7 +107,6 @@ def test_a_few_clients_that_never_pause(loaded: Api) -> None:
 
 
 @pytest.mark.machine
-@pytest.mark.timeout(120)
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed (Debian: wrk)")
 def test_a_thousand_campaigns_beside_wrk(loaded: Api, tmp_path: Path) -> None:
     """All of 1,000 campaigns due at one instant start within a second of it, beside 64 clients."""

@@ -29,7 +29,7 @@ LONG = os.environ.get("SCHEMATHESIS_EXAMPLES")
 """How many examples for each operation; set by `make schemathesis`."""
 
 
-@pytest.mark.timeout(3600 if LONG else 240)
+@pytest.mark.timeout(3600 if LONG else 900)
 def test_schemathesis(tmp_path: Path, database_url: str) -> None:
     """No 5xx, no undocumented status, no schema violation; with all checks."""
     with serving(tmp_path, database_url) as api:

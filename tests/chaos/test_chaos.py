@@ -33,7 +33,6 @@ def switch() -> Iterator[wire.Switch | None]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_nothing_is_lost_doubled_or_stuck(
     own_server: Server, tmp_path: Path, switch: wire.Switch | None
 ) -> None:

@@ -27,7 +27,6 @@ def cluster(database_url: str, tmp_path: Path) -> Iterator[Cluster]:
         found.close()
 
 
-@pytest.mark.timeout(90)
 @pytest.mark.parametrize("offsets", [(5.0, -5.0), (300.0, -300.0)])
 def test_wrong_clocks(cluster: Cluster, database_url: str, offsets: tuple[float, float]) -> None:
     """Ahead, behind, then the other way round while running: nothing early, late or missed."""
@@ -65,7 +64,6 @@ def test_wrong_clocks(cluster: Cluster, database_url: str, offsets: tuple[float,
         assert node.end(signal.SIGTERM) == 0
 
 
-@pytest.mark.timeout(90)
 def test_a_clock_that_is_set_right_during_the_start(cluster: Cluster, database_url: str) -> None:
     """As at boot: ahead when the process began, right by the first heartbeat. Nothing is missed."""
     node = cluster.nodes[0]
@@ -85,7 +83,6 @@ def test_a_clock_that_is_set_right_during_the_start(cluster: Cluster, database_u
     assert node.end(signal.SIGTERM) == 0
 
 
-@pytest.mark.timeout(90)
 def test_a_machine_whose_clocks_stood_still(cluster: Cluster, database_url: str) -> None:
     """Suspended for an hour; its wall clock is right again, its monotonic clock knows nothing."""
     node = cluster.nodes[0]

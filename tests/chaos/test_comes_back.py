@@ -37,7 +37,6 @@ def cluster(database_url: str, tmp_path: Path, receiver: Receiver) -> Iterator[C
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(90)
 def test_runs_that_were_not_begun_are_not_begun_any_more(
     cluster: Cluster, database_url: str, receiver: Receiver
 ) -> None:

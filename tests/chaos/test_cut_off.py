@@ -71,7 +71,6 @@ def answers_dropped(node: Node) -> None:
     node.wire.drop([node.proxy.port], answers_only=True)
 
 
-@pytest.mark.timeout(150)
 @pytest.mark.parametrize("cut", [unplugged, dropped, answers_dropped])
 def test_a_node_that_is_cut_off(
     cluster: Cluster, database_url: str, receiver: Receiver, cut: Callable[[Node], None]

@@ -29,7 +29,6 @@ def one_node(database_url: str, directory: Path, pool_size: int) -> Iterator[Nod
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize(("table", "pool_size"), [("campaigns", 1), ("timers", 5)])
 def test_a_locked_table(database_url: str, tmp_path: Path, table: str, pool_size: int) -> None:
     """Longer than any statement is waited for: told once, and made up for."""

@@ -38,7 +38,6 @@ def node(database_url: str, tmp_path: Path) -> Iterator[Node]:
         cluster.close()
 
 
-@pytest.mark.timeout(60)
 def test_a_claim_whose_answer_was_lost(node: Node, world: World) -> None:
     """Committed, but the node never heard of it: its runs are begun all the same, as attempt 1."""
     node.start()

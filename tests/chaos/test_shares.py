@@ -53,7 +53,6 @@ def status(url: str) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(90)
 def test_status_tells_of_every_node(cluster: Cluster, database_url: str) -> None:
     """Shares, skew of clocks, who lives, and how far all of them are behind."""
     for node, offset in zip(cluster.nodes, (5.0, -300.0), strict=True):
@@ -89,7 +88,6 @@ def test_status_tells_of_every_node(cluster: Cluster, database_url: str) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(90)
 def test_a_node_that_stops_hands_over(cluster: Cluster, database_url: str) -> None:
     """What it had loaded and the other had not starts on time elsewhere."""
     stopped, other = cluster.nodes

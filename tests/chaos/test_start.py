@@ -12,7 +12,6 @@ from tests.chaos.cluster import Cluster
 from tests.chaos.proxy import OPEN
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     "at",
     [b"alembic_version", b"schedule_definitions.tzdata", b"INSERT INTO nodes", b"UPDATE nodes"],

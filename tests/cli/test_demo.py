@@ -16,7 +16,7 @@ import pytest
 
 CAMPAIGND = Path(sys.executable).with_name("campaignd")
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

@@ -53,7 +53,6 @@ def nights(zone: str, at: time) -> list[datetime]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 async def test_every_night_of_a_year(database_url: str) -> None:
     """One run for every local date of every campaign, at the right instant, and no other."""
     async with opened(database_url) as world:
