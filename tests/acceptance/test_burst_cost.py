@@ -35,9 +35,7 @@ def test_rows_and_transactions_of_a_burst(daemons: Daemons, world: World) -> Non
     daemon = daemons.ready(world.url)
     before, commits = counted(world), world.one(COMMITS)
     world.add_one_offs(CAMPAIGNS, utc_now())
-    world.until(
-        "SELECT count(*) = %s FROM campaigns WHERE status = 'completed'", CAMPAIGNS, within=30
-    )
+    world.until("SELECT count(*) = %s FROM campaigns WHERE status = 'completed'", CAMPAIGNS)
     assert daemon.stop() == 0
 
     def written() -> dict[str, tuple[int, ...]]:

@@ -191,11 +191,16 @@ KEEP = timedelta(seconds=3)
 def test_pruning_while_it_fires(daemons: Daemons, world: World) -> None:
     """Rows go in batches beside the daemon that writes others: none is lost, none runs again."""
     seconds, count = 15, 200
-    start = utc_now() + timedelta(seconds=6)
-    end = start.replace(microsecond=0) + timedelta(seconds=seconds)
     settings = {"scheduler__continuous_interval": 1}
-    daemons.load(world.url, windows(count, start, end), **settings)
-    daemon = daemons.ready(world.url, **settings)
+
+    def end_of(start: datetime) -> datetime:
+        return start.replace(microsecond=0) + timedelta(seconds=seconds)
+
+    def store(start: datetime) -> None:
+        daemons.load(world.url, windows(count, start, end_of(start)), **settings)
+
+    daemon, start = daemons.ready_before(world, store, 6, **settings)
+    end = end_of(start)
     over = "SELECT count(*) = 0 FROM campaigns WHERE status <> 'completed'"
     pruned = asyncio.run(_prune_until(world, over))
     assert daemon.stop() == 0

@@ -21,6 +21,9 @@ from tests.acceptance.harness import (
 )
 
 LEASE_S = 5
+SOON = timedelta(seconds=4 * LEASE_S)
+"""The lease, and room for a machine that has other things to do."""
+DRAIN_S = 30
 
 
 # --- what stops a start ---------------------------------------------------------------------------
@@ -54,10 +57,12 @@ def test_bad_configuration(daemons: Daemons, settings: dict[str, str], said: str
 def test_unreachable_database(daemons: Daemons, tmp_path: Path) -> None:
     """Waited for as long as scheduler.startup_timeout says; exit 3."""
     url = f"postgresql://postgres@/campaignd?host={tmp_path}"
-    began = utc_now()
     process = daemons.run(url, scheduler__startup_timeout=2)
+    process.wait_for("waiting_for_database")
+    began = utc_now()
     assert process.join() == 3
-    assert timedelta(seconds=1) < utc_now() - began < timedelta(seconds=6)
+    # Else the setting is not heard: by default it is 30 s.
+    assert timedelta(seconds=1) < utc_now() - began < timedelta(seconds=20)
     (line,) = errors_of(process)
     assert line.startswith("campaignd: error: no database within 2 s: ")
     assert len(process.events("waiting_for_database")) == 1
@@ -145,12 +150,12 @@ def test_database_goes_away(
     daemon.wait_for("database_back")
 
     with World(own_server.url) as again:
-        again.until("SELECT count(*) = 300 FROM runs WHERE status = 'completed'", within=20)
+        again.until("SELECT count(*) = 300 FROM runs WHERE status = 'completed'")
         assert again.statuses() == {"completed": 300}
         assert again.one("SELECT max(attempt) FROM runs") <= 2
         due = max(back_at, begins + timedelta(seconds=5))
         last = again.one("SELECT max(finished_at) FROM runs")
-        assert last - due < timedelta(seconds=LEASE_S + 3)
+        assert last - due < SOON
         check_histories(again)
     assert lost["level"] == "error"
     assert len(daemon.events("database_lost")) == 1
@@ -173,7 +178,7 @@ def test_every_connection_is_cut(daemons: Daemons, world: World) -> None:
     name = psycopg.conninfo.conninfo_to_dict(world.url)["dbname"]
     for _ in range(20):
         world.one(cut, name)
-    world.until("SELECT count(*) = 1000 FROM runs WHERE status = 'completed'", within=30)
+    world.until("SELECT count(*) = 1000 FROM runs WHERE status = 'completed'")
     assert world.statuses() == {"completed": 1000}
     check_histories(world)
     assert daemon.stop() == 0
@@ -187,7 +192,7 @@ def test_stops_while_the_database_is_away(daemons: Daemons, own_server: Server) 
         daemon.wait_for("database_lost")
         began = utc_now()
         assert daemon.stop() == 0
-        assert utc_now() - began < timedelta(seconds=10)
+        assert utc_now() - began < timedelta(seconds=DRAIN_S), "there is nothing to wait for"
     finally:
         own_server.start()
 
@@ -205,8 +210,8 @@ def test_frozen_longer_than_its_lease(daemons: Daemons, world: World) -> None:
     frozen.send(signal.SIGSTOP)
     other = daemons.ready(world.url, node_name="other")
 
-    other.wait_for("node_lost", within=LEASE_S + 5)
-    world.until("SELECT count(*) = 2000 FROM runs WHERE status = 'completed'", within=LEASE_S + 10)
+    other.wait_for("node_lost")
+    world.until("SELECT count(*) = 2000 FROM runs WHERE status = 'completed'")
     before = world.rows("SELECT * FROM runs ORDER BY campaign_id")
     frozen.send(signal.SIGCONT)
     frozen.wait_for("node_replaced")

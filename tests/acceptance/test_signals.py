@@ -16,7 +16,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.harness import Daemons, World, check_histories, utc_now, wait_until
+from tests.acceptance.harness import (
+    PATIENCE_S,
+    Daemons,
+    World,
+    check_histories,
+    utc_now,
+    wait_until,
+)
 
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
@@ -39,11 +46,10 @@ def test_drains(daemons: Daemons, world: World, number: signal.Signals) -> None:
     assert len(daemon.events("run_finished")) == done
     assert world.one("SELECT count(*) FROM nodes") == 0, "it has left"
 
-    began = utc_now()
-    daemons.ready(world.url)
+    again = daemons.ready(world.url)
     world.until("SELECT count(*) = 5000 FROM runs WHERE status = 'completed'")
-    assert utc_now() - began < timedelta(seconds=10), "nothing had to wait for a lease"
-    assert world.one("SELECT max(attempt) FROM runs") == 1
+    assert again.events("node_lost") == [], "nothing had to wait for a lease"
+    assert world.one("SELECT max(attempt + takeovers) FROM runs") == 1
     check_histories(world)
     print(f"\n{done} of 5000 before the signal took effect")
 
@@ -57,13 +63,11 @@ def test_second_signal_ends_at_once(
 ) -> None:
     """Whoever can not wait for the drain sends another; then nothing is waited for."""
     holder = world.connection
-    at = utc_now() + timedelta(seconds=2)
-    (campaign,) = world.add_one_offs(1, at)
     daemon = daemons.ready(world.url)
     # A lock on what the daemon has to write keeps its drain from ending.
-    with holder.transaction():
+    with World(world.url) as other, holder.transaction():
         holder.execute("LOCK TABLE runs IN SHARE MODE")
-        wait_until("the instant", lambda: utc_now() >= at)
+        (campaign,) = other.add_one_offs(1, utc_now())
         blocked = """
             SELECT count(*) FROM pg_stat_activity
             WHERE application_name ~ '^campaignd-[0-9a-f]{6}$' AND wait_event_type = 'Lock'
@@ -74,7 +78,7 @@ def test_second_signal_ends_at_once(
         daemon.wait_for("stopping")
         assert daemon.process.poll() is None
         daemon.send(second)
-        assert daemon.join(5) in codes
+        assert daemon.join() in codes
     again = daemons.ready(world.url)
     world.until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign)
     assert again.stop() == 0
@@ -131,7 +135,7 @@ def notify_socket(path: Path) -> Iterator[socket.socket]:
     """What systemd listens at."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
         server.bind(str(path))
-        server.settimeout(20)
+        server.settimeout(PATIENCE_S)
         yield server
 
 
@@ -150,7 +154,7 @@ def test_tells_systemd(daemons: Daemons, world: World, tmp_path: Path) -> None:
             return message
 
         assert heard_until("READY")["READY"] == "1"
-        daemon.wait_for("ready", within=0.5)  # the line comes before the message
+        daemon.wait_for("ready", within=10)  # the line comes before the message
         before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         daemon.send(signal.SIGHUP)
         reloading = heard_until("RELOADING")

@@ -17,7 +17,9 @@ from psycopg.rows import dict_row
 from tests.acceptance.harness import Daemons, World, check_histories, utc_now, wait_until
 from tests.acceptance.targets import configure, one_offs_for
 
-TABLE = {"type": "postgres", "backoff_first": 0.05, "backoff_longest": 0.1, "lease": 1.5}
+TABLE = {"type": "postgres", "backoff_first": 0.05, "backoff_longest": 0.1, "lease": 60.0}
+SHORT = {**TABLE, "lease": 6.0}
+"""A lease whose end a test waits for, and that no moment without a processor ends."""
 QUEUED = "SELECT count(*) = %s FROM runs WHERE worker_queue = 'table' AND status = 'queued'"
 ENDED = "SELECT count(*) = %s FROM runs WHERE finished_at IS NOT NULL"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "targets.md"
@@ -56,7 +58,7 @@ def script(directory: Path, text: str) -> str:
 def worker(daemons: Daemons, world: World, config: Path, command: str, *more: str) -> Any:
     env = daemons.environment(world.url, config=config)
     process = daemons.command("worker", "--exec", command, *more, env=env)
-    process.wait_for("worker_ready", 30)
+    process.wait_for("worker_ready")
     return process
 
 
@@ -77,7 +79,7 @@ if number < 5 and data["attempt"] == 1: sys.exit(75)
 open({str(tmp_path)!r} + f"/{{data['run_id']}}.{{data['attempt']}}", "x")
 """
     working = worker(daemons, world, config, script(tmp_path, program), "-c", "4")
-    world.until(ENDED, 30, within=30)
+    world.until(ENDED, 30)
     assert world.statuses("runs") == {"completed": 29, "failed": 1}
     attempts = world.rows("SELECT attempt, count(*) AS many FROM runs GROUP BY 1 ORDER BY 1")
     assert attempts == [{"attempt": 1, "many": 25}, {"attempt": 2, "many": 5}]
@@ -90,7 +92,7 @@ open({str(tmp_path)!r} + f"/{{data['run_id']}}.{{data['attempt']}}", "x")
 
 def test_a_lost_worker(daemons: Daemons, world: World, tmp_path: Path) -> None:
     """Killed, its runs go to another when the lease ends; stopped, it gives them back at once."""
-    config = configure(daemons, table=TABLE)
+    config = configure(daemons, table=SHORT)
     one_offs_for(world, "table", 2, utc_now() + timedelta(seconds=2))
     daemon = daemons.ready(world.url, config=config)
     hang = script(tmp_path, "import time; time.sleep(600)")
@@ -99,16 +101,18 @@ def test_a_lost_worker(daemons: Daemons, world: World, tmp_path: Path) -> None:
     until = world.one("SELECT max(lease_until) FROM runs")
     world.until("SELECT max(lease_until) > %s FROM runs", until)  # it is renewed
     first.kill()
-    daemon.wait_for("lease_ended", 10)
+    daemon.wait_for("lease_ended")
     world.until(QUEUED, 2)
     assert world.rows("SELECT DISTINCT attempt, takeovers FROM runs") == [
         {"attempt": 1, "takeovers": 1}
     ]
+    ended = len(daemon.events("lease_ended"))
     env = daemons.environment(world.url, config=config, scheduler__drain_timeout=0.2)
     second = daemons.command("worker", "--exec", hang, "-c", "2", env=env)
     world.until("SELECT count(*) = 2 FROM runs WHERE lease_until IS NOT NULL AND attempt = 2")
     assert second.stop() == 0
-    world.until(QUEUED, 2, within=1)
+    world.until(QUEUED, 2)
+    assert len(daemon.events("lease_ended")) == ended, "it did not come to that"
     quick = script(tmp_path, "")
     worker(daemons, world, config, quick)
     world.until(ENDED, 2)
@@ -120,13 +124,13 @@ def test_a_lost_worker(daemons: Daemons, world: World, tmp_path: Path) -> None:
 
 def test_a_stop_reaches_the_worker(daemons: Daemons, world: World, tmp_path: Path) -> None:
     """Its next heartbeat is refused, and the program ends."""
-    config = configure(daemons, table=TABLE)
+    config = configure(daemons, table=SHORT)
     (campaign_id,) = one_offs_for(world, "table", 1, utc_now() + timedelta(seconds=2))
     daemons.ready(world.url, config=config)
     working = worker(daemons, world, config, script(tmp_path, "import time; time.sleep(600)"))
     world.until("SELECT count(*) = 1 FROM runs WHERE lease_until IS NOT NULL")
     world.control(lambda control: control.stop(campaign_id, "tester"))
-    working.wait_for("attempt_stopped", 5)
+    working.wait_for("attempt_stopped")
     assert world.statuses("runs") == {"cancelled": 1}
     assert working.stop() == 0
 
@@ -153,8 +157,7 @@ def test_the_documented_sql(daemons: Daemons, world: World) -> None:
             assert not one.do("heartbeat", **held)
         world.until(
             "SELECT count(*) = 3 FROM runs WHERE status = 'completed'"
-            " OR status = 'failed' AND error = 'because' OR status = 'queued'",
-            within=3,
+            " OR status = 'failed' AND error = 'because' OR status = 'queued'"
         )
         again = one.do("take", worker="mine", target="table")
         assert [(row["id"], row["attempt"]) for row in again] == [(third["id"], 2)]
@@ -171,8 +174,8 @@ def test_the_documented_sql(daemons: Daemons, world: World) -> None:
 def test_nobody_takes_it_in_time(daemons: Daemons, world: World) -> None:
     """Later than the grace: missed, like everywhere."""
     config = configure(daemons, table=TABLE)
-    one_offs_for(world, "table", 3, utc_now() + timedelta(seconds=2), grace=3)
     daemons.ready(world.url, config=config)
+    one_offs_for(world, "table", 3, utc_now() + timedelta(seconds=2), grace=6)
     world.until(QUEUED, 3)
     world.until(ENDED, 3)
     assert world.rows("SELECT DISTINCT status, attempt, started_at FROM runs") == [
@@ -184,7 +187,7 @@ def test_nobody_takes_it_in_time(daemons: Daemons, world: World) -> None:
 @pytest.mark.slow
 def test_workers_that_are_killed(daemons: Daemons, world: World, tmp_path: Path) -> None:
     """Two workers, killed in turn: everything is done, one row each; repeats are counted."""
-    config = configure(daemons, table=TABLE)
+    config = configure(daemons, table=SHORT)
     one_offs_for(world, "table", 100, utc_now() + timedelta(seconds=2))
     daemons.ready(world.url, config=config)
     log = tmp_path / "log"
@@ -205,7 +208,7 @@ with open({str(log)!r}, "a") as file: file.write(json.dumps(data["run_id"]) + "\
         ) if log.exists() else wait_until("work", log.exists)
         working.kill()
     worker(daemons, world, config, program, "-c", "4")
-    world.until(ENDED, 100, within=60)
+    world.until(ENDED, 100)
     assert world.statuses("runs") == {"completed": 100}
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert len(set(lines)) == 100

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,10 +16,18 @@ import psycopg
 import pytest
 
 from storage.schema import HEAD
-from tests.acceptance.harness import Daemons, Process, World, check_histories, utc_now
+from tests.acceptance.harness import (
+    PATIENCE_S,
+    Daemons,
+    Process,
+    World,
+    check_histories,
+    utc_now,
+)
 from tests.acceptance.releases import AFTER_NEXT, NEXT, Release, after_that, after_this, before_0003
 
 SECONDS = 20
+"""For which work falls due; longer, should commands take longer than a second."""
 ONE_OFFS_A_SECOND = 10
 WINDOWS = 4
 
@@ -59,14 +68,14 @@ def started(release: Release, world: World, daemons: Daemons, name: str) -> Proc
     )
 
 
-def campaigns(start: datetime) -> Iterator[dict[str, Any]]:
+def campaigns(start: datetime, seconds: int) -> Iterator[dict[str, Any]]:
     """One-offs and windows, due all the time for some seconds."""
-    for second in range(SECONDS):
+    for second in range(seconds):
         for number in range(ONE_OFFS_A_SECOND):
             at = start + timedelta(seconds=second, milliseconds=100 * number)
             body = {"schedule_type": "scheduled", "scheduled_at": at.isoformat()}
             yield {"campaign": {"name": "one-off", "type": "one_time"}, "schedule": body}
-    end = start + timedelta(seconds=SECONDS)
+    end = start + timedelta(seconds=seconds)
     window = {"startdate": start.isoformat(), "enddate": end.isoformat()}
     window |= {"recurring_schedule": "continuously", "overlap": "allow", "coalesce": False}
     for number in range(WINDOWS):
@@ -85,10 +94,12 @@ def edited(release: Release, world: World) -> str:
     uuid = str(uuid4())
     line = {"uuid": uuid, "name": f"edited by {release.version}", "status": "draft"}
     done(release, world, "import", "-", given=json.dumps({"campaign": line}))
-    done(release, world, "schedule", uuid, "-", given=later(300))
+    began = time.monotonic()
+    done(release, world, "schedule", uuid, "-", given=later(3600))
+    took = time.monotonic() - began
     done(release, world, "pause", uuid)
     done(release, world, "start", uuid)
-    done(release, world, "schedule", uuid, "-", given=later(4))
+    done(release, world, "schedule", uuid, "-", given=later(max(4, 5 * took)))
     return uuid
 
 
@@ -99,9 +110,12 @@ def test_two_releases_share_a_database(
     """Migrated while the older one fires; then both fire and edit; either may be restarted."""
     older, newer = pair
     done(older, bare, "db", "upgrade")
+    began = time.monotonic()
     first = started(older, bare, daemons, "older")
-    start = utc_now().replace(microsecond=0) + timedelta(seconds=8)
-    lines = "\n".join(json.dumps(line) for line in campaigns(start))
+    slow = max(1.0, time.monotonic() - began)  # and so are the other commands
+    seconds = round(SECONDS * slow)
+    start = (utc_now() + timedelta(seconds=8 * slow)).replace(microsecond=0)
+    lines = "\n".join(json.dumps(line) for line in campaigns(start, seconds))
     done(older, bare, "import", "-", given=lines, scheduler__continuous_interval=1)
     bare.until("SELECT count(*) > 10 FROM runs WHERE status = 'completed'")
 
@@ -128,24 +142,27 @@ def test_two_releases_share_a_database(
     assert first.stop() == 0
     again = started(older, bare, daemons, "again")
     assert len(again.events("schema_newer")) == 1
-    bare.until("SELECT count(*) = 0 FROM campaigns WHERE status <> 'completed'", within=60)
+    bare.until(
+        "SELECT count(*) = 0 FROM campaigns WHERE status <> 'completed'",
+        within=seconds + PATIENCE_S,
+    )
     for process in (second, again):
         assert process.stop() == 0
     assert len(first.events("schema_newer")) == 1
     versions = [each.events("starting")[0]["version"] for each in (first, second, again)]
     assert versions == [older.version, newer.version, older.version]
-    _check(bare, start, [first, second, again])
+    _check(bare, start, seconds, [first, second, again])
 
 
-def _check(world: World, start: datetime, processes: list[Process]) -> None:
+def _check(world: World, start: datetime, seconds: int, processes: list[Process]) -> None:
     """Every occurrence once, and told once."""
     assert world.statuses("runs").keys() == {"completed"}
     runs = world.rows("SELECT r.*, c.name FROM runs r JOIN campaigns c ON c.id = r.campaign_id")
     assert {run["attempt"] for run in runs} == {1}
     one_offs = Counter(run["scheduled_for"] for run in runs if run["name"] == "one-off")
-    assert len(one_offs) == SECONDS * ONE_OFFS_A_SECOND
+    assert len(one_offs) == seconds * ONE_OFFS_A_SECOND
     assert set(one_offs.values()) == {1}
-    every = {start + timedelta(seconds=number) for number in range(SECONDS + 1)}
+    every = {start + timedelta(seconds=number) for number in range(seconds + 1)}
     windows = Counter(run["scheduled_for"] for run in runs if run["name"].startswith("window"))
     assert windows == dict.fromkeys(every, WINDOWS)
     finished = [line["run_id"] for each in processes for line in each.events("run_finished")]

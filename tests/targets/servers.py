@@ -109,7 +109,7 @@ class Server:
         return self
 
     def _call(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
 
     def __exit__(self, *_: object) -> None:
         async def end() -> None:
@@ -217,9 +217,10 @@ async def bomb(request: Request, writer: Writer) -> None:
 
 @contextmanager
 def nobody() -> Iterator[int]:
-    """A port that refuses connections."""
+    """A port that refuses connections, and that nobody but a ``Server`` of ours is given."""
     import socket
 
     with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(("127.0.0.1", 0))
         yield taken.getsockname()[1]
