@@ -16,6 +16,7 @@ CAMPAIGNS_AT_ONCE = 1000
 ROWS_AT_ONCE = 5000
 _LOCK = 0x7072756E
 """Advisory lock: whoever holds it prunes; others have nothing to do."""
+_TURN = sa.select(sa.func.pg_try_advisory_xact_lock(_LOCK), sa.func.now())
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,27 +37,33 @@ class Prune:
     async def steps(self, keep: timedelta) -> AsyncIterator[Pruned]:
         """Delete what ended longer ago than ``keep``; one item for each transaction.
 
-        Open runs are never touched, nor each campaign's newest run and event. Ends at once when
-        another process is at it.
+        Open runs are never touched, nor each campaign's newest run and event. Ends when another
+        process is at it, which does the rest.
         """
-        # The lock lives as long as its connection, which nothing else uses.
-        async with self._database.statement() as holder:
-            if not await holder.scalar(sa.select(sa.func.pg_try_advisory_lock(_LOCK))):
-                return
-            try:
-                heard: datetime = (await holder.execute(sa.select(sa.func.now()))).scalar_one()
-                before = (self.now or heard) - keep
-                async for ids in self._campaigns():
-                    while True:
-                        done = Pruned(
-                            await self._delete("prune_runs", ids, before),
-                            await self._delete("prune_events", ids, before),
-                        )
-                        yield done
-                        if max(done.runs, done.events) < ROWS_AT_ONCE:
-                            break
-            finally:
-                await holder.scalar(sa.select(sa.func.pg_advisory_unlock(_LOCK)))
+        async for ids in self._campaigns():
+            while True:
+                done = await self._step(ids, keep)
+                if done is None:
+                    return
+                yield done
+                if max(done.runs, done.events) < ROWS_AT_ONCE:
+                    break
+
+    async def _step(self, ids: list[int], keep: timedelta) -> Pruned | None:
+        """One transaction; None if another process is at it just then."""
+        # The lock goes with the transaction. A session's would outlive a killed process behind a
+        # pooler, which keeps the connection and gives it to somebody else.
+        async with self._database.transaction() as connection:
+            is_ours, heard = (await connection.execute(_TURN)).one()
+            if not is_ours:
+                return None
+            before = (self.now or heard) - keep
+            binds = {"campaign_ids": ids, "before": before, "max_rows": ROWS_AT_ONCE}
+            runs, events = [
+                len((await connection.execute(query(name), binds)).all())
+                for name in ("prune_runs", "prune_events")
+            ]
+            return Pruned(runs, events)
 
     async def _campaigns(self) -> AsyncIterator[list[int]]:
         last = 0
@@ -73,8 +80,3 @@ class Prune:
                 return
             yield ids
             last = ids[-1]
-
-    async def _delete(self, name: str, ids: list[int], before: datetime) -> int:
-        binds = {"campaign_ids": ids, "before": before, "max_rows": ROWS_AT_ONCE}
-        async with self._database.statement() as connection:
-            return len((await connection.execute(query(name), binds)).all())

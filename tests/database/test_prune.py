@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from storage import prune
 from storage.prune import Prune
@@ -56,14 +57,25 @@ async def test_the_newest_stays_and_what_is_open(world: World, node: Node) -> No
 
 
 async def test_one_at_a_time(world: World, node: Node) -> None:
+    """Whoever is in the middle of a step keeps others from theirs, and nobody between steps."""
     campaign_id = await world.saved(daily(NOON + hours(1)))
     await ran(world, node, campaign_id, 3)
     world.set(NOON + days(90))
-    first = Prune(world.database, world.now).steps(days(1))
-    await anext(first)
-    assert await pruned(world, days(1)) == (0, 0)
-    await first.aclose()
-    again = await world.saved(daily(NOON + days(91)))
-    assert again
-    steps = [step async for step in Prune(world.database, world.now).steps(days(1))]
-    assert steps, "the lock was given back"
+    async with world.database.transaction() as other:
+        assert await other.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(prune._LOCK)))
+        assert await pruned(world, days(1)) == (0, 0)
+    assert (await pruned(world, days(1)))[0] == 2
+
+
+async def test_nothing_is_locked_between_two_steps(world: World, node: Node) -> None:
+    """Behind a pooler a session's lock would stay when who prunes is killed."""
+    campaign_id = await world.saved(daily(NOON + hours(1)))
+    await ran(world, node, campaign_id, 3)
+    world.set(NOON + days(90))
+    interrupted = Prune(world.database, world.now).steps(days(1))
+    assert (await anext(interrupted)).runs == 2
+    async with world.database.statement() as other:
+        locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = ("
+        ours = "SELECT oid FROM pg_database WHERE datname = current_database())"
+        assert await other.scalar(sa.text(locks + ours)) == 0
+    await interrupted.aclose()
