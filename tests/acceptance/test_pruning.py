@@ -1,0 +1,103 @@
+"""What `history.keep_days` does by itself in daemons that run."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from daemon.upkeep.pruning import Pruning
+from tests.acceptance.harness import Daemons, World, check_histories, utc_now
+
+CAMPAIGNS = 30
+DAYS = 40
+HASTY = """
+from functools import partial
+import daemon.app, storage.prune
+from daemon.cli.main import main
+from daemon.upkeep.pruning import Pruning
+daemon.app.Pruning = partial(Pruning, first=0.05, every=0.05)
+storage.prune.CAMPAIGNS_AT_ONCE = 2
+storage.prune.ROWS_AT_ONCE = 7
+main()
+"""
+"""`campaignd` that looks twenty times a second, and has many steps to do."""
+HISTORY = (
+    """
+    INSERT INTO runs (campaign_id, scheduled_for, id, status, attempt, claimed_at, started_at,
+                      start_before, finished_at)
+    SELECT c.id, at, gen_random_uuid(), 'completed', 1, at, at, at, at
+    FROM campaigns c, generate_series(0, %s - 1) AS day,
+         LATERAL (SELECT clock_timestamp() - make_interval(days => day, hours => 12) AS at) AS aged
+    """,
+    """
+    INSERT INTO campaign_events (campaign_id, at, event, from_status, to_status, actor, run_id)
+    SELECT campaign_id, finished_at, 'attempt', 'scheduled', 'scheduled', 'test', id
+    FROM runs ORDER BY finished_at
+    """,
+)
+OLDEST = "SELECT max(clock_timestamp() - finished_at) < make_interval(days => %s) FROM runs"
+
+
+def write(config: Path, keep_days: int) -> None:
+    config.write_text(f"[history]\nkeep_days = {keep_days}\n")
+
+
+@pytest.mark.slow
+def test_two_nodes_keep_history_short(daemons: Daemons, world: World, tmp_path: Path) -> None:
+    """Old runs and events go and are told of, once; a reload says anew what is old."""
+    world.add_one_offs(CAMPAIGNS, utc_now() + timedelta(days=1))
+    for statement in HISTORY:
+        world.rows(statement, *([DAYS] if "%s" in statement else []))
+    config = tmp_path / "campaignd.toml"
+    write(config, 30)
+    env = daemons.environment(world.url, CAMPAIGND_CONFIG=config)
+    nodes = [
+        daemons.command("run", env=env, program=(sys.executable, "-c", HASTY)) for _ in range(2)
+    ]
+    for node in nodes:
+        node.wait_for("ready")
+    world.until(OLDEST, 30)
+    assert world.one("SELECT count(*) FROM runs") == CAMPAIGNS * 30
+
+    write(config, 10)
+    for node in nodes:
+        node.send(signal.SIGHUP)
+        node.wait_for("reloaded")
+    world.until(OLDEST, 10)
+    assert world.one("SELECT count(*) FROM runs") == CAMPAIGNS * 10
+    world.until("SELECT count(*) = %s FROM campaign_events", CAMPAIGNS * 10)
+
+    world.add_one_offs(CAMPAIGNS, utc_now())
+    world.until("SELECT count(*) = %s FROM runs", CAMPAIGNS * 11)
+    for node in nodes:
+        assert node.stop() == 0
+        for fault in ("service_failed", "database_lost", "reload_failed"):
+            assert node.events(fault) == []
+    told = [line for node in nodes for line in node.events("history_pruned")]
+    assert {line["keep_days"] for line in told} == {30, 10}
+    assert sum(line["runs"] for line in told) == CAMPAIGNS * (DAYS - 10)
+    assert sum(line["events"] for line in told) == CAMPAIGNS * (DAYS - 10)
+    check_histories(world)
+
+
+async def test_looks_soon_after_the_start() -> None:
+    """A node that never lives for an hour prunes as well; nodes that start together take turns."""
+    firsts = set()
+    for _ in range(20):
+        waits: list[float] = []
+
+        class Counted(Pruning):
+            async def pause(self, seconds: float, waits: list[float] = waits) -> bool:
+                waits.append(seconds)
+                return len(waits) == 3
+
+        await Counted(lambda keep: None, lambda: None, emit=print).run()  # type: ignore[arg-type, return-value]
+        first, *later = waits
+        assert 30 <= first <= 90
+        assert later == [3600, 3600]
+        firsts.add(first)
+    assert len(firsts) == 20
