@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from config.dsn import redacted_dsn
+from config.errors import ConfigurationError
 from daemon.cli.opening import await_database, invocation_of
 from daemon.domain.errors import CampaigndError
 from daemon.targets.registry import build
@@ -22,16 +23,20 @@ if TYPE_CHECKING:
 def check(context: typer.Context) -> int:
     """Say of configuration, database, schema and targets whether each is right."""
     invocation = invocation_of(context)
-    settings = invocation.settings()
-    _say(True, "configuration")
-    good = True
+    try:
+        settings = invocation.settings()
+    except ConfigurationError as error:  # and so it is not known where to look for the rest
+        for problem in error.problems:
+            _say(False, "configuration", problem)
+        return 1
+    good = _say(True, "configuration")
     try:
         with invocation.database(settings) as dsn:
             good = asyncio.run(_check_database(settings, dsn))
     except CampaigndError as error:
         good = _fail("database", error)
-    for name, problem in _targets(settings):
-        good = _say(problem is None, f"target {name}", problem or "") and good
+    for name, wrong in _targets(settings):
+        good = _say(wrong is None, f"target {name}", wrong or "") and good
     return 0 if good else 1
 
 

@@ -42,7 +42,7 @@ def caller(url: str, state_dir: Path) -> Call:
             [CAMPAIGND, *map(str, arguments)],
             input=input.encode("utf-8", "surrogateescape") if isinstance(input, str) else input,
             capture_output=True,
-            timeout=50,
+            timeout=150,
             env={
                 **os.environ,
                 "CAMPAIGND_DATABASE_URL": url,
@@ -356,9 +356,24 @@ def test_an_unreachable_database(tmp_path: Path) -> None:
 
 
 def test_a_wrong_setting(call: Call) -> None:
-    done = call("check", CAMPAIGND_API__PORT="many")
+    """Commands that need the settings end with 2; `check` was asked, and says each as a line."""
+    wrong = {"CAMPAIGND_API__PORT": "many", "CAMPAIGND_LOG__LEVEL": "loud"}
+    done = call("campaigns", **wrong)
     assert (done.returncode, done.stdout) == (2, "")
     assert "CAMPAIGND_API__PORT" in done.stderr
+    checked = call("check", **wrong)
+    assert (checked.returncode, checked.stderr) == (1, "")
+    told = checked.stdout.splitlines()
+    assert len(told) == 2
+    assert all(line.startswith("failed configuration: ") for line in told)
+    for name in wrong:
+        assert name in checked.stdout
+
+
+def test_a_configuration_file_that_is_not_there(call: Call) -> None:
+    checked = call("--config", "/nonexistent/file", "check")
+    assert (checked.returncode, checked.stderr) == (1, "")
+    assert checked.stdout.startswith("failed configuration: --config: /nonexistent/file: No such")
 
 
 def test_names_can_not_steer_the_terminal(call: Call) -> None:
