@@ -18,6 +18,7 @@ from daemon.domain.outcome import Accepted, Delivered, Lost, Outcome, Retry
 from daemon.domain.work import Work
 from daemon.targets.errors import UnusableTarget
 from daemon.targets.message import message
+from daemon.targets.unaddressed import hiding, why
 
 CLOSE_S = 1.0
 """How long closing is waited for."""
@@ -48,6 +49,7 @@ class BrokerTarget:
         from kombu import Connection
 
         self._settings = settings
+        self._hide = hiding(settings.broker_url)
         try:
             Connection(settings.broker_url).transport_cls  # noqa: B018 - it raises
         except Exception as error:
@@ -84,13 +86,13 @@ class BrokerTarget:
         try:
             publisher = self._publisher()
         except Exception as error:
-            return Retry(_why(error))
+            return Retry(why(error, self._hide))
         try:
             if not publisher.publish(work):
                 return Retry(f"no queue takes messages for {settings.queue!r}")
         except Exception as error:
             self._let_go(publisher)
-            return Lost(_why(error))
+            return Lost(why(error, self._hide))
         return Accepted(settings.lease) if settings.finishes_later else Delivered()
 
     def _publisher(self) -> _Publisher:
@@ -219,7 +221,3 @@ def _celery_call(work: Work, task: str) -> tuple[Any, dict[str, Any]]:
     }
     embedded = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
     return [[message(work)["data"]], {}, embedded], headers
-
-
-def _why(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]

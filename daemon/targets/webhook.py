@@ -27,13 +27,14 @@ from daemon.targets.errors import UnusableTarget
 from daemon.targets.message import encoded
 from daemon.targets.retry_after import retry_after
 from daemon.targets.signature import key_from, signature
+from daemon.targets.unaddressed import LONGEST, hiding, why
 
 BODY_LIMIT = 64 * 1024
 """Bytes read of an answer; a longer one ends with its connection."""
+READ = 4 * LONGEST
+"""Bytes of it that are looked at for the reason."""
 BODY_S = 1.0
 """Seconds spent on the body of an answer; what it means stands in its first line."""
-SHOWN = 200
-"""Characters of an answer that are kept as the reason."""
 KEEP_ALIVE_S = 4.0
 """Connections are let go before servers do, whose usual patience is 5 seconds or more."""
 TRY_AGAIN = frozenset({408, 425, 429})
@@ -83,6 +84,7 @@ class WebhookTarget:
         self._settings = settings
         self._now = now
         self._tls = _tls(settings)
+        self._hide = hiding(settings.url, settings.headers.values())
         self._session: aiohttp.ClientSession | None = None
         self._resolver: _Resolver | None = None
 
@@ -106,11 +108,11 @@ class WebhookTarget:
             aiohttp.ClientConnectorError,  # a name, a connection or TLS that was not to be had
             aiohttp.ConnectionTimeoutError,
         ) as error:
-            return Retry(_why(error))
+            return Retry(self._why(error))
         except TimeoutError:
             return Lost(f"no answer within {settings.timeout:g} s")
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Lost(_why(error))
+            return Lost(self._why(error))
         finally:
             if response is not None:
                 response.close()  # lets the connection go, unless it was read to its end
@@ -168,18 +170,33 @@ class WebhookTarget:
     async def _outcome(self, response: aiohttp.ClientResponse, seconds: float) -> Outcome:
         status = response.status
         text = await _read(response, seconds)
-        reason = f"HTTP {status}" + (f": {text}" if text else "")
         if status == 202:
             return Accepted(self._settings.lease)
         if 200 <= status < 300:
             return Delivered()
         if 300 <= status < 400:
             return Reject(f"HTTP {status}: redirects are not followed")
+        said = self._shown(text)
+        reason = f"HTTP {status}" + (f": {said}" if said else "")
         if status in BY_A_PROXY:
             return Lost(reason, self._wait(response))
         if status in TRY_AGAIN or status >= 500:
             return Retry(reason, self._wait(response))
         return Reject(reason)
+
+    def _why(self, error: BaseException) -> str:
+        if isinstance(error, aiohttp.ClientResponseError):
+            # What was wrong with the answer; its other texts have the whole URL.
+            return f"{type(error).__name__}: {self._shown(error.message)}"
+        if isinstance(error, aiohttp.ConnectionTimeoutError):
+            return f"no connection within {self._settings.connect_timeout:g} s"
+        return why(error, self._hide)
+
+    def _shown(self, said: str) -> str:
+        """An answer's words as one line; it may repeat what it was asked for."""
+        text = "".join(c if c.isprintable() else " " for c in said)
+        shown = self._hide(" ".join(text.split()))
+        return shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"
 
     def _wait(self, response: aiohttp.ClientResponse) -> float:
         asked = response.headers.get("Retry-After")
@@ -187,33 +204,24 @@ class WebhookTarget:
 
 
 async def _read(response: aiohttp.ClientResponse, seconds: float) -> str:
-    """The beginning of an answer's body, as one line of text; never raises for what is in it."""
+    """The beginning of an answer's body; never raises for what is in it."""
     read = bytearray()
     with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError, ValueError):
         if response.content.is_eof():
             # It came with its head, as most do: nothing to wait for.
             read += response.content.read_nowait(BODY_LIMIT)
-            return _shown(read)
+            return _text(read)
         async with asyncio.timeout(seconds):
             while len(read) < BODY_LIMIT:
                 chunk = await response.content.read(BODY_LIMIT - len(read))
                 if not chunk:
                     break
                 read += chunk
-    return _shown(read)
+    return _text(read)
 
 
-def _shown(read: bytearray) -> str:
-    text = bytes(read[: 4 * SHOWN]).decode("utf-8", errors="replace")
-    shown = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return shown if len(shown) <= SHOWN else shown[: SHOWN - 1] + "…"
-
-
-def _why(error: BaseException) -> str:
-    # Other texts of aiohttp name the address, which may have a token in it.
-    said = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
-    text = " ".join(said.split())
-    return f"{type(error).__name__}: {text}"[:SHOWN] if text else type(error).__name__
+def _text(read: bytearray) -> str:
+    return bytes(read[:READ]).decode("utf-8", errors="replace")
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | bool:
