@@ -1,7 +1,8 @@
 """`campaignd health`: is the daemon beside this command well, and if not, what is wrong?
 
-Asks the daemon's own HTTP interface; where that is off or does not answer, the database. What a
-container's health check runs: nothing else is needed for it, and the answer comes within seconds.
+Asks the daemon's own HTTP interface; where that is off or does not answer, the database, in which
+every node that fires holds a lease. What a container's health check runs: nothing else is needed
+for it, and the answer comes within seconds.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daemon.cli.invocation import Invocation
+from daemon.cli.opening import invocation_of
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -22,19 +23,31 @@ ANSWER_S = 5.0
 _EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 
 
-def health(context: typer.Context) -> int:
+def health(
+    context: typer.Context,
+    node: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Another node; by its lease, unless --port is given."),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="Where it serves HTTP; default: the setting api.port."),
+    ] = None,
+) -> int:
     """Say of process, database, schema and scheduler whether each is well; exit code 0 or 1."""
-    invocation = context.find_object(Invocation)
-    assert invocation is not None
-    settings = invocation.settings()
-    checks: dict[str, str] | None = None
-    asks_http = settings.api.enabled and settings.api.port != 0
-    if asks_http:
-        checks = _ask(settings)
+    settings = invocation_of(context).settings(api__port=port)
+    name = node or settings.node_name
+    # On which port another node serves, the settings do not know.
+    asks_http = bool(port) or (node is None and settings.api.enabled and settings.api.port != 0)
+    checks = _ask(settings) if asks_http else None
     if checks is None:
-        checks = asyncio.run(_look(settings))
-        if asks_http and checks.get("scheduler", "ok") == "ok":
-            checks["process"] = f"nothing listens on {_place(settings)}: it starts, or is gone"
+        checks = asyncio.run(_look(settings, name))
+        if asks_http and "scheduler" in checks:
+            silent = f"nothing listens on {_place(settings)}"
+            if checks["scheduler"] == "ok":
+                print(f"ok process: {name} holds its lease; no HTTP interface, {silent}")
+            else:
+                checks["process"] = f"{silent}: it starts, or is gone"
     good = True
     for what, found in checks.items():
         good = good and found == "ok"
@@ -66,8 +79,8 @@ def _ask(settings: Settings) -> dict[str, str] | None:
         connection.close()
 
 
-async def _look(settings: Settings) -> dict[str, str]:
-    """What the database says of this node."""
+async def _look(settings: Settings, node: str) -> dict[str, str]:
+    """What the database says of a node."""
     from daemon.domain.errors import Unavailable
     from storage.embedded import embedded_dsn
     from storage.engine import Database
@@ -84,10 +97,10 @@ async def _look(settings: Settings) -> dict[str, str]:
         async with asyncio.timeout(ANSWER_S), database.statement() as connection:
             await require_schema(connection)
             checks = {"database": "ok", "schema": "ok"}
-            if not await live_nodes(connection, settings.node_name):
-                checks["scheduler"] = f"no node called {settings.node_name} has a lease"
-            else:
+            if await live_nodes(connection, node):
                 checks["scheduler"] = "ok"
+            else:
+                checks["scheduler"] = f"no node called {node} has a lease (--node names another)"
     except SchemaOutOfDate as error:
         checks = {"database": "ok", "schema": f"{error} ({error.hint})"}
     except (Unavailable, TimeoutError) as error:

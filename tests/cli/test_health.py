@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.acceptance.harness import Daemons, World, utc_now, wait_until
+from tests.acceptance.harness import Daemons, World, free_port, utc_now, wait_until
 
 CAMPAIGND = Path(sys.executable).with_name("campaignd")
 
@@ -29,14 +28,6 @@ def daemons(tmp_path: Path) -> Iterator[Daemons]:
         started.end()
 
 
-def free_port() -> int:
-    """A port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 Call = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -47,7 +38,7 @@ def env(daemons: Daemons, database_url: str) -> dict[str, str]:
         database_url,
         CAMPAIGND_API__ENABLED="true",
         CAMPAIGND_API__PORT=free_port(),
-        CAMPAIGND_SCHEDULER__STARTUP_TIMEOUT="1",
+        CAMPAIGND_SCHEDULER__STARTUP_TIMEOUT="5",
         CAMPAIGND_NODE_NAME="me",
     )
 
@@ -59,7 +50,7 @@ def call(env: dict[str, str], *arguments: object) -> subprocess.CompletedProcess
         env=env,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=150,
         check=False,
     )
 
@@ -92,6 +83,43 @@ def test_without_the_api(daemons: Daemons, env: dict[str, str]) -> None:
     daemons.command("run", env=env).wait_for("ready")
     done = call(env, "health")
     assert (done.returncode, done.stdout) == (0, "ok database\nok schema\nok scheduler\n")
+
+
+def test_run_without_the_api(daemons: Daemons, env: dict[str, str]) -> None:
+    """Only the daemon knows that it serves no HTTP: its lease says that it is well."""
+    daemon = daemons.command("run", "--no-api", env=env)
+    daemon.wait_for("ready")
+    done = call(env, "health")
+    assert done.returncode == 0, done.stdout
+    assert "ok process: me holds its lease; no HTTP interface, nothing listens on" in done.stdout
+    assert "failed" not in done.stdout
+
+    daemon.send(signal.SIGSTOP)
+    wait_until("its lease is over", lambda: call(env, "health").returncode == 1)
+    assert "it starts, or is gone" in call(env, "health").stdout
+    daemon.send(signal.SIGCONT)
+
+
+def test_another_node(daemons: Daemons, env: dict[str, str]) -> None:
+    """By its name: its lease; by its port as well: what it says itself."""
+    other = {**env, "CAMPAIGND_NODE_NAME": "a", "CAMPAIGND_API__PORT": "0"}
+    listening = daemons.command("run", env=other).wait_for("api_listening")
+    by_lease = "ok database\nok schema\nok scheduler\n"
+
+    def asked(*arguments: object) -> tuple[int, str]:
+        done = call(env, "health", *arguments)
+        return done.returncode, done.stdout
+
+    wait_until("it is well", lambda: asked("--node", "a") == (0, by_lease))
+    by_http = ("--node", "a", "--port", listening["port"])
+    wait_until("it says so", lambda: asked(*by_http) == (0, f"ok process\n{by_lease}"))
+    assert asked("--port", listening["port"]) == (0, f"ok process\n{by_lease}")
+    code, told = asked("--port", free_port(), "--node", "b")
+    assert code == 1
+    assert "failed scheduler: no node called b has a lease" in told
+    code, told = asked("--node", "b")
+    assert (code, "failed process" in told) == (1, False)
+    assert call(env, "health", "--port", "0").returncode == 2
 
 
 def test_a_lost_database(env: dict[str, str]) -> None:
