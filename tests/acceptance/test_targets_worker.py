@@ -6,9 +6,11 @@ import json
 import re
 import shlex
 import sys
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -32,11 +34,26 @@ def documented(name: str) -> str:
     return "--" + found[1]
 
 
-class Sql:
-    """A worker that knows nothing but the documentation."""
+@pytest.fixture
+def role(world: World) -> Iterator[str]:
+    """A role of the server that may do what docs/targets.md grants, in this database."""
+    name = f"sender_{uuid4().hex}"
+    with psycopg.connect(world.url, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {name}".encode())
+        try:
+            granted = documented("grant").replace("TO sender", f"TO {name}")
+            connection.execute(granted.encode())
+            yield name
+        finally:
+            connection.execute(f"DROP OWNED BY {name}; DROP ROLE {name}".encode())
 
-    def __init__(self, url: str) -> None:
+
+class Sql:
+    """A worker that knows nothing but the documentation, and may do no more than it grants."""
+
+    def __init__(self, url: str, role: str) -> None:
         self.connection = psycopg.connect(url, autocommit=True, row_factory=dict_row)
+        self.connection.execute(f"SET ROLE {role}".encode())
 
     def __enter__(self) -> Sql:
         return self
@@ -135,19 +152,36 @@ def test_a_stop_reaches_the_worker(daemons: Daemons, world: World, tmp_path: Pat
     assert working.stop() == 0
 
 
-def test_the_documented_sql(daemons: Daemons, world: World) -> None:
-    """Take, heartbeat, answer; what comes too late changes nothing."""
+def told(taken: list[dict[str, Any]], worker: str) -> set[tuple[Any, ...]]:
+    """The event of each run taken, as `campaignd worker` writes it."""
+    return {
+        (row["campaign_id"], row["id"], row["scheduled_for"], f"attempt {row['attempt']}", worker)
+        for row in taken
+    }
+
+
+def attempts_told(world: World) -> set[tuple[Any, ...]]:
+    rows = world.rows(
+        "SELECT campaign_id, run_id, scheduled_for, cause, actor FROM campaign_events"
+        " WHERE event = 'attempt' AND from_status = 'executing' AND to_status = 'executing'"
+    )
+    return {tuple(row.values()) for row in rows}
+
+
+def test_the_documented_sql(daemons: Daemons, world: World, role: str) -> None:
+    """Take, heartbeat, answer; what comes too late changes nothing; every attempt is an event."""
     config = configure(daemons, table=TABLE)
     ids = one_offs_for(world, "table", 12, utc_now() + timedelta(seconds=2))
     daemons.ready(world.url, config=config)
     world.until(QUEUED, 12)
-    with Sql(world.url) as one, Sql(world.url) as other:
+    with Sql(world.url, role) as one, Sql(world.url, role) as other:
         mine = one.do("take", worker="mine", target="table")
         theirs = other.do("take", worker="theirs", target="table")
         assert (len(mine), len(theirs)) == (10, 2)
         assert {row["campaign_id"] for row in mine + theirs} == set(ids)
         assert {row["payload"]["n"] for row in mine} <= set(ids)
         assert one.do("take", worker="mine", target="table") == []
+        assert attempts_told(world) == told(mine, "mine") | told(theirs, "theirs")
         first, second, third, *rest = mine
         for row, answer in ((first, "completed"), (second, "failed"), (third, "retry")):
             held = {"run": row["id"], "attempt": row["attempt"]}
@@ -161,6 +195,7 @@ def test_the_documented_sql(daemons: Daemons, world: World) -> None:
         )
         again = one.do("take", worker="mine", target="table")
         assert [(row["id"], row["attempt"]) for row in again] == [(third["id"], 2)]
+        assert attempts_told(world) >= told(again, "mine")
         late = {"run": third["id"], "attempt": 1}
         assert not one.do("answer", answer="completed", reason=None, **late)
         for row in (*rest, *theirs, *again):
