@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import shutil
 import subprocess
 import urllib.request
 from collections.abc import Iterator
@@ -98,10 +97,9 @@ class Browser:
 @pytest.fixture(scope="module")
 def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The source of axe-core, which finds what keeps people from using a page."""
-    if not shutil.which("npm"):
-        pytest.skip("npm is not installed, which axe-core comes from")
+    npm = need("npm", "npm")
     directory = tmp_path_factory.mktemp("axe")
-    command = ["npm", "install", "--no-save", "--ignore-scripts", "--no-audit", "axe-core"]
+    command = [npm, "install", "--no-save", "--ignore-scripts", "--no-audit", "axe-core"]
     done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         pytest.skip(f"axe-core can not be installed: {done.stderr.strip()[-200:]}")

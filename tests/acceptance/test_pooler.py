@@ -22,13 +22,9 @@ from tests.acceptance.harness import (
     utc_now,
     wait_until,
 )
+from tests.sandbox.debian import need
 
-PGBOUNCER = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin")
-
-pytestmark = [
-    pytest.mark.machine,
-    pytest.mark.skipif(PGBOUNCER is None, reason="there is no pgbouncer (Debian: pgbouncer)"),
-]
+pytestmark = pytest.mark.machine
 
 INI = """
 [databases]
@@ -55,6 +51,7 @@ class Pooler:
     """One PgBouncer in front of a server."""
 
     def __init__(self, server: Server, top: Path) -> None:
+        self._program = need("pgbouncer", "pgbouncer")
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -68,9 +65,8 @@ class Pooler:
 
     def start(self) -> None:
         """Returns when it answers."""
-        assert PGBOUNCER is not None
         self._process = subprocess.Popen(
-            [PGBOUNCER, "-q", self._ini],
+            [self._program, "-q", self._ini],
             cwd="/",
             **self._user.popen_options(),  # type: ignore[call-overload]
         )

@@ -14,11 +14,7 @@ from tests.chaos import wire
 from tests.chaos.cluster import Cluster, Node
 from tests.chaos.receiver import Receiver
 
-pytestmark = [
-    pytest.mark.machine,
-    pytest.mark.slow,
-    pytest.mark.skipif(wire.why_not() is not None, reason=str(wire.why_not())),
-]
+pytestmark = [pytest.mark.machine, pytest.mark.slow]
 
 RUNS = 60
 CONCURRENCY = 32
@@ -31,6 +27,8 @@ TAKEN = "SELECT min(at) FROM campaign_events WHERE event = 'run_retrying' AND ca
 
 @pytest.fixture
 def switch() -> Iterator[wire.Switch]:
+    if (reason := wire.why_not()) is not None:
+        pytest.skip(reason)
     with wire.switch(2) as found:
         yield found
 

@@ -10,11 +10,12 @@ import contextlib
 import functools
 import itertools
 import os
-import shutil
 import string
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from tests.sandbox.debian import install, missing
 
 NETWORK = "198.18."
 """RFC 2544: for tests of networks, never routed."""
@@ -147,12 +148,12 @@ def switch(nodes: int) -> Iterator[Switch]:
 
 @functools.cache
 def why_not() -> str | None:
-    """Why there can be no namespaces here; None: there can."""
+    """Why there can be no namespaces here; None: there can. Installs what is missing if it may."""
     if os.geteuid() != 0:
         return "only root may make network namespaces"
     for program, package in (("ip", "iproute2"), ("iptables", "iptables")):
-        if shutil.which(program) is None:
-            return f"there is no {program} (Debian: {package})"
+        if install(package, program) is None:
+            return missing(package, program)
     if not Path("/proc/self/ns/net").exists():
         return "this kernel has no network namespaces"
     try:
@@ -170,8 +171,8 @@ def why_no_delay() -> str | None:
     """Why there can be no bad line here (`tc netem`); None: there can."""
     if (reason := why_not()) is not None:
         return reason
-    if shutil.which("tc") is None:
-        return "there is no tc (Debian: iproute2)"
+    if install("iproute2", "tc") is None:
+        return missing("iproute2", "tc")
     try:
         with switch(1) as made:
             made.wires[0].delay()

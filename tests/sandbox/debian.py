@@ -9,16 +9,32 @@ import subprocess
 import pytest
 
 
-def need(package: str, program: str) -> str:
-    """The program's path; it is installed if that may be, else the test is skipped."""
-    found = shutil.which(program)
+def install(package: str, program: str) -> str | None:
+    """The program's path; it is installed if that may be. None: there is none."""
+    found = _find(program)
     if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
         env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", package]
-        for command in (install, ["apt-get", "update", "-q"], install):
+        fetch = ["apt-get", "install", "-y", "-q", "--no-install-recommends", package]
+        for command in (fetch, ["apt-get", "update", "-q"], fetch):
             done = subprocess.run(command, env=env, capture_output=True, check=False, timeout=240)
-            if done.returncode == 0 and (found := shutil.which(program)):
+            if done.returncode == 0 and (found := _find(program)):
                 break
-    if found is None:
-        pytest.skip(f"{program} is not installed (Debian: apt-get install {package})")
     return found
+
+
+def need(package: str, program: str) -> str:
+    """The program's path; it is installed if that may be, else the test is skipped."""
+    found = install(package, program)
+    if found is None:
+        pytest.skip(missing(package, program))
+    return found
+
+
+def missing(package: str, program: str) -> str:
+    """What to do about a program that could not be installed."""
+    return f"{program} is not installed (Debian: apt-get install {package})"
+
+
+def _find(program: str) -> str | None:
+    """Servers are where an ordinary user does not look."""
+    return shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
