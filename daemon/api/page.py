@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from html import escape
@@ -14,6 +14,8 @@ from daemon.api.ports import ListedRun, Overview, Upcoming
 from daemon.domain.durations import duration
 from daemon.domain.states import RunStatus
 
+WAITING = (RunStatus.HELD, RunStatus.RETRYING, RunStatus.QUEUED)
+"""Open runs that are not executing; those that need a person come first."""
 _LATE_MS = 1000.0
 _AXIS = 256
 """Width of the time line's own coordinates."""
@@ -51,9 +53,18 @@ def login(problem: str = "") -> str:
 
 
 def overview_page(
-    found: Overview, runs: Sequence[ListedRun], upcoming: Sequence[Upcoming], key_name: str
+    found: Overview,
+    open_runs: Mapping[RunStatus, Sequence[ListedRun]],
+    runs: Sequence[ListedRun],
+    upcoming: Sequence[Upcoming],
+    key_name: str,
 ) -> str:
-    """Everything at a glance."""
+    """Everything at a glance.
+
+    Args:
+        open_runs: those that have not ended, by their status, however old they are.
+        runs: the newest.
+    """
     now = found.now
     is_late = found.overdue > 0
     figures = [
@@ -64,14 +75,16 @@ def overview_page(
         ("retrying", str(found.retrying), False),
         ("nodes", str(sum(node.live for node in found.nodes)), not any_live(found)),
     ]
-    open_runs = [each for each in runs if each.run.status.is_open]
+    executing = open_runs.get(RunStatus.EXECUTING, ())
+    waiting = [each for status in WAITING for each in open_runs.get(status, ())]
     return _document(
         "campaignd",
         f"""<header><h1>campaignd</h1>
 <span class="soft">{_utc(now)} UTC, key {escape(key_name)}</span>
 <a href=".">Refresh</a><form method="post" action="logout"><button>Log out</button></form></header>
 <main><dl>{"".join(_figure(*each) for each in figures)}</dl>
-{_section("Executing", _runs(open_runs), "nothing is executing")}
+{_section("Executing", _runs(executing), "nothing is executing")}
+{_section("Waiting", _runs(waiting), "no run is held, tried again or queued")}
 {_section("Upcoming", _upcoming(upcoming, now), "nothing is armed")}
 {_section("Recent runs", _runs(runs), "no runs yet")}
 {_section("Nodes", _nodes(found), "no node is at work: nothing fires")}

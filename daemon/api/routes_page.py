@@ -15,10 +15,12 @@ from daemon.api.routes_campaigns import body_limit
 from daemon.api.session import COOKIE, LIFE_S, Sessions, comes_from_elsewhere
 from daemon.domain.errors import Unavailable
 from daemon.domain.keys import ApiKey
+from daemon.domain.states import RunStatus
 
 router = APIRouter(include_in_schema=False)
 
 RUNS = 100
+"""Of the newest, and of those of each status that is not an end."""
 UPCOMING = 50
 LOGIN_LIMIT = "20/minute"
 FORM_LIMIT = 2000
@@ -43,9 +45,14 @@ async def look(request: Request) -> Response:
     if backend.overview is None:
         raise Unavailable("there is nothing to show here")
     found = await backend.overview()
+    # Asked for by status: however many newer runs there are, what is open is shown.
+    open_runs = {
+        status: await backend.reads.runs(limit=RUNS, status=status)
+        for status in (RunStatus.EXECUTING, *page.WAITING)
+    }
     runs = await backend.reads.runs(limit=RUNS)
     upcoming = await backend.reads.upcoming(limit=UPCOMING)
-    response = _html(page.overview_page(found, runs, upcoming, key.name))
+    response = _html(page.overview_page(found, open_runs, runs, upcoming, key.name))
     _admit(request, response, key)
     return response
 

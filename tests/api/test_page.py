@@ -97,6 +97,46 @@ def test_a_cookie_is_worth_nothing_elsewhere(api: Api) -> None:
         assert browser.get("/api/v1/campaigns").status_code == 401
 
 
+def test_what_is_open_is_shown_however_much_is_newer(api: Api, browser: httpx.Client) -> None:
+    """Runs that go on for long, are held, or wait; not only the newest of all."""
+    rows = {
+        "executing": "1, 'elsewhere', now(), NULL, now() + interval '1 hour', NULL",
+        "retrying": "1, NULL, now(), now() + interval '1 hour', NULL, NULL",
+        "held": "1, NULL, now(), NULL, NULL, NULL",
+        "queued": "0, NULL, NULL, now() + interval '1 hour', NULL, NULL",
+        "completed": "1, 'elsewhere', now(), NULL, NULL, now()",
+    }
+    for status, columns in rows.items():
+        made = api.campaign(name=f"the {status} one")
+        many, age = (150, 0) if status == "completed" else (1, 1)
+        if many == 1:
+            api.world.rows(
+                "UPDATE campaigns SET status = 'executing', open_runs = 1, has_due = true"
+                " WHERE id = %s",
+                made["id"],
+            )
+        api.world.rows(
+            "INSERT INTO runs (campaign_id, scheduled_for, id, status, cause, claimed_at,"
+            " start_before, attempt, node, started_at, next_attempt_at, lease_until, finished_at)"
+            " SELECT %s, now() - make_interval(days => %s, secs => n), gen_random_uuid(), %s,"
+            " 'start', now() - make_interval(days => %s), now() + interval '1 hour',"
+            f" {columns} FROM generate_series(1, %s) AS n",
+            made["id"],
+            age,
+            status,
+            age,
+            many,
+        )
+    text = log_in(browser, api.keys[Scope.READ]).text
+    executing, waiting = (
+        text.split(f'<h2 id="{name}">')[1].split("</section>")[0]
+        for name in ("executing", "waiting")
+    )
+    assert "the executing one" in executing
+    assert [executing.count(f"the {status} one") for status in rows] == [1, 0, 0, 0, 0]
+    assert [waiting.count(f"the {status} one") for status in rows] == [0, 1, 1, 1, 0]
+
+
 def test_guesses_are_counted(api: Api, browser: httpx.Client) -> None:
     """A minute's worth of them, then it waits; last, as it holds for the address."""
     statuses = [log_in(browser, f"cdk_{number}").status_code for number in range(25)]
@@ -131,7 +171,7 @@ def test_what_is_overdue_is_red() -> None:
         datetime(2026, 6, 1, 20, 58, 45, tzinfo=UTC).replace(tzinfo=None),
         "Asia/Tokyo",
     )
-    text = page.overview_page(found, [], [late], "ann")
+    text = page.overview_page(found, {}, [], [late], "ann")
     for bad in ("3", "75.0 s", "0"):  # overdue, behind by, nodes
         assert f'<dd><span class="bad">{bad}</span></dd>' in text
     assert '<td class="bad">lost</td>' in text
