@@ -12,8 +12,10 @@ import functools
 import itertools
 import json
 import os
+import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -52,6 +54,15 @@ _PIPE_BYTES = 1 << 20
 def utc_now() -> datetime:
     """This machine's clock, which in these tests is the server's too."""
     return datetime.now(UTC)
+
+
+def free_port() -> int:
+    """A port that nobody listens at, of those that no outgoing connection is given."""
+    while True:
+        port = random.randrange(20_000, 30_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_until(what: str, holds: Callable[[], object], within: float = PATIENCE_S) -> Any:

@@ -200,7 +200,7 @@ def test_the_command_line_steers_a_running_daemon(daemons: Daemons, world: World
     # The other five commands come before it.
     began = time.monotonic()
     campaignd("schedule", str(moved), given=json.dumps(at(utc_now() + FAR)))
-    soon = utc_now() + timedelta(seconds=max(6, MARGIN * (time.monotonic() - began)))
+    soon = utc_now() + timedelta(seconds=max(6, 12 * (time.monotonic() - began)))
     for uuid in (paused, stopped, moved):
         campaignd("schedule", str(uuid), given=json.dumps(at(soon)))
     campaignd("pause", str(paused))

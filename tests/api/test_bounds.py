@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import pytest
 
 from daemon.domain.keys import Scope
 from tests.acceptance.harness import CAMPAIGND, Daemons, private_server, wait_until
-from tests.api.harness import Api, serving
+from tests.api.harness import TIMEOUT_S, Api, get, serving
 from tests.conftest import fresh_database
 
 
@@ -29,8 +30,8 @@ def strict(
 ) -> Iterator[Api]:
     """A server with small limits."""
     limits = {
-        "api__header_timeout": 1,
-        "api__body_timeout": 1,
+        "api__header_timeout": 2,
+        "api__body_timeout": 2,
         "api__keep_alive": 1,
         "api__request_timeout": 5,
         "api__max_connections": 20,
@@ -39,13 +40,15 @@ def strict(
     with (
         fresh_database(postgres_server, template_database) as (_, url),
         serving(directory, url, "api", **limits) as found,
+        # A kept one is closed after a second: perhaps just when the next request is sent.
+        found.client(limits=httpx.Limits(max_keepalive_connections=0)) as found.http,
     ):
         yield found
 
 
 def connect(api: Api, text: bytes = b"") -> socket.socket:
     """A connection on which this much was sent."""
-    connection = socket.create_connection(("127.0.0.1", api.port), timeout=10)
+    connection = socket.create_connection(("127.0.0.1", api.port), timeout=TIMEOUT_S)
     if text:
         connection.sendall(text)
     return connection
@@ -88,7 +91,7 @@ def test_a_slow_head(strict: Api) -> None:
         except TimeoutError:
             continue
     assert status_of(answer) == 408
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     connection.close()
 
 
@@ -158,13 +161,13 @@ def test_many_connections(strict: Api) -> None:
     assert sum(b" 408 " in answer for answer in answers) <= 20
     refused = [answer for answer in answers if b" 503 " in answer]
     assert all(b"Retry-After" in answer for answer in refused)
-    assert httpx.get(f"{strict.url}/healthz").status_code == 200
+    assert get(f"{strict.url}/healthz").status_code == 200
 
 
 def test_an_upgrade_is_not_taken(strict: Api) -> None:
     """There are no web sockets here."""
     headers = {"Connection": "Upgrade", "Upgrade": "websocket"}
-    assert httpx.get(f"{strict.url}/healthz", headers=headers).status_code == 200
+    assert get(f"{strict.url}/healthz", headers=headers).status_code == 200
 
 
 def test_the_log_is_clean(strict: Api) -> None:
@@ -175,16 +178,17 @@ def test_the_log_is_clean(strict: Api) -> None:
 
 def test_the_rate_limit(tmp_path: Path, database_url: str) -> None:
     """For each key, whatever address it comes from; and for each address without a key."""
-    limits = {"api__rate_limit": "20/minute", "api__failure_limit": "5/minute"}
+    # By the hour, lest one ends in the middle.
+    limits = {"api__rate_limit": "20/hour", "api__failure_limit": "5/hour"}
     with serving(tmp_path, database_url, "api", **limits) as api:
         answers = [api.http.get("/upcoming") for _ in range(30)]
         assert [answer.status_code for answer in answers] == [200] * 20 + [429] * 10
         assert answers[0].headers["RateLimit-Limit"] == "20"
         assert answers[0].headers["RateLimit-Remaining"] == "19"
-        assert answers[0].headers["RateLimit-Policy"] == "20;w=60"
+        assert answers[0].headers["RateLimit-Policy"] == "20;w=3600"
         late = answers[-1]
         assert late.json()["message"] == "Rate limit exceeded"
-        assert 1 <= int(late.headers["Retry-After"]) <= 60
+        assert 1 <= int(late.headers["Retry-After"]) <= 3600
         assert late.headers["RateLimit-Remaining"] == "0"
         with api.client(Scope.READ) as other:
             assert other.get("/upcoming").status_code == 200
@@ -205,15 +209,16 @@ def test_more_requests_than_are_taken_at_once(tmp_path: Path, database_url: str)
 
             async def send() -> list[httpx.Response]:
                 headers = {"Authorization": f"Bearer {api.keys[Scope.WRITE]}"}
-                async with httpx.AsyncClient(base_url=api.url, headers=headers) as client:
+                async with httpx.AsyncClient(
+                    base_url=api.url, headers=headers, timeout=TIMEOUT_S
+                ) as client:
                     path = f"/api/v1/campaigns/{campaign['id']}/archive"
                     sent = [asyncio.ensure_future(client.post(path)) for _ in range(8)]
-                    done, _ = await asyncio.wait(sent, timeout=3)
+                    answers = [await each for each in islice(asyncio.as_completed(sent), 5)]
                     assert (await client.get("/healthz")).status_code == 200
                     blocker.rollback()
                     await asyncio.wait(sent)
-                    assert len(done) >= 5
-                    return [each.result() for each in done]
+                    return answers
 
             answers = asyncio.run(send())
         assert {answer.status_code for answer in answers} == {503}
@@ -227,11 +232,14 @@ def test_a_moment_of_too_many(tmp_path: Path, database_url: str) -> None:
 
         async def send() -> list[int]:
             headers = {"Authorization": f"Bearer {api.keys[Scope.READ]}"}
-            async with httpx.AsyncClient(base_url=api.url, headers=headers) as client:
-                asked = (client.get("/api/v1/upcoming") for _ in range(20))
+            async with httpx.AsyncClient(
+                base_url=api.url, headers=headers, timeout=TIMEOUT_S
+            ) as client:
+                asked = (client.get("/api/v1/upcoming") for _ in range(8))
                 return [answer.status_code for answer in await asyncio.gather(*asked)]
 
-        assert asyncio.run(send()) == [200] * 20
+        assert api.http.get("/upcoming").status_code == 200  # what the first one costs is paid
+        assert asyncio.run(send()) == [200] * 8
 
 
 def test_a_request_that_takes_too_long(strict: Api) -> None:
@@ -282,15 +290,15 @@ def test_a_database_that_is_away(tmp_path: Path) -> None:
         assert answer.status_code == 503
         assert answer.json()["message"].startswith("Service Unavailable")
         assert "Retry-After" in answer.headers
-        for text in (answer.text, httpx.get(f"{api.url}/readyz").text):
+        for text in (answer.text, get(f"{api.url}/readyz").text):
             assert "127.0.0.1" not in text
             assert "port" not in text
             assert "socket" not in text
-        assert httpx.get(f"{api.url}/readyz").status_code == 503
-        assert httpx.get(f"{api.url}/healthz").status_code == 200
+        assert get(f"{api.url}/readyz").status_code == 503
+        assert get(f"{api.url}/healthz").status_code == 200
         server.start()
-        wait_until("the database", lambda: api.http.get("/upcoming").status_code == 200, 30)
-        wait_until("readiness", lambda: httpx.get(f"{api.url}/readyz").status_code == 200, 30)
+        wait_until("the database", lambda: api.http.get("/upcoming").status_code == 200)
+        wait_until("readiness", lambda: get(f"{api.url}/readyz").status_code == 200)
 
 
 @pytest.mark.parametrize("command", ["run", "api"])
@@ -302,7 +310,7 @@ def test_a_port_in_use(tmp_path: Path, database_url: str, command: str) -> None:
             database_url, api__enabled="true", api__port=port, log__level="critical"
         )
         done = subprocess.run(
-            [CAMPAIGND, command], env=env, capture_output=True, text=True, timeout=60
+            [CAMPAIGND, command], env=env, capture_output=True, text=True, timeout=150
         )
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1, done.stderr
@@ -315,7 +323,7 @@ def test_without_the_api_nothing_of_it_is_loaded(tmp_path: Path, database_url: s
     try:
         env = {**daemons.environment(database_url, api__enabled="true"), "PYTHONVERBOSE": "1"}
         process = daemons.command("run", "--no-api", env=env)
-        process.wait_for("ready", 60)
+        process.wait_for("ready")
         loaded = b"\n".join(process.lines)
         for name in (b"import 'fastapi'", b"import 'uvicorn'", b"import 'daemon.api'"):
             assert name not in loaded
@@ -334,7 +342,7 @@ def test_secrets_are_told_nowhere(tmp_path: Path, database_url: str) -> None:
                 answers += [client.get(path) for path in paths]
                 answers.append(client.post("/campaigns", content=b"{"))
         secret = api.new_key("short-lived")
-        httpx.get(f"{api.url}/api/v1/upcoming", headers={"Authorization": f"Bearer {secret}x"})
+        get(f"{api.url}/api/v1/upcoming", headers={"Authorization": f"Bearer {secret}x"})
         api.world.rows("ALTER TABLE api_keys RENAME TO hidden")
         answers.append(api.http.get("/upcoming"))
         assert answers[-1].status_code == 500

@@ -10,6 +10,8 @@ import pytest
 
 from tests.api.harness import Api, future, iso, serving
 
+pytestmark = pytest.mark.alone
+
 
 def started_at(api: Api, campaign_id: int) -> datetime:
     """When the campaign's one run started."""

@@ -39,7 +39,7 @@ def test_every_example(api: Api) -> None:
                 env=env,
                 capture_output=True,
                 text=True,
-                timeout=60,
+                timeout=150,
                 check=False,
             )
             assert done.returncode == 0, block + done.stdout + done.stderr

@@ -6,11 +6,10 @@ import json
 from typing import Any
 from uuid import uuid4
 
-import httpx
 import pytest
 
 from daemon.domain.keys import Scope
-from tests.api.harness import Api
+from tests.api.harness import Api, get
 
 KIB = 1024
 
@@ -144,7 +143,7 @@ def test_unknown_paths_and_methods(api: Api) -> None:
         assert answer.status_code == status, path
         assert answer.json().keys() == {"message", "detail"}
     assert api.http.put("/campaigns").headers["Allow"] == "GET, POST"
-    assert httpx.get(f"{api.url}/nothing").json()["message"] == "Not found"
+    assert get(f"{api.url}/nothing").json()["message"] == "Not found"
 
 
 def test_a_slash_at_the_end(api: Api) -> None:
@@ -295,22 +294,22 @@ def test_request_ids(api: Api) -> None:
 
 def test_outside(api: Api) -> None:
     """Health, metrics and documentation need no key, and the documentation no other host."""
-    assert httpx.get(f"{api.url}/healthz").json() == {"status": "ok"}
-    ready = httpx.get(f"{api.url}/readyz")
+    assert get(f"{api.url}/healthz").json() == {"status": "ok"}
+    ready = get(f"{api.url}/readyz")
     assert (ready.status_code, ready.json()["checks"]["scheduler"]) == (200, "ok")
-    assert "campaignd_http_requests_total" in httpx.get(f"{api.url}/metrics").text
-    page = httpx.get(f"{api.url}/docs")
+    assert "campaignd_http_requests_total" in get(f"{api.url}/metrics").text
+    page = get(f"{api.url}/docs")
     assert page.status_code == 200
     assert "://" not in page.text
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]
     for asset in ("swagger-ui.css", "swagger-ui-bundle.js"):
-        assert len(httpx.get(f"{api.url}/docs/{asset}").content) > 10_000
-    assert httpx.get(f"{api.url}/docs/../secret").status_code == 404
+        assert len(get(f"{api.url}/docs/{asset}").content) > 10_000
+    assert get(f"{api.url}/docs/../secret").status_code == 404
 
 
 def test_the_specification_is_complete(api: Api) -> None:
     """Every operation is described, has every error, and examples for its body."""
-    spec = httpx.get(f"{api.url}/openapi.json").json()
+    spec = get(f"{api.url}/openapi.json").json()
     for path, item in spec["paths"].items():
         for operation in item.values():
             assert operation["summary"]

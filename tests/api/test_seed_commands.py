@@ -43,7 +43,7 @@ def curl(api: Api, campaign: dict[str, Any], data: str) -> Any:
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=90,
     )
     return json.loads(done.stdout)
 
@@ -91,15 +91,16 @@ def test_curl_with_a_user(api: Api) -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=90,
     )
     assert "items" in json.loads(done.stdout)
 
 
+@pytest.mark.alone
 def test_saved_and_run(api: Api) -> None:
     """A saved one-off starts at its instant, without a call to start."""
     campaign = api.campaign()
-    at = future(seconds=2)
+    at = future(seconds=3)
     save(api, campaign, schedule_type="scheduled", scheduled_at=iso(at))
     api.world.until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign["id"])
     (run,) = api.http.get(f"/campaigns/{campaign['id']}/runs").json()["items"]

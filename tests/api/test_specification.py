@@ -11,7 +11,6 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
 import jsonschema_rs
 import pytest
 from hypothesis import given
@@ -23,7 +22,7 @@ from daemon.domain.bodies import Context, save_schedule, update_schedule
 from daemon.domain.errors import InvalidInput
 from daemon.domain.keys import Scope
 from daemon.domain.schedule import CampaignType
-from tests.api.harness import Api, serving
+from tests.api.harness import Api, get, serving
 
 LONG = os.environ.get("SCHEMATHESIS_EXAMPLES")
 """How many examples for each operation; set by `make schemathesis`."""
@@ -80,7 +79,7 @@ def run_something(api: Api) -> None:
 
 def test_the_examples_are_true(api: Api) -> None:
     """Every example of a request body is accepted."""
-    spec = httpx.get(f"{api.url}/openapi.json").json()
+    spec = get(f"{api.url}/openapi.json").json()
     for path, item in spec["paths"].items():
         if not path.endswith(("/schedule", "/campaigns", "/preview", "/update_schedule")):
             continue

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -19,7 +17,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 import psutil
 
-from tests.acceptance.harness import Process, Server
+from tests.acceptance.harness import Process, Server, free_port
 from tests.acceptance.standby import promote
 from tests.chaos.hardship import Hardship
 from tests.chaos.node import ClockFile
@@ -31,15 +29,6 @@ from tests.chaos.wire import Switch, Wire
 STOPS_WITHIN_S = 60.0
 """The drain timeout (30 s) and as much again, however bad the network is."""
 NODE = Path(__file__).with_name("node.py")
-
-
-def free_port() -> int:
-    """A port that nobody listens at, of those that no outgoing connection is given."""
-    while True:
-        port = random.randrange(20_000, 30_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 class Node:

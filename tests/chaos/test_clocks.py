@@ -27,6 +27,7 @@ def cluster(database_url: str, tmp_path: Path) -> Iterator[Cluster]:
         found.close()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("offsets", [(5.0, -5.0), (300.0, -300.0)])
 def test_wrong_clocks(cluster: Cluster, database_url: str, offsets: tuple[float, float]) -> None:
     """Ahead, behind, then the other way round while running: nothing early, late or missed."""
@@ -55,9 +56,8 @@ def test_wrong_clocks(cluster: Cluster, database_url: str, offsets: tuple[float,
         assert timedelta(0) <= worst[0]["first"]
         assert worst[0]["last"] < PROMPT
         check_histories(world)
-        skews = world.rows("SELECT name, skew_ms FROM nodes ORDER BY name")
-    said = [round(row["skew_ms"] / 1000) for row in skews]
-    assert said == [-offset for offset in reversed(offsets)]
+        skews = "SELECT array_agg(round(skew_ms / 1000)::float ORDER BY name) = %s FROM nodes"
+        world.until(skews, [-offset for offset in reversed(offsets)])
     for node in cluster.nodes:
         assert node.process is not None
         assert node.process.events("clock_skew")
@@ -75,7 +75,7 @@ def test_a_clock_that_is_set_right_during_the_start(cluster: Cluster, database_u
         world.until("SELECT count(*) > 0 FROM nodes")
         node.clock.set(0.0)
         node.proxy.set(OPEN)
-        node.process.wait_for("ready", 60)
+        node.process.wait_for("ready")
         at = utc_now() + timedelta(seconds=1)
         world.add_one_offs(EACH, at, grace=60)
         world.until("SELECT count(*) = %s FROM runs WHERE finished_at IS NOT NULL", EACH)
@@ -83,12 +83,13 @@ def test_a_clock_that_is_set_right_during_the_start(cluster: Cluster, database_u
     assert node.end(signal.SIGTERM) == 0
 
 
+@pytest.mark.alone
 def test_a_machine_whose_clocks_stood_still(cluster: Cluster, database_url: str) -> None:
     """Suspended for an hour; its wall clock is right again, its monotonic clock knows nothing."""
     node = cluster.nodes[0]
     node.start()
     assert node.process is not None
-    node.process.wait_for("ready", 60)
+    node.process.wait_for("ready")
     with World(database_url) as world:
         beats = "SELECT max(heartbeat_at) > %s FROM nodes"
         world.until(beats, utc_now())

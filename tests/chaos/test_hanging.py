@@ -35,15 +35,15 @@ def test_a_locked_table(database_url: str, tmp_path: Path, table: str, pool_size
     with one_node(database_url, tmp_path, pool_size) as node, World(database_url) as world:
         node.start()
         assert node.process is not None
-        node.process.wait_for("ready", 60)
+        node.process.wait_for("ready")
         begins = utc_now() + timedelta(seconds=1)
         for number in range(INSTANTS):
             world.add_one_offs(EACH, begins + timedelta(seconds=number))
         world.until("SELECT count(*) > 0 FROM runs")
         with psycopg.connect(database_url) as stranger:
             stranger.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
-            node.process.wait_for("database_lost", 40)
-        node.process.wait_for("database_back", 40)
+            node.process.wait_for("database_lost")
+        node.process.wait_for("database_back")
         whole = EACH * INSTANTS
         world.until("SELECT count(*) = %s FROM runs WHERE status = 'completed'", whole)
         assert world.statuses() == {"completed": whole}

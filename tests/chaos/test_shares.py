@@ -44,7 +44,7 @@ def status(url: str) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
         env={**os.environ, "CAMPAIGND_DATABASE_URL": url},
         capture_output=True,
         check=True,
-        timeout=30,
+        timeout=90,
     )
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     nodes = {line["name"]: line for line in lines if line["kind"] == "node"}
@@ -87,6 +87,7 @@ def test_status_tells_of_every_node(cluster: Cluster, database_url: str) -> None
         assert 0 < summary["lag"] <= (utc_now() - due).total_seconds()
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_node_that_stops_hands_over(cluster: Cluster, database_url: str) -> None:
     """What it had loaded and the other had not starts on time elsewhere."""

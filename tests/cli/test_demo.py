@@ -54,6 +54,7 @@ def nothing_is_left(place: Path) -> bool:
     ]
 
 
+@pytest.mark.alone
 def test_the_demonstration_reaches_what_it_should(place: Path) -> None:
     began = time.monotonic()
     with start(place) as process:

@@ -57,7 +57,7 @@ class Child:
 
     def leave(self) -> int:
         """Let it leave; the exit code."""
-        self.process.communicate("\n", timeout=50)
+        self.process.communicate("\n", timeout=150)
         return self.process.returncode
 
     def kill(self) -> None:

@@ -224,7 +224,7 @@ async def test_two_nodes_take_over_at_once(world: World) -> None:
     await b.beat(lease=60)
     await c.beat(lease=60)
     world.after(seconds(2))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert sum(await asyncio.gather(b.take_over(lost), c.take_over(lost))) == 20
     for campaign_id in campaigns:
         (run,) = await world.runs(campaign_id)
@@ -335,7 +335,7 @@ async def test_what_a_standing_process_has_locked_is_freed(world: World, databas
     )
     try:
         await frozen.execute("SELECT 1 FROM campaigns WHERE id = %s FOR UPDATE", [campaign_id])
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert await other.take_over(lost) == 1
         with pytest.raises(psycopg.OperationalError):
             await frozen.execute("SELECT 1")

@@ -115,7 +115,7 @@ def test_stale_pid_file(state_dir: Path, number: str) -> None:
         lines = path.read_text().splitlines()
     # The user that the server runs as: PostgreSQL disregards the processes of others by itself.
     owner = path.parent.stat().st_uid
-    with subprocess.Popen(["sleep", "60"], user=owner) as stranger:
+    with subprocess.Popen(["sleep", "600"], user=owner) as stranger:
         try:
             pid = {"ours": os.getpid(), "a stranger's": stranger.pid, "nobody's": 4_194_000}[number]
             path.write_text("\n".join([str(pid), *lines[1:]]) + "\n")

@@ -122,7 +122,7 @@ def test_a_migration_is_tried_again_after_a_deadlock(empty_database_url: str) ->
     migrate.upgrade(empty_database_url, "0002")
     with ThreadPoolExecutor() as pool, psycopg.connect(empty_database_url) as other:
         # Later than the migration's own: it is the one that notices.
-        other.execute("SET deadlock_timeout = '30s'")
+        other.execute("SET deadlock_timeout = '200s'")
         other.execute("LOCK TABLE nodes IN SHARE MODE")
         migration = pool.submit(migrate.upgrade, empty_database_url)
         waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'nodes'::regclass"
@@ -130,7 +130,7 @@ def test_a_migration_is_tried_again_after_a_deadlock(empty_database_url: str) ->
             assert not migration.done()
         other.execute("LOCK TABLE runs IN SHARE MODE")
         other.rollback()
-        migration.result(30)
+        migration.result(120)
     assert migrate.current(empty_database_url).version == HEAD
 
 

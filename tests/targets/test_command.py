@@ -118,7 +118,7 @@ async def written(file: Path) -> int:
     def read() -> str:
         return file.read_text() if file.exists() else ""
 
-    for _ in range(1000):
+    for _ in range(6000):
         if (text := read()).endswith("\n"):
             return int(text)
         await asyncio.sleep(0.01)
@@ -126,8 +126,8 @@ async def written(file: Path) -> int:
 
 
 async def goes(pid: int) -> bool:
-    """Whether a process ends within a second."""
-    for _ in range(100):
+    """Whether a process ends, and does not go on for minutes."""
+    for _ in range(2000):
         if is_gone(pid):
             return True
         await asyncio.sleep(0.01)
@@ -147,11 +147,11 @@ async def test_a_time_out_kills_the_group(told: Told, tmp_path: Path, deaf: bool
     """Children included, and whoever does not listen."""
     file = tmp_path / "pid"
     script = SPAWNS.format(file=str(file), deaf=deaf, then="time.sleep(600)")
-    to = target(told, script, timeout=1.0, kill_after=0.3)
+    to = target(told, script, timeout=4.0, kill_after=0.3)  # which starts two programs
     began = time.monotonic()
     outcome = await to.deliver(work())
     assert isinstance(outcome, Lost)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 30
     assert await goes(await written(file))
 
 
@@ -161,7 +161,7 @@ async def test_what_is_left_behind_ends_too(told: Told, tmp_path: Path) -> None:
     to = target(told, SPAWNS.format(file=str(file), deaf=False, then=""))
     began = time.monotonic()
     assert await to.deliver(work()) == Delivered()
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 30
     assert await goes(await written(file))
 
 
@@ -183,6 +183,11 @@ async def test_many_at_once(told: Told) -> None:
     to = target(told, "import sys; print(len(sys.stdin.read()))")
     outcomes = await asyncio.gather(*(to.deliver(work(number)) for number in range(20)))
     assert outcomes == [Delivered()] * 20
-    await asyncio.sleep(0.05)
-    assert len(os.listdir("/proc/self/fd")) <= before + 2
-    assert [each for each in psutil.Process().children() if each.status() == "zombie"] == []
+
+    def is_clean() -> bool:
+        zombies = [each for each in psutil.Process().children() if each.status() == "zombie"]
+        return len(os.listdir("/proc/self/fd")) <= before + 2 and not zombies
+
+    async with asyncio.timeout(20):
+        while not is_clean():  # noqa: ASYNC110 - the kernel tells nobody
+            await asyncio.sleep(0.01)

@@ -36,7 +36,7 @@ def test_the_example_is_installed_and_used(tmp_path: Path) -> None:
     subprocess.run(["cp", "-r", EXAMPLE, source], check=True)
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
     install += ["--no-build-isolation", "--disable-pip-version-check", "--target", str(site)]
-    subprocess.run([*install, str(source)], check=True, timeout=60)
+    subprocess.run([*install, str(source)], check=True, timeout=150)
     config = tmp_path / "campaignd.toml"
     config.write_text(
         f"[targets.files]\ntype = 'plugin'\nplugin = 'example'\non_lost = 'hold'\n"
@@ -48,7 +48,7 @@ def test_the_example_is_installed_and_used(tmp_path: Path) -> None:
         env={"PYTHONPATH": path, "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=150,
         check=False,
     )
     assert done.returncode == 0, done.stderr

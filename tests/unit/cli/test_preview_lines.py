@@ -82,5 +82,5 @@ def test_two_programs_can_talk() -> None:
             os.write(questions[1], b"\n")
             assert b"error" in heard.read(1 << 16)
         os.close(questions[1])
-        reader.join(10)
+        reader.join(60)
         assert not reader.is_alive()

@@ -22,7 +22,7 @@ from daemon.lifecycle.link import Link
 
 AT = datetime(2026, 6, 1, 12, tzinfo=UTC)
 UUID_OF = [UUID(int=number) for number in range(10_000)]
-LIMIT = 10.0
+LIMIT = 60.0
 """Seconds that a test waits for an event before it fails."""
 
 

@@ -28,7 +28,7 @@ def manager(request: pytest.FixtureRequest) -> Iterator[tuple[socket.socket, str
         if request.param == "abstract":
             address = f"@campaignd-test-{os.getpid()}"
         server.bind(address.replace("@", "\0", 1) if address.startswith("@") else address)
-        server.settimeout(5)
+        server.settimeout(60)
         yield server, address
 
 

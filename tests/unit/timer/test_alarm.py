@@ -13,7 +13,7 @@ from daemon.timer.alarm import Alarm
 from daemon.timer.window import HANDED_OUT_AT_MOST, Entry
 from tests.unit.timer.entries import armed, seconds, waiting
 
-LIMIT = 10.0
+LIMIT = 60.0
 
 
 class Taken:

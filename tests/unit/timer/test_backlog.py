@@ -90,7 +90,7 @@ async def loading(
         made.on_soon = on_soon
     made.is_full = lambda: is_full
     await made.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await made.loaded.wait()
     yield made
     await made.stop(1)
@@ -110,7 +110,7 @@ async def test_ready_after_what_is_on_time_and_one_part_of_the_backlog() -> None
 
 async def test_the_parts_follow_without_waiting_for_the_next_poll() -> None:
     store = Store(5 * PART + 1)
-    async with loading(store), asyncio.timeout(10):
+    async with loading(store), asyncio.timeout(60):
         while len(store.loaded) < 5 * PART + 1:  # noqa: ASYNC110 - the store tells nobody
             await asyncio.sleep(0)
     assert store.loaded == list(range(1, 5 * PART + 2)), "each once, oldest first"
@@ -126,7 +126,7 @@ async def test_a_full_target_is_not_loaded_further_but_others_are_looked_for() -
             made.recheck_attempts()
             await asyncio.sleep(0)
         looks = store.asked.count("look")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while store.asked.count("look") == looks:
                 made.recheck_attempts()
                 await asyncio.sleep(0)
@@ -142,7 +142,7 @@ async def test_what_is_due_soon_is_shown_once_a_poll() -> None:
         shown.append([entry.campaign_id for entry in soon])
 
     store.next = armed(1000, datetime.now(UTC) + timedelta(seconds=600))
-    async with loading(store, on_soon=show, horizon=3600, poll=300), asyncio.timeout(10):
+    async with loading(store, on_soon=show, horizon=3600, poll=300), asyncio.timeout(60):
         while len(store.loaded) < 3 * PART:  # noqa: ASYNC110 - the store tells nobody
             await asyncio.sleep(0)
     assert shown == [[*range(1, PART + 1), 1000]]
