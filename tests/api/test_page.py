@@ -17,13 +17,13 @@ from daemon.domain.schedule import CampaignType, EventKind
 from daemon.domain.states import Status
 from storage.history import Upcoming
 from storage.overview import NodeState, Overview
-from tests.api.harness import Api
+from tests.api.harness import TIMEOUT_S, Api
 
 
 @pytest.fixture
 def browser(api: Api) -> Iterator[httpx.Client]:
     """A client with a cookie jar."""
-    with httpx.Client(base_url=api.url, follow_redirects=True, timeout=30) as client:
+    with httpx.Client(base_url=api.url, follow_redirects=True, timeout=TIMEOUT_S) as client:
         yield client
 
 
@@ -92,7 +92,7 @@ def test_nothing_from_elsewhere(api: Api, browser: httpx.Client) -> None:
 
 def test_a_cookie_is_worth_nothing_elsewhere(api: Api) -> None:
     """The API takes keys only."""
-    with httpx.Client(base_url=api.url, follow_redirects=True) as browser:
+    with httpx.Client(base_url=api.url, follow_redirects=True, timeout=TIMEOUT_S) as browser:
         log_in(browser, api.keys[Scope.ADMIN])
         assert browser.get("/api/v1/campaigns").status_code == 401
 
