@@ -41,11 +41,14 @@ def _silent(event: str, **fields: object) -> None:
 
 
 @contextmanager
-def embedded_postgres(state_dir: Path, *, log: Callable[..., object] = _silent) -> Iterator[str]:
+def embedded_postgres(
+    state_dir: Path, *, log: Callable[..., object] = _silent, create: bool = True
+) -> Iterator[str]:
     """Have PostgreSQL run on `state_dir` for the length of the block.
 
     Args:
-        state_dir: made if it is not there; any name, any length.
+        state_dir: any name, any length.
+        create: make directory and database if they are not there.
         log: called as `log(event, **fields)`: `embedded_initialising`, `embedded_started`,
             `embedded_joined`, `embedded_stopped`, `embedded_path_opened`, `embedded_waiting`.
 
@@ -57,8 +60,13 @@ def embedded_postgres(state_dir: Path, *, log: Callable[..., object] = _silent) 
     """
     place = _Place(state_dir)
     with _filesystem_errors(state_dir):
-        place.make()
+        if create:
+            place.make()
+        else:
+            place.look()
         with place.starting(log):
+            if not create and place.is_empty():
+                raise _none(place)
             users = _open_lock(place.users_lock)
             try:
                 dsn = _join_or_start(place, users, log)
@@ -71,19 +79,35 @@ def embedded_postgres(state_dir: Path, *, log: Callable[..., object] = _silent) 
         _leave(place, users, log)
 
 
-def embedded_dsn(state_dir: Path) -> str | None:
-    """The URL of the embedded PostgreSQL if it runs just now; it is neither started nor kept."""
+def embedded_dsn(state_dir: Path) -> str:
+    """The URL of the embedded PostgreSQL that runs just now; it is neither started nor kept.
+
+    Raises:
+        EmbeddedError: none runs.
+    """
     place = _Place(state_dir)
-    found = server.read_postmaster(place.data)
-    if found is None or not server.is_alive(place.data, found) or found.socket_dir is None:
-        return None
-    return _dsn(found.socket_dir)
+    with _filesystem_errors(state_dir):
+        found = server.read_postmaster(place.data)
+        if found is not None and found.socket_dir and server.is_alive(place.data, found):
+            return _dsn(found.socket_dir)
+        if place.is_empty():
+            raise _none(place)
+    raise EmbeddedError("the embedded PostgreSQL does not run")
+
+
+def _none(place: _Place) -> EmbeddedError:
+    return EmbeddedError(
+        f"there is no database in {place.state_dir}",
+        hint="name one by CAMPAIGND_DATABASE_URL, or another place by CAMPAIGND_STATE_DIR,"
+        " or start campaignd run, which makes one",
+    )
 
 
 class _Place:
     """Where things are under a state directory."""
 
     def __init__(self, state_dir: Path) -> None:
+        self.state_dir = state_dir
         self.top = state_dir.expanduser().absolute() / "postgres"
         self.data = self.top / "data"
         self.run = self.top / "run"
@@ -95,6 +119,20 @@ class _Place:
         # What is inside is closed by itself; root's server user has to pass.
         mode = 0o711 if os.geteuid() == 0 else 0o700
         self.top.mkdir(mode=mode, parents=True, exist_ok=True)
+
+    def look(self) -> None:
+        """Go on where somebody has made one, or may be making one just now."""
+        try:
+            self.top.stat()
+        except FileNotFoundError:
+            raise _none(self) from None
+
+    def is_empty(self) -> bool:
+        """Whether there is no data directory, or nothing in it."""
+        try:
+            return not any(self.data.iterdir())
+        except FileNotFoundError:
+            return True
 
     @contextmanager
     def starting(self, log: Callable[..., object]) -> Iterator[None]:

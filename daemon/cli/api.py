@@ -34,6 +34,6 @@ def api(context: typer.Context) -> int:
     # Imported late: a wrong configuration is told before the web framework is loaded.
     from daemon.serving import serve_alone
 
-    with invocation.database(settings, emit) as dsn:
+    with invocation.database(settings, emit, create=True) as dsn:
         serving = serve_alone(settings, dsn, emit, reload=invocation.settings, apply_log=apply_log)
         return asyncio.run(serving)

@@ -18,7 +18,7 @@ def upgrade(context: typer.Context) -> None:
     """Bring the schema to the version that this release needs."""
     invocation = invocation_of(context)
     settings = invocation.settings()
-    with invocation.database(settings) as dsn:
+    with invocation.database(settings, create=True) as dsn:
         asyncio.run(_answers(dsn, settings.scheduler.startup_timeout))
         before = migrate.current(dsn)
         migrate.upgrade(dsn)

@@ -82,15 +82,16 @@ def _ask(settings: Settings) -> dict[str, str] | None:
 async def _look(settings: Settings, node: str) -> dict[str, str]:
     """What the database says of a node."""
     from daemon.domain.errors import Unavailable
-    from storage.embedded import embedded_dsn
+    from storage.embedded import EmbeddedError, embedded_dsn
     from storage.engine import Database
     from storage.errors import SchemaOutOfDate
     from storage.overview import live_nodes
     from storage.schema import require_schema
 
-    dsn = settings.database_url or embedded_dsn(settings.state_dir)
-    if dsn is None:
-        return {"database": "the embedded PostgreSQL does not run"}
+    try:
+        dsn = settings.database_url or embedded_dsn(settings.state_dir)
+    except EmbeddedError as error:
+        return {"database": str(error) + (f" ({error.hint})" if error.hint else "")}
     database = Database(dsn, pool_size=1, pool_timeout=ANSWER_S)
     checks: dict[str, str] = {}
     try:

@@ -52,7 +52,7 @@ def _import(context: typer.Context, source: BinaryIO, update: bool) -> int:
                 _summarise(load.tally)
         return 1 if load.tally.bad else 0
 
-    return with_store(context, work)
+    return with_store(context, work, create=True)
 
 
 def _summarise(tally: Tally) -> None:

@@ -42,9 +42,16 @@ class Invocation:
 
     @contextmanager
     def database(
-        self, settings: Settings, log: Callable[..., object] | None = None
+        self,
+        settings: Settings,
+        log: Callable[..., object] | None = None,
+        *,
+        create: bool = False,
     ) -> Iterator[str]:
         """The URL of the database: the given one as it is, or the embedded one, migrated.
+
+        `create` is for commands that begin something: who only looks or steers in a place without
+        a database is in the wrong place, and would be told lies by a new and empty one.
 
         Raises:
             EmbeddedError, StorageUnavailable, SchemaOutOfDate: it can not be had.
@@ -57,7 +64,7 @@ class Invocation:
         from storage.schema import HEAD
 
         options = {} if log is None else {"log": log}
-        with embedded_postgres(settings.state_dir, **options) as url:
+        with embedded_postgres(settings.state_dir, create=create, **options) as url:
             if migrate.current(url).version != HEAD:
                 migrate.upgrade(url)
             yield url

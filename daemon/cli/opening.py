@@ -59,16 +59,23 @@ class Store:
         )
 
 
-def with_store(context: typer.Context, work: Callable[[Store], Awaitable[int | None]]) -> int:
+def with_store(
+    context: typer.Context,
+    work: Callable[[Store], Awaitable[int | None]],
+    *,
+    create: bool = False,
+) -> int:
     """Open what the settings name, do the work, close it; the command's exit code.
 
+    `create` has an embedded database made where there is none.
+
     Raises:
-        StorageUnavailable: the database can not be reached (exit code 3).
+        EmbeddedError, StorageUnavailable: the database can not be reached (exit code 3).
         SchemaOutOfDate: it needs another release, or `campaignd db upgrade` (exit code 4).
     """
     invocation = invocation_of(context)
     settings = invocation.settings()
-    with invocation.database(settings) as dsn:
+    with invocation.database(settings, create=create) as dsn:
         return asyncio.run(_work(settings, dsn, work))
 
 

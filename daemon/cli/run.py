@@ -58,5 +58,5 @@ def run_daemon(invocation: Invocation, no_api: bool) -> int:
         )
         return await Daemon(host).run()
 
-    with invocation.database(settings, emit) as dsn:
+    with invocation.database(settings, emit, create=True) as dsn:
         return asyncio.run(serve(dsn))
