@@ -54,8 +54,8 @@ The settings; campaignd.example.toml lists every one. CAMPAIGND_SECTION__NAME in
 wins over the file.
 .TP
 /var/lib/campaignd
-The embedded PostgreSQL, where no database is given: CAMPAIGND_STATE_DIR says where. run, api, import
-and db upgrade make one; the other commands want it to be there.
+The embedded PostgreSQL, where no database is given: CAMPAIGND_STATE_DIR says where. run, api,
+import and db upgrade make one; the other commands want it to be there.
 .SH SEE ALSO
 .BR systemctl (1),
 .BR journalctl (1),
