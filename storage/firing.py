@@ -24,7 +24,7 @@ from daemon.domain.outcome import (
 )
 from daemon.domain.plan import Older, Planned
 from daemon.domain.states import RunStatus, Status
-from daemon.domain.work import Claimed, TooLate, Waiting, Work
+from daemon.domain.work import Claimed, TakenBack, TooLate, Waiting, Work
 from storage.arrays import (
     bigints,
     booleans,
@@ -140,8 +140,12 @@ class Firing:
                     written[number - 1] = Written(campaign_id, at, *alike)
         return [written[place] for place in place_of]
 
-    async def release(self, works: Sequence[Work], fates: Sequence[str] = ()) -> int:
-        """Give executing runs back; fates ``unbegun``, ``retrying`` (default), ``held``."""
+    async def release(self, works: Sequence[Work], fates: Sequence[str] = ()) -> list[TakenBack]:
+        """Give executing runs back; fates ``unbegun``, ``retrying`` (default), ``held``.
+
+        Returns:
+            Those that were this node's to give back, as they are now.
+        """
         fates = list(fates) or ["retrying"] * len(works)
         return await self._release(works, fates, "given back by a stopping node")
 
@@ -168,10 +172,12 @@ class Firing:
         released = 0
         if unheard:
             fates = ["unbegun"] * len(unheard)
-            released = await self._release(unheard, fates, "claimed, but the answer was lost")
+            released = len(await self._release(unheard, fates, "claimed, but the answer was lost"))
         return released, bool(fenced)
 
-    async def _release(self, works: Sequence[Any], fates: Sequence[str], cause: str) -> int:
+    async def _release(
+        self, works: Sequence[Any], fates: Sequence[str], cause: str
+    ) -> list[TakenBack]:
         rows = await self._rows(
             "release_runs",
             {
@@ -182,7 +188,7 @@ class Firing:
                 "cause": cause,
             },
         )
-        return len(rows)
+        return [taken_from(row) for row in rows]
 
 
 def _claim_binds(planned: Sequence[Planned]) -> dict[str, Any]:
@@ -264,6 +270,20 @@ def work_from(row: Any, attempt: int) -> Work:
         claimed_at=row.now,
         start_before=row.start_before,
         takeovers=row.takeovers,
+    )
+
+
+def taken_from(row: Any) -> TakenBack:
+    """The run that a row of a statement that takes runs back describes."""
+    return TakenBack(
+        campaign_id=row.campaign_id,
+        campaign_uuid=row.uuid,
+        run_id=row.run_id,
+        scheduled_for=row.scheduled_for,
+        attempt=row.attempt,
+        target=row.target,
+        status=row.status,
+        error=row.error,
     )
 
 

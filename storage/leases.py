@@ -9,9 +9,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from daemon.domain.outcome import Delivered, Outcome, Reject, Retry
-from daemon.domain.work import LeaseEnded, Work
+from daemon.domain.work import TakenBack, Work
 from storage.engine import Database
-from storage.firing import work_from
+from storage.firing import taken_from, work_from
 from storage.queries import query
 from storage.tables import runs
 
@@ -39,7 +39,7 @@ class Leases:
         (row,) = await self._rows("look_for_leases", {})
         return bool(row.found)
 
-    async def expire(self, hold_targets: Sequence[str], max_rows: int) -> list[LeaseEnded]:
+    async def expire(self, hold_targets: Sequence[str], max_rows: int) -> list[TakenBack]:
         """Take back runs that were not finished within their lease: to be retried, or held."""
         binds = {
             "node": self.node,
@@ -47,18 +47,7 @@ class Leases:
             "max_rows": max_rows,
             "now": self.now,
         }
-        return [
-            LeaseEnded(
-                row.campaign_id,
-                row.uuid,
-                row.run_id,
-                row.scheduled_for,
-                row.attempt,
-                row.target,
-                row.status,
-            )
-            for row in await self._rows("expire_leases", binds)
-        ]
+        return [taken_from(row) for row in await self._rows("expire_leases", binds)]
 
     async def answered(
         self,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
 
+from daemon.domain.work import TakenBack
 from storage.engine import Database
+from storage.firing import taken_from
 from storage.queries import query
 from storage.schema import HEAD
 from storage.tables import nodes
@@ -84,8 +87,8 @@ class Nodes:
             row = (await connection.execute(query("beat_node"), binds)).one_or_none()
         return None if row is None else Beat(row.now, row.others, row.lost)
 
-    async def take_over(self, node: str, dead_node: str) -> int:
-        """Free every run that ``dead_node`` held, then forget it; how many runs there were.
+    async def take_over(self, node: str, dead_node: str) -> AsyncIterator[list[TakenBack]]:
+        """Free every run that ``dead_node`` held, then forget it; yields what was just written.
 
         Its sessions are ended first: a process that stands still in the middle of a transaction
         would keep its rows locked for as long.
@@ -96,13 +99,16 @@ class Nodes:
         async with self._database.statement() as connection:
             binds = {"dead_node": dead_node, "now": self.now}
             await connection.execute(query("end_sessions"), binds)
-        freed = await self._free(node, dead_node, from_start=False)
+        async for taken in self._free(node, dead_node, from_start=False):
+            yield taken
         if not await self._forget(dead_node):
-            freed += await self._free(node, dead_node, from_start=True)
+            async for taken in self._free(node, dead_node, from_start=True):
+                yield taken
             await self._forget(dead_node)
-        return freed
 
-    async def _free(self, node: str, dead_node: str, *, from_start: bool) -> int:
+    async def _free(
+        self, node: str, dead_node: str, *, from_start: bool
+    ) -> AsyncIterator[list[TakenBack]]:
         binds = {
             "node": node,
             "dead_node": dead_node,
@@ -111,13 +117,12 @@ class Nodes:
             "max_rows": TAKE_OVER_BATCH,
             "now": self.now,
         }
-        total = 0
         while True:
             async with self._database.statement() as connection:
-                freed = len((await connection.execute(query("take_over_runs"), binds)).all())
-            total += freed
-            if freed < TAKE_OVER_BATCH:
-                return total
+                rows = (await connection.execute(query("take_over_runs"), binds)).all()
+            yield [taken_from(row) for row in rows]
+            if len(rows) < TAKE_OVER_BATCH:
+                return
 
     async def _forget(self, dead_node: str) -> bool:
         """Whether the node is gone (or in somebody else's hands)."""

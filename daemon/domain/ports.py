@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Protocol
@@ -11,7 +11,7 @@ from uuid import UUID
 from daemon.domain.model import Campaign, Change, Snapshot
 from daemon.domain.outcome import Answered, OpenRun, Outcome, Written
 from daemon.domain.plan import Planned
-from daemon.domain.work import Armed, Claimed, Look, Overdue, TooLate, Waiting, Work
+from daemon.domain.work import Armed, Claimed, Look, Overdue, TakenBack, TooLate, Waiting, Work
 
 
 class Emit(Protocol):
@@ -59,8 +59,8 @@ class FiringStore(Protocol):
         """
         ...
 
-    async def release(self, works: Sequence[Work], fates: Sequence[str] = ()) -> int:
-        """Give executing runs back: ``unbegun``, ``retrying`` or ``held``; how many there were."""
+    async def release(self, works: Sequence[Work], fates: Sequence[str] = ()) -> list[TakenBack]:
+        """Give executing runs back: ``unbegun``, ``retrying`` or ``held``; those there were."""
         ...
 
     async def release_unheard(
@@ -239,8 +239,8 @@ class NodeStore(Protocol):
         """Renew the lease; None when the node's place is gone."""
         ...
 
-    async def take_over(self, node: str, dead_node: str) -> int:
-        """Free every run that a lost node held, then forget it."""
+    def take_over(self, node: str, dead_node: str) -> AsyncIterator[list[TakenBack]]:
+        """Free every run that a lost node held, a batch at a time, then forget it."""
         ...
 
     async def retire(self, node: str) -> None:

@@ -96,8 +96,8 @@ class TooLate:
 
 
 @dataclass(frozen=True, slots=True)
-class LeaseEnded:
-    """A run that was accepted to be finished later, and was not within its lease."""
+class TakenBack:
+    """A run that its node, or whoever was to finish it later, did not end."""
 
     campaign_id: int
     campaign_uuid: UUID
@@ -107,3 +107,5 @@ class LeaseEnded:
     target: str
     status: str
     """``retrying`` or ``held``, as the target's ``on_lost`` has it."""
+    error: str | None
+    """Why, as the run's row says it."""

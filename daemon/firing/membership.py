@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from daemon.domain.errors import Unavailable
 from daemon.domain.ports import Beat, Clock, Emit, NodeStore
 from daemon.domain.shares import shares_of
+from daemon.firing.taken import tell_held
 from daemon.lifecycle.link import Link
 from daemon.lifecycle.service import Service
 
@@ -151,7 +152,10 @@ class Membership(Service):
         self._measure(beat.now - before, beat.now - reckoned, took)
         self._share(beat)
         for lost in beat.lost:
-            freed = await self._store.take_over(self.node, lost)
+            freed = 0
+            async for taken in self._store.take_over(self.node, lost):
+                freed += len(taken)
+                tell_held(self._emit, taken)
             self._emit("node_lost", lost_node=lost, runs_taken_over=freed)
             self._on_freed()
 

@@ -16,6 +16,7 @@ from daemon.domain.work import Armed, Waiting, Work
 from daemon.firing.claim import Claimer
 from daemon.firing.finish import Finisher
 from daemon.firing.lane import Lane
+from daemon.firing.taken import tell_held
 from daemon.firing.unheard import Unheard
 from daemon.lifecycle.link import Link
 
@@ -218,7 +219,7 @@ class Pipeline:
     async def drain(self, grace: float) -> None:
         """Claim nothing more; wait for attempts up to ``grace`` seconds; give the rest back.
 
-        Given back means due at once for any node, with no attempt counted.
+        Given back means due at once for any node, with no attempt counted; or held for a person.
         """
         with contextlib.suppress(Exception):
             # If it died, the supervisor has told why; what is in hand is still to be ended.
@@ -248,8 +249,9 @@ class Pipeline:
             return
         with contextlib.suppress(Unavailable, TimeoutError):
             async with asyncio.timeout(GIVE_BACK_S):
-                await self._store.release(works, fates)
-        self._emit("runs_given_back", count=len(works))
+                tell_held(self._emit, await self._store.release(works, fates))
+        if given_back := len(works) - fates.count("held"):
+            self._emit("runs_given_back", count=given_back)
 
 
 def _fate(lane: Lane, work: Work) -> str:

@@ -12,8 +12,9 @@ from daemon.domain.errors import Unavailable
 from daemon.domain.outcome import Outcome
 from daemon.domain.ports import Emit
 from daemon.domain.states import RunStatus
-from daemon.domain.work import LeaseEnded, Work
+from daemon.domain.work import TakenBack, Work
 from daemon.firing.lane import Lane, key_of
+from daemon.firing.taken import keys, tell_held
 from daemon.lifecycle.link import Link
 from daemon.lifecycle.service import Service
 
@@ -29,7 +30,7 @@ class LeaseStore(Protocol):
         """Whether any run is out to be finished later."""
         ...
 
-    async def expire(self, hold_targets: Sequence[str], max_rows: int) -> list[LeaseEnded]:
+    async def expire(self, hold_targets: Sequence[str], max_rows: int) -> list[TakenBack]:
         """Take back runs whose own lease ended."""
         ...
 
@@ -108,16 +109,8 @@ class Leases(Service):
         while True:
             ended = await self._store.expire(self._hold_targets(), ROWS_AT_ONCE)
             for run in ended:
-                self._emit(
-                    "lease_ended",
-                    campaign_id=run.campaign_id,
-                    campaign_uuid=run.campaign_uuid,
-                    run_id=run.run_id,
-                    scheduled_for=run.scheduled_for,
-                    attempt=run.attempt,
-                    target=run.target,
-                    outcome=run.status,
-                )
+                self._emit("lease_ended", **keys(run))
+            tell_held(self._emit, ended)
             if ended:
                 self._on_freed()
             if len(ended) < ROWS_AT_ONCE:

@@ -23,7 +23,7 @@ WITH clock AS MATERIALIZED (
     WHERE r.campaign_id = e.campaign_id AND r.scheduled_for = e.scheduled_for
       -- Looked at again now that the campaign is locked: it may have been extended or answered.
       AND r.status = 'executing' AND r.lease_until < clock.now AND r.answer IS NULL
-    RETURNING r.campaign_id, r.scheduled_for, r.id, r.attempt, r.status
+    RETURNING r.campaign_id, r.scheduled_for, r.id, r.attempt, r.status, r.error
 ), logged AS (
     INSERT INTO campaign_events (campaign_id, at, event, from_status, to_status, cause, actor,
                                  run_id, scheduled_for)
@@ -31,5 +31,5 @@ WITH clock AS MATERIALIZED (
            'not finished within its lease', CAST(:node AS text), t.id, t.scheduled_for
     FROM taken t JOIN locked l ON l.id = t.campaign_id CROSS JOIN clock
 )
-SELECT t.campaign_id, l.uuid, t.scheduled_for, t.id AS run_id, t.attempt, t.status, l.target
+SELECT t.campaign_id, l.uuid, t.scheduled_for, t.id AS run_id, t.attempt, t.status, t.error, l.target
 FROM taken t JOIN locked l ON l.id = t.campaign_id

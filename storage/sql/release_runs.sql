@@ -1,6 +1,7 @@
 -- Gives back what a stopping node could not finish in time, or does not have in hand although it is said
 -- to: due at once for any node, no attempt counted.
 -- In: fates: unbegun (the target was not asked yet), retrying, or held (it was, and can not tell a repeat).
+-- Out: one row per run given back, as it is now; a held one says why in its error.
 -- Moves: runs executing -> retrying | held; takeovers + 1 where the attempt had begun.
 WITH clock AS MATERIALIZED (
     SELECT coalesce(CAST(:now AS timestamptz), clock_timestamp()) AS now
@@ -10,7 +11,7 @@ WITH clock AS MATERIALIZED (
         CAST(:attempts AS smallint[]), CAST(:fates AS text[])
     ) AS i (campaign_id, scheduled_for, attempt, fate)
 ), locked AS MATERIALIZED (
-    SELECT c.id, c.status FROM campaigns c
+    SELECT c.id, c.uuid, c.target, c.status FROM campaigns c
     WHERE c.id IN (SELECT campaign_id FROM item) ORDER BY c.id FOR UPDATE
 ), released AS (
     UPDATE runs r
@@ -18,11 +19,12 @@ WITH clock AS MATERIALIZED (
         next_attempt_at = CASE WHEN i.fate <> 'held' THEN clock.now END,
         takeovers = CASE WHEN i.fate = 'unbegun' THEN r.takeovers ELSE r.takeovers + 1 END,
         attempt = CASE WHEN i.fate = 'unbegun' THEN r.attempt - 1 ELSE r.attempt END,
+        error = CASE WHEN i.fate = 'held' THEN CAST(:cause AS text) ELSE r.error END,
         started_at = CASE WHEN i.fate <> 'unbegun' OR r.attempt > 1 THEN r.started_at END
     FROM item i JOIN locked l ON l.id = i.campaign_id CROSS JOIN clock
     WHERE r.campaign_id = i.campaign_id AND r.scheduled_for = i.scheduled_for
       AND r.attempt = i.attempt AND r.status = 'executing' AND r.node = CAST(:node AS text)
-    RETURNING r.campaign_id, r.scheduled_for, r.id, r.status
+    RETURNING r.campaign_id, r.scheduled_for, r.id, r.attempt, r.status, r.error
 ), logged AS (
     INSERT INTO campaign_events (campaign_id, at, event, from_status, to_status, cause, actor,
                                  run_id, scheduled_for)
@@ -30,4 +32,5 @@ WITH clock AS MATERIALIZED (
            CAST(:cause AS text), CAST(:node AS text), r.id, r.scheduled_for
     FROM released r JOIN locked l ON l.id = r.campaign_id CROSS JOIN clock
 )
-SELECT r.campaign_id, r.scheduled_for FROM released r
+SELECT r.campaign_id, l.uuid, r.scheduled_for, r.id AS run_id, r.attempt, r.status, r.error, l.target
+FROM released r JOIN locked l ON l.id = r.campaign_id

@@ -16,7 +16,9 @@ WITH clock AS MATERIALIZED (
     WHERE r.status = 'executing' AND r.lease_until IS NULL AND r.claimed_at >= d.since
     LIMIT CAST(:max_rows AS integer)
 ), locked AS MATERIALIZED (
-    SELECT c.id, c.status, c.target = ANY (CAST(:hold_targets AS text[])) AS holds FROM campaigns c
+    SELECT c.id, c.uuid, c.target, c.status,
+           c.target = ANY (CAST(:hold_targets AS text[])) AS holds
+    FROM campaigns c
     WHERE c.id IN (SELECT campaign_id FROM orphan) ORDER BY c.id FOR UPDATE
 ), taken AS (
     UPDATE runs r
@@ -26,7 +28,7 @@ WITH clock AS MATERIALIZED (
     FROM orphan o JOIN locked l ON l.id = o.campaign_id CROSS JOIN clock CROSS JOIN dead d
     WHERE r.campaign_id = o.campaign_id AND r.scheduled_for = o.scheduled_for
       AND r.status = 'executing' AND r.node = d.id
-    RETURNING r.campaign_id, r.scheduled_for, r.id, r.attempt, r.status
+    RETURNING r.campaign_id, r.scheduled_for, r.id, r.attempt, r.status, r.error
 ), logged AS (
     INSERT INTO campaign_events (campaign_id, at, event, from_status, to_status, cause, actor,
                                  run_id, scheduled_for)
@@ -34,4 +36,5 @@ WITH clock AS MATERIALIZED (
            'taken over from ' || d.id, CAST(:node AS text), t.id, t.scheduled_for
     FROM taken t JOIN locked l ON l.id = t.campaign_id CROSS JOIN clock CROSS JOIN dead d
 )
-SELECT t.campaign_id, t.scheduled_for, t.id AS run_id, t.attempt, t.status FROM taken t
+SELECT t.campaign_id, l.uuid, t.scheduled_for, t.id AS run_id, t.attempt, t.status, t.error, l.target
+FROM taken t JOIN locked l ON l.id = t.campaign_id

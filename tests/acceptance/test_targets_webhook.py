@@ -6,7 +6,10 @@ import itertools
 import random
 import statistics
 import time
+import urllib.request
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import psutil
 import pytest
@@ -14,6 +17,7 @@ import pytest
 from tests.acceptance.harness import (
     PATIENCE_S,
     Daemons,
+    Process,
     World,
     check_histories,
     utc_now,
@@ -32,6 +36,22 @@ QUICK = {"backoff_first": 0.05, "backoff_longest": 0.2, "pause_after": 0}
 def quick(url: str, **changes: object) -> dict[str, object]:
     """A webhook that is tried again soon."""
     return {"type": "webhook", "url": url, "timeout": 30.0, "max_attempts": 2, **QUICK, **changes}
+
+
+def told_as_held(
+    world: World, daemons: Sequence[Process], campaign_ids: Sequence[int], why: str
+) -> None:
+    """Each of these held runs is one line, an error, of one daemon; and no other run is."""
+
+    def lines() -> list[dict[str, Any]]:
+        return [line for daemon in daemons for line in daemon.events("run_held")]
+
+    wait_until("a line for each", lambda: len(lines()) >= len(campaign_ids))
+    lines_by_campaign = sorted(lines(), key=lambda line: line["campaign_id"])
+    for line, campaign_id in zip(lines_by_campaign, campaign_ids, strict=True):
+        assert (line["level"], line["outcome"]) == ("error", "held")
+        assert line["run_id"] == str(run_of(world, campaign_id)["id"])
+        assert why in line["error"]
 
 
 HOSTILE: dict[str, tuple[Answer, str, int]] = {
@@ -147,7 +167,9 @@ def test_what_was_accepted_and_not_finished_is_lost(daemons: Daemons, world: Wor
         at = utc_now() + timedelta(seconds=2)
         again = one_offs_for(world, "again", 1, at)[0]
         keep = one_offs_for(world, "keep", 1, at)[0]
-        daemon = daemons.ready(world.url, config=config)
+        daemon = daemons.ready(
+            world.url, config=config, api__enabled="true", api__port=0, scheduler__poll=0.1
+        )
         world.until(HAS, "held", keep)
         world.until("SELECT count(*) FROM runs WHERE attempt >= 2 AND campaign_id = %s", again)
         assert set(server.ids()) == {
@@ -156,6 +178,10 @@ def test_what_was_accepted_and_not_finished_is_lost(daemons: Daemons, world: Wor
         }
         assert daemon.events("lease_ended")
         assert run_of(world, keep)["attempt"] == 1
+        told_as_held(world, [daemon], [keep], "not finished within its lease")
+        port = daemon.wait_for("api_listening")["port"]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as metrics:
+            assert 'campaignd_runs_held_total{target="keep"} 1.0' in metrics.read().decode()
         check_histories(world)
 
 
@@ -180,7 +206,10 @@ def test_a_reload_changes_targets(daemons: Daemons, world: World) -> None:
 
 
 def test_a_lost_node_by_target(daemons: Daemons, world: World) -> None:
-    """Killed in the middle of attempts: one target's run is delivered anew, the other's is held."""
+    """Killed in the middle of attempts: one target's runs are delivered anew, the other's held.
+
+    Two others take over at once; each held run is told of by the one that held it.
+    """
     with Server(default=servers.never_answers) as server:
         config = configure(
             daemons,
@@ -190,19 +219,19 @@ def test_a_lost_node_by_target(daemons: Daemons, world: World) -> None:
         settings = {"config": config}
         at = utc_now() + timedelta(seconds=2)
         again = one_offs_for(world, "again", 1, at)[0]
-        keep = one_offs_for(world, "keep", 1, at)[0]
+        keep = one_offs_for(world, "keep", 5, at)
         daemon = daemons.ready(world.url, **settings)
-        wait_until("both requests", lambda: len(server.requests) == 2)
+        wait_until("the requests", lambda: len(server.requests) == 6)
         server.default = answer(200)
         daemon.kill()
-        second = daemons.ready(world.url, **settings)
+        others = [daemons.run(world.url, **settings, node_name=name) for name in ("b", "c")]
         world.until(HAS, "completed", again)
-        world.until(HAS, "held", keep)
-        assert sorted(server.ids().values()) == [1, 2]
+        world.until("SELECT count(*) = 5 FROM runs WHERE status = 'held'")
+        assert sorted(server.ids().values()) == [1, 1, 1, 1, 1, 2]
         assert run_of(world, again)["attempt"] == 2
-        assert run_of(world, keep)["attempt"] == 1
+        told_as_held(world, others, keep, "its node was lost")
         check_histories(world)
-        assert second.stop() == 0
+        assert [other.stop() for other in others] == [0, 0]
 
 
 def test_a_node_that_stops_by_target(daemons: Daemons, world: World) -> None:
@@ -229,6 +258,9 @@ def test_a_node_that_stops_by_target(daemons: Daemons, world: World) -> None:
             {"target": "keep", "status": "retrying", "attempt": 0, "takeovers": 0},
             {"target": "keep", "status": "held", "attempt": 1, "takeovers": 1},
         ]
+        held = world.one("SELECT campaign_id FROM runs WHERE status = 'held'")
+        told_as_held(world, [daemon], [held], "given back by a stopping node")
+        assert [line["count"] for line in daemon.events("runs_given_back")] == [3]
         check_histories(world)
 
 

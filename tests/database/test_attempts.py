@@ -10,7 +10,7 @@ import pytest
 from daemon.control import Control
 from daemon.domain.outcome import Accepted, Missed, Reject, Retry
 from daemon.domain.states import RunStatus
-from daemon.domain.work import Work
+from daemon.domain.work import TakenBack, Work
 from storage.answers import Answers
 from storage.firing import MAX_TAKEOVERS
 from tests.database.world import (
@@ -161,6 +161,42 @@ async def fired_on(world: World, node: Node) -> tuple[int, Work]:
     return campaign_id, won.work
 
 
+def taken_back(work: Work, status: str, error: str | None) -> TakenBack:
+    """What is said of a run that was taken back."""
+    return TakenBack(
+        work.campaign_id,
+        work.campaign_uuid,
+        work.run_id,
+        work.scheduled_for,
+        work.attempt,
+        work.target,
+        status,
+        error,
+    )
+
+
+async def test_runs_of_a_lost_node_are_held_where_a_repeat_can_not_be_told(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is said by one node, and once, however many batches there are."""
+    monkeypatch.setattr("storage.nodes.TAKE_OVER_BATCH", 2)
+    nodes = [await world.node(name, lease=5) for name in ("lost", "b", "c")]
+    lost, *others = nodes
+    campaigns = [await world.saved(once(AT)) for _ in range(5)]
+    world.set(AT)
+    await lost.beat(lease=5)
+    won = {each.campaign_id: each.work for each in await lost.claim()}
+    world.after(seconds(6))
+    for each in others:
+        await each.beat(lease=60)
+        each.nodes.hold_targets = ["log"]
+    await asyncio.gather(*(each.take_over(lost) for each in others))
+    error = "its node was lost: lost"
+    said = sorted((run for each in others for run in each.taken), key=lambda r: r.campaign_id)
+    assert said == [taken_back(won[number], "held", error) for number in campaigns]
+    assert [(await world.runs(number))[0].status for number in campaigns] == ["held"] * 5
+
+
 async def test_a_late_answer_with_the_newer_attempt_is_refused_too(world: World) -> None:
     """The attempt alone is no proof: node and attempt must both be right."""
     lost, other = await world.node("lost", lease=5), await world.node("other")
@@ -267,6 +303,8 @@ async def test_what_can_not_be_repeated_is_held_for_a_person(world: World, node:
     campaign_id, work = await fired(world, node)
     await node.release(work, fate="held")
     (run,) = await world.runs(campaign_id)
+    assert run.error == "given back by a stopping node"
+    assert node.taken == [taken_back(work, "held", run.error)]
     assert (run.status, run.attempt, run.takeovers, run.next_attempt_at) == ("held", 1, 1, None)
     world.after(GRACE * 2)
     assert await node.attempts() == ([], [])

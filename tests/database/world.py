@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -20,7 +20,7 @@ from daemon.domain.plan import Planned, plan
 from daemon.domain.schedule import CampaignType
 from daemon.domain.shares import SHARDS
 from daemon.domain.states import OPEN_RUN, RunStatus, Status
-from daemon.domain.work import Armed, Claimed, TooLate, Waiting, Work
+from daemon.domain.work import Armed, Claimed, TakenBack, TooLate, Waiting, Work
 from daemon.timer.loader import START
 from storage.campaigns import Campaigns
 from storage.engine import Database
@@ -145,6 +145,8 @@ class Node:
     name: str
     firing: Firing
     nodes: Nodes
+    taken: list[TakenBack] = field(default_factory=list)
+    """What it took back last."""
 
     def _set_clock(self) -> None:
         self.firing.now = self.nodes.now = self.world.now
@@ -191,7 +193,8 @@ class Node:
 
     async def release(self, *works: Work, fate: str = "retrying") -> int:
         self._set_clock()
-        return await self.firing.release(works, [fate] * len(works))
+        self.taken = await self.firing.release(works, [fate] * len(works))
+        return len(self.taken)
 
     async def register(self, lease: float) -> None:
         self._set_clock()
@@ -205,7 +208,9 @@ class Node:
 
     async def take_over(self, dead: Node) -> int:
         self._set_clock()
-        return await self.nodes.take_over(self.name, dead.name)
+        batches = [batch async for batch in self.nodes.take_over(self.name, dead.name)]
+        self.taken = [run for batch in batches for run in batch]
+        return len(self.taken)
 
 
 class World:

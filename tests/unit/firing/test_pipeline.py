@@ -6,9 +6,11 @@ import asyncio
 
 import pytest
 
+from daemon.domain.backoff import RetryPolicy
+from daemon.domain.model import run_id
 from daemon.domain.outcome import Accepted, Delivered, Outcome, Reject, Retry
 from daemon.domain.schedule import EventKind
-from tests.unit.firing.world import LIMIT, Target, World, armed, until, waiting
+from tests.unit.firing.world import AT, LIMIT, UUID_OF, Target, World, armed, until, waiting
 
 
 async def test_what_is_due_is_claimed_delivered_and_written() -> None:
@@ -250,6 +252,37 @@ async def test_draining_gives_back_what_does_not_end() -> None:
     assert world.store.finished == []
     assert target.under_way == 0, "its attempt was cancelled"
     assert ("runs_given_back", {"count": 3}) in world.told
+
+
+async def test_draining_tells_of_each_run_that_is_held() -> None:
+    """Once, and only of those that were still this node's; the rest is given back."""
+    target = Target(slow=True)
+    world = World(keep=(target, 2))
+    world.pipeline.retarget({"keep": (target, RetryPolicy(holds=True), 2)})
+    await world.pipeline.start()
+    for number in range(3):
+        world.pipeline.take(armed(number, "keep"))
+    await until(lambda: world.pipeline.in_hand == 3)
+    world.store.losing.add(1)
+    async with asyncio.timeout(LIMIT):
+        await world.pipeline.drain(0)
+    assert sorted(world.store.released) == [(0, "held"), (1, "held"), (2, "unbegun")]
+    assert [told for told in world.told if told[0] in ("run_held", "runs_given_back")] == [
+        (
+            "run_held",
+            {
+                "campaign_id": 0,
+                "campaign_uuid": UUID_OF[0],
+                "run_id": run_id(UUID_OF[0], AT),
+                "scheduled_for": AT,
+                "attempt": 1,
+                "target": "keep",
+                "outcome": "held",
+                "error": "its node stopped",
+            },
+        ),
+        ("runs_given_back", {"count": 1}),
+    ]
 
 
 async def test_draining_works_although_the_claimer_died() -> None:

@@ -16,7 +16,7 @@ from daemon.domain.outcome import Delivered, Outcome, Retry, Written
 from daemon.domain.plan import Planned
 from daemon.domain.schedule import CampaignType, EventKind, TimedEvent
 from daemon.domain.states import RunStatus, Status
-from daemon.domain.work import Armed, Claimed, TooLate, Waiting, Work
+from daemon.domain.work import Armed, Claimed, TakenBack, TooLate, Waiting, Work
 from daemon.firing.pipeline import Pipeline
 from daemon.lifecycle.link import Link
 
@@ -145,10 +145,23 @@ class Store:
             )
         return written
 
-    async def release(self, works: Sequence[Work], fates: Sequence[str] = ()) -> int:
+    async def release(self, works: Sequence[Work], fates: Sequence[str] = ()) -> list[TakenBack]:
         self._check([work.campaign_id for work in works])
         self.released += [(work.campaign_id, fate) for work, fate in zip(works, fates, strict=True)]
-        return len(works)
+        return [
+            TakenBack(
+                work.campaign_id,
+                work.campaign_uuid,
+                work.run_id,
+                work.scheduled_for,
+                work.attempt,
+                work.target,
+                "held" if fate == "held" else "retrying",
+                "its node stopped",
+            )
+            for work, fate in zip(works, fates, strict=True)
+            if work.campaign_id not in self.losing
+        ]
 
     async def release_unheard(
         self, in_hand: Collection[tuple[int, datetime]], since: datetime
