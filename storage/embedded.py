@@ -103,6 +103,15 @@ def _none(place: _Place) -> EmbeddedError:
     )
 
 
+def embedded_programs(state_dir: Path) -> Path:
+    """The folder with `psql`, `pg_dump` and the rest, of the version that `state_dir` has or gets.
+
+    Raises:
+        EmbeddedError: there are none.
+    """
+    return server.find_programs(_Place(state_dir).data)
+
+
 class _Place:
     """Where things are under a state directory."""
 

@@ -22,7 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("daemon.cli.run_command:run", "The daemon, in the foreground."),
     "demo": ("daemon.cli.demo:demo", "Everything, on a database of its own: watch it run."),
     "check": ("daemon.cli.check:check", "Whether everything is there that the daemon needs."),
-    "db": ("daemon.cli.db:db", "The schema: upgrade it, or say its version."),
+    "db": ("daemon.cli.db:db", "The schema, and PostgreSQL's own programs on the database."),
     "preview": (
         "daemon.cli.preview_command:preview",
         "Say when schedules would run: JSON lines in and out.",
