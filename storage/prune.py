@@ -14,9 +14,9 @@ from storage.tables import campaigns
 
 CAMPAIGNS_AT_ONCE = 1000
 ROWS_AT_ONCE = 5000
-_LOCK = 0x7072756E
+LOCK = 0x7072756E
 """Advisory lock: whoever holds it prunes; others have nothing to do."""
-_TURN = sa.select(sa.func.pg_try_advisory_xact_lock(_LOCK), sa.func.now())
+_TURN = sa.select(sa.func.pg_try_advisory_xact_lock(LOCK), sa.func.now())
 
 
 @dataclass(frozen=True, slots=True)

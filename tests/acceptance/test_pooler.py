@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import socket
 import subprocess
@@ -10,9 +11,11 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from storage.embedded_user import server_user
+from storage.prune import LOCK
 from tests.acceptance.harness import (
     Daemons,
     Server,
@@ -22,6 +25,7 @@ from tests.acceptance.harness import (
     utc_now,
     wait_until,
 )
+from tests.acceptance.old_history import add_days
 from tests.sandbox.debian import need
 
 pytestmark = pytest.mark.machine
@@ -36,6 +40,7 @@ unix_socket_dir =
 auth_type = any
 pool_mode = transaction
 default_pool_size = 6
+server_round_robin = 1
 ignore_startup_parameters = options
 logfile = {log}
 """
@@ -139,3 +144,29 @@ def test_a_node_is_killed_then_the_pooler(
         check_histories(world)
     assert len(other.events("database_lost")) == 1
     assert other.stop() == 0
+
+
+def test_who_prunes_is_killed(daemons: Daemons, server: Server, pooler: Pooler) -> None:
+    """In the middle: nothing of it stays on the pooler's connections, and another prunes."""
+    env = daemons.environment(pooler.url, listen_database_url=server.url)
+    prune = ("prune", "--keep-days", "1")
+    with World(server.url) as world:
+        world.add_one_offs(10, utc_now() + timedelta(days=1))
+        add_days(world, 5)
+        with contextlib.ExitStack() as clients:  # so that the pooler has three, used in turn
+            for _ in range(3):
+                clients.enter_context(psycopg.connect(pooler.url)).execute("SELECT 1")
+        locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = %s"
+        with World(server.url) as stranger, stranger.connection.transaction():
+            stranger.rows("LOCK TABLE campaign_events IN SHARE MODE")
+            killed = daemons.command(*prune, env=env)
+            world.until(
+                "SELECT count(*) = 1 FROM pg_stat_activity"
+                " WHERE wait_event_type = 'Lock' AND query LIKE '%%DELETE FROM campaign_events%%'"
+            )
+            assert world.one(locks, LOCK) == 1
+            killed.kill()
+        world.until(locks.replace("count(*)", "count(*) = 0"), LOCK)
+        assert daemons.command(*prune, env=env).join() == 0
+        for table in ("runs", "campaign_events"):
+            assert world.one(f"SELECT count(*) FROM {table}") == 10

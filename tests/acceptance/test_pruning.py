@@ -11,6 +11,7 @@ import pytest
 
 from daemon.upkeep.pruning import Pruning
 from tests.acceptance.harness import Daemons, World, check_histories, utc_now
+from tests.acceptance.old_history import add_days
 
 CAMPAIGNS = 30
 DAYS = 40
@@ -25,20 +26,6 @@ storage.prune.ROWS_AT_ONCE = 7
 main()
 """
 """`campaignd` that looks twenty times a second, and has many steps to do."""
-HISTORY = (
-    """
-    INSERT INTO runs (campaign_id, scheduled_for, id, status, attempt, claimed_at, started_at,
-                      start_before, finished_at)
-    SELECT c.id, at, gen_random_uuid(), 'completed', 1, at, at, at, at
-    FROM campaigns c, generate_series(0, %s - 1) AS day,
-         LATERAL (SELECT clock_timestamp() - make_interval(days => day, hours => 12) AS at) AS aged
-    """,
-    """
-    INSERT INTO campaign_events (campaign_id, at, event, from_status, to_status, actor, run_id)
-    SELECT campaign_id, finished_at, 'attempt', 'scheduled', 'scheduled', 'test', id
-    FROM runs ORDER BY finished_at
-    """,
-)
 OLDEST = "SELECT max(clock_timestamp() - finished_at) < make_interval(days => %s) FROM runs"
 
 
@@ -50,8 +37,7 @@ def write(config: Path, keep_days: int) -> None:
 def test_two_nodes_keep_history_short(daemons: Daemons, world: World, tmp_path: Path) -> None:
     """Old runs and events go and are told of, once; a reload says anew what is old."""
     world.add_one_offs(CAMPAIGNS, utc_now() + timedelta(days=1))
-    for statement in HISTORY:
-        world.rows(statement, *([DAYS] if "%s" in statement else []))
+    add_days(world, DAYS)
     config = tmp_path / "campaignd.toml"
     write(config, 30)
     env = daemons.environment(world.url, CAMPAIGND_CONFIG=config)

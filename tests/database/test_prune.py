@@ -62,7 +62,7 @@ async def test_one_at_a_time(world: World, node: Node) -> None:
     await ran(world, node, campaign_id, 3)
     world.set(NOON + days(90))
     async with world.database.transaction() as other:
-        assert await other.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(prune._LOCK)))
+        assert await other.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(prune.LOCK)))
         assert await pruned(world, days(1)) == (0, 0)
     assert (await pruned(world, days(1)))[0] == 2
 
