@@ -32,14 +32,15 @@ def one_offs_for(
     world: World, target: str, count: int, at: datetime, *, grace: int = 3600
 ) -> range:
     """One-off campaigns for a target, all due at one instant."""
-    ids = world.add_one_offs(count, at, grace=grace)
-    world.rows(
-        "UPDATE campaigns SET target = %s, payload = jsonb_build_object('n', id)"
-        " WHERE id BETWEEN %s AND %s",
-        target,
-        ids[0],
-        ids[-1],
-    )
+    with world.connection.transaction():  # lest a daemon sees them before
+        ids = world.add_one_offs(count, at, grace=grace)
+        world.rows(
+            "UPDATE campaigns SET target = %s, payload = jsonb_build_object('n', id)"
+            " WHERE id BETWEEN %s AND %s",
+            target,
+            ids[0],
+            ids[-1],
+        )
     return ids
 
 

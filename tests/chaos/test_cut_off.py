@@ -79,12 +79,13 @@ def test_a_node_that_is_cut_off(
     assert isolated.process is not None
     isolated.process.wait_for("ready", 60)
     with World(database_url) as world:
-        ids = world.add_one_offs(RUNS, utc_now() + timedelta(seconds=1.5))
-        world.rows(
-            "UPDATE campaigns SET target = 'hook', payload = %s::jsonb WHERE id = ANY (%s)",
-            f'{{"delay": {DELAY_S}}}',
-            list(ids),
-        )
+        with world.connection.transaction():
+            ids = world.add_one_offs(RUNS, utc_now() + timedelta(seconds=1.5))
+            world.rows(
+                "UPDATE campaigns SET target = 'hook', payload = %s::jsonb WHERE id = ANY (%s)",
+                f'{{"delay": {DELAY_S}}}',
+                list(ids),
+            )
         wait_until("the first requests", lambda: len(receiver.requests) >= CONCURRENCY)
         world.until("SELECT count(*) = %s FROM runs WHERE status = 'executing'", RUNS)
         cut_at = utc_now()
