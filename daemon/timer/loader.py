@@ -83,7 +83,9 @@ class Loader(Service):
         self._turned = turned
         self._shards: tuple[int, ...] = ()
         self._loaded_to = START
+        self._loading_to = START[0]
         self._overdue_to = START
+        self._followed: dict[int, Armed] = {}
         self._others_looked_for = 0.0
         self._xmin: str | None = None
         self._asked: set[int] = set()
@@ -131,7 +133,12 @@ class Loader(Service):
 
     def follow(self, entries: Sequence[Armed]) -> None:
         """What comes next for schedules that this node has just claimed."""
-        self._alarm.load([entry for entry in entries if entry.event.at < self._loaded_to[0]])
+        # What is being read just now may be from before the claim: up to there it is taken here.
+        until, is_past = self._loading_to, self._alarm.window.holds_newer
+        self._followed.update((entry.campaign_id, entry) for entry in entries)
+        self._alarm.load(
+            [entry for entry in entries if entry.event.at < until and not is_past(entry)]
+        )
 
     def database_now(self) -> datetime:
         """What the database's clock shows now, as far as known."""
@@ -197,11 +204,11 @@ class Loader(Service):
         if not named:
             return
         try:
-            entries = await self._ask(self._store.of(sorted(named), self._until()))
+            entries = await self._read(self._store.of(sorted(named), self._until()))
         except Unavailable:
             self._asked |= named
             raise
-        self._alarm.window.drop(named)
+        self._alarm.window.drop(named - self._followed.keys())
         await self._take(entries)
 
     async def _load_horizon(self) -> None:
@@ -211,7 +218,8 @@ class Loader(Service):
             until = self._until()
             if until <= self._loaded_to[0]:
                 return
-            entries = await self._ask(
+            self._loading_to = until
+            entries = await self._read(
                 self._store.between(self._loaded_to, until, self._shards, ROWS_AT_ONCE)
             )
             await self._take(entries)
@@ -239,7 +247,7 @@ class Loader(Service):
         # In a burst most of it is here already, and waits for its claim.
         unknown = [item.campaign_id for item in found if not self._alarm.window.knows(item)]
         if unknown:
-            await self._take(await self._ask(self._store.of(unknown, self._until())))
+            await self._take(await self._read(self._store.of(unknown, self._until())))
         if is_full:
             self._others_looked_for = asyncio.get_running_loop().time()
         elif len(found) < ROWS_AT_ONCE:
@@ -261,6 +269,11 @@ class Loader(Service):
         )
         await self._take(await self._ask(waiting))
 
+    async def _read(self, question: Awaitable[list[Armed]]) -> list[Armed]:
+        """Events to take, but for what this node learns of them meanwhile."""
+        self._followed.clear()
+        return await self._ask(question)
+
     async def _ask(self, question: Awaitable[AnswerT]) -> AnswerT:
         """The database's answer, which is a sign of life; Unavailable when there is none."""
         try:
@@ -279,5 +292,18 @@ class Loader(Service):
 
     async def _take(self, entries: Sequence[Armed | Waiting]) -> None:
         for start in range(0, len(entries), 500):
-            self._alarm.load(entries[start : start + 500])
+            part = entries[start : start + 500]
+            if self._followed:
+                part = [entry for entry in part if not self._is_past(entry)]
+            self._alarm.load(part)
             await asyncio.sleep(0)
+
+    def _is_past(self, entry: Armed | Waiting) -> bool:
+        """Whether it was read before a claim that this node has heard of since."""
+        if not isinstance(entry, Armed):
+            return False
+        next_ = self._followed.get(entry.campaign_id)
+        return next_ is not None and (entry.revision, entry.event.at) < (
+            next_.revision,
+            next_.event.at,
+        )

@@ -84,6 +84,11 @@ class WindowJobStore(BaseJobStore):  # type: ignore[misc]
             for entry in (self._held.get(key), self._out.get(key))
         )
 
+    def holds_newer(self, entry: Armed) -> bool:
+        """Whether an event of a later schedule of the same campaign is held."""
+        held = self._held.get((entry.campaign_id, None))
+        return isinstance(held, Armed) and held.revision > entry.revision
+
     def soon(self, until: datetime) -> Iterator[Armed]:
         """The armed events held that are due before an instant, oldest first.
 

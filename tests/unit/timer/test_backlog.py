@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
 from daemon.domain.work import Armed, Look, Overdue, Waiting
-from daemon.lifecycle.clock import SystemClock
-from daemon.lifecycle.link import Link
 from daemon.timer import loader
-from daemon.timer.alarm import Alarm
-from daemon.timer.loader import START, Loader
+from daemon.timer.loader import START
 from tests.unit.timer.entries import armed
+from tests.unit.timer.loading import loading
 
 PART = 10
 
@@ -62,38 +58,6 @@ class Store:
 
     async def waiting(self, *_arguments: object) -> list[Waiting]:
         return []
-
-
-@asynccontextmanager
-async def loading(
-    store: Store,
-    *,
-    is_full: bool = False,
-    on_soon: Callable[[Iterable[Armed]], Awaitable[None]] | None = None,
-    horizon: float = 60,
-    poll: float = 3600,
-) -> AsyncIterator[Loader]:
-    clock = SystemClock()
-
-    def emit(event: str, /, **fields: Any) -> None:
-        raise AssertionError((event, fields))
-
-    made = Loader(
-        store,
-        Alarm(lambda _entry: None, clock),
-        link=Link(emit, clock),
-        emit=emit,
-        horizon=horizon,
-        poll=poll,
-    )
-    if on_soon is not None:
-        made.on_soon = on_soon
-    made.is_full = lambda: is_full
-    await made.start()
-    async with asyncio.timeout(60):
-        await made.loaded.wait()
-    yield made
-    await made.stop(1)
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,138 @@
+"""What a claim says comes next, while the database is read: none is lost, and the newer counts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from daemon.domain.work import Armed, Look, Overdue, Waiting
+from daemon.timer.loader import Loader
+from tests.unit.timer.entries import armed
+from tests.unit.timer.loading import PATIENCE_S, loading
+
+Read = Callable[[Loader], None]
+
+
+class Store:
+    """Answers with what is in it at that moment; between the two the test may go on."""
+
+    def __init__(self) -> None:
+        self.now = datetime.now(UTC)
+        self.found: list[Armed] = []
+        self.read = asyncio.Event()
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+
+    def at(self, seconds: float) -> datetime:
+        return self.now + timedelta(seconds=seconds)
+
+    async def _answer(self) -> list[Armed]:
+        found = list(self.found)
+        self.read.set()
+        await self.may_answer.wait()
+        return found
+
+    async def look(self, *_arguments: object) -> Look:
+        return Look("1", [], False, False)
+
+    async def between(self, *_arguments: object) -> list[Armed]:
+        return await self._answer()
+
+    async def of(self, _campaign_ids: Sequence[int], _until: datetime) -> list[Armed]:
+        return await self._answer()
+
+    async def overdue(self, *_arguments: object) -> list[Overdue]:
+        return []
+
+    async def waiting(self, *_arguments: object) -> list[Waiting]:
+        return []
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+@pytest.fixture
+async def made(store: Store) -> AsyncIterator[Loader]:
+    async with loading(store) as made:
+        yield made
+
+
+@pytest.fixture(params=["refill", "edit"])
+def read(request: pytest.FixtureRequest) -> Read:
+    """What makes the loader read the database."""
+    return Loader.reload if request.param == "refill" else lambda made: made.changed([1])
+
+
+@asynccontextmanager
+async def reading(store: Store, made: Loader, read: Read) -> AsyncIterator[None]:
+    """While the database has been read, and its answer is not here yet; then until it is loaded."""
+    store.read.clear()
+    store.may_answer.clear()
+    read(made)
+    async with asyncio.timeout(PATIENCE_S):
+        await store.read.wait()
+        yield
+        store.found = []
+        store.read.clear()
+        made.changed([99])  # asked for when that is loaded
+        store.may_answer.set()
+        await store.read.wait()
+
+
+def held(made: Loader) -> list[Armed]:
+    return list(made._alarm.window.soon(datetime.max.replace(tzinfo=UTC)))
+
+
+@pytest.mark.parametrize("after", [10, 45])
+async def test_what_comes_next_is_held_though_all_is_read_again(
+    store: Store, made: Loader, after: float
+) -> None:
+    """The answer is from before the claim, and the next answer begins where this one ends."""
+    store.found = [armed(2, store.at(after))]
+    async with reading(store, made, Loader.reload):
+        made.follow([armed(1, store.at(after))])
+    assert {entry.campaign_id for entry in held(made)} == {1, 2}
+
+
+async def test_what_comes_next_is_held_though_the_horizon_moves_on(
+    store: Store, made: Loader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lies beyond what was loaded so far, within what is read just now."""
+    later = store.at(45)
+    monkeypatch.setattr(made._alarm, "database_now", lambda: later)
+    following = armed(1, store.at(100))
+    async with reading(store, made, Loader.recheck_attempts):
+        made.follow([following])
+    assert held(made) == [following]
+
+
+async def test_what_lies_beyond_is_left_to_the_next_refill(store: Store, made: Loader) -> None:
+    made.follow([armed(1, store.at(600))])
+    assert held(made) == []
+
+
+async def test_what_was_read_before_the_claim_does_not_undo_it(
+    store: Store, made: Loader, read: Read
+) -> None:
+    following = armed(1, store.at(20))
+    store.found = [armed(1, store.at(5)), armed(2, store.at(5))]
+    async with reading(store, made, read):
+        made.follow([following])
+    assert following in held(made)
+
+
+async def test_what_was_read_after_an_edit_stands(store: Store, made: Loader, read: Read) -> None:
+    """The claim came before the edit, though this node hears of that first, or last."""
+    edited = armed(1, store.at(5), revision=2)
+    store.found = [edited]
+    async with reading(store, made, read):
+        made.follow([armed(1, store.at(20))])
+    assert held(made) == [edited]
+    made.follow([armed(1, store.at(20))])
+    assert held(made) == [edited]
