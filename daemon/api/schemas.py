@@ -116,12 +116,17 @@ class Recurring(_Extras):
 
 
 class RepeatingAttributes(_Body):
-    """The recurrence of a recurring campaign; what is absent stays, null clears."""
+    """The recurrence of a recurring campaign; what is absent stays, null clears.
 
-    interval_size: Annotated[int, Field(ge=1, le=999)] | None = None
-    interval_unit: Literal["day", "week", "month"] | None = None
-    days_of_week: list[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]] | None = None
-    day_of_month: Literal["nth_day", "nth_weekday", "last_day"] | None = None
+    Another value is a 422 for such a campaign, and for all others ignored, as the whole object is.
+    """
+
+    interval_size: Annotated[int, Field(ge=1, le=999)] | int | None = None
+    interval_unit: Literal["day", "week", "month"] | str | None = None
+    days_of_week: (
+        list[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]] | list[str] | None
+    ) = None
+    day_of_month: Literal["nth_day", "nth_weekday", "last_day"] | str | None = None
 
 
 class UpdateSchedule(_Extras):
@@ -130,8 +135,10 @@ class UpdateSchedule(_Extras):
     startdate: Instant
     enddate: Instant | None = Field(None, description="Null: for ever.")
     timezone: Zone | None = None
-    recurring_schedule: Literal["daily", "continuously"] | None = Field(
-        None, description="How often a segment_triggered campaign runs."
+    recurring_schedule: Literal["daily", "continuously"] | str | None = Field(
+        None,
+        description="How often a segment_triggered campaign runs. Another text is a 422 for such a "
+        "campaign, and for all others ignored, as the whole field is.",
     )
     repeating_schedule_attributes: RepeatingAttributes | None = None
 

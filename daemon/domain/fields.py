@@ -56,6 +56,12 @@ class Faults:
         """The field is well-formed, but no such value exists; `text` follows its name."""
         self._unsupported.setdefault(path, []).append(text)
 
+    def ignoring(self, unused: Faults) -> frozenset[str]:
+        """Take over what is malformed in fields that are not used; those only unsupported."""
+        for path, texts in unused._malformed.items():
+            self._malformed.setdefault(path, []).extend(texts)
+        return frozenset(path.partition(".")[0] for path in unused._unsupported)
+
     def unknown(self, fields: Mapping[Any, object], known: Collection[str], path: str = "") -> None:
         """Note every field that is not a known one."""
         if fields.keys() <= known:  # type: ignore[operator]

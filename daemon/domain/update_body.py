@@ -81,6 +81,8 @@ class _Fields(NamedTuple):
     runs: str
     attributes: _Attributes
     extras: Extras
+    ignored: frozenset[str]
+    """Fields that the type does not use, with a value that there is not."""
 
 
 def update_schedule(body: object, ctx: Context) -> Saved:
@@ -91,7 +93,8 @@ def update_schedule(body: object, ctx: Context) -> Saved:
     """
     if not isinstance(body, dict):
         raise invalid(400, INVALID_VALUES, {"body": [f"is {shown(body)}, must be an object"]})
-    given = _read(body)
+    given = _read(body, ctx.campaign_type)
+    body = {name: value for name, value in body.items() if name not in given.ignored}
     current = ctx.current
     kind = _KINDS.get(ctx.campaign_type, Kind.WINDOW)
     if current is not None and current.schedule.kind is not kind:
@@ -100,14 +103,17 @@ def update_schedule(body: object, ctx: Context) -> Saved:
     if merged.source is Source.SCHEDULE:
         schedule = _read_saved(merged.body, ctx)
     else:
-        fields = given if current is None else _read(merged.body)
+        fields = given if current is None else _read(merged.body, ctx.campaign_type)
         schedule = _settle(fields, merged.body, ctx, kind)
     _check_times(schedule, merged.end, ctx, current, body)
     return Saved(schedule, ctx.campaign_type, merged.source, merged.body)
 
 
-def _read(body: dict[str, Any]) -> _Fields:
-    faults = Faults()
+def _read(body: dict[str, Any], campaign_type: CampaignType) -> _Fields:
+    """Every field. One that the type does not use is ignored, but has to be well-formed."""
+    faults, unused = Faults(), Faults()
+    of_runs = faults if campaign_type is CampaignType.SEGMENT_TRIGGERED else unused
+    of_attributes = faults if campaign_type is CampaignType.RECURRING else unused
     faults.unknown(body, FIELDS)
     get = body.get
     start = get("startdate")
@@ -117,13 +123,14 @@ def _read(body: dict[str, Any]) -> _Fields:
     starts = read_datetime(faults, "startdate", start)
     end = read_datetime(faults, "enddate", get("enddate"))
     timezone = read_zone(faults, "timezone", get("timezone"))
-    runs = read_choice(faults, "recurring_schedule", get("recurring_schedule"), _RUNS)
+    runs = read_choice(of_runs, "recurring_schedule", get("recurring_schedule"), _RUNS)
     attributes = get("repeating_schedule_attributes")
     extras = read_extras(faults, body)
-    read = _DEFAULTS if attributes is None else _read_attributes(faults, attributes)
+    read = _DEFAULTS if attributes is None else _read_attributes(of_attributes, attributes)
+    ignored = faults.ignoring(unused)
     if faults or starts is None:
         raise faults.error(INVALID_VALUES, 422)
-    return _Fields(starts, end, timezone, runs or "daily", read, extras)
+    return _Fields(starts, end, timezone, runs or "daily", read, extras, ignored)
 
 
 def _read_attributes(faults: Faults, value: object) -> _Attributes:

@@ -25,6 +25,7 @@ from tests.unit.domain.update_bodies import (
     at,
     attributes,
     context,
+    current,
     refusal,
     schedule,
     update,
@@ -163,7 +164,6 @@ def test_windows() -> None:
         ({"startdate": START, "timezone": "Mars/Phobos"}, 422, "timezone", "IANA"),
         ({"startdate": START, "timezone": "europe/paris"}, 422, "timezone", "Europe/Paris?"),
         ({"startdate": START, "timezone": 7}, 400, "timezone", "is 7"),
-        ({"startdate": START, "recurring_schedule": "hourly"}, 422, "recurring_schedule", "daily,"),
         ({"startdate": START, "recurring_schedule": True}, 400, "recurring_schedule", "True"),
         ({"startdate": START, "end_date": START}, 400, "end_date", "unknown"),
         ({"startdate": START, "misfire_grace_time": 0}, 422, "misfire_grace_time", "from 1"),
@@ -184,34 +184,72 @@ def test_wrong_fields_for_every_type(
 
 
 @pytest.mark.parametrize(
-    ("fields", "status", "field"),
+    ("fields", "field"),
     [
-        ({"interval_size": 0}, 422, "interval_size"),
-        ({"interval_size": 1000}, 422, "interval_size"),
-        ({"interval_size": "2"}, 400, "interval_size"),
-        ({"interval_size": 2.5}, 400, "interval_size"),
-        ({"interval_size": True}, 400, "interval_size"),
-        ({"interval_unit": "year"}, 422, "interval_unit"),
-        ({"interval_unit": "Day"}, 422, "interval_unit"),
-        ({"interval_unit": 1}, 400, "interval_unit"),
-        ({"days_of_week": ["Mon"]}, 422, "days_of_week"),
-        ({"days_of_week": ["monday"]}, 422, "days_of_week"),
-        ({"days_of_week": [1]}, 400, "days_of_week"),
-        ({"days_of_week": [None]}, 400, "days_of_week"),
-        ({"days_of_week": "mon"}, 400, "days_of_week"),
-        ({"days_of_week": {}}, 400, "days_of_week"),
-        ({"day_of_month": "first_day"}, 422, "day_of_month"),
-        ({"day_of_month": 5}, 400, "day_of_month"),
-        ({"interval": 5}, 400, "interval"),
+        ({"interval_size": "2"}, "interval_size"),
+        ({"interval_size": 2.5}, "interval_size"),
+        ({"interval_size": True}, "interval_size"),
+        ({"interval_unit": 1}, "interval_unit"),
+        ({"days_of_week": [1]}, "days_of_week"),
+        ({"days_of_week": [None]}, "days_of_week"),
+        ({"days_of_week": "mon"}, "days_of_week"),
+        ({"days_of_week": {}}, "days_of_week"),
+        ({"day_of_month": 5}, "day_of_month"),
+        ({"interval": 5}, "interval"),
     ],
 )
 @pytest.mark.parametrize("kind", list(CampaignType))
-def test_wrong_attributes(
-    kind: CampaignType, fields: dict[str, Any], status: int, field: str
-) -> None:
+def test_malformed_attributes(kind: CampaignType, fields: dict[str, Any], field: str) -> None:
+    """Whether the type uses them or not."""
     error = refusal(attributes(**fields), context(kind))
     path = f"repeating_schedule_attributes.{field}"
-    assert (error.status, list(error.errors)) == (status, [path])
+    assert (error.status, list(error.errors)) == (400, [path])
+
+
+UNSUPPORTED = [
+    ({"recurring_schedule": "hourly"}, SEGMENT, "recurring_schedule"),
+    *(
+        (
+            {"repeating_schedule_attributes": {name: value}},
+            RECURRING,
+            f"repeating_schedule_attributes.{name}",
+        )
+        for name, value in (
+            ("interval_size", 0),
+            ("interval_size", 1000),
+            ("interval_unit", "year"),
+            ("interval_unit", "Day"),
+            ("days_of_week", ["Mon"]),
+            ("days_of_week", ["monday"]),
+            ("day_of_month", "first_day"),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize("kind", list(CampaignType))
+@pytest.mark.parametrize(("fields", "used_by", "path"), UNSUPPORTED)
+def test_values_that_there_are_not(
+    fields: dict[str, Any], used_by: CampaignType, path: str, kind: CampaignType
+) -> None:
+    """Refused by the type that uses the field; ignored by the others, and not kept."""
+    body = {"startdate": START, **fields}
+    if kind is used_by:
+        error = refusal(body, context(kind))
+        assert (error.status, list(error.errors)) == (422, [path])
+        return
+    assert update(body, kind) == update({"startdate": START}, kind)
+    before = current(update({"startdate": START, "overlap": "queue"}, kind))
+    assert update(body, kind, current=before).body == before.body
+
+
+def test_what_is_ignored_is_told_of_no_more() -> None:
+    """A refusal names what has to be mended, and nothing else."""
+    body = {"startdate": START, "recurring_schedule": "hourly", "overlap": "both"}
+    assert list(refusal(body, context()).errors) == ["overlap"]
+    malformed = {**body, "repeating_schedule_attributes": {"interval_unit": "year"}, "enddate": 7}
+    error = refusal(malformed, context(ONE_TIME))
+    assert (error.status, set(error.errors)) == (400, {"overlap", "enddate"})
 
 
 @pytest.mark.parametrize("junk", ["daily", [], 5, True])
@@ -222,7 +260,7 @@ def test_attributes_are_an_object(junk: object) -> None:
 
 
 def test_missing_comes_before_unsupported() -> None:
-    error = refusal({"recurring_schedule": "hourly"}, context())
+    error = refusal({"recurring_schedule": "hourly"}, context(SEGMENT))
     assert error.status == 400
     assert error.errors["startdate"] == ["can't be blank"]
     assert set(error.errors) == {"startdate", "recurring_schedule"}
