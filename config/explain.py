@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from config.dsn import redacted_dsn
-from config.names import ANY, FIELDS, SECRETS, env_name, pattern
+from config.names import ANY, FIELDS, env_name, is_secret, is_setting, pattern
 from config.target_settings import TARGET_TYPES
 from config.values import Allowed
 
@@ -30,6 +30,8 @@ def _line(found: ErrorDetails, places: Mapping[Name, str]) -> str:
     name = _name(found)
     dotted = ".".join(name)
     place = _place(name, places)
+    if found["type"] == "extra_forbidden" and is_setting(name):
+        return f"{dotted} ({place}): not a setting of this type of target"
     if found["type"] == "extra_forbidden":
         return unknown_setting(name, place)
     if found["type"] == "union_tag_not_found":
@@ -114,9 +116,9 @@ def _allowed_key() -> str:
 
 
 def _shown(name: Name, value: Any) -> str:
-    if pattern(name) in SECRETS and name[0] == "targets":
+    if name[0] == "targets" and is_secret(name[:3]):  # or something inside of it
         return "***"
-    if pattern(name) in SECRETS:
+    if is_secret(name):
         return repr(redacted_dsn(value)) if isinstance(value, str) else "***"
     text = repr(value)
     return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…"

@@ -19,13 +19,12 @@ from pydantic import ValidationError
 
 from config.errors import ConfigurationError
 from config.explain import explain, unknown_setting
-from config.names import ENV_PREFIX, SECRETS, env_name, is_setting, is_table
+from config.names import ANY, ENV_PREFIX, SECRETS, env_name, is_secret, is_setting, is_table
 from config.settings import Settings
 from config.toml_lines import line_of
 
 DEFAULT_FILE = Path("/etc/campaignd/campaignd.toml")
 CONFIG_VARIABLE = ENV_PREFIX + "CONFIG"
-_FILE_SUFFIX = "_FILE"
 # Kubernetes gives every container such variables for a service that is called campaignd.
 _SERVICE_LINK = re.compile(
     rf"{ENV_PREFIX}(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)"
@@ -163,30 +162,70 @@ def _from_credentials(gathered: _Gathered, environ: Mapping[str, str]) -> None:
         return
     for name in SECRETS:
         path = Path(directory, "_".join(name))
-        if path.exists():
+        if ANY not in name and path.exists():
             _from_secret_file(gathered, name, path, str(path))
+    settings = sorted({name[2] for name in SECRETS if ANY in name})
+    targets = sorted(_targets(gathered, environ))
+    for path in sorted(Path(directory).glob("targets_*")):
+        meant = [
+            ("targets", target, setting)
+            for target in targets
+            for setting in settings
+            if path.name == f"targets_{target}_{setting}"
+        ]
+        if len(meant) == 1:
+            _from_secret_file(gathered, meant[0], path, str(path))
+        elif meant:
+            both = " as well as ".join(".".join(name) for name in meant)
+            gathered.problems.append(
+                f"{path}: it means {both}; name the file with CAMPAIGND_TARGETS__..._FILE"
+            )
+        else:
+            gathered.problems.append(
+                f"{path}: no secret of a target that is configured; allowed is"
+                f" targets_NAME_SETTING, where SETTING is one of {', '.join(settings)}"
+            )
+
+
+def _targets(gathered: _Gathered, environ: Mapping[str, str]) -> set[str]:
+    """Those that the file or the environment names: none is made of secrets alone."""
+    names = *gathered.values, *map(_name_of, environ)
+    return {name[1] for name in names if len(name) > 2 and name[0] == "targets"}
+
+
+def _name_of(variable: str) -> Name:
+    """The setting that a variable is about; nothing for those of others."""
+    if not variable.startswith(ENV_PREFIX):
+        return ()
+    return tuple(variable.removeprefix(ENV_PREFIX).lower().split("__"))
+
+
+def _in_a_file(name: Name) -> Name | None:
+    """The secret whose file a name ending in _file says; `secrets_file` is a setting itself."""
+    secret = (*name[:-1], name[-1].removesuffix("_file"))
+    return secret if secret != name and is_secret(secret) and not is_setting(name) else None
 
 
 def _from_environment(gathered: _Gathered, environ: Mapping[str, str]) -> None:
-    secret_files = {env_name(name) + _FILE_SUFFIX: name for name in SECRETS}
     for variable, value in sorted(environ.items()):
         if not variable.startswith(ENV_PREFIX) or variable == CONFIG_VARIABLE:
             continue
         if "KUBERNETES_SERVICE_HOST" in environ and _SERVICE_LINK.fullmatch(variable):
             continue
-        name = tuple(variable.removeprefix(ENV_PREFIX).lower().split("__"))
-        if variable in secret_files:
-            secret = secret_files[variable]
-            if value and environ.get(env_name(secret)):
-                gathered.problems.append(
-                    f"{variable}: {env_name(secret)} is set as well; allowed is one of the two"
-                )
-            elif value:
-                _from_secret_file(gathered, secret, Path(value), variable)
-        elif not is_setting(name) or variable != variable.upper():
+        name = _name_of(variable)
+        secret = _in_a_file(name)
+        if variable != variable.upper() or not (secret or is_setting(name)):
             gathered.problems.append(unknown_setting(name, variable, in_environment=True))
-        elif value:  # an empty one is unset, as compose files write it
+        elif not value:
+            continue  # an empty one is unset, as compose files write it
+        elif secret is None:
             gathered.set(name, value, variable)
+        elif environ.get(env_name(secret)):
+            gathered.problems.append(
+                f"{variable}: {env_name(secret)} is set as well; allowed is one of the two"
+            )
+        else:
+            _from_secret_file(gathered, secret, Path(value), variable)
 
 
 def _from_secret_file(gathered: _Gathered, name: Name, path: Path, place: str) -> None:

@@ -49,6 +49,11 @@ def is_setting(name: Name) -> bool:
     return pattern(name) in FIELDS
 
 
+def is_secret(name: Name) -> bool:
+    """Whether it is never shown, and may come from a file of its own."""
+    return pattern(name) in SECRETS
+
+
 def is_table(name: Name) -> bool:
     """Whether other settings are inside this one."""
     pattern_ = pattern(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -48,6 +49,16 @@ def _words(value: Any) -> Any:
     return tuple(value.split()) if isinstance(value, str) else value
 
 
+def _table(value: Any) -> Any:
+    """A variable, or a file of its own, holds a table as TOML."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return tomllib.loads(value)
+    except tomllib.TOMLDecodeError:
+        raise _refused("it is no table in TOML") from None
+
+
 def _headers(value: Mapping[str, str]) -> Mapping[str, str]:
     for name, text in value.items():
         if not _HEADER.fullmatch(name) or not text.isprintable() or not text.isascii():
@@ -88,7 +99,7 @@ NotNegative = Annotated[
 Words = Annotated[
     tuple[str, ...], Field(strict=False), BeforeValidator(_words), Allowed("a list of texts")
 ]
-Texts = Annotated[dict[str, str], Allowed("a table of texts")]
+Texts = Annotated[dict[str, str], BeforeValidator(_table), Allowed("a table of texts")]
 
 
 class _Handed(Section):
@@ -213,7 +224,7 @@ class PluginTarget(_Handed):
     plugin: Annotated[
         str, Field(min_length=1), Allowed("the name of an entry point of campaignd.targets")
     ]
-    options: Annotated[dict[str, Any], Allowed("a table"), SECRET] = Field(
+    options: Annotated[dict[str, Any], BeforeValidator(_table), Allowed("a table"), SECRET] = Field(
         default_factory=dict, repr=False
     )
 
