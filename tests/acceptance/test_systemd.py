@@ -26,13 +26,11 @@ pytestmark = [pytest.mark.machine, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "systemd" / "README.md").read_text("utf-8")
-INSTALL, OWN_DATABASE, SEVERAL, AS_USER, AS_ROOT = re.findall(
-    r"^```sh\n(.*?)^```$", README, re.M | re.S
-)
+INSTALL, OWN_DATABASE, SEVERAL, BESIDE = re.findall(r"^```sh\n(.*?)^```$", README, re.M | re.S)
+WATCH = README.split("## Watch")[1].split("##")[0]
 HIGHEST_EXPOSURE = 1.5
 WATCHDOG_S = 30
 SECRET = "open-sesame-7c1"
-CLI = AS_USER.strip().removesuffix(" status")
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +88,7 @@ def cursor(made: Machine) -> str:
     return made.text("date +@%s.%6N")
 
 
-def load_one_offs(made: Machine, first: datetime, count: int, every: float, cli: str = CLI) -> None:
+def load_one_offs(made: Machine, first: datetime, count: int, every: float) -> None:
     """One-off campaigns that come due one after the other."""
     lines = [
         json.dumps(
@@ -105,12 +103,12 @@ def load_one_offs(made: Machine, first: datetime, count: int, every: float, cli:
         for number in range(count)
     ]
     (made.shared / "load.jsonl").write_text("\n".join(lines) + "\n")
-    made.run(f"{cli} import /shared/load.jsonl")
+    made.run("campaignd import /shared/load.jsonl")
 
 
-def statuses(made: Machine, what: str, cli: str = CLI) -> dict[str, int]:
+def statuses(made: Machine, what: str) -> dict[str, int]:
     """How many campaigns or runs have each status."""
-    text = made.text(f"{cli} {what} --json --limit 100000", check=False)
+    text = made.text(f"campaignd {what} --json --limit 100000", check=False)
     counted: dict[str, int] = {}
     for line in text.splitlines():
         status = json.loads(line)["status"]
@@ -118,14 +116,14 @@ def statuses(made: Machine, what: str, cli: str = CLI) -> dict[str, int]:
     return counted
 
 
-def done(made: Machine, count: int, cli: str = CLI) -> None:
+def done(made: Machine, count: int) -> None:
     """Wait until that many campaigns ran, each once."""
     made.until(
         f"{count} campaigns completed",
-        f'{cli} campaigns --json --limit 100000 | grep -c \'"status": "completed"\'',
+        'campaignd campaigns --json --limit 100000 | grep -c \'"status": "completed"\'',
         lambda text: text.strip() == str(count),
     )
-    assert statuses(made, "runs", cli) == {"completed": count}, "one run each"
+    assert statuses(made, "runs") == {"completed": count}, "one run each"
 
 
 def test_installed_to_the_letter(embedded: Machine) -> None:
@@ -143,6 +141,68 @@ def test_installed_to_the_letter(embedded: Machine) -> None:
     assert found is not None, exposure
     assert float(found[1]) <= HIGHEST_EXPOSURE
     print(f"\nexposure {found[1]}")
+
+
+def watching(command: str) -> list[str]:
+    """What the table `Watch` says, to the letter."""
+    found = re.findall(r"`([a-z].*?)`", WATCH.split("\n\n")[1])
+    return [each for each in found if each.startswith(command)]
+
+
+def test_watch_to_the_letter(embedded: Machine) -> None:
+    """Root, at home, asks the service's database and is told the truth; nothing else is made."""
+    embedded.run("rm -rf ~/.local")
+    status, log = watching("systemctl") + watching("journalctl")
+    assert "active (running)" in embedded.text(f"cd; {status}")
+    assert '"event":"ready"' in embedded.text(f"cd; {log}")
+    well, one_of_several = watching("campaignd health")
+    whole = ["ok process", "ok database", "ok schema", "ok scheduler"]
+    assert embedded.text(f"cd; {well}").splitlines() == whole
+    host = embedded.text("hostname")
+    this_one = one_of_several.replace("--node a", f"--node {host}").replace("8081", "8080")
+    assert embedded.text(f"cd; {this_one}").splitlines() == whole
+    if shutil.which("curl"):
+        (ready,) = watching("curl")
+        assert '"status":"ok"' in embedded.text(f"cd; {ready}")
+    (check,) = watching("campaignd check")
+    checked = embedded.text(f"cd; {check}")
+    assert "embedded, in /var/lib/campaignd" in checked
+    assert "failed" not in checked
+    (nodes,) = watching("campaignd status")
+    assert "live" in embedded.text(f"cd; {nodes}")
+    assert embedded.run("test -e ~/.local", check=False).returncode != 0
+
+
+def test_commands_beside_to_the_letter(embedded: Machine) -> None:
+    """A file of root's goes in; who is not root does not get there, and is told why."""
+    before = sum(statuses(embedded, "campaigns").values())
+    give(embedded, {"name": "given by root"})
+    embedded.run("cd; install -m 0600 /shared/given.jsonl campaigns.jsonl")
+    told = embedded.run(f"cd; {BESIDE}").stderr
+    assert "1 loaded" in told
+    start(embedded, "given by root")
+    done(embedded, before + 1)
+    stranger = embedded.run("setpriv --reuid=65534 --clear-groups campaignd status", check=False)
+    assert stranger.returncode == 3
+    assert "/var/lib/campaignd/postgres: Permission denied" in stranger.stderr
+    nowhere = embedded.run("CAMPAIGND_STATE_DIR=/var/tmp/none campaignd status", check=False)
+    assert nowhere.returncode == 3
+    assert "there is no database in /var/tmp/none" in nowhere.stderr
+    assert embedded.run("test -e /var/tmp/none", check=False).returncode != 0
+
+
+def give(made: Machine, *campaigns: dict[str, object]) -> None:
+    """Drafts, in a file to import."""
+    lines = [json.dumps({"campaign": campaign, "schedule": None}) for campaign in campaigns]
+    (made.shared / "given.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def start(made: Machine, *names: str) -> None:
+    """Have campaigns run now."""
+    for line in made.text("campaignd campaigns --json --status draft").splitlines():
+        found = json.loads(line)
+        if found["name"] in names:
+            made.run(f"campaignd start {found['id']}")
 
 
 def test_journal_fields(embedded: Machine) -> None:
@@ -179,7 +239,7 @@ def test_drains_on_stop(embedded: Machine) -> None:
     at = datetime.now(UTC) + timedelta(seconds=6)
     load_one_offs(embedded, at, 3000, 0)
     wait_for(at)
-    embedded.until("it fires", f"{CLI} runs --json -n 1", lambda text: text)
+    embedded.until("it fires", "campaignd runs --json -n 1", lambda text: text)
     since = cursor(embedded)
     embedded.run("systemctl stop campaignd", timeout=80)
     assert show(embedded, "Result") == "success"
@@ -290,9 +350,6 @@ def nodes(installed: Machine) -> Machine:
     return installed
 
 
-ROOT_CLI = AS_ROOT.strip().removesuffix(" status")
-
-
 def test_boot_order(nodes: Machine) -> None:
     """Database, then schema, then nodes; without a hand."""
 
@@ -317,7 +374,7 @@ def test_the_password_is_seen_nowhere(nodes: Machine) -> None:
         "command line": f"tr '\\0' ' ' < /proc/{pid}/cmdline",
         "properties": "systemctl show campaignd@a campaignd-migrate",
         "journal": "journalctl --no-pager -o export",
-        "check": f"{ROOT_CLI} check",
+        "check": "campaignd check",
     }
     for place, script in places.items():
         text = nodes.text(script)
@@ -330,11 +387,11 @@ def test_the_password_is_seen_nowhere(nodes: Machine) -> None:
 def test_two_nodes_share(nodes: Machine) -> None:
     """Each run once, by either; one is told to go and the other carries on."""
     first = datetime.now(UTC) + timedelta(seconds=4)
-    load_one_offs(nodes, first, 60, 0.1, ROOT_CLI)
+    load_one_offs(nodes, first, 60, 0.1)
     wait_for(first + timedelta(seconds=2))
     nodes.run("systemctl kill -s KILL campaignd@a")
-    done(nodes, 60, ROOT_CLI)
-    runs = nodes.text(f"{ROOT_CLI} runs --json --limit 1000")
+    done(nodes, 60)
+    runs = nodes.text("campaignd runs --json --limit 1000")
     by = {json.loads(line)["node"].rsplit("-", 1)[0] for line in runs.splitlines()}
     assert by == {"a", "b"}
 
@@ -363,8 +420,8 @@ def test_a_database_that_hangs_is_no_reason_to_be_killed(nodes: Machine) -> None
         time.sleep(1)
     nodes.run(frozen.format("CONT"))
     first = datetime.now(UTC) + timedelta(seconds=3)
-    load_one_offs(nodes, first, 10, 0.1, ROOT_CLI)
-    done(nodes, 70, ROOT_CLI)
+    load_one_offs(nodes, first, 10, 0.1)
+    done(nodes, 70)
     after = [(show(nodes, "MainPID", unit), show(nodes, "NRestarts", unit)) for unit in units]
     assert before == after
     told = [event["event"] for event in events(journal(nodes, "campaignd@a", since=since))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -78,6 +79,20 @@ def test_the_migration_comes_first() -> None:
     for unit in DAEMONS:
         assert "campaignd-migrate.service" in setting(unit, "After")
         assert unit in setting("campaignd-migrate.service", "WantedBy")
+
+
+def test_the_command_is_where_the_service_is() -> None:
+    """The same program, user, state directory and credential."""
+    wrapper = SYSTEMD / "campaignd-as-service"
+    text = wrapper.read_text()
+    assert os.access(wrapper, os.X_OK)
+    program = setting("campaignd.service", "ExecStart").removesuffix(" run")
+    credential = setting("campaignd.service", "LoadCredential").partition(":")[2]
+    assert f"\nprogram={program}\n" in text
+    assert f"\ncredential=/etc/credstore/{credential}\n" in text
+    assert f":-/var/lib/{setting('campaignd.service', 'StateDirectory')}}}" in text
+    assert f"--reuid={setting('campaignd.service', 'User')} " in text
+    subprocess.run(["sh", "-n", wrapper], check=True)
 
 
 @pytest.fixture
