@@ -319,15 +319,24 @@ WantedBy=multi-user.target
 """
 
 
+def free_port() -> int:
+    """A port that nobody listens on just now; the network is this machine's."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+PORTS = {"a": free_port(), "b": free_port()}
+
+
 @pytest.fixture(scope="module")
 def nodes(installed: Machine) -> Machine:
     """Two nodes on a given database, installed as the README says, then the power was cut."""
     programs = installed.text(
         "echo /opt/campaignd/.venv/lib/python3*/site-packages/*/pginstall/bin"
     )
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     (installed.shared / "postgresql.service").write_text(SERVER.format(bin=programs, port=port))
     url = f"postgresql://campaignd:{SECRET}@127.0.0.1:{port}/postgres"
     installed.run(
@@ -342,7 +351,7 @@ def nodes(installed: Machine) -> Machine:
     )
     installed.run(OWN_DATABASE, env={"DATABASE_URL": url})
     assert show(installed, "ActiveState") == "active"
-    installed.run(SEVERAL)
+    installed.run(SEVERAL.replace("8081", str(PORTS["a"])).replace("8082", str(PORTS["b"])))
     installed.power_off()
     installed.boot()
     for node in ("campaignd@a", "campaignd@b"):
@@ -364,6 +373,20 @@ def test_boot_order(nodes: Machine) -> None:
         assert 0 < migrated <= at(node, "ExecMainStart") < at(node, "ActiveEnter")
         ready = (at(node, "ActiveEnter") - at(node, "ExecMainStart")) / 1e6
         print(f"\n{node}: ready {ready:.2f} s after its start")
+
+
+def test_one_of_several_is_asked(nodes: Machine) -> None:
+    """By its port, which stays the same, what it says itself; by its name, its lease."""
+    whole = ["ok process", "ok database", "ok schema", "ok scheduler"]
+    for name, port in PORTS.items():
+        asked = f"cd; campaignd health --node {name}"
+        nodes.until("it says so", f"{asked} --port {port}", lambda said: said.split("\n") == whole)
+        assert nodes.text(asked).splitlines() == whole[1:]
+        if shutil.which("curl"):
+            assert "campaignd_due_events" in nodes.text(f"curl -fsS localhost:{port}/metrics")
+    none = nodes.run("campaignd health --node c", check=False)
+    assert none.returncode == 1
+    assert "failed scheduler: no node called c has a lease" in none.stdout
 
 
 def test_the_password_is_seen_nowhere(nodes: Machine) -> None:
