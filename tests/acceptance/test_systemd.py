@@ -21,6 +21,7 @@ import pytest
 
 from tests.sandbox.checkout import bare_repository
 from tests.sandbox.systemd import Machine, machine, why_not
+from tests.targets.servers import Server
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(300)]
 
@@ -203,6 +204,52 @@ def start(made: Machine, *names: str) -> None:
         found = json.loads(line)
         if found["name"] in names:
             made.run(f"campaignd start {found['id']}")
+
+
+TARGETS = """
+[targets.program]
+type = "command"
+argv = ["/bin/sh", "-c", '''
+set -eu
+scratch=$(mktemp)
+cat > "$scratch"
+grep -o '"payload":{[^}]*}' "$scratch" > "/var/lib/campaignd/$CAMPAIGND_RUN_ID"
+''']
+[targets.receiver]
+type = "webhook"
+url = "http://localhost:PORT/hook"
+"""
+
+
+def test_targets_under_the_hardened_unit(embedded: Machine) -> None:
+    """A program that is started and a receiver that is called get the run, and it is done."""
+    before = sum(statuses(embedded, "campaigns").values())
+    with Server() as server:
+        configured = TARGETS.replace("PORT", str(server.port))
+        (embedded.shared / "campaignd.toml").write_text(configured)
+        since = cursor(embedded)
+        embedded.run("install -m 0644 /shared/campaignd.toml /etc/campaignd/campaignd.toml")
+        embedded.run("systemctl reload campaignd")
+        told = f"journalctl -u campaignd -o cat --no-pager --since={since}"
+        embedded.until("reloaded", told, lambda text: '"event":"reloaded"' in text)
+        checked = embedded.text("campaignd check")
+        assert "ok target program" in checked
+        assert "ok target receiver" in checked
+        names = ("program", "receiver")
+        give(
+            embedded, *({"name": name, "target": name, "payload": {"for": name}} for name in names)
+        )
+        embedded.run("campaignd import /shared/given.jsonl")
+        start(embedded, *names)
+        done(embedded, before + 2)
+        found = map(json.loads, embedded.text("campaignd runs --json -n 2").splitlines())
+        runs = {run["campaign_name"]: run["id"] for run in found}
+        written = embedded.text(f"cat /var/lib/campaignd/{runs['program']}")
+        assert written == '"payload":{"for":"program"}'
+        (request,) = server.requests
+        assert request.headers["webhook-id"] == runs["receiver"]
+        assert request.json["data"]["payload"] == {"for": "receiver"}
+    embedded.run("rm /etc/campaignd/campaignd.toml; systemctl reload campaignd")
 
 
 def test_journal_fields(embedded: Machine) -> None:
