@@ -85,18 +85,27 @@ class Timers:
 
     async def waiting(
         self,
+        since: tuple[datetime, int, datetime],
         until: datetime,
         overdue_before: datetime,
         shards: Sequence[int],
         max_rows: int,
+        without: Sequence[str],
     ) -> list[Waiting]:
-        """Runs whose next attempt is due before ``until``: of ``shards``, or overdue."""
+        """Runs that wait, due after ``since`` and before ``until``, of ``shards`` or overdue.
+
+        In the order of (instant, campaign id, scheduled for), at most ``max_rows``, and none of
+        full targets nor of those in ``without``.
+        """
         binds = {
+            "since": since[0],
+            "since_id": since[1],
+            "since_scheduled_for": since[2],
             "until": until,
             "overdue_before": overdue_before,
             "shards": list(shards),
             "max_rows": max_rows,
-            "full_targets": self.full_targets(),
+            "without": [*self.full_targets(), *without],
         }
         return [
             Waiting(row.campaign_id, row.scheduled_for, row.next_attempt_at, row.target)

@@ -181,12 +181,14 @@ class TimerStore(Protocol):
 
     async def waiting(
         self,
+        since: tuple[datetime, int, datetime],
         until: datetime,
         overdue_before: datetime,
         shards: Sequence[int],
         max_rows: int,
+        without: Sequence[str],
     ) -> list[Waiting]:
-        """Runs whose next attempt is due before ``until``."""
+        """Runs after a place in the order and due before an instant, but for some targets."""
         ...
 
 

@@ -22,6 +22,9 @@ from daemon.timer.alarm import Alarm
 
 START = (datetime.min.replace(tzinfo=UTC) + timedelta(days=2), 0)
 """Before every event; two days in, so that no time zone can push it out of range."""
+Place = tuple[datetime, int, datetime]
+"""Of a run among those that wait: when it is due, its campaign, when it was scheduled for."""
+FIRST_RUN: Place = (*START, START[0])
 ROWS_AT_ONCE = 5000
 CHANGES_AT_ONCE = 10_000
 RECHECK_S = 0.05
@@ -85,6 +88,8 @@ class Loader(Service):
         self._loaded_to = START
         self._loading_to = START[0]
         self._overdue_to = START
+        self._waiting_to = FIRST_RUN
+        self._with_enough: set[str] = set()
         self._followed: dict[int, Armed] = {}
         self._others_looked_for = 0.0
         self._xmin: str | None = None
@@ -176,8 +181,7 @@ class Loader(Service):
         await self._load_named()
         await self._load_horizon()
         await self._load_overdue(look.overdue)
-        if look.waiting:
-            await self._load_waiting()
+        await self._load_waiting(look.waiting)
         await self._show_soon()
 
     async def _look(self) -> Look:
@@ -187,7 +191,7 @@ class Loader(Service):
             self._store.look(
                 self._xmin or "0",
                 self._overdue_before(),
-                self._until(),
+                self._soon_at(),
                 0 if first else CHANGES_AT_ONCE,
             )
         )
@@ -261,13 +265,42 @@ class Loader(Service):
         now = asyncio.get_running_loop().time()
         if now >= self._shown_at + self._poll:
             self._shown_at = now
-            await self.on_soon(self._alarm.window.soon(self.database_now() + self._soon))
+            await self.on_soon(self._alarm.window.soon(self._soon_at()))
 
-    async def _load_waiting(self) -> None:
-        waiting = self._store.waiting(
-            self._until(), self._overdue_before(), self._shards, ROWS_AT_ONCE
+    async def _load_waiting(self, there_is: bool) -> None:
+        """A part of the runs that wait, the next part soon: each target's turn comes."""
+        if not there_is:
+            self._waiting_to = FIRST_RUN
+            return
+        found = await self._ask(
+            self._store.waiting(
+                self._waiting_to,
+                self._soon_at(),
+                self._overdue_before(),
+                self._shards,
+                ROWS_AT_ONCE,
+                self._have_enough(),
+            )
         )
-        await self._take(await self._ask(waiting))
+        await self._take(found)
+        if len(found) < ROWS_AT_ONCE:
+            self._waiting_to = FIRST_RUN
+        else:
+            last = found[-1]
+            self._waiting_to = last.at, last.campaign_id, last.scheduled_for
+            self._wake.set()
+
+    def _have_enough(self) -> list[str]:
+        """Targets of which so many runs that wait are here that it takes a while to claim them.
+
+        Until half of them were claimed: reading again what is here already is work for nothing.
+        """
+        self._with_enough = {
+            target
+            for target, count in self._alarm.window.attempts_out.items()
+            if count >= (ROWS_AT_ONCE if target in self._with_enough else 2 * ROWS_AT_ONCE)
+        }
+        return sorted(self._with_enough)
 
     async def _read(self, question: Awaitable[list[Armed]]) -> list[Armed]:
         """Events to take, but for what this node learns of them meanwhile."""
@@ -286,6 +319,9 @@ class Loader(Service):
 
     def _overdue_before(self) -> datetime:
         return self.database_now() - timedelta(seconds=OVERDUE_S)
+
+    def _soon_at(self) -> datetime:
+        return self.database_now() + self._soon
 
     def _until(self) -> datetime:
         return self.database_now() + self._horizon

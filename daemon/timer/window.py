@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -51,6 +51,8 @@ class WindowJobStore(BaseJobStore):  # type: ignore[misc]
         self._due_at: dict[datetime, deque[tuple[Key, Entry]]] = {}
         self._held: dict[Key, Entry] = {}
         self._out: dict[Key, Entry] = {}
+        self.attempts_out: Counter[str] = Counter()
+        """Waiting runs that were handed out and are neither claimed nor lost, by their target."""
 
     def __len__(self) -> int:
         return len(self._held)
@@ -116,6 +118,8 @@ class WindowJobStore(BaseJobStore):  # type: ignore[misc]
             key = key_of(entry)
             if self._out.get(key) is entry:
                 del self._out[key]
+                if isinstance(entry, Waiting):
+                    self.attempts_out[entry.target] -= 1
 
     def get_due_jobs(self, now: datetime) -> list[Job]:
         """Up to HANDED_OUT_AT_MOST jobs that are due, oldest first."""
@@ -127,6 +131,8 @@ class WindowJobStore(BaseJobStore):  # type: ignore[misc]
                 key, entry = due.popleft()
                 if self._held.get(key) is entry:
                     del self._held[key]
+                    if isinstance(entry, Waiting):
+                        self._count(entry, self._out.get(key))
                     self._out[key] = entry
                     jobs.append(self._job(entry, at - self.skew))
             if due:
@@ -137,6 +143,11 @@ class WindowJobStore(BaseJobStore):  # type: ignore[misc]
         """When to wake up, by this machine's clock."""
         at = self._first()
         return None if at is None else at - self.skew
+
+    def _count(self, entry: Waiting, former: Entry | None) -> None:
+        self.attempts_out[entry.target] += 1
+        if isinstance(former, Waiting):
+            self.attempts_out[former.target] -= 1
 
     def _first(self) -> datetime | None:
         """The first instant that something held is due at."""

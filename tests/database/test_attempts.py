@@ -49,7 +49,7 @@ async def test_a_retry_waits_and_counts(world: World, node: Node) -> None:
 
     world.set(AT + seconds(30) - TICK)
     assert await node.attempts() == ([], [])
-    waiting = await world.timers.waiting(AT + minutes(1), AT, list(range(64)), 10)
+    waiting = await world.later(AT + minutes(1))
     assert [(one.campaign_id, one.at) for one in waiting] == [(campaign_id, AT + seconds(30))]
     assert await node.attempts(waiting) == ([], []), "not due by the server's clock"
     world.set(AT + seconds(30))
@@ -93,7 +93,7 @@ async def test_a_run_that_was_never_started_in_time_is_missed(world: World, node
 async def test_a_paused_campaign_starts_no_attempt(world: World, node: Node) -> None:
     campaign_id, work = await fired(world, node)
     await node.finish(work, Retry("busy", 10))
-    waiting = await world.timers.waiting(AT + minutes(1), AT, list(range(64)), 10)
+    waiting = await world.later(AT + minutes(1))
     await world.control.pause(campaign_id, "tester")
     world.after(seconds(10))
     assert await world.waiting() == []

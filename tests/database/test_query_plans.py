@@ -16,7 +16,7 @@ from daemon.domain.outcome import Delivered
 from daemon.domain.plan import plan
 from daemon.domain.schedule import CampaignType, EventKind, TimedEvent
 from daemon.domain.work import Armed, Waiting, Work
-from daemon.timer.loader import START
+from daemon.timer.loader import FIRST_RUN, START
 from storage import firing
 from storage.engine import Database
 from storage.firing import Firing
@@ -176,7 +176,9 @@ async def test_loading(explained: Explained) -> None:
 
 
 async def test_loading_what_waits(explained: Explained) -> None:
-    await Timers(explained.database).waiting(NOW, NOW, ALL, 5000)
+    timers = Timers(explained.database)
+    await timers.waiting(FIRST_RUN, NOW, NOW, ALL, 5000, [])
+    await timers.waiting((NOW - timedelta(minutes=1), 150, NOW), NOW, NOW, ALL, 5000, ["log"])
     assert "runs_next_attempt_at_idx" in explained.indexes()
     assert "runs" not in explained.scanned()
 

@@ -14,7 +14,7 @@ import pytest
 from daemon.domain.outcome import Delivered
 from daemon.domain.plan import plan
 from daemon.domain.states import RunStatus
-from daemon.timer.loader import START
+from daemon.timer.loader import FIRST_RUN, START
 from storage.engine import Database
 from storage.firing import Firing
 from storage.history import History
@@ -80,7 +80,7 @@ async def test_everything_goes_by_index(long_lived_url: str) -> None:
         due = await timed("of", timers.of([item.campaign_id for item in overdue], NOW))
         await timed("horizon", timers.between((NOW, 0), NOW + timedelta(minutes=1), ALL, 5000))
         await timed("named", timers.of([5, 7, 4000], NOW + days(10)))
-        waiting = await timed("waiting", timers.waiting(NOW, NOW, ALL, 5000))
+        waiting = await timed("waiting", timers.waiting(FIRST_RUN, NOW, NOW, ALL, 5000, []))
         claimed = await timed("claim", statements.claim([plan(each, NOW) for each in due]))
         works = [each.work for each in claimed if each.work is not None]
         works += (await timed("attempts", statements.claim_attempts(waiting[:20])))[0]

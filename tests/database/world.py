@@ -21,7 +21,7 @@ from daemon.domain.schedule import CampaignType
 from daemon.domain.shares import SHARDS
 from daemon.domain.states import OPEN_RUN, RunStatus, Status
 from daemon.domain.work import Armed, Claimed, TakenBack, TooLate, Waiting, Work
-from daemon.timer.loader import START
+from daemon.timer.loader import FIRST_RUN, START
 from storage.campaigns import Campaigns
 from storage.engine import Database
 from storage.firing import Firing
@@ -307,8 +307,12 @@ class World:
         return found
 
     async def waiting(self, *campaign_ids: int) -> list[Waiting]:
-        found = await self.timers.waiting(self.now + TICK, self.now + TICK, ALL, 10_000)
+        found = await self.later(self.now + TICK)
         return [one for one in found if not campaign_ids or one.campaign_id in campaign_ids]
+
+    async def later(self, until: datetime) -> list[Waiting]:
+        """The runs whose next attempt is due before an instant."""
+        return await self.timers.waiting(FIRST_RUN, until, self.now, ALL, 10_000, [])
 
     async def works(self, campaign_id: int) -> list[Work]:
         """The executing runs, as the node that has them in hand would report them."""

@@ -1,0 +1,156 @@
+"""Runs that wait for an attempt: however many one target has, those of the others are loaded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from daemon.domain.work import Armed, Look, Overdue, Waiting
+from daemon.timer import loader
+from daemon.timer.loader import FIRST_RUN, Loader, Place
+from tests.unit.timer.loading import PATIENCE_S, loading
+
+PART = 10
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader, "ROWS_AT_ONCE", PART)
+
+
+class Store:
+    """Runs in the order in which they wait."""
+
+    def __init__(self, runs: Sequence[Waiting]) -> None:
+        self.runs = sorted(runs, key=place)
+        self.since: list[Place] = []
+        self.looks = 0
+
+    async def look(self, *_arguments: object) -> Look:
+        self.looks += 1
+        return Look("1", [], False, bool(self.runs))
+
+    async def waiting(
+        self,
+        since: Place,
+        until: datetime,
+        overdue_before: datetime,
+        shards: Sequence[int],
+        max_rows: int,
+        without: Sequence[str],
+    ) -> list[Waiting]:
+        self.since.append(since)
+        found = [
+            run
+            for run in self.runs
+            if since < place(run) and run.at < until and run.target not in without
+        ]
+        return found[:max_rows]
+
+    async def between(self, *_arguments: object) -> list[Armed]:
+        return []
+
+    async def of(self, *_arguments: object) -> list[Armed]:
+        return []
+
+    async def overdue(self, *_arguments: object) -> list[Overdue]:
+        return []
+
+
+def place(run: Waiting) -> Place:
+    return run.at, run.campaign_id, run.scheduled_for
+
+
+def runs(count: int, target: str, *, since: float, first: int = 1) -> list[Waiting]:
+    """So many, each due a millisecond after the one before."""
+    at = datetime.now(UTC) + timedelta(seconds=since)
+    return [
+        Waiting(first + number, at, at + timedelta(milliseconds=number), target)
+        for number in range(count)
+    ]
+
+
+class Taken(list[Waiting]):
+    """What came due, and stays in hand until the test says that it was claimed."""
+
+    def __call__(self, entry: Armed | Waiting) -> None:
+        assert isinstance(entry, Waiting)
+        self.append(entry)
+
+    @property
+    def ids(self) -> set[int]:
+        return {entry.campaign_id for entry in self}
+
+    def of(self, target: str) -> list[int]:
+        return [entry.campaign_id for entry in self if entry.target == target]
+
+
+async def until_handed_over(taken: Taken, campaign_id: int) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while campaign_id not in taken.ids:  # noqa: ASYNC110 - taken one after the other
+            await asyncio.sleep(0)
+
+
+async def until_looked(made: Loader, store: Store) -> None:
+    """Until a look more was taken, and what it found was loaded."""
+    for _ in range(2):
+        looks = store.looks
+        made.recheck_attempts()
+        async with asyncio.timeout(PATIENCE_S):
+            while store.looks == looks:  # noqa: ASYNC110 - the store tells nobody
+                await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("backlog", [PART, 3 * PART, 3 * PART + 1, 50 * PART])
+async def test_one_target_s_backlog_does_not_hide_the_runs_of_another(backlog: int) -> None:
+    """They follow at once, in parts, and no more of the backlog is held than can be used soon."""
+    store = Store([*runs(backlog, "slow", since=-60), *runs(2, "other", since=-5, first=10_000)])
+    taken = Taken()
+    async with loading(store, take=taken) as made:
+        made._alarm.start()
+        await until_handed_over(taken, 10_001)
+        assert taken.of("other") == [10_000, 10_001]
+        assert taken.of("slow") == list(range(1, len(taken.of("slow")) + 1)), "oldest first"
+        assert len(taken.of("slow")) <= 4 * PART
+        asked = len(store.since)
+        await until_looked(made, store)
+        assert len(store.since) - asked <= 4, "what is not claimed is not read again and again"
+        made._alarm.stop()
+
+
+async def test_more_is_loaded_once_most_of_it_was_claimed() -> None:
+    store, taken = Store(runs(9 * PART, "slow", since=-60)), Taken()
+    async with loading(store, take=taken) as made:
+        made._alarm.start()
+        done = 0
+        async with asyncio.timeout(PATIENCE_S):
+            while len(taken) < 9 * PART:
+                await until_looked(made, store)
+                store.runs = [run for run in store.runs if run not in taken]
+                made.done(taken[done:])
+                done = len(taken)
+        assert taken.of("slow") == list(range(1, 9 * PART + 1)), "each once, oldest first"
+        made._alarm.stop()
+
+
+async def test_it_begins_with_the_oldest_again() -> None:
+    """What was due meanwhile may come before what was read last."""
+    store, taken = Store(runs(PART + 1, "log", since=-5)), Taken()
+    async with loading(store, take=taken) as made:
+        made._alarm.start()
+        await until_handed_over(taken, PART + 1)
+        assert store.since[:2] == [FIRST_RUN, place(store.runs[PART - 1])]
+        store.runs[:0] = runs(1, "log", since=-60, first=500)
+        made.recheck_attempts()
+        await until_handed_over(taken, 500)
+        made._alarm.stop()
+
+
+async def test_only_what_is_due_before_the_next_looks_is_held() -> None:
+    """However many are to be tried again within the horizon."""
+    store = Store([*runs(5, "log", since=2), *runs(5, "log", since=30, first=100)])
+    async with loading(store, poll=1, horizon=60) as made:
+        assert len(made._alarm.window) == 5
