@@ -155,6 +155,7 @@ class WebhookTarget(_Handed):
         Texts, AfterValidator(_headers), Allowed("a table of header names and texts"), SECRET
     ] = Field(default_factory=dict, repr=False)
     connect_timeout: Seconds = 5.0
+    read_timeout: Seconds | None = None
     timeout: Seconds = 30.0
     retry_after_limit: NotNegative = 3600.0
     verify_tls: Annotated[bool, Allowed("true or false")] = True

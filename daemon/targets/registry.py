@@ -80,6 +80,7 @@ def _webhook(
             keys=webhook.read_keys(settings.secrets, settings.secrets_file),
             headers=settings.headers,
             connect_timeout=settings.connect_timeout,
+            read_timeout=settings.read_timeout,
             timeout=settings.timeout,
             retry_after_limit=settings.retry_after_limit,
             lease=settings.lease,

@@ -50,6 +50,7 @@ class Settings:
     keys: Sequence[bytes] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
     connect_timeout: float = 5.0
+    read_timeout: float | None = None
     timeout: float = 30.0
     retry_after_limit: float = 3600.0
     lease: float = 300.0
@@ -109,6 +110,8 @@ class WebhookTarget:
             aiohttp.ConnectionTimeoutError,
         ) as error:
             return Retry(self._why(error))
+        except aiohttp.SocketTimeoutError:
+            return Lost(f"nothing came for {settings.read_timeout:g} s")
         except TimeoutError:
             return Lost(f"no answer within {settings.timeout:g} s")
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -140,7 +143,10 @@ class WebhookTarget:
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(
-                total=None, connect=self._settings.connect_timeout, ceil_threshold=1e9
+                total=None,
+                connect=self._settings.connect_timeout,
+                sock_read=self._settings.read_timeout,
+                ceil_threshold=1e9,
             ),
             auto_decompress=False,
             trust_env=False,

@@ -142,6 +142,20 @@ async def slow_headers(request: Request, writer: Writer) -> None:
         await asyncio.sleep(0.05)
 
 
+async def silent_in_the_head(request: Request, writer: Writer) -> None:
+    """Begins a good answer, and says no more."""
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Le")
+    await writer.drain()
+    await asyncio.sleep(3600)
+
+
+async def silent_after_the_head(request: Request, writer: Writer) -> None:
+    """A good answer whose body does not come."""
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
+    await writer.drain()
+    await asyncio.sleep(3600)
+
+
 async def endless_headers(request: Request, writer: Writer) -> None:
     """Headers as fast as they are read, for ever."""
     writer.write(b"HTTP/1.1 200 OK\r\n")

@@ -10,10 +10,10 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from config.load import load_settings
-from daemon.domain.outcome import Accepted, Delivered, Retry
+from daemon.domain.outcome import Accepted, Delivered, Lost, Retry
 from daemon.domain.ports import Target
 from daemon.targets.registry import build
-from tests.targets.servers import Server, answer
+from tests.targets.servers import Server, answer, never_answers
 from tests.targets.works import work
 
 GIVEN, OLD, IN_FILE = (
@@ -61,6 +61,7 @@ async def test_a_webhook_as_configured(
         lease = 44
         timeout = 60
         connect_timeout = 60
+        read_timeout = 20
     """)
     assert await to.deliver(work()) == Delivered()
     (request,) = server.requests
@@ -75,3 +76,21 @@ async def test_a_webhook_as_configured(
     assert await to.deliver(work()) == Retry("HTTP 503: ok", 77.0)
     server.default = answer(202)
     assert await to.deliver(work()) == Accepted(44.0)
+
+
+@pytest.mark.parametrize(
+    ("setting", "why"),
+    [("timeout", "no answer within 0.3 s"), ("read_timeout", "nothing came for 0.3 s")],
+)
+async def test_a_webhook_s_time_outs_as_configured(
+    server: Server, configured: Callable[[str], Target], setting: str, why: str
+) -> None:
+    """Each ends an attempt that would go on for long."""
+    server.default = never_answers
+    to = configured(f"""
+        [targets.crm]
+        type = "webhook"
+        url = "{server.url}"
+        {setting} = 0.3
+    """)
+    assert await to.deliver(work()) == Lost(why)

@@ -189,6 +189,37 @@ async def test_a_hostile_server(
     assert set(server.ids()) == {str(work().run_id)}
 
 
+@pytest.mark.parametrize(
+    ("silent", "read_timeout", "expected"),
+    [
+        (servers.never_answers, 0.2, Lost("nothing came for 0.2 s")),
+        (servers.silent_in_the_head, 0.2, Lost("nothing came for 0.2 s")),
+        (servers.silent_after_the_head, 60, Delivered()),
+    ],
+)
+async def test_a_receiver_that_falls_silent(
+    server: Server,
+    target: Callable[..., WebhookTarget],
+    silent: Answer,
+    read_timeout: float,
+    expected: Outcome,
+) -> None:
+    """It does not keep its place for long; what it has said in full counts."""
+    server.answers["/silent"] = silent
+    to = target("/silent", timeout=3600, read_timeout=read_timeout)
+    async with asyncio.timeout(50):
+        assert await to.deliver(work()) == expected
+
+
+async def test_a_receiver_that_is_slow_is_not_silent(
+    server: Server, target: Callable[..., WebhookTarget]
+) -> None:
+    """What comes a little at a time is ended by the time-out of the whole."""
+    server.default = servers.slow_headers
+    outcome = await target(timeout=2.0, read_timeout=20.0).deliver(work())
+    assert outcome == Lost("no answer within 2 s")
+
+
 async def test_nobody_listens(target: Callable[..., WebhookTarget]) -> None:
     """A connection that is refused: surely not delivered, so tried again even by who holds."""
     with servers.nobody() as port:
