@@ -16,6 +16,23 @@ import pytest
 
 CAMPAIGND = Path(sys.executable).with_name("campaignd")
 
+# The demonstration of two other campaigns: one that will be right, and one that can not be.
+GOES_WRONG = """
+from daemon.cli import demo
+from daemon.cli.demo_cases import Case
+from daemon.cli.main import main
+from daemon.domain.schedule import CampaignType
+from daemon.domain.states import Status
+
+LATER = {"schedule_type": "scheduled", "scheduled_at": "2100-01-01T00:00:00Z"}
+demo.cases = lambda now: [
+    Case("much later", CampaignType.ONE_TIME, LATER, 0, Status.SCHEDULED),
+    Case("said to fail", CampaignType.ONE_TIME, None, 1, Status.FAILED),
+]
+demo._TIMEOUT_S = 3.0
+main(["demo"])
+"""
+
 pytestmark = pytest.mark.slow
 
 
@@ -27,9 +44,9 @@ def place() -> Iterator[Path]:
         yield Path(name)
 
 
-def start(place: Path) -> subprocess.Popen[str]:
+def start(place: Path, *command: str | Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [CAMPAIGND, "demo"],
+        command or [CAMPAIGND, "demo"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -69,6 +86,17 @@ def test_the_demonstration_reaches_what_it_should(place: Path) -> None:
     assert {unit for _, unit in late} == {"ms"}
     assert all(float(number) >= 0 for number, _ in late)
     assert time.monotonic() - began < 60
+    assert nothing_is_left(place)
+
+
+def test_a_campaign_that_is_not_as_it_should_be(place: Path) -> None:
+    """Told by name, in the summary and on standard error, and by the exit code."""
+    with start(place, sys.executable, "-c", GOES_WRONG) as process:
+        out, err = process.communicate()
+    assert (process.returncode, err) == (1, "not as expected: said to fail\n"), out
+    campaigns = out[out.index("\ncampaigns\n") :].splitlines()
+    assert [line.split()[-1] for line in campaigns if "one_time" in line] == ["ok", "WRONG"]
+    assert "reached the state they should" not in out
     assert nothing_is_left(place)
 
 
