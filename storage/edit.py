@@ -59,10 +59,13 @@ class Edit:
                 actor=actor,
                 run_id=run,
             )
-        await self._carry_out(statements.NOTIFY, notice=json.dumps({"campaigns": [campaign.id]}))
+        await self._notify()
 
     async def amend(self, values: dict[str, Any], actor: str) -> None:
-        """Write new values of name, timezone, target or payload, and their event row."""
+        """Write new values of name, timezone, target or payload, and their event row.
+
+        The timer carries the target; the others are read when it is claimed.
+        """
         campaign = self.snapshot.campaign
         await self._connection.execute(
             sa.update(campaigns)
@@ -70,6 +73,24 @@ class Edit:
             .values(**values, updated_at=self.snapshot.now),
         )
         await self._log(event="amended", actor=actor, details={"fields": sorted(values)})
+        if values.get("target", campaign.target) != campaign.target:
+            await self._revise()
+            await self._notify()
+
+    async def _revise(self) -> None:
+        """What nodes hold of the schedule is stale, though it says what it said before."""
+        if self.revision is None:
+            return
+        (drawn,) = await self._carry_out(statements.DRAW_REVISION)
+        self.revision = drawn.revision
+        for statement in (statements.REVISE_DEFINITION, statements.REVISE_TIMER):
+            await self._carry_out(
+                statement, of_campaign=self.snapshot.campaign.id, revision=self.revision
+            )
+
+    async def _notify(self) -> None:
+        notice = json.dumps({"campaigns": [self.snapshot.campaign.id]})
+        await self._carry_out(statements.NOTIFY, notice=notice)
 
     async def _write_schedule(self, change: Change) -> None:
         campaign_id, now = self.snapshot.campaign.id, self.snapshot.now

@@ -70,6 +70,14 @@ REVISE_DEFINITION = Prepared(
     )
 )
 """Binds: of_campaign, revision."""
+REVISE_TIMER = Prepared(
+    lambda: (
+        sa.update(timers)
+        .where(timers.c.campaign_id == sa.bindparam("of_campaign"))
+        .values(**_binds(timers, "revision"))
+    )
+)
+"""Binds: of_campaign, revision."""
 DROP_DEFINITION = Prepared(
     lambda: sa.delete(schedule_definitions).where(
         schedule_definitions.c.campaign_id == sa.bindparam("campaign_id")
