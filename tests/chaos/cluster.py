@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 import psutil
+import psycopg
 
 from tests.acceptance.harness import Process, Server, free_port
 from tests.acceptance.standby import promote
@@ -28,6 +29,10 @@ from tests.chaos.wire import Switch, Wire
 
 STOPS_WITHIN_S = 60.0
 """The drain timeout (30 s) and as much again, however bad the network is."""
+SERVING = """
+    SELECT pid FROM pg_stat_activity
+    WHERE application_name LIKE 'campaignd%' AND datname = current_database() ORDER BY pid
+"""
 NODE = Path(__file__).with_name("node.py")
 
 
@@ -220,14 +225,16 @@ class Cluster:
         self._signal(frozen, signal.SIGCONT)
 
     def backends(self) -> list[psutil.Process]:
-        """The server's processes that serve somebody of ours."""
+        """The server's processes that serve a node; none while it takes no connections."""
+        try:
+            with psycopg.connect(self.admin_url, connect_timeout=2) as connection:
+                pids = connection.execute(SERVING).fetchall()
+        except psycopg.Error:
+            return []
         found = []
-        for child in psutil.Process(self.server.pid).children():
+        for (pid,) in pids:
             with contextlib.suppress(psutil.Error):
-                if "campaignd" in " ".join(child.cmdline()) or "postgres postgres" in " ".join(
-                    child.cmdline()
-                ):
-                    found.append(child)
+                found.append(psutil.Process(pid))
         return found
 
     def freeze_backend(self, number: int) -> None:

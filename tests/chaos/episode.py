@@ -6,7 +6,7 @@ import asyncio
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -46,6 +46,7 @@ class Report:
 
     seed: int
     faults: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
     edits: Counter[str] = field(default_factory=Counter)
     found: Found = field(default_factory=Found)
     campaigns: int = 0
@@ -68,6 +69,7 @@ class Report:
             f"({found.repeated_deliveries} repeated), {self.pruned} rows pruned, "
             f"latest when healthy {found.latest_healthy_s:.3f} s of {found.judged_for_lateness}; "
             f"{self.seconds:.0f} s"
+            + (f"; left out, not possible here: {dict(self.left_out)}" if self.left_out else "")
         )
 
 
@@ -97,16 +99,22 @@ def run(
     switch: Switch | None = None,
     disk: Path | None = None,
     standby: Server | None = None,
+    first: Sequence[Fault] = (),
 ) -> Report:
     """An episode of which faults take ``length`` seconds; the whole takes half a minute more.
 
+    What is drawn, and was to come ``first``, but can not be done on this machine, is left out.
     With a standby both servers are the episode's own, and the first is dead afterwards.
     """
     began = time.monotonic()
     report = Report(seed)
     receiver = Receiver(switch.address if switch else "127.0.0.1")
     cannot = nemesis.impossible(is_wired=switch is not None, has_small_disk=disk is not None)
-    kinds = [kind for kind in kinds or nemesis.KINDS if kind not in cannot]
+    faults = nemesis.draw(
+        seed, nodes, length, kinds=kinds, has_standby=standby is not None, first=first
+    )
+    faults, left_out = nemesis.without(faults, cannot)
+    report.left_out.update(fault.kind for fault in left_out)
     with ExitStack() as stack:
         if standby is None:
             url = stack.enter_context(own_database(server, "campaignd"))
@@ -116,7 +124,7 @@ def run(
             server, url, directory, nodes, receiver.url, switch, disk, standby=standby
         )
         try:
-            _act(cluster, receiver, report, nodes=nodes, length=length, scale=scale, kinds=kinds)
+            _act(cluster, receiver, report, faults, length=length, scale=scale)
         finally:
             cluster.close()
             receiver.close()
@@ -131,11 +139,10 @@ def _act(
     cluster: Cluster,
     receiver: Receiver,
     report: Report,
+    faults: list[Fault],
     *,
-    nodes: int,
     length: float,
     scale: float,
-    kinds: list[str],
 ) -> None:
     seed, url = report.seed, cluster.url
     for node in cluster.nodes:
@@ -158,7 +165,6 @@ def _act(
     until = begins + timedelta(seconds=whole - 2)
     editor = Editor(url, seed, campaigns, until, apis, keys)
     editor.start()
-    faults = nemesis.draw(seed, nodes, length, kinds=kinds, has_standby=cluster.standby is not None)
     at_fault = _do(Nemesis(cluster), faults, begins, report)
     cluster.heal()
     _wait_for(begins + timedelta(seconds=whole + OVERDUE_S))

@@ -46,6 +46,8 @@ def main() -> int:
         cannot = nemesis.impossible(is_wired=switch is not None, has_small_disk=disk is not None)
         for kind, reason in cannot.items():
             print(f"not here: {kind}: {reason}", flush=True)
+        if given.only and set(given.only) <= set(cannot):
+            parser.error("nothing of what --only names can be done here")
         shared = None if given.standby else stack.enter_context(private_server(disk))
         if shared is not None:
             limit_log(shared.url)
@@ -83,10 +85,14 @@ def _tell(reports: list[Report]) -> int:
     edits = sum((report.edits for report in reports), Counter[str]())
     runs = sum((report.found.runs for report in reports), Counter[str]())
     print(f"\n{len(reports)} episodes, {sum(faults.values())} rounds of the nemesis:")
+    left_out = sum((report.left_out for report in reports), Counter[str]())
     for counted in (faults, edits, runs):
         print("   ", ", ".join(f"{name} {count}" for name, count in sorted(counted.items())))
+    if left_out:
+        print(f"    left out, not possible here: {dict(left_out)}")
     for name in ("lost", "unexpected", "doubled", "stuck", "wrong"):
         print(f"{name:>12}: {sum(len(getattr(report.found, name)) for report in reports)}")
+    print(f"  take-overs: {sum(report.found.takeovers for report in reports)}")
     print(f" occurrences: {sum(report.found.occurrences for report in reports)} checked")
     print(
         f"  deliveries: {sum(report.deliveries for report in reports)}, of runs delivered more than"

@@ -14,6 +14,7 @@ from tests.chaos.episode import run
 pytestmark = pytest.mark.alone
 
 SEED = 20
+LENGTH_S = 22
 
 
 @pytest.fixture
@@ -36,9 +37,23 @@ def switch() -> Iterator[wire.Switch | None]:
 def test_nothing_is_lost_doubled_or_stuck(
     own_server: Server, tmp_path: Path, switch: wire.Switch | None
 ) -> None:
-    """Three daemons, faults of every sort one after the other, edits all the while."""
-    report = run(own_server, tmp_path, SEED, nodes=3, length=14, scale=0.5, switch=switch)
+    """Three daemons, the faults that must be and some by the seed, edits all the while."""
+    report = run(
+        own_server,
+        tmp_path,
+        SEED,
+        nodes=3,
+        length=LENGTH_S,
+        scale=0.5,
+        switch=switch,
+        first=nemesis.MUST,
+    )
     print(f"\n{report}\nfaults: {dict(report.faults)}")
+    must = {fault.kind for fault in nemesis.MUST}
+    wired = set() if switch else set(nemesis.WIRED)
+    assert set(report.faults) >= must - wired
+    assert report.edits.total() > 20
+    assert any(edit.endswith(" done") for edit in report.edits)
     assert report.found.is_good, "\n".join([str(report), *report.found.problems()])
     assert report.found.occurrences > 100
     assert report.found.judged_for_lateness > 0
@@ -50,3 +65,26 @@ def test_the_same_seed_draws_the_same_faults() -> None:
     assert nemesis.draw(7, 3, 60) != nemesis.draw(8, 3, 60)
     drawn = {fault.kind for seed in range(20) for fault in nemesis.draw(seed, 3, 60)}
     assert drawn == set(nemesis.KINDS)
+
+
+def test_a_machine_that_can_do_less_does_the_rest_of_the_same() -> None:
+    """What can not be done is left out of what was drawn, and said."""
+    drawn = nemesis.draw(7, 3, 60)
+    cannot = dict.fromkeys(nemesis.WIRED, "no namespaces")
+    done, left_out = nemesis.without(drawn, cannot)
+    assert done
+    assert left_out
+    assert {fault.kind for fault in left_out} <= set(cannot)
+    assert sorted([*done, *left_out], key=drawn.index) == drawn
+
+
+def test_what_must_be_comes_before_what_is_drawn() -> None:
+    """And is no less than this."""
+    faults = nemesis.draw(7, 3, 40, first=nemesis.MUST)
+    assert faults[: len(nemesis.MUST)] == list(nemesis.MUST)
+    assert len(faults) > len(nemesis.MUST)
+    ends = max(fault.heals for fault in nemesis.MUST)
+    assert all(fault.begins > ends for fault in faults[len(nemesis.MUST) :])
+    assert {fault.kind for fault in nemesis.MUST} >= {
+        "kill", "clock", "server killed", "backend killed", "silence", "unplugged", "freeze",
+    }  # fmt: skip

@@ -1,0 +1,61 @@
+"""`kill -9` of the one server process that carries out a claim: the server ends all the others."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import closing
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.acceptance.harness import World, check_histories, private_server, utc_now
+from tests.chaos.cluster import Cluster
+
+COUNT = 200
+IN_THE_WAY = """
+    INSERT INTO runs (campaign_id, scheduled_for, id, status, claimed_at, start_before)
+    VALUES (%s, %s, gen_random_uuid(), 'queued', now(), now())
+"""
+CLAIMING = """
+    SELECT max(pid) FROM pg_stat_activity
+    WHERE application_name LIKE 'campaignd%%' AND %s = ANY (pg_blocking_pids(pid))
+"""
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_of_a_claim(tmp_path: Path) -> None:
+    """Nothing of that claim is left; both nodes wait, and each occurrence runs once."""
+    with private_server() as server:
+        cluster = Cluster(server, server.url, tmp_path, 2, "http://127.0.0.1:9/")
+        try:
+            for node in cluster.nodes:
+                node.start()
+                assert node.process is not None
+                node.process.wait_for("ready")
+            with World(server.url) as world, closing(psycopg.connect(server.url)) as stranger:
+                with world.connection.transaction():
+                    due = utc_now()
+                    ids = world.add_one_offs(COUNT, due)
+                    # The claim waits to see what becomes of this one, with others written.
+                    stranger.execute(IN_THE_WAY, [ids[COUNT // 2], due])
+                pid = world.until(CLAIMING, stranger.info.backend_pid)
+                os.kill(pid, signal.SIGKILL)
+                for node in cluster.nodes:
+                    assert node.process is not None
+                    node.process.wait_for("database_lost")
+                    node.process.wait_for("database_back")
+            with World(server.url) as world:
+                world.until("SELECT count(*) = %s FROM runs WHERE status = 'completed'", COUNT)
+                assert world.statuses() == {"completed": COUNT}
+                assert world.statuses("runs") == {"completed": COUNT}
+                fired = "SELECT count(*) FROM campaign_events WHERE event = 'fire'"
+                assert world.one(fired) == COUNT
+                check_histories(world)
+            for node in cluster.nodes:
+                assert node.process is not None
+                assert len(node.process.events("database_lost")) == 1
+                assert node.end(signal.SIGTERM) == 0
+        finally:
+            cluster.close()
