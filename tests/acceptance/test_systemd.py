@@ -217,21 +217,28 @@ grep -o '"payload":{[^}]*}' "$scratch" > "/var/lib/campaignd/$CAMPAIGND_RUN_ID"
 ''']
 [targets.receiver]
 type = "webhook"
-url = "http://localhost:PORT/hook"
 """
+CREDENTIAL = "LoadCredential=targets_receiver_url:campaignd.targets_receiver_url"
 
 
 def test_targets_under_the_hardened_unit(embedded: Machine) -> None:
     """A program that is started and a receiver that is called get the run, and it is done."""
     before = sum(statuses(embedded, "campaigns").values())
+    drop_in = "/etc/systemd/system/campaignd.service.d"
     with Server() as server:
-        configured = TARGETS.replace("PORT", str(server.port))
-        (embedded.shared / "campaignd.toml").write_text(configured)
-        since = cursor(embedded)
-        embedded.run("install -m 0644 /shared/campaignd.toml /etc/campaignd/campaignd.toml")
-        embedded.run("systemctl reload campaignd")
-        told = f"journalctl -u campaignd -o cat --no-pager --since={since}"
-        embedded.until("reloaded", told, lambda text: '"event":"reloaded"' in text)
+        (embedded.shared / "campaignd.toml").write_text(TARGETS)
+        assert CREDENTIAL.replace("receiver", "crm") in README
+        embedded.run(
+            f"""
+            install -m 0644 /shared/campaignd.toml /etc/campaignd/campaignd.toml
+            install -d -m 0700 /etc/credstore
+            install -m 0600 /dev/stdin /etc/credstore/campaignd.targets_receiver_url \\
+                <<< http://localhost:{server.port}/hook
+            install -D -m 0644 /dev/stdin {drop_in}/override.conf <<< $'[Service]\\n{CREDENTIAL}'
+            systemctl daemon-reload
+            systemctl restart campaignd
+            """
+        )
         checked = embedded.text("campaignd check")
         assert "ok target program" in checked
         assert "ok target receiver" in checked
@@ -249,7 +256,13 @@ def test_targets_under_the_hardened_unit(embedded: Machine) -> None:
         (request,) = server.requests
         assert request.headers["webhook-id"] == runs["receiver"]
         assert request.json["data"]["payload"] == {"for": "receiver"}
-    embedded.run("rm /etc/campaignd/campaignd.toml; systemctl reload campaignd")
+    embedded.run(
+        f"""
+        rm -r /etc/campaignd/campaignd.toml /etc/credstore {drop_in}
+        systemctl daemon-reload
+        systemctl restart campaignd
+        """
+    )
 
 
 def test_journal_fields(embedded: Machine) -> None:
