@@ -42,6 +42,7 @@ from storage.embedded import embedded_postgres
 from storage.embedded_user import server_user
 from storage.engine import Database
 from storage.migrate import upgrade
+from tests.documented_history import is_documented
 
 CAMPAIGND = Path(sys.executable).with_name("campaignd")
 LOOK_EVERY_S = 0.02
@@ -467,7 +468,10 @@ def private_server(parent: Path | None = None) -> Iterator[Server]:
 
 
 def check_histories(world: World) -> None:
-    """Every campaign's events in one chain that ends in its status, by the transition table."""
+    """Every campaign's events in one chain that ends in its status, by the transition table.
+
+    And each of them as docs/history.md has it.
+    """
     rows = world.rows(
         """
         SELECT e.campaign_id, e.event, e.from_status, e.to_status, e.cause, c.status,
@@ -479,6 +483,7 @@ def check_histories(world: World) -> None:
         """
     )
     for row in rows:
+        assert is_documented(row["event"], row["cause"]), row
         assert row["is_first"] or row["from_status"] == row["before"], row
         assert not row["is_last"] or row["to_status"] == row["status"], row
         if row["event"] == Event.PASSED and row["from_status"] == row["to_status"]:
