@@ -23,6 +23,8 @@ from tests.acceptance.harness import (
 LEASE_S = 5
 SOON = timedelta(seconds=4 * LEASE_S)
 """The lease, and room for a machine that has other things to do."""
+OVERDUE = timedelta(seconds=0.9)
+"""A node looks for what others should have started no sooner than a second after its instant."""
 QUARTER = 500
 """Campaigns of each of four kinds."""
 
@@ -178,6 +180,42 @@ def test_the_other_node_takes_over(daemons: Daemons, world: World) -> None:
     second.wait_for("share_changed", nodes=1)
     assert second.stop() == 0
     check_histories(world)
+
+
+@pytest.mark.alone
+def test_what_a_killed_node_had_coming_starts_within_five_seconds(
+    daemons: Daemons, world: World
+) -> None:
+    """At the default settings, of occurrences that only the killed node had loaded."""
+    instants = 10
+
+    def store(at: datetime) -> None:
+        for number in range(instants):
+            world.add_one_offs(100, at + timedelta(seconds=0.2 * number))
+
+    # Alone at first, it loads them all; the other one then loads its own share only.
+    killed, at = daemons.ready_before(world, store, 15, node_name="killed")
+    other = daemons.ready(world.url, node_name="other")
+    killed.wait_for("share_changed", nodes=2)
+    wait_until("some are due", lambda: utc_now() >= at + timedelta(seconds=1))
+    killed_at = utc_now()
+    killed.kill()
+    world.until(RUNS_DONE, 100 * instants)
+
+    (row,) = world.rows(
+        """
+        SELECT count(*) AS many, max(r.started_at - greatest(%s, r.scheduled_for)) AS worst
+        FROM runs r JOIN campaign_events e ON e.run_id = r.id AND e.event = 'fire'
+        WHERE e.actor LIKE 'other%%'
+        """,
+        killed_at,
+    )
+    print(f"\n{row['many']} started elsewhere, the last {row['worst'].total_seconds():.2f} s later")
+    assert row["worst"] > OVERDUE, "the other node had loaded them as well"
+    assert row["worst"] <= timedelta(seconds=5)
+    assert world.statuses("runs") == {"completed": 100 * instants}
+    check_histories(world)
+    assert other.stop() == 0
 
 
 def _ready_for_burst(daemons: Daemons, world: World, count: int) -> Process:
