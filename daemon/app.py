@@ -128,7 +128,7 @@ class Daemon:
             self.lease_table,
             lane=self.pipeline.lane,
             hold_targets=self.pipeline.hold_targets,
-            settle=self.pipeline.finisher.settle,
+            answered=self.pipeline.finisher.answered,
             database_now=self.loader.database_now,
             on_freed=self.loader.recheck_attempts,
             link=self.link,

@@ -7,9 +7,10 @@ writes the change with its event row in one transaction. May import `daemon.doma
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from daemon.domain import commands
@@ -18,9 +19,10 @@ from daemon.domain.bodies import Context, Saved, is_schedule_body, save_schedule
 from daemon.domain.errors import Stale
 from daemon.domain.model import Campaign, Change, Snapshot
 from daemon.domain.outcome import Answered, Delivered, OpenRun, Outcome, Reject, Retry
-from daemon.domain.ports import CampaignStore, RunStore
+from daemon.domain.ports import CampaignStore, Emit, RunStore
 from daemon.domain.schedule import EventKind, Schedule, TimedEvent
 from daemon.domain.states import Status
+from daemon.domain.telling import Ending, tell
 
 Expect = Callable[[int | None], bool]
 """Whether a schedule's revision (None: there is no schedule) is the one that a request is about."""
@@ -43,6 +45,10 @@ class Done:
     """Of the schedule as it is now."""
 
 
+def _nothing(_event: str, /, **_fields: Any) -> None:
+    pass
+
+
 class Control:
     """Commands on campaigns.
 
@@ -51,6 +57,8 @@ class Control:
         continuous_interval: seconds between the runs of a continuous window saved from now on.
         misfire_grace_time: seconds, for schedules that name none and runs without a schedule.
         runs: where the answers go of those who finish runs later.
+        emit: told of the runs that a command has ended.
+        commits: False where somebody else commits, and calls ``tell`` then.
         policy_of: how patiently the runs of a target are tried again.
     """
 
@@ -62,8 +70,13 @@ class Control:
         misfire_grace_time: int = 3600,
         runs: RunStore | None = None,
         policy_of: Callable[[str], RetryPolicy] = lambda _target: RetryPolicy(),
+        emit: Emit = _nothing,
+        commits: bool = True,
     ) -> None:
         self.store = store
+        self._emit = emit
+        self._commits = commits
+        self._untold: list[Ending] = []
         self._runs = runs
         self._policy_of = policy_of
         self._continuous_interval = continuous_interval
@@ -140,7 +153,8 @@ class Control:
 
     async def complete(self, run_id: UUID, attempt: int, actor: str) -> Answered:
         """The attempt is done. Raises Conflict when it is not the open one."""
-        return await self._run_store.end(run_id, attempt, lambda _run: Delivered(), actor)
+        answered = await self._run_store.end(run_id, attempt, lambda _run: Delivered(), actor)
+        return self._tells(answered)
 
     async def fail(
         self, run_id: UUID, attempt: int, reason: str, actor: str, *, retry: bool = True
@@ -153,7 +167,7 @@ class Control:
                 return Reject(reason)
             return Retry(reason, policy.wait(run.attempt, random.random))
 
-        return await self._run_store.end(run_id, attempt, decide, actor)
+        return self._tells(await self._run_store.end(run_id, attempt, decide, actor))
 
     async def heartbeat(self, run_id: UUID, attempt: int, seconds: float) -> Answered:
         """The attempt goes on: nobody takes the run over for so long."""
@@ -174,7 +188,23 @@ class Control:
 
     async def fail_held(self, run_id: UUID, actor: str) -> Answered:
         """A held run has failed."""
-        return await self._run_store.fail_held(run_id, f"failed by {actor}", actor)
+        return self._tells(await self._run_store.fail_held(run_id, f"failed by {actor}", actor))
+
+    def tell(self) -> None:
+        """Tell of the runs that were ended: it is committed now."""
+        untold, self._untold = self._untold, []
+        for ending in untold:
+            tell(self._emit, ending)
+
+    def _tells(self, answered: Answered) -> Answered:
+        if answered.changed and answered.ending is not None:
+            self._ended([answered.ending])
+        return answered
+
+    def _ended(self, endings: Sequence[Ending]) -> None:
+        self._untold += endings
+        if self._commits:
+            self.tell()
 
     @property
     def _run_store(self) -> RunStore:
@@ -194,6 +224,7 @@ class Control:
                 raise Stale("the schedule was changed in between; read it again")
             change = decide(edit.snapshot)
             await edit.apply(change, actor)
+        self._ended(edit.endings)
         return _done(edit.snapshot, change, edit.revision)
 
 

@@ -71,6 +71,8 @@ def api_server(
         metrics: where requests are counted.
     """
     counted = metrics or Metrics(__version__)
+    if metrics is None:
+        counted.expect(settings().targets)
 
     def tell(event: str, /, **fields: Any) -> None:
         counted(event, **fields)
@@ -88,20 +90,22 @@ def api_server(
         )
         scheduler = given.scheduler
 
-        def control(connections: Connections) -> Control:
+        def control(connections: Connections, *, commits: bool = False) -> Control:
             return Control(
                 Campaigns(connections),
                 continuous_interval=scheduler.continuous_interval,
                 misfire_grace_time=scheduler.misfire_grace_time,
                 runs=Answers(connections),
                 policy_of=policy_of,
+                emit=tell,
+                commits=commits,
             )
 
         async def checks() -> dict[str, str]:
             return {**await _database_checks(database), **ready()}
 
         return Backend(
-            control=control(database),
+            control=control(database, commits=True),
             reads=History(database),
             keys=ApiKeys(database),
             receipts=Receipts(database, control),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,7 @@ import sqlalchemy as sa
 from daemon.domain.errors import Conflict, NotFound, Refused
 from daemon.domain.outcome import Answered, Delivered, OpenRun, Outcome, Reject
 from daemon.domain.states import RunStatus
+from daemon.domain.telling import Ending
 from storage.edit import CHANNEL
 from storage.engine import Connections
 from storage.firing import columns_of, finish_binds, write_finish
@@ -19,7 +21,12 @@ from storage.queries import query
 from storage.tables import campaigns, runs
 from storage.without_orm import AsyncConnection
 
-_READ = sa.select(runs, campaigns.c.target).join(campaigns, campaigns.c.id == runs.c.campaign_id)
+_READ = sa.select(
+    runs,
+    campaigns.c.target,
+    campaigns.c.uuid.label("campaign_uuid"),
+    sa.func.clock_timestamp().label("now"),
+).join(campaigns, campaigns.c.id == runs.c.campaign_id)
 
 
 class Answers:
@@ -45,7 +52,7 @@ class Answers:
             row = _found((await connection.execute(_READ.where(runs.c.id == run_id))).all(), run_id)
             outcome = decide(OpenRun(row.attempt, row.takeovers, row.target))
             if _is_repeated(row, attempt, outcome):
-                return _answered(row, changed=False)
+                return _answered(row, changed=False, ending=_ending(row, actor))
             _require_open(row, attempt)
             status, error, wait = columns_of(outcome)
             ended = (
@@ -63,7 +70,8 @@ class Answers:
                 raise Conflict("the run has ended or was taken over meanwhile")
             # A run that waited for this one, or this one's next attempt, is due on some node.
             await _notify(connection, row.campaign_id)
-        return _answered(row)
+        ending = replace(_ending(row, actor, written), attempt=attempt, error=error)
+        return _answered(row, ending=ending)
 
     async def extend(self, run_id: UUID, attempt: int, seconds: float) -> Answered:
         """Let the open attempt go on for ``seconds`` from now; never less than it was given.
@@ -146,7 +154,7 @@ class Answers:
             if not written:
                 raise _not_held(row)
             await _notify(connection, row.campaign_id)
-        return _answered(row)
+        return _answered(row, ending=replace(_ending(row, actor, written), took=None))
 
 
 async def _notify(connection: AsyncConnection, campaign_id: int) -> None:
@@ -184,7 +192,29 @@ def _require_open(row: Any, attempt: int) -> None:
         )
 
 
-def _answered(row: Any, *, changed: bool = True) -> Answered:
+def _ending(row: Any, actor: str, written: Sequence[Any] = ()) -> Ending:
+    """What to tell of a run as it was read after its outcome was written."""
+    from_status, to_status = (
+        (written[0].from_status, written[0].to_status) if written else (None,) * 2
+    )
+    return Ending(
+        status=RunStatus(row.status),
+        campaign_id=row.campaign_id,
+        campaign_uuid=row.campaign_uuid,
+        run_id=row.id,
+        scheduled_for=row.scheduled_for,
+        claimed_at=row.claimed_at,
+        attempt=row.attempt,
+        target=row.target,
+        took=(row.finished_at or row.now) - row.claimed_at,
+        error=row.error,
+        from_status=from_status,
+        to_status=to_status,
+        actor=actor,
+    )
+
+
+def _answered(row: Any, *, changed: bool = True, ending: Ending | None = None) -> Answered:
     return Answered(
         row.id,
         row.campaign_id,
@@ -193,4 +223,5 @@ def _answered(row: Any, *, changed: bool = True) -> Answered:
         changed,
         row.lease_until,
         row.next_attempt_at,
+        ending,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +12,9 @@ import sqlalchemy as sa
 from daemon.domain.errors import Refused
 from daemon.domain.misfire import Stretch
 from daemon.domain.model import Again, Change, NewRun, Snapshot, latest_start, run_id
-from daemon.domain.states import OPEN_RUN, Event
+from daemon.domain.schedule import EventKind
+from daemon.domain.states import OPEN_RUN, Event, RunStatus
+from daemon.domain.telling import Ending
 from storage import edit_statements as statements
 from storage.definitions import definition_of
 from storage.edit_statements import CHANNEL
@@ -30,6 +32,8 @@ class Edit:
         self._connection = connection
         self.snapshot = snapshot
         self.revision = snapshot.revision
+        self.endings: list[Ending] = []
+        """Runs that a change ended."""
 
     async def apply(self, change: Change, actor: str) -> None:
         """Write a change, its event rows and the notice to the nodes.
@@ -200,9 +204,20 @@ class Edit:
                 answer=None,
                 error=f"stopped by {actor}",
             )
-            .returning(runs.c.id, runs.c.scheduled_for),
+            .returning(
+                runs.c.id, runs.c.scheduled_for, runs.c.claimed_at, runs.c.attempt, runs.c.error
+            ),
         )
         for row in cancelled:
+            self._ended(
+                RunStatus.CANCELLED,
+                row.id,
+                row.scheduled_for,
+                actor,
+                claimed_at=row.claimed_at,
+                attempt=row.attempt,
+                error=row.error,
+            )
             await self._log(
                 event="run_ended",
                 from_status=campaign.status,
@@ -242,6 +257,8 @@ class Edit:
             made = await self._connection.scalar(
                 insert.on_conflict_do_nothing().returning(runs.c.id)
             )
+            if made is not None and not _is_told_by_claim(change, event.at):
+                self._ended(RunStatus.MISSED, identity, event.at, actor, error=cause)
             if made is not None and change.bulk_missed is None:
                 await self._log(
                     event=Event.PASSED,
@@ -250,6 +267,33 @@ class Edit:
                     scheduled_for=event.at,
                     **same,
                 )
+
+    def _ended(
+        self,
+        status: RunStatus,
+        identity: UUID,
+        scheduled_for: datetime,
+        actor: str,
+        *,
+        claimed_at: datetime | None = None,
+        attempt: int = 0,
+        error: str,
+    ) -> None:
+        campaign = self.snapshot.campaign
+        self.endings.append(
+            Ending(
+                status=status,
+                campaign_id=campaign.id,
+                campaign_uuid=campaign.uuid,
+                run_id=identity,
+                scheduled_for=scheduled_for,
+                claimed_at=claimed_at or self.snapshot.now,
+                attempt=attempt,
+                target=campaign.target,
+                error=error,
+                actor=actor,
+            )
+        )
 
     async def _delete(self) -> None:
         campaign_id = self.snapshot.campaign.id
@@ -272,6 +316,12 @@ class Edit:
 
     async def _carry_out(self, prepared: Prepared, **values: Any) -> list[Any]:
         return await carry_out(self._connection, prepared, **values)
+
+
+def _is_told_by_claim(change: Change, at: datetime) -> bool:
+    """Whether a window's opening is still to be claimed, and with it all that passed since."""
+    timer = change.timer
+    return timer is not None and timer.kind is EventKind.OPEN and timer.at <= at
 
 
 def stretch_details(stretch: Stretch) -> dict[str, Any]:

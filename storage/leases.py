@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from daemon.domain.outcome import Delivered, Outcome, Reject, Retry
-from daemon.domain.work import TakenBack, Work
+from daemon.domain.work import TableAnswer, TakenBack, Work
 from storage.engine import Database
 from storage.firing import taken_from, work_from
 from storage.queries import query
@@ -54,11 +54,14 @@ class Leases:
         shards: Sequence[int],
         overdue_before: datetime,
         max_rows: int,
-    ) -> list[tuple[Work, Outcome]]:
+    ) -> list[TableAnswer]:
         """What workers have answered in the table, still to be written as outcomes."""
         binds = {"shards": list(shards), "overdue_before": overdue_before, "max_rows": max_rows}
         rows = await self._rows("load_answers", binds)
-        return [(work_from(row, row.attempt), _outcome(row)) for row in rows]
+        return [
+            TableAnswer(work_from(row, row.attempt), _outcome(row), row.node, row.seconds)
+            for row in rows
+        ]
 
     async def statuses(self, works: Sequence[Work]) -> dict[tuple[int, datetime], tuple[str, int]]:
         """Status and attempt of runs, by (campaign id, scheduled for)."""

@@ -46,4 +46,5 @@ async def perform(
             response = answer.response()
         else:
             response = replay(attempt.answer)
+    attempt.commands.tell()
     return response

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -56,7 +56,17 @@ class Store:
             runs=Answers(self.database),
             continuous_interval=scheduler.continuous_interval,
             misfire_grace_time=scheduler.misfire_grace_time,
+            emit=self._tell,
         )
+
+    def _tell(self, event: str, /, **fields: Any) -> None:
+        """What a command has ended, as a line on standard error: rare, so loaded only then."""
+        from daemon.telemetry.event_log import EventLog
+        from daemon.telemetry.log_lines import configure, get_logger
+
+        log = self.settings.log
+        configure(log.level, log.format)
+        EventLog(get_logger())(event, **fields)
 
 
 def with_store(

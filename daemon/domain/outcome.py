@@ -8,6 +8,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from daemon.domain.states import RunStatus, Status
+from daemon.domain.telling import Ending
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,3 +102,5 @@ class Answered:
     """False: the same answer was given before."""
     lease_until: datetime | None = None
     next_attempt_at: datetime | None = None
+    ending: Ending | None = None
+    """What the log says of it; None where nothing ended."""

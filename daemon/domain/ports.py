@@ -11,6 +11,7 @@ from uuid import UUID
 from daemon.domain.model import Campaign, Change, Snapshot
 from daemon.domain.outcome import Answered, OpenRun, Outcome, Written
 from daemon.domain.plan import Planned
+from daemon.domain.telling import Ending
 from daemon.domain.work import Armed, Claimed, Look, Overdue, TakenBack, TooLate, Waiting, Work
 
 
@@ -89,6 +90,11 @@ class Edit(Protocol):
     @property
     def revision(self) -> int | None:
         """Of the schedule as it is now, after what was applied; None without a schedule."""
+        ...
+
+    @property
+    def endings(self) -> Sequence[Ending]:
+        """The runs that what was applied has ended."""
         ...
 
     async def apply(self, change: Change, actor: str) -> None:

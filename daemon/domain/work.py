@@ -95,6 +95,16 @@ class TooLate:
     outcome: Outcome
 
 
+class TableAnswer(NamedTuple):
+    """What a worker has said of its attempt in the table, still to be written as an outcome."""
+
+    work: Work
+    outcome: Outcome
+    worker: str
+    seconds: float
+    """From the attempt's claim to the answer."""
+
+
 @dataclass(frozen=True, slots=True)
 class TakenBack:
     """A run that its node, or whoever was to finish it later, did not end."""

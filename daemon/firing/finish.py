@@ -9,19 +9,12 @@ from typing import NamedTuple
 
 from daemon.domain.errors import Unavailable
 from daemon.domain.outcome import (
-    Accepted,
-    Delivered,
-    Held,
-    Lost,
-    Missed,
     Outcome,
-    Parked,
-    Reject,
-    Retry,
     Written,
 )
 from daemon.domain.ports import Clock, Emit, FiringStore
 from daemon.domain.states import RunStatus
+from daemon.domain.telling import EVENTS, milliseconds
 from daemon.domain.work import Work
 from daemon.firing.claim import isolated
 from daemon.firing.lane import Lane
@@ -43,7 +36,10 @@ class Ended(NamedTuple):
     outcome: Outcome
     expected: str
     lane: Lane | None
-    duration: float
+    duration: float | None
+    """Seconds of the attempt, if there was one."""
+    actor: str | None = None
+    """Who ended it, if it was not this node."""
 
 
 class Finisher(Service):
@@ -81,7 +77,11 @@ class Finisher(Service):
 
     def settle(self, work: Work, outcome: Outcome, expected: str) -> None:
         """A run that waits is over without another attempt."""
-        self._add(Ended(work, outcome, expected, None, 0.0))
+        self._add(Ended(work, outcome, expected, None, None))
+
+    def answered(self, work: Work, outcome: Outcome, by: str, duration: float) -> None:
+        """Somebody else's attempt has ended, after so many seconds."""
+        self._add(Ended(work, outcome, RunStatus.EXECUTING, None, duration, by))
 
     def _add(self, ended: Ended) -> None:
         self._ended.append(ended)
@@ -146,21 +146,21 @@ class Finisher(Service):
 
     def _tell(self, item: Ended, row: Written) -> None:
         work, outcome = item.work, item.outcome
-        late = (work.claimed_at - work.scheduled_for).total_seconds() * 1000
         self._emit(
-            _EVENTS[type(outcome)],
+            EVENTS[row.status],
             campaign_id=work.campaign_id,
             campaign_uuid=work.campaign_uuid,
             run_id=work.run_id,
             scheduled_for=work.scheduled_for,
             attempt=work.attempt,
             target=work.target,
-            lateness_ms=round(late, 3),
-            duration_ms=round(item.duration * 1000, 3),
+            lateness_ms=milliseconds(work.claimed_at - work.scheduled_for),
+            duration_ms=None if item.duration is None else round(item.duration * 1000, 3),
             outcome=row.status,
             from_status=row.from_status,
             to_status=row.to_status,
-            **_reason(outcome),
+            error=getattr(outcome, "reason", None),
+            actor=item.actor,
         )
 
     def _poisoned(self, item: Ended, error: Exception) -> None:
@@ -169,23 +169,6 @@ class Finisher(Service):
         self._emit("finish_failed", **_keys(item.work), error=f"{type(error).__name__}: {error}")
         self._written.set()
         self._room_freed()
-
-
-_EVENTS: dict[type[Outcome], str] = {
-    Delivered: "run_finished",
-    Reject: "run_failed",
-    Retry: "run_retrying",
-    Missed: "run_missed",
-    Accepted: "run_accepted",
-    Held: "run_held",
-    Lost: "run_retrying",
-    Parked: "run_parked",
-}
-
-
-def _reason(outcome: Outcome) -> dict[str, str]:
-    reason = getattr(outcome, "reason", None)
-    return {} if reason is None else {"error": reason}
 
 
 def _keys(work: Work) -> dict[str, object]:

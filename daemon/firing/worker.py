@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -13,6 +15,7 @@ from daemon.domain.backoff import RetryPolicy, judged
 from daemon.domain.errors import Conflict, NotFound, Unavailable
 from daemon.domain.outcome import Answered, Held, OpenRun, Outcome, Parked
 from daemon.domain.ports import Clock, Emit, Target
+from daemon.domain.telling import milliseconds, tell
 from daemon.domain.work import Work
 from daemon.lifecycle.link import Link
 from daemon.lifecycle.service import Service
@@ -135,11 +138,14 @@ class Worker(Service):
     async def _carry(self, work: Work) -> None:
         keys: dict[str, Any] = {
             "campaign_id": work.campaign_id,
+            "campaign_uuid": work.campaign_uuid,
             "run_id": work.run_id,
+            "scheduled_for": work.scheduled_for,
             "attempt": work.attempt,
             "target": work.target,
         }
-        self._emit("run_taken", **keys)
+        late = milliseconds(work.claimed_at - work.scheduled_for)
+        self._emit("run_taken", lateness_ms=late, **keys)
         began = self._clock.monotonic()
         task = asyncio.current_task()
         assert task is not None
@@ -155,18 +161,15 @@ class Worker(Service):
             outcome = Held("its worker was stopped") if self._policy.holds else Parked()
         finally:
             beats.cancel()
+        took = timedelta(seconds=self._clock.monotonic() - began)
         try:
             answered = await self._answer(work, outcome)
         except (Conflict, NotFound) as error:
             self._emit("lease_lost", error=error.detail, **keys)
             return
-        self._emit(
-            _EVENTS[answered.status],
-            duration_ms=round((self._clock.monotonic() - began) * 1000, 3),
-            outcome=answered.status,
-            error=getattr(outcome, "reason", None),
-            **keys,
-        )
+        # Also where it was written the first time, and only the word of it was lost.
+        if answered.ending is not None:
+            tell(self._emit, replace(answered.ending, took=took, actor=None))
 
     async def _answer(self, work: Work, outcome: Outcome) -> Answered:
         def decide(run: OpenRun) -> Outcome:
@@ -194,12 +197,3 @@ class Worker(Service):
             except Unavailable:
                 with contextlib.suppress(Exception):
                     await asyncio.sleep(1)
-
-
-_EVENTS = {
-    "completed": "run_finished",
-    "failed": "run_failed",
-    "retrying": "run_retrying",
-    "held": "run_held",
-    "queued": "run_parked",
-}

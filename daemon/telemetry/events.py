@@ -71,6 +71,7 @@ EVENTS: dict[str, Told] = {
     "delivered": Told("info", "The log target: the run, with its payload, is this line."),
     "run_finished": Told("info", "A run completed: the one line that says how it went."),
     "run_failed": Told("error", "A run failed and is not tried again."),
+    "run_cancelled": Told("info", "The campaign was stopped, and with it this run."),
     "run_retrying": Told("warning", "An attempt failed; there will be another."),
     "run_accepted": Told("info", "The target took the run and finishes it later."),
     "run_held": Told(

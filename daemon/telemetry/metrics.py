@@ -47,6 +47,7 @@ _BY_TARGET = {
     "run_claimed": _Counted("runs_claimed", "Runs that this node took to carry out."),
     "run_finished": _Counted("runs_finished", "Runs that completed."),
     "run_failed": _Counted("runs_failed", "Runs that failed for good."),
+    "run_cancelled": _Counted("runs_cancelled", "Runs that were stopped with their campaign."),
     "run_missed": _Counted("runs_missed", "Occurrences too late, or passed while paused."),
     "run_skipped": _Counted("runs_skipped", "Occurrences in the way of another run."),
     "run_queued": _Counted("runs_queued", "Runs that had to wait for the one before them."),
@@ -109,7 +110,7 @@ class Metrics(Collector):
             if event == "run_claimed":
                 if (lateness := fields.get("lateness_ms")) is not None:
                     self._lateness.add((target,), lateness / 1000)
-            elif event in _ENDED and (duration := fields.get("duration_ms")) is not None:
+            elif event in _ENDED and (duration := _handed_over_ms(fields)) is not None:
                 self._attempts.add((target,), duration / 1000)
         elif event == "occurrences_passed":
             self._passed.add((str(fields["cause"]),), fields["count"])
@@ -203,6 +204,11 @@ def _histogram(name: str, text: str, labels: list[str], spread: Spread) -> Metri
     for values, buckets, total in spread.items():
         family.add_metric(values, buckets, total)
     return family
+
+
+def _handed_over_ms(fields: dict[str, Any]) -> float | None:
+    """How long a handing over took; what somebody else ended was counted before."""
+    return fields.get("duration_ms") if fields.get("actor") is None else None
 
 
 def _known(method: str) -> str:

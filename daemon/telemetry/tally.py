@@ -1,12 +1,14 @@
 """Counts and distributions that cost next to nothing to add to, whoever reads them and when.
 
-Thousands of runs a second are counted, by one thread; a scrape reads now and then, from another.
+Thousands of runs a second are counted, by the thread that fires and the API's; a scrape reads now
+and then.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from threading import Lock
 
 Labels = tuple[str, ...]
 
@@ -20,12 +22,14 @@ class Tally:
 
     def __init__(self) -> None:
         self._counts: dict[Labels, float] = {}
+        self._lock = Lock()
 
     def add(self, labels: Labels, many: float = 1) -> None:
         """Count."""
-        if labels not in self._counts and len(self._counts) >= MOST_SERIES:
-            labels = (OTHER,) * len(labels)
-        self._counts[labels] = self._counts.get(labels, 0) + many
+        with self._lock:
+            if labels not in self._counts and len(self._counts) >= MOST_SERIES:
+                labels = (OTHER,) * len(labels)
+            self._counts[labels] = self._counts.get(labels, 0) + many
 
     def items(self) -> list[tuple[Labels, float]]:
         """Every count so far."""

@@ -11,8 +11,7 @@ from typing import Protocol
 from daemon.domain.errors import Unavailable
 from daemon.domain.outcome import Outcome
 from daemon.domain.ports import Emit
-from daemon.domain.states import RunStatus
-from daemon.domain.work import TakenBack, Work
+from daemon.domain.work import TableAnswer, TakenBack, Work
 from daemon.firing.lane import Lane, key_of
 from daemon.firing.taken import keys, tell_held
 from daemon.lifecycle.link import Link
@@ -36,7 +35,7 @@ class LeaseStore(Protocol):
 
     async def answered(
         self, shards: Sequence[int], overdue_before: datetime, max_rows: int
-    ) -> list[tuple[Work, Outcome]]:
+    ) -> list[TableAnswer]:
         """Answers that workers wrote into the table."""
         ...
 
@@ -47,7 +46,7 @@ class Leases(Service):
     Args:
         lane: a target's lane, whose policy says what becomes of a failed attempt.
         hold_targets: the targets whose lost runs wait for a person.
-        settle: writes an outcome; see `daemon.firing.finish.Finisher.settle`.
+        answered: writes an outcome; see `daemon.firing.finish.Finisher.answered`.
         on_freed: told when runs are due again.
     """
 
@@ -59,7 +58,7 @@ class Leases(Service):
         *,
         lane: Callable[[str], Lane],
         hold_targets: Callable[[], Sequence[str]],
-        settle: Callable[[Work, Outcome, str], None],
+        answered: Callable[[Work, Outcome, str, float], None],
         database_now: Callable[[], datetime],
         on_freed: Callable[[], None],
         link: Link,
@@ -70,7 +69,7 @@ class Leases(Service):
         self._store = store
         self._lane = lane
         self._hold_targets = hold_targets
-        self._settle = settle
+        self._answered = answered
         self._database_now = database_now
         self._on_freed = on_freed
         self._link = link
@@ -121,8 +120,8 @@ class Leases(Service):
         answered = await self._store.answered(self.shards, overdue_before, ROWS_AT_ONCE)
         # What was handed on already and is not written yet is left alone.
         settled, self._settled = self._settled, {}
-        for work, outcome in answered:
+        for work, outcome, worker, seconds in answered:
             self._settled[key_of(work)] = work.attempt
             if settled.get(key_of(work)) != work.attempt:
                 judged = self._lane(work.target).judge(work, outcome)
-                self._settle(work, judged, RunStatus.EXECUTING)
+                self._answered(work, judged, worker, seconds)

@@ -24,7 +24,13 @@ SHORT = {**TABLE, "lease": 6.0}
 """A lease whose end a test waits for, and that no moment without a processor ends."""
 QUEUED = "SELECT count(*) = %s FROM runs WHERE worker_queue = 'table' AND status = 'queued'"
 ENDED = "SELECT count(*) = %s FROM runs WHERE finished_at IS NOT NULL"
+ENDING = {
+    *("campaign_id", "campaign_uuid", "run_id", "scheduled_for", "lateness_ms", "duration_ms"),
+    *("attempt", "target", "outcome", "from_status", "to_status"),
+}
+"""Keys of the line that says how a run ended."""
 DOCUMENT = Path(__file__).parents[2] / "docs" / "targets.md"
+METRICS = DOCUMENT.with_name("metrics.md")
 
 
 def documented(name: str) -> str:
@@ -79,6 +85,11 @@ def worker(daemons: Daemons, world: World, config: Path, command: str, *more: st
     return process
 
 
+def endings(process: Any) -> list[dict[str, Any]]:
+    """The lines of a process that has ended which say how a run did."""
+    return [*process.events("run_finished"), *process.events("run_failed")]
+
+
 def test_a_worker_does_the_work(daemons: Daemons, world: World, tmp_path: Path) -> None:
     """Done, failed, tried again; the first attempt is the worker's own."""
     config = configure(daemons, table=TABLE)
@@ -105,6 +116,14 @@ open({str(tmp_path)!r} + f"/{{data['run_id']}}.{{data['attempt']}}", "x")
     check_histories(world)
     assert working.stop() == 0
     assert daemon.stop() == 0
+    statement = re.search(r"```sql\n(.*?)```", METRICS.read_text("utf-8"), re.DOTALL)
+    assert statement is not None
+    counts = {(row["target"], row["status"]): row["count"] for row in world.rows(statement[1])}
+    assert counts == {("table", "completed"): 29, ("table", "failed"): 1}
+    lines = endings(working)
+    assert sorted(line["campaign_id"] for line in lines) == sorted(ids)
+    assert all(line.keys() >= ENDING for line in lines)
+    assert endings(daemon) == []
 
 
 def test_a_lost_worker(daemons: Daemons, world: World, tmp_path: Path) -> None:
@@ -172,7 +191,7 @@ def test_the_documented_sql(daemons: Daemons, world: World, role: str) -> None:
     """Take, heartbeat, answer; what comes too late changes nothing; every attempt is an event."""
     config = configure(daemons, table=TABLE)
     ids = one_offs_for(world, "table", 12, utc_now() + timedelta(seconds=2))
-    daemons.ready(world.url, config=config)
+    daemon = daemons.ready(world.url, config=config)
     world.until(QUEUED, 12)
     with Sql(world.url, role) as one, Sql(world.url, role) as other:
         mine = one.do("take", worker="mine", target="table")
@@ -203,6 +222,11 @@ def test_the_documented_sql(daemons: Daemons, world: World, role: str) -> None:
             assert one.do("answer", answer="completed", reason=None, **held)
         world.until(ENDED, 12)
     assert world.statuses("runs") == {"completed": 11, "failed": 1}
+    assert daemon.stop() == 0
+    lines = endings(daemon)
+    assert sorted(line["campaign_id"] for line in lines) == sorted(ids)
+    assert all(line.keys() >= ENDING for line in lines)
+    assert {line["actor"] for line in lines} == {"mine", "theirs"}
     check_histories(world)
 
 

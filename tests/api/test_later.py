@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
 
 from daemon.domain.model import run_id
-from tests.api.harness import Api
+from tests.api.harness import TIMEOUT_S, Api
 
 
 @pytest.fixture
@@ -59,6 +61,62 @@ def test_fail_and_another_attempt(api: Api, run: dict[str, Any]) -> None:
     assert answer.json()["status"] == "retrying", answer.text
     assert answer.json()["next_attempt_at"] is not None
     api.world.until("SELECT status = 'completed' FROM runs WHERE id = %s", UUID(run["id"]))
+
+
+def counted(api: Api, name: str) -> float:
+    """What the metrics say of the target of these runs."""
+    (line,) = re.findall(
+        rf'^campaignd_{name}_total{{target="log"}} (.*)$',
+        httpx.get(f"{api.url}/metrics", timeout=TIMEOUT_S).text,
+        re.M,
+    )
+    return float(line)
+
+
+@pytest.mark.parametrize("with_key", [False, True])
+def test_each_ending_has_one_line_and_is_counted_once(
+    api: Api, run: dict[str, Any], with_key: bool
+) -> None:
+    """Whoever finishes it: the log and the metrics tell of it like of every other run."""
+    headers = {"Idempotency-Key": run["id"]} if with_key else {}
+    before = counted(api, "runs_finished"), counted(api, "runs_failed")
+    for _ in range(2):
+        path = f"/runs/{run['id']}/complete"
+        assert api.http.post(path, json={"attempt": 2}, headers=headers).status_code == 200
+    told = api.process.wait_for("run_finished", run_id=run["id"])
+    assert {key: told[key] for key in ("campaign_id", "campaign_uuid", "attempt", "target")} == {
+        "campaign_id": run["campaign"]["id"],
+        "campaign_uuid": run["campaign"]["uuid"],
+        "attempt": 2,
+        "target": "log",
+    }
+    assert (told["to_status"], told["actor"]) == ("completed", "api:the write key")
+    assert {"scheduled_for", "lateness_ms", "duration_ms", "node"} <= told.keys()
+    assert (counted(api, "runs_finished"), counted(api, "runs_failed")) == (
+        before[0] + 1,
+        before[1],
+    )
+    lines = [line for line in api.process.events("run_finished") if line["run_id"] == run["id"]]
+    assert len(lines) == 1
+
+
+def test_a_failure_that_others_tell_of_is_counted(api: Api, run: dict[str, Any]) -> None:
+    """The alert on failing runs looks at this counter."""
+    before = counted(api, "runs_failed")
+    body = {"attempt": 2, "error": "no such list", "retry": False}
+    assert api.http.post(f"/runs/{run['id']}/fail", json=body).status_code == 200
+    told = api.process.wait_for("run_failed", run_id=run["id"])
+    assert (told["level"], told["error"]) == ("error", "no such list")
+    assert counted(api, "runs_failed") == before + 1
+
+
+def test_a_stop_ends_runs(api: Api, run: dict[str, Any]) -> None:
+    """With a line for each."""
+    before = counted(api, "runs_cancelled")
+    assert api.http.post(f"/campaigns/{run['campaign']['id']}/stop").status_code == 200
+    told = api.process.wait_for("run_cancelled", run_id=run["id"])
+    assert (told["attempt"], told["actor"]) == (2, "api:the write key")
+    assert counted(api, "runs_cancelled") == before + 1
 
 
 def test_heartbeat(api: Api, run: dict[str, Any]) -> None:

@@ -191,6 +191,17 @@ def test_a_ref_that_names_no_campaign(call: Call, ref: str, code: int, reason: s
         _refused(call(command, ref), code, reason)
 
 
+def test_a_stop_tells_of_the_runs_that_it_ends(loaded: Call) -> None:
+    """On standard error, as every process does that writes how a run ended; once."""
+    assert loaded("start", 3).returncode == 0
+    stopped, again = loaded("stop", 3), loaded("stop", 3)
+    assert (stopped.returncode, stopped.stdout) == (0, "campaign 3 cancelled\n")
+    (line,) = map(json.loads, stopped.stderr.splitlines())
+    assert (line["event"], line["campaign_id"], line["target"]) == ("run_cancelled", 3, "log")
+    assert line["actor"].startswith("cli:")
+    assert "run_cancelled" not in again.stderr
+
+
 @pytest.mark.parametrize(
     "command", ["start", "stop", "rerun", "archive", "unarchive", "upcoming", "runs", "schedule"]
 )

@@ -15,10 +15,11 @@ from daemon.domain.model import run_id
 from daemon.domain.outcome import Delivered, Outcome, Retry, Written
 from daemon.domain.plan import Planned
 from daemon.domain.schedule import CampaignType, EventKind, TimedEvent
-from daemon.domain.states import RunStatus, Status
+from daemon.domain.states import Status
 from daemon.domain.work import Armed, Claimed, TakenBack, TooLate, Waiting, Work
 from daemon.firing.pipeline import Pipeline
 from daemon.lifecycle.link import Link
+from storage.firing import columns_of
 
 AT = datetime(2026, 6, 1, 12, tzinfo=UTC)
 UUID_OF = [UUID(int=number) for number in range(10_000)]
@@ -137,7 +138,7 @@ class Store:
                 else Written(
                     work.campaign_id,
                     work.scheduled_for,
-                    RunStatus.COMPLETED,
+                    columns_of(outcome)[0],
                     Status.EXECUTING,
                     Status.COMPLETED,
                     False,

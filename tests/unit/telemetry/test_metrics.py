@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from threading import Thread
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -47,6 +48,36 @@ def test_runs_are_counted_by_target() -> None:
     assert round(found[lateness + "sum{target=mail}"], 6) == 0.0072
     assert found["campaignd_attempt_duration_seconds_count{target=mail}"] == 3
     assert found["campaignd_build_info{version=1.2}"] == 1
+
+
+def test_what_somebody_else_ended_was_handed_over_before() -> None:
+    """It is counted as ended; how long the receiver had it is no handing over."""
+    metrics = Metrics()
+    metrics("run_accepted", target="mail", duration_ms=40.0)
+    metrics("run_finished", target="mail", duration_ms=90_000.0, actor="api:mail")
+    metrics("run_failed", target="mail", duration_ms=None)
+    found = values(metrics)
+    assert found["campaignd_runs_finished_total{target=mail}"] == 1
+    assert found["campaignd_attempt_duration_seconds_count{target=mail}"] == 1
+
+
+def test_no_count_is_lost_between_threads() -> None:
+    """The API's thread counts beside the one that fires."""
+    tally, many = Tally(), 20_000
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [
+            Thread(target=lambda: [tally.add(("run_finished", "mail")) for _ in range(many)])
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert tally.items() == [(("run_finished", "mail"), 4 * many)]
 
 
 def test_what_never_happened_is_zero() -> None:
