@@ -80,6 +80,7 @@ def _telling(source: BinaryIO) -> Iterator[tuple[Report, Progress | None]]:
     from rich.markup import escape
     from rich.progress import (
         BarColumn,
+        TaskProgressColumn,
         TextColumn,
         TimeElapsedColumn,
     )
@@ -90,7 +91,13 @@ def _telling(source: BinaryIO) -> Iterator[tuple[Report, Progress | None]]:
     status = os.fstat(source.fileno())
     size = status.st_size or None
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    # The percentage says it where a terminal has too few colours for the bar to.
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+    )
     with Bar(*columns, console=console, transient=True) as bar:
         task = bar.add_task("importing", total=size)
 
