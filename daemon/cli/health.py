@@ -39,15 +39,14 @@ def health(
     name = node or settings.node_name
     # On which port another node serves, the settings do not know.
     asks_http = bool(port) or (node is None and settings.api.enabled and settings.api.port != 0)
-    checks = _ask(settings) if asks_http else None
-    if checks is None:
-        checks = asyncio.run(_look(settings, name))
-        if asks_http and "scheduler" in checks:
-            silent = f"nothing listens on {_place(settings)}"
+    checks = _ask(settings) if asks_http else ""
+    if isinstance(checks, str):
+        absent, checks = checks, asyncio.run(_look(settings, name))
+        if absent and "scheduler" in checks:
             if checks["scheduler"] == "ok":
-                print(f"ok process: {name} holds its lease; no HTTP interface, {silent}")
+                print(f"ok process: {name} holds its lease; no HTTP interface, {absent}")
             else:
-                checks["process"] = f"{silent}: it starts, or is gone"
+                checks["process"] = f"{absent}: it starts, or is gone"
     good = True
     for what, found in checks.items():
         good = good and found == "ok"
@@ -60,8 +59,8 @@ def _place(settings: Settings) -> str:
     return f"[{host}]:{settings.api.port}" if ":" in host else f"{host}:{settings.api.port}"
 
 
-def _ask(settings: Settings) -> dict[str, str] | None:
-    """What /readyz says; None when nobody listens."""
+def _ask(settings: Settings) -> dict[str, str] | str:
+    """What /readyz says; when there is none, why."""
     host = _EVERY_ADDRESS.get(settings.api.host, settings.api.host)
     connection = http.client.HTTPConnection(host, settings.api.port, timeout=ANSWER_S)
     try:
@@ -72,9 +71,9 @@ def _ask(settings: Settings) -> dict[str, str] | None:
     except TimeoutError:
         return {"process": f"wedged: no answer on {_place(settings)} within {ANSWER_S:g} s"}
     except ConnectionRefusedError:
-        return None
+        return f"nothing listens on {_place(settings)}"
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
-        return {"process": f"{_place(settings)} is not a campaignd: {type(error).__name__}"}
+        return f"{_place(settings)} is not a campaignd: {type(error).__name__}"
     finally:
         connection.close()
 

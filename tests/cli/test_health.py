@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from tests.acceptance.harness import Daemons, World, free_port, utc_now, wait_until
+from tests.targets.servers import Server
 
 CAMPAIGND = Path(sys.executable).with_name("campaignd")
 
@@ -110,6 +111,11 @@ def test_run_without_the_api(daemons: Daemons, env: dict[str, str]) -> None:
     assert done.returncode == 0, done.stdout
     assert "ok process: me holds its lease; no HTTP interface, nothing listens on" in done.stdout
     assert "failed" not in done.stdout
+
+    with Server() as other:
+        elsewhere = call(env, "health", "--port", other.port)
+        assert elsewhere.returncode == 0
+        assert f"127.0.0.1:{other.port} is not a campaignd" in elsewhere.stdout
 
     daemon.send(signal.SIGSTOP)
     wait_until("its lease is over", lambda: call(env, "health").returncode == 1)
