@@ -312,7 +312,8 @@ def _try_lock(descriptor: int, kind: int) -> bool:
 def _filesystem_errors(state_dir: Path) -> Iterator[None]:
     """Put what the file system refuses into words."""
     hints = {
-        errno.EACCES: "choose a state_dir that campaignd may write to (CAMPAIGND_STATE_DIR)",
+        errno.EACCES: "run as the user that it belongs to, or choose another state_dir"
+        " (CAMPAIGND_STATE_DIR)",
         errno.EPERM: "choose a state_dir that campaignd may write to (CAMPAIGND_STATE_DIR)",
         errno.EROFS: "choose a state_dir that campaignd may write to (CAMPAIGND_STATE_DIR)",
         errno.ENOSPC: "free some space there, or choose another state_dir",

@@ -185,7 +185,7 @@ def test_commands_beside_to_the_letter(embedded: Machine) -> None:
     done(embedded, before + 1)
     stranger = embedded.run("setpriv --reuid=65534 --clear-groups campaignd status", check=False)
     assert stranger.returncode == 3
-    assert "/var/lib/campaignd/postgres: Permission denied" in stranger.stderr
+    assert "/var/lib/campaignd/postgres: Permission denied (run as the user" in stranger.stderr
     nowhere = embedded.run("CAMPAIGND_STATE_DIR=/var/tmp/none campaignd status", check=False)
     assert nowhere.returncode == 3
     assert "there is no database in /var/tmp/none" in nowhere.stderr
