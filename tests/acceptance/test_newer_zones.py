@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ def test_instants_move_with_newer_data(data: Data, world: World, daemons: Daemon
     """Each occurrence runs once, at the instant of the newer data from then on."""
     began = time.monotonic()
     before = daemons.ready(world.url, **data.old)
-    slow = max(1.0, time.monotonic() - began)  # and so are the other commands
+    slow = math.ceil(time.monotonic() - began)  # and so are the other commands
     assert before.events("starting")[0]["tzdata"] == "2024a"
     now = utc_now().replace(microsecond=0)
     fired, ahead, past = (now + timedelta(seconds=each) for each in (8 * slow, 25 * slow, -1800))
@@ -162,7 +163,7 @@ def test_what_is_saved_with_older_data_moves_within_seconds(
     older = daemons.ready(world.url, node_name="older", **old)
     newer = daemons.ready(world.url, node_name="newer", **new)
     assert newer.wait_for("tzdata_differs")["others"] == "2024a"
-    slow = max(1.0, time.monotonic() - began)
+    slow = math.ceil(time.monotonic() - began)
     at = (utc_now() + timedelta(seconds=12 * slow)).replace(microsecond=0)
     schedules = {
         "once": once(at, EARLIER, NEW[EARLIER]),

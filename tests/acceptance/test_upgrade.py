@@ -99,7 +99,7 @@ def edited(release: Release, world: World) -> str:
     took = time.monotonic() - began
     done(release, world, "pause", uuid)
     done(release, world, "start", uuid)
-    done(release, world, "schedule", uuid, "-", given=later(max(4, 5 * took)))
+    done(release, world, "schedule", uuid, "-", given=later(max(6, 15 * took)))
     return uuid
 
 
