@@ -29,6 +29,12 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "systemd" / "README.md").read_text("utf-8")
 INSTALL, OWN_DATABASE, SEVERAL, BESIDE = re.findall(r"^```sh\n(.*?)^```$", README, re.M | re.S)
 WATCH = README.split("## Watch")[1].split("##")[0]
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text("utf-8")
+UPGRADE, SAVE, RESTORE = (
+    block
+    for block in re.findall(r"^```sh\n(.*?)^```$", OPERATIONS, re.M | re.S)
+    if re.search(r"^(systemctl|campaignd) ", block, re.M)
+)
 HIGHEST_EXPOSURE = 1.5
 WATCHDOG_S = 30
 SECRET = "open-sesame-7c1"
@@ -47,16 +53,20 @@ def installed() -> Iterator[Machine]:
             and made.run("python3 -c 'import ensurepip'", check=False).returncode
         ):
             made.run("apt-get install -y -q git make python3-venv", timeout=200)
-        network = ("PIP_", "UV_", "SSL_", "REQUESTS_")
-        env = {
-            name: value
-            for name, value in os.environ.items()
-            if name.startswith(network) or name.lower().endswith("_proxy")
-        }
         began = time.monotonic()
-        made.run(INSTALL.replace("REPOSITORY", "/shared/campaignd.git"), timeout=280, env=env)
+        made.run(INSTALL.replace("REPOSITORY", "/shared/campaignd.git"), timeout=280, env=network())
         print(f"\ninstalled and started in {time.monotonic() - began:.0f} s")
         yield made
+
+
+def network() -> dict[str, str]:
+    """How this machine reaches what is installed."""
+    names = ("PIP_", "UV_", "SSL_", "REQUESTS_")
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(names) or name.lower().endswith("_proxy")
+    }
 
 
 @pytest.fixture
@@ -355,6 +365,40 @@ def test_the_watchdog_ends_a_hung_daemon(embedded: Machine) -> None:
     stack = embedded.text("journalctl -u campaignd -o cat --no-pager")
     assert "Fatal Python error: Aborted" in stack, "it leaves behind where it hung"
     done(embedded, before + 90)
+
+
+def test_upgraded_to_the_letter(embedded: Machine, tmp_path: Path) -> None:
+    """docs/operations.md: another release runs afterwards, and what was due meanwhile has fired."""
+    git = ["git", "-C", str(tmp_path / "next"), "-c", "user.name=t", "-c", "user.email=t@localhost"]
+    repository = str(embedded.shared / "campaignd.git")
+    subprocess.run([*git[:1], "clone", "-q", repository, git[2]], check=True)
+    package, project = tmp_path / "next/daemon/__init__.py", tmp_path / "next/pyproject.toml"
+    package.write_text(re.sub(r'(__version__ = )".*"', r'\1"99.0.0"', package.read_text()))
+    project.write_text(project.read_text() + "\n# As a new dependency would do it.\n")
+    subprocess.run([*git, "commit", "-q", "-a", "-m", "Next release"], check=True)
+    subprocess.run([*git, "push", "-q"], check=True)
+    before = sum(statuses(embedded, "campaigns").values())
+    load_one_offs(embedded, datetime.now(UTC) + timedelta(seconds=20), 20, 0.1)
+    pid, since = show(embedded, "MainPID"), cursor(embedded)
+    embedded.run(UPGRADE, timeout=200, env=network())
+    assert show(embedded, "ActiveState") == "active"
+    assert show(embedded, "MainPID") != pid
+    assert embedded.text("campaignd --version").endswith("99.0.0")
+    told = events(journal(embedded, since=since))
+    assert "stopped" in [event["event"] for event in told], "by itself, in time"
+    done(embedded, before + 20)
+
+
+def test_backed_up_and_restored_to_the_letter(embedded: Machine) -> None:
+    """docs/operations.md: the embedded database, dumped as it runs; its campaigns, and new ones."""
+    before = sum(statuses(embedded, "campaigns").values())
+    embedded.run(f"cd /root\n{SAVE}")
+    load_one_offs(embedded, datetime.now(UTC) + timedelta(hours=1), 5, 0)
+    embedded.run(f"cd /root\n{RESTORE}", timeout=200)
+    assert show(embedded, "ActiveState") == "active"
+    assert sum(statuses(embedded, "campaigns").values()) == before
+    load_one_offs(embedded, datetime.now(UTC) + timedelta(seconds=15), 5, 0)
+    done(embedded, before + 5)
 
 
 def wait_for(at: datetime) -> None:
