@@ -15,10 +15,14 @@ COPY pyproject.toml README.md LICENSE ./
 COPY config config
 COPY storage storage
 COPY daemon daemon
+# What the lock does not have, by name: --build-arg EXTRAS=otel
+ARG EXTRAS
 # The wheel, built once; then nothing stays that only builds.
 RUN /opt/campaignd/bin/python -m pip wheel --quiet --no-deps --no-build-isolation --no-index \
         --wheel-dir /dist . \
     && /opt/campaignd/bin/python -m pip install --quiet --no-deps --no-index /dist/*.whl \
+    && if [ -n "$EXTRAS" ]; then \
+        /opt/campaignd/bin/python -m pip install --quiet "$(echo /dist/*.whl)[$EXTRAS]"; fi \
     && /opt/campaignd/bin/python -m pip uninstall --quiet --yes hatchling pathspec trove-classifiers \
     && /opt/campaignd/bin/python -m pip uninstall --quiet --yes setuptools pip \
     && python3 -m compileall -q -j 0 /opt/campaignd/lib
