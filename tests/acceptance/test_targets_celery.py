@@ -17,7 +17,7 @@ import pytest
 
 from tests.acceptance.harness import Daemons, World, check_histories, utc_now
 from tests.acceptance.targets import cli, configure, one_offs_for
-from tests.targets.test_broker import BROKERS, require
+from tests.targets.brokers import KINDS, broker
 
 RUNS = 20
 
@@ -30,10 +30,10 @@ def free_port() -> int:
 
 
 @pytest.mark.machine
-@pytest.mark.parametrize("broker", list(BROKERS))
-def test_a_celery_worker(daemons: Daemons, world: World, tmp_path: Path, broker: str) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_celery_worker(daemons: Daemons, world: World, tmp_path: Path, kind: str) -> None:
     """Every run is consumed, done once and completed; a late answer is refused with 409."""
-    url = require(BROKERS[broker])
+    url = broker(kind)
     queue, port = f"test-{uuid.uuid4().hex}", free_port()
     config = configure(
         daemons,

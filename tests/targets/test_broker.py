@@ -1,43 +1,27 @@
-"""The broker target against a real RabbitMQ and a real Redis; skipped, with the reason, without."""
+"""The broker target against a real RabbitMQ and a real Redis."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 import socket
 import uuid
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
 from daemon.domain.outcome import Accepted, Delivered, Lost, Retry
 from daemon.targets.broker import BrokerTarget, Settings
 from daemon.targets.errors import UnusableTarget
+from tests.targets.brokers import KINDS, broker
 from tests.targets.servers import nobody
 from tests.targets.works import work
 
-BROKERS = {
-    "rabbitmq": os.environ.get("TEST_RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672//"),
-    "redis": os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/0"),
-}
 
-
-def require(url: str) -> str:
-    """The URL, if a server answers there; else the test is skipped, and says so."""
-    parts = urlsplit(url)
-    try:
-        socket.create_connection((parts.hostname or "", parts.port or 0), timeout=1).close()
-    except OSError as error:
-        pytest.skip(f"no server at {parts.hostname}:{parts.port}: {error}")
-    return url
-
-
-@pytest.fixture(params=list(BROKERS))
+@pytest.fixture(params=KINDS)
 def broker_url(request: pytest.FixtureRequest) -> str:
-    return require(BROKERS[request.param])
+    return broker(request.param)
 
 
 @pytest.fixture
@@ -136,7 +120,7 @@ async def test_a_message_that_no_queue_takes(queue: str) -> None:
     """RabbitMQ returns it: tried again, not taken for delivered."""
     from kombu import Connection
 
-    url = require(BROKERS["rabbitmq"])
+    url = broker("rabbitmq")
     target = BrokerTarget(Settings(url, queue, concurrency=1))
     assert isinstance(await target.deliver(work()), Accepted)
 
