@@ -20,7 +20,6 @@ EVENTS: dict[RunStatus, str] = {
     RunStatus.FAILED: "run_failed",
     RunStatus.CANCELLED: "run_cancelled",
     RunStatus.MISSED: "run_missed",
-    RunStatus.SKIPPED: "run_skipped",
     RunStatus.RETRYING: "run_retrying",
     RunStatus.HELD: "run_held",
     RunStatus.QUEUED: "run_parked",

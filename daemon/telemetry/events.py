@@ -1,4 +1,4 @@
-"""Every event the daemon tells of: its level, and what it means to whoever reads the log.
+"""Every event the daemon tells of: its level, its keys, what it means, and what to do about it.
 
 The one table behind the log lines, the documentation and whatever else subscribes.
 """
@@ -7,97 +7,337 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+RUN = ("campaign_id", "campaign_uuid", "run_id", "scheduled_for", "attempt", "target")
+"""What a run's line says of the run."""
+OUTCOME = (
+    *("lateness_ms", "duration_ms", "outcome", "from_status", "to_status", "error", "actor"),
+)
+"""What it says of how it went."""
+NOTHING = "nothing"
+_CLAIM = (
+    *("campaign_id", "campaign_uuid", "run_id", "scheduled_for", "lateness_ms", "target"),
+    *("from_status", "to_status"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """How an event is told."""
+    """How an event is told.
+
+    ``keys`` are those beside every line's; each is there if it has a value. ``to_do`` is for who
+    reads the log.
+    """
 
     level: str
     meaning: str
+    keys: tuple[str, ...] = ()
+    to_do: str = NOTHING
 
 
 EVENTS: dict[str, Told] = {
     # The process.
-    "starting": Told("info", "The daemon begins: version, process, where its database is."),
+    "starting": Told(
+        "info",
+        "The daemon begins: version, process, where its database is.",
+        ("version", "pid", "python", "tzdata", "database"),
+    ),
     "ready": Told(
         "info",
         "The schema is right, what is due soon is loaded, edits are listened for.",
+        ("startup_ms", "window"),
     ),
-    "waiting_for_database": Told("warning", "The database is not there yet; tried again."),
-    "stopping": Told("info", "Asked to stop: nothing more is claimed, open attempts may end."),
+    "waiting_for_database": Told(
+        "warning",
+        "The database is not there yet; tried again.",
+        ("error",),
+        "Is it running, is `database_url` right? `scheduler.startup_timeout` is the end.",
+    ),
+    "stopping": Told(
+        "info",
+        "Asked to stop: nothing more is claimed, open attempts may end.",
+        ("in_hand", "drain_timeout_s"),
+    ),
     "stopped": Told("info", "Everything is written and closed."),
-    "reloaded": Told("info", "The configuration was read again; names what needs a restart."),
-    "reload_failed": Told("error", "The new configuration is wrong; the old one stays in force."),
-    "service_failed": Told("critical", "A part of the daemon died; the daemon stops."),
+    "reloaded": Told(
+        "info",
+        "The configuration was read again; names what needs a restart.",
+        ("needs_restart",),
+        "Restart if `needs_restart` names something.",
+    ),
+    "reload_failed": Told(
+        "error",
+        "The new configuration is wrong; the old one stays in force.",
+        ("error",),
+        "Mend what `error` names, check with `campaignd check`, reload again.",
+    ),
+    "service_failed": Told(
+        "critical",
+        "A part of the daemon died; the daemon stops.",
+        ("service", "error"),
+        "systemd or Docker starts it again; if it comes back, report `error`.",
+    ),
     # The HTTP interface.
-    "api_listening": Told("info", "The HTTP interface answers: host and port."),
-    "http_request": Told("info", "A request was answered; the key's name, never the key."),
-    "api_fault": Told("error", "A request failed by a fault of ours; request_id names it."),
+    "api_listening": Told("info", "The HTTP interface answers: host and port.", ("host", "port")),
+    "http_request": Told(
+        "info",
+        "A request was answered; the key's name, never the key.",
+        ("method", "path", "status", "duration_ms", "key", "key_id", "request_id", "remote"),
+    ),
+    "api_fault": Told(
+        "error",
+        "A request failed by a fault of ours; request_id names it.",
+        ("request_id", "error", "exception"),
+        "Report it with `exception`; the request with that `request_id` was answered 500.",
+    ),
     # The database.
-    "database_lost": Told("error", "The database is away; said once, tried again with backoff."),
-    "database_back": Told("info", "The database is back; what came due meanwhile is handled now."),
-    "wedged": Told("error", "A part of the daemon hangs; under systemd the watchdog restarts it."),
-    "listen_lost": Told("warning", "No news of edits for a moment; polling goes on."),
+    "database_lost": Told(
+        "error",
+        "The database is away; said once, tried again with backoff.",
+        ("error",),
+        "Look at the database and the network to it. Nothing is lost meanwhile.",
+    ),
+    "database_back": Told(
+        "info",
+        "The database is back; what came due meanwhile is handled now.",
+        ("away_s",),
+        "What became too late in `away_s` is told as `run_missed`.",
+    ),
+    "wedged": Told(
+        "error",
+        "A part of the daemon hangs; under systemd the watchdog restarts it.",
+        ("error",),
+        "Without systemd: restart it. Report it, with the stack that follows under systemd.",
+    ),
+    "listen_lost": Told(
+        "warning",
+        "No news of edits for a moment; polling goes on.",
+        ("error",),
+        "Nothing, unless it comes often: then look at what cuts the connection, such as a pooler.",
+    ),
     "schema_newer": Told(
         "info",
         "A newer release has migrated the database; this one can work on it. Said once.",
+        ("schema", "compatible_since"),
+        "Upgrade this node when it suits.",
     ),
-    "history_pruned": Told("info", "Runs and events older than history.keep_days were deleted."),
-    "instants_moved": Told("warning", "Newer time-zone data moved this schedule's next instant."),
+    "history_pruned": Told(
+        "info",
+        "Runs and events older than history.keep_days were deleted.",
+        ("runs", "events", "keep_days"),
+    ),
+    "instants_moved": Told(
+        "warning",
+        "Newer time-zone data moved this schedule's next instant.",
+        ("campaign_id", "campaign_uuid", "timezone", "local", "was", "now"),
+        "See whether the campaign is still to run then: its wall-clock time has stayed.",
+    ),
     "schedule_unreadable": Told(
         "error",
         "A stored schedule means nothing under the time-zone data here; it stays as it was.",
+        ("campaign_id", "campaign_uuid", "timezone", "error"),
+        "Save the schedule with a time zone that exists, or install newer time-zone data.",
     ),
-    "tzdata_updated": Told("info", "Stored instants were computed anew with newer time-zone data."),
+    "tzdata_updated": Told(
+        "info",
+        "Stored instants were computed anew with newer time-zone data.",
+        ("schedules", "moved", "tzdata"),
+    ),
     "tzdata_differs": Told(
         "warning",
         "Another node has older time-zone data; what it plans is computed anew here.",
+        ("tzdata", "others"),
+        "Give all nodes the same time-zone data.",
     ),
-    "embedded_initialising": Told("info", "The embedded PostgreSQL gets its data directory."),
-    "embedded_started": Told("info", "The embedded PostgreSQL was started for this process."),
-    "embedded_joined": Told("info", "The embedded PostgreSQL runs already; it is shared."),
-    "embedded_waiting": Told("info", "Another process starts or stops the embedded PostgreSQL."),
-    "embedded_path_opened": Told("warning", "A directory was opened for the server's own user."),
-    "embedded_stopped": Told("info", "The embedded PostgreSQL was stopped; nobody used it."),
+    "embedded_initialising": Told(
+        "info", "The embedded PostgreSQL gets its data directory.", ("data",)
+    ),
+    "embedded_started": Told(
+        "info", "The embedded PostgreSQL was started for this process.", ("data", "pid")
+    ),
+    "embedded_joined": Told(
+        "info", "The embedded PostgreSQL runs already; it is shared.", ("data", "pid")
+    ),
+    "embedded_waiting": Told(
+        "info", "Another process starts or stops the embedded PostgreSQL.", ("path",)
+    ),
+    "embedded_path_opened": Told(
+        "warning",
+        "A directory was opened for the server's own user.",
+        ("path", "uid", "how"),
+        "If it is to stay closed: a `state_dir` below directories that every user may pass.",
+    ),
+    "embedded_stopped": Told(
+        "info", "The embedded PostgreSQL was stopped; nobody used it.", ("pid",)
+    ),
     # The nodes.
-    "share_changed": Told("info", "Another number of nodes shares the schedules."),
-    "node_lost": Told("warning", "A node's lease ended; its runs are due again."),
-    "node_replaced": Told("warning", "This node's own lease had ended; it goes on as a new one."),
-    "clock_skew": Told("warning", "This machine's clock and the database's differ by more."),
-    # Schedules and runs.
-    "window_opened": Told("info", "A campaign's window opened."),
-    "window_closed": Told("info", "A campaign's window closed."),
-    "run_claimed": Told("debug", "An occurrence came due and is this node's to carry out."),
-    "delivered": Told("info", "The log target: the run, with its payload, is this line."),
-    "run_finished": Told("info", "A run completed: the one line that says how it went."),
-    "run_failed": Told("error", "A run failed and is not tried again."),
-    "run_cancelled": Told("info", "The campaign was stopped, and with it this run."),
-    "run_retrying": Told("warning", "An attempt failed; there will be another."),
-    "run_accepted": Told("info", "The target took the run and finishes it later."),
-    "run_held": Told(
-        "error", "Nobody knows what an attempt came to; a person releases or fails the run."
+    "share_changed": Told(
+        "info", "Another number of nodes shares the schedules.", ("nodes", "shards")
     ),
-    "run_parked": Told("info", "The run waits in the table for a worker of its target."),
-    "run_taken": Told("debug", "A worker has taken a run that waited for it."),
-    "worker_ready": Told("info", "A worker waits for runs of its target."),
-    "lease_ended": Told("warning", "A run was not finished within its own lease; taken over."),
-    "attempt_stopped": Told("info", "The campaign was stopped, and with it this attempt."),
-    "target_paused": Told("warning", "A target failed often in a row; it is left alone a while."),
-    "target_resumed": Told("info", "A target answers again; its runs go on, oldest first."),
-    "command_output": Told("info", "A line that a command wrote; so many for each attempt."),
-    "target_fault": Told("error", "A target raised while it was closed or told of a stop."),
-    "run_missed": Told("warning", "Later than misfire_grace_time, or paused: no attempt was made."),
-    "run_skipped": Told("info", "A run of the campaign was open, or a newer occurrence took over."),
-    "run_queued": Told("info", "A run of the campaign is open; this one waits for it."),
-    "occurrences_passed": Told("warning", "More than 100 occurrences went by in one stretch."),
-    "lease_lost": Told("warning", "A late answer: the run is another node's, or was stopped."),
+    "node_lost": Told(
+        "warning",
+        "A node's lease ended; its runs are due again.",
+        ("lost_node", "runs_taken_over"),
+        "See why that node died, hung, or lost the database.",
+    ),
+    "node_replaced": Told(
+        "warning",
+        "This node's own lease had ended; it goes on as a new one.",
+        ("node",),
+        "See why it hung, or had no database, for longer than `scheduler.lease`.",
+    ),
+    "clock_skew": Told(
+        "warning",
+        "This machine's clock and the database's differ by more.",
+        ("skew_ms", "was_ms"),
+        "Set the clock, by NTP; what is due goes by the database's all the same.",
+    ),
+    # Schedules and runs.
+    "window_opened": Told(
+        "info",
+        "A campaign's window opened.",
+        ("campaign_id", "campaign_uuid", "from_status", "to_status"),
+    ),
+    "window_closed": Told(
+        "info",
+        "A campaign's window closed.",
+        ("campaign_id", "campaign_uuid", "from_status", "to_status"),
+    ),
+    "run_claimed": Told("debug", "An occurrence came due and is this node's to carry out.", _CLAIM),
+    "delivered": Told(
+        "info",
+        "The log target: the run, with its payload, is this line.",
+        (*RUN, "campaign_name", "payload"),
+    ),
+    "run_finished": Told(
+        "info", "A run completed: the one line that says how it went.", (*RUN, *OUTCOME)
+    ),
+    "run_failed": Told(
+        "error",
+        "A run failed and is not tried again.",
+        (*RUN, *OUTCOME),
+        "Mend what `error` says, then `campaignd retry RUN`.",
+    ),
+    "run_cancelled": Told(
+        "info", "The campaign was stopped, and with it this run.", (*RUN, *OUTCOME)
+    ),
+    "run_retrying": Told(
+        "warning",
+        "An attempt failed; there will be another.",
+        (*RUN, *OUTCOME),
+        "Nothing, unless it comes often: then look at the target.",
+    ),
+    "run_accepted": Told(
+        "info", "The target took the run and finishes it later.", (*RUN, *OUTCOME)
+    ),
+    "run_held": Told(
+        "error",
+        "Nobody knows what an attempt came to; a person releases or fails the run.",
+        (*RUN, *OUTCOME),
+        "Ask the receiver whether it has the run; then `campaignd release RUN`, or with `--fail`.",
+    ),
+    "run_parked": Told(
+        "info",
+        "The run waits in the table for a worker of its target.",
+        (*RUN, *OUTCOME),
+        "Nothing, if a worker of the target is at work.",
+    ),
+    "run_taken": Told(
+        "debug", "A worker has taken a run that waited for it.", (*RUN, "lateness_ms")
+    ),
+    "worker_ready": Told(
+        "info", "A worker waits for runs of its target.", ("target", "concurrency")
+    ),
+    "lease_ended": Told(
+        "warning",
+        "A run was not finished within its own lease; taken over.",
+        (*RUN, "outcome"),
+        "See why it was not finished: its worker died, or needs a longer lease or heartbeats.",
+    ),
+    "attempt_stopped": Told("info", "The campaign was stopped, and with it this attempt.", RUN),
+    "target_paused": Told(
+        "warning",
+        "A target failed often in a row; it is left alone a while.",
+        ("target", "pause_s", "error"),
+        "Look at the target; its runs wait, and go on when it answers.",
+    ),
+    "target_resumed": Told(
+        "info", "A target answers again; its runs go on, oldest first.", ("target",)
+    ),
+    "command_output": Told(
+        "info",
+        "A line that a command wrote; so many for each attempt.",
+        ("campaign_id", "run_id", "attempt", "target", "line"),
+    ),
+    "target_fault": Told(
+        "error",
+        "A target raised while it was closed or told of a stop.",
+        ("target", "error"),
+        "Report it to whoever wrote the target.",
+    ),
+    "run_missed": Told(
+        "warning",
+        "Later than misfire_grace_time, or paused: no attempt was made.",
+        (*RUN, *OUTCOME),
+        "See why it was late, or allow more `misfire_grace_time`.",
+    ),
+    "run_skipped": Told(
+        "info",
+        "A run of the campaign was open, or a newer occurrence took over.",
+        _CLAIM,
+        "Nothing, if `coalesce` and `overlap` are meant so.",
+    ),
+    "run_queued": Told("info", "A run of the campaign is open; this one waits for it.", _CLAIM),
+    "occurrences_passed": Told(
+        "warning",
+        "More than 100 occurrences went by in one stretch.",
+        ("campaign_id", "campaign_uuid", "first", "last", "count", "cause"),
+        "As for `run_missed`, or `run_skipped`: `cause` says which.",
+    ),
+    "lease_lost": Told(
+        "warning",
+        "A late answer: the run is another node's, or was stopped.",
+        (*RUN, "error"),
+        "Nothing after a stop. Else a node or worker was thought dead while it lived: see why.",
+    ),
     "claims_unheard": Told(
-        "warning", "Runs were claimed, but the answer was lost; they are due again, unbegun."
+        "warning",
+        "Runs were claimed, but the answer was lost; they are due again, unbegun.",
+        ("count",),
     ),
     "runs_left_alone": Told(
-        "warning", "Another node has this node's runs; what was not begun stays so here."
+        "warning",
+        "Another node has this node's runs; what was not begun stays so here.",
+        ("count",),
     ),
-    "runs_given_back": Told("warning", "Attempts did not end in time; other nodes make them anew."),
-    "claim_failed": Told("error", "The database refused to claim this campaign's event."),
-    "finish_failed": Told("error", "The database refused this run's outcome."),
+    "runs_given_back": Told(
+        "warning",
+        "Attempts did not end in time; other nodes make them anew.",
+        ("count",),
+        "If it comes at every stop: a longer `scheduler.drain_timeout`.",
+    ),
+    "claim_failed": Told(
+        "error",
+        "The database refused to claim this campaign's event.",
+        ("campaign_id", "error"),
+        "Report it; `campaignd show REF` has the schedule. It is tried again.",
+    ),
+    "finish_failed": Told(
+        "error",
+        "The database refused this run's outcome.",
+        (*RUN, "error"),
+        "Report it. The run is made anew once this node has ended.",
+    ),
+    # The log itself.
+    "library_message": Told(
+        "warning",
+        "A library of ours said something, at the level that it has in the line.",
+        ("logger", "message", "exception"),
+        "Nothing, unless it comes with another fault.",
+    ),
+    "log_line_lost": Told(
+        "error",
+        "Stands for a line whose values could not be written.",
+        ("reason", "logger"),
+        "Report it: a value could not be written.",
+    ),
 }
