@@ -140,6 +140,24 @@ class Firing:
                     written[number - 1] = Written(campaign_id, at, *alike)
         return [written[place] for place in place_of]
 
+    async def written_before(self, work: Work, outcome: Outcome) -> Written | None:
+        """What this node has written of an attempt already, by the event that was written with it.
+
+        To be asked where the database's answer to ``finish`` was lost. Whether another run is due
+        by that, nobody knows any more: it is said to be, so that somebody looks.
+        """
+        status = columns_of(outcome)[0]
+        binds = {
+            "campaign_id": work.campaign_id,
+            "run_id": work.run_id,
+            "event": f"run_{status}" if status.is_open else "run_ended",
+            "since": work.claimed_at,
+        }
+        for row in await self._rows("load_written", binds):
+            statuses = _STATUS[row.from_status], _STATUS[row.to_status]
+            return Written(work.campaign_id, work.scheduled_for, status, *statuses, True)
+        return None
+
     async def release(self, works: Sequence[Work], fates: Sequence[str] = ()) -> list[TakenBack]:
         """Give executing runs back; fates ``unbegun``, ``retrying`` (default), ``held``.
 

@@ -60,6 +60,10 @@ class FiringStore(Protocol):
         """
         ...
 
+    async def written_before(self, work: Work, outcome: Outcome) -> Written | None:
+        """What this node has written of an attempt already, though it never heard so."""
+        ...
+
     async def release(self, works: Sequence[Work], fates: Sequence[str] = ()) -> list[TakenBack]:
         """Give executing runs back: ``unbegun``, ``retrying`` or ``held``; those there were."""
         ...

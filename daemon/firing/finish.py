@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from daemon.domain.errors import Unavailable
@@ -17,7 +18,7 @@ from daemon.domain.states import RunStatus
 from daemon.domain.telling import EVENTS, milliseconds
 from daemon.domain.work import Work
 from daemon.firing.claim import isolated
-from daemon.firing.lane import Lane
+from daemon.firing.lane import Lane, key_of
 from daemon.lifecycle.link import Link
 from daemon.lifecycle.service import Service, side_by_side
 from daemon.lifecycle.stopwatch import Stopwatch
@@ -67,6 +68,10 @@ class Finisher(Service):
         self._follow = follow
         self._room_freed = room_freed
         self._ended: deque[Ended] = deque()
+        self._others: dict[tuple[int, datetime], Work] = {}
+        """What no lane of this node has in hand, until it is written."""
+        self._unsure: set[tuple[int, datetime]] = set()
+        """What may be written already: the database's answer was lost."""
         self._wake = asyncio.Event()
         self._written = asyncio.Event()
         self.busy = Stopwatch(clock)
@@ -84,6 +89,8 @@ class Finisher(Service):
         self._add(Ended(work, outcome, RunStatus.EXECUTING, None, duration, by))
 
     def _add(self, ended: Ended) -> None:
+        if ended.lane is None:
+            self._others[key_of(ended.work)] = ended.work
         self._ended.append(ended)
         self._wake.set()
 
@@ -117,25 +124,37 @@ class Finisher(Service):
                     await isolated(batch, self._write, self._poisoned)
             except Unavailable as error:
                 # Guarded by attempt and node: writing some of them a second time changes nothing.
-                self._ended.extendleft(reversed([item for item in batch if self._is_open(item)]))
+                left = [item for item in batch if self._is_open(item)]
+                self._unsure.update(key_of(item.work) for item in left)
+                self._ended.extendleft(reversed(left))
                 await self._link.failed(self, error)
             else:
                 self._link.ok(self, since)
 
-    @staticmethod
-    def _is_open(item: Ended) -> bool:
-        key = item.work.campaign_id, item.work.scheduled_for
-        return item.lane is None or item.lane.in_hand.get(key) is item.work
+    def _is_open(self, item: Ended) -> bool:
+        in_hand = self._others if item.lane is None else item.lane.in_hand
+        return in_hand.get(key_of(item.work)) is item.work
+
+    def _forget(self, item: Ended) -> None:
+        if item.lane is None:
+            self._others.pop(key_of(item.work), None)
+        else:
+            item.lane.forget(item.work)
 
     async def _write(self, batch: Sequence[Ended]) -> None:
         written = await self._store.finish(
             [(item.work, item.outcome, item.expected) for item in batch]
         )
+        if self._unsure:
+            written = [
+                row if row is not None else await self._heard_late(item)
+                for item, row in zip(batch, written, strict=True)
+            ]
+            self._unsure.difference_update(key_of(item.work) for item in batch)
         for number, (item, row) in enumerate(zip(batch, written, strict=True), start=1):
             if number % TOLD_AT_ONCE == 0:
                 await asyncio.sleep(0)
-            if item.lane is not None:
-                item.lane.forget(item.work)
+            self._forget(item)
             if row is None:
                 self._emit("lease_lost", **_keys(item.work))
                 continue
@@ -143,6 +162,12 @@ class Finisher(Service):
             self._follow(row)
         self._written.set()
         self._room_freed()
+
+    async def _heard_late(self, item: Ended) -> Written | None:
+        """What was written of it when the answer was lost, if it was."""
+        if key_of(item.work) not in self._unsure:
+            return None
+        return await self._store.written_before(item.work, item.outcome)
 
     def _tell(self, item: Ended, row: Written) -> None:
         work, outcome = item.work, item.outcome
@@ -164,8 +189,7 @@ class Finisher(Service):
         )
 
     def _poisoned(self, item: Ended, error: Exception) -> None:
-        if item.lane is not None:
-            item.lane.forget(item.work)
+        self._forget(item)
         self._emit("finish_failed", **_keys(item.work), error=f"{type(error).__name__}: {error}")
         self._written.set()
         self._room_freed()

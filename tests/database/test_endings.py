@@ -10,7 +10,7 @@ import pytest
 
 from daemon.control import Control
 from daemon.domain.errors import Conflict
-from daemon.domain.outcome import Accepted, Delivered, Held
+from daemon.domain.outcome import Accepted, Delivered, Held, Retry
 from daemon.domain.work import Work
 from storage.answers import Answers
 from storage.leases import Leases
@@ -145,6 +145,39 @@ async def test_nothing_is_told_of_what_is_not_committed(world: World, node: Node
     for _ in range(2):
         control.tell()
     assert Counter(event for event, _ in kept) == {"run_finished": 1}
+
+
+async def test_what_was_written_is_known_when_the_answer_was_lost(world: World, node: Node) -> None:
+    """To the node that wrote it, and of that attempt alone."""
+    await world.saved(once(AT))
+    world.set(AT)
+    (won,) = await node.claim()
+    work = won.work
+    assert work is not None
+    assert await node.firing.written_before(work, Delivered()) is None
+    (written,) = await node.finish(work, Delivered())
+    assert await node.finish(work, Delivered()) == []
+    found = await node.firing.written_before(work, Delivered())
+    assert found == written._replace(promoted=True)
+    other = await world.node("other")
+    assert await other.firing.written_before(work, Delivered()) is None
+    later = work._replace(claimed_at=AT + minutes(1))
+    assert await node.firing.written_before(later, Delivered()) is None
+
+
+async def test_an_attempt_that_is_followed_by_another_is_known_too(
+    world: World, node: Node
+) -> None:
+    """By its own event."""
+    await world.saved(once(AT))
+    world.set(AT)
+    (won,) = await node.claim()
+    assert won.work is not None
+    await node.finish(won.work, Retry("busy", 30))
+    found = await node.firing.written_before(won.work, Retry("busy", 30))
+    assert found is not None
+    assert found.status == "retrying"
+    assert await node.firing.written_before(won.work, Delivered()) is None
 
 
 async def test_answers_in_the_table_say_who_and_how_long(world: World, node: Node) -> None:

@@ -152,6 +152,21 @@ async def test_outcomes_outlive_an_outage_that_is_told_once() -> None:
         assert world.pipeline.in_hand == 0
 
 
+@pytest.mark.parametrize("late", [set(), {1}])
+async def test_an_outcome_is_told_once_though_the_answer_was_lost(late: set[int]) -> None:
+    """Of an attempt, and of a run that came too late for one, beside others in the same batch."""
+    async with World(log=(Target(), 4)) as world:
+        world.store.muffled, world.store.late = {1}, late
+        for number in range(3):
+            world.pipeline.take(waiting(number))
+        await until(lambda: sum(name.startswith("run_") for name in world.names()) == 3)
+        assert sorted(number for number, _ in world.store.finished) == [0, 1, 2]
+        assert world.names().count("run_finished") == 3 - len(late)
+        assert world.names().count("run_retrying") == len(late)
+        assert "lease_lost" not in world.names()
+        assert world.pipeline.in_hand == 0
+
+
 async def test_what_could_not_be_claimed_is_claimed_after_the_outage() -> None:
     target = Target()
     async with World(log=(target, 2)) as world:

@@ -71,6 +71,9 @@ class Store:
         self.claims: list[list[int]] = []
         self.finished: list[tuple[int, str]] = []
         self.finishes: list[int] = []
+        self.muffled: set[int] = set()
+        """Of a batch with one of these campaigns the outcomes are written, but no answer comes."""
+        self.unheard: dict[int, Written] = {}
         self.released: list[tuple[int, str]] = []
         self.attempts = 1
         self.gate = asyncio.Event()
@@ -131,20 +134,29 @@ class Store:
         self.finishes.append(len(outcomes))
         written: list[Written | None] = []
         for work, outcome, _ in outcomes:
+            if work.campaign_id in self.losing or work.campaign_id in self.unheard:
+                written.append(None)
+                continue
             self.finished.append((work.campaign_id, type(outcome).__name__))
-            written.append(
-                None
-                if work.campaign_id in self.losing
-                else Written(
-                    work.campaign_id,
-                    work.scheduled_for,
-                    columns_of(outcome)[0],
-                    Status.EXECUTING,
-                    Status.COMPLETED,
-                    False,
-                )
+            row = Written(
+                work.campaign_id,
+                work.scheduled_for,
+                columns_of(outcome)[0],
+                Status.EXECUTING,
+                Status.COMPLETED,
+                False,
             )
+            written.append(row)
+        if self.muffled & {row.campaign_id for row in written if row is not None}:
+            self.muffled = set()
+            self.unheard |= {row.campaign_id: row for row in written if row is not None}
+            raise Unavailable("the answer was lost")
         return written
+
+    async def written_before(self, work: Work, outcome: Outcome) -> Written | None:
+        self._check([])
+        row = self.unheard.get(work.campaign_id)
+        return row if row is not None and row.status == columns_of(outcome)[0] else None
 
     async def release(self, works: Sequence[Work], fates: Sequence[str] = ()) -> list[TakenBack]:
         self._check([work.campaign_id for work in works])
