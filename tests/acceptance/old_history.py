@@ -12,8 +12,9 @@ _RUNS = """
          LATERAL (SELECT clock_timestamp() - make_interval(days => day, hours => 12) AS at) AS aged
 """
 _EVENTS = """
-    INSERT INTO campaign_events (campaign_id, at, event, from_status, to_status, actor, run_id)
-    SELECT campaign_id, finished_at, 'attempt', 'scheduled', 'scheduled', 'test', id
+    INSERT INTO campaign_events (campaign_id, at, event, from_status, to_status, cause, actor,
+                                 run_id)
+    SELECT campaign_id, finished_at, 'attempt', 'scheduled', 'scheduled', 'attempt 1', 'test', id
     FROM runs ORDER BY finished_at
 """
 
