@@ -56,7 +56,7 @@ def test_wrong_clocks(cluster: Cluster, database_url: str, offsets: tuple[float,
         assert timedelta(0) <= worst[0]["first"]
         assert worst[0]["last"] < PROMPT
         check_histories(world)
-        skews = "SELECT array_agg(round(skew_ms / 1000)::float ORDER BY name) = %s FROM nodes"
+        skews = "SELECT array_agg(round(skew_ms / 1000.0)::float ORDER BY name) = %s FROM nodes"
         world.until(skews, [-offset for offset in reversed(offsets)])
     for node in cluster.nodes:
         assert node.process is not None
