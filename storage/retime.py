@@ -5,9 +5,12 @@ Spec section 4. The input as given is read again; wall-clock times stay, instant
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -18,10 +21,16 @@ from daemon.domain.schedule import CampaignType, EventKind, Schedule, Source
 from daemon.domain.zones import resolve, tzdata_version, zone
 from storage.definitions import columns_of, schedule_from
 from storage.engine import Database
+from storage.queries import query
 from storage.tables import campaigns, revision_seq, runs, schedule_definitions, timers
 from storage.without_orm import AsyncConnection
 
-BATCH = 500
+BATCH = 200
+"""Schedules looked at in one transaction, while nobody else writes them."""
+AT_ONCE = 10_000
+"""Schedules whose order is settled at once; what is saved meanwhile comes after them."""
+TURN = 20
+"""Schedules read before the event loop may go on."""
 _RELEASE = re.compile(r"[0-9]{4}[a-z]{1,2}")
 """IANA's names of releases, which sort by age."""
 
@@ -38,45 +47,39 @@ _OLDER = sa.text(
 )
 
 
-async def retime(database: Database, emit: Emit) -> int:
-    """Bring every schedule stored under older tzdata up to date; how many instants moved."""
-    running = tzdata_version()
-    if not _RELEASE.fullmatch(running):
-        return 0  # data without a release name: whether it is newer can not be told
-    looked_at = moved = 0
-    while True:
-        async with database.transaction() as connection:
-            stale = (await connection.execute(_stale(running))).all()
-            for row in stale:
-                moved += await _retime_one(connection, row, running, emit)
-        looked_at += len(stale)
-        if len(stale) < BATCH:
-            break
-    if looked_at:
-        emit("tzdata_updated", tzdata=running, schedules=looked_at, moved=moved)
-    return moved
-
-
 class Retiming:
-    """Looks at what was stored under older time-zone data, again and again.
+    """Brings up to date what was stored under older time-zone data, what is due soonest first.
 
-    A node with older data may be at work, and a person may save with such data: what is stored
-    under it is computed anew. What such a node plans when it claims does not say so: while there is
-    one, and once more when it is gone, the campaigns claimed since the last look are looked at.
+    Again and again: a node with older data may be at work, and a person may save with such data.
+    What such a node plans when it claims does not say so: while there is one, and once more when it
+    is gone, the campaigns claimed since the last look are looked at.
     """
 
     def __init__(self, database: Database, emit: Emit) -> None:
         self._database = database
         self._emit = emit
+        self._looked_at = self._moved = 0
         self._since: datetime | None = None
         self._older: str | None = None
 
+    async def begin(self, horizon: timedelta, *, longest: float) -> None:
+        """Before a node fires: the first of them, and those due within ``horizon``.
+
+        Args:
+            longest: seconds after which it ends all the same.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(longest):
+                await self._renew(
+                    lambda row: row.fire_at is None or row.fire_at > row.now + horizon
+                )
+
     async def look(self) -> None:
-        """Bring up to date what others stored since the last look."""
+        """Bring up to date all that was stored since the last look."""
+        await self._renew(lambda _row: False)
         running = tzdata_version()
         if not _RELEASE.fullmatch(running):
             return
-        await retime(self._database, self._emit)
         async with self._database.statement() as connection:
             row = (await connection.execute(_OLDER, {"running": running})).one()
         if row.older is not None and self._older is None:
@@ -86,33 +89,63 @@ class Retiming:
             await recheck(self._database, self._emit, since)
         self._older, self._since = row.older, row.now - LONGEST_CLAIM
 
+    async def _renew(self, is_enough: Callable[[Any], bool]) -> None:
+        running = tzdata_version()
+        if not _RELEASE.fullmatch(running):
+            return  # data without a release name: whether it is newer can not be told
+        is_stale = schedule_definitions.c.tzdata < running
+        while True:
+            async with self._database.statement() as connection:
+                stale = (await connection.execute(_in_order(is_stale))).all()
+            for start in range(0, len(stale), BATCH):
+                ids = [row.campaign_id for row in stale[start : start + BATCH]]
+                if self._looked_at and is_enough(stale[start]):
+                    return
+                done = await _renew(self._database, ids, is_stale, running, self._emit)
+                self._looked_at += done.looked_at
+                self._moved += done.moved
+            if len(stale) < AT_ONCE:
+                break
+        if self._looked_at:
+            self._emit(
+                "tzdata_updated", tzdata=running, schedules=self._looked_at, moved=self._moved
+            )
+        self._looked_at = self._moved = 0
+
 
 async def recheck(database: Database, emit: Emit, since: datetime) -> int:
     """Bring the timers of campaigns claimed since then up to date; how many instants moved."""
     running, last, moved = tzdata_version(), 0, 0
-    claimed = sa.select(runs.c.campaign_id).where(runs.c.claimed_at >= since)
     definition = schedule_definitions.c
+    is_claimed = sa.and_(
+        definition.campaign_id.in_(sa.select(runs.c.campaign_id).where(runs.c.claimed_at >= since)),
+        definition.tzdata == running,
+        definition.every_seconds.is_(None),  # those are reckoned without a zone
+    )
     while True:
-        statement = _stored().where(
-            definition.campaign_id > last,
-            definition.campaign_id.in_(claimed),
-            definition.tzdata == running,
-            definition.every_seconds.is_(None),  # those are reckoned without a zone
-        )
-        async with database.transaction() as connection:
-            rows = (await connection.execute(statement)).all()
-            for row in rows:
-                moved += await _retime_one(connection, row, running, emit)
-        if len(rows) < BATCH:
+        some = sa.select(definition.campaign_id).where(definition.campaign_id > last, is_claimed)
+        async with database.statement() as connection:
+            found = await connection.execute(some.order_by(definition.campaign_id).limit(BATCH))
+            ids = [row.campaign_id for row in found.all()]
+        if ids:
+            moved += (await _renew(database, ids, is_claimed, running, emit)).moved
+        if len(ids) < BATCH:
             return moved
-        last = rows[-1].campaign_id
+        last = ids[-1]
 
 
-def _stale(running: str) -> sa.Select[Any]:
-    return _stored().where(schedule_definitions.c.tzdata < running)
+def _in_order(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    definition, timer = schedule_definitions.c, timers.c
+    return (
+        sa.select(definition.campaign_id, timer.fire_at, sa.func.clock_timestamp().label("now"))
+        .outerjoin(timers, timer.campaign_id == definition.campaign_id)
+        .where(condition)
+        .order_by(timer.fire_at.asc().nulls_last(), definition.campaign_id)
+        .limit(AT_ONCE)
+    )
 
 
-def _stored() -> sa.Select[Any]:
+def _stored(condition: sa.ColumnElement[bool], ids: Sequence[int]) -> sa.Select[Any]:
     definition, timer = schedule_definitions.c, timers.c
     return (
         sa.select(
@@ -126,20 +159,70 @@ def _stored() -> sa.Select[Any]:
         )
         .join(campaigns, campaigns.c.id == definition.campaign_id)
         .outerjoin(timers, timer.campaign_id == definition.campaign_id)
+        .where(definition.campaign_id.in_(ids), condition)
         .order_by(definition.campaign_id)
-        .limit(BATCH)
-        # The campaign's row is the lock that every other writer takes first.
-        .with_for_update(of=campaigns)
     )
 
 
-async def _retime_one(connection: AsyncConnection, row: Any, running: str, emit: Emit) -> int:
-    was = schedule_from(row)
+class _Done(NamedTuple):
+    looked_at: int
+    moved: int
+
+
+async def _renew(
+    database: Database,
+    ids: Sequence[int],
+    condition: sa.ColumnElement[bool],
+    running: str,
+    emit: Emit,
+) -> _Done:
+    """Bring these up to date, as far as the condition still holds, in one transaction."""
+    moved, same = 0, []
+    async with database.transaction() as connection:
+        # The campaign's row is the lock that every other writer takes first. What was written while
+        # it was waited for, a statement of its own sees: its snapshot is taken after.
+        await connection.execute(query("lock_campaigns"), {"campaign_ids": ids})
+        rows = (await connection.execute(_stored(condition, ids))).all()
+        for number, row in enumerate(rows, start=1):
+            if number % TURN == 0:
+                await asyncio.sleep(0)
+            was = schedule_from(row)
+            now_is = _readable(row, was, emit)
+            fire_at = row.fire_at if now_is is None else _instant(row, was, now_is)
+            changes = {} if now_is is None else _changes(row, now_is)
+            if fire_at == row.fire_at and (row.tzdata == running or not changes):
+                same.append(row.campaign_id)
+            else:
+                await _write(connection, row, {**changes, "tzdata": running}, fire_at)
+            if fire_at != row.fire_at:
+                moved += 1
+                emit(
+                    "instants_moved",
+                    campaign_id=row.campaign_id,
+                    campaign_uuid=row.campaign_uuid,
+                    timezone=was.timezone,
+                    local=row.local.isoformat(),
+                    was=row.fire_at,
+                    now=fire_at,
+                )
+        # Most lie in zones of which the newer data says nothing new.
+        await connection.execute(
+            sa.update(schedule_definitions)
+            .where(
+                schedule_definitions.c.campaign_id.in_(same),
+                schedule_definitions.c.tzdata < running,
+            )
+            .values(tzdata=running),
+        )
+    return _Done(len(rows), moved)
+
+
+def _readable(row: Any, was: Schedule, emit: Emit) -> Schedule | None:
+    """The schedule under the new data; None, and told, if it means nothing there."""
     try:
-        now_is = _read_again(row, was)
+        return _read_again(row, was)
     except (CampaigndError, LookupError, ValueError) as error:
         # One schedule that can not be read any more must not keep the daemon from the others.
-        await _mark(connection, row.campaign_id, {}, running)
         emit(
             "schedule_unreadable",
             campaign_id=row.campaign_id,
@@ -147,13 +230,24 @@ async def _retime_one(connection: AsyncConnection, row: Any, running: str, emit:
             timezone=was.timezone,
             error=str(error),
         )
-        return 0
+        return None
+
+
+def _changes(row: Any, now_is: Schedule) -> dict[str, Any]:
     columns = columns_of(now_is)
+    return {
+        name: value
+        for name, value in columns.items()
+        if name != "tzdata" and value != getattr(row, name)
+    }
+
+
+async def _write(
+    connection: AsyncConnection, row: Any, columns: dict[str, Any], fire_at: datetime | None
+) -> None:
     campaign_id = row.campaign_id
-    fire_at = _instant(row, was, now_is)
-    if fire_at == row.fire_at and row.tzdata == running:
-        return 0
-    if fire_at != row.fire_at:
+    if fire_at is not None:
+        # What a node holds of it is stale, whichever of its instants moved.
         columns["revision"] = await connection.scalar(sa.select(revision_seq.next_value()))
         columns["changed_in"] = sa.func.pg_current_xact_id()
         await connection.execute(
@@ -161,31 +255,10 @@ async def _retime_one(connection: AsyncConnection, row: Any, running: str, emit:
             .where(timers.c.campaign_id == campaign_id)
             .values(fire_at=fire_at, revision=columns["revision"]),
         )
-    await _mark(connection, campaign_id, columns, running)
-    if fire_at == row.fire_at:
-        return 0
-    emit(
-        "instants_moved",
-        campaign_id=campaign_id,
-        campaign_uuid=row.campaign_uuid,
-        timezone=was.timezone,
-        local=row.local.isoformat(),
-        was=row.fire_at,
-        now=fire_at,
-    )
-    return 1
-
-
-async def _mark(
-    connection: AsyncConnection,
-    campaign_id: int,
-    columns: dict[str, Any],
-    running: str,
-) -> None:
     await connection.execute(
         sa.update(schedule_definitions)
         .where(schedule_definitions.c.campaign_id == campaign_id)
-        .values({**columns, "tzdata": running}),
+        .values(columns),
     )
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import asyncio
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from daemon.domain import commands
+from daemon.domain.bodies import Context
+from daemon.domain.schedule import CampaignType
 from daemon.domain.zones import tzdata_version
 from storage import retime as module
-from storage.retime import Retiming, recheck, retime
-from tests.database.world import NOON, World, days, hours, iso
+from storage.retime import Retiming, recheck
+from tests.database.world import NOON, World, daily, days, hours, iso, minutes
 
 START = "2026-06-10T09:30:00"
 BERLIN = "Europe/Berlin"
@@ -25,6 +30,13 @@ class Told(list[tuple[str, dict[str, Any]]]):
 
     def named(self, event: str) -> list[dict[str, Any]]:
         return [fields for name, fields in self if name == event]
+
+
+async def retime(world: World, told: Told) -> int:
+    """Bring everything up to date; how many instants moved."""
+    before = len(told.named("instants_moved"))
+    await Retiming(world.database, told).look()
+    return len(told.named("instants_moved")) - before
 
 
 @pytest.fixture
@@ -80,7 +92,7 @@ async def test_instants_follow_the_wall_clock(world: World, told: Told, build: A
     await made_stale(world)
     stale = await world.timer(campaign_id)
 
-    assert await retime(world.database, told) == 1
+    assert await retime(world, told) == 1
     after = await world.timer(campaign_id)
     assert (after.fire_at, after.local, after.kind) == (FIRST, timer.local, timer.kind)
     assert after.revision > stale.revision, "what a node still holds is stale"
@@ -106,9 +118,9 @@ async def test_instants_follow_the_wall_clock(world: World, told: Told, build: A
 async def test_only_once(world: World, told: Told) -> None:
     campaign_id = await recurring(world)
     await made_stale(world)
-    await retime(world.database, told)
+    await retime(world, told)
     before, count = await world.dump(campaign_id), len(told)
-    assert await retime(world.database, told) == 0
+    assert await retime(world, told) == 0
     assert await world.dump(campaign_id) == before
     assert len(told) == count
 
@@ -117,7 +129,7 @@ async def test_what_did_not_move_is_not_touched(world: World, told: Told) -> Non
     campaign_id = await recurring(world)
     await made_stale(world, hours(0))
     before = await world.definition(campaign_id)
-    assert await retime(world.database, told) == 0
+    assert await retime(world, told) == 0
     after = await world.definition(campaign_id)
     assert (after.revision, after.changed_in) == (before.revision, before.changed_in)
     assert after.tzdata == tzdata_version()
@@ -127,7 +139,7 @@ async def test_what_did_not_move_is_not_touched(world: World, told: Told) -> Non
 async def test_instants_given_with_their_offset_stay(world: World, told: Told) -> None:
     campaign_id = await with_offsets(world)
     await world.rows("UPDATE schedule_definitions SET tzdata = '2000a'")
-    assert await retime(world.database, told) == 0
+    assert await retime(world, told) == 0
     assert (await world.timer(campaign_id)).fire_at == FIRST
 
 
@@ -137,7 +149,7 @@ async def test_a_node_with_older_data_changes_nothing(
     campaign_id = await recurring(world)
     before = await world.dump(campaign_id)
     monkeypatch.setattr(module, "tzdata_version", lambda: "1999z")
-    assert await retime(world.database, told) == 0
+    assert await retime(world, told) == 0
     assert (await world.dump(campaign_id), told) == (before, [])
 
 
@@ -149,7 +161,7 @@ async def test_the_close_of_an_open_window_moves(world: World, told: Told) -> No
     close = await world.timer(campaign_id)
     assert close.kind == "close"
     await made_stale(world)
-    assert await retime(world.database, told) == 1
+    assert await retime(world, told) == 1
     assert (await world.timer(campaign_id)).fire_at == close.fire_at
 
 
@@ -163,18 +175,19 @@ async def test_runs_of_a_continuous_window_move_with_its_start(world: World, tol
     await node.claim()
     timer = await world.timer(campaign_id)
     await made_stale(world)
-    assert await retime(world.database, told) == 1
+    assert await retime(world, told) == 1
     assert (await world.timer(campaign_id)).fire_at == timer.fire_at
     assert (await world.definition(campaign_id)).every_seconds == 300
 
 
 async def test_more_than_a_batch(world: World, told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BATCH", 3)
+    monkeypatch.setattr(module, "AT_ONCE", 6)
     ids = [await recurring(world) for _ in range(7)]
     draft = await world.create("recurring")
     await world.control.update_schedule(draft, {"startdate": START, "timezone": BERLIN}, "tester")
     await made_stale(world)
-    assert await retime(world.database, told) == 7
+    assert await retime(world, told) == 7
     assert {(await world.timer(each)).fire_at for each in ids} == {FIRST}
     (total,) = told.named("tzdata_updated")
     assert (total["schedules"], total["moved"]) == (8, 7)
@@ -193,7 +206,7 @@ async def test_settings_beside_the_times_stay(world: World, told: Told) -> None:
     campaign_id = await world.started("recurring", body)
     before = await world.definition(campaign_id)
     await made_stale(world)
-    await retime(world.database, told)
+    await retime(world, told)
     after = await world.definition(campaign_id)
     changed = {name for name in before._fields if getattr(before, name) != getattr(after, name)}
     assert changed <= {"revision", "changed_in"}
@@ -213,14 +226,139 @@ async def test_a_schedule_that_can_not_be_read_keeps_nobody_from_the_others(
         id=gone,
     )
     before = await world.rows("SELECT fire_at FROM timers WHERE campaign_id = :id", id=gone)
-    assert await retime(world.database, told) == 1
+    assert await retime(world, told) == 1
     assert [each["campaign_id"] for each in told.named("schedule_unreadable")] == [gone]
     assert [each["campaign_id"] for each in told.named("instants_moved")] == [kept]
     after = await world.rows("SELECT fire_at FROM timers WHERE campaign_id = :id", id=gone)
     assert after == before
     told.clear()
-    assert await retime(world.database, told) == 0
+    assert await retime(world, told) == 0
     assert told == []
+
+
+async def at_instants(world: World, *instants: datetime) -> list[int]:
+    """Campaigns that fire every day from then on, stored under older data."""
+    ids = [await world.saved(daily(at, timezone=BERLIN)) for at in instants]
+    await world.rows("UPDATE schedule_definitions SET tzdata = '2000a'")
+    return ids
+
+
+async def not_yet(world: World) -> set[int]:
+    rows = await world.rows("SELECT campaign_id FROM schedule_definitions WHERE tzdata = '2000a'")
+    return {row.campaign_id for row in rows}
+
+
+async def test_what_is_due_soonest_comes_first(
+    world: World, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has no timer comes last."""
+    monkeypatch.setattr(module, "BATCH", 1)
+    late, soon, over, between = await at_instants(
+        world, *(NOON + minutes(each) for each in (30, 10, 5, 20))
+    )
+    await world.rows("DELETE FROM timers WHERE campaign_id = :id", id=over)
+    order: list[int] = []
+    renew = module._renew
+
+    async def noted(database: Any, ids: list[int], *rest: Any) -> Any:
+        order.extend(ids)
+        return await renew(database, ids, *rest)
+
+    monkeypatch.setattr(module, "_renew", noted)
+    await retime(world, told)
+    assert order == [soon, between, late, over]
+
+
+async def test_what_is_due_within_the_horizon_is_up_to_date_before_a_node_fires(
+    world: World, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the rest beside it, told of as one."""
+    monkeypatch.setattr(module, "BATCH", 1)
+    (now,) = await world.rows("SELECT clock_timestamp() AS now")
+    world.set(now.now)
+    near, far = hours(1), hours(20)
+    ids = await at_instants(world, *(now.now + each for each in (far, near, near, far)))
+    retiming = Retiming(world.database, told)
+    await retiming.begin(hours(10), longest=10_000)
+    assert await not_yet(world) == {ids[0], ids[3]}
+    assert told == []
+    await retiming.look()
+    assert await not_yet(world) == set()
+    (total,) = told.named("tzdata_updated")
+    assert total["schedules"] == 4
+
+
+async def test_a_node_does_not_wait_for_it_for_ever(world: World, told: Told) -> None:
+    """Not though somebody writes one of them just then, and takes his time."""
+    (campaign_id,) = await at_instants(world, NOON + hours(1))
+    retiming = Retiming(world.database, told)
+    async with world.store.edit(campaign_id):
+        await retiming.begin(days(100_000), longest=0.1)
+    assert await not_yet(world) == {campaign_id}
+    await retiming.look()
+    assert await not_yet(world) == set()
+
+
+async def begun(world: World, told: Told) -> asyncio.Task[None]:
+    """Brings everything up to date, and waits just now for somebody who writes a campaign."""
+    task = asyncio.create_task(Retiming(world.database, told).look())
+    blocked = (
+        "SELECT count(*) AS found FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    async with asyncio.timeout(60):
+        while (await world.rows(blocked))[0].found == 0:  # noqa: ASYNC110 - the server tells nobody
+            await asyncio.sleep(0.01)
+    return task
+
+
+async def test_an_edit_that_commits_meanwhile_stands(world: World, told: Told) -> None:
+    """Moved to another time of day by somebody who had begun before: there from then on."""
+    (campaign_id,) = await at_instants(world, NOON + hours(1))
+    moved = daily(NOON + hours(9), timezone=BERLIN)
+    async with world.store.edit(campaign_id) as edit:
+        task = await begun(world, told)
+        context = Context(world.now, CampaignType.RECURRING)
+        await edit.apply(commands.save(edit.snapshot, moved, context), "tester")
+    await task
+    definition, timer = await world.definition(campaign_id), await world.timer(campaign_id)
+    assert definition.time_of_day == timer.local.time() == time(23)
+    assert definition.revision == timer.revision == edit.revision
+    await world.check(campaign_id)
+
+
+async def test_a_claim_that_commits_meanwhile_stands(world: World, told: Told) -> None:
+    """The day that was claimed is not armed again, nor the next one passed over."""
+    (campaign_id,) = await at_instants(world, NOON + hours(1))
+    first = await world.timer(campaign_id)
+    await made_stale(world)
+    async with world.database.transaction() as claim:
+        lock = sa.text("SELECT 1 FROM campaigns WHERE id = :id FOR UPDATE")
+        await claim.execute(lock, {"id": campaign_id})
+        task = await begun(world, told)
+        advance = sa.text("UPDATE timers SET fire_at = fire_at + :day, local = local + :day")
+        await claim.execute(advance, {"day": days(1)})
+    await task
+    timer = await world.timer(campaign_id)
+    assert (timer.fire_at, timer.local) == (first.fire_at + days(1), first.local + days(1))
+    await world.check(campaign_id)
+
+
+async def test_an_end_that_moves_is_known_to_nodes_that_hold_the_schedule(
+    world: World, told: Told
+) -> None:
+    """Though the next instant stays."""
+    config = {"end_date": "2026-06-03"}
+    campaign_id = await world.saved(daily(NOON + hours(1), timezone=BERLIN, config=config))
+    before = await world.timer(campaign_id)
+    await world.rows(
+        "UPDATE schedule_definitions SET tzdata = '2000a', ends_at = ends_at + :hour", hour=HOUR
+    )
+    assert await retime(world, told) == 0
+    after = await world.timer(campaign_id)
+    assert after.fire_at == before.fire_at
+    assert after.revision > before.revision
+    await world.check(campaign_id)
 
 
 async def fired(world: World, campaign_id: int) -> None:
@@ -279,5 +417,5 @@ async def test_data_without_a_release_name_renews_nothing(
     await one_off(world)
     await made_stale(world)
     monkeypatch.setattr(module, "tzdata_version", lambda: running)
-    assert await retime(world.database, told) == 0
+    assert await retime(world, told) == 0
     assert told == []
