@@ -40,7 +40,10 @@ class Ahead:
         for number, entry in enumerate(islice(soon, AT_MOST), start=1):
             known = former.pop(entry.campaign_id, None)
             if known is None or known.armed is not entry:
-                known = plan(entry, entry.event.at)
+                try:
+                    known = plan(entry, entry.event.at)
+                except Exception:
+                    continue  # the claim will tell, of this one alone
             self._plans[entry.campaign_id] = known
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)

@@ -37,9 +37,14 @@ class ScheduleTrigger(BaseTrigger):  # type: ignore[misc]
             return None
         # A scheduler asks twice in a row.
         if self._following is None or self._following[0] != now:
-            following = self._schedule.event_following(self._event)
-            if following is not None and following.at <= now:
-                following = self._schedule.event_after(now)
+            try:
+                following = self._schedule.event_following(self._event)
+                if following is not None and following.at <= now:
+                    following = self._schedule.event_after(now)
+            except Exception:
+                # A zone that this node's data lacks, say. Raised here it would stop APScheduler's
+                # loop, and everybody's campaigns; the claim tells of the one that it is about.
+                following = None
             self._following = now, None if following is None else following.at
         return self._following[1]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from daemon.domain.plan import plan
 from daemon.firing import ahead
 from daemon.firing.ahead import Ahead
-from tests.unit.timer.entries import AT, armed
+from tests.unit.timer.entries import AT, armed, unplannable
 
 
 async def test_a_plan_made_ahead_is_used_once() -> None:
@@ -47,6 +47,14 @@ async def test_a_plan_is_kept_while_its_entry_is_the_same(monkeypatch: pytest.Mo
     monkeypatch.setattr(ahead, "plan", lambda *_: pytest.fail("it was planned already"))
     await made.prepare([entry])
     made.plan(entry, AT)
+
+
+async def test_one_that_can_not_be_planned_is_left_to_its_claim() -> None:
+    made, good, bad = Ahead(), armed(1), unplannable(2)
+    await made.prepare([bad, good])
+    assert len(made) == 1
+    with pytest.raises(KeyError):
+        made.plan(bad, AT)
 
 
 async def test_no_more_plans_than_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,5 +35,11 @@ def armed(number: int, at: datetime = AT, revision: int = 1) -> Armed:
     return Armed(number, UUID(int=number), revision, event, schedule, "log")
 
 
+def unplannable(number: int, at: datetime = AT) -> Armed:
+    """As one saved by a node that knows a zone which this one does not."""
+    entry = armed(number, at)
+    return entry._replace(schedule=entry.schedule._replace(timezone="Mars/Olympus_Mons"))
+
+
 def waiting(number: int, at: datetime = AT, scheduled_for: datetime = AT) -> Waiting:
     return Waiting(number, scheduled_for, at, "log")

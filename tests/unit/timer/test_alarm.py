@@ -11,7 +11,7 @@ import pytest
 from daemon.lifecycle.clock import SystemClock
 from daemon.timer.alarm import Alarm
 from daemon.timer.window import HANDED_OUT_AT_MOST, Entry
-from tests.unit.timer.entries import armed, seconds, waiting
+from tests.unit.timer.entries import armed, seconds, unplannable, waiting
 
 LIMIT = 60.0
 
@@ -57,6 +57,14 @@ def soon(count: float) -> datetime:
 async def test_what_is_due_is_handed_over(alarm: Alarm, taken: Taken) -> None:
     alarm.load([armed(1, soon(-5)), waiting(2, soon(-1))])
     assert sorted(await taken.count(2)) == [1, 2]
+
+
+async def test_one_that_can_not_be_reckoned_stops_no_other(alarm: Alarm, taken: Taken) -> None:
+    """It is handed over too, for the claim to tell of it."""
+    alarm.load([armed(1, soon(-2)), unplannable(2, soon(-1)), armed(3, soon(-0.5))])
+    assert await taken.count(3) == [1, 2, 3]
+    alarm.load([armed(4, soon(0.05))])
+    assert await taken.count(4) == [1, 2, 3, 4]
 
 
 async def test_on_time_and_in_order(alarm: Alarm, taken: Taken) -> None:
