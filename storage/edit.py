@@ -205,7 +205,11 @@ class Edit:
                 error=f"stopped by {actor}",
             )
             .returning(
-                runs.c.id, runs.c.scheduled_for, runs.c.claimed_at, runs.c.attempt, runs.c.error
+                runs.c.id,
+                runs.c.scheduled_for,
+                sa.func.coalesce(runs.c.started_at, runs.c.claimed_at).label("began"),
+                runs.c.attempt,
+                runs.c.error,
             ),
         )
         for row in cancelled:
@@ -214,7 +218,7 @@ class Edit:
                 row.id,
                 row.scheduled_for,
                 actor,
-                claimed_at=row.claimed_at,
+                began=row.began,
                 attempt=row.attempt,
                 error=row.error,
             )
@@ -275,7 +279,7 @@ class Edit:
         scheduled_for: datetime,
         actor: str,
         *,
-        claimed_at: datetime | None = None,
+        began: datetime | None = None,
         attempt: int = 0,
         error: str,
     ) -> None:
@@ -287,7 +291,7 @@ class Edit:
                 campaign_uuid=campaign.uuid,
                 run_id=identity,
                 scheduled_for=scheduled_for,
-                claimed_at=claimed_at or self.snapshot.now,
+                began=began or self.snapshot.now,
                 attempt=attempt,
                 target=campaign.target,
                 error=error,

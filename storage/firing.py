@@ -113,7 +113,9 @@ class Firing:
             ],
         )
 
-    async def finish(self, outcomes: Sequence[tuple[Work, Outcome, str]]) -> list[Written | None]:
+    async def finish(
+        self, outcomes: Sequence[tuple[Work, Outcome, str, datetime | None]]
+    ) -> list[Written | None]:
         """Write outcomes, each guarded by (run, attempt, node, expected status).
 
         Returns:
@@ -122,16 +124,18 @@ class Firing:
         # A run is written once a batch, though it may have been found too late twice.
         places: dict[tuple[Any, ...], int] = {}
         rows: list[tuple[Any, ...]] = []
+        begun_ats: list[datetime | None] = []
         place_of = []
-        for work, outcome, expected in outcomes:
+        for work, outcome, expected, begun in outcomes:
             guard = (work.campaign_id, work.scheduled_for, work.attempt, expected)
             place = places.setdefault(guard, len(rows))
             if place == len(rows):
                 rows.append((*guard, *columns_of(outcome)))
+                begun_ats.append(begun)
             place_of.append(place)
         written: list[Written | None] = [None] * len(rows)
         async with self._database.transaction() as connection:
-            binds = finish_binds(rows, node=self.node)
+            binds = finish_binds(rows, begun_ats=begun_ats, node=self.node)
             for row in await write_finish(connection, {**binds, "now": self.now}):
                 status, from_status, to_status, promoted, numbers = row
                 alike = _RUN_STATUS[status], _STATUS[from_status], _STATUS[to_status], promoted
@@ -158,14 +162,19 @@ class Firing:
             return Written(work.campaign_id, work.scheduled_for, status, *statuses, True)
         return None
 
-    async def release(self, works: Sequence[Work], fates: Sequence[str] = ()) -> list[TakenBack]:
+    async def release(
+        self,
+        works: Sequence[Work],
+        fates: Sequence[str] = (),
+        cause: str = "given back by a stopping node",
+    ) -> list[TakenBack]:
         """Give executing runs back; fates ``unbegun``, ``retrying`` (default), ``held``.
 
         Returns:
             Those that were this node's to give back, as they are now.
         """
         fates = list(fates) or ["retrying"] * len(works)
-        return await self._release(works, fates, "given back by a stopping node")
+        return await self._release(works, fates, cause)
 
     async def release_unheard(
         self, in_hand: Collection[tuple[int, datetime]], since: datetime
@@ -288,6 +297,7 @@ def work_from(row: Any, attempt: int) -> Work:
         claimed_at=row.now,
         start_before=row.start_before,
         takeovers=row.takeovers,
+        started_at=row.started_at,
     )
 
 
@@ -316,6 +326,7 @@ def _why_late(row: Any) -> Outcome:
 def finish_binds(
     rows: Sequence[tuple[int, datetime, int, str, str, str | None, float | None]],
     *,
+    begun_ats: Sequence[datetime | None] | None = None,
     node: str | None = None,
     actor: str | None = None,
 ) -> dict[str, Any]:
@@ -324,6 +335,7 @@ def finish_binds(
     Args:
         rows: campaign id, scheduled for, attempt, the status it is expected to be in, and what
             ``columns_of`` says of the outcome.
+        begun_ats: when each attempt began, as far as known.
         node: whose attempts these are; None if the attempt alone is the guard.
         actor: who asked, if not the node.
     """
@@ -337,6 +349,7 @@ def finish_binds(
         "outcomes": texts(outcomes),
         "errors": texts(errors),
         "waits": floats(waits),
+        "begun_ats": instants(begun_ats or [None] * len(rows)),
         "node": node,
         "actor": actor,
         "now": None,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -67,6 +68,39 @@ class Parked:
 
 
 Outcome = Delivered | Accepted | Retry | Reject | Missed | Lost | Held | Parked
+
+LONGEST_S = 366 * 86_400.0
+"""The longest wait or lease that a target's answer can ask for."""
+LONGEST_REASON = 2_000
+
+
+def sound(outcome: object) -> Outcome:
+    """What a target answered, as it can be kept: a target's own code may return anything.
+
+    Seconds are brought into [0, LONGEST_S], reasons into text that PostgreSQL and UTF-8 have room
+    for. What is no outcome at all is a failure: repeating it could send a run twice.
+    """
+    match outcome:
+        case Delivered() | Missed() | Parked():
+            return outcome
+        case Accepted(seconds):
+            return replace(outcome, seconds=_seconds(seconds))
+        case Retry(reason, after) | Lost(reason, after):
+            return replace(outcome, reason=_text(reason), after=_seconds(after))
+        case Reject(reason) | Held(reason):
+            return replace(outcome, reason=_text(reason))
+    return Reject(_text(f"the target answered {outcome!r:.200}, which is no outcome"))
+
+
+def _seconds(value: object) -> float:
+    if not isinstance(value, int | float) or math.isnan(value):
+        return 0.0
+    return float(min(max(value, 0.0), LONGEST_S))
+
+
+def _text(value: object) -> str:
+    text = str(value)[:LONGEST_REASON].replace("\0", "\\0")
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 class Written(NamedTuple):

@@ -53,8 +53,10 @@ class FiringStore(Protocol):
         """Start what may start; say what came too late."""
         ...
 
-    async def finish(self, outcomes: Sequence[tuple[Work, Outcome, str]]) -> list[Written | None]:
-        """Write outcomes of (work, outcome, status the run is expected to be in).
+    async def finish(
+        self, outcomes: Sequence[tuple[Work, Outcome, str, datetime | None]]
+    ) -> list[Written | None]:
+        """Write outcomes of (work, outcome, status the run is expected to be in, when it began).
 
         One for each; None where the run was somebody else's by then.
         """

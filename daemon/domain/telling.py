@@ -37,7 +37,8 @@ class Ending:
     campaign_uuid: UUID
     run_id: UUID
     scheduled_for: datetime
-    claimed_at: datetime
+    began: datetime
+    """Of its first attempt, or, of what had none, when that was decided."""
     attempt: int
     target: str
     took: timedelta | None = None
@@ -64,7 +65,7 @@ def tell(emit: Emit, ending: Ending) -> None:
         scheduled_for=ending.scheduled_for,
         attempt=ending.attempt,
         target=ending.target,
-        lateness_ms=milliseconds(ending.claimed_at - ending.scheduled_for),
+        lateness_ms=milliseconds(ending.began - ending.scheduled_for),
         duration_ms=None if ending.took is None else milliseconds(ending.took),
         outcome=ending.status,
         from_status=ending.from_status,

@@ -69,6 +69,8 @@ class Work(NamedTuple):
     claimed_at: datetime
     start_before: datetime
     takeovers: int = 0
+    started_at: datetime | None = None
+    """When the first attempt began, if this one follows it."""
 
 
 class Claimed(NamedTuple):

@@ -30,6 +30,12 @@ class Breaker:
         """Whether an attempt may begin."""
         return not self.paused or self.may_probe
 
+    def replaced(self, policy: RetryPolicy) -> None:
+        """The target may be another one now: whether it pauses is found out at once."""
+        self.policy = policy
+        self.paused = self.paused and policy.pause_after > 0
+        self.may_probe = self.paused
+
     def begin(self) -> None:
         """An attempt begins; if the target pauses, it is the probe."""
         self.may_probe = False

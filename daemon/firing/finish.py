@@ -9,10 +9,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from daemon.domain.errors import Unavailable
-from daemon.domain.outcome import (
-    Outcome,
-    Written,
-)
+from daemon.domain.outcome import Outcome, Reject, Written
 from daemon.domain.ports import Clock, Emit, FiringStore
 from daemon.domain.states import RunStatus
 from daemon.domain.telling import EVENTS, milliseconds
@@ -29,6 +26,8 @@ AT_ONCE = 2
 TOLD_AT_ONCE = 200
 """Lines made before the event loop may go on."""
 
+UNWRITABLE = Reject("the outcome could not be written; the log says why, at finish_failed")
+
 
 class Ended(NamedTuple):
     """An attempt's outcome on its way to the database."""
@@ -39,6 +38,8 @@ class Ended(NamedTuple):
     lane: Lane | None
     duration: float | None
     """Seconds of the attempt, if there was one."""
+    begun: datetime | None = None
+    """By the database's clock as far as known; None if this node did not make the attempt."""
     actor: str | None = None
     """Who ended it, if it was not this node."""
 
@@ -76,9 +77,11 @@ class Finisher(Service):
         self._written = asyncio.Event()
         self.busy = Stopwatch(clock)
 
-    def ended(self, lane: Lane, work: Work, outcome: Outcome, duration: float) -> None:
+    def ended(
+        self, lane: Lane, work: Work, outcome: Outcome, duration: float, begun: datetime | None
+    ) -> None:
         """An attempt of this node has ended."""
-        self._add(Ended(work, outcome, RunStatus.EXECUTING, lane, duration))
+        self._add(Ended(work, outcome, RunStatus.EXECUTING, lane, duration, begun))
 
     def settle(self, work: Work, outcome: Outcome, expected: str) -> None:
         """A run that waits is over without another attempt."""
@@ -86,7 +89,7 @@ class Finisher(Service):
 
     def answered(self, work: Work, outcome: Outcome, by: str, duration: float) -> None:
         """Somebody else's attempt has ended, after so many seconds."""
-        self._add(Ended(work, outcome, RunStatus.EXECUTING, None, duration, by))
+        self._add(Ended(work, outcome, RunStatus.EXECUTING, None, duration, actor=by))
 
     def _add(self, ended: Ended) -> None:
         if ended.lane is None:
@@ -143,7 +146,7 @@ class Finisher(Service):
 
     async def _write(self, batch: Sequence[Ended]) -> None:
         written = await self._store.finish(
-            [(item.work, item.outcome, item.expected) for item in batch]
+            [(item.work, item.outcome, item.expected, item.begun) for item in batch]
         )
         if self._unsure:
             written = [
@@ -171,6 +174,11 @@ class Finisher(Service):
 
     def _tell(self, item: Ended, row: Written) -> None:
         work, outcome = item.work, item.outcome
+        # Of what never began, to the decision.
+        began = work.started_at or item.begun or work.claimed_at
+        more = {"actor": item.actor} if item.actor is not None else {}
+        if (reason := getattr(outcome, "reason", None)) is not None:
+            more["error"] = reason
         self._emit(
             EVENTS[row.status],
             campaign_id=work.campaign_id,
@@ -179,18 +187,21 @@ class Finisher(Service):
             scheduled_for=work.scheduled_for,
             attempt=work.attempt,
             target=work.target,
-            lateness_ms=milliseconds(work.claimed_at - work.scheduled_for),
+            lateness_ms=milliseconds(began - work.scheduled_for),
             duration_ms=None if item.duration is None else round(item.duration * 1000, 3),
             outcome=row.status,
             from_status=row.from_status,
             to_status=row.to_status,
-            error=getattr(outcome, "reason", None),
-            actor=item.actor,
+            **more,
         )
 
     def _poisoned(self, item: Ended, error: Exception) -> None:
-        self._forget(item)
         self._emit("finish_failed", **_keys(item.work), error=f"{type(error).__name__}: {error}")
+        if item.outcome != UNWRITABLE:
+            # Left executing on a node that lives, the run would be open for ever.
+            self._add(item._replace(outcome=UNWRITABLE))
+            return
+        self._forget(item)
         self._written.set()
         self._room_freed()
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 
 from daemon.domain.backoff import RetryPolicy, judged
-from daemon.domain.outcome import Lost, Missed, Outcome, Reject, Retry
+from daemon.domain.outcome import Lost, Missed, Outcome, Reject, Retry, sound
 from daemon.domain.ports import Clock, Emit, Target
 from daemon.domain.work import Armed, Waiting, Work
 from daemon.firing.breaker import Breaker
@@ -17,13 +17,11 @@ from daemon.firing.due import Due
 
 BUSY_S = 0.002
 """Workers whose target never waits let the event loop go on after so long."""
-AHEAD = 3
-"""Runs claimed for a target that waits for somebody, for each one it has under way, at least."""
 AHEAD_S = 0.5
-"""Where its attempts are short, as many as it can begin in so many seconds."""
+"""For a target that waits for somebody, as many runs are claimed ahead as it begins in so long."""
 TOO_LATE = "the next attempt would start later than misfire_grace_time"
 
-Finished = Callable[["Lane", Work, Outcome, float], None]
+Finished = Callable[["Lane", Work, Outcome, float, datetime | None], None]
 Key = tuple[int, datetime]
 
 
@@ -46,7 +44,8 @@ class Lane:
         concurrency: attempts under way at once.
         batch: the most that one statement claims.
         clock: for durations.
-        finished: told of every outcome, with the attempt's duration in seconds.
+        finished: told of every outcome, with the attempt's duration in seconds and when it began,
+            by the database's clock as far as known; None if it did not.
         database_now: what the database's clock shows; without it no attempt is too late.
         emit: told of pauses and stopped attempts.
         room_freed: told when more may be claimed although nothing was finished.
@@ -104,12 +103,13 @@ class Lane:
     def room(self) -> int:
         """How many more runs may be claimed for this target."""
         if self._breaker.paused:
-            idle = not self.in_hand and not self.claiming
-            return 1 if self._breaker.may_probe and idle else 0
+            has_probe = self._ready or self.claiming
+            return 1 if self._breaker.may_probe and not has_probe else 0
         capacity = self._concurrency + self._ahead
-        free = capacity - len(self.in_hand) - self.claiming
-        # A claim costs much the same for few as for many: it waits until it is worth it.
-        return free if 4 * free >= capacity else 0
+        used = len(self.in_hand) + self.claiming
+        # A claim costs much the same for few as for many: while nobody idles it waits until it is
+        # worth it.
+        return capacity - used if used < self._concurrency or 4 * used <= 3 * capacity else 0
 
     @property
     def _ahead(self) -> int:
@@ -118,11 +118,10 @@ class Lane:
             # A batch being claimed, one under way and two being finished; and no more.
             return 4 * self._batch
         # What is claimed ahead of its turn, no other node can take.
-        least = min(AHEAD * self._concurrency, 2 * self._batch)
         if self._attempt_s is None:
-            return least
+            return 0
         soon = int(self._concurrency * AHEAD_S / max(self._attempt_s, 0.001))
-        return max(least, min(soon, 2 * self._batch))
+        return min(soon, 2 * self._batch)
 
     @property
     def is_full(self) -> bool:
@@ -184,12 +183,17 @@ class Lane:
         """Attempts may begin again."""
         self._wake(len(self._ready))
 
-    def take_unbegun(self) -> list[Work]:
-        """Out of hand: what the target was not asked for yet."""
-        unbegun = list(self._ready)
-        self._ready.clear()
+    def take_unbegun(self, of: Collection[Key] | None = None) -> list[Work]:
+        """Out of hand: what the target was not asked for yet; of all runs, or of these."""
+        unbegun: list[Work] = []
+        rest: deque[Work] = deque()
+        for work in self._ready:
+            (unbegun if of is None or key_of(work) in of else rest).append(work)
+        self._ready = rest
         for work in unbegun:
             self.forget(work)
+        if unbegun:
+            self._room_freed()
         return unbegun
 
     def cancel(self, work: Work) -> None:
@@ -206,9 +210,14 @@ class Lane:
     def replace(self, target: Target, policy: RetryPolicy, concurrency: int) -> None:
         """Another target under this name; the attempts under way end with the former one."""
         former, self.target = self.target, target
-        self.policy = self._breaker.policy = policy
+        self.policy = policy
         self._concurrency = concurrency
+        self._attempt_s = None
         self._close_unused(former)
+        if self._breaker.paused:
+            self._breaker.replaced(policy)
+            self._pause_ended()
+        self._breaker.policy = policy
         if self._workers:
             self.start()
             self._wake(len(self._idle))
@@ -295,8 +304,9 @@ class Lane:
         began = self._clock.monotonic()
         if self._turn_now is not None and work.start_before < self._turn_now:
             outcome = Missed() if work.attempt == 1 else Reject(TOO_LATE)
-            self._finished(self, work, outcome, 0.0)
+            self._finished(self, work, outcome, 0.0, None)
             return
+        at = self._turn_now
         key, target = key_of(work), self.target
         was_probe = self._breaker.paused
         self._breaker.begin()
@@ -311,10 +321,11 @@ class Lane:
             if was_probe:
                 self._breaker.pause_is_over()
             raise
+        raw = sound(raw)
         del self._under_way[key]
         took = self._clock.monotonic() - began
         self._note(raw, was_probe, took)
-        self._finished(self, work, self.judge(work, raw), took)
+        self._finished(self, work, self.judge(work, raw), took, at)
         if target is not self.target:
             self._close_unused(target)
 
@@ -328,17 +339,21 @@ class Lane:
             former = took if self._attempt_s is None else self._attempt_s
             self._attempt_s = 0.9 * former + 0.1 * took
             if self._breaker.succeeded():
-                if self._pause is not None:
-                    self._pause.cancel()
-                self._emit("target_resumed", target=self.name)
-                self._wake(len(self._ready))
-                self._room_freed()
+                self._pause_ended()
             return
         pause = self._breaker.failed(was_probe=was_probe)
         if pause is None:
             return
         self._emit("target_paused", target=self.name, pause_s=round(pause, 3), error=outcome.reason)
         self._pause = asyncio.get_running_loop().call_later(pause, self._probe)
+
+    def _pause_ended(self) -> None:
+        if self._pause is not None:
+            self._pause.cancel()
+        if not self._breaker.paused:
+            self._emit("target_resumed", target=self.name)
+        self._wake(len(self._ready))
+        self._room_freed()
 
     def _probe(self) -> None:
         self._breaker.pause_is_over()

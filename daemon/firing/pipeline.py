@@ -209,7 +209,6 @@ class Pipeline:
         left = sum(len(lane.take_unbegun()) for lane in self._lanes.values())
         if left:
             self._emit("runs_left_alone", count=left)
-            self._room_freed()
 
     async def start(self) -> None:
         """Begin to finish, then to claim."""

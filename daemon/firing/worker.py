@@ -144,7 +144,7 @@ class Worker(Service):
             "attempt": work.attempt,
             "target": work.target,
         }
-        late = milliseconds(work.claimed_at - work.scheduled_for)
+        late = milliseconds((work.started_at or work.claimed_at) - work.scheduled_for)
         self._emit("run_taken", lateness_ms=late, **keys)
         began = self._clock.monotonic()
         task = asyncio.current_task()

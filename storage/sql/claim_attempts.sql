@@ -19,7 +19,7 @@ WITH clock AS MATERIALIZED (
     FOR UPDATE SKIP LOCKED
 ), due AS MATERIALIZED (
     SELECT r.campaign_id, r.scheduled_for, r.id, r.status, r.attempt, r.takeovers, r.start_before,
-           clock.now, alive.id AS node, l.uuid, l.target, l.payload, l.name,
+           r.started_at, clock.now, alive.id AS node, l.uuid, l.target, l.payload, l.name,
            CASE WHEN r.start_before < clock.now THEN 'late'
                 WHEN r.takeovers >= CAST(:max_takeovers AS integer) THEN 'lost'
                 ELSE 'started' END AS verdict
@@ -47,5 +47,5 @@ WITH clock AS MATERIALIZED (
 SELECT d.campaign_id, d.uuid, d.scheduled_for, d.id AS run_id, d.status, d.verdict, d.takeovers,
        CASE WHEN d.verdict = 'started' THEN d.attempt + 1 ELSE d.attempt END AS attempt,
        d.target, d.name, CASE WHEN d.verdict = 'started' THEN d.payload END AS payload,
-       d.now, d.start_before
+       d.now, d.start_before, d.started_at
 FROM due d

@@ -14,9 +14,9 @@ WITH clock AS MATERIALIZED (
     SELECT * FROM unnest(
         CAST(:campaign_ids AS bigint[]), CAST(:scheduled_fors AS timestamptz[]),
         CAST(:attempts AS smallint[]), CAST(:expected AS text[]), CAST(:outcomes AS text[]),
-        CAST(:errors AS text[]), CAST(:waits AS float8[])
+        CAST(:errors AS text[]), CAST(:waits AS float8[]), CAST(:begun_ats AS timestamptz[])
     ) WITH ORDINALITY
-        AS i (campaign_id, scheduled_for, attempt, expected, outcome, error, wait, number)
+        AS i (campaign_id, scheduled_for, attempt, expected, outcome, error, wait, begun_at, number)
 ), locked AS MATERIALIZED (
     SELECT i.*, clock.now, c.status AS campaign_status, c.open_runs, c.queued_runs, c.more_to_come,
            c.has_completed, c.target
@@ -61,8 +61,11 @@ WITH clock AS MATERIALIZED (
         -- An attempt that a worker will make, or that was not begun in time, does not count.
         attempt = CASE WHEN o.expected = 'executing' AND o.outcome IN ('queued', 'missed')
                        THEN r.attempt - 1 ELSE r.attempt END,
-        started_at = CASE WHEN r.attempt > 1 OR o.outcome NOT IN ('queued', 'missed')
-                          THEN r.started_at END,
+        -- Claimed is not begun: what the node knows better of a first attempt counts, within reason.
+        started_at = CASE WHEN r.attempt > 1 THEN r.started_at
+                          WHEN o.outcome NOT IN ('queued', 'missed')
+                          THEN coalesce(least(greatest(o.begun_at, r.claimed_at), o.now),
+                                        r.started_at) END,
         lease_until = CASE WHEN o.outcome = 'executing'
                            THEN o.now + make_interval(secs => o.wait) END,
         node = CASE WHEN o.outcome IN ('retrying', 'held', 'queued') THEN NULL ELSE r.node END,

@@ -1,6 +1,7 @@
 -- Runs whose worker has answered in the table: of this node's shards, or answered for a while already.
 SELECT r.campaign_id, r.scheduled_for, r.id AS run_id, r.attempt, r.takeovers, r.claimed_at AS now,
-       r.start_before, r.answer, r.error, c.uuid, c.name, c.target, CAST('{}' AS jsonb) AS payload,
+       r.start_before, r.started_at, r.answer, r.error, c.uuid, c.name, c.target,
+       CAST('{}' AS jsonb) AS payload,
        -- An answer ends the lease: that is when it was given.
        r.node, CAST(extract(epoch FROM r.lease_until - r.claimed_at) AS float8) AS seconds
 FROM runs r JOIN campaigns c ON c.id = r.campaign_id

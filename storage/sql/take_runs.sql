@@ -28,6 +28,7 @@ WITH clock AS MATERIALIZED (
     FROM taken t
 )
 SELECT t.campaign_id, t.scheduled_for, t.id AS run_id, t.attempt, t.takeovers, t.start_before,
+       t.started_at,
        t.claimed_at AS now, q.uuid, q.name, q.target, q.payload
 FROM taken t
 JOIN queued q ON q.campaign_id = t.campaign_id AND q.scheduled_for = t.scheduled_for

@@ -38,6 +38,34 @@ async def fired(world: World, node: Node) -> tuple[int, Work]:
     return campaign_id, won.work
 
 
+async def test_a_run_starts_when_its_first_attempt_does(world: World, node: Node) -> None:
+    """Not when it was claimed, which may be long before; a later attempt knows of the first."""
+    campaign_id, work = await fired(world, node)
+    assert work.started_at is None
+    world.set(AT + seconds(9))
+    await node.finish(work, Retry("503", 30), begun=AT + seconds(7))
+    (run,) = await world.runs(campaign_id)
+    assert (run.claimed_at, run.started_at) == (AT, AT + seconds(7))
+    world.set(AT + seconds(60))
+    ((again,), _) = await node.attempts()
+    assert again.started_at == AT + seconds(7)
+    await node.finish(again, begun=AT + seconds(61))
+    (run,) = await world.runs(campaign_id)
+    assert (run.attempt, run.started_at) == (2, AT + seconds(7))
+
+
+@pytest.mark.parametrize(("reckoned", "kept"), [(-5, 0), (50, 9)])
+async def test_a_start_that_can_not_be_is_not_believed(
+    world: World, node: Node, reckoned: int, kept: int
+) -> None:
+    """The node reckons the server's clock: never before the claim, never after the end."""
+    campaign_id, work = await fired(world, node)
+    world.set(AT + seconds(9))
+    await node.finish(work, begun=AT + seconds(reckoned))
+    (run,) = await world.runs(campaign_id)
+    assert run.started_at == AT + seconds(kept)
+
+
 async def test_a_retry_waits_and_counts(world: World, node: Node) -> None:
     campaign_id, work = await fired(world, node)
     (written,) = await node.finish(work, Retry("503 from there", 30))

@@ -121,7 +121,7 @@ async def test_both_runs_end_in_one_batch(world: World, node: Node) -> None:
     world.after(days(1))
     (won,) = await node.claim()
     written = await node.firing.finish(
-        [(first, Delivered(), "executing"), (won.work, Reject("no"), "executing")]
+        [(first, Delivered(), "executing", None), (won.work, Reject("no"), "executing", None)]
     )
     assert sorted((row.to_status, row.scheduled_for) for row in written if row) == [
         ("executing", first.scheduled_for),
@@ -162,7 +162,10 @@ async def test_late_and_right_answers_in_one_batch(world: World, node: Node) -> 
     campaign_id, work = await overlapping(world, node, "skip")
     await node.release(work)
     ((again,), _) = await node.attempts()
-    outcomes = [(again, Delivered(), "executing"), (work, Reject("late"), "executing")]
+    outcomes = [
+        (again, Delivered(), "executing", None),
+        (work, Reject("late"), "executing", None),
+    ]
     written, late = await node.firing.finish(outcomes)
     assert late is None
     assert written is not None

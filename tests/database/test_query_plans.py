@@ -151,7 +151,9 @@ async def test_attempts(explained: Explained, batch: int) -> None:
 @pytest.mark.parametrize("batch", [1, 10, 100])
 async def test_finishing(explained: Explained, batch: int) -> None:
     statements = Firing(explained.database, "node", now=NOW)
-    await statements.finish([(work(n), Delivered(), "executing") for n in range(1, batch + 1)])
+    await statements.finish(
+        [(work(n), Delivered(), "executing", None) for n in range(1, batch + 1)]
+    )
     assert explained.scanned() == set()
     assert {"campaigns_pkey", "runs_pkey"} <= explained.indexes()
 

@@ -85,7 +85,7 @@ async def test_everything_goes_by_index(long_lived_url: str) -> None:
         works = [each.work for each in claimed if each.work is not None]
         works += (await timed("attempts", statements.claim_attempts(waiting[:20])))[0]
         assert works
-        outcomes = [(work, Delivered(), "executing") for work in works]
+        outcomes = [(work, Delivered(), "executing", None) for work in works]
         await timed("finish", statements.finish(outcomes))
         nodes = Nodes(database, now=NOW)
         await timed("beat", nodes.beat("node", lease=5, oldest_claim_at=None))

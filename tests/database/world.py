@@ -177,15 +177,21 @@ class Node:
             waiting = await self.world.waiting()
         works, late = await self.firing.claim_attempts(waiting)
         if late:
-            await self.firing.finish([(item.work, item.outcome, item.expected) for item in late])
+            await self.firing.finish(
+                [(item.work, item.outcome, item.expected, None) for item in late]
+            )
         return works, late
 
     async def finish(
-        self, work: Work, outcome: Outcome | None = None, expected: str = "executing"
+        self,
+        work: Work,
+        outcome: Outcome | None = None,
+        expected: str = "executing",
+        begun: datetime | None = None,
     ) -> list[Written]:
         """What was written; nothing if the run was somebody else's."""
         self._set_clock()
-        written = await self.firing.finish([(work, outcome or Delivered(), expected)])
+        written = await self.firing.finish([(work, outcome or Delivered(), expected, begun)])
         return [row for row in written if row is not None]
 
     async def fail(self, work: Work, reason: str = "no") -> list[Written]:

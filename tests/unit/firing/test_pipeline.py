@@ -8,7 +8,7 @@ import pytest
 
 from daemon.domain.backoff import RetryPolicy
 from daemon.domain.model import run_id
-from daemon.domain.outcome import Accepted, Delivered, Outcome, Reject, Retry
+from daemon.domain.outcome import Accepted, Reject, Retry
 from daemon.domain.schedule import EventKind
 from tests.unit.firing.world import AT, LIMIT, UUID_OF, Target, World, armed, until, waiting
 
@@ -109,8 +109,20 @@ async def test_an_outcome_that_can_not_be_written_frees_its_place() -> None:
         }
         held = len(world.store.poison)
         target.gate.set()
-        await until(lambda: world.names().count("finish_failed") == held)
+        # Once with its outcome, once as a failure that is written in plain words.
+        await until(lambda: world.names().count("finish_failed") == 2 * held)
         await until(lambda: len(world.store.finished) == 10 - held)
+
+
+async def test_what_can_not_be_written_fails_its_run() -> None:
+    """Else it would stay executing for as long as its node lives."""
+    target = Target(outcome=Accepted(5.0))
+    async with World(log=(target, 1)) as world:
+        world.store.unwritable = {Accepted}
+        world.pipeline.take(armed(1))
+        await until(lambda: world.pipeline.in_hand == 0 and bool(world.store.finished))
+        assert world.store.finished == [(1, "Reject")]
+        assert world.names().count("finish_failed") == 1
 
 
 async def test_draining_does_not_wait_for_what_can_not_be_written() -> None:
@@ -406,55 +418,6 @@ async def test_what_was_claimed_unheard_is_looked_for_between_claims() -> None:
         world.store.gate.set()
         await until(lambda: len(world.store.finished) == 3)
         assert len(world.store.asked_unheard) == 2
-
-
-async def test_what_is_being_claimed_takes_room() -> None:
-    """Claims at once do not take more than the target may have in hand."""
-    target = Target(slow=True)
-    async with World(batch=4, log=(target, 1)) as world:
-        world.store.gate.clear()
-        for number in range(100):
-            world.pipeline.take(armed(number))
-        await until(lambda: len(world.store.claims) == 2)
-        world.store.gate.set()
-        for _ in range(200):
-            await asyncio.sleep(0)
-        assert sum(map(len, world.store.claims)) <= 1 + 4 * 4
-        target.gate.set()
-        await until(lambda: len(world.store.finished) == 100)
-
-
-@pytest.mark.parametrize(
-    ("attempt_s", "outcome", "claimed"),
-    [
-        (0.0, Delivered(), 2 * 100),
-        (60.0, Delivered(), 2 + 3 * 2),
-        (0.0, Retry("refused"), 2 + 3 * 2),
-    ],
-)
-async def test_what_is_claimed_ahead_follows_how_long_attempts_take(
-    attempt_s: float, outcome: Outcome, claimed: int
-) -> None:
-    """Of a quick target many, for a claim costs much the same; of a slow one few.
-
-    One that is down fails quickly, which is not to say that it has room.
-    """
-    target = Target(slow=True, outcome=outcome)
-    target.waits = True  # type: ignore[attr-defined]
-    async with World(batch=100, log=(target, 2)) as world:
-        world.pipeline.take(armed(0))
-        await until(lambda: target.asked == [0])
-        world.clock.seconds += attempt_s
-        target.gate.set()
-        await until(lambda: len(world.store.finished) == 1)
-        target.gate.clear()
-        for number in range(1, 1000):
-            world.pipeline.take(armed(number))
-        for _ in range(500):
-            await asyncio.sleep(0)
-        assert sum(map(len, world.store.claims)) - 1 == claimed
-        target.gate.set()
-        await until(lambda: len(world.store.finished) == 1000)
 
 
 async def test_it_ends_though_one_part_waited_with_another_that_failed() -> None:

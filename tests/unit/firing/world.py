@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,6 +24,7 @@ from storage.firing import columns_of
 
 AT = datetime(2026, 6, 1, 12, tzinfo=UTC)
 UUID_OF = [UUID(int=number) for number in range(10_000)]
+DELIVERED = Delivered()
 LIMIT = 60.0
 """Seconds that a test waits for an event before it fails."""
 
@@ -67,6 +69,9 @@ class Store:
         self.down = False
         self.losing: set[int] = set()
         self.poison: set[int] = set()
+        self.unwritable: set[type[Outcome]] = set()
+        self.outcomes: list[Outcome] = []
+        self.begun: dict[int, datetime | None] = {}
         self.late: set[int] = set()
         self.claims: list[list[int]] = []
         self.finished: list[tuple[int, str]] = []
@@ -129,11 +134,17 @@ class Store:
         ]
         return started, late
 
-    async def finish(self, outcomes: Sequence[tuple[Work, Outcome, str]]) -> list[Written | None]:
-        self._check([work.campaign_id for work, _, _ in outcomes])
+    async def finish(
+        self, outcomes: Sequence[tuple[Work, Outcome, str, datetime | None]]
+    ) -> list[Written | None]:
+        self._check([work.campaign_id for work, *_ in outcomes])
         self.finishes.append(len(outcomes))
         written: list[Written | None] = []
-        for work, outcome, _ in outcomes:
+        if self.unwritable & {type(outcome) for _, outcome, *_ in outcomes}:
+            raise ValueError("bad outcome")
+        for work, outcome, _, begun in outcomes:
+            self.outcomes.append(outcome)
+            self.begun[work.campaign_id] = begun
             if work.campaign_id in self.losing or work.campaign_id in self.unheard:
                 written.append(None)
                 continue
@@ -187,11 +198,14 @@ class Store:
 class Target:
     """Delivers at once, or when its gate is opened."""
 
-    def __init__(self, *, slow: bool = False, outcome: Outcome | None = None) -> None:
+    def __init__(self, *, slow: bool = False, outcome: Outcome = DELIVERED) -> None:
         self.gate = asyncio.Event()
+        """Opened, all attempts end."""
+        self.gates: defaultdict[int, asyncio.Event] = defaultdict(asyncio.Event)
+        """Opened, those of one campaign end."""
         if not slow:
             self.gate.set()
-        self.outcome = outcome or Delivered()
+        self.outcome = outcome
         self.asked: list[int] = []
         self.under_way = self.most_under_way = 0
 
@@ -199,9 +213,14 @@ class Target:
         self.asked.append(work.campaign_id)
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
+        gates = self.gate, self.gates[work.campaign_id]
+        opened = [asyncio.ensure_future(gate.wait()) for gate in gates if not self.gate.is_set()]
         try:
-            await self.gate.wait()
+            if opened:
+                await asyncio.wait(opened, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            for each in opened:
+                each.cancel()
             self.under_way -= 1
         return self.outcome
 
@@ -215,6 +234,7 @@ class Timer:
         self.rechecked: list[int] = []
         self.attempts_asked = 0
         self.broken = False
+        self.seconds = 0.0
 
     def done(self, entries: Sequence[Armed | Waiting]) -> None:
         if self.broken:
@@ -231,18 +251,20 @@ class Timer:
         self.attempts_asked += 1
 
     def database_now(self) -> datetime:
-        return AT
+        return AT + timedelta(seconds=self.seconds)
 
 
 class World:
     """A pipeline and everything around it."""
 
-    def __init__(self, *, batch: int = 4, **targets: tuple[Target, int]) -> None:
+    def __init__(
+        self, *, batch: int = 4, pause_after: int = 0, **targets: tuple[Target, int]
+    ) -> None:
         self.store, self.timer, self.clock = Store(), Timer(), Clock()
         self.told: list[tuple[str, dict[str, Any]]] = []
         # No waiting for real time: the jitter makes every wait next to nothing.
         self.link = Link(self.emit, self.clock, jitter=lambda: -1.0)
-        policy = RetryPolicy(pause_after=0)
+        policy = RetryPolicy(pause_after=pause_after)
         self.pipeline = Pipeline(
             self.store,
             {name: (target, policy, count) for name, (target, count) in targets.items()},
