@@ -135,7 +135,15 @@ class Daemon:
             emit=emit,
             every=scheduler.poll,
         )
-        self.stopping = Stopping(self.lease_table, lambda: self.pipeline.lanes, self.link)
+        self.stopping = Stopping(
+            self.lease_table,
+            self.firing.release,
+            lambda: self.pipeline.lanes,
+            clock=self.clock,
+            link=self.link,
+            emit=emit,
+            every=scheduler.poll,
+        )
         self.membership = Membership(
             self.nodes,
             Self(

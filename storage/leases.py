@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import sqlalchemy as sa
-
 from daemon.domain.outcome import Delivered, Outcome, Reject, Retry
 from daemon.domain.work import TableAnswer, TakenBack, Work
+from storage.arrays import bigints, instants
 from storage.engine import Database
 from storage.firing import taken_from, work_from
 from storage.queries import query
-from storage.tables import runs
 
 
 class Leases:
@@ -63,17 +61,19 @@ class Leases:
             for row in rows
         ]
 
-    async def statuses(self, works: Sequence[Work]) -> dict[tuple[int, datetime], tuple[str, int]]:
-        """Status and attempt of runs, by (campaign id, scheduled for)."""
-        keys = [(work.campaign_id, work.scheduled_for) for work in works]
-        async with self._database.statement() as connection:
-            columns = runs.c.campaign_id, runs.c.scheduled_for
-            rows = await connection.execute(
-                sa.select(*columns, runs.c.status, runs.c.attempt).where(
-                    sa.tuple_(*columns).in_(keys)
-                )
-            )
-            return {(row.campaign_id, row.scheduled_for): (row.status, row.attempt) for row in rows}
+    async def statuses(
+        self, works: Sequence[Work]
+    ) -> dict[tuple[int, datetime], tuple[str, int, str]]:
+        """Status and attempt of runs, and their campaign's, by (campaign id, scheduled for)."""
+        binds = {
+            "campaign_ids": bigints([work.campaign_id for work in works]),
+            "scheduled_fors": instants([work.scheduled_for for work in works]),
+        }
+        rows = await self._rows("load_statuses", binds)
+        return {
+            (row.campaign_id, row.scheduled_for): (row.status, row.attempt, row.campaign)
+            for row in rows
+        }
 
     async def take(self, target: str, worker: str, lease: float, max_rows: int) -> list[Work]:
         """For a worker: the oldest runs that wait for it, each held for ``lease`` seconds."""

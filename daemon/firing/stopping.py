@@ -1,16 +1,17 @@
-"""Ends the attempts of runs that were stopped: what is under way need not go on."""
+"""Ends the attempts of runs that were stopped, and begins none of campaigns that were paused."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from daemon.domain.errors import Unavailable
-from daemon.domain.states import RunStatus
+from daemon.domain.ports import Clock, Emit
+from daemon.domain.states import RunStatus, Status
 from daemon.domain.work import Work
-from daemon.firing.lane import Lane, key_of
+from daemon.firing.lane import Key, Lane, key_of
 from daemon.lifecycle.link import Link
 from daemon.lifecycle.service import Service
 
@@ -20,25 +21,57 @@ class Statuses(Protocol):
 
     async def statuses(
         self, works: Sequence[Work]
-    ) -> Mapping[tuple[int, datetime], tuple[str, int]]:
-        """Status and attempt of runs, by (campaign id, scheduled for)."""
+    ) -> Mapping[tuple[int, datetime], tuple[str, int, str]]:
+        """Status and attempt of runs, and their campaign's, by (campaign id, scheduled for)."""
         ...
 
 
-class Stopping(Service):
-    """Looks at the runs in hand of campaigns that were edited, and cancels those that are over.
+class Release(Protocol):
+    """Gives executing runs back."""
 
-    A hint only: an answer that comes after the run was stopped is refused when it is written.
+    async def __call__(self, works: Sequence[Work], fates: Sequence[str], cause: str) -> object: ...
+
+
+class Stopping(Service):
+    """Looks at the runs in hand of campaigns that were edited, and at what is long in hand.
+
+    News of an edit is a hint, a look each ``every`` seconds the guarantee. An answer that comes
+    after the run was stopped is refused when it is written.
+
+    Args:
+        store: reads what became of runs.
+        release: gives back what was claimed and not begun when its campaign was paused.
+        lanes: what this node has in hand.
+        every: seconds between looks at what has been in hand since the one before.
     """
 
     name = "stopping"
 
-    def __init__(self, store: Statuses, lanes: Callable[[], Iterable[Lane]], link: Link) -> None:
+    def __init__(
+        self,
+        store: Statuses,
+        release: Release,
+        lanes: Callable[[], Iterable[Lane]],
+        *,
+        clock: Clock,
+        link: Link,
+        emit: Emit,
+        every: float,
+    ) -> None:
         super().__init__()
         self._store = store
+        self._release = release
         self._lanes = lanes
+        self._clock = clock
         self._link = link
+        self._emit = emit
+        self._every = every
+        self._looked_at = clock.monotonic()
         self._edited: set[int] = set()
+        self._seen: set[Key] = set()
+        """In hand at the last look."""
+        self._paused: list[Work] = []
+        """Out of hand, and not given back yet."""
         self._wake = asyncio.Event()
 
     def changed(self, campaign_ids: Iterable[int]) -> None:
@@ -49,31 +82,69 @@ class Stopping(Service):
     async def run(self) -> None:
         """Look until asked to stop."""
         while not self.stopping.is_set():
-            await self._wake.wait()
-            self._wake.clear()
+            await self._woken()
             edited, self._edited = self._edited, set()
-            held = [
-                (lane, work)
-                for lane in self._lanes()
-                for work in lane.in_hand.values()
-                if work.campaign_id in edited
-            ]
-            if not held:
-                continue
+            held = self._of_interest(edited)
             try:
-                found = await self._store.statuses([work for _, work in held])
+                if held:
+                    self._judge(held, await self._store.statuses([work for _, work in held]))
+                await self._give_back()
             except Unavailable as error:
                 self._edited |= edited
                 self._wake.set()
                 await self._link.failed(self, error)
-                continue
-            self._link.ok(self)
-            for lane, work in held:
-                if found.get(key_of(work)) != (RunStatus.EXECUTING, work.attempt):
-                    lane.cancel(work)
+            else:
+                self._link.ok(self)
 
     async def stop(self, grace: float | None = None) -> None:
         """Look no more."""
         self.stopping.set()
         self._wake.set()
         await super().stop(grace)
+
+    async def _woken(self) -> None:
+        left = self._looked_at + self._every - self._clock.monotonic()
+        if left > 0:
+            try:
+                async with asyncio.timeout(left):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+        self._wake.clear()
+
+    def _of_interest(self, edited: Collection[int]) -> list[tuple[Lane, Work]]:
+        """What is in hand of these campaigns, and, now and then, what was at the last look too."""
+        seen: Collection[Key] = ()
+        if self._clock.monotonic() >= self._looked_at + self._every:
+            self._looked_at = self._clock.monotonic()
+            seen, self._seen = self._seen, {key for lane in self._lanes() for key in lane.in_hand}
+        if not edited and not seen:
+            return []
+        return [
+            (lane, work)
+            for lane in self._lanes()
+            for key, work in lane.in_hand.items()
+            if key in seen or work.campaign_id in edited
+        ]
+
+    def _judge(
+        self,
+        held: Iterable[tuple[Lane, Work]],
+        found: Mapping[tuple[int, datetime], tuple[str, int, str]],
+    ) -> None:
+        paused: dict[Lane, set[Key]] = {}
+        for lane, work in held:
+            status, attempt, campaign = found.get(key_of(work), (None, 0, None))
+            if (status, attempt) != (RunStatus.EXECUTING, work.attempt):
+                lane.cancel(work)
+            elif campaign == Status.PAUSED:
+                paused.setdefault(lane, set()).add(key_of(work))
+        for lane, keys in paused.items():
+            self._paused += lane.take_unbegun(keys)
+
+    async def _give_back(self) -> None:
+        if self._paused:
+            works = list(self._paused)
+            await self._release(works, ["unbegun"] * len(works), "the campaign was paused")
+            del self._paused[: len(works)]
+            self._emit("runs_given_back", count=len(works), level="info")
