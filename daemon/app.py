@@ -23,6 +23,7 @@ from daemon.domain.zones import tzdata_version
 from daemon.firing.membership import Membership, Self
 from daemon.firing.pipeline import Pipeline
 from daemon.firing.stopping import Stopping
+from daemon.firing.taking_over import TakingOver
 from daemon.host import Host
 from daemon.lifecycle.awaiting import await_database
 from daemon.lifecycle.clock import SystemClock
@@ -144,6 +145,13 @@ class Daemon:
             emit=emit,
             every=scheduler.poll,
         )
+        self.taking_over = TakingOver(
+            self.nodes,
+            node=lambda: self.membership.node,
+            link=self.link,
+            emit=emit,
+            on_freed=self.loader.recheck_attempts,
+        )
         self.membership = Membership(
             self.nodes,
             Self(
@@ -163,7 +171,7 @@ class Daemon:
             on_share=self._shared,
             on_skew=self._skewed,
             database_now=self.alarm.database_now,
-            on_freed=self.loader.recheck_attempts,
+            on_lost=self.taking_over.lost,
             on_lease=self.pipeline.go_on,
             oldest_claim_at=self.pipeline.oldest_claim_at,
         )
@@ -215,6 +223,7 @@ class Daemon:
         """Everything that must stay alive."""
         return [
             self.membership,
+            self.taking_over,
             self.pipeline.finisher,
             self.pipeline.claimer,
             self.listening,
@@ -302,6 +311,7 @@ class Daemon:
         """The schema is checked, stored instants are brought up to date, the node has its place."""
         await self.looking.look()
         await self.membership.start()
+        await self.taking_over.start()
 
     async def _stop(self) -> None:
         """The shutdown order: claim no more, let attempts end, write, leave, close."""
@@ -313,6 +323,7 @@ class Daemon:
         self.alarm.stop()
         await _quietly(self.loader.stop(1))
         await _quietly(self.leases.stop(1))
+        await _quietly(self.taking_over.stop(1))
         await _quietly(self.pruning.stop(1))
         await _quietly(self.looking.stop(1))
         await _quietly(self.listening.stop())

@@ -94,13 +94,19 @@ class Nodes:
         would keep its rows locked for as long.
 
         A pass over the runs claimed since its last mark comes first: it is quick, and finds all but
-        what a clock set back could hide. The node is forgotten only when no run at all is left.
+        what a clock set back could hide. The node is forgotten only when no run at all is left,
+        which takes a look at all of them; runs of campaigns that somebody holds just now are left
+        for the next call.
         """
         async with self._database.statement() as connection:
             binds = {"dead_node": dead_node, "now": self.now}
             await connection.execute(query("end_sessions"), binds)
         async for taken in self._free(node, dead_node, from_start=False):
             yield taken
+        async with self._database.statement() as connection:
+            found = await connection.execute(query("find_in_hand"), {"dead_node": dead_node})
+            if found.scalar_one():
+                return
         if not await self._forget(dead_node):
             async for taken in self._free(node, dead_node, from_start=True):
                 yield taken
@@ -133,7 +139,9 @@ class Nodes:
                 return True
             # A statement of its own: a claim that held the row is in its snapshot.
             return (
-                await connection.execute(query("forget_node"), {"dead_node": dead_node})
+                await connection.execute(
+                    query("forget_node"), {"dead_node": dead_node, "from_start": True}
+                )
             ).one_or_none() is not None
 
     async def retire(self, node: str) -> None:
@@ -142,4 +150,5 @@ class Nodes:
             await connection.execute(
                 sa.select(nodes.c.id).where(nodes.c.id == node).with_for_update(),
             )
-            await connection.execute(query("forget_node"), {"dead_node": node})
+            binds = {"dead_node": node, "from_start": False}
+            await connection.execute(query("forget_node"), binds)

@@ -1,10 +1,10 @@
-"""This node's place among the others: its lease, its share, and taking over from the lost."""
+"""This node's place among the others: its lease, its share, and who is lost."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from daemon.domain.errors import Unavailable
 from daemon.domain.ports import Beat, Clock, Emit, NodeStore
 from daemon.domain.shares import shares_of
-from daemon.firing.taken import tell_held
 from daemon.lifecycle.link import Link
 from daemon.lifecycle.service import Service
 
@@ -53,7 +52,7 @@ class Membership(Service):
         on_share: Callable[[tuple[int, ...]], None],
         on_skew: Callable[[timedelta], None],
         database_now: Callable[[], datetime],
-        on_freed: Callable[[], None],
+        on_lost: Callable[[Sequence[str]], None],
         on_lease: Callable[[], None],
         oldest_claim_at: Callable[[], datetime | None],
     ) -> None:
@@ -69,7 +68,7 @@ class Membership(Service):
         self._on_share = on_share
         self._on_skew = on_skew
         self._database_now = database_now
-        self._on_freed = on_freed
+        self._on_lost = on_lost
         self._on_lease = on_lease
         self._oldest_claim_at = oldest_claim_at
         self._shares: tuple[int, ...] = ()
@@ -151,13 +150,7 @@ class Membership(Service):
         took = timedelta(seconds=self._clock.monotonic() - began)
         self._measure(beat.now - before, beat.now - reckoned, took)
         self._share(beat)
-        for lost in beat.lost:
-            freed = 0
-            async for taken in self._store.take_over(self.node, lost):
-                freed += len(taken)
-                tell_held(self._emit, taken)
-            self._emit("node_lost", lost_node=lost, runs_taken_over=freed)
-            self._on_freed()
+        self._on_lost(beat.lost)
 
     @asynccontextmanager
     async def _in_time(self) -> AsyncIterator[None]:

@@ -145,6 +145,7 @@ class Stopping(Service):
     async def _give_back(self) -> None:
         if self._paused:
             works = list(self._paused)
-            await self._release(works, ["unbegun"] * len(works), "the campaign was paused")
+            fates = ["unbegun"] * len(works)
+            await self._release(works, fates, cause="the campaign was paused")
             del self._paused[: len(works)]
             self._emit("runs_given_back", count=len(works), level="info")

@@ -1,6 +1,7 @@
 -- Takes runs back that were accepted to be finished later and were not, within their own lease.
 -- In: hold_targets, the targets with on_lost = "hold".
--- Out: one row per run taken back; fewer than the limit means that there are no more.
+-- Out: one row per run taken back; fewer than the limit means that there are no more to be had: those
+-- of campaigns that somebody holds are left for the next time.
 -- Moves: runs executing -> retrying | held, takeovers + 1.
 WITH clock AS MATERIALIZED (
     SELECT coalesce(CAST(:now AS timestamptz), clock_timestamp()) AS now
@@ -13,7 +14,7 @@ WITH clock AS MATERIALIZED (
     SELECT c.id, c.uuid, c.target, c.status,
            c.target = ANY (CAST(:hold_targets AS text[])) AS holds
     FROM campaigns c
-    WHERE c.id IN (SELECT campaign_id FROM ended) ORDER BY c.id FOR UPDATE
+    WHERE c.id IN (SELECT campaign_id FROM ended) ORDER BY c.id FOR UPDATE SKIP LOCKED
 ), taken AS (
     UPDATE runs r
     SET status = CASE WHEN l.holds THEN 'held' ELSE 'retrying' END, node = NULL, lease_until = NULL,

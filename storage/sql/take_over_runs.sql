@@ -1,7 +1,8 @@
 -- Takes runs from one node whose lease ended: they wait again, due now, for any live node to load, or,
 -- where their target can not tell a repeat, for a person.
 -- In: hold_targets, the targets with on_lost = "hold". from_start true looks at every run of that node, false only at those since its last mark.
--- Out: one row per run taken; fewer than the limit means that the node has no more.
+-- Out: one row per run taken; fewer than the limit means that there are no more to be had: those of
+-- campaigns that somebody holds are left for the next time.
 -- Moves: runs executing -> retrying | held, takeovers + 1.
 WITH clock AS MATERIALIZED (
     SELECT coalesce(CAST(:now AS timestamptz), clock_timestamp()) AS now
@@ -19,7 +20,7 @@ WITH clock AS MATERIALIZED (
     SELECT c.id, c.uuid, c.target, c.status,
            c.target = ANY (CAST(:hold_targets AS text[])) AS holds
     FROM campaigns c
-    WHERE c.id IN (SELECT campaign_id FROM orphan) ORDER BY c.id FOR UPDATE
+    WHERE c.id IN (SELECT campaign_id FROM orphan) ORDER BY c.id FOR UPDATE SKIP LOCKED
 ), taken AS (
     UPDATE runs r
     SET status = CASE WHEN l.holds THEN 'held' ELSE 'retrying' END, node = NULL,

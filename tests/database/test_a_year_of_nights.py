@@ -72,7 +72,7 @@ async def test_every_night_of_a_year(database_url: str) -> None:
             while claimed := await node.claim():
                 works = [item.work for item in claimed if item.work is not None]
                 assert len(works) == len(claimed)
-                await node.firing.finish([(work, Delivered(), "executing") for work in works])
+                await node.firing.finish([(work, Delivered(), "executing", None) for work in works])
 
         rows = await world.rows("SELECT campaign_id, scheduled_for, status FROM runs")
     found: dict[int, list[datetime]] = {campaign_id: [] for campaign_id in expected}

@@ -211,6 +211,14 @@ async def test_taking_over(explained: Explained) -> None:
     assert "campaigns" not in explained.scanned()
 
 
+async def test_leaving(explained: Explained) -> None:
+    """Neither a node that leaves nor the first look at a lost one reads every run there is."""
+    await explained.plan("find_in_hand", {"dead_node": "node"})
+    await explained.plan("forget_node", {"dead_node": "node", "from_start": False})
+    assert "runs_claimed_at_idx" in explained.indexes()
+    assert "runs" not in explained.scanned()
+
+
 async def test_the_statements_explained_are_those_that_run(seeded_url: str) -> None:
     """The seed is a legal world: what is due there can be claimed."""
     database = Database(seeded_url)

@@ -14,7 +14,11 @@ from storage.bulk_plan import UNKNOWN_OUTCOME
 from tests.documented_history import ROWS, is_documented
 
 ROOT = Path(__file__).parents[2]
-MODULES = [*ROOT.glob("storage/*.py"), ROOT / "daemon" / "domain" / "plan.py"]
+MODULES = [
+    *ROOT.glob("storage/*.py"),
+    ROOT / "daemon" / "domain" / "plan.py",
+    ROOT / "daemon" / "firing" / "stopping.py",
+]
 STATUSES = {*Status, *RunStatus, *(kind for kind in EventKind if kind is not EventKind.FIRE)}
 
 
@@ -42,7 +46,9 @@ def beginning(cause: str) -> str:
 
 
 EVENTS_IN_MODULES = in_modules(r'event="(\w+)"') | in_modules(r'"(imported)"')
-CAUSES_IN_MODULES = in_modules(r'(?:cause ?= ?f?|\(late\.bulk_\w+, |self\._release\(.*, )"([^"{]+)')
+CAUSES_IN_MODULES = in_modules(
+    r'(?:cause(?:: str)? ?= ?f?|\(late\.bulk_\w+, |self\._release\(.*, )"([^"{]+)'
+)
 
 
 def test_every_event() -> None:
