@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.harness import Daemons, Server, World, private_server
+from tests.sandbox.image import Images, images, why_not
 
 
 @pytest.fixture
@@ -32,3 +34,15 @@ def own_server() -> Iterator[Server]:
     """A server that the module's tests may crash."""
     with private_server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def image() -> Iterator[Images]:
+    """The container image of what is checked out here, for all who run it."""
+    if (reason := why_not()) is not None:
+        pytest.skip(reason)
+    with images() as made:
+        began = time.monotonic()
+        made.build()
+        print(f"\nbuilt in {time.monotonic() - began:.0f} s: {made.size()}")
+        yield made

@@ -1,0 +1,143 @@
+"""docs/operations.md, its commands of Docker typed word for word to a stand-in for it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.sandbox.checkout import bare_repository
+from tests.sandbox.docker import Docker, docker_of
+from tests.sandbox.image import Images
+
+pytestmark = [pytest.mark.machine, pytest.mark.timeout(600)]
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "operations.md").read_text("utf-8")
+
+
+def blocks(heading: str) -> list[str]:
+    """The blocks of a section that type `docker`."""
+    section = PAGE[PAGE.index(f"\n{heading}\n") + 1 :]
+    section = re.split(r"^#{2,3} ", section.partition("\n")[2], maxsplit=1, flags=re.M)[0]
+    found = re.findall(r"^```sh\n(.*?)^```$", section, re.M | re.S)
+    return [block for block in found if "docker" in block]
+
+
+ONE, BESIDE, SEVERAL, RELOAD = blocks("### Docker")
+ONE_UPGRADED, SEVERAL_UPGRADED = blocks("## Upgrade")
+ONE_SAVED, SEVERAL_SAVED = blocks("## Back up and restore")
+CALLED = ("docker kill -s HUP campaignd",)
+CAMPAIGN = '{"campaign": {"name": "Begun"}, "schedule": null}\n'
+
+
+@pytest.fixture
+def docker(image: Images) -> Iterator[Docker]:
+    """With the image of what is checked out here, built."""
+    with image.container() as (_, root):
+        top = Path(tempfile.mkdtemp(prefix="campaignd-docker-"))
+        with docker_of(top, root, image.config()) as made:
+            yield made
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A clone, as an operator has it, with a campaign to load."""
+    bare_repository(ROOT, tmp_path / "campaignd.git")
+    made = tmp_path / "campaignd"
+    subprocess.run(["git", "clone", "-q", tmp_path / "campaignd.git", made], check=True)
+    (made / "campaigns.jsonl").write_text(CAMPAIGN)
+    return made
+
+
+def until(what: str, holds: Callable[[], object]) -> None:
+    """Wait for it."""
+    deadline = time.monotonic() + 120
+    while not holds():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
+
+
+def test_one_container(docker: Docker, checkout: Path) -> None:
+    """Started, used, upgraded, backed up, restored: by the page's own lines."""
+
+    def well() -> bool:
+        (ask,) = [line for line in ONE.splitlines() if "inspect" in line]
+        return docker.run(ask, checkout) == "healthy\n"
+
+    def completed() -> bool:
+        return '"completed"' in docker.run("docker exec campaignd campaignd runs --json", checkout)
+
+    docker.run(ONE, checkout)
+    until("it is well", well)
+    said = docker.run(BESIDE, checkout)
+    assert re.search(r"^ok +database", said, re.M), said
+    docker.run("docker exec campaignd campaignd start 1", checkout)
+    until("a run completed", completed)
+    toml = checkout / "etc" / "campaignd.toml"
+    toml.write_text('[log]\nlevel = "debug"\n[targets.later]\ntype = "log"\n')
+    docker.run(*CALLED, checkout)
+    until("it has read its file again", lambda: '"reloaded"' in docker.log("campaignd"))
+    docker.run(ONE_UPGRADED, checkout)
+    until("it is well again", well)
+    assert completed(), "what was there is there"
+    docker.run(ONE_SAVED, checkout)
+    docker.run("docker stop campaignd; docker rm campaignd", checkout)
+    (start,) = re.findall(r"^docker run -d.*?[^\\]\n", ONE, re.M | re.S)
+    docker.run(start.replace("-v campaignd:", "-v campaignd-restored:"), checkout)
+    until("it is well on what was restored", well)
+    assert completed(), "what was there is there"
+    assert "Begun" in docker.run("docker exec campaignd campaignd campaigns", checkout)
+    docker.run("docker stop campaignd", checkout)
+    assert '"event":"stopped"' in docker.log("campaignd")
+
+
+def test_several_nodes(docker: Docker, checkout: Path) -> None:
+    """The same of compose.yaml, with a PostgreSQL from here."""
+
+    def command(text: str) -> str:
+        return docker.run(f"docker compose exec {text}", checkout)
+
+    def well() -> bool:
+        asked = (f"docker compose exec {node} campaignd health" for node in "ab")
+        return all("FAILED" not in docker.run(f"{ask} || echo FAILED", checkout) for ask in asked)
+
+    key = docker.run(SEVERAL, checkout).split()[-1]
+    until("both are well", well)
+    docker.run(RELOAD, checkout)
+    until("both have read their file again", lambda: reloaded(docker) == 2)
+    called = f"curl -fsS -H 'Authorization: Bearer {key}' http://127.0.0.1:8081/api/v1/campaigns"
+    assert '"items"' in docker.run(called, checkout)
+    assert "queue" in command("a campaignd check || true")
+    docker.run("docker compose exec -T a campaignd import - < campaigns.jsonl", checkout)
+    command("b campaignd start 1")
+    until("a run completed", lambda: '"completed"' in command("a campaignd runs --json"))
+    docker.run(SEVERAL_UPGRADED, checkout)
+    docker.run(SEVERAL_SAVED, checkout)
+    until("both are well on what was restored", well)
+    assert "Begun" in command("b campaignd campaigns")
+    docker.run("docker compose stop a b postgres", checkout)
+
+
+def reloaded(docker: Docker) -> int:
+    """How many nodes were."""
+    return sum('"reloaded"' in docker.log(node) for node in "ab")
+
+
+def test_every_command_of_docker_is_one_of_those_run() -> None:
+    """Nothing on the page is left to be believed but what it says is."""
+    run = {*blocks("### Docker"), *blocks("## Upgrade"), *blocks("## Back up and restore")}
+    typed = {
+        block
+        for block in re.findall(r"^```sh\n(.*?)^```$", PAGE, re.M | re.S)
+        if "docker " in block
+    }
+    assert typed == run
+    assert {"docker compose --profile broker up -d"} == {
+        text for text in re.findall(r"`(docker [^`\n]* -[^`\n]*)`", PAGE) if text not in CALLED
+    }
