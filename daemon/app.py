@@ -62,6 +62,8 @@ if TYPE_CHECKING:
 API_STOP_S = 10.0
 WARM_S = 2.0
 """Ready all the same after so long, if the server does not answer what prepares it for bursts."""
+RETIME_S = 5.0
+"""So long at most nothing fires for what newer time-zone data may have moved within the horizon."""
 GARBAGE_AT = 10_000
 """New objects between two searches for garbage in circles, of which firing makes none."""
 
@@ -185,7 +187,9 @@ class Daemon:
         self.listening.on_edited += [self.stopping.changed, lambda _ids: self.leases.look()]
         self.pruning = Pruning(Prune(self.database).steps, self._keep, emit=emit)
         self.schema = SchemaWatch(lambda: require_schema_in(self.database), emit=emit)
-        self.looking = Looking([self.schema.look, Retiming(self.database, emit).look])
+        self.looking = Looking("looking", self.schema.look)
+        self._retiming = Retiming(self.database, emit)
+        self.retiming = Looking("retiming", self._retiming.look)
         self.supervisor = Supervisor(self._reload)
         self.link.on_recovery.append(self.loader.reload)
         self.report = Report(
@@ -232,6 +236,7 @@ class Daemon:
             self.stopping,
             self.pruning,
             self.looking,
+            self.retiming,
             *(service for service in (self.api, self.loop_lag) if service is not None),
         ]
 
@@ -301,6 +306,7 @@ class Daemon:
         await self.stopping.start()
         await self.pruning.start()
         await self.looking.start()
+        await self.retiming.start()
         for event in (self.loader.loaded, self.listening.connected):
             if not await self.supervisor.wait_for(event):
                 return False
@@ -308,8 +314,10 @@ class Daemon:
         return True
 
     async def _begin(self) -> None:
-        """The schema is checked, stored instants are brought up to date, the node has its place."""
-        await self.looking.look()
+        """The schema is checked, what is due soon is up to date, the node has its place."""
+        await self.schema.look()
+        horizon = timedelta(seconds=self._settings.scheduler.horizon)
+        await self._retiming.begin(horizon, longest=RETIME_S)
         await self.membership.start()
         await self.taking_over.start()
 
@@ -326,6 +334,7 @@ class Daemon:
         await _quietly(self.taking_over.stop(1))
         await _quietly(self.pruning.stop(1))
         await _quietly(self.looking.stop(1))
+        await _quietly(self.retiming.stop(1))
         await _quietly(self.listening.stop())
         if self.membership.task is not None and self.link.is_up:
             await _quietly(self.membership.drain())

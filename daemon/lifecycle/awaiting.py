@@ -16,7 +16,7 @@ LONGEST_WAIT_S = 2.0
 async def await_database(
     begin: Callable[[], Awaitable[None]], *, timeout: float, stop: asyncio.Event, emit: Emit
 ) -> bool:
-    """Do ``begin`` again until it succeeds; False if asked to stop first.
+    """Do ``begin`` again until it succeeds; False if asked to stop first, which cancels it.
 
     A database that goes away meanwhile is waited for like one that is not there yet.
 
@@ -27,8 +27,7 @@ async def await_database(
     wait, told = 0.1, False
     while not stop.is_set():
         try:
-            await begin()
-            return True
+            return await _unless(stop, begin)
         except Unavailable as error:
             if time.monotonic() + wait > deadline:
                 raise type(error)(
@@ -42,3 +41,19 @@ async def await_database(
             await asyncio.wait_for(stop.wait(), wait)
         wait = min(wait * 2, LONGEST_WAIT_S)
     return False
+
+
+async def _unless(stop: asyncio.Event, begin: Callable[[], Awaitable[None]]) -> bool:
+    """Whether ``begin`` came to its end before a stop was asked for."""
+    beginning = asyncio.ensure_future(begin())
+    stopped = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({beginning, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if beginning.done():
+            await beginning
+            return True
+        return False
+    finally:
+        for each in (beginning, stopped):
+            each.cancel()
+        await asyncio.gather(beginning, stopped, return_exceptions=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import contextlib
+from collections.abc import Awaitable, Callable
 
 from daemon.domain.errors import Unavailable
 from daemon.lifecycle.service import Service
@@ -11,23 +12,21 @@ EVERY_S = 5.0
 
 
 class Looking(Service):
-    """Looks every few seconds for what others changed; what a look raises ends the daemon."""
+    """Looks every few seconds for what others changed; what a look raises ends the daemon.
 
-    name = "looking"
+    Args:
+        name: of the service.
+        look: may take as long as it needs; it is cancelled when the daemon stops.
+    """
 
-    def __init__(self, looks: Sequence[Callable[[], Awaitable[None]]]) -> None:
+    def __init__(self, name: str, look: Callable[[], Awaitable[None]]) -> None:
         super().__init__()
-        self._looks = looks
-
-    async def look(self) -> None:
-        """Every look, in their order."""
-        for look in self._looks:
-            await look()
+        self.name = name
+        self._look = look
 
     async def run(self) -> None:
-        """Look until asked to stop."""
-        while not await self.pause(EVERY_S):
-            try:
-                await self.look()
-            except Unavailable:
-                continue  # whoever fires tells of it
+        """Look, at once and then again and again, until asked to stop."""
+        while not self.stopping.is_set():
+            with contextlib.suppress(Unavailable):  # whoever fires tells of it
+                await self._look()
+            await self.pause(EVERY_S)

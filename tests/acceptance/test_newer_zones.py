@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from tests.acceptance import zone_data
@@ -181,6 +182,28 @@ def test_what_is_saved_with_older_data_moves_within_seconds(
     assert newer.stop() == 0
     assert {event["level"] for event in newer.events("tzdata_differs")} == {"warning"}
     check_histories(world)
+
+
+@pytest.mark.slow
+def test_what_can_not_be_computed_anew_yet_keeps_nobody(
+    tmp_path: Path, world: World, daemons: Daemons
+) -> None:
+    """Somebody writes one that is due soon: others fire, and the daemon can be stopped."""
+    old = zone_data.directory(tmp_path / "old", "2024a", OLD)
+    new = zone_data.directory(tmp_path / "new", "2025b", NEW)
+    written = {"campaign": {"name": "written"}, "schedule": once(utc_now() + HOUR / 4, STILL, HOUR)}
+    daemons.load(world.url, [written], **old)
+    with psycopg.connect(world.url) as somebody:
+        somebody.execute("SELECT 1 FROM campaigns FOR UPDATE")
+        daemon = daemons.ready(world.url, **new)
+        schedule = once(utc_now() + timedelta(seconds=5), STILL, HOUR)
+        daemons.load(world.url, [{"campaign": {"name": "free"}, "schedule": schedule}], **new)
+        world.until("SELECT count(*) = 1 FROM runs WHERE status = 'completed'")
+        assert daemon.stop() == 0
+        assert daemon.events("tzdata_updated") == []
+    again = daemons.ready(world.url, **new)
+    assert again.wait_for("tzdata_updated")["schedules"] == 1
+    assert again.stop() == 0
 
 
 def _instant(text: str) -> datetime:
