@@ -215,6 +215,7 @@ class Daemon:
                 ready=self.report.readiness,
                 metrics=self.metrics,
                 policy_of=self._policy_of,
+                tag=tag,
             )
             self.api = ApiService(server)
         self.loop_lag: Service | None = None

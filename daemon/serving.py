@@ -59,6 +59,7 @@ def api_server(
     ready: Ready = dict,
     policy_of: PolicyOf = lambda _target: RetryPolicy(),
     metrics: Metrics | None = None,
+    tag: str | None = None,
 ) -> ApiServer:
     """The API's server; its connections are its own, so that requests take none from the firing.
 
@@ -69,6 +70,7 @@ def api_server(
         ready: what else has to be "ok" for the node to be ready.
         policy_of: how patiently the runs of a target are tried again.
         metrics: where requests are counted.
+        tag: of the node in whose process it serves; whoever takes over from it ends its sessions.
     """
     counted = metrics or Metrics(__version__)
     if metrics is None:
@@ -84,7 +86,7 @@ def api_server(
             dsn,
             pool_size=given.api.pool_size,
             pool_timeout=given.database.pool_timeout,
-            application_name="campaignd-api",
+            application_name=f"campaignd-api-{tag}" if tag else "campaignd-api",
             overflow=0,
             prepare=given.listen_database_url is None,
         )

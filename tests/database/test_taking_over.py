@@ -175,15 +175,16 @@ async def test_a_campaign_that_somebody_holds_keeps_no_other_waiting(
     assert (await other.beat(lease=60)).lost == []
 
 
-async def test_what_a_standing_process_has_locked_is_freed(world: World, database_url: str) -> None:
+@pytest.mark.parametrize("sessions", ["campaignd-", "campaignd-api-"])
+async def test_what_a_standing_process_has_locked_is_freed(
+    world: World, database_url: str, sessions: str
+) -> None:
     """A process frozen in the middle of a transaction keeps no row from those who take over."""
     tag = "0a1b2c"
     lost, other = await world.node(f"lost-{tag}", lease=5), await world.node("other")
     campaign_id, _ = await fired_on(world, lost)
     world.after(seconds(6))
-    frozen = await psycopg.AsyncConnection.connect(
-        database_url, application_name=f"campaignd-{tag}"
-    )
+    frozen = await psycopg.AsyncConnection.connect(database_url, application_name=sessions + tag)
     bystander = await psycopg.AsyncConnection.connect(
         database_url, application_name="campaignd-ffffff"
     )
