@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -90,7 +90,7 @@ class Loader(Service):
         self._overdue_to = START
         self._waiting_to = FIRST_RUN
         self._with_enough: set[str] = set()
-        self._followed: dict[int, Armed] = {}
+        self._followed: dict[int, Armed] | None = None
         self._others_looked_for = 0.0
         self._xmin: str | None = None
         self._asked: set[int] = set()
@@ -140,7 +140,8 @@ class Loader(Service):
         """What comes next for schedules that this node has just claimed."""
         # What is being read just now may be from before the claim: up to there it is taken here.
         until, is_past = self._loading_to, self._alarm.window.holds_newer
-        self._followed.update((entry.campaign_id, entry) for entry in entries)
+        if self._followed is not None:
+            self._followed.update((entry.campaign_id, entry) for entry in entries)
         self._alarm.load(
             [entry for entry in entries if entry.event.at < until and not is_past(entry)]
         )
@@ -207,13 +208,14 @@ class Loader(Service):
         self._asked, self._lost = set(), set()
         if not named:
             return
-        try:
-            entries = await self._read(self._store.of(sorted(named), self._until()))
-        except Unavailable:
-            self._asked |= named
-            raise
-        self._alarm.window.drop(named - self._followed.keys())
-        await self._take(entries)
+        with self._reading() as followed:
+            try:
+                entries = await self._ask(self._store.of(sorted(named), self._until()))
+            except Unavailable:
+                self._asked |= named
+                raise
+            self._alarm.window.drop(named - followed.keys())
+            await self._take(entries)
 
     async def _load_horizon(self) -> None:
         if self._loaded_to[0] > self.database_now() + self._enough:
@@ -223,10 +225,11 @@ class Loader(Service):
             if until <= self._loaded_to[0]:
                 return
             self._loading_to = until
-            entries = await self._read(
-                self._store.between(self._loaded_to, until, self._shards, ROWS_AT_ONCE)
-            )
-            await self._take(entries)
+            with self._reading():
+                entries = await self._ask(
+                    self._store.between(self._loaded_to, until, self._shards, ROWS_AT_ONCE)
+                )
+                await self._take(entries)
             if len(entries) < ROWS_AT_ONCE:
                 self._loaded_to = until, 0
                 return
@@ -251,7 +254,8 @@ class Loader(Service):
         # In a burst most of it is here already, and waits for its claim.
         unknown = [item.campaign_id for item in found if not self._alarm.window.knows(item)]
         if unknown:
-            await self._take(await self._read(self._store.of(unknown, self._until())))
+            with self._reading():
+                await self._take(await self._ask(self._store.of(unknown, self._until())))
         if is_full:
             self._others_looked_for = asyncio.get_running_loop().time()
         elif len(found) < ROWS_AT_ONCE:
@@ -302,10 +306,15 @@ class Loader(Service):
         }
         return sorted(self._with_enough)
 
-    async def _read(self, question: Awaitable[list[Armed]]) -> list[Armed]:
-        """Events to take, but for what this node learns of them meanwhile."""
-        self._followed.clear()
-        return await self._ask(question)
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[dict[int, Armed]]:
+        """While events are read and taken: what this node learns of them meanwhile counts."""
+        followed: dict[int, Armed] = {}
+        self._followed = followed
+        try:
+            yield followed
+        finally:
+            self._followed = None
 
     async def _ask(self, question: Awaitable[AnswerT]) -> AnswerT:
         """The database's answer, which is a sign of life; Unavailable when there is none."""
@@ -336,7 +345,7 @@ class Loader(Service):
 
     def _is_past(self, entry: Armed | Waiting) -> bool:
         """Whether it was read before a claim that this node has heard of since."""
-        if not isinstance(entry, Armed):
+        if self._followed is None or not isinstance(entry, Armed):
             return False
         next_ = self._followed.get(entry.campaign_id)
         return next_ is not None and (entry.revision, entry.event.at) < (

@@ -115,6 +115,7 @@ async def test_what_comes_next_is_held_though_the_horizon_moves_on(
 async def test_what_lies_beyond_is_left_to_the_next_refill(store: Store, made: Loader) -> None:
     made.follow([armed(1, store.at(600))])
     assert held(made) == []
+    assert not made._followed, "however many claims come before it"
 
 
 async def test_what_was_read_before_the_claim_does_not_undo_it(
