@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,9 +21,11 @@ CAMPAIGND = Path(sys.executable).with_name("campaignd")
 def call(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """A command of somebody whose home is empty, and whose environment names nothing else."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")}
+    # Some other daemon of this machine may have the port.
+    env |= {"HOME": str(home), "CAMPAIGND_API__ENABLED": "false"}
     return subprocess.run(
         [CAMPAIGND, *arguments],
-        env={**env, "HOME": str(home), **environment},
+        env={**env, **environment},
         capture_output=True,
         text=True,
         timeout=200,
@@ -66,10 +71,17 @@ def test_a_start_that_was_broken_off(tmp_path: Path) -> None:
     assert not (top / "data").exists()
 
 
-def test_import_makes_one(tmp_path: Path) -> None:
+@pytest.fixture
+def state() -> Iterator[Path]:
+    """Not in pytest's own directory, which every session closes again to the server's user."""
+    made = Path(tempfile.mkdtemp(prefix="campaignd-state-"))
+    made.chmod(0o711)
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
+
+
+def test_import_makes_one(tmp_path: Path, state: Path) -> None:
     """It begins something; from then on, and already meanwhile, the others find it."""
-    tmp_path.chmod(0o711)
-    state = tmp_path / "state"
     env = os.environ | {"CAMPAIGND_STATE_DIR": str(state)}
     with subprocess.Popen(
         [CAMPAIGND, "import", "-"],
@@ -86,7 +98,7 @@ def test_import_makes_one(tmp_path: Path) -> None:
             line = json.dumps({"campaign": {"name": "first"}, "schedule": None})
             _, told = making.communicate(line, timeout=200)
         finally:
-            making.kill()
+            making.terminate()
     assert (making.returncode, told) == (0, "1 loaded, 0 unchanged, 0 updated, 0 bad\n")
     assert "first" in call(tmp_path, "campaigns", **here).stdout
     assert "ok database" in call(tmp_path, "check", **here).stdout
