@@ -107,11 +107,13 @@ class Metrics(Collector):
         if event in _BY_TARGET:
             target = str(fields.get("target"))
             self._runs.add((event, target))
-            if event == "run_claimed":
-                if (lateness := fields.get("lateness_ms")) is not None:
-                    self._lateness.add((target,), lateness / 1000)
-            elif event in _ENDED and (duration := _handed_over_ms(fields)) is not None:
-                self._attempts.add((target,), duration / 1000)
+            if event in _ENDED:
+                # Once a run: whoever finishes it later is somebody else.
+                late = fields.get("lateness_ms") if fields.get("attempt") == 1 else None
+                if late is not None and fields.get("actor") is None:
+                    self._lateness.add((target,), late / 1000)
+                if (duration := _handed_over_ms(fields)) is not None:
+                    self._attempts.add((target,), duration / 1000)
         elif event == "occurrences_passed":
             self._passed.add((str(fields["cause"]),), fields["count"])
         elif event == "http_request":
@@ -167,7 +169,7 @@ class Metrics(Collector):
         )
         yield _histogram(
             "run_lateness_seconds",
-            "From the scheduled instant to the claim.",
+            "From the scheduled instant to the first attempt's start.",
             ["target"],
             self._lateness,
         )

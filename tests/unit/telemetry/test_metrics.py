@@ -26,11 +26,15 @@ def values(metrics: Metrics) -> dict[str, float]:
 
 
 def test_runs_are_counted_by_target() -> None:
-    """Claimed, with how late; finished, with how long the attempt took."""
+    """Claimed; finished, with how late the first attempt began and how long an attempt took."""
     metrics = Metrics("1.2")
     for _ in range(3):
-        metrics("run_claimed", target="mail", lateness_ms=2.4)
-        metrics("run_finished", target="mail", lateness_ms=2.4, duration_ms=40.0)
+        metrics("run_claimed", target="mail", lateness_ms=1.4)
+        metrics("run_finished", target="mail", attempt=1, lateness_ms=2.4, duration_ms=40.0)
+    metrics("run_retrying", target="other", attempt=1, lateness_ms=2.4, duration_ms=40.0)
+    metrics("run_finished", target="other", attempt=2, lateness_ms=2.4, duration_ms=40.0)
+    metrics("run_accepted", target="later", attempt=1, lateness_ms=2.4, duration_ms=40.0)
+    metrics("run_finished", target="later", attempt=1, lateness_ms=2.4, actor="api key 1")
     metrics("run_missed", target="log")
     metrics("lease_lost", target="log")
     metrics("occurrences_passed", cause="late", count=500)
@@ -46,7 +50,10 @@ def test_runs_are_counted_by_target() -> None:
     assert found[lateness + "bucket{le=+Inf,target=mail}"] == 3
     assert found[lateness + "count{target=mail}"] == 3
     assert round(found[lateness + "sum{target=mail}"], 6) == 0.0072
+    assert found[lateness + "count{target=other}"] == 1
+    assert found[lateness + "count{target=later}"] == 1
     assert found["campaignd_attempt_duration_seconds_count{target=mail}"] == 3
+    assert found["campaignd_attempt_duration_seconds_count{target=other}"] == 2
     assert found["campaignd_build_info{version=1.2}"] == 1
 
 
