@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from config.changes import needs_restart
 from config.command_environment import command_environment
-from config.errors import ConfigurationError
 from daemon import __version__
 from daemon.domain.backoff import RetryPolicy
 from daemon.domain.zones import tzdata_version
@@ -32,6 +31,7 @@ from daemon.lifecycle.pulse import Pulse
 from daemon.lifecycle.service import Service
 from daemon.lifecycle.status_line import StatusLine
 from daemon.lifecycle.supervisor import Supervisor
+from daemon.optional import load_metrics, load_traces
 from daemon.reporting import Report
 from daemon.targets.registry import Built, build
 from daemon.telemetry.fan_out import FanOut
@@ -55,8 +55,6 @@ from storage.wakeups import Wakeups
 
 if TYPE_CHECKING:
     from config.settings import Settings
-    from daemon.telemetry.metrics import Metrics
-    from daemon.telemetry.traces import Traces
 
 
 API_STOP_S = 10.0
@@ -77,8 +75,8 @@ class Daemon:
         self._host = host
         self._settings = settings
         # Without the API nothing counts and nobody asks: the metrics' library is not even loaded.
-        self.metrics = _metrics() if settings.api.enabled else None
-        self.traces = _traces() if settings.traces.enabled else None
+        self.metrics = load_metrics() if settings.api.enabled else None
+        self.traces = load_traces() if settings.traces.enabled else None
         told = [each for each in (host.emit, self.metrics, self.traces) if each is not None]
         emit = told[0] if len(told) == 1 else FanOut(*told)
         self._emit = emit
@@ -303,11 +301,8 @@ class Daemon:
         self.alarm.start()
         await self.listening.start()
         await self.loader.start()
-        await self.leases.start()
-        await self.stopping.start()
-        await self.pruning.start()
-        await self.looking.start()
-        await self.retiming.start()
+        for service in (self.leases, self.stopping, self.pruning, self.looking, self.retiming):
+            await service.start()
         for event in (self.loader.loaded, self.listening.connected):
             if not await self.supervisor.wait_for(event):
                 return False
@@ -330,12 +325,9 @@ class Daemon:
         self.report.is_ready = False
         self._host.notify("stopping", f"draining, {self.pipeline.in_hand} runs in hand")
         self.alarm.stop()
-        await _quietly(self.loader.stop(1))
-        await _quietly(self.leases.stop(1))
-        await _quietly(self.taking_over.stop(1))
-        await _quietly(self.pruning.stop(1))
-        await _quietly(self.looking.stop(1))
-        await _quietly(self.retiming.stop(1))
+        upkeep = self.leases, self.taking_over, self.pruning, self.looking, self.retiming
+        for service in (self.loader, *upkeep):
+            await _quietly(service.stop(1))
         await _quietly(self.listening.stop())
         if self.membership.task is not None and self.link.is_up:
             await _quietly(self.membership.drain())
@@ -396,21 +388,6 @@ class Daemon:
             self._emit("reloaded", needs_restart=needs_restart(self._settings, settings) or None)
             self._settings = settings
         self._host.notify("ready", self.report.state())
-
-
-def _traces() -> Traces:
-    try:
-        from daemon.telemetry.traces import Traces
-    except ModuleNotFoundError as error:
-        problem = f"traces.enabled: {error.name} is not installed; it comes with campaignd[otel]"
-        raise ConfigurationError([problem]) from None
-    return Traces(__version__)
-
-
-def _metrics() -> Metrics:
-    from daemon.telemetry.metrics import Metrics
-
-    return Metrics(__version__)
 
 
 async def _quietly(step: Awaitable[object]) -> None:
