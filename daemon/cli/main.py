@@ -21,6 +21,7 @@ USAGE = 2
 INTERRUPTED = 130
 
 _WITH_VALUE = ("--config",)
+_RELOADED = ("run", "api")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -28,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if threading.current_thread() is threading.main_thread():
         _end_properly_on_sigterm()
+        if _command(arguments) in _RELOADED:
+            # Until it has read its configuration there is nothing to read again; nor a reason to end.
+            signal.signal(signal.SIGHUP, lambda *_: None)
     code = run(arguments)
     try:
         sys.stdout.flush()

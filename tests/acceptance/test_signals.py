@@ -54,6 +54,22 @@ def test_drains(daemons: Daemons, world: World, number: signal.Signals) -> None:
     print(f"\n{done} of 5000 before the signal took effect")
 
 
+def test_a_reload_before_it_began(daemons: Daemons, world: World) -> None:
+    """Asked of a daemon that only starts, as by a script that is quicker: it starts."""
+    daemon = daemons.run(world.url)
+    status = Path(f"/proc/{daemon.pid}/status")
+    bit = 1 << (signal.SIGHUP - 1)
+
+    def is_caught() -> bool:
+        (caught,) = re.findall(r"SigCgt:\s*(\w+)", status.read_text())
+        return bool(int(caught, 16) & bit)
+
+    wait_until("it bears a SIGHUP", is_caught)
+    daemon.send(signal.SIGHUP)
+    daemon.wait_for("ready")
+    assert daemon.stop() == 0
+
+
 @pytest.mark.parametrize(
     ("second", "codes"),
     [(signal.SIGTERM, (-signal.SIGTERM, 128 + signal.SIGTERM)), (signal.SIGINT, (130,))],
