@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     if threading.current_thread() is threading.main_thread():
         _end_properly_on_sigterm()
         if _command(arguments) in _RELOADED:
-            # Until it has read its configuration there is nothing to read again; nor a reason to end.
+            # Until it has read its configuration there is nothing to read again.
             signal.signal(signal.SIGHUP, lambda *_: None)
     code = run(arguments)
     try:

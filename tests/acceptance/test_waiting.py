@@ -1,0 +1,38 @@
+"""Many runs of one target wait for their turn; those of the others do not."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+from tests.acceptance.harness import Daemons, World
+from tests.acceptance.targets import configure
+
+MANY = 40_000
+_WAIT = (
+    "UPDATE campaigns SET status = 'executing', open_runs = 1, more_to_come = false,"
+    " has_due = true, target = 'slow'",
+    "DELETE FROM timers",
+    "INSERT INTO runs (campaign_id, scheduled_for, id, status, claimed_at, next_attempt_at,"
+    " start_before) SELECT id, created_at, gen_random_uuid(), 'queued', now(), now(), 'infinity'"
+    " FROM campaigns",
+)
+
+
+def test_started_at_once_though_thousands_wait_for_another_target(
+    daemons: Daemons, world: World
+) -> None:
+    """More than are read at once, and than are claimed ahead for a target that takes its time."""
+    slow = {"type": "command", "argv": ["/bin/sleep", "60"], "concurrency": 1, "timeout": 90}
+    config = configure(daemons, slow=slow)
+    with world.connection.transaction():
+        world.add_one_offs(MANY, world.one("SELECT now()"))
+        for statement in _WAIT:
+            world.rows(statement)
+    daemon = daemons.ready(world.url, CAMPAIGND_CONFIG=config, scheduler__drain_timeout=1)
+    world.until("SELECT count(*) > 0 FROM runs WHERE status = 'executing'")
+    uuid = uuid4()
+    world.load([{"campaign": {"uuid": str(uuid), "name": "other", "status": "draft"}}])
+    world.control(lambda control: control.start(uuid, "somebody"))
+    world.until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", uuid)
+    assert world.one("SELECT count(*) FROM runs WHERE status = 'queued'") > 5000
+    assert daemon.stop() == 0
