@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.harness import Daemons, Server, World, private_server
+from tests.acceptance.harness import Daemons, World
+from tests.acceptance.postgres_server import Server, private_server
 from tests.sandbox.image import Images, images, why_not
 
 

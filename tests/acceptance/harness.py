@@ -8,21 +8,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import functools
-import itertools
 import json
 import os
 import random
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -31,18 +26,11 @@ import psycopg
 from psycopg.rows import dict_row
 
 from daemon.control import Control, Done
-from daemon.domain.schedule import CampaignType
-from daemon.domain.states import Event, Facts, Status, transition
 from daemon.domain.zones import tzdata_version
-from storage import embedded_server
 from storage.bulk import Import
 from storage.bulk_plan import Settings
 from storage.campaigns import Campaigns
-from storage.embedded import embedded_postgres
-from storage.embedded_user import server_user
 from storage.engine import Database
-from storage.migrate import upgrade
-from tests.documented_history import is_documented
 
 CAMPAIGND = Path(sys.executable).with_name("campaignd")
 LOOK_EVERY_S = 0.02
@@ -404,116 +392,3 @@ _ONE_OFFS = (
     WHERE campaign_id BETWEEN %(first)s::bigint AND %(last)s::bigint
     """,
 )
-
-
-class Server:
-    """A PostgreSQL server of one test module's own, to be crashed and started again."""
-
-    def __init__(self, state_dir: Path, url: str) -> None:
-        self.url = url
-        self.data = state_dir / "postgres" / "data"
-        self._log = state_dir / "postgres" / "server.log"
-        found = embedded_server.read_postmaster(self.data)
-        assert found is not None
-        assert found.socket_dir is not None
-        self.socket_dir = found.socket_dir
-
-    @property
-    def pid(self) -> int:
-        """The postmaster's process."""
-        found = embedded_server.read_postmaster(self.data)
-        assert found is not None
-        return found.pid
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether its postmaster is there."""
-        found = embedded_server.read_postmaster(self.data)
-        return found is not None and embedded_server.is_alive(self.data, found)
-
-    def crash(self, number: int) -> None:
-        """End it by a signal (SIGQUIT: immediate; SIGKILL) and wait until it is gone."""
-        pid = self.pid
-        os.kill(pid, number)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, 0)
-
-    def start(self) -> None:
-        """Start it again; returns when it takes connections."""
-        embedded_server.start(
-            embedded_server.find_programs(self.data),
-            self.data,
-            server_user(self.data),
-            self.socket_dir,
-            self._log,
-        )
-
-
-@contextmanager
-def private_server(parent: Path | None = None) -> Iterator[Server]:
-    """A server of one's own, with an empty migrated database; nothing of it is kept."""
-    top = Path(tempfile.mkdtemp(prefix="campaignd-own-", dir=parent))
-    top.chmod(0o711)
-    try:
-        with embedded_postgres(top) as url:
-            upgrade(url)
-            server = Server(top, url)
-            try:
-                yield server
-            finally:
-                with contextlib.suppress(Exception):
-                    psycopg.connect(url, connect_timeout=5).close()
-    finally:
-        shutil.rmtree(top, ignore_errors=True)
-
-
-def check_histories(world: World) -> None:
-    """Every campaign's events in one chain that ends in its status, by the transition table.
-
-    And each of them as docs/history.md has it.
-    """
-    rows = world.rows(
-        """
-        SELECT e.campaign_id, e.event, e.from_status, e.to_status, e.cause, c.status,
-               lead(e.id) OVER chain IS NULL AS is_last,
-               lag(e.to_status) OVER chain AS before, lag(e.id) OVER chain IS NULL AS is_first
-        FROM campaign_events e JOIN campaigns c ON c.id = e.campaign_id
-        WINDOW chain AS (PARTITION BY e.campaign_id ORDER BY e.id)
-        ORDER BY e.campaign_id, e.id
-        """
-    )
-    for row in rows:
-        assert is_documented(row["event"], row["cause"]), row
-        assert row["is_first"] or row["from_status"] == row["before"], row
-        assert not row["is_last"] or row["to_status"] == row["status"], row
-        if row["event"] == Event.PASSED and row["from_status"] == row["to_status"]:
-            continue  # one of several that passed at once; the status moves with the last
-        if row["event"] in set(Event):
-            goals = _goals(row["event"], row["from_status"])
-            assert row["to_status"] in goals, row
-        else:  # of a run, or of an attempt: the campaign does not move
-            assert row["event"] in _STILL or row["from_status"] is None, row
-            assert row["from_status"] in (None, row["to_status"]), row
-
-
-_STILL = {"attempt", "run_retrying", "run_executing", "run_held", "run_queued"}
-
-
-@functools.cache
-def _goals(event: str, before: str) -> frozenset[str]:
-    """Every status that the transition table can lead to, whatever the facts."""
-    facts = [
-        Facts(
-            type=campaign_type,
-            has_schedule=bits[0],
-            more_to_come=bits[1],
-            begun=bits[2],
-            open_runs=int(bits[3]),
-            has_due=bits[4],
-            has_completed=bits[5],
-        )
-        for campaign_type in CampaignType
-        for bits in itertools.product((False, True), repeat=6)
-    ]
-    goals = (transition(Status(before), Event(event), each) for each in facts)
-    return frozenset(goal.value for goal in goals if goal is not None)

@@ -15,7 +15,7 @@ import psycopg
 
 from storage import embedded_server
 from storage.embedded_user import server_user
-from tests.acceptance.harness import Server
+from tests.acceptance.postgres_server import Server
 
 PROMOTED_WITHIN_S = 60.0
 

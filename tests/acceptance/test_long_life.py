@@ -26,14 +26,8 @@ import pytest
 
 from storage.engine import Database
 from storage.prune import Prune
-from tests.acceptance.harness import (
-    Daemons,
-    Process,
-    World,
-    check_histories,
-    utc_now,
-    wait_until,
-)
+from tests.acceptance.harness import Daemons, Process, World, utc_now, wait_until
+from tests.acceptance.histories import check_histories
 
 LONG = bool(os.environ.get("LONG_LIFE"))
 A_WEEK = 7 * 24 * 3600

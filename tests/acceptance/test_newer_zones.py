@@ -14,7 +14,8 @@ import psycopg
 import pytest
 
 from tests.acceptance import zone_data
-from tests.acceptance.harness import PATIENCE_S, Daemons, World, check_histories, utc_now
+from tests.acceptance.harness import PATIENCE_S, Daemons, World, utc_now
+from tests.acceptance.histories import check_histories
 
 HOUR = timedelta(hours=1)
 EARLIER, LATER, STILL = "Europe/Berlin", "Europe/Paris", "Europe/Rome"

@@ -16,16 +16,10 @@ import pytest
 
 from storage.embedded_user import server_user
 from storage.prune import LOCK
-from tests.acceptance.harness import (
-    Daemons,
-    Server,
-    World,
-    check_histories,
-    private_server,
-    utc_now,
-    wait_until,
-)
+from tests.acceptance.harness import Daemons, World, utc_now, wait_until
+from tests.acceptance.histories import check_histories
 from tests.acceptance.old_history import add_days
+from tests.acceptance.postgres_server import Server, private_server
 from tests.sandbox.debian import need
 
 pytestmark = pytest.mark.machine

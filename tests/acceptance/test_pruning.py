@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from daemon.upkeep.pruning import Pruning
-from tests.acceptance.harness import Daemons, World, check_histories, utc_now
+from tests.acceptance.harness import Daemons, World, utc_now
+from tests.acceptance.histories import check_histories
 from tests.acceptance.old_history import add_days
 
 CAMPAIGNS = 30

@@ -15,16 +15,9 @@ import psutil
 import psycopg
 import pytest
 
-from tests.acceptance.harness import (
-    Daemons,
-    Process,
-    Server,
-    World,
-    check_histories,
-    private_server,
-    utc_now,
-    wait_until,
-)
+from tests.acceptance.harness import Daemons, Process, World, utc_now, wait_until
+from tests.acceptance.histories import check_histories
+from tests.acceptance.postgres_server import Server, private_server
 from tests.acceptance.standby import either, promote, standby_of
 
 EACH = 30

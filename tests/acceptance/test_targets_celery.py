@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.harness import Daemons, World, check_histories, utc_now
+from tests.acceptance.harness import Daemons, World, utc_now
+from tests.acceptance.histories import check_histories
 from tests.acceptance.targets import cli, configure, one_offs_for
 from tests.targets.brokers import KINDS, broker
 

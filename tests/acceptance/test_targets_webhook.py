@@ -14,15 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.acceptance.harness import (
-    PATIENCE_S,
-    Daemons,
-    Process,
-    World,
-    check_histories,
-    utc_now,
-    wait_until,
-)
+from tests.acceptance.harness import PATIENCE_S, Daemons, Process, World, utc_now, wait_until
+from tests.acceptance.histories import check_histories
 from tests.acceptance.targets import cli, configure, one_offs_for, run_of
 from tests.targets import servers
 from tests.targets.servers import Answer, Request, Server, answer

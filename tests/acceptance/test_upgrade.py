@@ -16,14 +16,8 @@ import psycopg
 import pytest
 
 from storage.schema import HEAD
-from tests.acceptance.harness import (
-    PATIENCE_S,
-    Daemons,
-    Process,
-    World,
-    check_histories,
-    utc_now,
-)
+from tests.acceptance.harness import PATIENCE_S, Daemons, Process, World, utc_now
+from tests.acceptance.histories import check_histories
 from tests.acceptance.releases import AFTER_NEXT, NEXT, Release, after_that, after_this, before_0003
 
 SECONDS = 20

@@ -19,7 +19,8 @@ import psycopg
 import pytest
 
 from daemon.domain.keys import Scope
-from tests.acceptance.harness import CAMPAIGND, Daemons, private_server, wait_until
+from tests.acceptance.harness import CAMPAIGND, Daemons, wait_until
+from tests.acceptance.postgres_server import private_server
 from tests.api.harness import TIMEOUT_S, Api, get, serving
 from tests.conftest import fresh_database
 

@@ -15,7 +15,8 @@ from typing import Any
 from uuid import UUID
 
 from daemon.domain.states import ARMED, Status
-from tests.acceptance.harness import World, check_histories
+from tests.acceptance.harness import World
+from tests.acceptance.histories import check_histories
 from tests.chaos.editor import Op
 from tests.chaos.receiver import Request
 from tests.chaos.workload import Made, Never, Oracle

@@ -18,7 +18,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 import psutil
 import psycopg
 
-from tests.acceptance.harness import Process, Server, free_port
+from tests.acceptance.harness import Process, free_port
+from tests.acceptance.postgres_server import Server
 from tests.acceptance.standby import promote
 from tests.chaos.hardship import Hardship
 from tests.chaos.node import ClockFile

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import psycopg
 
-from tests.acceptance.harness import Server, World, utc_now
+from tests.acceptance.harness import World, utc_now
+from tests.acceptance.postgres_server import Server
 from tests.acceptance.standby import either
 from tests.chaos import checker, nemesis, workload
 from tests.chaos.checker import Found

@@ -14,7 +14,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from tests.acceptance.harness import private_server
+from tests.acceptance.postgres_server import private_server
 from tests.acceptance.standby import standby_of
 from tests.chaos import nemesis, wire
 from tests.chaos.episode import Report, run

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.harness import Server, private_server
+from tests.acceptance.postgres_server import Server, private_server
 from tests.chaos import nemesis, wire
 from tests.chaos.episode import run
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.harness import World, check_histories, utc_now, wait_until
+from tests.acceptance.harness import World, utc_now, wait_until
+from tests.acceptance.histories import check_histories
 from tests.chaos.cluster import Cluster
 from tests.chaos.receiver import Receiver
 

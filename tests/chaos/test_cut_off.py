@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.harness import World, check_histories, utc_now, wait_until
+from tests.acceptance.harness import World, utc_now, wait_until
+from tests.acceptance.histories import check_histories
 from tests.chaos import wire
 from tests.chaos.cluster import Cluster, Node
 from tests.chaos.receiver import Receiver

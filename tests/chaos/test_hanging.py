@@ -11,7 +11,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.acceptance.harness import World, check_histories, utc_now
+from tests.acceptance.harness import World, utc_now
+from tests.acceptance.histories import check_histories
 from tests.chaos.cluster import Cluster, Node
 
 EACH = 30

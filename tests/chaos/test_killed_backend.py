@@ -10,7 +10,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.acceptance.harness import World, check_histories, private_server, utc_now
+from tests.acceptance.harness import World, utc_now
+from tests.acceptance.histories import check_histories
+from tests.acceptance.postgres_server import private_server
 from tests.chaos.cluster import Cluster
 
 COUNT = 200

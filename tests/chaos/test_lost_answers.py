@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.harness import World, check_histories, utc_now
+from tests.acceptance.harness import World, utc_now
+from tests.acceptance.histories import check_histories
 from tests.chaos.cluster import Cluster, Node
 from tests.chaos.proxy import OPEN
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.harness import CAMPAIGND, World, check_histories, utc_now, wait_until
+from tests.acceptance.harness import CAMPAIGND, World, utc_now, wait_until
+from tests.acceptance.histories import check_histories
 from tests.chaos.cluster import Cluster
 
 SHARDS = 64
