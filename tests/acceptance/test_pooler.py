@@ -113,12 +113,13 @@ def test_a_node_is_killed_then_the_pooler(
 ) -> None:
     """The other node takes over what was in hand, and sits out that the pooler is away."""
     config = tmp_path / "targets.toml"
-    config.write_text('[targets.slow]\ntype = "command"\nargv = ["/bin/sleep", "2"]\n')
+    slow = '[targets.slow]\ntype = "command"\nargv = ["/bin/sleep", "2"]\nconcurrency = 5\n'
+    config.write_text(slow)
     settings = {"CAMPAIGND_CONFIG": config, "listen_database_url": server.url}
     killed = daemons.ready(pooler.url, node_name="killed", **settings)
     with World(server.url) as world:
-        slow = world.add_one_offs(5, utc_now() + timedelta(seconds=1))
-        world.rows("UPDATE campaigns SET target = 'slow' WHERE id = ANY (%s)", list(slow))
+        campaigns = world.add_one_offs(5, utc_now() + timedelta(seconds=1))
+        world.rows("UPDATE campaigns SET target = 'slow' WHERE id = ANY (%s)", list(campaigns))
         world.until("SELECT count(*) = 5 FROM runs WHERE status = 'executing'")
         other = daemons.ready(pooler.url, node_name="other", **settings)
         killed.kill()
@@ -134,7 +135,7 @@ def test_a_node_is_killed_then_the_pooler(
         world.until("SELECT count(*) = 305 FROM runs WHERE status = 'completed'", within=40)
         assert world.statuses() == {"completed": 305}
         taken = "SELECT DISTINCT takeovers FROM runs WHERE campaign_id = ANY (%s)"
-        assert world.rows(taken, list(slow)) == [{"takeovers": 1}]
+        assert world.rows(taken, list(campaigns)) == [{"takeovers": 1}]
         check_histories(world)
     assert len(other.events("database_lost")) == 1
     assert other.stop() == 0
