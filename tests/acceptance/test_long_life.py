@@ -110,7 +110,7 @@ class Memory:
 @pytest.mark.parametrize(
     ("fires", "a_second", "traced"),
     [
-        pytest.param(60_000 if LONG else 5000, 150, "1", id="traced"),
+        pytest.param(60_000 if LONG else 5000, 300, "1", id="traced"),
         pytest.param(
             A_WEEK,
             1500,

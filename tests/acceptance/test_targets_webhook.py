@@ -347,7 +347,7 @@ def test_a_server_that_takes_its_time(
 
 @pytest.mark.alone
 @pytest.mark.slow
-@pytest.mark.parametrize("outage", [15, pytest.param(60, marks=pytest.mark.machine)])
+@pytest.mark.parametrize("outage", [10, pytest.param(60, marks=pytest.mark.machine)])
 def test_a_target_that_is_down_delays_no_other(daemons: Daemons, world: World, outage: int) -> None:
     """The healthy one's lateness stays; the other's runs go when it is back, oldest first."""
     with servers.nobody() as port, Server() as healthy:
@@ -391,5 +391,5 @@ def test_a_target_that_is_down_delays_no_other(daemons: Daemons, world: World, o
             overtaken = sum(later < earlier for earlier, later in itertools.pairwise(came))
             attempts = world.one("SELECT max(attempt) FROM runs")
             print(f"{len(came)} drained, {overtaken} out of order, {attempts} attempts at most")
-            # The probe, and what was tried once, may come out of turn; nothing else.
-            assert overtaken <= 8
+            # Probes, and what was under way when it went down, may come out of turn; nothing else.
+            assert overtaken <= 16
