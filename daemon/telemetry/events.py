@@ -311,7 +311,7 @@ EVENTS: dict[str, Told] = {
     ),
     "runs_given_back": Told(
         "warning",
-        "Attempts did not end in time; other nodes make them anew.",
+        "Runs went back: their node stopped before they ended, or their campaign was paused first.",
         ("count",),
         "If it comes at every stop: a longer `scheduler.drain_timeout`.",
     ),
