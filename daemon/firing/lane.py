@@ -214,10 +214,10 @@ class Lane:
         self._concurrency = concurrency
         self._attempt_s = None
         self._close_unused(former)
-        if self._breaker.paused:
-            self._breaker.replaced(policy)
+        was_paused = self._breaker.paused
+        self._breaker.replaced(policy)
+        if was_paused:
             self._pause_ended()
-        self._breaker.policy = policy
         if self._workers:
             self.start()
             self._wake(len(self._idle))
