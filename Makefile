@@ -96,10 +96,10 @@ lock: | $(BIN)/python ## the lock files again from pyproject.toml (UPGRADE=--upg
 	    -o requirements-dev.lock
 
 image: install-dev ## the container image, by buildah on Debian; says how big it is
-	@$(BIN)/python -m tests.sandbox.image
+	@$(BIN)/python -m tests.support.machines.image
 
 figures: install-dev ## exposure of the units, size of the image, time of a cold start
-	@$(BIN)/python -m tests.sandbox.figures
+	@$(BIN)/python -m tests.support.machines.figures
 
 man: install-dev ## the manual page again from the commands
 	@$(BIN)/python -m daemon.cli.man > docs/campaignd.1

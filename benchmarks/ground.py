@@ -20,7 +20,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psutil
 import psycopg
 
-from daemon.domain.zones import tzdata_version
+from daemon.domain.schedule.timezones import tzdata_version
 from storage.embedded import embedded_postgres
 
 CAMPAIGND = Path(sys.executable).with_name("campaignd")

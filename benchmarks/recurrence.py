@@ -23,9 +23,9 @@ from typing import Any
 
 from dateutil.rrule import rrulestr
 
-from daemon.domain.bodies import Context, save_schedule, update_schedule
-from daemon.domain.rrule_text import rrule_text
-from daemon.domain.schedule import CampaignType, Schedule
+from daemon.domain.requests import Context, save_schedule, update_schedule
+from daemon.domain.schedule.rrule import rrule_text
+from daemon.domain.schedule.schedule import CampaignType, Schedule
 
 BEGAN = datetime(2001, 1, 3, 12, tzinfo=UTC)
 """When every schedule was saved."""

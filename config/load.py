@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from config.errors import ConfigurationError
-from config.explain import explain, unknown_setting
+from config.messages import explain, unknown_setting
 from config.names import ANY, ENV_PREFIX, SECRETS, env_name, is_secret, is_setting, is_table
 from config.settings import Settings
 from config.toml_lines import line_of

@@ -17,41 +17,41 @@ from typing import TYPE_CHECKING
 from config.changes import needs_restart
 from config.command_environment import command_environment
 from daemon import __version__
-from daemon.domain.backoff import RetryPolicy
-from daemon.domain.zones import tzdata_version
-from daemon.firing.membership import Membership, Self
-from daemon.firing.pipeline import Pipeline
-from daemon.firing.stopping import Stopping
-from daemon.firing.taking_over import TakingOver
-from daemon.host import Host
-from daemon.lifecycle.awaiting import await_database
-from daemon.lifecycle.clock import SystemClock
-from daemon.lifecycle.link import Link
-from daemon.lifecycle.pulse import Pulse
-from daemon.lifecycle.service import Service
-from daemon.lifecycle.status_line import StatusLine
-from daemon.lifecycle.supervisor import Supervisor
+from daemon.cluster.heartbeat import Membership, Self
+from daemon.cluster.node_rescuer import TakingOver
+from daemon.domain.run.retry import RetryPolicy
+from daemon.domain.schedule.timezones import tzdata_version
+from daemon.maintenance.lease_reaper import Leases
+from daemon.maintenance.periodic import Looking
+from daemon.maintenance.pruner import Pruning
+from daemon.maintenance.schema_watch import SchemaWatch
+from daemon.node_status import Report
 from daemon.optional import load_metrics, load_traces
-from daemon.reporting import Report
+from daemon.pipeline.canceller import Stopping
+from daemon.pipeline.pipeline import Pipeline
+from daemon.runtime.clock import SystemClock
+from daemon.runtime.database_health import Link
+from daemon.runtime.service import Service
+from daemon.runtime.startup import await_database
+from daemon.runtime.status_line import StatusLine
+from daemon.runtime.supervisor import Supervisor
+from daemon.runtime.watchdog import Pulse
 from daemon.targets.registry import Built, build
 from daemon.telemetry.fan_out import FanOut
-from daemon.timer.alarm import Alarm
-from daemon.timer.listening import Listening
+from daemon.timer.edit_listener import Listening
 from daemon.timer.loader import Loader
-from daemon.upkeep.leases import Leases
-from daemon.upkeep.looking import Looking
-from daemon.upkeep.pruning import Pruning
-from daemon.upkeep.schema import SchemaWatch
+from daemon.timer.scheduler import Alarm
+from daemon.wiring import Host
 from storage.engine import Database
 from storage.errors import SchemaOutOfDate
-from storage.firing import Firing
 from storage.leases import Leases as LeaseTable
 from storage.nodes import Nodes
+from storage.notifications import Wakeups
 from storage.prune import Prune
-from storage.retime import Retiming
+from storage.runs import Firing
 from storage.schema import require_schema_in
 from storage.timers import Timers
-from storage.wakeups import Wakeups
+from storage.tzdata_refresh import Retiming
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -203,8 +203,8 @@ class Daemon:
         self.api: Service | None = None
         if settings.api.enabled:
             # Imported here: without the API nothing of the web framework is loaded.
-            from daemon.api.service import ApiService
-            from daemon.serving import api_server
+            from daemon.api.server.thread import ApiService
+            from daemon.api_wiring import api_server
 
             server = api_server(
                 lambda: self._settings,

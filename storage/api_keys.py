@@ -9,8 +9,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from daemon.domain.api_keys import PREFIX, ApiKey, Scope, digest_of
 from daemon.domain.errors import Conflict, NotFound
-from daemon.domain.keys import PREFIX, ApiKey, Scope, digest_of
 from storage.engine import Database
 from storage.errors import translated
 from storage.prepared import Prepared

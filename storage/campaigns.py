@@ -11,15 +11,15 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from daemon.domain.bodies import Current
+from daemon.domain.campaign.model import Campaign, Snapshot
+from daemon.domain.campaign.state_machine import Status
 from daemon.domain.errors import Conflict, NotFound
-from daemon.domain.model import Campaign, Snapshot
-from daemon.domain.schedule import CampaignType, EventKind, Source, TimedEvent
-from daemon.domain.states import Status
-from storage.definitions import schedule_from
-from storage.edit import Edit
+from daemon.domain.requests import Current
+from daemon.domain.schedule.schedule import CampaignType, EventKind, Source, TimedEvent
+from storage.campaign_editor import Edit
 from storage.engine import Connections
 from storage.prepared import Prepared, carry_out
+from storage.schedule_rows import schedule_from
 from storage.tables import campaign_events, campaigns, runs, schedule_definitions, timers
 from storage.without_orm import AsyncConnection
 

@@ -1,4 +1,4 @@
-"""The statements of `storage.edit` that nearly every command needs, each prepared once."""
+"""The statements of `storage.campaign_editor` that nearly every command needs."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from sqlalchemy.pool import QueuePool
 
-from storage import arrays
+from storage import binary_arrays
 from storage.errors import translated
 from storage.prepared import Prepared, carry_out
 from storage.without_orm import AsyncConnection, AsyncEngine, create_async_engine
@@ -101,7 +101,7 @@ class Database:
             connection = await psycopg.AsyncConnection.connect(
                 self.conninfo, prepare_threshold=threshold
             )
-            arrays.register(connection)
+            binary_arrays.register(connection)
             return connection
 
         self.engine: AsyncEngine = create_async_engine(

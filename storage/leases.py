@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from daemon.domain.outcome import Delivered, Outcome, Reject, Retry
-from daemon.domain.work import TableAnswer, TakenBack, Work
-from storage.arrays import bigints, instants
+from daemon.domain.run.attempt import TableAnswer, TakenBack, Work
+from daemon.domain.run.outcome import Delivered, Outcome, Reject, Retry
+from storage.binary_arrays import bigints, instants
 from storage.engine import Database
-from storage.firing import taken_from, work_from
 from storage.queries import query
+from storage.runs import taken_from, work_from
 
 
 class Leases:

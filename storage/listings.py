@@ -1,4 +1,4 @@
-"""The statements of `storage.history`, each prepared once for every combination of its filters."""
+"""The statements of `storage.campaign_reads`, one for each combination of filters."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from daemon.domain.schedule import EventKind
-from daemon.domain.states import RunStatus, Status
+from daemon.domain.campaign.state_machine import RunStatus, Status
+from daemon.domain.schedule.schedule import EventKind
 from storage.prepared import Prepared
 from storage.tables import campaign_events, campaigns, nodes, runs, schedule_definitions, timers
 

@@ -8,10 +8,10 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from daemon.domain.work import TakenBack
+from daemon.domain.run.attempt import TakenBack
 from storage.engine import Database
-from storage.firing import taken_from
 from storage.queries import query
+from storage.runs import taken_from
 from storage.schema import HEAD
 from storage.tables import nodes
 

@@ -7,7 +7,7 @@ from importlib.resources import files
 
 from sqlalchemy import TextClause, text
 
-from daemon.domain.shares import SHARDS
+from daemon.domain.sharding import SHARDS
 
 
 @cache

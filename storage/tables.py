@@ -45,9 +45,17 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 from sqlalchemy.types import UserDefinedType
 
-from daemon.domain.keys import Scope
-from daemon.domain.schedule import CampaignType, EventKind, Frequency, Kind, Overlap, Skip, Source
-from daemon.domain.states import ARMED, RunStatus, Status
+from daemon.domain.api_keys import Scope
+from daemon.domain.campaign.state_machine import ARMED, RunStatus, Status
+from daemon.domain.schedule.schedule import (
+    CampaignType,
+    EventKind,
+    Frequency,
+    Kind,
+    Overlap,
+    Skip,
+    Source,
+)
 from storage.views import VIEWS
 
 metadata = MetaData(

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from daemon.domain.schedule import EventKind, TimedEvent
-from daemon.domain.work import Armed, Look, Overdue, Waiting
-from storage.definitions import schedule_from
+from daemon.domain.run.attempt import Armed, Look, Overdue, Waiting
+from daemon.domain.schedule.schedule import EventKind, TimedEvent
 from storage.engine import Database
 from storage.queries import query
+from storage.schedule_rows import schedule_from
 
 
 class Timers:

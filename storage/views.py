@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from daemon.domain.shares import SHARDS
+from daemon.domain.sharding import SHARDS
 
 SCHEDULES_VIEW = f"""
 CREATE VIEW schedules AS

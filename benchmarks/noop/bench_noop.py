@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from daemon.domain.outcome import Delivered, Outcome
 from daemon.domain.ports import Emit
-from daemon.domain.work import Work
+from daemon.domain.run.attempt import Work
+from daemon.domain.run.outcome import Delivered, Outcome
 
 DONE = Delivered()
 

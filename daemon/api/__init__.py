@@ -6,6 +6,6 @@ handler of `routes_*` (parse, call control or a read port, answer). Errors becom
 
 Invariants: nothing is looked up before the key is known to be good and its scope large enough; a
 change and the answer kept for its Idempotency-Key are one transaction; the bodies of schedules are
-parsed by `daemon.domain`, and only described here. May import `daemon.control`, `daemon.lifecycle`
-and `daemon.domain`; the only home of FastAPI, uvicorn and limits.
+parsed by `daemon.domain`, and only described here. May import `daemon.campaign_service`,
+`daemon.runtime` and `daemon.domain`; the only home of FastAPI, uvicorn and limits.
 """

@@ -8,24 +8,17 @@ from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 from starlette.types import ASGIApp
 
-from daemon.api import (
-    routes_campaigns,
-    routes_history,
-    routes_keys,
-    routes_outside,
-    routes_page,
-    routes_runs,
-    routes_schedule,
-)
-from daemon.api.describing import specification
-from daemon.api.gate import PREFIX, Gate
-from daemon.api.ports import Backend, Options
-from daemon.api.problems import (
+from daemon.api.dashboard import routes
+from daemon.api.errors import (
     on_campaignd_error,
     on_fault,
     on_http_error,
     on_invalid_parameters,
 )
+from daemon.api.middleware import PREFIX, Gate
+from daemon.api.openapi import specification
+from daemon.api.ports import Backend, Options
+from daemon.api.routes import campaigns, history, keys, operations, runs, schedules
 from daemon.domain.errors import CampaigndError
 from daemon.domain.ports import Emit
 
@@ -57,16 +50,16 @@ def build(backend: Backend, options: Options, emit: Emit) -> ASGIApp:
     app.add_exception_handler(RequestValidationError, on_invalid_parameters)
     app.add_exception_handler(Exception, on_fault)
     for module in (
-        routes_campaigns,
-        routes_schedule,
-        routes_history,
-        routes_runs,
-        routes_keys,
+        campaigns,
+        schedules,
+        history,
+        runs,
+        keys,
     ):
         app.include_router(module.router, prefix=PREFIX)
-    app.include_router(routes_outside.router)
-    app.state.door = routes_page.Door()
-    app.include_router(routes_page.router)
+    app.include_router(operations.router)
+    app.state.door = routes.Door()
+    app.include_router(routes.router)
     app.openapi = specification(app)  # type: ignore[method-assign]
     app.state.patterns = [
         (compile_path(path)[0], tuple(item)) for path, item in app.openapi()["paths"].items()

@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
 
-from daemon.api.problems import Forbidden, Unauthorized
-from daemon.api.reading import key_of
-from daemon.domain.keys import Scope
+from daemon.api.errors import Forbidden, Unauthorized
+from daemon.api.requests import key_of
+from daemon.domain.api_keys import Scope
 
 _is_secret = re.compile(r"[\x21-\x39\x3b-\x7e]{1,200}").fullmatch
 

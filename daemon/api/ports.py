@@ -9,12 +9,12 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
-from daemon.control import Control
-from daemon.domain.bodies import Current
-from daemon.domain.keys import ApiKey, Scope
-from daemon.domain.model import Campaign, Run
-from daemon.domain.schedule import CampaignType, EventKind, TimedEvent
-from daemon.domain.states import RunStatus, Status
+from daemon.campaign_service import Control
+from daemon.domain.api_keys import ApiKey, Scope
+from daemon.domain.campaign.model import Campaign, Run
+from daemon.domain.campaign.state_machine import RunStatus, Status
+from daemon.domain.requests import Current
+from daemon.domain.schedule.schedule import CampaignType, EventKind, TimedEvent
 
 Ref = int | UUID
 RunKey = tuple[datetime, int, datetime]

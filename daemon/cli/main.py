@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
-from daemon.cli.commands import BROKEN_PIPE, COMMANDS, discard_output
+from daemon.cli.lazy_group import BROKEN_PIPE, COMMANDS, discard_output
 from daemon.cli.plain import plain_command
 
 USAGE = 2

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from config.dsn import redacted_dsn
-from daemon.cli.invocation import Invocation
+from daemon.cli.context import Invocation
 from storage.engine import Database
 from storage.errors import StorageUnavailable
 from storage.schema import require_schema
 
 if TYPE_CHECKING:
     from config.settings import Settings
-    from daemon.control import Control
-    from storage.history import History
+    from daemon.campaign_service import Control
+    from storage.campaign_reads import History
 
 _LONGEST_WAIT_S = 1.0
 
@@ -39,16 +39,16 @@ class Store:
     @cached_property
     def history(self) -> History:
         """Reads for people."""
-        from storage.history import History
+        from storage.campaign_reads import History
 
         return History(self.database)
 
     @cached_property
     def control(self) -> Control:
         """What a person may ask of campaigns."""
-        from daemon.control import Control
-        from storage.answers import Answers
+        from daemon.campaign_service import Control
         from storage.campaigns import Campaigns
+        from storage.run_results import Answers
 
         scheduler = self.settings.scheduler
         return Control(
@@ -62,7 +62,7 @@ class Store:
     def _tell(self, event: str, /, **fields: Any) -> None:
         """What a command has ended, as a line on standard error: rare, so loaded only then."""
         from daemon.telemetry.event_log import EventLog
-        from daemon.telemetry.log_lines import configure, get_logger
+        from daemon.telemetry.log_setup import configure, get_logger
 
         log = self.settings.log
         configure(log.level, log.format)

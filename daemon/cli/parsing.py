@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from daemon import __version__
-from daemon.cli.commands import register
-from daemon.cli.invocation import Invocation
+from daemon.cli.context import Invocation
+from daemon.cli.lazy_group import register
 
 
 def parser(wanted: str | None) -> typer.Typer:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from daemon.cli.commands import quiet_pipe
-from daemon.cli.invocation import Invocation
+from daemon.cli.context import Invocation
+from daemon.cli.lazy_group import quiet_pipe
 
 
 def plain_command(arguments: Sequence[str]) -> Callable[[], int] | None:
@@ -39,7 +39,7 @@ def plain_command(arguments: Sequence[str]) -> Callable[[], int] | None:
 def _run(invocation: Invocation, options: list[str]) -> Callable[[], int] | None:
     if set(options) - {"--no-api"}:
         return None
-    from daemon.cli.run import run_daemon
+    from daemon.cli.commands.run import run_daemon
 
     return partial(run_daemon, invocation, bool(options))
 
@@ -48,6 +48,6 @@ def _preview(_invocation: Invocation, options: list[str]) -> Callable[[], int] |
     (file, *more) = options or ["-"]
     if more or not file or (file.startswith("-") and file != "-"):
         return None
-    from daemon.cli.preview import preview_file
+    from daemon.cli.commands.preview import preview_file
 
     return partial(quiet_pipe(preview_file), Path(file), False)

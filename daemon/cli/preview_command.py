@@ -1,4 +1,4 @@
-"""`campaignd preview [FILE]`: the options; the work is `daemon.cli.preview`'s."""
+"""`campaignd preview [FILE]`: the options; the work is `daemon.cli.commands.preview`'s."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from daemon.cli.preview import preview_file
+from daemon.cli.commands.preview import preview_file
 
 
 def preview(

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 import typer
 from typer.models import ArgumentInfo, OptionInfo
 
-from daemon.cli.commands import COMMANDS
+from daemon.cli.lazy_group import COMMANDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""`campaignd run`: the options; the work is `daemon.cli.run`'s."""
+"""`campaignd run`: the options; the work is `daemon.cli.commands.run`'s."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from daemon.cli.run import run_daemon
+from daemon.cli.commands.run import run_daemon
 
 
 def run(

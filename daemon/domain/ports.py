@@ -8,11 +8,20 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
-from daemon.domain.model import Campaign, Change, Snapshot
-from daemon.domain.outcome import Answered, OpenRun, Outcome, Written
-from daemon.domain.plan import Planned
-from daemon.domain.telling import Ending
-from daemon.domain.work import Armed, Claimed, Look, Overdue, TakenBack, TooLate, Waiting, Work
+from daemon.domain.campaign.model import Campaign, Change, Snapshot
+from daemon.domain.run.attempt import (
+    Armed,
+    Claimed,
+    Look,
+    Overdue,
+    TakenBack,
+    TooLate,
+    Waiting,
+    Work,
+)
+from daemon.domain.run.claim_plan import Planned
+from daemon.domain.run.log_events import Ending
+from daemon.domain.run.outcome import Answered, OpenRun, Outcome, Written
 
 
 class Emit(Protocol):

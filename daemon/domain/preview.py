@@ -11,11 +11,11 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from daemon.domain.bodies import Context, is_schedule_body, save_schedule, update_schedule
-from daemon.domain.body_context import Saved
-from daemon.domain.datetimes import DATETIME_FORM, parse_datetime, settle
 from daemon.domain.errors import CampaigndError, InvalidInput
-from daemon.domain.fields import (
+from daemon.domain.requests import Context, is_schedule_body, save_schedule, update_schedule
+from daemon.domain.requests.context import Saved
+from daemon.domain.requests.datetimes import DATETIME_FORM, parse_datetime, settle
+from daemon.domain.requests.fields import (
     BLANK,
     Faults,
     read_choice,
@@ -24,9 +24,9 @@ from daemon.domain.fields import (
     read_zone,
     shown,
 )
-from daemon.domain.schedule import CampaignType
-from daemon.domain.strict_json import NotJson, strict_decoder
-from daemon.domain.zones import is_zone, zone
+from daemon.domain.requests.strict_json import NotJson, strict_decoder
+from daemon.domain.schedule.schedule import CampaignType
+from daemon.domain.schedule.timezones import is_zone, zone
 
 LONGEST_LINE = 256 * 1024
 MOST_OCCURRENCES = 10_000

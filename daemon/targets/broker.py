@@ -14,11 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from daemon.domain.outcome import Accepted, Delivered, Lost, Outcome, Retry
-from daemon.domain.work import Work
+from daemon.domain.run.attempt import Work
+from daemon.domain.run.outcome import Accepted, Delivered, Lost, Outcome, Retry
 from daemon.targets.errors import UnusableTarget
 from daemon.targets.message import message
-from daemon.targets.unaddressed import hiding, why
+from daemon.targets.redaction import hiding, why
 
 CLOSE_S = 1.0
 """How long closing is waited for."""

@@ -16,9 +16,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from daemon.domain.outcome import Delivered, Lost, Outcome, Reject, Retry
 from daemon.domain.ports import Emit
-from daemon.domain.work import Work
+from daemon.domain.run.attempt import Work
+from daemon.domain.run.outcome import Delivered, Lost, Outcome, Reject, Retry
 from daemon.targets.message import encoded, instant
 
 TRY_AGAIN = 75

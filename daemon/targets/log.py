@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from daemon.domain.outcome import Delivered, Outcome
 from daemon.domain.ports import Emit
-from daemon.domain.work import Work
+from daemon.domain.run.attempt import Work
+from daemon.domain.run.outcome import Delivered, Outcome
 
 
 class LogTarget:

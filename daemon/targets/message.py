@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from daemon.domain.work import Work
+from daemon.domain.run.attempt import Work
 
 
 def message(work: Work) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from daemon.domain.outcome import Outcome, Parked
-from daemon.domain.work import Work
+from daemon.domain.run.attempt import Work
+from daemon.domain.run.outcome import Outcome, Parked
 
 
 class PostgresTarget:

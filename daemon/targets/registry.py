@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from daemon.domain.backoff import RetryPolicy
 from daemon.domain.ports import Emit, Target
-from daemon.lifecycle.clock import SystemClock
+from daemon.domain.run.retry import RetryPolicy
+from daemon.runtime.clock import SystemClock
 from daemon.targets.errors import UnusableTarget
 from daemon.targets.log import LogTarget
 from daemon.targets.plugin import make

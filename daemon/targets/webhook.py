@@ -21,13 +21,13 @@ from typing import Any
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from daemon.domain.outcome import Accepted, Delivered, Lost, Outcome, Reject, Retry
-from daemon.domain.work import Work
+from daemon.domain.run.attempt import Work
+from daemon.domain.run.outcome import Accepted, Delivered, Lost, Outcome, Reject, Retry
 from daemon.targets.errors import UnusableTarget
 from daemon.targets.message import encoded
+from daemon.targets.redaction import LONGEST, hiding, why
 from daemon.targets.retry_after import retry_after
-from daemon.targets.signature import key_from, signature
-from daemon.targets.unaddressed import LONGEST, hiding, why
+from daemon.targets.webhook_signature import key_from, signature
 
 BODY_LIMIT = 64 * 1024
 """Bytes read of an answer; a longer one ends with its connection."""

@@ -1,7 +1,7 @@
 """What the daemon says about itself: log lines, metrics, health.
 
 Invariants: telemetry subscribes and never steers; it never raises into what it watches. May import
-`daemon.lifecycle` and `daemon.domain`; the only home of structlog.
+`daemon.runtime` and `daemon.domain`; the only home of structlog.
 """
 
 import sys

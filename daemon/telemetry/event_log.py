@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from daemon.telemetry.events import EVENTS
-from daemon.telemetry.log_lines import LEVELS, is_written
+from daemon.telemetry.log_setup import LEVELS, is_written
 
 
 class Logger(Protocol):

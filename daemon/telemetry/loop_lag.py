@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from daemon.domain.ports import Clock
-from daemon.lifecycle.service import Service
+from daemon.runtime.service import Service
 
 EVERY_S = 1.0
 

@@ -15,10 +15,10 @@ from typing import TypeVar
 
 from daemon.domain.errors import Unavailable
 from daemon.domain.ports import Emit, TimerStore
-from daemon.domain.work import Armed, Look, Waiting
-from daemon.lifecycle.link import Link
-from daemon.lifecycle.service import Service
-from daemon.timer.alarm import Alarm
+from daemon.domain.run.attempt import Armed, Look, Waiting
+from daemon.runtime.database_health import Link
+from daemon.runtime.service import Service
+from daemon.timer.scheduler import Alarm
 
 START = (datetime.min.replace(tzinfo=UTC) + timedelta(days=2), 0)
 """Before every event; two days in, so that no time zone can push it out of range."""

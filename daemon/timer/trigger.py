@@ -6,7 +6,7 @@ from datetime import datetime
 
 from apscheduler.triggers.base import BaseTrigger
 
-from daemon.domain.schedule import Kind, Schedule, TimedEvent
+from daemon.domain.schedule.schedule import Kind, Schedule, TimedEvent
 
 
 class ScheduleTrigger(BaseTrigger):  # type: ignore[misc]

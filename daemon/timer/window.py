@@ -11,7 +11,7 @@ from typing import Any
 from apscheduler.job import Job
 from apscheduler.jobstores.base import BaseJobStore
 
-from daemon.domain.work import Armed, Overdue, Waiting
+from daemon.domain.run.attempt import Armed, Overdue, Waiting
 from daemon.timer.trigger import OnceTrigger, ScheduleTrigger
 
 Entry = Armed | Waiting

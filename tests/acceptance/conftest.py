@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.harness import Daemons, World
-from tests.acceptance.postgres_server import Server, private_server
-from tests.sandbox.image import Images, images, why_not
+from tests.support.daemons import Daemons, World
+from tests.support.machines.image import Images, images, why_not
+from tests.support.private_server import Server, private_server
 
 
 @pytest.fixture

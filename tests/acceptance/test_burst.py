@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from tests.acceptance.harness import Daemons, World
-from tests.acceptance.histories import check_histories
+from tests.support.daemons import Daemons, World
+from tests.support.histories import check_histories
 
 pytestmark = pytest.mark.alone
 

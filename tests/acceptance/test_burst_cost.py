@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.acceptance.harness import Daemons, World, utc_now, wait_until
+from tests.support.daemons import Daemons, World, utc_now, wait_until
 
 CAMPAIGNS = 3_000
 ROWS = {

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.harness import Daemons, Process, World, utc_now, wait_until
-from tests.acceptance.histories import check_histories
+from tests.support.daemons import Daemons, Process, World, utc_now, wait_until
+from tests.support.histories import check_histories
 
 LEASE_S = 5
 SOON = timedelta(seconds=4 * LEASE_S)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.sandbox.checkout import bare_repository
-from tests.sandbox.docker import Docker, docker_of
-from tests.sandbox.image import Images
+from tests.support.machines.checkout import bare_repository
+from tests.support.machines.docker import Docker, docker_of
+from tests.support.machines.image import Images
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(600)]
 

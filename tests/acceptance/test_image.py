@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.harness import wait_until
-from tests.sandbox.image import Images
+from tests.support.daemons import wait_until
+from tests.support.machines.image import Images
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(360)]
 

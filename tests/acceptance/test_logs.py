@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.harness import CAMPAIGND, Daemons, World, utc_now
-from tests.acceptance.targets import configure
-from tests.sandbox.debian import need
+from tests.support.configured_targets import configure
+from tests.support.daemons import CAMPAIGND, Daemons, World, utc_now
+from tests.support.machines.debian import need
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(120)]
 

@@ -26,13 +26,13 @@ import pytest
 
 from storage.engine import Database
 from storage.prune import Prune
-from tests.acceptance.harness import Daemons, Process, World, utc_now, wait_until
-from tests.acceptance.histories import check_histories
+from tests.support.daemons import Daemons, Process, World, utc_now, wait_until
+from tests.support.histories import check_histories
 
 LONG = bool(os.environ.get("LONG_LIFE"))
 A_WEEK = 7 * 24 * 3600
 SAMPLES = 40
-MEASURED_DAEMON = Path(__file__).with_name("measured_daemon.py")
+MEASURED_DAEMON = Path(__file__).parents[1] / "support" / "measured_daemon.py"
 
 
 def windows(count: int, start: datetime, end: datetime) -> Iterator[dict[str, Any]]:

@@ -13,9 +13,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.acceptance import zone_data
-from tests.acceptance.harness import PATIENCE_S, Daemons, World, utc_now
-from tests.acceptance.histories import check_histories
+from tests.support import zone_data
+from tests.support.daemons import PATIENCE_S, Daemons, World, utc_now
+from tests.support.histories import check_histories
 
 HOUR = timedelta(hours=1)
 EARLIER, LATER, STILL = "Europe/Berlin", "Europe/Paris", "Europe/Rome"

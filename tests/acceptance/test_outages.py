@@ -10,9 +10,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.acceptance.harness import Daemons, Process, World, utc_now, wait_until
-from tests.acceptance.histories import check_histories
-from tests.acceptance.postgres_server import Server
+from tests.support.daemons import Daemons, Process, World, utc_now, wait_until
+from tests.support.histories import check_histories
+from tests.support.private_server import Server
 
 LEASE_S = 5
 SOON = timedelta(seconds=4 * LEASE_S)

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from daemon.domain.keys import Scope
-from tests.acceptance.harness import utc_now, wait_until
-from tests.api.harness import Api, iso, serving
-from tests.sandbox.debian import need
+from daemon.domain.api_keys import Scope
+from tests.support.api_server import Api, iso, serving
+from tests.support.daemons import utc_now, wait_until
+from tests.support.machines.debian import need
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(240)]
 

@@ -14,13 +14,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from storage.embedded_user import server_user
+from storage.embedded.os_user import server_user
 from storage.prune import LOCK
-from tests.acceptance.harness import Daemons, World, utc_now, wait_until
-from tests.acceptance.histories import check_histories
-from tests.acceptance.old_history import add_days
-from tests.acceptance.postgres_server import Server, private_server
-from tests.sandbox.debian import need
+from tests.support.daemons import Daemons, World, utc_now, wait_until
+from tests.support.histories import check_histories
+from tests.support.machines.debian import need
+from tests.support.old_history import add_days
+from tests.support.private_server import Server, private_server
 
 pytestmark = pytest.mark.machine
 

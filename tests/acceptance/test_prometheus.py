@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.harness import Daemons, World, utc_now, wait_until
-from tests.sandbox.debian import need
+from tests.support.daemons import Daemons, World, utc_now, wait_until
+from tests.support.machines.debian import need
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(240)]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from daemon.upkeep.pruning import Pruning
-from tests.acceptance.harness import Daemons, World, utc_now
-from tests.acceptance.histories import check_histories
-from tests.acceptance.old_history import add_days
+from daemon.maintenance.pruner import Pruning
+from tests.support.daemons import Daemons, World, utc_now
+from tests.support.histories import check_histories
+from tests.support.old_history import add_days
 
 CAMPAIGNS = 30
 DAYS = 40
@@ -20,7 +20,7 @@ HASTY = """
 from functools import partial
 import daemon.app, storage.prune
 from daemon.cli.main import main
-from daemon.upkeep.pruning import Pruning
+from daemon.maintenance.pruner import Pruning
 daemon.app.Pruning = partial(Pruning, first=0.05, every=0.05)
 storage.prune.CAMPAIGNS_AT_ONCE = 2
 storage.prune.ROWS_AT_ONCE = 7

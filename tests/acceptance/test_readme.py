@@ -111,7 +111,7 @@ def test_five_minutes(place: Path, daemon: subprocess.Popen[bytes]) -> None:
 
 def test_every_command_named_exists() -> None:
     """What the README calls a command is one."""
-    from daemon.cli.commands import COMMANDS
+    from daemon.cli.lazy_group import COMMANDS
 
     named = set(re.findall(r"`(?:campaignd )?([a-z]+)(?: REF| FILE|`| cases)", README))
     after_campaignd = set(re.findall(r"campaignd ([a-z]+)", README))
@@ -131,8 +131,8 @@ def test_every_file_linked_is_there() -> None:
 
 def test_the_diagram_has_the_transition_table() -> None:
     """The diagram's edges are those that the table has between two statuses."""
-    from daemon.domain.schedule import CampaignType
-    from daemon.domain.states import TABLE, Event, Facts, Status, transition
+    from daemon.domain.campaign.state_machine import TABLE, Event, Facts, Status, transition
+    from daemon.domain.schedule.schedule import CampaignType
 
     diagram = {
         (before, after) for before, after in re.findall(r"^    (\w+) --> (\w+):", README, re.M)

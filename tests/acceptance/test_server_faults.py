@@ -15,10 +15,10 @@ import psutil
 import psycopg
 import pytest
 
-from tests.acceptance.harness import Daemons, Process, World, utc_now, wait_until
-from tests.acceptance.histories import check_histories
-from tests.acceptance.postgres_server import Server, private_server
-from tests.acceptance.standby import either, promote, standby_of
+from tests.support.daemons import Daemons, Process, World, utc_now, wait_until
+from tests.support.histories import check_histories
+from tests.support.private_server import Server, private_server
+from tests.support.standby import either, promote, standby_of
 
 EACH = 30
 

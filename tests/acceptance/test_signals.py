@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.harness import PATIENCE_S, Daemons, World, utc_now, wait_until
-from tests.acceptance.histories import check_histories
+from tests.support.daemons import PATIENCE_S, Daemons, World, utc_now, wait_until
+from tests.support.histories import check_histories
 
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 

@@ -19,9 +19,9 @@ from typing import Any
 
 import pytest
 
-from tests.sandbox.checkout import bare_repository
-from tests.sandbox.systemd import Machine, machine, why_not
-from tests.targets.servers import Server
+from tests.support.machines.checkout import bare_repository
+from tests.support.machines.systemd import Machine, machine, why_not
+from tests.support.servers import Server
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(300)]
 

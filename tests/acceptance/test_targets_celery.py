@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.harness import Daemons, World, utc_now
-from tests.acceptance.histories import check_histories
-from tests.acceptance.targets import cli, configure, one_offs_for
-from tests.targets.brokers import KINDS, broker
+from tests.support.brokers import KINDS, broker
+from tests.support.configured_targets import cli, configure, one_offs_for
+from tests.support.daemons import Daemons, World, utc_now
+from tests.support.histories import check_histories
 
 RUNS = 20
 
@@ -57,7 +57,7 @@ def test_a_celery_worker(daemons: Daemons, world: World, tmp_path: Path, kind: s
         ],
         env={
             **os.environ,
-            "PYTHONPATH": str(Path(__file__).parent),
+            "PYTHONPATH": str(Path(__file__).parents[1] / "support"),
             "PYTHONWARNINGS": "default",
             "BROKER_URL": url,
             "QUEUE": queue,

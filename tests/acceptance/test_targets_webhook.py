@@ -14,11 +14,11 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.acceptance.harness import PATIENCE_S, Daemons, Process, World, utc_now, wait_until
-from tests.acceptance.histories import check_histories
-from tests.acceptance.targets import cli, configure, one_offs_for, run_of
-from tests.targets import servers
-from tests.targets.servers import Answer, Request, Server, answer
+from tests.support import servers
+from tests.support.configured_targets import cli, configure, one_offs_for, run_of
+from tests.support.daemons import PATIENCE_S, Daemons, Process, World, utc_now, wait_until
+from tests.support.histories import check_histories
+from tests.support.servers import Answer, Request, Server, answer
 
 HAS = "SELECT count(*) FROM runs WHERE status = %s AND campaign_id = %s"
 ENDED = "SELECT count(*) = %s FROM runs WHERE finished_at IS NOT NULL"

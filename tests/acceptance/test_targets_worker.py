@@ -16,9 +16,9 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from tests.acceptance.harness import Daemons, World, utc_now, wait_until
-from tests.acceptance.histories import check_histories
-from tests.acceptance.targets import configure, one_offs_for
+from tests.support.configured_targets import configure, one_offs_for
+from tests.support.daemons import Daemons, World, utc_now, wait_until
+from tests.support.histories import check_histories
 
 TABLE = {"type": "postgres", "backoff_first": 0.05, "backoff_longest": 0.1, "lease": 60.0}
 SHORT = {**TABLE, "lease": 6.0}

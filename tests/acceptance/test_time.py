@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.database.world import TICK, World, opened
+from tests.support.database_world import TICK, World, opened
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import gzip
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
-from tests.acceptance.harness import Daemons, World, utc_now
+from tests.support.daemons import Daemons, World, utc_now
 
 
 def test_a_collector_gets_spans(daemons: Daemons, world: World) -> None:

@@ -16,9 +16,9 @@ import psycopg
 import pytest
 
 from storage.schema import HEAD
-from tests.acceptance.harness import PATIENCE_S, Daemons, Process, World, utc_now
-from tests.acceptance.histories import check_histories
-from tests.acceptance.releases import AFTER_NEXT, NEXT, Release, after_that, after_this, before_0003
+from tests.support.daemons import PATIENCE_S, Daemons, Process, World, utc_now
+from tests.support.histories import check_histories
+from tests.support.releases import AFTER_NEXT, NEXT, Release, after_that, after_this, before_0003
 
 SECONDS = 20
 """For which work falls due; longer, should commands take longer than a second."""

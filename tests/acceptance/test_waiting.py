@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from uuid import uuid4
 
-from tests.acceptance.harness import Daemons, World
-from tests.acceptance.targets import configure
+from tests.support.configured_targets import configure
+from tests.support.daemons import Daemons, World
 
 MANY = 40_000
 _WAIT = (

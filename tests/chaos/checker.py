@@ -14,12 +14,12 @@ from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
-from daemon.domain.states import ARMED, Status
-from tests.acceptance.harness import World
-from tests.acceptance.histories import check_histories
+from daemon.domain.campaign.state_machine import ARMED, Status
 from tests.chaos.editor import Op
 from tests.chaos.receiver import Request
 from tests.chaos.workload import Made, Never, Oracle
+from tests.support.daemons import World
+from tests.support.histories import check_histories
 
 PROMPT = timedelta(seconds=2)
 """How late a claim may be while nothing is at fault."""

@@ -18,15 +18,15 @@ from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 import psutil
 import psycopg
 
-from tests.acceptance.harness import Process, free_port
-from tests.acceptance.postgres_server import Server
-from tests.acceptance.standby import promote
 from tests.chaos.hardship import Hardship
 from tests.chaos.node import ClockFile
 from tests.chaos.proxy import OPEN, Network, Proxy
 from tests.chaos.receiver import telling
 from tests.chaos.retention import Retention
 from tests.chaos.wire import Switch, Wire
+from tests.support.daemons import Process, free_port
+from tests.support.private_server import Server
+from tests.support.standby import promote
 
 STOPS_WITHIN_S = 60.0
 """The drain timeout (30 s) and as much again, however bad the network is."""

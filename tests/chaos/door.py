@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from daemon.domain.keys import Scope
+from daemon.domain.api_keys import Scope
 from storage.api_keys import ApiKeys
 from storage.engine import Database
 

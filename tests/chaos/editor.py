@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from daemon.control import Control
+from daemon.campaign_service import Control
+from daemon.domain.campaign.model import Campaign
+from daemon.domain.campaign.state_machine import Status
 from daemon.domain.errors import CampaigndError, Unavailable
-from daemon.domain.model import Campaign
-from daemon.domain.schedule import CampaignType
-from daemon.domain.states import Status
+from daemon.domain.schedule.schedule import CampaignType
 from storage.campaigns import Campaigns
 from storage.engine import Database
 from tests.chaos.door import Door, name_of

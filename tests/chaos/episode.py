@@ -14,9 +14,6 @@ from pathlib import Path
 
 import psycopg
 
-from tests.acceptance.harness import World, utc_now
-from tests.acceptance.postgres_server import Server
-from tests.acceptance.standby import either
 from tests.chaos import checker, nemesis, workload
 from tests.chaos.checker import Found
 from tests.chaos.cluster import Cluster
@@ -26,6 +23,9 @@ from tests.chaos.nemesis import Fault, Nemesis
 from tests.chaos.receiver import Receiver, told
 from tests.chaos.wire import Switch
 from tests.conftest import with_database
+from tests.support.daemons import World, utc_now
+from tests.support.private_server import Server
+from tests.support.standby import either
 
 RECOVERY_S = 8.0
 """After a fault is healed: the lease (5 s), a look at what is overdue, and room to catch up."""

@@ -14,11 +14,11 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from tests.acceptance.postgres_server import private_server
-from tests.acceptance.standby import standby_of
 from tests.chaos import nemesis, wire
 from tests.chaos.episode import Report, run
 from tests.chaos.hardship import limit_log, small_disk
+from tests.support.private_server import private_server
+from tests.support.standby import standby_of
 
 
 def main() -> int:

@@ -1,7 +1,7 @@
 """`campaignd` with clocks that somebody else sets, while it runs: offsets in a file.
 
 Used as ``python node.py CLOCK_FILE ARGUMENTS...``. Wall time is shifted as when the machine's clock
-is set; both its readers are given the shifted one, `daemon.lifecycle.clock` and APScheduler.
+is set; both its readers are given the shifted one, `daemon.runtime.clock` and APScheduler.
 Monotonic time is shifted as in a virtual machine whose clocks all stood still while it was
 suspended.
 """
@@ -57,14 +57,14 @@ def main() -> None:
     clock = ClockFile(Path(sys.argv.pop(1)))
     import apscheduler.schedulers.base
 
-    import daemon.lifecycle.clock
+    import daemon.runtime.clock
     from daemon.cli.main import main as campaignd
 
     shifted = SimpleNamespace(now=clock.now)
-    system = daemon.lifecycle.clock.SystemClock
+    system = daemon.runtime.clock.SystemClock
     monotonic = system.monotonic
     system.monotonic = lambda self: monotonic(self) - clock.slept  # type: ignore[method-assign]
-    daemon.lifecycle.clock.datetime = shifted  # type: ignore[misc, assignment]
+    daemon.runtime.clock.datetime = shifted  # type: ignore[misc, assignment]
     apscheduler.schedulers.base.datetime = shifted
     sys.exit(campaignd())
 

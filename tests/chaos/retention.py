@@ -16,7 +16,7 @@ import psycopg
 from daemon.domain.errors import Unavailable
 from storage.engine import Database
 from storage.prune import Prune
-from tests.acceptance.harness import World
+from tests.support.daemons import World
 
 KEEP = timedelta(seconds=3)
 WITHIN_S = 10.0

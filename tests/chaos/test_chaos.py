@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.postgres_server import Server, private_server
 from tests.chaos import nemesis, wire
 from tests.chaos.episode import run
+from tests.support.private_server import Server, private_server
 
 pytestmark = pytest.mark.alone
 

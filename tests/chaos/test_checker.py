@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.harness import World, utc_now
 from tests.chaos import checker, workload
 from tests.chaos.checker import Found
 from tests.chaos.cluster import Cluster
@@ -19,6 +18,7 @@ from tests.chaos.editor import Op, arm, make
 from tests.chaos.receiver import Receiver, Request, told
 from tests.chaos.retention import Retention
 from tests.chaos.workload import Made
+from tests.support.daemons import World, utc_now
 
 pytestmark = [pytest.mark.alone, pytest.mark.slow]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.harness import World, utc_now, wait_until
-from tests.acceptance.histories import check_histories
 from tests.chaos.cluster import Cluster
 from tests.chaos.proxy import OPEN
+from tests.support.daemons import World, utc_now, wait_until
+from tests.support.histories import check_histories
 
 EACH = 40
 PROMPT = timedelta(seconds=1.5)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.harness import World, utc_now, wait_until
-from tests.acceptance.histories import check_histories
 from tests.chaos.cluster import Cluster
 from tests.chaos.receiver import Receiver
+from tests.support.daemons import World, utc_now, wait_until
+from tests.support.histories import check_histories
 
 RUNS = 60
 DELAY_S = 0.5

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.harness import World, utc_now, wait_until
-from tests.acceptance.histories import check_histories
 from tests.chaos import wire
 from tests.chaos.cluster import Cluster, Node
 from tests.chaos.receiver import Receiver
+from tests.support.daemons import World, utc_now, wait_until
+from tests.support.histories import check_histories
 
 pytestmark = [pytest.mark.machine, pytest.mark.slow]
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.acceptance.harness import World, utc_now
-from tests.acceptance.histories import check_histories
 from tests.chaos.cluster import Cluster, Node
+from tests.support.daemons import World, utc_now
+from tests.support.histories import check_histories
 
 EACH = 30
 INSTANTS = 8

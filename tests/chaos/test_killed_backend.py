@@ -10,10 +10,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.acceptance.harness import World, utc_now
-from tests.acceptance.histories import check_histories
-from tests.acceptance.postgres_server import private_server
 from tests.chaos.cluster import Cluster
+from tests.support.daemons import World, utc_now
+from tests.support.histories import check_histories
+from tests.support.private_server import private_server
 
 COUNT = 200
 IN_THE_WAY = """

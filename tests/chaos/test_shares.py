@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.harness import CAMPAIGND, World, utc_now, wait_until
-from tests.acceptance.histories import check_histories
 from tests.chaos.cluster import Cluster
+from tests.support.daemons import CAMPAIGND, World, utc_now, wait_until
+from tests.support.histories import check_histories
 
 SHARDS = 64
 COUNT = 200

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.harness import World
 from tests.chaos.cluster import Cluster
 from tests.chaos.proxy import OPEN
+from tests.support.daemons import World
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.sandbox.debian import install, missing
+from tests.support.machines.debian import install, missing
 
 NETWORK = "198.18."
 """RFC 2544: for tests of networks, never routed."""

@@ -16,8 +16,8 @@ import pytest
 import typer
 
 from config.errors import ConfigurationError
-from daemon.cli import commands, main
-from daemon.cli.invocation import Invocation
+from daemon.cli import lazy_group, main
+from daemon.cli.context import Invocation
 from daemon.cli.parsing import parser
 from daemon.domain.errors import CampaigndError
 
@@ -38,7 +38,7 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         module = ModuleType("tests_try")
         module.found = found  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, "tests_try", module)
-        monkeypatch.setitem(commands.COMMANDS, "try", ("tests_try:found", "Try something."))
+        monkeypatch.setitem(lazy_group.COMMANDS, "try", ("tests_try:found", "Try something."))
 
     return install
 
@@ -157,7 +157,7 @@ def test_a_daemon_is_started_without_the_parser(
 
     monkeypatch.setattr("daemon.cli.run_command.run_daemon", note)
     assert parser("run")(args=arguments, standalone_mode=False) == 9
-    monkeypatch.setattr("daemon.cli.run.run_daemon", note)
+    monkeypatch.setattr("daemon.cli.commands.run.run_daemon", note)
     monkeypatch.setattr("daemon.cli.parsing.parser", None)
     assert main.run(arguments) == 9
     assert told[0] == told[1]
@@ -180,7 +180,7 @@ def test_cases_are_answered_without_the_parser(
 
     monkeypatch.setattr("daemon.cli.preview_command.preview_file", note)
     assert parser("preview")(args=arguments, standalone_mode=False) == 9
-    monkeypatch.setattr("daemon.cli.preview.preview_file", note)
+    monkeypatch.setattr("daemon.cli.commands.preview.preview_file", note)
     monkeypatch.setattr("daemon.cli.parsing.parser", None)
     assert main.run(arguments) == 9
     assert told[0] == told[1]
@@ -205,8 +205,8 @@ def test_everything_else_is_for_the_parser(
     monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int
 ) -> None:
     """Help and mistakes are as with every command."""
-    monkeypatch.setattr("daemon.cli.run.run_daemon", None)
-    monkeypatch.setattr("daemon.cli.preview.preview_file", None)
+    monkeypatch.setattr("daemon.cli.commands.run.run_daemon", None)
+    monkeypatch.setattr("daemon.cli.commands.preview.preview_file", None)
     assert main.run(arguments) == code
 
 
@@ -226,7 +226,7 @@ def test_a_group_of_commands(
 
 def test_every_row_leads_somewhere() -> None:
     """The table names what exists."""
-    for where, text in commands.COMMANDS.values():
+    for where, text in lazy_group.COMMANDS.values():
         module, _, attribute = where.partition(":")
         assert callable(getattr(importlib.import_module(module), attribute))
         assert text.endswith(".")
@@ -243,7 +243,7 @@ def test_help_imports_no_command() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
-    for name in commands.COMMANDS:
+    for name in lazy_group.COMMANDS:
         assert f"  {name} " in done.stdout
 
 
@@ -275,13 +275,13 @@ def test_a_reader_that_left() -> None:
         except BrokenPipeError:
             pass
         assert process.stderr.read() == b""
-    assert process.returncode == commands.BROKEN_PIPE
+    assert process.returncode == lazy_group.BROKEN_PIPE
 
 
 def test_sigterm_leaves_by_the_ordinary_way() -> None:
     """What a command has opened is closed."""
     script = (
-        "import sys, typer\nfrom types import ModuleType\nfrom daemon.cli import commands, main\n"
+        "import sys, typer\nfrom types import ModuleType\nfrom daemon.cli import lazy_group as commands, main\n"
         "def wait():\n"
         "    try:\n"
         "        print('in', flush=True)\n"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon.cli.commands import COMMANDS
 from daemon.cli.completion import Shell, completion
+from daemon.cli.lazy_group import COMMANDS
 from daemon.cli.man import page
 from daemon.cli.reference import entries
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.cli.preview import run_preview
+from daemon.cli.commands.preview import run_preview
 from daemon.domain.preview import LONGEST_LINE, preview_case, preview_line
 
 

@@ -9,16 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from daemon.domain import telling
 from daemon.domain.errors import Unavailable
+from daemon.domain.run import log_events
 from daemon.telemetry.event_log import EventLog
 from daemon.telemetry.events import EVENTS, OUTCOME, RUN, Told
 
 ROOT = Path(__file__).parents[3]
 PACKAGES = ("daemon", "storage")
 NAMED_ELSEWHERE = {
-    "EVENTS[ending.status]": set(telling.EVENTS.values()),
-    "EVENTS[row.status]": set(telling.EVENTS.values()),
+    "EVENTS[ending.status]": set(log_events.EVENTS.values()),
+    "EVENTS[row.status]": set(log_events.EVENTS.values()),
     # claim.py: of its own occurrence, and of older ones.
     "event": {"run_claimed", "run_missed", "run_skipped", "run_queued"},
 }

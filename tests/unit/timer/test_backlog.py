@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from daemon.domain.work import Armed, Look, Overdue, Waiting
+from daemon.domain.run.attempt import Armed, Look, Overdue, Waiting
 from daemon.timer import loader
 from daemon.timer.loader import START
-from tests.unit.timer.entries import armed
-from tests.unit.timer.loading import loading
+from tests.support.loading import loading
+from tests.support.timer_entries import armed
 
 PART = 10
 

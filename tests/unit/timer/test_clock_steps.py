@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from daemon.timer.alarm import Alarm
+from daemon.timer.scheduler import Alarm
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 

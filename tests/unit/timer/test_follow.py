@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from daemon.domain.work import Armed, Look, Overdue, Waiting
+from daemon.domain.run.attempt import Armed, Look, Overdue, Waiting
 from daemon.timer.loader import Loader
-from tests.unit.timer.entries import armed
-from tests.unit.timer.loading import PATIENCE_S, loading
+from tests.support.loading import PATIENCE_S, loading
+from tests.support.timer_entries import armed
 
 Read = Callable[[Loader], None]
 

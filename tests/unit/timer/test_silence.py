@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from daemon.lifecycle.clock import SystemClock
-from daemon.lifecycle.link import Link
+from daemon.runtime.clock import SystemClock
+from daemon.runtime.database_health import Link
 from daemon.timer import loader
-from daemon.timer.alarm import Alarm
 from daemon.timer.loader import Loader
+from daemon.timer.scheduler import Alarm
 
 
 class Silent:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from daemon.domain.schedule import EventKind, TimedEvent
+from daemon.domain.schedule.schedule import EventKind, TimedEvent
 from daemon.timer.trigger import OnceTrigger, ScheduleTrigger
-from tests.unit.timer.entries import AT, daily, seconds
+from tests.support.timer_entries import AT, daily, seconds
 
 DAY = seconds(86400)
 

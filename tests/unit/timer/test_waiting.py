@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from daemon.domain.work import Armed, Look, Overdue, Waiting
+from daemon.domain.run.attempt import Armed, Look, Overdue, Waiting
 from daemon.timer import loader
 from daemon.timer.loader import FIRST_RUN, Loader, Place
-from tests.unit.timer.loading import PATIENCE_S, loading
+from tests.support.loading import PATIENCE_S, loading
 
 PART = 10
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.timer.window import EXECUTOR, HANDED_OUT_AT_MOST, WindowJobStore
-from tests.unit.timer.entries import AT, armed, seconds, waiting
+from tests.support.timer_entries import AT, armed, seconds, waiting
 
 
 @pytest.fixture

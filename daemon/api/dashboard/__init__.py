@@ -1,0 +1,1 @@
+"""The read-only page at `/`: HTML, style sheet, login and session."""

@@ -1,0 +1,218 @@
+"""The page to look at, as HTML: no script, nothing from another host, light and dark."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from html import escape
+from importlib.resources import files
+
+from daemon.api.ports import ListedRun, Overview, Upcoming
+from daemon.domain.campaign.state_machine import RunStatus
+from daemon.domain.durations import duration
+
+WAITING = (RunStatus.HELD, RunStatus.RETRYING, RunStatus.QUEUED)
+"""Open runs that are not executing; those that need a person come first."""
+_LATE_MS = 1000.0
+_AXIS = 256
+"""Width of the time line's own coordinates."""
+
+
+@cache
+def style() -> str:
+    """The style sheet."""
+    return files("daemon.api").joinpath("page.css").read_text("utf-8")
+
+
+@cache
+def policy() -> str:
+    """The Content-Security-Policy: this style sheet, forms to this host, and nothing else."""
+    digest = base64.b64encode(hashlib.sha256(style().encode()).digest()).decode()
+    return (
+        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; form-action 'self'; "
+        "base-uri 'none'; frame-ancestors 'none'"
+    )
+
+
+def login(problem: str = "") -> str:
+    """The form that asks for a key."""
+    said = f'<p class="bad" role="alert">{escape(problem)}</p>' if problem else ""
+    return _document(
+        "Log in",
+        f"""<main><form class="login" method="post" action="login">
+<h1>campaignd</h1>{said}
+<label for="key">API key</label>
+<input id="key" name="key" type="password" autocomplete="current-password" required autofocus>
+<button type="submit">Log in</button>
+<p class="soft">A key with the scope read is enough: campaignd keys create NAME --scope read</p>
+</form></main>""",
+    )
+
+
+def overview_page(
+    found: Overview,
+    open_runs: Mapping[RunStatus, Sequence[ListedRun]],
+    runs: Sequence[ListedRun],
+    upcoming: Sequence[Upcoming],
+    key_name: str,
+) -> str:
+    """Everything at a glance.
+
+    Args:
+        open_runs: those that have not ended, by their status, however old they are.
+        runs: the newest.
+    """
+    now = found.now
+    is_late = found.overdue > 0
+    figures = [
+        ("overdue", str(found.overdue), is_late),
+        ("behind by", duration(found.lag), is_late),
+        ("executing", str(found.executing), False),
+        ("queued", str(found.queued), False),
+        ("retrying", str(found.retrying), False),
+        ("nodes", str(sum(node.live for node in found.nodes)), not any_live(found)),
+    ]
+    executing = open_runs.get(RunStatus.EXECUTING, ())
+    waiting = [each for status in WAITING for each in open_runs.get(status, ())]
+    return _document(
+        "campaignd",
+        f"""<header><h1>campaignd</h1>
+<span class="soft">{_utc(now)} UTC, key {escape(key_name)}</span>
+<a href=".">Refresh</a><form method="post" action="logout"><button>Log out</button></form></header>
+<main><dl>{"".join(_figure(*each) for each in figures)}</dl>
+{_section("Executing", _runs(executing), "nothing is executing")}
+{_section("Waiting", _runs(waiting), "no run is held, tried again or queued")}
+{_section("Upcoming", _upcoming(upcoming, now), "nothing is armed")}
+{_section("Recent runs", _runs(runs), "no runs yet")}
+{_section("Nodes", _nodes(found), "no node is at work: nothing fires")}
+</main>""",
+    )
+
+
+def any_live(found: Overview) -> bool:
+    """Whether a node is at work."""
+    return any(node.live for node in found.nodes)
+
+
+def _document(title: str, body: str) -> str:
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(title)}</title><link rel="icon" href="data:,"><style>{style()}</style></head>
+<body>
+{body}
+</body></html>
+"""
+
+
+def _figure(name: str, value: str, is_bad: bool) -> str:
+    shown = f'<span class="bad">{escape(value)}</span>' if is_bad else escape(value)
+    return f"<div><dt>{escape(name)}</dt><dd>{shown}</dd></div>"
+
+
+def _section(title: str, table: str, empty: str) -> str:
+    name = title.lower().replace(" ", "-")
+    inside = table or f'<p class="soft">{escape(empty)}</p>'
+    return (
+        f'<section aria-labelledby="{name}"><h2 id="{name}">{escape(title)}</h2>'
+        f'<div class="wide" tabindex="0" role="group" aria-labelledby="{name}">{inside}</div>'
+        "</section>"
+    )
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    body = "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
+    if not body:
+        return ""
+    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _cell(text: object, kind: str = "") -> str:
+    opening = f'<td class="{kind}">' if kind else "<td>"
+    return f"{opening}{escape('' if text is None else str(text))}</td>"
+
+
+def _runs(runs: Sequence[ListedRun]) -> str:
+    return _table(
+        ("scheduled for (UTC)", "campaign", "status", "late", "attempt", "node", "error"),
+        [_run(each) for each in runs],
+    )
+
+
+def _run(each: ListedRun) -> list[str]:
+    run = each.run
+    late = run.lateness_ms
+    is_bad = run.status in (RunStatus.FAILED, RunStatus.MISSED, RunStatus.HELD)
+    return [
+        _cell(_utc(run.scheduled_for)),
+        _cell(f"{each.campaign_name} ({run.campaign_id})", "text"),
+        _cell(run.status, "bad" if is_bad else ""),
+        _cell(
+            "" if late is None else duration(late / 1000),
+            "bad" if late is not None and late > _LATE_MS else "",
+        ),
+        _cell(run.attempt),
+        _cell(run.node),
+        _cell(run.error, "text"),
+    ]
+
+
+def _upcoming(upcoming: Sequence[Upcoming], now: datetime) -> str:
+    last = max((each.at for each in upcoming), default=now)
+    span = max((last - now).total_seconds(), 60.0)
+    return _table(
+        ("local time", "time zone", "in", "campaign", "event", "time line"),
+        [
+            [
+                _cell(f"{each.local:%Y-%m-%d %H:%M:%S}"),
+                _cell(each.timezone),
+                _cell(*_ahead((each.at - now).total_seconds())),
+                _cell(f"{each.campaign_name} ({each.campaign_id})", "text"),
+                _cell(each.kind),
+                f"<td>{_dot((each.at - now).total_seconds() / span)}</td>",
+            ]
+            for each in upcoming
+        ],
+    )
+
+
+def _ahead(seconds: float) -> tuple[str, str]:
+    return (duration(seconds), "") if seconds > 0 else (f"overdue by {duration(-seconds)}", "bad")
+
+
+def _dot(part: float) -> str:
+    at = 8 + min(1.0, max(0.0, part)) * (_AXIS - 16)
+    return (
+        f'<svg viewBox="0 0 {_AXIS} 19" aria-hidden="true">'
+        f'<line x1="0" y1="10" x2="{_AXIS}" y2="10"/><circle cx="{at:.0f}" cy="10" r="7"/></svg>'
+    )
+
+
+def _nodes(found: Overview) -> str:
+    return _table(
+        ("node", "state", "heartbeat", "shards", "skew", "release", "time-zone data"),
+        [
+            [
+                _cell(node.id),
+                _cell(_state(node.live, node.draining), "" if node.live else "bad"),
+                _cell(f"{duration(node.heartbeat_age)} ago"),
+                _cell(node.shards),
+                _cell(f"{node.skew_ms} ms"),
+                _cell(node.version),
+                _cell(node.tzdata),
+            ]
+            for node in found.nodes
+        ],
+    )
+
+
+def _state(live: bool, draining: bool) -> str:
+    return "lost" if not live else "draining" if draining else "live"
+
+
+def _utc(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,174 @@
+"""The specification: what every route has in common, and the bodies that only it knows of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Header, Path, Query
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel, WithJsonSchema
+from pydantic.json_schema import models_json_schema
+
+from daemon import __version__
+from daemon.api import request_models
+from daemon.api.response_models import Problem
+
+_REFS = "#/components/schemas/{model}"
+
+DESCRIPTION = """\
+Campaigns, when they run, and what became of their runs.
+
+Every call under `/api/v1` needs an API key: `Authorization: Bearer KEY`, or Basic with the key as
+user name and an empty password. Every error has the same form, `{"message", "detail"}`, with
+`errors` where fields are at fault.
+"""
+
+_ANY_REF = {
+    "anyOf": [
+        {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
+        {"type": "string", "format": "uuid"},
+    ]
+}
+CampaignRef = Annotated[
+    str, WithJsonSchema(_ANY_REF), Path(description="The campaign's id or uuid.", examples=[42])
+]
+RunId = Annotated[
+    str,
+    WithJsonSchema({"type": "string", "format": "uuid"}),
+    Path(description="The run's id."),
+]
+Limit = Annotated[int, Query(ge=1, le=500, description="How many items a page has at most.")]
+Cursor = Annotated[
+    str | None,
+    Query(description="The next_cursor of the page before; absent: the first page."),
+]
+_COUNT = {"type": "integer", "minimum": 1, "maximum": 10_000, "default": 10}
+Count = Annotated[int, Query(ge=1, le=10_000, description="How many occurrences at most.")]
+IdempotencyKey = Annotated[
+    str | None,
+    WithJsonSchema({"type": "string"}),
+    Header(
+        description="The same key and request within 24 hours answers the same and does nothing "
+        "twice. 1 to 255 printable ASCII characters."
+    ),
+]
+IfMatch = Annotated[
+    str | None,
+    WithJsonSchema({"type": "string", "pattern": r'^"[0-9]{1,18}"$'}),
+    Header(description='The ETag of the schedule that this is about; `"0"` for none.'),
+]
+
+_PROBLEMS = {
+    400: "Malformed, missing or impossible values; malformed JSON; not in this status",
+    401: "No valid API key",
+    403: "The key's scope is too small",
+    404: "There is no such thing",
+    408: "The request came in too slowly",
+    409: "A lost race: somebody else was first",
+    412: "If-Match names another revision",
+    413: "The body has more than 256 KiB",
+    422: "Well-formed, but not supported or not in this status; an Idempotency-Key used otherwise",
+    429: "Too many requests",
+    500: "A fault of ours",
+    503: "The database is away, or too much is asked at once",
+}
+_EVERYWHERE = (400, 401, 403, 408, 413, 429, 500, 503)
+_WITH_RETRY_AFTER = (409, 429, 503)
+
+
+def answers(
+    good: type[BaseModel] | None,
+    *problems: int,
+    status: int = 200,
+    headers: Sequence[str] = (),
+    example: Any = None,
+) -> dict[int | str, dict[str, Any]]:
+    """A route's `responses`: the good one, its own problems, and those of every route."""
+    found: dict[int | str, dict[str, Any]] = {}
+    if good is not None:
+        found[status] = {"model": good, "description": (good.__doc__ or "").split("\n")[0]}
+        if headers:
+            found[status]["headers"] = {name: _header(name) for name in headers}
+        if example is not None:
+            found[status]["content"] = {"application/json": {"example": example}}
+    for code in sorted({*_EVERYWHERE, *problems}):
+        found[code] = {"model": Problem, "description": _PROBLEMS[code]}
+        if code in _WITH_RETRY_AFTER:
+            found[code]["headers"] = {"Retry-After": _header("Retry-After")}
+    return found
+
+
+def _header(name: str) -> dict[str, Any]:
+    text = {
+        "ETag": "The schedule's revision, for If-Match.",
+        "Retry-After": "Seconds after which to try again.",
+        "Location": "Where the new one is.",
+    }[name]
+    kind = "integer" if name == "Retry-After" else "string"
+    return {"description": text, "schema": {"type": kind}}
+
+
+def body(*models: type[BaseModel], examples: dict[str, Any] | None = None) -> dict[str, Any]:
+    """A route's `openapi_extra` for a request body that is one of these models."""
+    refs = [{"$ref": _REFS.format(model=model.__name__)} for model in models]
+    content: dict[str, Any] = {"schema": refs[0] if len(refs) == 1 else {"anyOf": refs}}
+    if examples:
+        content["examples"] = {name: {"value": value} for name, value in examples.items()}
+    return {"requestBody": {"required": True, "content": {"application/json": content}}}
+
+
+def specification(app: FastAPI) -> Callable[[], dict[str, Any]]:
+    """The application's `openapi`: made once."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _specify(app)
+        return app.openapi_schema
+
+    return openapi
+
+
+def _specify(app: FastAPI) -> dict[str, Any]:
+    spec = get_openapi(
+        title="campaignd", version=__version__, description=DESCRIPTION, routes=app.routes
+    )
+    components = spec.setdefault("components", {})
+    found = components.setdefault("schemas", {})
+    _, described = models_json_schema(
+        [(model, "validation") for model in request_models.MODELS], ref_template=_REFS
+    )
+    found.update(described["$defs"])
+    for name in ("HTTPValidationError", "ValidationError"):
+        found.pop(name, None)
+    components["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer", "description": "The API key."},
+        "basic": {
+            "type": "http",
+            "scheme": "basic",
+            "description": "The API key as user name, an empty password.",
+        },
+    }
+    for path, item in spec["paths"].items():
+        for operation in item.values():
+            _finish(path, operation)
+    return spec
+
+
+def _finish(path: str, operation: dict[str, Any]) -> None:
+    for parameter in operation.get("parameters", ()):
+        # An absent parameter is null here, but nobody can send one.
+        given = parameter["schema"].pop("anyOf", None)
+        kinds = [each for each in given or () if each != {"type": "null"}]
+        if len(kinds) == 1:
+            parameter["schema"] |= kinds[0]
+        elif given:
+            parameter["schema"]["anyOf"] = kinds
+    refused = operation["responses"].get("422", {})
+    if "HTTPValidationError" in str(refused):  # parameters that are wrong are a 400
+        del operation["responses"]["422"]
+    if path.startswith("/api/"):
+        operation["security"] = [{"bearer": []}, {"basic": []}]
+        operation["responses"]["401"]["headers"] = {
+            "WWW-Authenticate": {"schema": {"type": "string"}}
+        }

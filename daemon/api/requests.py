@@ -1,0 +1,169 @@
+"""Reading a request: its JSON strictly and within bounds, its refs, its conditions."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from starlette.requests import ClientDisconnect, Request
+
+from daemon.api.errors import ClientGone, TooLarge
+from daemon.domain.api_keys import ApiKey
+from daemon.domain.errors import InvalidInput, NotFound
+from daemon.domain.requests.fields import shown
+from daemon.domain.requests.strict_json import NotJson, strict_decoder
+
+DEEPEST_NESTING = 64
+_BIGINT = 2**63 - 1
+_UUID = r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
+_is_uuid = re.compile(_UUID).fullmatch
+_is_id = re.compile(r"[0-9]{1,19}").fullmatch
+_is_idempotency_key = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?").fullmatch
+_is_etag = re.compile(r'(?:W/)?"[\x21\x23-\x7e]*"').fullmatch
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise NotJson(f"the field {shown(twice)} is given twice")
+    return found
+
+
+_decoder = strict_decoder(object_pairs_hook=_distinct)
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The whole body. Raises TooLarge as soon as it is."""
+    chunks = bytearray()
+    try:
+        async for chunk in request.stream():
+            chunks += chunk
+            if len(chunks) > limit:
+                raise TooLarge(f"the body has more than {limit} bytes")
+    except ClientDisconnect as error:
+        raise ClientGone from error
+    return bytes(chunks)
+
+
+def parse_json(raw: bytes, message: str) -> Any:
+    """JSON as RFC 8259 has it, without what no database could keep.
+
+    Raises:
+        InvalidInput: 400 with ``message`` and what exactly.
+    """
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidInput(400, message, f"the body is not UTF-8 at byte {error.start}") from error
+    if not text.strip(" \t\r\n"):
+        raise InvalidInput(400, message, "the body is empty, must be JSON")
+    try:
+        value = _decoder.decode(text)
+        _check(value, "\\u" in text)
+    except RecursionError:
+        raise InvalidInput(400, message, "the body is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        detail = f"the body is not JSON: {error.msg} at {where}"
+        raise InvalidInput(400, message, detail) from error
+    except NotJson as error:
+        raise InvalidInput(400, message, f"the body is not JSON: {error}") from error
+    except ValueError as error:
+        raise InvalidInput(400, message, "an integer in the body has too many digits") from error
+    return value
+
+
+def _check(value: Any, has_escapes: bool) -> None:
+    """Nesting, and with escapes in the text also what they stand for."""
+    level: list[Any] = [value]
+    for _ in range(DEEPEST_NESTING):
+        below: list[Any] = []
+        for inner in level:
+            if isinstance(inner, dict):
+                below.extend(inner.values())
+                if has_escapes:
+                    below.extend(inner)
+            elif isinstance(inner, list):
+                below.extend(inner)
+            elif has_escapes and isinstance(inner, str):
+                _check_text(inner)
+        if not below:
+            return
+        level = below
+    raise NotJson(f"it is nested more than {DEEPEST_NESTING} deep")
+
+
+def _check_text(text: str) -> None:
+    if "\0" in text:
+        raise NotJson("a text has the character U+0000 in it")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise NotJson("a text has a lone surrogate in it") from None
+
+
+def parse_ref(text: str) -> int | UUID:
+    """A campaign's id or uuid. Raises NotFound for anything else."""
+    if _is_uuid(text):
+        return UUID(text)
+    if _is_id(text) and int(text) <= _BIGINT:
+        return int(text)
+    raise NotFound(f"{shown(text)} is neither an id nor a uuid")
+
+
+def parse_run_id(text: str) -> UUID:
+    """A run's id. Raises NotFound for anything else."""
+    if _is_uuid(text):
+        return UUID(text)
+    raise NotFound(f"{shown(text)} is no uuid", message="Run not found")
+
+
+def idempotency_key(request: Request, *, required: bool = False) -> str | None:
+    """The Idempotency-Key, if there is one. Raises InvalidInput (400)."""
+    given = request.headers.get("idempotency-key")
+    if given is None:
+        if required:
+            raise InvalidInput(
+                400, "Idempotency-Key required", "send an Idempotency-Key header with this request"
+            )
+        return None
+    if _is_idempotency_key(given) is None:
+        detail = "an Idempotency-Key has 1 to 255 printable ASCII characters"
+        raise InvalidInput(400, "Invalid Idempotency-Key", detail)
+    return given
+
+
+def etag_of(revision: int | None) -> str:
+    """The entity tag of a schedule; ``"0"`` stands for having none."""
+    return f'"{revision or 0}"'
+
+
+def expectation(request: Request) -> Callable[[int | None], bool] | None:
+    """What If-Match asks of the schedule's revision. Raises InvalidInput (400)."""
+    given = request.headers.get("if-match")
+    if given is None:
+        return None
+    if given.strip() == "*":
+        return lambda revision: revision is not None
+    tags = [tag.strip() for tag in given.split(",")]
+    if not all(_is_etag(tag) for tag in tags):
+        detail = 'If-Match is * or the ETag of a schedule, such as "17"'
+        raise InvalidInput(400, "Invalid If-Match", detail)
+    return lambda revision: etag_of(revision) in tags
+
+
+def key_of(request: Request) -> ApiKey:
+    """The key that the gate has found."""
+    key = request.scope["state"]["key"]
+    assert isinstance(key, ApiKey)
+    return key
+
+
+def actor_of(request: Request) -> str:
+    """Who asks, for `campaign_events`."""
+    return f"api:{key_of(request).name}"

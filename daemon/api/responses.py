@@ -1,0 +1,191 @@
+"""What is answered: the models of the specification, and the values put into their form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from starlette.responses import JSONResponse, Response
+
+from daemon.api.ports import Listed, ListedRun, LoggedEvent, Shown, Upcoming
+from daemon.api.requests import etag_of
+from daemon.campaign_service import Done, next_run_at
+from daemon.domain.api_keys import ApiKey
+from daemon.domain.campaign.model import Campaign
+from daemon.domain.campaign.state_machine import Status
+from daemon.domain.preview import utc_text
+from daemon.domain.run.outcome import Answered
+from daemon.domain.schedule.schedule import CampaignType
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A good answer before it is sent, as it is kept for an Idempotency-Key."""
+
+    body: dict[str, Any]
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def response(self) -> Response:
+        """As a response."""
+        return JSONResponse(self.body, self.status, headers=self.headers)
+
+    def to_keep(self) -> dict[str, Any]:
+        """As JSON to store; the body as text, so that a replay is the same to the byte."""
+        text = bytes(self.response().body).decode()
+        return {"status": self.status, "headers": self.headers, "text": text}
+
+
+def replay(kept: dict[str, Any]) -> Response:
+    """A kept answer, once more."""
+    headers = {**kept["headers"], "Idempotency-Replayed": "true"}
+    return Response(kept["text"], kept["status"], headers, "application/json")
+
+
+def instant(value: datetime | None) -> str | None:
+    """A UTC instant as text, or null."""
+    return None if value is None else utc_text(value)
+
+
+def campaign_item(campaign: Campaign, next_at: datetime | None) -> dict[str, Any]:
+    """A CampaignItem."""
+    return {
+        "id": campaign.id,
+        "uuid": str(campaign.uuid),
+        "name": campaign.name,
+        "type": campaign.type,
+        "status": campaign.status,
+        "timezone": campaign.timezone,
+        "target": campaign.target,
+        "next_run_at": instant(next_at),
+        "created_at": instant(campaign.created_at),
+        "updated_at": instant(campaign.updated_at),
+    }
+
+
+def listed_item(listed: Listed) -> dict[str, Any]:
+    """A CampaignItem of a list."""
+    is_paused = listed.campaign.status is Status.PAUSED
+    return campaign_item(listed.campaign, None if is_paused else listed.next_run_at)
+
+
+def campaign_answer(campaign: Campaign, next_at: datetime | None = None) -> dict[str, Any]:
+    """A CampaignAnswer."""
+    return {**campaign_item(campaign, next_at), "payload": campaign.payload}
+
+
+def shown_next(shown: Shown) -> datetime | None:
+    """When a campaign runs next."""
+    schedule = shown.current.schedule if shown.current else None
+    return next_run_at(schedule, shown.timer, shown.campaign.status)
+
+
+def schedule_answer(shown: Shown) -> Answer:
+    """A ScheduleAnswer; ``immediate`` stands for having no schedule."""
+    current = shown.current
+    body = {
+        **(current.body if current else {"schedule_type": "immediate"}),
+        "campaign_id": shown.campaign.id,
+        "campaign_uuid": str(shown.campaign.uuid),
+        "status": shown.campaign.status,
+        "source": current.source if current else None,
+        "next_run_at": instant(shown_next(shown)),
+        "rrule": shown.rrule,
+        "revision": shown.revision,
+        "saved_at": instant(shown.saved_at),
+    }
+    return Answer(body, headers={"ETag": etag_of(shown.revision)})
+
+
+def acted(done: Done, message: str) -> dict[str, Any]:
+    """What every command on a campaign answers."""
+    return {
+        "success": True,
+        "message": message,
+        "campaign_id": done.campaign_id,
+        "campaign_uuid": str(done.campaign_uuid),
+        "status": done.to_status,
+        "next_run_at": instant(done.next_run_at),
+    }
+
+
+def run_item(listed: ListedRun) -> dict[str, Any]:
+    """A RunItem."""
+    run = listed.run
+    return {
+        "id": str(run.id),
+        "campaign_id": run.campaign_id,
+        "campaign_uuid": str(listed.campaign_uuid),
+        "campaign_name": listed.campaign_name,
+        "scheduled_for": instant(run.scheduled_for),
+        "status": run.status,
+        "cause": run.cause,
+        "attempt": run.attempt,
+        "takeovers": run.takeovers,
+        "node": run.node,
+        "claimed_at": instant(run.claimed_at),
+        "started_at": instant(run.started_at),
+        "next_attempt_at": instant(run.next_attempt_at),
+        "finished_at": instant(run.finished_at),
+        "lateness_ms": run.lateness_ms,
+        "error": run.error,
+    }
+
+
+def event_item(event: LoggedEvent) -> dict[str, Any]:
+    """An EventItem."""
+    return {
+        "id": event.id,
+        "campaign_id": event.campaign_id,
+        "at": instant(event.at),
+        "event": event.event,
+        "from_status": event.from_status,
+        "to_status": event.to_status,
+        "cause": event.cause,
+        "actor": event.actor,
+        "run_id": None if event.run_id is None else str(event.run_id),
+        "scheduled_for": instant(event.scheduled_for),
+        "details": event.details,
+    }
+
+
+def upcoming_item(upcoming: Upcoming) -> dict[str, Any]:
+    """An UpcomingItem."""
+    return {
+        "campaign_id": upcoming.campaign_id,
+        "campaign_uuid": str(upcoming.campaign_uuid),
+        "campaign_name": upcoming.campaign_name,
+        "type": CampaignType(upcoming.type),
+        "status": upcoming.status,
+        "event": upcoming.kind,
+        "at": instant(upcoming.at),
+        "local": upcoming.local.isoformat(),
+        "timezone": upcoming.timezone,
+    }
+
+
+def answered(run: Answered) -> dict[str, Any]:
+    """A RunAnswered."""
+    return {
+        "success": True,
+        "run_id": str(run.run_id),
+        "campaign_id": run.campaign_id,
+        "status": run.status,
+        "attempt": run.attempt,
+        "changed": run.changed,
+        "lease_until": instant(run.lease_until),
+        "next_attempt_at": instant(run.next_attempt_at),
+    }
+
+
+def key_item(key: ApiKey) -> dict[str, Any]:
+    """A KeyItem."""
+    return {
+        "id": key.id,
+        "name": key.name,
+        "scope": key.scope,
+        "created_at": instant(key.created_at),
+        "last_used_at": instant(key.last_used_at),
+        "revoked_at": instant(key.revoked_at),
+    }

@@ -1,0 +1,111 @@
+"""Outside /api/v1, without a key: health, metrics, documentation."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+from functools import cache
+from importlib.resources import files
+
+from fastapi import APIRouter, Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+
+from daemon.api.errors import RETRY_AFTER_S
+from daemon.api.idempotency import backend_of
+from daemon.api.response_models import HealthAnswer
+
+router = APIRouter()
+
+_READY_WITHIN_S = 2.0
+_START = "SwaggerUIBundle({url: '../openapi.json', dom_id: '#ui', deepLinking: true});".replace(
+    "../", ""
+)
+_PAGE = f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>campaignd</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="docs/swagger-ui.css">
+</head>
+<body>
+<div id="ui"></div>
+<script src="docs/swagger-ui-bundle.js"></script>
+<script>{_START}</script>
+</body>
+</html>
+"""
+_HASH = base64.b64encode(hashlib.sha256(_START.encode()).digest()).decode()
+_POLICY = (
+    "default-src 'none'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; "
+    f"style-src 'self' 'unsafe-inline'; script-src 'self' 'sha256-{_HASH}'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
+_ASSETS = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript"}
+
+
+@router.get(
+    "/healthz",
+    tags=["Operation"],
+    summary="Whether the process lives",
+    responses={200: {"model": HealthAnswer, "description": "It lives"}},
+)
+async def healthz() -> Response:
+    """Says only that this process answers."""
+    return JSONResponse({"status": "ok"})
+
+
+@router.get(
+    "/readyz",
+    tags=["Operation"],
+    summary="Whether the node can work",
+    responses={
+        200: {"model": HealthAnswer, "description": "The database and the scheduler are live"},
+        503: {"model": HealthAnswer, "description": "One of them is not"},
+    },
+)
+async def readyz(request: Request) -> Response:
+    """Asks the database and the loop that fires."""
+    try:
+        checks = await asyncio.wait_for(backend_of(request).ready(), _READY_WITHIN_S)
+    except TimeoutError:
+        checks = {"database": "no answer in time"}
+    if all(found == "ok" for found in checks.values()):
+        return JSONResponse({"status": "ok", "checks": checks})
+    headers = {"Retry-After": str(RETRY_AFTER_S)}
+    return JSONResponse({"status": "unavailable", "checks": checks}, 503, headers)
+
+
+@router.get(
+    "/metrics",
+    tags=["Operation"],
+    summary="Prometheus metrics",
+    response_class=Response,
+    responses={200: {"description": "The exposition", "content": {"text/plain": {}}}},
+)
+async def metrics(request: Request) -> Response:
+    """For Prometheus to scrape."""
+    content, media_type = backend_of(request).metrics()
+    return Response(content, headers={"Content-Type": media_type})
+
+
+@router.get("/docs", include_in_schema=False)
+async def docs() -> Response:
+    """The specification, to read and to try; everything it needs comes from this process."""
+    return HTMLResponse(_PAGE, headers={"Content-Security-Policy": _POLICY})
+
+
+@router.get("/docs/{name}", include_in_schema=False)
+async def asset(name: str) -> Response:
+    """A file of Swagger UI."""
+    if name not in _ASSETS:
+        return JSONResponse({"message": "Not found", "detail": "there is nothing here"}, 404)
+    headers = {"Cache-Control": "public, max-age=86400", "Content-Type": _ASSETS[name]}
+    return Response(await asyncio.to_thread(_file, name), headers=headers)
+
+
+@cache
+def _file(name: str) -> bytes:
+    return files("fastapi_offline").joinpath("static", name).read_bytes()

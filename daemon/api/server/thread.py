@@ -1,0 +1,63 @@
+"""The API beside the firing of campaigns: a thread with an event loop of its own.
+
+A request that computes for long does not hold the loop that fires: the interpreter hands over after
+``SWITCH_INTERVAL_S``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import threading
+
+from daemon.api.server.server import ApiServer
+from daemon.runtime.service import Service
+
+SWITCH_INTERVAL_S = 0.001
+
+
+class ApiService(Service):
+    """Answers HTTP until asked to stop."""
+
+    name = "api"
+
+    def __init__(self, server: ApiServer) -> None:
+        super().__init__()
+        self._server = server
+        self._thread: threading.Thread | None = None
+        self._ended = asyncio.Event()
+        self._error: BaseException | None = None
+
+    async def prepare(self) -> None:
+        """Take the port and begin to answer. Raises CanNotListen."""
+        self._server.bind()
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        self._ended = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def work() -> None:
+            try:
+                asyncio.run(self._server.serve())
+            except BaseException as error:  # told to the supervisor through the task
+                self._error = error
+            finally:
+                with contextlib.suppress(RuntimeError):  # the daemon's loop is gone
+                    loop.call_soon_threadsafe(self._ended.set)
+
+        self._thread = threading.Thread(target=work, name="api", daemon=True)
+        self._thread.start()
+
+    async def run(self) -> None:
+        """Until asked to stop; raises what ended the thread."""
+        stop = asyncio.create_task(self.stopping.wait())
+        ended = asyncio.create_task(self._ended.wait())
+        try:
+            await asyncio.wait({stop, ended}, return_when=asyncio.FIRST_COMPLETED)
+            self._server.stop()
+            await ended
+        finally:
+            stop.cancel()
+            ended.cancel()
+        if self._error is not None:
+            raise self._error

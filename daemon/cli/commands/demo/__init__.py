@@ -1,0 +1,1 @@
+"""`campaignd demo`: campaigns of every type that fire within seconds."""

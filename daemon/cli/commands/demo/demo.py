@@ -1,0 +1,231 @@
+"""`campaignd demo`: everything, on a database of its own, in less than half a minute."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+from uuid import UUID
+
+import typer
+
+from config.load import load_settings
+from daemon.cli.commands.demo.cases import CONTINUOUS_INTERVAL, Case, cases, create
+from daemon.cli.commands.demo.process import DemoDaemon, demo_daemon
+from daemon.cli.opening import Store, open_store
+from daemon.cli.output import instant, print_table
+from daemon.domain.campaign.state_machine import RunStatus, Status
+from daemon.runtime.clock import SystemClock
+from storage import migrate
+from storage.campaign_reads import Listed, ListedRun
+from storage.embedded import embedded_postgres
+
+_LOOK_EVERY_S = 0.1
+_TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A campaign of the demonstration as it stands, with its runs, oldest first."""
+
+    case: Case
+    listed: Listed
+    runs: list[ListedRun]
+
+    @property
+    def is_right(self) -> bool:
+        """Whether it has reached the state it should, with all its runs completed."""
+        return (
+            self.listed.campaign.status is self.case.status
+            and len(self.runs) == self.case.runs
+            and all(each.run.status is RunStatus.COMPLETED for each in self.runs)
+        )
+
+
+Show = Callable[[list[Seen]], None]
+
+
+def demo(
+    state_dir: Annotated[
+        Path | None,
+        typer.Option(help="Where the database goes; without it a place that is removed again."),
+    ] = None,
+) -> int:
+    """Start a database and a daemon, and watch campaigns of every type run."""
+    with _place(state_dir) as place:
+        print("starting the embedded PostgreSQL ...", flush=True)
+        with embedded_postgres(place) as dsn:
+            migrate.upgrade(dsn)
+            return asyncio.run(_demo(place, dsn))
+
+
+@contextmanager
+def _place(state_dir: Path | None) -> Iterator[Path]:
+    if state_dir is not None:
+        state_dir.mkdir(parents=True, exist_ok=True)
+        yield state_dir.absolute()
+        return
+    place = Path(tempfile.mkdtemp(prefix="campaignd-demo-"))
+    try:
+        if os.geteuid() == 0:
+            place.chmod(0o711)  # the server does not run as root
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+async def _demo(place: Path, dsn: str) -> int:
+    print("starting campaignd run ...", flush=True)
+    async with demo_daemon(place) as daemon:
+        await daemon.ready()
+        same = {"database_url": dsn, "scheduler.continuous_interval": CONTINUOUS_INTERVAL}
+        settings = load_settings(place / "demo.toml", same)
+        async with open_store(settings, dsn) as store:
+            now = SystemClock().now()
+            made = {await create(store.control, case): case for case in cases(now)}
+            print(f"{len(made)} campaigns created at {instant(now)}; they run now\n", flush=True)
+            with _screen() as show:
+                seen = await _watch(store, made, daemon, show)
+        code = await daemon.stop()
+        _summarise(seen)
+        wrong = [each.case.name for each in seen if not each.is_right]
+        if code != 0:
+            print(f"campaignd run ended with {code}: {daemon.last_words()}", file=sys.stderr)
+        if wrong:
+            print(f"not as expected: {', '.join(wrong)}", file=sys.stderr)
+        if wrong or code != 0:
+            return 1
+        print(f"\nall {len(seen)} campaigns reached the state they should")
+        return 0
+
+
+async def _watch(
+    store: Store, made: dict[UUID, Case], daemon: DemoDaemon, show: Show
+) -> list[Seen]:
+    """Show the campaigns until each is as it should be, the daemon is gone, or time is up."""
+    deadline = time.monotonic() + _TIMEOUT_S
+    # An interrupt that came as a cancellation could get lost in a library that waits (Python 3.11).
+    interrupted = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted.set)
+    while not interrupted.is_set():
+        seen = await _look(store, made)
+        show(seen)
+        if all(each.is_right for each in seen) or daemon.has_ended:
+            return seen
+        if time.monotonic() > deadline:
+            return seen
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(interrupted.wait(), _LOOK_EVERY_S)
+    raise KeyboardInterrupt
+
+
+async def _look(store: Store, made: dict[UUID, Case]) -> list[Seen]:
+    listed = {
+        each.campaign.uuid: each for each in await store.history.campaigns(limit=len(made) + 100)
+    }
+    runs: dict[UUID, list[ListedRun]] = {uuid: [] for uuid in made}
+    for run in await store.history.runs(limit=200):
+        if run.campaign_uuid in runs:
+            runs[run.campaign_uuid].insert(0, run)
+    return [Seen(case, listed[uuid], runs[uuid]) for uuid, case in made.items()]
+
+
+@contextmanager
+def _screen() -> Iterator[Show]:
+    """A table that changes in place on a terminal, a line for each change elsewhere."""
+    if not sys.stdout.isatty():
+        told: dict[UUID, str] = {}
+
+        def say(seen: list[Seen]) -> None:
+            for each in seen:
+                name, kind, *rest = _columns(each)
+                line = f"{name:22}{kind:19}{rest[0]:11}{rest[1]:15}{rest[2]}"
+                if told.get(each.listed.campaign.uuid) != line:
+                    told[each.listed.campaign.uuid] = line
+                    print(line, flush=True)
+
+        yield say
+        return
+    from rich.box import SIMPLE_HEAD
+    from rich.live import Live
+    from rich.table import Table
+
+    colours = {
+        Status.SCHEDULED: "cyan",
+        Status.LAUNCHED: "blue",
+        Status.EXECUTING: "yellow",
+        Status.COMPLETED: "green",
+        Status.FAILED: "red",
+    }
+    with Live(refresh_per_second=10) as live:
+
+        def draw(seen: list[Seen]) -> None:
+            table = Table("campaign", "type", "status", "next", "runs", box=SIMPLE_HEAD)
+            for each in seen:
+                colour = colours.get(each.listed.campaign.status)
+                name, kind, status, *rest = _columns(each)
+                shown = f"[{colour}]{status}[/]" if colour else status
+                table.add_row(name, kind, shown, *rest)
+            live.update(table)
+
+        yield draw
+
+
+def _columns(seen: Seen) -> tuple[str, ...]:
+    campaign = seen.listed.campaign
+    return (
+        seen.case.name,
+        campaign.type.value,
+        campaign.status.value,
+        _time_of_day(seen.listed.next_event_at),
+        f"{len(seen.runs)} of {seen.case.runs} runs",
+    )
+
+
+def _time_of_day(instant: datetime | None) -> str:
+    return "-" if instant is None else f"next {instant.astimezone(UTC):%H:%M:%S}"
+
+
+def _summarise(seen: list[Seen]) -> None:
+    print("\nruns")
+    print_table(
+        ("campaign", "scheduled for", "status", "late"),
+        [
+            (each.case.name, each_run.run.scheduled_for, each_run.run.status, _late(each_run))
+            for each in seen
+            for each_run in each.runs
+        ],
+        "none",
+    )
+    print("\ncampaigns")
+    print_table(
+        ("campaign", "type", "runs", "status", "expected", ""),
+        [
+            (
+                each.case.name,
+                each.listed.campaign.type,
+                f"{len(each.runs)} of {each.case.runs}",
+                each.listed.campaign.status,
+                each.case.status,
+                "ok" if each.is_right else "WRONG",
+            )
+            for each in seen
+        ],
+        "none",
+    )
+
+
+def _late(listed: ListedRun) -> str:
+    late = listed.run.lateness_ms
+    return "never started" if late is None else f"{late:.1f} ms"

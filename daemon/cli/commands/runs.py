@@ -1,0 +1,92 @@
+"""`campaignd runs [REF]`: what was carried out, newest first."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from daemon.cli.opening import Store, with_store
+from daemon.cli.output import (
+    JsonOption,
+    LimitOption,
+    OptionalRef,
+    parse_ref,
+    print_pages,
+)
+from daemon.domain.campaign.state_machine import RunStatus
+from storage.campaign_reads import ListedRun
+
+_COLUMNS = ("scheduled for", "campaign", "name", "status", "attempt", "late", "run", "error")
+
+
+def runs(
+    context: typer.Context,
+    ref: OptionalRef = None,
+    status: Annotated[RunStatus | None, typer.Option(help="Only those in this status.")] = None,
+    limit: LimitOption = 50,
+    json: JsonOption = False,
+) -> int:
+    """List runs, newest first."""
+    wanted = None if ref is None else parse_ref(ref)
+
+    async def work(store: Store) -> None:
+        await print_pages(
+            lambda count, before: store.history.runs(
+                limit=count, ref=wanted, status=status, before=before
+            ),
+            lambda each: each.key,
+            limit=limit,
+            as_json=as_json if json else None,
+            columns=(
+                "scheduled for",
+                "campaign",
+                "name",
+                "status",
+                "attempt",
+                "late",
+                "run",
+                "error",
+            ),
+            row=_row,
+            empty="no runs",
+        )
+
+    return with_store(context, work)
+
+
+def as_json(listed: ListedRun) -> dict[str, Any]:
+    """A run, for programs."""
+    run = listed.run
+    return {
+        "id": run.id,
+        "campaign_id": run.campaign_id,
+        "campaign_uuid": listed.campaign_uuid,
+        "campaign_name": listed.campaign_name,
+        "scheduled_for": run.scheduled_for,
+        "status": run.status,
+        "attempt": run.attempt,
+        "cause": run.cause,
+        "node": run.node,
+        "claimed_at": run.claimed_at,
+        "started_at": run.started_at,
+        "next_attempt_at": run.next_attempt_at,
+        "finished_at": run.finished_at,
+        "lateness_ms": run.lateness_ms,
+        "error": run.error,
+    }
+
+
+def _row(listed: ListedRun) -> tuple[object, ...]:
+    run = listed.run
+    late = None if run.lateness_ms is None else f"{run.lateness_ms:.1f} ms"
+    return (
+        run.scheduled_for,
+        run.campaign_id,
+        listed.campaign_name,
+        run.status,
+        run.attempt,
+        late,
+        run.id,
+        run.error,
+    )

@@ -1,0 +1,117 @@
+"""`campaignd schedule REF [FILE]`: save either body, clear the schedule, or only look ahead."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from daemon.cli.commands.lifecycle import told
+from daemon.cli.opening import Store, actor, with_store
+from daemon.cli.output import JsonOption, RefArgument, instant, parse_ref, print_json, print_table
+from daemon.domain.campaign.model import Snapshot
+from daemon.domain.errors import INVALID_CONFIGURATION, InvalidInput
+from daemon.domain.preview import LONGEST_LINE, MOST_OCCURRENCES, occurrences_answer
+from daemon.domain.requests import Saved, is_schedule_body, save_schedule, update_schedule
+from daemon.domain.schedule.timezones import wall_clock, zone
+
+
+def schedule(
+    context: typer.Context,
+    ref: RefArgument,
+    file: Annotated[Path, typer.Argument(help="The body; - is standard input.")] = Path("-"),
+    clear: Annotated[bool, typer.Option("--clear", help="Delete the schedule.")] = False,
+    preview: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=MOST_OCCURRENCES,
+            help="Show the next N runs of the body, save nothing.",
+        ),
+    ] = None,
+    json: JsonOption = False,
+) -> int:
+    """Save a schedule, either body of the API, or clear it."""
+    wanted = parse_ref(ref)
+    if clear and (preview is not None or str(file) != "-"):
+        raise typer.BadParameter("--clear takes neither a body nor --preview")
+    body = None if clear else _read(file)
+
+    async def work(store: Store) -> None:
+        if clear:
+            done = await store.control.clear_schedule(wanted, actor())
+        elif preview is not None:
+            await _preview(store, wanted, body, preview, json)
+            return
+        elif is_schedule_body(body):
+            done = await store.control.save_schedule(wanted, body, actor())
+        else:
+            done = await store.control.update_schedule(wanted, body, actor())
+        if json:
+            print_json(
+                {
+                    "campaign_id": done.campaign_id,
+                    "campaign_uuid": done.campaign_uuid,
+                    "from_status": done.from_status,
+                    "to_status": done.to_status,
+                    "next_run_at": done.next_run_at,
+                }
+            )
+        else:
+            print(told(done, says_when=done.schedule is not None))
+
+    return with_store(context, work)
+
+
+async def _preview(store: Store, ref: Any, body: object, count: int, as_json: bool) -> None:
+    shown = await store.history.campaign(ref)
+    snapshot = Snapshot(shown.campaign, shown.now, shown.current, shown.timer)
+    reads = save_schedule if is_schedule_body(body) else update_schedule
+    saved: Saved = reads(body, store.control.context(snapshot))
+    answer = occurrences_answer(saved, shown.now, count)
+    if as_json:
+        print_json(answer)
+        return
+    if "launch_at" in answer:
+        print(f"window from {answer['launch_at']} to {answer['complete_at'] or 'no end'}")
+    if saved.schedule is None:
+        print("the schedule would be cleared")
+        return
+    in_zone = zone(saved.schedule.timezone)
+    print_table(
+        (saved.schedule.timezone, "UTC"),
+        [
+            (wall_clock(at, in_zone), instant(at))
+            for at in saved.schedule.occurrences(shown.now, count)
+        ],
+        "no timed runs",
+    )
+
+
+def _read(file: Path) -> object:
+    raw = _bytes(file)
+    try:
+        return json_module.loads(raw.decode("utf-8"), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(400, INVALID_CONFIGURATION, f"the body is not JSON: {error}") from None
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not allowed")
+
+
+def _bytes(file: Path) -> bytes:
+    if str(file) == "-":
+        raw = sys.stdin.buffer.read(LONGEST_LINE + 1)
+    else:
+        with file.open("rb") as source:
+            raw = source.read(LONGEST_LINE + 1)
+    if len(raw) > LONGEST_LINE:
+        raise InvalidInput(
+            413, INVALID_CONFIGURATION, f"the body is longer than {LONGEST_LINE} bytes"
+        )
+    return raw

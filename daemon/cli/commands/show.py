@@ -1,0 +1,124 @@
+"""`campaignd show REF`: one campaign with its schedule, what comes next and what happened last."""
+
+from __future__ import annotations
+
+import json as json_module
+
+import typer
+
+from daemon.cli.opening import Store, with_store
+from daemon.cli.output import (
+    JsonOption,
+    RefArgument,
+    instant,
+    parse_ref,
+    print_json,
+    print_table,
+)
+from daemon.domain.schedule.schedule import EventKind
+from storage.campaign_reads import LoggedEvent, Shown, Upcoming, next_events
+
+_NEXT = 5
+_LAST_EVENTS = 10
+
+
+def show(context: typer.Context, ref: RefArgument, json: JsonOption = False) -> int:
+    """Show one campaign."""
+    wanted = parse_ref(ref)
+
+    async def work(store: Store) -> None:
+        shown = await store.history.campaign(wanted)
+        upcoming = await store.history.upcoming_of(shown.campaign.id, _NEXT)
+        events = await store.history.events(shown.campaign.id, limit=_LAST_EVENTS)
+        if json:
+            _print_json(shown)
+        else:
+            _print(shown, upcoming, events)
+
+    return with_store(context, work)
+
+
+def _print_json(shown: Shown) -> None:
+    campaign, current = shown.campaign, shown.current
+    schedule = None
+    if current is not None:
+        schedule = {
+            "source": current.source,
+            "body": current.body,
+            "timezone": current.schedule.timezone,
+            "anchor_at": current.schedule.anchor_at,
+            "anchor_local": current.schedule.anchor_local,
+            "ends_at": current.schedule.ends_at,
+            "rrule": shown.rrule,
+            "misfire_grace_time": current.schedule.misfire_grace_time,
+            "coalesce": current.schedule.coalesce,
+            "overlap": current.schedule.overlap,
+            "saved_at": shown.saved_at,
+        }
+    print_json(
+        {
+            "id": campaign.id,
+            "uuid": campaign.uuid,
+            "name": campaign.name,
+            "type": campaign.type,
+            "status": campaign.status,
+            "archived_from": campaign.archived_from,
+            "timezone": campaign.timezone,
+            "target": campaign.target,
+            "payload": campaign.payload,
+            "open_runs": campaign.open_runs,
+            "queued_runs": campaign.queued_runs,
+            "created_at": campaign.created_at,
+            "updated_at": campaign.updated_at,
+            "schedule": schedule,
+            "next_event": shown.timer and shown.timer.kind,
+            "next_event_at": shown.timer and shown.timer.at,
+            "next_run_at": _next_run(shown),
+        }
+    )
+
+
+def _next_run(shown: Shown) -> object:
+    if shown.current is None or shown.timer is None:
+        return None
+    for event in next_events(shown.current.schedule, shown.timer, shown.now, 2):
+        if event.kind is EventKind.FIRE:
+            return event.at
+    return None
+
+
+def _print(shown: Shown, upcoming: list[Upcoming], events: list[LoggedEvent]) -> None:
+    campaign, current = shown.campaign, shown.current
+    lines: dict[str, object] = {
+        "id": campaign.id,
+        "uuid": campaign.uuid,
+        "name": campaign.name,
+        "type": campaign.type,
+        "status": campaign.status,
+        "timezone": campaign.timezone,
+        "target": campaign.target,
+        "payload": json_module.dumps(campaign.payload, ensure_ascii=False),
+        "open runs": campaign.open_runs,
+    }
+    if current is None:
+        lines["schedule"] = "none"
+    else:
+        lines["schedule"] = json_module.dumps(current.body, ensure_ascii=False)
+        lines["time zone"] = current.schedule.timezone
+        lines["ends"] = instant(current.schedule.ends_at) or "never"
+        if shown.rrule is not None:
+            lines["rrule"] = " ".join(shown.rrule.split("\n"))
+    print_table(("field", "value"), lines.items(), "")
+    if upcoming:
+        print("\nnext" if shown.timer is not None else "\nnext, once started")
+        print_table(
+            ("event", "local", "UTC"),
+            [(each.kind, each.local, each.at) for each in upcoming],
+            "",
+        )
+    print("\nlast events")
+    print_table(
+        ("at", "event", "from", "to", "cause", "by"),
+        [(e.at, e.event, e.from_status, e.to_status, e.cause, e.actor) for e in events],
+        "none",
+    )

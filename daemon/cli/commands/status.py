@@ -1,0 +1,103 @@
+"""`campaignd status`: nodes, lag, open runs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from daemon.cli.opening import Store, with_store
+from daemon.cli.output import JsonOption, instant, print_json, print_table
+from daemon.domain.durations import duration
+from storage.cluster_reads import Counts, NodeState, Overview, full_counts, overview
+
+
+def status(
+    context: typer.Context,
+    counts: Annotated[
+        bool,
+        typer.Option("--counts", help="Count campaigns and runs by status; reads all of them."),
+    ] = False,
+    json: JsonOption = False,
+) -> int:
+    """Say which nodes are at work and how far behind they are."""
+
+    async def work(store: Store) -> None:
+        found = await overview(store.database)
+        totals = await full_counts(store.database) if counts else None
+        if json:
+            _print_json(found, totals)
+        else:
+            _print(found, totals)
+
+    return with_store(context, work)
+
+
+_NESTED = ("nodes", "schema")
+
+
+def _print_json(found: Overview, totals: Counts | None) -> None:
+    for node in found.nodes:
+        print_json({"kind": "node", **asdict(node)})
+    summary = {name: value for name, value in asdict(found).items() if name not in _NESTED}
+    schema = {
+        "schema_version": found.schema.version,
+        "schema_compatible_since": found.schema.compatible_since,
+    }
+    print_json({"kind": "summary", **summary, **schema, "lag": found.lag})
+    if totals is not None:
+        print_json({"kind": "counts", **asdict(totals)})
+
+
+def _print(found: Overview, totals: Counts | None) -> None:
+    print_table(
+        (
+            "node",
+            "id",
+            "state",
+            "heartbeat",
+            "lease left",
+            "shards",
+            "skew",
+            "version",
+            "schema",
+            "tzdata",
+        ),
+        [_row(node) for node in found.nodes],
+        "no nodes: campaignd run is not running",
+    )
+    print()
+    behind = f", the oldest by {duration(found.lag)}" if found.overdue else ""
+    lines: dict[str, object] = {
+        "overdue": f"{found.overdue}{behind}",
+        "behind their run": found.backlog,
+        "next event": instant(found.next_event_at) or "none",
+        "runs executing": found.executing,
+        "runs queued": found.queued,
+        "runs retrying": found.retrying,
+        "PostgreSQL": found.server_version,
+        "schema": found.schema,
+    }
+    print_table(("what", "now"), lines.items(), "")
+    if totals is not None:
+        print()
+        rows = [("campaigns", *each) for each in totals.campaigns.items()]
+        rows += [("runs", *each) for each in totals.runs.items()]
+        print_table(("what", "status", "count"), rows, "no campaigns, no runs")
+
+
+def _row(node: NodeState) -> tuple[object, ...]:
+    state = "draining" if node.draining and node.live else "live" if node.live else "lost"
+    return (
+        node.name,
+        node.id,
+        state,
+        duration(node.heartbeat_age) + " ago",
+        duration(max(node.lease_left, 0)),
+        node.shards,
+        f"{node.skew_ms} ms",
+        node.version,
+        node.schema_version,
+        node.tzdata,
+    )

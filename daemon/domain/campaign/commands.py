@@ -1,0 +1,311 @@
+"""What a person may ask of a campaign, decided: a snapshot and a request in, a Change out.
+
+Pure: `now` is in the snapshot. Each function applies the transition table (`states.TABLE`) and
+raises `Refused` where it has no row, so a refused command changes nothing (spec section 5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from uuid import UUID
+
+from daemon.domain.campaign.model import Again, Change, NewRun, Snapshot
+from daemon.domain.campaign.state_machine import (
+    ARMED,
+    Event,
+    Facts,
+    Status,
+    allowed_from,
+    transition,
+)
+from daemon.domain.errors import Refused
+from daemon.domain.requests import Context, Current, Saved, save_schedule, update_schedule
+from daemon.domain.schedule.misfire import Late, decide
+from daemon.domain.schedule.recurrence import last_match
+from daemon.domain.schedule.schedule import EventKind, Kind, Schedule, TimedEvent
+from daemon.domain.schedule.timezones import wall_clock, zone
+
+LIFECYCLE_REFUSAL = 400
+UPDATE_REFUSAL = 422
+
+
+def is_more_to_come(schedule: Schedule, timer: TimedEvent | None, snapshot: Snapshot) -> bool:
+    """Whether an event is ahead or the window is open."""
+    if timer is not None:
+        return True
+    return schedule.kind is Kind.WINDOW and (
+        schedule.ends_at is None or schedule.ends_at > snapshot.now
+    )
+
+
+def save(snapshot: Snapshot, body: object, context: Context) -> Change:
+    """The ``schedule`` body (seed 1): replaces the schedule and arms it, or clears it."""
+    saved = save_schedule(body, context)
+    if saved.schedule is None:
+        return clear(snapshot)
+    timer = saved.schedule.first_event()
+    to_status = _allowed(snapshot, Event.SCHEDULE_SAVED, Facts(open_runs=_open(snapshot)))
+    return replace(
+        _dropping(snapshot, Event.SCHEDULE_SAVED, to_status),
+        type=saved.campaign_type,
+        schedule=saved,
+        timer=timer,
+        more_to_come=timer is not None,
+        forget_history=True,
+    )
+
+
+def clear(snapshot: Snapshot) -> Change:
+    """``immediate`` saved, or the schedule deleted: back to draft without one."""
+    to_status = _allowed(snapshot, Event.SCHEDULE_CLEARED, Facts(open_runs=_open(snapshot)))
+    if snapshot.campaign.status is Status.DRAFT and snapshot.current is None:
+        return Change(Event.SCHEDULE_CLEARED, to_status, nothing=True)
+    return replace(
+        _dropping(snapshot, Event.SCHEDULE_CLEARED, to_status),
+        clear_schedule=True,
+        forget_history=True,
+    )
+
+
+def update(snapshot: Snapshot, body: object, context: Context) -> Change:
+    """The ``update_schedule`` body (seed 2): merged into the schedule, the status stays."""
+    saved = update_schedule(body, context)
+    campaign = snapshot.campaign
+    facts = Facts(type=campaign.type, open_runs=campaign.open_runs)
+    to_status = _allowed(snapshot, Event.SCHEDULE_UPDATED, facts, UPDATE_REFUSAL)
+    if to_status not in ARMED:
+        return Change(Event.SCHEDULE_UPDATED, to_status, schedule=saved, keep_timer=False)
+    schedule = saved.schedule
+    assert schedule is not None
+    if _is_still_due(snapshot, schedule):
+        # It was due at this very instant before the edit too, and waits to be claimed.
+        change = Change(Event.SCHEDULE_UPDATED, to_status, keep_timer=False)
+        timer = schedule.first_event()
+    else:
+        change = _dropping(snapshot, Event.SCHEDULE_UPDATED, to_status)
+        # A window that was given an end in the past closes now.
+        timer = _next_after_edit(snapshot, saved) or schedule.closing()
+    return replace(
+        change,
+        schedule=saved,
+        timer=timer,
+        more_to_come=is_more_to_come(schedule, timer, snapshot),
+    )
+
+
+def start(snapshot: Snapshot, default_grace: int) -> Change:
+    """Arm a draft, run one without a schedule now, or resume from pause."""
+    campaign, current = snapshot.campaign, snapshot.current
+    schedule = current.schedule if current is not None else None
+    if campaign.status in ARMED and campaign.status is not Status.PAUSED:
+        _allowed(snapshot, Event.START, Facts())
+        return Change(Event.START, campaign.status, nothing=True)
+    timer = _next_after_edit(snapshot, current) if schedule is not None else None
+    more = schedule is not None and is_more_to_come(schedule, timer, snapshot)
+    facts = Facts(
+        type=campaign.type,
+        has_schedule=schedule is not None,
+        more_to_come=more,
+        begun=schedule is not None and schedule.begins_at <= snapshot.now,
+        open_runs=campaign.open_runs,
+    )
+    to_status = transition(campaign.status, Event.START, facts)
+    if to_status is None and campaign.status in (Status.DRAFT, Status.PAUSED):
+        raise Refused(_nothing_to_start(snapshot), status=LIFECYCLE_REFUSAL)
+    if to_status is None:
+        raise _refusal(snapshot, Event.START, LIFECYCLE_REFUSAL)
+    if schedule is None and campaign.status is Status.DRAFT:
+        return Change(
+            Event.START,
+            to_status,
+            run=NewRun(snapshot.now, "start", default_grace),
+            forget_history=True,
+        )
+    change = _dropping(snapshot, Event.START, to_status)
+    return replace(change, timer=timer, more_to_come=more)
+
+
+def pause(snapshot: Snapshot) -> Change:
+    """Let open attempts end; start nothing new. The timer stays: what passes is missed."""
+    return Change(
+        Event.PAUSE,
+        _allowed(snapshot, Event.PAUSE, Facts()),
+        more_to_come=snapshot.campaign.more_to_come,
+    )
+
+
+def stop(snapshot: Snapshot) -> Change:
+    """Cancel, with every open run."""
+    to_status = _allowed(snapshot, Event.STOP, Facts())
+    return replace(_dropping(snapshot, Event.STOP, to_status), cancel_open_runs=True)
+
+
+def rerun(snapshot: Snapshot, default_grace: int) -> Change:
+    """One run now, then back to *final*."""
+    to_status = _allowed(snapshot, Event.RERUN, Facts())
+    run = NewRun(snapshot.now, "rerun", _grace(snapshot, default_grace))
+    return Change(Event.RERUN, to_status, run=run)
+
+
+def retry(snapshot: Snapshot, run_id: UUID, default_grace: int) -> Change:
+    """A failed run of the campaign once more, with a grace that begins anew."""
+    return Change(
+        Event.RETRY,
+        _allowed(snapshot, Event.RETRY, Facts()),
+        more_to_come=snapshot.campaign.more_to_come,
+        retry=Again(run_id, _grace(snapshot, default_grace)),
+    )
+
+
+def archive(snapshot: Snapshot) -> Change:
+    """Put away; ``unarchive`` brings back what it was."""
+    to_status = _allowed(snapshot, Event.ARCHIVE, Facts())
+    return Change(Event.ARCHIVE, to_status, archived_from=snapshot.campaign.status)
+
+
+def unarchive(snapshot: Snapshot) -> Change:
+    """Back to the status it was archived from."""
+    facts = Facts(archived_from=snapshot.campaign.archived_from)
+    return Change(Event.UNARCHIVE, _allowed(snapshot, Event.UNARCHIVE, facts))
+
+
+def delete(snapshot: Snapshot) -> Change:
+    """Gone, with its history."""
+    return Change(Event.DELETE, _allowed(snapshot, Event.DELETE, Facts()), delete=True)
+
+
+def _grace(snapshot: Snapshot, default: int) -> int:
+    return snapshot.current.schedule.misfire_grace_time if snapshot.current else default
+
+
+def _open(snapshot: Snapshot) -> int:
+    return snapshot.campaign.open_runs
+
+
+def _allowed(
+    snapshot: Snapshot,
+    event: Event,
+    facts: Facts,
+    refusal: int = LIFECYCLE_REFUSAL,
+) -> Status:
+    to_status = transition(snapshot.campaign.status, event, facts)
+    if to_status is None:
+        raise _refusal(snapshot, event, refusal)
+    return to_status
+
+
+_WORDS = {
+    Event.SCHEDULE_SAVED: "save a schedule for",
+    Event.SCHEDULE_CLEARED: "clear the schedule of",
+    Event.SCHEDULE_UPDATED: "update the schedule of",
+    Event.RETRY: "retry a run of",
+}
+
+
+def _refusal(snapshot: Snapshot, event: Event, status: int) -> Refused:
+    campaign = snapshot.campaign
+    words = _WORDS.get(event, str(event))
+    allowed = ", ".join(each for each in allowed_from(event) if each is not campaign.status)
+    busy = " with an open run" if campaign.status is Status.PAUSED and campaign.open_runs else ""
+    kind = f"a {campaign.type} campaign" if event is Event.SCHEDULE_UPDATED else "a campaign"
+    return Refused(
+        f"can not {words} {kind} that is {campaign.status}{busy}; allowed: {allowed}",
+        status=status,
+        message="Invalid schedule values" if status == UPDATE_REFUSAL else None,
+    )
+
+
+def _nothing_to_start(snapshot: Snapshot) -> str:
+    campaign = snapshot.campaign
+    if snapshot.current is None and campaign.type.is_window:
+        return f"a {campaign.type} campaign needs a schedule before it can start"
+    return (
+        f"nothing is to come for this {campaign.status} campaign: its schedule is over; "
+        "save a new schedule"
+    )
+
+
+def _dropping(snapshot: Snapshot, event: Event, to_status: Status) -> Change:
+    """A change that replaces the timer; what was due and unclaimed gets its `missed` rows."""
+    late = _unclaimed(snapshot)
+    if late is None:
+        return Change(event, to_status, keep_timer=False)
+    return Change(
+        event,
+        to_status,
+        keep_timer=False,
+        missed=late.missed,
+        bulk_missed=late.bulk_missed,
+    )
+
+
+def _is_still_due(snapshot: Snapshot, schedule: Schedule) -> bool:
+    """Whether a one-off is due, not claimed, and has not been moved by its edit."""
+    timer = snapshot.timer
+    return (
+        schedule.kind is Kind.ONCE
+        and timer is not None
+        and timer.at == schedule.anchor_at <= snapshot.now
+        and snapshot.campaign.status is not Status.PAUSED
+    )
+
+
+def _unclaimed(snapshot: Snapshot) -> Late | None:
+    timer, current = snapshot.timer, snapshot.current
+    if timer is None or current is None or timer.at > snapshot.now:
+        return None
+    if timer.kind is EventKind.OPEN:
+        following = current.schedule.event_following(timer)
+        if following is None or following.at > snapshot.now:
+            return None
+        timer = following
+    if timer.kind is not EventKind.FIRE:
+        return None
+    # With no grace at all, and judged a moment later, the whole stretch counts as missed.
+    strict = current.schedule._replace(misfire_grace_time=0)
+    return decide(strict, timer, snapshot.now + timedelta(microseconds=1))
+
+
+def _next_after_edit(snapshot: Snapshot, source: Saved | Current | None) -> TimedEvent | None:
+    """The event to arm: after now, and after the wall-clock time of the last occurrence."""
+    schedule = source.schedule if source is not None else None
+    if schedule is None:
+        return None
+    now = snapshot.now
+    if (
+        schedule.kind is Kind.WINDOW
+        and snapshot.campaign.status is Status.SCHEDULED
+        and schedule.anchor_at <= now
+    ):
+        return schedule.first_event()
+    upcoming = schedule.event_after(now)
+    if schedule.rule is None or upcoming is None or upcoming.kind is not EventKind.FIRE:
+        return upcoming
+    over = _last_local(snapshot)
+    if over is None:
+        return upcoming
+    return schedule.event_following(TimedEvent(EventKind.FIRE, now, over))
+
+
+def _last_local(snapshot: Snapshot) -> datetime | None:
+    """Wall-clock time of the newest occurrence that is over, as the zone it had then showed it.
+
+    The instant alone does not tell: since that run the zone may have been changed. What is armed
+    does, because the current schedule has nothing to come before it.
+    """
+    current, timer, last = snapshot.current, snapshot.timer, snapshot.last_occurrence_at
+    if current is None:
+        return None
+    found = []
+    if last is not None:
+        found.append(wall_clock(last, zone(current.schedule.timezone)))
+    late = _unclaimed(snapshot)
+    if late is not None and late.missed:
+        found.append(late.missed[-1].local)
+    rule = current.schedule.rule
+    if timer is not None and timer.kind is EventKind.FIRE and rule is not None:
+        before = last_match(rule, timer.local.toordinal() - 1)
+        if before is not None:
+            found.append(datetime.combine(date.fromordinal(before), rule.time))
+    return max(found, default=None)

@@ -1,0 +1,161 @@
+"""Why a campaign ran at an instant, or did not: one sentence, judged from what is on record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from daemon.domain.campaign.model import Campaign, Run
+from daemon.domain.campaign.state_machine import RunStatus, Status
+from daemon.domain.schedule.schedule import EventKind, Schedule, TimedEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A row of ``campaign_events``."""
+
+    at: datetime
+    event: str
+    to_status: str | None
+    cause: str | None
+    actor: str
+    scheduled_for: datetime | None = None
+    details: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the database knows of a campaign around an instant."""
+
+    campaign: Campaign
+    schedule: Schedule | None
+    saved_at: datetime | None
+    timer: TimedEvent | None
+    now: datetime
+    live_nodes: int
+    at: datetime
+    run: Run | None = None
+    run_events: tuple[Told, ...] = ()
+    """Of the occurrence asked about, oldest first."""
+    moved: Told | None = None
+    """What last changed the campaign's status before the instant."""
+    schedule_change: Told | None = None
+    """The first change of the schedule after the instant."""
+    stretch: Told | None = None
+    """The event that stands for many occurrences, this one among them."""
+
+
+def why(record: Record) -> str:
+    """The sentence."""
+    if record.run is not None:
+        return _of_run(record, record.run)
+    if record.stretch is not None:
+        count = (record.stretch.details or {}).get("count")
+        return (
+            f"{record.stretch.cause}: one of {count} occurrences that went by in one stretch, "
+            f"told as one event at {_at(record.stretch.at)}"
+        )
+    return _ahead(record) if record.at > record.now else _no_run(record)
+
+
+def _of_run(record: Record, run: Run) -> str:
+    late = "" if run.lateness_ms is None else f", {run.lateness_ms / 1000:.3f} s late"
+    last = record.run_events[-1] if record.run_events else None
+    cause = next((told.cause for told in reversed(record.run_events) if told.cause), None)
+    began = f"started at {_at(run.started_at)}{late}, attempt {run.attempt} on {run.node}"
+    match run.status:
+        case RunStatus.COMPLETED:
+            return f"it ran: {began}, completed at {_at(run.finished_at)}"
+        case RunStatus.FAILED:
+            return f"it failed: {run.error} ({began}, ended at {_at(run.finished_at)})"
+        case RunStatus.EXECUTING:
+            return f"it is under way: {began}"
+        case RunStatus.RETRYING:
+            why_again = run.error or cause or "the attempt failed"
+            return f"{why_again}; the next attempt is due at {_at(run.next_attempt_at)}"
+        case RunStatus.QUEUED:
+            return "it waits for the run before it, or for room at its target"
+        case RunStatus.HELD:
+            return f"it waits for a person: {run.error or cause or 'held'}"
+        case RunStatus.MISSED:
+            return f"{cause or 'missed'}{_paused_since(record)}; decided at {_at(run.claimed_at)}"
+        case RunStatus.SKIPPED:
+            return f"{cause or 'skipped'}; decided at {_at(run.claimed_at)}"
+        case RunStatus.CANCELLED:
+            by = f" by {last.actor}" if last is not None else ""
+            return f"it was cancelled{by} at {_at(run.finished_at)}"
+
+
+def _paused_since(record: Record) -> str:
+    moved = record.moved
+    if moved is None or moved.to_status != Status.PAUSED:
+        return ""
+    return f" since {_at(moved.at)} by {moved.actor}"
+
+
+def _ahead(record: Record) -> str:
+    if not _is_occurrence(record):
+        return _no_occurrence(record)
+    if record.timer is None:
+        return f"the campaign is {record.campaign.status}: it will not run unless it is started"
+    if record.campaign.status is Status.PAUSED:
+        return "the campaign is paused: it will be missed unless it is started before"
+    return "it is still ahead, and will run"
+
+
+def _no_run(record: Record) -> str:
+    moved, change = record.moved, record.schedule_change
+    status = moved.to_status if moved is not None else None
+    created = record.campaign.created_at
+    if created is not None and created > record.at:
+        return f"the campaign was only created at {_at(created)}"
+    if change is not None:
+        return (
+            f"the schedule was changed after it, at {_at(change.at)} by {change.actor} "
+            f"({change.event}); what the schedule was then is not kept"
+        )
+    if record.schedule is None:
+        return "the campaign has no schedule"
+    if record.saved_at is not None and record.saved_at > record.at:
+        return f"the schedule was only saved at {_at(record.saved_at)}"
+    if not _is_occurrence(record):
+        return _no_occurrence(record)
+    if status in (Status.SCHEDULED, Status.LAUNCHED, Status.EXECUTING, Status.PAUSED):
+        if record.timer is None or record.timer.at > record.at:
+            return "its record is gone: older than the retention of finished history"
+        if not record.live_nodes:
+            return "it is due and nobody has taken it: no node is at work"
+        waits = "" if record.timer.at == record.at else f", behind that of {_at(record.timer.at)}"
+        return f"it is due and not taken yet{waits}"
+    was = status or record.campaign.status
+    since = f" since {_at(moved.at)} by {moved.actor}" if moved is not None else ""
+    return f"the campaign was {was}{since}: nothing of it was due"
+
+
+def _is_occurrence(record: Record) -> bool:
+    if record.schedule is None:
+        return False
+    event = record.schedule.event_after(record.at - timedelta(microseconds=1))
+    if event is None or event.at != record.at:
+        return False
+    return event.kind is EventKind.FIRE or record.schedule.has_fires
+
+
+def _no_occurrence(record: Record) -> str:
+    schedule = record.schedule
+    if schedule is None:
+        return "the campaign has no schedule"
+    if not schedule.has_fires:
+        return "its schedule opens and closes a window and has no timed runs"
+    before = schedule.latest_fire(record.at)
+    after = schedule.event_after(record.at)
+    near = [
+        *([f"the one before is at {_at(before.at)}"] if before is not None else []),
+        *([f"the one after is at {_at(after.at)}"] if after is not None else []),
+    ]
+    return f"the schedule has no occurrence then; {', '.join(near) or 'it never runs'}"
+
+
+def _at(instant: datetime | None) -> str:
+    return "?" if instant is None else instant.astimezone(UTC).isoformat()[:-6] + "Z"

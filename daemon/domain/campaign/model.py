@@ -1,0 +1,149 @@
+"""The values that the rest of the program passes around: campaign, run, and what an edit does."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+from daemon.domain.campaign.state_machine import Event, RunStatus, Status
+from daemon.domain.requests import Current, Saved
+from daemon.domain.schedule.misfire import Stretch
+from daemon.domain.schedule.schedule import CampaignType, TimedEvent
+
+NAME_LIMIT = 200
+PAYLOAD_LIMIT = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """One campaign, spec section 1, with the facts that decide its transitions."""
+
+    id: int
+    uuid: UUID
+    name: str
+    type: CampaignType
+    status: Status
+    timezone: str = "UTC"
+    target: str = "log"
+    payload: dict[str, Any] = field(default_factory=dict)
+    open_runs: int = 0
+    queued_runs: int = 0
+    more_to_come: bool = False
+    has_due: bool = False
+    has_completed: bool = False
+    archived_from: Status | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One occurrence being carried out, spec section 6. Instants are aware UTC."""
+
+    id: UUID
+    campaign_id: int
+    scheduled_for: datetime
+    status: RunStatus
+    attempt: int
+    claimed_at: datetime
+    start_before: datetime
+    node: str | None = None
+    takeovers: int = 0
+    cause: str = "schedule"
+    started_at: datetime | None = None
+    next_attempt_at: datetime | None = None
+    finished_at: datetime | None = None
+    error: str | None = None
+
+    @property
+    def lateness_ms(self) -> float | None:
+        """Milliseconds from the scheduled instant to the first attempt's start."""
+        if self.started_at is None:
+            return None
+        return (self.started_at - self.scheduled_for).total_seconds() * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A campaign whose row is locked, with all that a decision about it needs."""
+
+    campaign: Campaign
+    now: datetime
+    current: Current | None = None
+    timer: TimedEvent | None = None
+    last_occurrence_at: datetime | None = None
+    """The newest occurrence of the current schedule that has its run row."""
+    revision: int | None = None
+    """Of the current schedule; another one after every write."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A run asked for by a person: due at once."""
+
+    scheduled_for: datetime
+    cause: str
+    grace: int
+    """Seconds after ``scheduled_for`` in which the first attempt may start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """A failed run that a person has tried again: due at once."""
+
+    run_id: UUID
+    grace: int
+    """Seconds from now in which the next attempt may start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an accepted command does to a campaign; one transaction, with its event row."""
+
+    event: Event
+    to_status: Status
+    cause: str | None = None
+    type: CampaignType | None = None
+    schedule: Saved | None = None
+    """The schedule to write (with a new revision)."""
+    clear_schedule: bool = False
+    keep_timer: bool = True
+    """False: the timer becomes ``timer``, or goes when that is None."""
+    timer: TimedEvent | None = None
+    more_to_come: bool = False
+    forget_history: bool = False
+    run: NewRun | None = None
+    cancel_open_runs: bool = False
+    retry: Again | None = None
+    archived_from: Status | None = None
+    delete: bool = False
+    missed: tuple[TimedEvent, ...] = ()
+    """Occurrences that were due, not claimed yet, and are dropped: each gets its row."""
+    bulk_missed: Stretch | None = None
+    nothing: bool = False
+    """Accepted, but there is nothing to write (start of what is started already)."""
+
+
+def run_id(campaign: UUID, scheduled_for: datetime) -> UUID:
+    """UUIDv5 of the campaign's uuid and the instant: the same wherever computed (section 6)."""
+    name = campaign.bytes + _name_of(scheduled_for)
+    digest = hashlib.sha1(name, usedforsecurity=False).digest()
+    return UUID(bytes=digest[:16], version=5)
+
+
+@lru_cache(maxsize=256)
+def _name_of(instant: datetime) -> bytes:
+    text = instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+    return f"{text}Z".encode()
+
+
+def latest_start(scheduled_for: datetime, grace_seconds: int) -> datetime:
+    """The last instant at which a first attempt may still start."""
+    try:
+        return scheduled_for + timedelta(seconds=grace_seconds)
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)

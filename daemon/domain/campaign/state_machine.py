@@ -1,0 +1,225 @@
+"""The lifecycle of a campaign: one table of (status, event, guard, next status).
+
+Source: spec section 5. The database's CHECKs, the claim and finish statements and the README's
+diagram agree with this table; a test walks every row, and every refused pair, over a real database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from daemon.domain.schedule.schedule import CampaignType
+
+
+class Status(StrEnum):
+    """Where a campaign stands."""
+
+    DRAFT = "draft"
+    SCHEDULED = "scheduled"
+    LAUNCHED = "launched"
+    EXECUTING = "executing"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    ARCHIVED = "archived"
+
+
+class RunStatus(StrEnum):
+    """Where a run stands; the first four are open (spec section 6)."""
+
+    QUEUED = "queued"
+    EXECUTING = "executing"
+    RETRYING = "retrying"
+    HELD = "held"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    MISSED = "missed"
+    SKIPPED = "skipped"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the run can still change by itself or by a worker."""
+        return self in OPEN_RUN
+
+
+OPEN_RUN = frozenset(
+    {RunStatus.QUEUED, RunStatus.EXECUTING, RunStatus.RETRYING, RunStatus.HELD},
+)
+
+
+class Event(StrEnum):
+    """What can happen to a campaign."""
+
+    SCHEDULE_SAVED = "schedule_saved"
+    SCHEDULE_CLEARED = "schedule_cleared"
+    SCHEDULE_UPDATED = "schedule_updated"
+    START = "start"
+    FIRE = "fire"
+    WINDOW_OPENED = "window_opened"
+    WINDOW_CLOSED = "window_closed"
+    RUN_ENDED = "run_ended"
+    PASSED = "passed"
+    """An occurrence went by without an attempt: missed or skipped."""
+    PAUSE = "pause"
+    STOP = "stop"
+    RERUN = "rerun"
+    RETRY = "retry"
+    ARCHIVE = "archive"
+    UNARCHIVE = "unarchive"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a guard may look at; ``open_runs`` counts after the event."""
+
+    type: CampaignType = CampaignType.ONE_TIME
+    has_schedule: bool = False
+    more_to_come: bool = False
+    """An occurrence, an opening or a closing is ahead, or the window is open."""
+    begun: bool = False
+    """The first occurrence, or the window's start, is not after now."""
+    open_runs: int = 0
+    has_due: bool = False
+    has_completed: bool = False
+    archived_from: Status | None = None
+
+
+Guard = Callable[[Facts], bool]
+Goal = Callable[[Status, Facts], Status]
+
+
+def final(facts: Facts) -> Status:
+    """Spec section 5, *final*: completed if a run completed or none was ever due, else failed."""
+    return Status.COMPLETED if facts.has_completed or not facts.has_due else Status.FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row: in any of ``before``, when ``event`` happens and ``guard`` holds, go to ``goal``."""
+
+    before: frozenset[Status]
+    event: Event
+    guard: Guard
+    goal: Goal
+
+
+def _to(status: Status) -> Goal:
+    return lambda _before, _facts: status
+
+
+def _same(before: Status, _facts: Facts) -> Status:
+    return before
+
+
+def _final(_before: Status, facts: Facts) -> Status:
+    return final(facts)
+
+
+def _unarchived(_before: Status, facts: Facts) -> Status:
+    return facts.archived_from or Status.DRAFT
+
+
+def _always(_facts: Facts) -> bool:
+    return True
+
+
+def _idle(facts: Facts) -> bool:
+    return facts.open_runs == 0
+
+
+def _busy(facts: Facts) -> bool:
+    return facts.open_runs > 0
+
+
+S, E = Status, Event
+_EVERY = frozenset(Status)
+_LIVE = frozenset({S.SCHEDULED, S.LAUNCHED, S.EXECUTING})
+_WAITING = frozenset({S.SCHEDULED, S.LAUNCHED})
+_FINISHED = frozenset({S.COMPLETED, S.FAILED, S.CANCELLED})
+
+
+def _row(
+    before: Status | frozenset[Status],
+    event: Event,
+    goal: Status | Goal,
+    guard: Guard = _always,
+) -> Row:
+    return Row(
+        frozenset({before}) if isinstance(before, Status) else before,
+        event,
+        guard,
+        _to(goal) if isinstance(goal, Status) else goal,
+    )
+
+
+TABLE: tuple[Row, ...] = (
+    _row(_WAITING | _FINISHED | {S.DRAFT}, E.SCHEDULE_SAVED, S.SCHEDULED),
+    _row(S.PAUSED, E.SCHEDULE_SAVED, S.PAUSED, _idle),
+    _row(_EVERY - {S.EXECUTING, S.ARCHIVED, S.PAUSED}, E.SCHEDULE_CLEARED, S.DRAFT),
+    _row(S.PAUSED, E.SCHEDULE_CLEARED, S.DRAFT, _idle),
+    _row(frozenset({S.DRAFT, S.SCHEDULED, S.PAUSED}), E.SCHEDULE_UPDATED, _same),
+    _row(
+        S.LAUNCHED,
+        E.SCHEDULE_UPDATED,
+        _same,
+        lambda f: f.type is CampaignType.EVENT_TRIGGERED,
+    ),
+    _row(
+        S.DRAFT,
+        E.START,
+        S.SCHEDULED,
+        lambda f: f.has_schedule and f.more_to_come and not f.begun,
+    ),
+    _row(S.DRAFT, E.START, S.LAUNCHED, lambda f: f.has_schedule and f.more_to_come and f.begun),
+    _row(S.DRAFT, E.START, S.EXECUTING, lambda f: not f.has_schedule and not f.type.is_window),
+    _row(_LIVE, E.START, _same),
+    _row(S.PAUSED, E.START, S.EXECUTING, _busy),
+    _row(S.PAUSED, E.START, S.LAUNCHED, lambda f: _idle(f) and f.more_to_come and f.begun),
+    _row(S.PAUSED, E.START, S.SCHEDULED, lambda f: _idle(f) and f.more_to_come and not f.begun),
+    _row(_LIVE, E.FIRE, S.EXECUTING),
+    _row(_WAITING, E.WINDOW_OPENED, S.LAUNCHED),
+    _row(frozenset({S.EXECUTING, S.PAUSED}), E.WINDOW_OPENED, _same),
+    _row(S.EXECUTING, E.RUN_ENDED, _same, _busy),
+    _row(S.EXECUTING, E.RUN_ENDED, S.LAUNCHED, lambda f: _idle(f) and f.more_to_come),
+    _row(S.EXECUTING, E.RUN_ENDED, _final, lambda f: _idle(f) and not f.more_to_come),
+    _row(S.PAUSED, E.RUN_ENDED, _same, lambda f: _busy(f) or f.more_to_come),
+    _row(S.PAUSED, E.RUN_ENDED, _final, lambda f: _idle(f) and not f.more_to_come),
+    _row(_WAITING, E.PASSED, S.LAUNCHED, lambda f: f.more_to_come),
+    _row(_WAITING, E.PASSED, _final, lambda f: not f.more_to_come),
+    _row(frozenset({S.EXECUTING, S.PAUSED}), E.PASSED, _same),
+    _row(_WAITING, E.WINDOW_CLOSED, _final),
+    _row(S.EXECUTING, E.WINDOW_CLOSED, _same),
+    _row(S.PAUSED, E.WINDOW_CLOSED, _same, _busy),
+    _row(S.PAUSED, E.WINDOW_CLOSED, _final, _idle),
+    _row(_LIVE, E.PAUSE, S.PAUSED),
+    _row(_LIVE | {S.PAUSED}, E.STOP, S.CANCELLED),
+    _row(_FINISHED, E.RERUN, S.EXECUTING),
+    _row(_WAITING | {S.COMPLETED, S.FAILED}, E.RETRY, S.EXECUTING),
+    _row(_FINISHED | {S.DRAFT}, E.ARCHIVE, S.ARCHIVED),
+    _row(S.ARCHIVED, E.UNARCHIVE, _unarchived),
+    _row(frozenset({S.DRAFT, S.ARCHIVED}), E.DELETE, _same),
+)
+"""Spec section 5, row by row. Deleting leaves no campaign; its goal is never written."""
+
+
+def transition(status: Status, event: Event, facts: Facts) -> Status | None:
+    """The status after ``event``, or None where the table refuses it."""
+    for row in TABLE:
+        if row.event is event and status in row.before and row.guard(facts):
+            return row.goal(status, facts)
+    return None
+
+
+def allowed_from(event: Event) -> list[Status]:
+    """The statuses in which ``event`` may be accepted, in lifecycle order, for error texts."""
+    before = frozenset[Status]().union(*(row.before for row in TABLE if row.event is event))
+    return [status for status in Status if status in before]
+
+
+ARMED = frozenset({S.SCHEDULED, S.LAUNCHED, S.EXECUTING, S.PAUSED})
+"""The statuses in which a campaign has a timer, if anything is to come."""

@@ -1,0 +1,115 @@
+"""From an armed event that is due to what the claim statement needs, computed without any lock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+from uuid import UUID
+
+from daemon.domain.campaign.model import latest_start, run_id
+from daemon.domain.run.attempt import Armed
+from daemon.domain.schedule.misfire import Late, decide
+from daemon.domain.schedule.schedule import EventKind, Kind, TimedEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Older:
+    """An occurrence of a late stretch that no attempt is made for."""
+
+    at: datetime
+    run_id: UUID
+    status: str
+    start_before: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Bulk:
+    """More than a hundred such occurrences, told as one event row."""
+
+    first: datetime
+    last: datetime
+    count: int
+    cause: str
+
+
+class Planned(NamedTuple):
+    """One claim: the armed event, the occurrence to decide on, and what comes after it."""
+
+    armed: Armed
+    fire_at: datetime | None
+    run_id: UUID | None
+    start_before: datetime | None
+    next: TimedEvent | None
+    backlog: bool
+    more: bool
+    missed_until: datetime | None = None
+    older: tuple[Older, ...] = ()
+    bulk: tuple[Bulk, ...] = ()
+
+
+def plan(armed: Armed, now: datetime) -> Planned:
+    """What to claim for an event that is due at ``now`` (the database's clock, as far as known).
+
+    The newest occurrence of the stretch is put to the claim as the one to carry out even when it
+    seems too late: the claim decides that by its own clock.
+    """
+    schedule, event = armed.schedule, armed.event
+    if event.kind is not EventKind.FIRE:
+        following = schedule.event_following(event)
+        more = following is not None or event.kind is EventKind.OPEN
+        return Planned(armed, None, None, None, following, False, more)
+    grace = schedule.misfire_grace_time
+    if schedule.kind is Kind.ONCE:
+        identity = run_id(armed.campaign_uuid, event.at)
+        latest = latest_start(event.at, grace)
+        return Planned(armed, event.at, identity, latest, None, False, False)
+    late = decide(schedule, event, max(now, event.at))
+    missed = late.missed
+    fire = late.fire
+    last_missed = missed[-1] if missed else None
+    if fire is None:
+        fire, missed = missed[-1], missed[:-1]
+        if late.bulk_missed is None:
+            # The claim judges the newest; the others count as missed if the last of them is.
+            last_missed = missed[-1] if missed else None
+    return Planned(
+        armed,
+        fire.at,
+        run_id(armed.campaign_uuid, fire.at),
+        latest_start(fire.at, grace),
+        late.next,
+        late.backlog and late.next is not None and late.next.kind is EventKind.FIRE,
+        late.next is not None or schedule.kind is Kind.WINDOW,
+        last_missed.at + timedelta(seconds=grace) if last_missed else None,
+        _older(armed, missed, late.skipped),
+        _bulk(late),
+    )
+
+
+def _older(
+    armed: Armed,
+    missed: tuple[TimedEvent, ...],
+    skipped: tuple[TimedEvent, ...],
+) -> tuple[Older, ...]:
+    if not missed and not skipped:
+        return ()
+    grace = armed.schedule.misfire_grace_time
+    return tuple(
+        Older(
+            event.at, run_id(armed.campaign_uuid, event.at), status, latest_start(event.at, grace)
+        )
+        for events, status in ((missed, "missed"), (skipped, "skipped"))
+        for event in events
+    )
+
+
+def _bulk(late: Late) -> tuple[Bulk, ...]:
+    return tuple(
+        Bulk(stretch.first, stretch.last, stretch.count, cause)
+        for stretch, cause in (
+            (late.bulk_missed, "missed: too late"),
+            (late.bulk_skipped, "skipped: coalesced"),
+        )
+        if stretch is not None
+    )

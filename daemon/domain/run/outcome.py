@@ -1,0 +1,140 @@
+"""What an attempt can come to, and what was written of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from daemon.domain.campaign.state_machine import RunStatus, Status
+from daemon.domain.run.log_events import Ending
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The target took the run and it is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The target took the run and finishes it later, within ``seconds`` unless it asks for more."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Not now: try again, not sooner than ``after`` seconds from now."""
+
+    reason: str
+    after: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """The target will not take this run; no attempt is of use."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """The first attempt could not start within the grace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Nobody knows whether the target took the run: no answer, or one of a machine in between.
+
+    Tried again like ``Retry``, or held for a person, as the target's ``on_lost`` has it.
+    """
+
+    reason: str
+    after: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The run waits for a person, who releases or fails it."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """The run waits in the table for a worker of its target; no attempt was made."""
+
+
+Outcome = Delivered | Accepted | Retry | Reject | Missed | Lost | Held | Parked
+
+LONGEST_S = 366 * 86_400.0
+"""The longest wait or lease that a target's answer can ask for."""
+LONGEST_REASON = 2_000
+
+
+def sound(outcome: object) -> Outcome:
+    """What a target answered, as it can be kept: a target's own code may return anything.
+
+    Seconds are brought into [0, LONGEST_S], reasons into text that PostgreSQL and UTF-8 have room
+    for. What is no outcome at all is a failure: repeating it could send a run twice.
+    """
+    match outcome:
+        case Delivered() | Missed() | Parked():
+            return outcome
+        case Accepted(seconds):
+            return replace(outcome, seconds=_seconds(seconds))
+        case Retry(reason, after) | Lost(reason, after):
+            return replace(outcome, reason=_text(reason), after=_seconds(after))
+        case Reject(reason) | Held(reason):
+            return replace(outcome, reason=_text(reason))
+    return Reject(_text(f"the target answered {outcome!r:.200}, which is no outcome"))
+
+
+def _seconds(value: object) -> float:
+    if not isinstance(value, int | float) or math.isnan(value):
+        return 0.0
+    return float(min(max(value, 0.0), LONGEST_S))
+
+
+def _text(value: object) -> str:
+    text = str(value)[:LONGEST_REASON].replace("\0", "\\0")
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+class Written(NamedTuple):
+    """An outcome that is durably in the database."""
+
+    campaign_id: int
+    scheduled_for: datetime
+    status: RunStatus
+    from_status: Status
+    to_status: Status
+    promoted: bool
+    """A run of this campaign that waited in the queue is due now."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRun:
+    """An attempt that is under way, as whoever decides about its end needs it."""
+
+    attempt: int
+    takeovers: int
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What became of a run by the answer of whoever carries it out."""
+
+    run_id: UUID
+    campaign_id: int
+    status: RunStatus
+    attempt: int
+    changed: bool
+    """False: the same answer was given before."""
+    lease_until: datetime | None = None
+    next_attempt_at: datetime | None = None
+    ending: Ending | None = None
+    """What the log says of it; None where nothing ended."""

@@ -1,0 +1,61 @@
+"""When the next attempt is made: exponential backoff with full jitter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from daemon.domain.run.outcome import Held, Lost, Outcome, Reject, Retry
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often and how patiently a run is tried; seconds.
+
+    ``holds``: an attempt of which nobody knows what it came to is not repeated; the run is held for
+    a person. ``pause_after`` attempts that fail in a row make the target pause (0: never), at first
+    for ``first_pause``, then twice as long each time, up to ``longest_pause``.
+    """
+
+    max_attempts: int = 3
+    first: float = 1.0
+    factor: float = 2.0
+    longest: float = 300.0
+    holds: bool = False
+    pause_after: int = 5
+    first_pause: float = 1.0
+    longest_pause: float = 30.0
+
+    def gives_up(self, attempt: int, takeovers: int = 0) -> bool:
+        """Whether ``attempt`` (from 1) was the last; attempts lost with their node do not count."""
+        return attempt - takeovers >= self.max_attempts
+
+    def ceiling(self, attempt: int) -> float:
+        """The longest wait after ``attempt``, in seconds."""
+        # The exponent is bounded so that a huge attempt number can not overflow.
+        return min(self.longest, self.first * self.factor ** min(attempt - 1, 64))
+
+    def wait(self, attempt: int, random: Callable[[], float]) -> float:
+        """Seconds to wait after ``attempt``: anywhere in [0, ceiling); ``random`` is in [0, 1)."""
+        return self.ceiling(attempt) * random()
+
+
+def judged(
+    policy: RetryPolicy,
+    attempt: int,
+    takeovers: int,
+    outcome: Outcome,
+    random: Callable[[], float],
+) -> Outcome:
+    """What an outcome comes to: a retry gets its wait, or is a failure after the last attempt.
+
+    An attempt of which nobody knows what it came to is a retry, unless the policy holds it.
+    """
+    if isinstance(outcome, Lost):
+        if policy.holds:
+            return Held(outcome.reason)
+    elif not isinstance(outcome, Retry):
+        return outcome
+    if policy.gives_up(attempt, takeovers):
+        return Reject(f"{outcome.reason} (attempt {attempt}, the last)")
+    return Retry(outcome.reason, max(outcome.after, policy.wait(attempt, random)))

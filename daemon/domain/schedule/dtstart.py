@@ -1,0 +1,91 @@
+"""Where a recurrence begins: the first match at or after its anchor (semantics section 4)."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, time
+from typing import NamedTuple
+
+from daemon.domain.schedule.recurrence import Frequency, Rule, Skip, next_match
+from daemon.domain.schedule.timezones import resolve, zone
+
+
+class Pattern(NamedTuple):
+    """A rule that does not know yet when it begins; fields as in `Rule`."""
+
+    frequency: Frequency
+    interval: int
+    time: time
+    weekdays: tuple[int, ...] = ()
+    month_day: int | None = None
+    nth: int | None = None
+    skip: Skip = Skip.BACKWARD
+
+
+class Beginning(NamedTuple):
+    """A rule with its first occurrence: UTC instant and naive local time."""
+
+    rule: Rule
+    at: datetime
+    local: datetime
+
+
+def begin_at(
+    pattern: Pattern, timezone: str, anchor_at: datetime, anchor_local: datetime
+) -> Beginning | None:
+    """The first match at or after the anchor, as if the interval were 1; None if there is none.
+
+    At the anchor's own wall-clock time the anchor's instant holds, also in the second pass of an
+    overlap.
+    """
+    return _begin(pattern, timezone, anchor_local.toordinal(), anchor_at, anchor_local)
+
+
+def begin_after(pattern: Pattern, timezone: str, now: datetime) -> Beginning | None:
+    """The first match strictly after an instant."""
+    try:
+        ordinal = now.astimezone(zone(timezone)).toordinal()
+    except OverflowError:  # within a day of the calendar's two ends
+        ordinal = now.toordinal()
+    return _begin(pattern, timezone, ordinal, now, None)
+
+
+def _begin(
+    pattern: Pattern,
+    timezone: str,
+    ordinal: int,
+    earliest: datetime,
+    anchor_local: datetime | None,
+) -> Beginning | None:
+    # The date before: across a gap its nominal time can still be ahead of the anchor.
+    ordinal = max(1, ordinal - 1)
+    probe = _rule(pattern, 1, date.fromordinal(ordinal))
+    in_zone = zone(timezone)
+    while True:
+        match = next_match(probe, ordinal)
+        if match is None:
+            return None
+        day = date.fromordinal(match)
+        local = datetime.combine(day, pattern.time)
+        try:
+            at = earliest if local == anchor_local else resolve(local, in_zone)
+        except OverflowError:
+            if day.year > 1:
+                return None
+            ordinal = match + 1
+            continue
+        if at > earliest or (at == earliest and anchor_local is not None):
+            return Beginning(_rule(pattern, pattern.interval, day), at, local)
+        ordinal = match + 1
+
+
+def _rule(pattern: Pattern, interval: int, first_on: date) -> Rule:
+    return Rule(
+        pattern.frequency,
+        interval,
+        first_on,
+        pattern.time,
+        pattern.weekdays,
+        pattern.month_day,
+        pattern.nth,
+        pattern.skip,
+    )

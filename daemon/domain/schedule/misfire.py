@@ -1,0 +1,117 @@
+"""Late occurrences: which one fires, which are missed, which are coalesced (semantics section 6).
+
+The words are APScheduler's: misfire_grace_time and coalesce. Lateness is judged here and nowhere
+else; `now` is an argument.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from daemon.domain.schedule.schedule import EventKind, Schedule, TimedEvent
+
+# More than this many of one kind in a stretch are told as from, to and count.
+LISTED_AT_MOST = 100
+_TICK = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Many occurrences as one: instants of the first and the last, and how many."""
+
+    first: datetime
+    last: datetime
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """How a due stretch of occurrences is to be carried out.
+
+    `missed` came later than the grace, `skipped` were coalesced into `fire`; each holds all of
+    them, oldest first, or, when there are more than 100, only the newest, and then `bulk_missed` or
+    `bulk_skipped` says how many there were. `next` is the event to arm; `backlog` says that it is
+    due already. A window's opening or closing is never part of a stretch.
+    """
+
+    fire: TimedEvent | None
+    next: TimedEvent | None
+    backlog: bool = False
+    missed: tuple[TimedEvent, ...] = ()
+    skipped: tuple[TimedEvent, ...] = ()
+    bulk_missed: Stretch | None = None
+    bulk_skipped: Stretch | None = None
+
+
+def decide(schedule: Schedule, event: TimedEvent, now: datetime) -> Late:
+    """Classify the armed FIRE `event` and every FIRE after it that is due at `now`.
+
+    Lateness greater than the grace is missed. Within it the newest fires (coalesce), or the oldest
+    does and the next one is armed although it is due (backlog).
+    """
+    following = schedule.event_following(event)
+    grace = timedelta(seconds=schedule.misfire_grace_time)
+    in_time = now - event.at <= grace
+    alone = following is None or following.kind is not EventKind.FIRE or following.at > now
+    if alone or (in_time and not schedule.coalesce):
+        due = following is not None and following.at <= now
+        if in_time:
+            return Late(fire=event, next=following, backlog=due)
+        return Late(fire=None, next=following, backlog=due, missed=(event,))
+
+    newest = _fire_at_or_before(schedule, event, now)
+    if in_time:
+        missed: tuple[TimedEvent, ...] = ()
+        bulk_missed = None
+        oldest: TimedEvent | None = event
+    else:
+        last_missed = _fire_at_or_before(schedule, event, now - grace - _TICK)
+        missed, bulk_missed = _told(schedule, event, last_missed)
+        oldest = schedule.event_following(last_missed) if last_missed.at < newest.at else None
+    fire: TimedEvent | None
+    skipped: tuple[TimedEvent, ...] = ()
+    bulk_skipped = None
+    if oldest is None:
+        fire, last = None, newest
+    elif schedule.coalesce and oldest.at < newest.at:
+        fire = last = newest
+        skipped, bulk_skipped = _told(schedule, oldest, _before(schedule, oldest, newest))
+    else:
+        fire = last = oldest
+    following = schedule.event_following(last)
+    return Late(
+        fire=fire,
+        next=following,
+        backlog=following is not None and following.at <= now,
+        missed=missed,
+        skipped=skipped,
+        bulk_missed=bulk_missed,
+        bulk_skipped=bulk_skipped,
+    )
+
+
+def _fire_at_or_before(schedule: Schedule, event: TimedEvent, until: datetime) -> TimedEvent:
+    """The newest FIRE from `event` on that is not later than `until`; `event` if none is newer."""
+    newest = schedule.latest_fire(until)
+    return newest if newest is not None and newest.at > event.at else event
+
+
+def _before(schedule: Schedule, oldest: TimedEvent, newest: TimedEvent) -> TimedEvent:
+    return _fire_at_or_before(schedule, oldest, newest.at - _TICK)
+
+
+def _told(
+    schedule: Schedule, first: TimedEvent, last: TimedEvent
+) -> tuple[tuple[TimedEvent, ...], Stretch | None]:
+    """FIREs from first to last: all of them, or the newest and a count."""
+    listed = [first]
+    while listed[-1].at < last.at:
+        if len(listed) == LISTED_AT_MOST:
+            count = schedule.count_fires(first, last)
+            return (last,), Stretch(first.at, last.at, count)
+        following = schedule.event_following(listed[-1])
+        if following is None or following.kind is not EventKind.FIRE:
+            break
+        listed.append(following)
+    return tuple(listed), None

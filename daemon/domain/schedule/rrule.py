@@ -1,0 +1,83 @@
+"""A schedule as RFC 5545 text, for people and for iCalendar.
+
+Derived, never read back: the columns and the body are the truth. The text stands for the local
+dates; how a calendar program treats a gap is its own affair. RFC 5545 section 3.3.10.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from daemon.domain.schedule.recurrence import Frequency, Rule, Skip
+from daemon.domain.schedule.schedule import EventKind, Kind, Schedule
+from daemon.domain.schedule.timezones import resolve, zone
+
+_DAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
+_UTC_NAMES = frozenset({"UTC", "Etc/UTC"})
+# Before the Gregorian calendar was in use an RFC 5545 date means nothing certain.
+_FIRST_YEAR = 1583
+
+
+def rrule_text(schedule: Schedule) -> str | None:
+    """DTSTART and RRULE, one a line; None where RFC 5545 cannot say it.
+
+    That is: no timed runs, times with fractions of a second, a first occurrence in the second pass
+    of an overlap, and years before 1583.
+    """
+    first = schedule.first_event()
+    if first is None or not schedule.has_fires:
+        return None
+    if first.at.microsecond or first.local.microsecond or first.local.year < _FIRST_YEAR:
+        return None
+    until = _until(schedule)
+    if schedule.every_seconds is not None:
+        rule = f"FREQ=SECONDLY;INTERVAL={schedule.every_seconds}"
+        return f"DTSTART:{_compact(first.at)}Z\nRRULE:{rule}{until}"
+    if resolve(first.local, zone(schedule.timezone)) != first.at:
+        return None
+    rule = "FREQ=DAILY;COUNT=1" if schedule.rule is None else _rule(schedule.rule) + until
+    if schedule.timezone in _UTC_NAMES:
+        start = f"DTSTART:{_compact(first.local)}Z"
+    else:
+        start = f"DTSTART;TZID={schedule.timezone}:{_compact(first.local)}"
+    return f"{start}\nRRULE:{rule}"
+
+
+def _compact(moment: datetime) -> str:
+    return moment.isoformat()[:19].replace("-", "").replace(":", "")
+
+
+def _until(schedule: Schedule) -> str:
+    """The last occurrence itself: an end between two would not survive whole seconds and dates."""
+    if schedule.ends_at is None or schedule.kind is Kind.ONCE:
+        return ""
+    last = schedule.latest_fire(schedule.ends_at)
+    if last is None or last.kind is not EventKind.FIRE:
+        return ""
+    return f";UNTIL={_compact(last.at)}Z"
+
+
+def _rule(rule: Rule) -> str:
+    parts = [f"FREQ={rule.frequency.name}"]
+    if rule.interval != 1:
+        parts.append(f"INTERVAL={rule.interval}")
+    if rule.frequency is Frequency.MONTHLY:
+        parts.append(_month_part(rule))
+    elif rule.weekdays:
+        parts.append("BYDAY=" + ",".join(_DAYS[day - 1] for day in rule.weekdays))
+    return ";".join(parts)
+
+
+def _month_part(rule: Rule) -> str:
+    backward = rule.skip is Skip.BACKWARD
+    if rule.nth is not None:
+        # A month without a fifth one has it on its last, which a month with one has anyway.
+        nth = -1 if rule.nth == 5 and backward else rule.nth
+        return "BYDAY=" + ",".join(f"{nth}{_DAYS[day - 1]}" for day in rule.weekdays)
+    day = rule.month_day or 1
+    if day <= 28 or not backward:
+        return f"BYMONTHDAY={day}"
+    if day == 31:
+        return "BYMONTHDAY=-1"
+    days = ",".join(str(each) for each in range(28, day + 1))
+    return f"BYMONTHDAY={days};BYSETPOS=-1"

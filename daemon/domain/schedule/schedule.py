@@ -1,0 +1,331 @@
+"""A campaign's schedule as one canonical value, and the events it leads to.
+
+Both request bodies end here, and so do the columns of a stored schedule. The value is flat and does
+no work when built, because it is rebuilt from a row for every firing. Wall-clock time and zone are
+the truth; instants follow from them (semantics section 4).
+
+Events in order: ONCE has a single FIRE. RECURRING has FIREs. WINDOW has OPEN, then, with timed
+runs, FIREs beginning at the same instant, then CLOSE at the end if there is one; a FIRE exactly at
+the end comes before CLOSE.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from typing import NamedTuple
+
+from daemon.domain.schedule.recurrence import (
+    Frequency,
+    Rule,
+    Skip,
+    count_matches,
+    last_match,
+    next_match,
+)
+from daemon.domain.schedule.timezones import resolve, wall_clock, zone
+
+__all__ = [
+    "CampaignType",
+    "EventKind",
+    "Frequency",
+    "Kind",
+    "Overlap",
+    "Rule",
+    "Schedule",
+    "Skip",
+    "Source",
+    "TimedEvent",
+]
+
+_EARLIEST = datetime.min.replace(tzinfo=UTC)
+_LATEST = datetime.max.replace(tzinfo=UTC)
+
+
+class CampaignType(StrEnum):
+    """What a campaign is; decides what its schedule means (semantics sections 1 and 3)."""
+
+    ONE_TIME = "one_time"
+    RECURRING = "recurring"
+    SEGMENT_TRIGGERED = "segment_triggered"
+    EVENT_TRIGGERED = "event_triggered"
+    LIVE_CONTENT = "live_content"
+
+    def __init__(self, word: str) -> None:
+        self.is_window = word not in ("one_time", "recurring")
+        """Whether the campaign is live from a start to an end, rather than only at runs."""
+
+
+class Kind(StrEnum):
+    """The three shapes a schedule has."""
+
+    ONCE = "once"
+    RECURRING = "recurring"
+    WINDOW = "window"
+
+
+class EventKind(StrEnum):
+    """What happens at a timed event."""
+
+    OPEN = "open"
+    FIRE = "fire"
+    CLOSE = "close"
+
+
+class Overlap(StrEnum):
+    """What an occurrence does that comes while a run is open (semantics section 6)."""
+
+    SKIP = "skip"
+    QUEUE = "queue"
+    ALLOW = "allow"
+
+
+class Source(StrEnum):
+    """Which of the two request bodies a stored body is."""
+
+    SCHEDULE = "schedule"
+    UPDATE_SCHEDULE = "update_schedule"
+
+
+class TimedEvent(NamedTuple):
+    """An occurrence, or a window's opening or closing.
+
+    `at` is the aware UTC instant; `local` the naive nominal wall-clock time in the schedule's zone,
+    which in a gap is a time that no clock shows.
+    """
+
+    kind: EventKind
+    at: datetime
+    local: datetime
+
+
+class Schedule(NamedTuple):
+    """When a campaign runs.
+
+    `anchor_at` (aware UTC) and `anchor_local` (naive, in `timezone`) are scheduled_at or startdate;
+    for a recurrence that was given neither, its first occurrence. `ends_at` is an inclusive UTC
+    instant; when the end was given as a date, `ends_on` holds it, local dates are compared with
+    that, and `ends_at` is the last microsecond of that local day. `every_seconds` is set for a
+    window that runs continuously, `rule` for everything else that repeats. `misfire_grace_time` is
+    in seconds.
+    """
+
+    source: Source
+    kind: Kind
+    timezone: str
+    anchor_at: datetime
+    anchor_local: datetime
+    rule: Rule | None = None
+    every_seconds: int | None = None
+    ends_at: datetime | None = None
+    ends_on: date | None = None
+    misfire_grace_time: int = 3600
+    coalesce: bool = True
+    overlap: Overlap = Overlap.SKIP
+
+    @property
+    def begins_at(self) -> datetime:
+        """Instant of the first occurrence, or of the window's start: has it begun?"""
+        if self.kind is Kind.RECURRING:
+            first = self.first_event()
+            if first is not None:
+                return first.at
+        return self.anchor_at
+
+    @property
+    def has_fires(self) -> bool:
+        """Whether the schedule has timed runs at all; windows of two campaign types have none."""
+        return self.kind is not Kind.WINDOW or bool(self.rule or self.every_seconds)
+
+    def first_event(self) -> TimedEvent | None:
+        """The very first event; None for a recurrence that would never run."""
+        if self.kind is Kind.RECURRING:
+            return self._fire_from(1, _EARLIEST)
+        kind = EventKind.OPEN if self.kind is Kind.WINDOW else EventKind.FIRE
+        return TimedEvent(kind, self.anchor_at, self.anchor_local)
+
+    def event_after(self, instant: datetime) -> TimedEvent | None:
+        """The next event strictly after an aware instant; in an open window its FIRE or CLOSE."""
+        if self.kind is not Kind.RECURRING and instant < self.anchor_at:
+            return self.first_event()
+        if self.kind is Kind.ONCE:
+            return None
+        fire = self._fire_after(instant)
+        return fire if fire is not None else self._close_after(instant)
+
+    def event_following(self, event: TimedEvent) -> TimedEvent | None:
+        """What comes once `event` has been handled.
+
+        An occurrence is looked for after the wall-clock time of the one before, never after its
+        instant: neither a change of zone nor new tzdata can repeat a local date. It is also
+        strictly later, because campaign and instant are its identity.
+        """
+        if self.kind is Kind.ONCE or event.kind is EventKind.CLOSE:
+            return None
+        if event.kind is EventKind.OPEN:
+            if self.rule or self.every_seconds:
+                return TimedEvent(EventKind.FIRE, self.anchor_at, self.anchor_local)
+            return self.closing()
+        rule = self.rule
+        if rule is not None:
+            local = event.local
+            ordinal = local.toordinal()
+            if rule.time <= local.time():
+                ordinal += 1
+            fire = self._fire_from(ordinal, event.at)
+        else:
+            fire = self._tick_after(event.at)
+        return fire if fire is not None else self.closing()
+
+    def occurrences(self, after: datetime, count: int) -> list[datetime]:
+        """Instants of the next `count` FIREs strictly after `after`; fewer when it ends."""
+        if self.every_seconds is not None:
+            return self._ticks(after, count)
+        event = self.event_after(after)
+        if event is not None and event.kind is EventKind.OPEN:
+            event = self.event_following(event)
+        if event is None or event.kind is EventKind.CLOSE or count < 1:
+            return []
+        rest = self._fires_following(event, count - 1) if count > 1 else []
+        return [event.at, *[at for at, _ in rest]]
+
+    def latest_fire(self, until: datetime) -> TimedEvent | None:
+        """The last FIRE at or before an aware instant, or None when there is none yet."""
+        if self.kind is Kind.ONCE:
+            return self.first_event() if self.anchor_at <= until else None
+        if until < self.anchor_at:
+            return None
+        if self.ends_at is not None and self.ends_at < until:
+            until = self.ends_at
+        if self.every_seconds is not None:
+            step = timedelta(seconds=self.every_seconds)
+            return self._tick(self.anchor_at + (until - self.anchor_at) // step * step)
+        if self.rule is None:
+            return None
+        # A first pass can lie on the local date after that of an instant in the second pass.
+        ordinal: int | None = _local_ordinal(until, self.timezone) + 1
+        while ordinal is not None:
+            ordinal = last_match(self.rule, ordinal)
+            if ordinal is None:
+                return None
+            fire = self._fire_from(ordinal, _EARLIEST)
+            if fire is not None and fire.at <= until:
+                return fire
+            ordinal -= 1
+        return None
+
+    def count_fires(self, first: TimedEvent, last: TimedEvent) -> int:
+        """How many FIREs lie between two of this schedule's, both included, without walking.
+
+        Counts local dates: two dates that share an instant (a zone that leaps over a whole day)
+        count twice.
+        """
+        if self.every_seconds is not None:
+            return (last.at - first.at) // timedelta(seconds=self.every_seconds) + 1
+        if self.rule is None:
+            return 1
+        return count_matches(self.rule, first.local.toordinal(), last.local.toordinal())
+
+    def _fire_after(self, instant: datetime) -> TimedEvent | None:
+        if self.every_seconds is not None:
+            return self._tick_after(instant)
+        if self.rule is None:
+            return None
+        if instant < self.anchor_at:
+            return self._fire_from(1, instant)
+        # The date before: across a gap its nominal time can still be ahead of the instant.
+        return self._fire_from(_local_ordinal(instant, self.timezone) - 1, instant)
+
+    def _fires_following(self, event: TimedEvent, count: int) -> list[tuple[datetime, datetime]]:
+        """The rule's FIREs once `event` has been handled, at most so many, as `_fires_from`."""
+        rule = self.rule
+        if rule is None:
+            return []
+        ordinal = event.local.toordinal()
+        if rule.time <= event.local.time():
+            ordinal += 1
+        return self._fires_from(rule, ordinal, event.at, count)
+
+    def _fire_from(self, ordinal: int, later_than: datetime) -> TimedEvent | None:
+        """First FIRE on a local date at or after `ordinal` and strictly after an instant."""
+        if self.rule is None:
+            return None
+        fires = self._fires_from(self.rule, ordinal, later_than, 1)
+        return TimedEvent(EventKind.FIRE, *fires[0]) if fires else None
+
+    def _fires_from(
+        self, rule: Rule, ordinal: int, later_than: datetime, count: int
+    ) -> list[tuple[datetime, datetime]]:
+        """The same, at most so many, each strictly after the one before: `at` and `local`."""
+        time, in_zone = rule.time, zone(self.timezone)
+        anchor_local, ends_on, ends_at = self.anchor_local, self.ends_on, self.ends_at
+        found: list[tuple[datetime, datetime]] = []
+        while (match := next_match(rule, ordinal)) is not None:
+            day = date.fromordinal(match)
+            local = datetime.combine(day, time)
+            if local == anchor_local:
+                at = self.anchor_at
+            else:
+                try:
+                    at = resolve(local, in_zone)
+                except OverflowError:
+                    break
+            if ends_on is not None:
+                if day > ends_on:
+                    break
+            elif ends_at is not None and at > ends_at:
+                break
+            if at > later_than:
+                found.append((at, local))
+                if len(found) == count:
+                    break
+                later_than = at
+            ordinal = match + 1
+        return found
+
+    def _tick_after(self, instant: datetime) -> TimedEvent | None:
+        """First FIRE of a continuous window strictly after an instant: elapsed, not wall time."""
+        step = timedelta(seconds=self.every_seconds or 1)
+        try:
+            at = self.anchor_at + ((instant - self.anchor_at) // step + 1) * step
+        except OverflowError:
+            return None
+        if self.ends_at is not None and at > self.ends_at:
+            return None
+        return self._tick(at)
+
+    def _ticks(self, after: datetime, count: int) -> list[datetime]:
+        first = self.anchor_at if after < self.anchor_at else None
+        if first is None:
+            tick = self._tick_after(after)
+            if tick is None:
+                return []
+            first = tick.at
+        step = timedelta(seconds=self.every_seconds or 1)
+        left = ((self.ends_at or _LATEST) - first) // step + 1
+        return [first + number * step for number in range(min(count, left))]
+
+    def _tick(self, at: datetime) -> TimedEvent | None:
+        try:
+            return TimedEvent(EventKind.FIRE, at, wall_clock(at, zone(self.timezone)))
+        except OverflowError:
+            return None
+
+    def _close_after(self, instant: datetime) -> TimedEvent | None:
+        close = self.closing()
+        return close if close is not None and close.at > instant else None
+
+    def closing(self) -> TimedEvent | None:
+        """The end of a window that has one."""
+        if self.kind is not Kind.WINDOW or self.ends_at is None:
+            return None
+        return TimedEvent(
+            EventKind.CLOSE, self.ends_at, wall_clock(self.ends_at, zone(self.timezone))
+        )
+
+
+def _local_ordinal(instant: datetime, timezone: str) -> int:
+    try:
+        return instant.astimezone(zone(timezone)).toordinal()
+    except OverflowError:
+        return instant.toordinal()

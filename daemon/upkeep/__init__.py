@@ -1,4 +1,0 @@
-"""What every node does now and then, whoever's turn it is: safe on all of them at once.
-
-May import `daemon.firing`, `daemon.lifecycle` and `daemon.domain`.
-"""

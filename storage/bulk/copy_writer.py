@@ -1,0 +1,175 @@
+"""Writing a batch of new campaigns with COPY: one each for campaigns, schedules, timers, events."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from daemon.domain.campaign.state_machine import ARMED
+from storage.bulk.planner import NewCampaign
+from storage.campaign_editor import CHANNEL
+from storage.schedule_rows import definition_of
+from storage.without_orm import AsyncConnection
+
+NOTICE_LIMIT = 7900
+"""PostgreSQL takes NOTIFY payloads of less than 8000 bytes."""
+
+Row = Sequence[Any]
+
+_CAMPAIGN_COLUMNS = {
+    "id": "int8",
+    "uuid": "uuid",
+    "name": "text",
+    "type": "text",
+    "status": "text",
+    "timezone": "text",
+    "target": "text",
+    "payload": "jsonb",
+    "more_to_come": "bool",
+    "has_due": "bool",
+    "has_completed": "bool",
+    "archived_from": "text",
+    "created_at": "timestamptz",
+    "updated_at": "timestamptz",
+}
+_DEFINITION_COLUMNS = {
+    "campaign_id": "int8",
+    "revision": "int8",
+    "source": "text",
+    "body": "jsonb",
+    "kind": "text",
+    "timezone": "text",
+    "tzdata": "text",
+    "anchor_at": "timestamptz",
+    "anchor_local": "timestamp",
+    "frequency": "text",
+    "repeat_interval": "int2",
+    "first_on": "date",
+    "time_of_day": "time",
+    "weekdays": "int2[]",
+    "month_day": "int2",
+    "nth": "int2",
+    "skip": "text",
+    "every_seconds": "int4",
+    "ends_at": "timestamptz",
+    "ends_on": "date",
+    "misfire_grace_time": "int4",
+    "coalesce": "bool",
+    "overlap": "text",
+    "rrule": "text",
+    "saved_at": "timestamptz",
+}
+_TIMER_COLUMNS = {
+    "campaign_id": "int8",
+    "revision": "int8",
+    "fire_at": "timestamptz",
+    "local": "timestamp",
+    "kind": "text",
+}
+_EVENT_COLUMNS = {
+    "campaign_id": "int8",
+    "at": "timestamptz",
+    "event": "text",
+    "to_status": "text",
+    "cause": "text",
+    "actor": "text",
+}
+
+
+class Numbered:
+    """A new campaign with the numbers drawn for it."""
+
+    __slots__ = ("id", "new", "revision")
+
+    def __init__(self, new: NewCampaign, campaign_id: int, revision: int | None) -> None:
+        self.new = new
+        self.id = campaign_id
+        self.revision = revision
+
+
+async def write_new(
+    connection: AsyncConnection, batch: Sequence[Numbered], actor: str, now: datetime
+) -> None:
+    """Write campaigns with schedules, timers and event rows, and tell the nodes.
+
+    Within the transaction of ``connection``. Nobody else can hold a lock on rows that are new.
+    """
+    driver = (await connection.get_raw_connection()).driver_connection
+    assert isinstance(driver, psycopg.AsyncConnection)
+    scheduled = [item for item in batch if item.new.saved is not None]
+    armed = [item for item in scheduled if item.new.timer is not None]
+    rows: list[tuple[str, dict[str, str], Iterable[Row]]] = [
+        ("campaigns", _CAMPAIGN_COLUMNS, (_campaign(item, now) for item in batch)),
+        ("schedule_definitions", _DEFINITION_COLUMNS, (_definition(i, now) for i in scheduled)),
+        ("timers", _TIMER_COLUMNS, (_timer(item) for item in armed)),
+        ("campaign_events", _EVENT_COLUMNS, (_event(item, actor, now) for item in batch)),
+    ]
+    async with driver.cursor() as cursor:
+        for table, columns, values in rows:
+            await _copy(cursor, table, columns, values)
+        if notice := notice_of([item.id for item in batch if item.new.status in ARMED]):
+            await cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, notice])
+
+
+def notice_of(campaign_ids: list[int]) -> str | None:
+    """What to NOTIFY; too many campaigns to name are a call to load the window again."""
+    if not campaign_ids:
+        return None
+    notice = json.dumps({"campaigns": campaign_ids}, separators=(",", ":"))
+    return notice if len(notice) < NOTICE_LIMIT else json.dumps({"reload": True})
+
+
+async def _copy(
+    cursor: psycopg.AsyncCursor[Any], table: str, columns: dict[str, str], rows: Iterable[Row]
+) -> None:
+    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
+        sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
+    )
+    async with cursor.copy(statement) as copy:
+        copy.set_types(list(columns.values()))
+        for row in rows:
+            await copy.write_row(row)
+
+
+def _campaign(item: Numbered, now: datetime) -> Row:
+    new, line = item.new, item.new.line
+    return (
+        item.id,
+        line.uuid,
+        line.name,
+        new.type.value,
+        new.status.value,
+        line.timezone,
+        line.target,
+        line.payload,
+        new.more_to_come,
+        new.has_due,
+        new.has_completed,
+        line.archived_from and line.archived_from.value,
+        line.created_at or now,
+        now,
+    )
+
+
+def _definition(item: Numbered, now: datetime) -> Row:
+    assert item.new.saved is not None
+    values = definition_of(item.new.saved, now)
+    return (item.id, item.revision, *[values[name] for name in _DEFINED])
+
+
+_DEFINED = [name for name in _DEFINITION_COLUMNS if name not in ("campaign_id", "revision")]
+
+
+def _timer(item: Numbered) -> Row:
+    timer = item.new.timer
+    assert timer is not None
+    return (item.id, item.revision, timer.at, timer.local, timer.kind.value)
+
+
+def _event(item: Numbered, actor: str, now: datetime) -> Row:
+    return (item.id, now, "imported", item.new.status.value, item.new.cause, actor)

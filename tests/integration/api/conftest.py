@@ -1,0 +1,22 @@
+"""One server for all the tests of a module; each works on campaigns of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import fresh_database
+from tests.support.api_server import Api, serving
+
+
+@pytest.fixture(scope="module")
+def api(
+    tmp_path_factory: pytest.TempPathFactory, postgres_server: str, template_database: str
+) -> Iterator[Api]:
+    """`campaignd run` with the API, on a fresh database."""
+    with fresh_database(postgres_server, template_database) as (_, url):
+        directory: Path = tmp_path_factory.mktemp("api")
+        with serving(directory, url) as found:
+            yield found

@@ -1,0 +1,63 @@
+"""A saved change is in force at once: on the node that saved it, and on every other."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.support.api_server import Api, future, iso, serving
+
+pytestmark = pytest.mark.alone
+
+
+def started_at(api: Api, campaign_id: int) -> datetime:
+    """When the campaign's one run started."""
+    api.world.until("SELECT count(*) = 1 FROM runs WHERE campaign_id = %s", campaign_id)
+    api.world.until("SELECT status = 'completed' FROM runs WHERE campaign_id = %s", campaign_id)
+    found = api.world.one("SELECT started_at FROM runs WHERE campaign_id = %s", campaign_id)
+    assert isinstance(found, datetime)
+    return found
+
+
+def test_changes_up_to_a_second_before(
+    api: Api, tmp_path_factory: pytest.TempPathFactory, record_property: object
+) -> None:
+    """Saved one second before the old time, from any node: fires at the new one, and only then."""
+    directory = tmp_path_factory.mktemp("alone")
+    with serving(directory, api.world.url, "api", api.keys) as alone:
+        for node in (api, alone):
+            campaign = api.campaign()
+            path = f"/campaigns/{campaign['id']}/schedule"
+            old = future(seconds=4)
+            body = {"schedule_type": "scheduled", "scheduled_at": iso(old)}
+            assert node.http.post(path, json=body).status_code == 200
+            time.sleep(max(0.0, (old - datetime.now(UTC)).total_seconds() - 1.05))
+            new = old + timedelta(seconds=3)
+            body["scheduled_at"] = iso(new)
+            assert node.http.post(path, json=body).status_code == 200
+            assert datetime.now(UTC) < old
+            lateness = started_at(api, campaign["id"]) - new
+            assert timedelta(0) <= lateness < timedelta(seconds=1)
+
+
+def test_how_soon_the_timer_knows(
+    api: Api, tmp_path_factory: pytest.TempPathFactory, record_property: pytest.RecordProperty
+) -> None:
+    """From the 200 to the start of a run that was saved to be due in a moment, on another node."""
+    directory = tmp_path_factory.mktemp("measured")
+    with serving(directory, api.world.url, "api", api.keys) as alone:
+        took = []
+        for _ in range(10):
+            campaign = api.campaign()
+            # Due when the answer is back, or just after: what is late is the news of it.
+            answer = alone.http.post(f"/campaigns/{campaign['id']}/start")
+            answered = datetime.now(UTC)
+            assert answer.status_code == 200
+            took.append((started_at(api, campaign["id"]) - answered).total_seconds() * 1000)
+    took.sort()
+    record_property("ms_from_200_to_start", took)
+    print(f"from the 200 to the start: median {statistics.median(took):.1f} ms, {took[-1]:.1f} max")
+    assert took[-1] < 1000

@@ -1,0 +1,204 @@
+"""Who may call: keys, scopes, revocation; and nobody else, on any route."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+from typing import Any
+
+import httpx
+import pytest
+
+from daemon.domain.api_keys import Scope
+from tests.support.api_server import TIMEOUT_S, Api, get, serving
+from tests.support.daemons import CAMPAIGND, Daemons, wait_until
+
+
+def basic(text: str | bytes) -> str:
+    """The value of a Basic Authorization header."""
+    return "Basic " + base64.b64encode(text if isinstance(text, bytes) else text.encode()).decode()
+
+
+def operations(api: Api) -> list[tuple[str, str]]:
+    """Every method and path under /api/v1, with something in the place of refs."""
+    spec = get(f"{api.url}/openapi.json").json()
+    found = []
+    for path, item in spec["paths"].items():
+        if path.startswith("/api/"):
+            for name in ("ref", "campaign_id", "campaign_uuid", "key_id"):
+                path = path.replace("{" + name + "}", "1")
+            path = path.replace("{run_id}", "3f1c6d6e-0f0a-5d6b-8f59-0d6a9d1b7c11")
+            found += [(method.upper(), path) for method in item]
+    return found
+
+
+def test_bearer_and_basic(api: Api) -> None:
+    """Both forms, in any case of the scheme's name."""
+    key = api.keys[Scope.READ]
+    for value in (f"Bearer {key}", f"bearer {key}", basic(f"{key}:")):
+        headers = {"Authorization": value}
+        assert get(f"{api.url}/api/v1/upcoming", headers=headers).status_code == 200
+
+
+def not_authorized(api: Api) -> list[Any]:
+    """Headers that are no key."""
+    key = api.keys[Scope.ADMIN]
+    return [
+        [],
+        [("Authorization", "")],
+        [("Authorization", key)],
+        [("Authorization", "Bearer")],
+        [("Authorization", f"Bearer {key}x")],
+        [("Authorization", f"Bearer {key[:-1]}")],
+        [("Authorization", f"Bearer {key} {key}")],
+        [("Authorization", f"Digest {key}")],
+        [("Authorization", "Bearer cdk_" + "A" * 43)],
+        [("Authorization", "Bearer clé".encode())],
+        [("Authorization", b"Bearer \xff\xfe")],
+        [("Authorization", basic(key))],
+        [("Authorization", basic(f"{key}:secret"))],
+        [("Authorization", basic(f"{key}::"))],
+        [("Authorization", basic(f":{key}"))],
+        [("Authorization", basic(b"\xc3\xa9:"))],
+        [("Authorization", "Basic !!!")],
+        [("Authorization", "Basic " + basic(f"{key}:")[6:-3])],
+        [("Authorization", "Basic")],
+        [("Authorization", f"Bearer {key}"), ("Authorization", f"Bearer {key}")],
+        [("X-Api-Key", key)],
+    ]
+
+
+def test_what_is_no_key(api: Api) -> None:
+    """401, the fixed text, and how to do better."""
+    for headers in not_authorized(api):
+        answer = get(f"{api.url}/api/v1/campaigns", headers=headers)
+        assert answer.status_code == 401, headers
+        assert answer.json()["message"] == "Not authorized"
+        assert "Bearer" in answer.headers["WWW-Authenticate"]
+        assert "Basic" in answer.headers["WWW-Authenticate"]
+    query = f"{api.url}/api/v1/campaigns?token={api.keys[Scope.ADMIN]}"
+    assert get(query).status_code == 401
+
+
+def everything(api: Api) -> list[Any]:
+    """All that the API could change."""
+    tables = ("campaigns", "schedule_definitions", "runs", "campaign_events", "api_keys")
+    return [api.world.rows(f"SELECT * FROM {table} t ORDER BY t::text") for table in tables]
+
+
+def test_without_a_key_nothing(api: Api) -> None:
+    """On every route of the specification nothing is returned and nothing is changed."""
+    api.armed()
+    # A key's use is noted beside the request, and not again for a while.
+    for scope in Scope:
+        with api.client(scope) as client:
+            assert client.get("/upcoming").status_code == 200
+    api.world.until(
+        "SELECT bool_and(last_used_at IS NOT NULL) FROM api_keys"
+        " WHERE name = ANY ('{the read key,the write key,the admin key}')"
+    )
+    before = everything(api)
+    body = {"schedule_type": "immediate", "name": "x", "scope": "admin"}
+    with httpx.Client(timeout=TIMEOUT_S) as stranger:
+        for method, path in operations(api):
+            for headers in ({}, {"Authorization": "Bearer cdk_wrong"}):
+                answer = stranger.request(method, api.url + path, headers=headers, json=body)
+                assert answer.status_code == 401, (method, path)
+                assert answer.json().keys() == {"message", "detail"}
+    assert everything(api) == before
+
+
+def test_scopes(api: Api) -> None:
+    """Too small a scope is a 403 before anything is looked up; a larger one includes it."""
+    with api.client(Scope.READ) as reader, api.client(Scope.WRITE) as writer:
+        for method, path in operations(api):
+            path = path.removeprefix("/api/v1").replace("/1", "/0").replace("3f1c", "0000")
+            is_reading = method == "GET" or path.endswith("preview")
+            is_admin = path.startswith("/keys")
+            answer = reader.request(method, path, content=b"{")
+            expected = 403 if is_admin or not is_reading else None
+            assert (answer.status_code == 403) == (expected == 403), (method, path, answer.text)
+            if expected == 403:
+                assert answer.json()["message"] == "Permission denied"
+            answer = writer.request(method, path, content=b"{")
+            assert (answer.status_code == 403) == is_admin, (method, path, answer.text)
+
+
+def test_a_revoked_key_is_refused_at_once(
+    api: Api, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """From the next request on, on every node."""
+    directory = tmp_path_factory.mktemp("second")
+    with serving(directory, api.world.url, "api", api.keys) as second:
+        secret = api.new_key("to be revoked", Scope.READ)
+        headers = {"Authorization": f"Bearer {secret}"}
+        for url in (api.url, second.url):
+            assert get(f"{url}/api/v1/upcoming", headers=headers).status_code == 200
+        with api.client(Scope.ADMIN) as admin:
+            keys = admin.get("/keys").json()["items"]
+            (mine,) = [key for key in keys if key["name"] == "to be revoked"]
+            assert admin.delete(f"/keys/{mine['id']}").status_code == 200
+            assert admin.delete(f"/keys/{mine['id']}").status_code == 404
+            (own,) = [key for key in keys if key["name"] == "the admin key"]
+            assert admin.delete(f"/keys/{own['id']}").status_code == 409
+            (still,) = [k for k in admin.get("/keys").json()["items"] if k["id"] == mine["id"]]
+            assert still["revoked_at"] is not None
+        for url in (api.url, second.url):
+            assert get(f"{url}/api/v1/upcoming", headers=headers).status_code == 401
+
+
+def test_keys_over_http(api: Api) -> None:
+    """Made, listed without the secret, a name in use refused."""
+    with api.client(Scope.ADMIN) as admin:
+        made = admin.post("/keys", json={"name": "made over http", "scope": "read"})
+        assert made.status_code == 201
+        secret = made.json()["key"]
+        again = admin.post("/keys", json={"name": "made over http", "scope": "read"})
+        assert again.status_code == 409
+        assert secret not in admin.get("/keys").text
+        assert admin.post("/keys", json={"name": "", "scope": "root"}).status_code == 400
+        for name in ("two\nlines", "\x1b[31mred", "x" * 101):  # as on the command line
+            refused = admin.post("/keys", json={"name": name, "scope": "read"})
+            assert (refused.status_code, list(refused.json()["errors"])) == (400, ["name"])
+    headers = {"Authorization": f"Bearer {secret}"}
+    assert get(f"{api.url}/api/v1/upcoming", headers=headers).status_code == 200
+
+
+def test_last_used(api: Api) -> None:
+    """Noted at the first use, and not with every request."""
+    secret = api.new_key("used once", Scope.READ)
+    assert api.world.one("SELECT last_used_at FROM api_keys WHERE name = 'used once'") is None
+    headers = {"Authorization": f"Bearer {secret}"}
+    statement = "SELECT last_used_at FROM api_keys WHERE name = 'used once'"
+    for _ in range(3):
+        get(f"{api.url}/api/v1/upcoming", headers=headers)
+    first = wait_until("a note", lambda: api.world.one(statement))
+    get(f"{api.url}/api/v1/upcoming", headers=headers)
+    assert api.world.one(statement) == first
+
+
+def test_the_command_line(database_url: str, tmp_path: Any) -> None:
+    """`campaignd keys create`, `list`, `revoke`: the secret goes to standard output, once."""
+    env = Daemons(tmp_path).environment(database_url)
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [CAMPAIGND, "keys", *arguments], env=env, capture_output=True, text=True, timeout=150
+        )
+
+    made = run("create", "nightly", "--scope", "write")
+    secret = made.stdout.strip()
+    assert made.returncode == 0
+    assert secret.startswith("cdk_")
+    assert len(secret) == 47
+    assert secret not in made.stderr
+    twice = run("create", "nightly", "--scope", "read")
+    assert (twice.returncode, twice.stdout) == (1, "")
+    listed = run("list", "--json").stdout
+    assert '"name": "nightly"' in listed
+    assert secret not in listed
+    assert run("revoke", "nightly").returncode == 0
+    assert run("revoke", "nightly").returncode == 1
+    assert '"revoked_at": null' not in run("list", "--json").stdout
+    assert run("create", "nightly", "--scope", "read").returncode == 0
+    assert run("create", "x", "--scope", "root").returncode == 2

@@ -1,0 +1,179 @@
+"""The page at / over HTTP: behind a key, safe against other sites, nothing from outside in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import httpx
+import pytest
+
+from daemon.api.dashboard import html
+from daemon.api.dashboard.session import COOKIE, LIFE_S, Sessions
+from daemon.domain.api_keys import Scope
+from daemon.domain.campaign.state_machine import Status
+from daemon.domain.schedule.schedule import CampaignType, EventKind
+from storage.campaign_reads import Upcoming
+from storage.cluster_reads import NodeState, Overview
+from tests.support.api_server import TIMEOUT_S, Api
+
+
+@pytest.fixture
+def browser(api: Api) -> Iterator[httpx.Client]:
+    """A client with a cookie jar."""
+    with httpx.Client(base_url=api.url, follow_redirects=True, timeout=TIMEOUT_S) as client:
+        yield client
+
+
+def log_in(browser: httpx.Client, key: str, **headers: str) -> httpx.Response:
+    """Send the form."""
+    return browser.post("/login", data={"key": key}, headers=headers)
+
+
+def test_a_stranger_sees_a_form(browser: httpx.Client) -> None:
+    """And nothing else."""
+    answer = browser.get("/")
+    assert answer.status_code == 200
+    assert 'name="key"' in answer.text
+    assert "Upcoming" not in answer.text
+    assert COOKIE not in browser.cookies
+
+
+def test_log_in_look_and_log_out(api: Api, browser: httpx.Client) -> None:
+    """The smallest scope is enough; the key is not in the cookie, and names are escaped."""
+    api.armed(name='<img src=x onerror="alert(1)">', timezone="Asia/Tokyo")
+    answer = log_in(browser, api.keys[Scope.READ])
+    assert answer.status_code == 200
+    assert "Upcoming" in answer.text
+    assert "Asia/Tokyo" in answer.text
+    assert "<img" not in answer.text
+    assert "&lt;img" in answer.text
+    assert api.keys[Scope.READ] not in browser.cookies[COOKIE]
+    set_cookie = browser.get("/").headers["set-cookie"]
+    for wanted in ("HttpOnly", "SameSite=strict", f"Max-Age={LIFE_S}"):
+        assert wanted in set_cookie
+    assert "Upcoming" not in browser.post("/logout").text
+    assert "Upcoming" not in browser.get("/").text
+
+
+def test_wrong_keys(api: Api, browser: httpx.Client) -> None:
+    """Not a key, none at all, one that was revoked while somebody looked."""
+    for wrong in ("cdk_wrong", "", "x" * 5000):
+        answer = log_in(browser, wrong)
+        assert answer.status_code == 403
+        assert "There is no such key" in answer.text
+    assert "Upcoming" in log_in(browser, api.new_key("short-lived", Scope.READ)).text
+    api.world.rows("UPDATE api_keys SET revoked_at = now() WHERE name = 'short-lived'")
+    assert "Upcoming" not in browser.get("/").text
+
+
+def test_other_sites(api: Api, browser: httpx.Client) -> None:
+    """A form on another site can neither log in nor out."""
+    key = api.keys[Scope.READ]
+    assert log_in(browser, key, Origin="https://evil.example").status_code == 403
+    assert log_in(browser, key, **{"Sec-Fetch-Site": "cross-site"}).status_code == 403
+    assert "Upcoming" in log_in(browser, key, Origin=api.url).text
+    browser.post("/logout", headers={"Origin": "https://evil.example"})
+    assert "Upcoming" in browser.get("/").text
+
+
+def test_nothing_from_elsewhere(api: Api, browser: httpx.Client) -> None:
+    """No script, no address of another host, a policy that forbids both, and no cache."""
+    for answer in (browser.get("/"), log_in(browser, api.keys[Scope.READ])):
+        assert not re.search(r"<script|https?://|javascript:", answer.text)
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert "frame-ancestors 'none'" in policy
+        assert answer.headers["cache-control"] == "no-store"
+
+
+def test_a_cookie_is_worth_nothing_elsewhere(api: Api) -> None:
+    """The API takes keys only."""
+    with httpx.Client(base_url=api.url, follow_redirects=True, timeout=TIMEOUT_S) as browser:
+        log_in(browser, api.keys[Scope.ADMIN])
+        assert browser.get("/api/v1/campaigns").status_code == 401
+
+
+def test_what_is_open_is_shown_however_much_is_newer(api: Api, browser: httpx.Client) -> None:
+    """Runs that go on for long, are held, or wait; not only the newest of all."""
+    rows = {
+        "executing": "1, 'elsewhere', now(), NULL, now() + interval '1 hour', NULL",
+        "retrying": "1, NULL, now(), now() + interval '1 hour', NULL, NULL",
+        "held": "1, NULL, now(), NULL, NULL, NULL",
+        "queued": "0, NULL, NULL, now() + interval '1 hour', NULL, NULL",
+        "completed": "1, 'elsewhere', now(), NULL, NULL, now()",
+    }
+    for status, columns in rows.items():
+        made = api.campaign(name=f"the {status} one")
+        many, age = (150, 0) if status == "completed" else (1, 1)
+        if many == 1:
+            api.world.rows(
+                "UPDATE campaigns SET status = 'executing', open_runs = 1, has_due = true"
+                " WHERE id = %s",
+                made["id"],
+            )
+        api.world.rows(
+            "INSERT INTO runs (campaign_id, scheduled_for, id, status, cause, claimed_at,"
+            " start_before, attempt, node, started_at, next_attempt_at, lease_until, finished_at)"
+            " SELECT %s, now() - make_interval(days => %s, secs => n), gen_random_uuid(), %s,"
+            " 'start', now() - make_interval(days => %s), now() + interval '1 hour',"
+            f" {columns} FROM generate_series(1, %s) AS n",
+            made["id"],
+            age,
+            status,
+            age,
+            many,
+        )
+    text = log_in(browser, api.keys[Scope.READ]).text
+    executing, waiting = (
+        text.split(f'<h2 id="{name}">')[1].split("</section>")[0]
+        for name in ("executing", "waiting")
+    )
+    assert "the executing one" in executing
+    assert [executing.count(f"the {status} one") for status in rows] == [1, 0, 0, 0, 0]
+    assert [waiting.count(f"the {status} one") for status in rows] == [0, 1, 1, 1, 0]
+
+
+def test_guesses_are_counted(api: Api, browser: httpx.Client) -> None:
+    """A minute's worth of them, then it waits; last, as it holds for the address."""
+    statuses = [log_in(browser, f"cdk_{number}").status_code for number in range(25)]
+    assert statuses[-1] == 429
+    assert set(statuses) == {403, 429}
+
+
+def test_cookies() -> None:
+    """Ours, in time, whole."""
+    sessions, now = Sessions(b"secret"), 1000.0
+    value = sessions.issue(7, now)
+    assert sessions.read(value, now + LIFE_S) == 7
+    assert sessions.read(value, now + LIFE_S + 1) is None
+    assert Sessions(b"other").read(value, now) is None
+    for wrong in (None, "", ".", "7", value[:-1], value.replace("7.", "8.", 1), "é." + value):
+        assert sessions.read(wrong, now) is None
+
+
+def test_what_is_overdue_is_red() -> None:
+    """And so is a node that is lost, and an event that nobody took."""
+    now = datetime(2026, 6, 1, 12, tzinfo=UTC)
+    lost = NodeState("n-1", "n", "h", 1, "1", "2026a", False, False, now, 90.0, -85.0, 0, 0, "3")
+    found = Overview(now, [lost], 3, 0, now - timedelta(seconds=75), None, 1, 0, 0, "17", "2")
+    late = Upcoming(
+        7,
+        UUID(int=7),
+        "Late",
+        CampaignType.ONE_TIME,
+        Status.SCHEDULED,
+        EventKind.FIRE,
+        now - timedelta(seconds=75),
+        datetime(2026, 6, 1, 20, 58, 45, tzinfo=UTC).replace(tzinfo=None),
+        "Asia/Tokyo",
+    )
+    text = html.overview_page(found, {}, [], [late], "ann")
+    for bad in ("3", "75.0 s", "0"):  # overdue, behind by, nodes
+        assert f'<dd><span class="bad">{bad}</span></dd>' in text
+    assert '<td class="bad">lost</td>' in text
+    assert '<td class="bad">overdue by 75.0 s</td>' in text
+    assert "2026-06-01 20:58:45" in text

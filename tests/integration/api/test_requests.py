@@ -1,0 +1,322 @@
+"""Whatever is sent, the answer is one of those that the specification has."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from daemon.domain.api_keys import Scope
+from tests.support.api_server import Api, get
+
+KIB = 1024
+
+BAD_JSON = [
+    b"",
+    b" ",
+    b"{",
+    b"nonsense",
+    b"[1,]",
+    b"{'name': 'x'}",
+    b'{"name": NaN}',
+    b'{"name": Infinity}',
+    b'{"name": "x", "payload": {"a": -Infinity}}',
+    b'{"name": "x", "payload": {"a": 1e999}}',
+    b'{"name": "x", "payload": {"a": ' + b"9" * 5000 + b"}}",
+    b'{"name": "\\ud800"}',
+    b'{"name": "x", "payload": {"\\udc00": 1}}',
+    b'{"name": "a\\u0000b"}',
+    b'{"name": "x", "payload": {"a": ["\\u0000"]}}',
+    b'{"name": "x", "name": "y"}',
+    b'{"name": "x", "payload": {"a": 1, "a": 2}}',
+    b'{"name": "x", "payload": {"a": ' + b"[" * 100 + b"]" * 100 + b"}}",
+    b"[" * 100_000,
+    b'{"a":' * 20_000,
+    b'{"name": "\xff"}',
+    b'\xef\xbb\xbf{"name": "x"}',
+    b'{"name": "x"} {"name": "y"}',
+    b"null",
+    b"[]",
+    b'"name"',
+    b"1",
+    b"true",
+]
+
+
+def test_what_is_no_json(api: Api) -> None:
+    """400 and the error body, on every route that takes a body."""
+    campaign = api.campaign()
+    run = uuid4()
+    routes = [
+        ("POST", "/campaigns"),
+        ("POST", f"/campaigns/{campaign['id']}/schedule"),
+        ("POST", f"/campaigns/{campaign['id']}/schedule/preview"),
+        ("PATCH", f"/campaigns/{campaign['id']}/update_schedule"),
+        ("POST", f"/runs/{run}/complete"),
+        ("POST", f"/runs/{run}/fail"),
+        ("POST", f"/runs/{run}/heartbeat"),
+        ("POST", "/keys"),
+    ]
+    with api.client(Scope.ADMIN) as admin:
+        for method, path in routes:
+            for raw in BAD_JSON:
+                answer = admin.request(method, path, content=raw)
+                assert answer.status_code == 400, (method, path, raw[:60], answer.text)
+                assert {"message", "detail"} <= answer.json().keys()
+    assert api.status(campaign) == "draft"
+
+
+def test_values_that_are_kept_as_they_are(api: Api) -> None:
+    """Any JSON that a payload may hold comes back equal."""
+    payload = {
+        "text": "é\n\t\"'\\ 漢字 🎉 \u2028",
+        "numbers": [0, -1, 1.5, -1e-300, 10**40, True, False, None],
+        "": {"deep": [[[[[{}]]]]]},
+    }
+    campaign = api.campaign(name="é 🎉 " * 20, payload=payload)
+    shown = api.http.get(f"/campaigns/{campaign['uuid']}").json()
+    assert shown["payload"] == payload
+    assert shown["name"] == "é 🎉 " * 20
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"name": 7}, "name"),
+        ({"name": "x" * 201}, "name"),
+        ({"name": "x", "type": "daily"}, "type"),
+        ({"name": "x", "timezone": "Europe/paris"}, "timezone"),
+        ({"name": "x", "target": "nowhere"}, "target"),
+        ({"name": "x", "payload": []}, "payload"),
+        ({"name": "x", "payload": {"a": "x" * 65 * KIB}}, "payload"),
+        ({"name": "x", "uuid": "7"}, "uuid"),
+        ({"name": "x", "colour": "red"}, "colour"),
+    ],
+)
+def test_campaigns_that_are_a_400(api: Api, fields: dict[str, Any], field: str) -> None:
+    """Every field at fault is named."""
+    answer = api.http.post("/campaigns", json=fields)
+    assert (answer.status_code, list(answer.json()["errors"])) == (400, [field])
+
+
+def test_near_misses_name_the_likely_zone(api: Api) -> None:
+    """The error is of help."""
+    answer = api.http.post("/campaigns", json={"name": "x", "timezone": "Europe/paris"})
+    assert "Europe/Paris" in answer.json()["detail"]
+
+
+def test_a_uuid_of_ones_own(api: Api) -> None:
+    """Taken once; a second time is a lost race."""
+    mine = str(uuid4())
+    assert api.campaign(uuid=mine)["uuid"] == mine
+    assert api.http.post("/campaigns", json={"name": "x", "uuid": mine}).status_code == 409
+
+
+def test_bodies_over_the_limit(api: Api) -> None:
+    """413 whether the length is told or not, without reading all of it; 256 KiB are still read."""
+    fits = b'{"name": "x"}'.ljust(256 * KIB)
+    assert api.http.post("/campaigns", content=fits).status_code == 201
+    answer = api.http.post("/campaigns", content=fits + b" ")
+    assert (answer.status_code, answer.json()["message"]) == (413, "Request body too large")
+
+    def chunks() -> Any:
+        for _ in range(300):
+            yield b" " * KIB
+
+    answer = api.http.post("/campaigns", content=chunks())
+    assert answer.status_code == 413
+    assert api.http.get("/upcoming").status_code == 200
+
+
+def test_unknown_paths_and_methods(api: Api) -> None:
+    """In the same form as everything else."""
+    for method, path, status in (
+        ("GET", "/nothing", 404),
+        ("GET", "/campaigns/1/nothing", 404),
+        ("PUT", "/campaigns", 405),
+        ("DELETE", "/campaigns", 405),
+        ("POST", "/upcoming", 405),
+    ):
+        answer = api.http.request(method, path)
+        assert answer.status_code == status, path
+        assert answer.json().keys() == {"message", "detail"}
+    assert api.http.put("/campaigns").headers["Allow"] == "GET, POST"
+    assert get(f"{api.url}/nothing").json()["message"] == "Not found"
+
+
+def test_a_slash_at_the_end(api: Api) -> None:
+    """Clients write the collection both ways."""
+    assert api.http.get("/campaigns/").status_code == 200
+    assert api.http.post("/campaigns/", json={"name": "x"}).status_code == 201
+
+
+def test_ids_and_uuids_everywhere(api: Api) -> None:
+    """Every path takes either."""
+    campaign = api.armed()
+    for ref in (campaign["id"], campaign["uuid"], campaign["uuid"].upper()):
+        for path in ("", "/schedule", "/runs", "/events"):
+            assert api.http.get(f"/campaigns/{ref}{path}").status_code == 200
+        body = {"startdate": "2031-01-01T00:00:00Z"}
+        assert api.http.patch(f"/campaigns/{ref}/update_schedule", json=body).status_code == 200
+
+
+def test_lists_by_page(api: Api) -> None:
+    """Every item once, whatever the size of the pages; filters; wrong parameters are a 400."""
+    made = [api.campaign(type="live_content")["id"] for _ in range(7)]
+    found: list[int] = []
+    cursor: dict[str, str] = {}
+    while True:
+        parameters = {"type": "live_content", "status": "draft", "limit": "3", **cursor}
+        page = api.http.get("/campaigns", params=parameters).json()
+        found += [item["id"] for item in page["items"]]
+        if page["next_cursor"] is None:
+            break
+        cursor = {"cursor": page["next_cursor"]}
+    assert found == made[::-1]
+    for parameters in (
+        {"limit": "0"},
+        {"limit": "many"},
+        {"limit": "501"},
+        {"cursor": "x"},
+        {"cursor": "WyJ4Il0"},
+        {"cursor": "é"},
+        {"status": "gone"},
+        {"type": "daily"},
+    ):
+        answer = api.http.get("/campaigns", params=parameters)
+        assert answer.status_code == 400, parameters
+        assert list(answer.json()["errors"]) == list(parameters)
+
+
+def test_history(api: Api) -> None:
+    """Runs, events and what comes, by page."""
+    campaign = api.campaign()
+    api.http.post(f"/campaigns/{campaign['id']}/start")
+    api.world.until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign["id"])
+    (run,) = api.http.get(f"/campaigns/{campaign['uuid']}/runs").json()["items"]
+    assert api.http.get(f"/runs/{run['id']}").json() == run
+    first = api.http.get(f"/campaigns/{campaign['id']}/events", params={"limit": 1}).json()
+    rest = api.http.get(
+        f"/campaigns/{campaign['id']}/events", params={"cursor": first["next_cursor"]}
+    ).json()
+    events = [item["event"] for item in first["items"] + rest["items"]]
+    assert events[::-1][:2] == ["created", "start"]
+    assert rest["next_cursor"] is None
+    assert api.http.get(f"/runs/{uuid4()}").json()["message"] == "Run not found"
+    armed = [api.armed()["id"] for _ in range(3)]
+    coming, cursor = [], {}
+    while True:
+        page = api.http.get("/upcoming", params={"limit": 1, **cursor}).json()
+        coming += [item["campaign_id"] for item in page["items"]]
+        if page["next_cursor"] is None:
+            break
+        cursor = {"cursor": page["next_cursor"]}
+    assert set(armed) <= set(coming)
+    assert len(coming) == len(set(coming))
+
+
+def test_preview_saves_nothing(api: Api) -> None:
+    """Both bodies; as many as asked for."""
+    campaign = api.campaign(timezone="America/New_York")
+    body = {
+        "schedule_type": "recurring",
+        "scheduled_at": "2031-01-01T09:00",
+        "recurring_config": {"frequency": "daily"},
+    }
+    path = f"/campaigns/{campaign['id']}/schedule/preview"
+    answer = api.http.post(path, json=body, params={"count": 2})
+    assert answer.json() == {"occurrences": ["2031-01-01T14:00:00Z", "2031-01-02T14:00:00Z"]}
+    assert len(api.http.post(path, json=body, params={"count": 10_000}).json()["occurrences"]) == (
+        10_000
+    )
+    assert len(api.http.post(path, json=body).json()["occurrences"]) == 10
+    window = api.campaign(type="segment_triggered")
+    answer = api.http.post(
+        f"/campaigns/{window['id']}/schedule/preview",
+        json={"startdate": "2031-01-01T09:00:00Z", "enddate": "2031-01-02T09:00:00Z"},
+    )
+    assert answer.json() == {
+        "occurrences": ["2031-01-01T09:00:00Z", "2031-01-02T09:00:00Z"],
+        "launch_at": "2031-01-01T09:00:00Z",
+        "complete_at": "2031-01-02T09:00:00Z",
+    }
+    assert api.http.get(f"/campaigns/{campaign['id']}/schedule").json()["revision"] is None
+    assert api.http.post(path, json=body, params={"count": 10_001}).status_code == 400
+
+
+def test_the_lifecycle(api: Api) -> None:
+    """Each command, and that a refused one is a 400 and changes nothing."""
+    campaign = api.armed()
+
+    def tell(command: str, **headers: str) -> tuple[int, str]:
+        path = f"/campaigns/{campaign['id']}/{command}"
+        answer = api.http.post(path, headers=headers)
+        return answer.status_code, api.status(campaign)
+
+    assert tell("start") == (200, "scheduled")
+    assert tell("pause") == (200, "paused")
+    assert tell("pause") == (400, "paused")
+    assert tell("start") == (200, "scheduled")
+    assert tell("archive") == (400, "scheduled")
+    assert tell("stop") == (200, "cancelled")
+    assert tell("rerun") == (400, "cancelled")
+    assert tell("archive", **{"Idempotency-Key": "a"}) == (200, "archived")
+    assert tell("unarchive") == (200, "cancelled")
+    assert tell("rerun", **{"Idempotency-Key": "b"})[0] == 200
+    api.world.until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign["id"])
+    assert api.http.delete(f"/campaigns/{campaign['id']}").status_code == 400
+    assert tell("archive") == (200, "archived")
+    assert api.http.delete(f"/campaigns/{campaign['id']}").json()["success"] is True
+    assert api.http.get(f"/campaigns/{campaign['id']}").status_code == 404
+
+
+def test_clearing(api: Api) -> None:
+    """DELETE of the schedule: draft again."""
+    campaign = api.armed()
+    answer = api.http.delete(f"/campaigns/{campaign['uuid']}/schedule")
+    assert (answer.status_code, answer.json()["message"]) == (200, "Schedule cleared")
+    assert api.status(campaign) == "draft"
+
+
+def test_request_ids(api: Api) -> None:
+    """A usable one is kept, in the answer and in the log; otherwise there is a new one."""
+    answer = api.http.get("/upcoming", headers={"X-Request-ID": "trace-1.a"})
+    assert answer.headers["X-Request-ID"] == "trace-1.a"
+    line = api.process.wait_for("http_request", request_id="trace-1.a")
+    assert (line["method"], line["path"], line["status"]) == ("GET", "/api/v1/upcoming", 200)
+    assert line["key"] == "the write key"
+    for unusable in ("x" * 200, 'a"b', "a b", ""):
+        answer = api.http.get("/upcoming", headers={"X-Request-ID": unusable})
+        assert answer.headers["X-Request-ID"] not in ("", unusable)
+
+
+def test_outside(api: Api) -> None:
+    """Health, metrics and documentation need no key, and the documentation no other host."""
+    assert get(f"{api.url}/healthz").json() == {"status": "ok"}
+    ready = get(f"{api.url}/readyz")
+    assert (ready.status_code, ready.json()["checks"]["scheduler"]) == (200, "ok")
+    assert "campaignd_http_requests_total" in get(f"{api.url}/metrics").text
+    page = get(f"{api.url}/docs")
+    assert page.status_code == 200
+    assert "://" not in page.text
+    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+    for asset in ("swagger-ui.css", "swagger-ui-bundle.js"):
+        assert len(get(f"{api.url}/docs/{asset}").content) > 10_000
+    assert get(f"{api.url}/docs/../secret").status_code == 404
+
+
+def test_the_specification_is_complete(api: Api) -> None:
+    """Every operation is described, has every error, and examples for its body."""
+    spec = get(f"{api.url}/openapi.json").json()
+    for path, item in spec["paths"].items():
+        for operation in item.values():
+            assert operation["summary"]
+            assert operation["description"]
+            if path.startswith("/api/"):
+                assert {"400", "401", "403", "429", "500", "503"} <= operation["responses"].keys()
+            body = operation.get("requestBody")
+            if body:
+                assert body["content"]["application/json"]["examples"]
+    assert "HTTPValidationError" not in json.dumps(spec)

@@ -1,0 +1,108 @@
+"""The curl commands of the seed documents, run by curl, and what they lead to."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import subprocess
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from daemon.domain.api_keys import Scope
+from tests.support.api_server import Api, future, iso
+from tests.support.seed_calls import (
+    save,
+)
+
+needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
+
+
+def curl(api: Api, campaign: dict[str, Any], data: str) -> Any:
+    """The seed's command with our address, campaign and key, and nothing else changed."""
+    basic = base64.b64encode(f"{api.keys[Scope.WRITE]}:".encode()).decode()
+    done = subprocess.run(
+        [
+            "curl",
+            "--silent",
+            "--request",
+            "PATCH",
+            "--url",
+            f"{api.url}/api/v1/campaigns/{campaign['uuid']}/update_schedule",
+            "--header",
+            "accept: application/json",
+            "--header",
+            f"authorization: Basic {basic}",
+            "--header",
+            "content-type: application/json",
+            "--data",
+            data,
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=90,
+    )
+    return json.loads(done.stdout)
+
+
+@needs_curl
+def test_the_first_curl_command(api: Api) -> None:
+    """With the year moved into the future."""
+    data = """
+{
+  "startdate": "2031-07-01T14:02:36.000Z",
+  "enddate": "2031-07-03T14:02:36.000Z"
+}
+"""
+    assert curl(api, api.campaign(), data) == {"success": True}
+
+
+@needs_curl
+def test_the_second_curl_command(api: Api) -> None:
+    """With the year moved into the future."""
+    data = """
+{
+  "repeating_schedule_attributes": {
+    "interval_size": 2,
+    "interval_unit": "day",
+    "day_of_month": "nth_day",
+    "days_of_week": [
+      "tue",
+      "thu"
+    ]
+  },
+  "startdate": "2031-07-01T09:00:00.000Z",
+  "enddate": "2031-07-15T18:00:00.000Z",
+  "recurring_schedule": "daily"
+}
+"""
+    assert curl(api, api.campaign(type="recurring"), data) == {"success": True}
+
+
+@needs_curl
+def test_curl_with_a_user(api: Api) -> None:
+    """`--user KEY:` is Basic with an empty password."""
+    done = subprocess.run(
+        ["curl", "-s", "-K", "-", f"{api.url}/api/v1/campaigns?limit=1"],
+        input=f'user = "{api.keys[Scope.READ]}:"\n',
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=90,
+    )
+    assert "items" in json.loads(done.stdout)
+
+
+@pytest.mark.alone
+def test_saved_and_run(api: Api) -> None:
+    """A saved one-off starts at its instant, without a call to start."""
+    campaign = api.campaign()
+    at = future(seconds=3)
+    save(api, campaign, schedule_type="scheduled", scheduled_at=iso(at))
+    api.world.until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign["id"])
+    (run,) = api.http.get(f"/campaigns/{campaign['id']}/runs").json()["items"]
+    assert (run["scheduled_for"], run["status"]) == (iso(at), "completed")
+    assert run["lateness_ms"] < timedelta(seconds=1) / timedelta(milliseconds=1)

@@ -1,0 +1,40 @@
+"""What the tests of the database share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.database_world import Node, World, opened
+from tests.support.embedded_child import server_of
+
+
+@pytest.fixture
+def state_dir() -> Iterator[Path]:
+    """A state directory with a space in its name, in a place that every user can reach."""
+    top = Path(tempfile.mkdtemp(prefix="campaignd test "))
+    top.chmod(0o755)
+    place = top / "state dir"
+    yield place
+    if place.is_dir() and (running := server_of(place)):
+        os.kill(running.pid, signal.SIGQUIT)
+    shutil.rmtree(top, ignore_errors=True)
+
+
+@pytest.fixture
+async def world(database_url: str) -> AsyncIterator[World]:
+    """An empty database with a clock that is set."""
+    async with opened(database_url) as world:
+        yield world
+
+
+@pytest.fixture
+async def node(world: World) -> Node:
+    """A node that claims and finishes when it is told to."""
+    return await world.node()

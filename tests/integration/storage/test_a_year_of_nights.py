@@ -1,0 +1,91 @@
+"""A year of nights in twenty zones, clock changes among them: claimed by the real SQL."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from daemon.domain.run.outcome import Delivered
+from tests.support.database_world import NOON, days, opened
+
+ZONES = (
+    "Africa/Cairo",  # at midnight
+    "Africa/Casablanca",  # around Ramadan, against the sun
+    "America/Havana",
+    "America/Los_Angeles",
+    "America/New_York",
+    "America/Nuuk",  # late in the evening
+    "America/Santiago",
+    "America/Sao_Paulo",  # not any more
+    "America/St_Johns",
+    "Antarctica/Troll",  # two hours
+    "Asia/Beirut",
+    "Asia/Jerusalem",
+    "Asia/Kathmandu",
+    "Australia/Lord_Howe",  # half an hour
+    "Australia/Sydney",
+    "Europe/Berlin",
+    "Europe/Chisinau",
+    "Europe/London",
+    "Pacific/Auckland",
+    "Pacific/Chatham",
+)
+TIMES = (time(0, 0), time(1, 30), time(2, 30), time(23, 30))
+DAYS = 365
+BODY = {"misfire_grace_time": 172_800, "coalesce": False, "overlap": "allow"}
+
+
+def nights(zone: str, at: time) -> list[datetime]:
+    """One instant for every local date: the offset before a gap, the first pass of an overlap."""
+    place = ZoneInfo(zone)
+    until = NOON + days(DAYS)
+    day = NOON.astimezone(place).date()
+    found = []
+    while True:
+        instant = datetime.combine(day, at, place).astimezone(UTC)  # fold=0 is just that
+        if instant > until:
+            return found
+        if instant > NOON:
+            found.append(instant)
+        day += timedelta(days=1)
+
+
+@pytest.mark.slow
+async def test_every_night_of_a_year(database_url: str) -> None:
+    """One run for every local date of every campaign, at the right instant, and no other."""
+    async with opened(database_url) as world:
+        node = await world.node(lease=10.0**8)
+        expected: dict[int, list[datetime]] = {}
+        for zone in ZONES:
+            for at in TIMES:
+                body = {
+                    "schedule_type": "recurring",
+                    "timezone": zone,
+                    "recurring_config": {"frequency": "daily", "time": f"{at:%H:%M}"},
+                    **BODY,
+                }
+                expected[await world.saved(body)] = nights(zone, at)
+        for _ in range(DAYS):
+            world.after(days(1))
+            while claimed := await node.claim():
+                works = [item.work for item in claimed if item.work is not None]
+                assert len(works) == len(claimed)
+                await node.firing.finish([(work, Delivered(), "executing", None) for work in works])
+
+        rows = await world.rows("SELECT campaign_id, scheduled_for, status FROM runs")
+    found: dict[int, list[datetime]] = {campaign_id: [] for campaign_id in expected}
+    for row in rows:
+        found[row.campaign_id].append(row.scheduled_for)
+    assert {row.status for row in rows} == {"completed"}
+    for campaign_id, instants in expected.items():
+        assert sorted(found[campaign_id]) == instants
+    changes = sum(
+        ZoneInfo(zone).utcoffset(datetime.combine(day, time(12)))
+        != ZoneInfo(zone).utcoffset(datetime.combine(day + timedelta(days=1), time(12)))
+        for zone in ZONES
+        for day in (date(2026, 6, 1) + timedelta(days=number) for number in range(DAYS))
+    )
+    assert changes >= 30, "the year has nights in which clocks change"
+    print(f"\n{len(rows)} occurrences in {len(ZONES)} zones, {changes} changes of clocks")

@@ -1,0 +1,236 @@
+"""Import: what a line becomes, and what is wrong with others."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from storage.bulk.importer import BATCH_LINES
+from storage.bulk.planner import UNKNOWN_OUTCOME, Settings
+from storage.campaign_editor import CHANNEL
+from storage.tables import campaign_events, campaigns
+from tests.support.bulk_files import (
+    EARLIER,
+    LATER,
+    NEXT_MONDAY,
+    ONE_OFF,
+    OVER,
+    WEEKLY,
+    WINDOW,
+    line,
+    load,
+    only,
+    rows,
+)
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "event", "fire_at"),
+    [
+        (line(), "draft", None, None),
+        (line(schedule={"schedule_type": "immediate"}), "draft", None, None),
+        (line(schedule=ONE_OFF), "scheduled", "fire", datetime(2026, 3, 5, 9, tzinfo=UTC)),
+        (line(schedule=ONE_OFF, status="draft"), "draft", None, None),
+        (line(schedule=ONE_OFF, status="launched"), "scheduled", "fire", None),
+        (line(schedule=WEEKLY), "scheduled", "fire", NEXT_MONDAY),
+        (
+            line(schedule=WEEKLY) | {"anchor": "2026-02-02T09:00:00"},
+            "launched",
+            "fire",
+            NEXT_MONDAY,
+        ),
+        (
+            line(schedule=WINDOW, type="event_triggered"),
+            "launched",
+            "close",
+            datetime(2026, 4, 1, tzinfo=UTC),
+        ),
+        (line(schedule={"startdate": EARLIER}, type="live_content"), "launched", None, None),
+        (
+            line(schedule=WINDOW, type="segment_triggered", status="scheduled"),
+            "launched",
+            "fire",
+            datetime(2026, 3, 5, 9, tzinfo=UTC),
+        ),
+        (
+            line(schedule={"startdate": LATER}, type="live_content"),
+            "scheduled",
+            "open",
+            datetime(2026, 3, 5, 9, tzinfo=UTC),
+        ),
+        (line(schedule=ONE_OFF, status="paused"), "paused", "fire", None),
+        (line(schedule=OVER, status="paused"), "paused", None, None),
+        (
+            line(schedule=WINDOW, type="event_triggered", status="executing"),
+            "launched",
+            "close",
+            None,
+        ),
+        (
+            line(schedule=OVER, status="executing"),
+            "failed",
+            None,
+            None,
+        ),
+        (line(status="executing"), "failed", None, None),
+        (
+            line(schedule=OVER, status="completed"),
+            "completed",
+            None,
+            None,
+        ),
+        (line(schedule=ONE_OFF, status="cancelled"), "cancelled", None, None),
+        (line(status="archived", archived_from="failed"), "archived", None, None),
+    ],
+)
+async def test_what_a_line_becomes(
+    database_url: str,
+    given: dict[str, Any],
+    status: str,
+    event: str | None,
+    fire_at: datetime | None,
+) -> None:
+    tally, bad = await load(database_url, [given])
+    assert (tally.loaded, bad) == (1, [])
+    row = await only(database_url)
+    assert (row.status, row.event) == (status, event)
+    if fire_at is not None:
+        assert row.fire_at == fire_at
+    (logged,) = await rows(database_url, sa.select(campaign_events))
+    was_executing = given["campaign"].get("status") == "executing"
+    assert (logged.event, logged.to_status, logged.actor) == ("imported", status, "test")
+    assert logged.cause == (UNKNOWN_OUTCOME if was_executing else None)
+
+
+@pytest.mark.parametrize(
+    ("campaign", "due", "completed"),
+    [
+        ({"status": "completed"}, True, True),
+        ({"status": "completed", "type": "event_triggered"}, False, False),
+        ({"status": "failed"}, True, False),
+        ({"status": "archived", "archived_from": "completed"}, True, True),
+        ({"status": "cancelled"}, False, False),
+        ({"status": "cancelled", "history": {"due": True}}, True, False),
+        ({"status": "draft", "history": {"due": True, "completed": True}}, True, True),
+        ({"status": "failed", "history": {"due": True, "completed": True}}, True, True),
+    ],
+)
+async def test_what_is_known_of_past_runs(
+    database_url: str, campaign: dict[str, Any], due: bool, completed: bool
+) -> None:
+    _, bad = await load(database_url, [line(**campaign)])
+    assert bad == []
+    row = await only(database_url)
+    assert (row.has_due, row.has_completed) == (due, completed)
+
+
+BAD: list[tuple[object, str]] = [
+    (b"nope\n", "is not JSON"),
+    (b"[1]\n", "must be an object"),
+    (b"\xff\n", "is not UTF-8 at byte 0"),
+    (b'{"campaign": {"name": "a", "payload": {"n": NaN}}}\n', "NaN is not JSON"),
+    (b'{"campaign": {"name": "a", "payload": {"n": 1e999}}}\n', "is too large"),
+    (b'{"campaign": {"name": "a\\ud800"}}\n', "lone surrogate"),
+    (b'{"campaign": {"name": "a", "payload": {"a\\u0000": 1}}}\n', "\\u0000"),
+    (b"[" * 100_000 + b"\n", "nested too deeply"),
+    (b'{"campaign": {"name": "' + b"a" * 300_000 + b'"}}\n', "is longer than"),
+    (b'{"campaign": {"name": "a", "payload": {"n": ' + b"1" * 5000 + b"}}}\n", "too many digits"),
+    ({"schedule": None}, "campaign can't be blank"),
+    ({"campaign": [], "schedule": None}, "campaign is []"),
+    (line(colour="red"), "campaign.colour is unknown"),
+    (line() | {"colour": "red"}, "colour is unknown"),
+    (line(history={"old": True}), "campaign.history.old is unknown"),
+    (line(name=""), "campaign.name"),
+    (line(name="x" * 201), "campaign.name"),
+    (line(uuid="5"), "campaign.uuid"),
+    (line(id=0), "campaign.id"),
+    (line(id="5"), "campaign.id"),
+    (line(type="weekly"), "campaign.type"),
+    (line(status="done"), "campaign.status"),
+    (line(timezone="Europe/paris"), "did you mean Europe/Paris"),
+    (line(target=7), "campaign.target"),
+    (line(target="mail", schedule=ONE_OFF), "campaign.target is 'mail', configured are log"),
+    (line(payload=[1]), "campaign.payload"),
+    (line(payload={"a": "x" * 65_536}), "must be at most 65536"),
+    (line(status="archived"), "campaign.archived_from"),
+    (line(archived_from="draft"), "campaign.archived_from"),
+    (line(status="archived", archived_from="paused"), "campaign.archived_from"),
+    (line(created_at="2026-01-01T00:00:00"), "campaign.created_at"),
+    (line() | {"anchor": LATER}, "anchor"),
+    (line() | {"defaults": {"misfire_grace_time": 0}}, "defaults.misfire_grace_time"),
+    (line(status="scheduled"), "needs a schedule"),
+    (line(status="launched"), "needs a schedule"),
+    (line(schedule={"schedule_type": "scheduled"}), "scheduled_at can't be blank"),
+    (line(schedule=ONE_OFF, type="live_content"), "update_schedule"),
+    (line(schedule=OVER), "Scheduled time is in the past"),
+    (line(schedule={"startdate": EARLIER}), "must be after 2026-03-04"),
+    (
+        line(schedule=WINDOW | {"enddate": "2026-03-02T00:00:00Z"}, type="event_triggered"),
+        "nothing is to come",
+    ),
+    (line(status="completed", history={"due": True, "completed": False}), "no completed run"),
+    (line(status="failed", history={"due": False}), "nothing due"),
+    (line(history={"due": False, "completed": True}), "completed without due"),
+]
+
+
+@pytest.mark.parametrize(("given", "reason"), BAD, ids=[reason for _, reason in BAD])
+async def test_a_bad_line_is_told_with_its_reason(
+    database_url: str, given: object, reason: str
+) -> None:
+    settings = Settings(targets=frozenset({"log"}))
+    tally, bad = await load(database_url, [line("b"), given, b"\n", line("c")], settings=settings)
+    assert (tally.loaded, tally.bad) == (2, 1)
+    assert [number for number, _ in bad] == [2]
+    assert reason in bad[0][1]
+    assert len(bad[0][1]) < 1000
+
+
+async def test_what_only_the_server_refuses_is_one_bad_line(database_url: str) -> None:
+    """A batch that the server can not take is tried in halves until the line is alone."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("ALTER TABLE campaigns ADD CHECK (name <> 'n7')")
+    tally, bad = await load(database_url, [line(f"n{number}") for number in range(20)])
+    assert (tally.loaded, tally.bad) == (19, 1)
+    assert bad[0][0] == 8
+    assert "can not be stored" in bad[0][1]
+
+
+async def test_a_fault_of_the_database_is_not_blamed_on_the_lines(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("ALTER TABLE campaign_events RENAME TO away")
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        await load(database_url, [line()])
+
+
+async def test_ids_are_kept_if_free_and_never_stolen(database_url: str) -> None:
+    async def ids() -> dict[str, int]:
+        found = await rows(database_url, sa.select(campaigns.c.name, campaigns.c.id))
+        return {row.name: row.id for row in found}
+
+    await load(database_url, [line("seven", id=7), line("again", id=7), line("none")])
+    first = await ids()
+    assert first["seven"] == 7
+    assert min(first["again"], first["none"]) > 7
+    await load(database_url, [line("taken", id=first["none"]), line("high", id=5_000_000_000)])
+    second = await ids()
+    assert second["none"] == first["none"] != second["taken"]
+    assert second["high"] == 5_000_000_000
+    await load(database_url, [line("after")])
+    assert (await ids())["after"] > 5_000_000_000
+
+
+@pytest.mark.parametrize("count", [3, BATCH_LINES])
+async def test_nodes_are_told_once_a_batch(database_url: str, count: int) -> None:
+    with psycopg.connect(database_url, autocommit=True) as listener:
+        listener.execute(f"LISTEN {CHANNEL}")
+        await load(database_url, [line(f"n{number}", ONE_OFF) for number in range(count)])
+        told = [*listener.notifies(timeout=60, stop_after=1), *listener.notifies(timeout=0.2)]
+    notices = [json.loads(each.payload) for each in told]
+    few = {"campaigns": [row.id for row in await rows(database_url, sa.select(campaigns.c.id))]}
+    assert notices == [few if count == 3 else {"reload": True}]

@@ -1,0 +1,108 @@
+"""Import: lines of campaigns that are there already."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.support.bulk_files import (
+    NEXT_MONDAY,
+    NOW,
+    ONE_OFF,
+    WEEKLY,
+    WINDOW,
+    dump,
+    line,
+    load,
+    only,
+)
+
+
+async def test_loading_a_file_again_changes_nothing(database_url: str) -> None:
+    given = [
+        line("without uuid", WEEKLY),
+        line("with uuid", ONE_OFF, uuid=str(uuid4())),
+        line("a window", WINDOW, type="segment_triggered"),
+        line("a draft", payload={"n": 1e23, "f": 0.1, "s": "é"}),
+        line("without uuid", WEEKLY),
+    ]
+    first, _ = await load(database_url, given)
+    before = await dump(database_url)
+    # By then the one-off is over, and its campaign may be in any status.
+    second, bad = await load(database_url, given, now=NOW + timedelta(days=40))
+    assert (first.loaded, first.unchanged) == (4, 1)
+    assert (second.loaded, second.unchanged, bad) == (0, 5, [])
+    assert await dump(database_url) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"name": "b"}, "name"),
+        ({"payload": {"n": 2}}, "payload"),
+        ({"target": "other"}, "target"),
+        ({"timezone": "Asia/Tokyo"}, "timezone"),
+        ({"schedule": ONE_OFF | {"scheduled_at": "2026-03-06T09:00:00Z"}}, "schedule"),
+        ({"schedule": None}, "schedule"),
+        ({"schedule": WEEKLY}, "type, schedule"),
+        ({"defaults": {"misfire_grace_time": 60}}, "defaults"),
+    ],
+)
+async def test_other_content_of_a_known_uuid(
+    database_url: str, changes: dict[str, Any], names: str
+) -> None:
+    """Reported, and applied only when asked to; after that it is the same."""
+    given = line("a", ONE_OFF, uuid=str(uuid4()), payload={"n": 1})
+    await load(database_url, [given])
+    before = await dump(database_url)
+    changed = json.loads(json.dumps(given))
+    for name, value in changes.items():
+        (changed if name in ("schedule", "defaults") else changed["campaign"])[name] = value
+
+    tally, bad = await load(database_url, [changed])
+    assert (tally.updated, tally.bad) == (0, 1)
+    assert f"differs in {names}; --update applies the line" in bad[0][1]
+    assert await dump(database_url) == before
+
+    tally, bad = await load(database_url, [changed], update=True)
+    assert (tally.updated, bad) == (1, [])
+    assert await dump(database_url) != before
+    tally, bad = await load(database_url, [changed])
+    assert (tally.unchanged, bad) == (1, [])
+
+
+async def test_an_update_of_a_draft_does_not_arm_it(database_url: str) -> None:
+    given = line("a", ONE_OFF, uuid=str(uuid4()), status="draft")
+    await load(database_url, [given])
+    await load(database_url, [given | {"schedule": WEEKLY}], update=True)
+    row = await only(database_url)
+    assert (row.status, row.type, row.event) == ("draft", "recurring", None)
+
+
+async def test_an_update_arms_from_now_on(database_url: str) -> None:
+    given = line("a", ONE_OFF, uuid=str(uuid4()))
+    await load(database_url, [given])
+    changed = given | {"schedule": WEEKLY, "anchor": "2026-02-02T09:00:00"}
+    tally, bad = await load(database_url, [changed], update=True)
+    assert (tally.updated, bad) == (1, [])
+    assert (await only(database_url)).fire_at == NEXT_MONDAY
+
+
+async def test_an_update_that_the_status_forbids(database_url: str) -> None:
+    given = line("a", WINDOW, uuid=str(uuid4()), type="segment_triggered")
+    await load(database_url, [given])
+    changed = given | {"schedule": WINDOW | {"enddate": "2026-05-01T00:00:00Z"}}
+    tally, bad = await load(database_url, [changed], update=True)
+    assert tally.bad == 1
+    refusal = "can not update the schedule of a segment_triggered campaign that is launched"
+    assert refusal in bad[0][1]
+
+
+async def test_one_uuid_with_two_contents_in_one_file(database_url: str) -> None:
+    uuid = str(uuid4())
+    tally, bad = await load(database_url, [line("a", uuid=uuid), line("b", uuid=uuid)])
+    assert (tally.loaded, [number for number, _ in bad]) == (1, [2])

@@ -1,0 +1,233 @@
+"""The embedded server: starting, sharing, stopping, and what is left of what was killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from storage.embedded import EmbeddedError, embedded_postgres, postmaster
+from tests.support.embedded_child import (
+    Child,
+    one,
+    server_of,
+)
+
+
+def test_starts_empty_serves_and_stops(state_dir: Path) -> None:
+    """A first start makes the cluster and the database; at the end nothing runs."""
+    with embedded_postgres(state_dir) as dsn:
+        assert one(dsn, "SELECT current_database()") == "campaignd"
+        assert one(dsn, "SHOW fsync") == "on"
+        assert one(dsn, "SHOW synchronous_commit") == "on"
+        assert one(dsn, "SHOW listen_addresses") == ""
+        assert server_of(state_dir) is not None
+    assert server_of(state_dir) is None
+
+
+def test_keeps_data_and_initialises_once(state_dir: Path) -> None:
+    """The second start finds what the first one wrote."""
+    events: list[str] = []
+
+    def log(event: str, **fields: object) -> None:
+        events.append(event)
+
+    with embedded_postgres(state_dir, log=log) as dsn, psycopg.connect(dsn) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 42 AS value")
+    with embedded_postgres(state_dir, log=log) as dsn:
+        assert one(dsn, "SELECT value FROM kept") == 42
+    assert events.count("embedded_initialising") == 1
+    assert events[-1] == "embedded_stopped"
+
+
+def test_the_last_one_stops_it(state_dir: Path) -> None:
+    """A command beside a daemon joins its server; whoever leaves last stops it."""
+    daemon = Child(state_dir)
+    daemon.wait_for("in")
+    first = server_of(state_dir)
+
+    command = Child(state_dir)
+    dsn = command.wait_for("in")["dsn"]
+    assert "embedded_joined" in command.seen
+    assert daemon.leave() == 0
+    assert server_of(state_dir) == first
+    assert one(dsn, "SELECT 1") == 1
+
+    assert command.leave() == 0
+    assert server_of(state_dir) is None
+
+
+def test_nested_use_in_one_process(state_dir: Path) -> None:
+    """The inner block does not stop the outer one's server."""
+    with embedded_postgres(state_dir) as outer:
+        with embedded_postgres(state_dir) as inner:
+            assert inner == outer
+        assert one(outer, "SELECT 1") == 1
+    assert server_of(state_dir) is None
+
+
+def test_starting_at_the_same_time(state_dir: Path) -> None:
+    """Of several processes that start on nothing, one makes the cluster and all use it."""
+    children = [Child(state_dir) for _ in range(4)]
+    for child in children:
+        child.wait_for("in")
+    assert sum("embedded_initialising" in child.seen for child in children) == 1
+    assert sum("embedded_started" in child.seen for child in children) == 1
+    assert [child.leave() for child in children] == [0, 0, 0, 0]
+    assert server_of(state_dir) is None
+
+
+def test_kill_9_is_cleaned_up_by_the_next(state_dir: Path) -> None:
+    """A killed process leaves its server behind; the next one takes it over and stops it."""
+    killed = Child(state_dir)
+    killed.wait_for("in")
+    killed.kill()
+    assert server_of(state_dir) is not None
+    with embedded_postgres(state_dir) as dsn:
+        assert one(dsn, "SELECT 1") == 1
+    assert server_of(state_dir) is None
+
+
+def test_kill_9_of_the_server_too(state_dir: Path) -> None:
+    """After a power cut, as it were: a stale postmaster.pid, recovery, no data lost."""
+    killed = Child(state_dir)
+    dsn = killed.wait_for("in")["dsn"]
+    with psycopg.connect(str(dsn)) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 42 AS value")
+    running = server_of(state_dir)
+    assert running is not None
+    killed.kill()
+    os.kill(running.pid, signal.SIGKILL)
+    with embedded_postgres(state_dir) as dsn:
+        assert one(dsn, "SELECT value FROM kept") == 42
+
+
+@pytest.mark.parametrize("number", ["ours", "a stranger's", "nobody's"])
+def test_stale_pid_file(state_dir: Path, number: str) -> None:
+    """A left-over postmaster.pid does not count, even when its number is in use again."""
+    with embedded_postgres(state_dir):
+        path = state_dir / "postgres" / "data" / "postmaster.pid"
+        lines = path.read_text().splitlines()
+    # The user that the server runs as: PostgreSQL disregards the processes of others by itself.
+    owner = path.parent.stat().st_uid
+    with subprocess.Popen(["sleep", "600"], user=owner) as stranger:
+        try:
+            pid = {"ours": os.getpid(), "a stranger's": stranger.pid, "nobody's": 4_194_000}[number]
+            path.write_text("\n".join([str(pid), *lines[1:]]) + "\n")
+            os.chown(path, owner, -1)
+            with embedded_postgres(state_dir) as dsn:
+                assert one(dsn, "SELECT 1") == 1
+        finally:
+            stranger.kill()
+    assert server_of(state_dir) is None
+
+
+def test_empty_pid_file(state_dir: Path) -> None:
+    """So does one that a crash has cut short."""
+    with embedded_postgres(state_dir):
+        path = state_dir / "postgres" / "data" / "postmaster.pid"
+    path.touch()
+    with embedded_postgres(state_dir) as dsn:
+        assert one(dsn, "SELECT 1") == 1
+
+
+def test_killed_initdb_is_repeated(state_dir: Path) -> None:
+    """What a killed initdb leaves is not taken for a cluster."""
+    unfinished = state_dir / "postgres" / "data.initdb"
+    (unfinished / "base").mkdir(parents=True)
+    (unfinished / "PG_VERSION").write_text("18\n")
+    with embedded_postgres(state_dir) as dsn:
+        assert one(dsn, "SELECT 1") == 1
+    assert not unfinished.exists()
+
+
+def test_empty_data_directory_is_initialised(state_dir: Path) -> None:
+    """An empty directory (a fresh volume) holds nothing to lose."""
+    (state_dir / "postgres" / "data").mkdir(parents=True)
+    with embedded_postgres(state_dir) as dsn:
+        assert one(dsn, "SELECT 1") == 1
+
+
+def test_damaged_cluster_is_not_overwritten(state_dir: Path) -> None:
+    """A cluster that lacks its control file is reported and left alone."""
+    with embedded_postgres(state_dir):
+        pass
+    control = state_dir / "postgres" / "data" / "global" / "pg_control"
+    control.unlink()
+    with (
+        pytest.raises(EmbeddedError, match="no complete PostgreSQL data directory"),
+        embedded_postgres(state_dir),
+    ):
+        pass
+    assert (state_dir / "postgres" / "data" / "base").is_dir()
+
+
+def test_a_server_started_by_hand_is_left_running(state_dir: Path) -> None:
+    """It is used, and not stopped."""
+    with embedded_postgres(state_dir):
+        pass
+    data = state_dir / "postgres" / "data"
+    owner = data.stat()
+    programs = postmaster.find_programs(data)
+
+    def by_hand(*command: object) -> None:
+        subprocess.run(
+            [programs / "pg_ctl", "-w", "-D", data, *command],  # type: ignore[list-item]
+            user=owner.st_uid,
+            cwd="/",
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+
+    by_hand("-l", data / "log", "-o", f"-k '{data}' -h ''", "start")
+    try:
+        before = server_of(state_dir)
+        with embedded_postgres(state_dir) as dsn:
+            assert one(dsn, "SELECT 1") == 1
+        assert before is not None
+        assert server_of(state_dir) == before
+    finally:
+        by_hand("stop")
+
+
+def test_control_c_does_not_reach_the_server(state_dir: Path) -> None:
+    """An interrupt to the whole foreground group leaves the server to the daemon."""
+    child = Child(state_dir, start_new_session=True)
+    dsn = child.wait_for("in")["dsn"]
+    running = server_of(state_dir)
+    assert running is not None
+    with psycopg.connect(str(dsn)) as session:
+        os.killpg(child.process.pid, signal.SIGINT)
+        child.wait_for("sigint")
+        assert session.execute("SELECT 1").fetchone() == (1,)
+        assert os.getsid(running.pid) != os.getsid(child.process.pid)
+    assert child.leave() == 0
+
+
+def test_a_long_path_gets_its_socket_elsewhere(state_dir: Path) -> None:
+    """Where a socket's name would be too long, its directory is private, and removed again."""
+    deep = state_dir / ("d" * 100) / ("e" * 100)
+    with embedded_postgres(deep) as dsn:
+        assert one(dsn, "SELECT 1") == 1
+        running = server_of(deep)
+        assert running is not None
+        assert deep not in running.socket_dir.parents
+        assert running.socket_dir.stat().st_mode & 0o077 == 0
+    assert not running.socket_dir.exists()
+
+
+def test_odd_names_survive_quoting(state_dir: Path) -> None:
+    """Quotes, commas, percent signs and letters beyond ASCII in the path."""
+    with embedded_postgres(state_dir / "a'b\"c,d%20é&x=y?#") as dsn:
+        assert one(dsn, "SELECT 1") == 1
+
+
+def test_the_socket_is_closed_to_others(state_dir: Path) -> None:
+    """Trust is given by the directory: nobody else gets to the socket."""
+    with embedded_postgres(state_dir):
+        assert (state_dir / "postgres" / "run").stat().st_mode & 0o077 == 0
+        assert (state_dir / "postgres" / "data").stat().st_mode & 0o077 == 0

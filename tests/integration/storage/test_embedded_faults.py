@@ -1,0 +1,99 @@
+"""The embedded server: what can not be, is said."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from storage.embedded import EmbeddedError, embedded_postgres, postmaster
+from tests.support.embedded_child import (
+    server_of,
+)
+
+
+def test_a_failing_step_stops_what_was_started(
+    state_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the database can not be created, the server does not stay behind."""
+    monkeypatch.setattr("storage.embedded.DATABASE", 'bad"name')
+    with pytest.raises(EmbeddedError), embedded_postgres(state_dir):
+        pass
+    assert server_of(state_dir) is None
+
+
+def test_a_server_that_does_not_start_says_why(state_dir: Path) -> None:
+    """Its own words are in the error, on one line."""
+    with embedded_postgres(state_dir):
+        pass
+    with (state_dir / "postgres" / "data" / "postgresql.conf").open("a") as file:
+        file.write("no_such_setting = 1\n")
+    with pytest.raises(EmbeddedError) as caught, embedded_postgres(state_dir):
+        pass
+    assert "did not start" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_full_disk_is_named() -> None:
+    """The programs' text becomes one line, with advice."""
+    error = postmaster.failure(
+        "initdb failed",
+        'creating ...\ninitdb: error: could not write file "x": No space left on device\n'
+        'initdb: removing data directory "x"\n',
+    )
+    assert str(error) == 'initdb failed: error: could not write file "x": No space left on device'
+    assert error.hint is not None
+    assert "space" in error.hint
+
+
+def test_state_dir_that_is_a_file(state_dir: Path) -> None:
+    """One line, with the path and what to do."""
+    state_dir.write_text("")
+    with (
+        pytest.raises(EmbeddedError, match="Not a directory") as caught,
+        embedded_postgres(state_dir),
+    ):
+        pass
+    assert str(state_dir) in str(caught.value)
+    assert caught.value.hint
+
+
+def test_missing_programs(state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that the package has no programs for is told to bring a server."""
+    monkeypatch.setattr(postmaster, "_PROGRAM_FOLDERS", {"18": "nothing-here"})
+    with (
+        pytest.raises(EmbeddedError, match="no PostgreSQL 18") as caught,
+        embedded_postgres(state_dir),
+    ):
+        pass
+    assert caught.value.hint is not None
+    assert "database_url" in caught.value.hint
+
+
+def test_interrupted_start_leaves_nothing(state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control-C while the server starts: it is stopped, and its number is not left running."""
+    started: list[subprocess.Popen[bytes]] = []
+    popen = subprocess.Popen
+
+    def remember(*args: object, **kwargs: object) -> subprocess.Popen[bytes]:
+        started.append(popen(*args, **kwargs))  # type: ignore[call-overload]
+        return started[-1]
+
+    def interrupt(data: Path) -> None:
+        raise KeyboardInterrupt
+
+    with embedded_postgres(state_dir):
+        pass
+    data = state_dir / "postgres" / "data"
+    monkeypatch.setattr(postmaster.subprocess, "Popen", remember)
+    monkeypatch.setattr(
+        postmaster,
+        "_disown_pid_file",
+        lambda data: monkeypatch.setattr(postmaster, "read_postmaster", interrupt),
+    )
+    with pytest.raises(KeyboardInterrupt), embedded_postgres(state_dir):
+        pass
+    monkeypatch.undo()
+    assert started[-1].returncode is not None
+    assert postmaster.read_postmaster(data) is None

@@ -1,0 +1,203 @@
+"""Outcomes that somebody else than a node's own attempt wrote: each has its one line."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from daemon.campaign_service import Control
+from daemon.domain.errors import Conflict
+from daemon.domain.run.attempt import Work
+from daemon.domain.run.outcome import Accepted, Delivered, Held, Retry
+from storage.leases import Leases
+from storage.run_results import Answers
+from tests.support.database_world import (
+    ALL,
+    NOON,
+    Node,
+    World,
+    continuous,
+    hours,
+    iso,
+    minutes,
+    once,
+)
+
+AT = NOON + hours(1)
+
+
+class Told(list[tuple[str, dict[str, Any]]]):
+    """What was told, without the keys that have no value."""
+
+    def __call__(self, event: str, /, **fields: Any) -> None:
+        """Keep it."""
+        self.append((event, {key: value for key, value in fields.items() if value is not None}))
+
+
+@pytest.fixture
+def told(world: World) -> Told:
+    """What a command tells of."""
+    kept = Told()
+    world.control = Control(world.store, runs=Answers(world.database), emit=kept)
+    return kept
+
+
+async def accepted(world: World, node: Node, at: datetime = AT) -> Work:
+    """The attempt of a run that is finished later."""
+    await world.saved(once(at), target="crm")
+    world.set(at)
+    (won,) = await node.claim()
+    assert won.work is not None
+    await node.finish(won.work, Accepted(300))
+    return won.work
+
+
+def keys(work: Work, **more: Any) -> dict[str, Any]:
+    """What every line of a run has."""
+    return {
+        "campaign_id": work.campaign_id,
+        "campaign_uuid": work.campaign_uuid,
+        "run_id": work.run_id,
+        "scheduled_for": work.scheduled_for,
+        "attempt": work.attempt,
+        "target": work.target,
+        "lateness_ms": 0.0,
+        **more,
+    }
+
+
+async def test_completed_once(world: World, node: Node, told: Told) -> None:
+    """Saying so again, or too late, tells nothing."""
+    work = await accepted(world, node)
+    for _ in range(2):
+        await world.control.complete(work.run_id, 1, "api:crm")
+    with pytest.raises(Conflict):
+        await world.control.fail(work.run_id, 1, "no", "api:crm")
+    ((event, fields),) = told
+    assert event == "run_finished"
+    assert fields.pop("duration_ms") is not None
+    assert fields == keys(
+        work, outcome="completed", from_status="executing", to_status="completed", actor="api:crm"
+    )
+
+
+async def test_failed(world: World, node: Node, told: Told) -> None:
+    """An attempt that is followed by another, and one that is not."""
+    first, second = await accepted(world, node), await accepted(world, node, AT + hours(1))
+    await world.control.fail(first.run_id, 1, "busy", "api:crm")
+    await world.control.fail(second.run_id, 1, "no such list", "api:crm", retry=False)
+    assert [(event, fields["run_id"], fields["error"]) for event, fields in told] == [
+        ("run_retrying", first.run_id, "busy"),
+        ("run_failed", second.run_id, "no such list"),
+    ]
+    assert told[1][1]["to_status"] == "failed"
+
+
+async def test_a_held_run_that_a_person_fails(world: World, node: Node, told: Told) -> None:
+    """It has one line like every other."""
+    await world.saved(once(AT))
+    world.set(AT)
+    (won,) = await node.claim()
+    assert won.work is not None
+    await node.finish(won.work, Held("no answer"))
+    await world.control.fail_held(won.work.run_id, "cli:ann")
+    ((event, fields),) = told
+    assert (event, fields["error"], fields["actor"]) == (
+        "run_failed",
+        "failed by cli:ann",
+        "cli:ann",
+    )
+
+
+async def test_stopped(world: World, node: Node, told: Told) -> None:
+    """Every open run of the campaign, however far it was; none that had ended."""
+    work = await accepted(world, node)
+    await world.control.stop(work.campaign_id, "cli:ann")
+    await world.control.rerun(work.campaign_id, "cli:ann")
+    await world.control.stop(work.campaign_id, "cli:ann")
+    assert [event for event, _ in told] == ["run_cancelled"] * 2
+    (_, first), (_, second) = told
+    assert first == keys(work, outcome="cancelled", error="stopped by cli:ann", actor="cli:ann")
+    assert (second["attempt"], second["run_id"] != work.run_id) == (0, True)
+
+
+async def test_what_a_command_came_before_is_missed(world: World, told: Told) -> None:
+    """Due, and claimed by nobody."""
+    campaign_id = await world.saved(once(AT))
+    world.set(AT + minutes(1))
+    await world.control.stop(campaign_id, "cli:ann")
+    ((event, fields),) = told
+    assert (event, fields["scheduled_for"], fields["lateness_ms"]) == ("run_missed", AT, 60_000.0)
+    assert await world.run_statuses(campaign_id) == ["missed"]
+
+
+async def test_what_the_claim_will_tell_is_not_told_twice(world: World, told: Told) -> None:
+    """A window whose opening is overdue is walked again by whoever claims it."""
+    campaign_id = await continuous(world, 60, hours(1))
+    start = NOON + hours(1)
+    world.set(start + minutes(5))
+    body = {"startdate": iso(start), "enddate": iso(start + hours(2))}
+    await world.control.update_schedule(campaign_id, body, "tester")
+    assert "missed" in await world.run_statuses(campaign_id)
+    assert not told
+
+
+async def test_nothing_is_told_of_what_is_not_committed(world: World, node: Node) -> None:
+    """Where somebody else commits, it is told when they have."""
+    kept = Told()
+    control = Control(world.store, runs=Answers(world.database), emit=kept, commits=False)
+    work = await accepted(world, node)
+    await control.complete(work.run_id, 1, "api:crm")
+    assert not kept
+    for _ in range(2):
+        control.tell()
+    assert Counter(event for event, _ in kept) == {"run_finished": 1}
+
+
+async def test_what_was_written_is_known_when_the_answer_was_lost(world: World, node: Node) -> None:
+    """To the node that wrote it, and of that attempt alone."""
+    await world.saved(once(AT))
+    world.set(AT)
+    (won,) = await node.claim()
+    work = won.work
+    assert work is not None
+    assert await node.firing.written_before(work, Delivered()) is None
+    (written,) = await node.finish(work, Delivered())
+    assert await node.finish(work, Delivered()) == []
+    found = await node.firing.written_before(work, Delivered())
+    assert found == written._replace(promoted=True)
+    other = await world.node("other")
+    assert await other.firing.written_before(work, Delivered()) is None
+    later = work._replace(claimed_at=AT + minutes(1))
+    assert await node.firing.written_before(later, Delivered()) is None
+
+
+async def test_an_attempt_that_is_followed_by_another_is_known_too(
+    world: World, node: Node
+) -> None:
+    """By its own event."""
+    await world.saved(once(AT))
+    world.set(AT)
+    (won,) = await node.claim()
+    assert won.work is not None
+    await node.finish(won.work, Retry("busy", 30))
+    found = await node.firing.written_before(won.work, Retry("busy", 30))
+    assert found is not None
+    assert found.status == "retrying"
+    assert await node.firing.written_before(won.work, Delivered()) is None
+
+
+async def test_answers_in_the_table_say_who_and_how_long(world: World, node: Node) -> None:
+    """For the node that writes what they mean."""
+    work = await accepted(world, node)
+    await world.rows(
+        "UPDATE runs SET answer = 'completed', lease_until = claimed_at + interval '90 seconds',"
+        " node = 'their worker' WHERE id = :id",
+        id=work.run_id,
+    )
+    (found,) = await Leases(world.database).answered(ALL, AT, 10)
+    assert (found.work.run_id, found.outcome) == (work.run_id, Delivered())
+    assert (found.worker, found.seconds) == ("their worker", 90.0)

@@ -1,0 +1,317 @@
+"""Semantics section 5 over the real database: every command and every timed event, in every status.
+
+What is expected is written in `tests.support.lifecycle` from the specification, not taken from
+the code; the code's own table (`daemon.domain.campaign.state_machine.TABLE`) is compared with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+
+from daemon.domain.campaign.state_machine import Event, Facts, Status, transition
+from daemon.domain.errors import CampaigndError, InvalidInput, Refused
+from daemon.domain.requests import Context, save_schedule
+from daemon.domain.run.attempt import Armed
+from daemon.domain.schedule.schedule import CampaignType, EventKind, TimedEvent
+from storage.engine import Database
+from tests.support import situations
+from tests.support.database_world import (
+    NOON,
+    TICK,
+    Node,
+    World,
+    cloned,
+    daily,
+    days,
+    hours,
+    once,
+    opened,
+    seconds,
+)
+from tests.support.lifecycle import EXPECTED, TIMED
+
+COMMANDS = {
+    "save scheduled": Event.SCHEDULE_SAVED,
+    "save recurring": Event.SCHEDULE_SAVED,
+    "save immediate": Event.SCHEDULE_CLEARED,
+    "clear": Event.SCHEDULE_CLEARED,
+    "update": Event.SCHEDULE_UPDATED,
+    "start": Event.START,
+    "pause": Event.PAUSE,
+    "stop": Event.STOP,
+    "rerun": Event.RERUN,
+    "archive": Event.ARCHIVE,
+    "unarchive": Event.UNARCHIVE,
+    "delete": Event.DELETE,
+}
+
+# For the comparison with the code's table: nothing is to come; the first occurrence is over.
+OVER = {"draft", "draft_window", "draft_over", "draft_window_over", "paused_over"}
+NOT_BEGUN = {"draft_ahead", "paused_ahead", "paused_window_ahead"}
+
+
+def expected_of(situation: str, command: str) -> str | None:
+    group = {"save scheduled": "save", "save recurring": "save", "save immediate": "clear"}
+    return EXPECTED[situation].get(group.get(command, command))
+
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def database(postgres_server: str, template_database: str) -> AsyncIterator[Database]:
+    """One for all of them: every test has a campaign of its own."""
+    with cloned(postgres_server, template_database) as url:
+        async with opened(url) as world:
+            yield world.database
+
+
+@pytest.fixture
+def world(database: Database) -> World:
+    return World(database)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def node(world: World) -> Node:
+    return await world.node(f"node-{uuid4().hex[:8]}")
+
+
+async def reached(name: str, world: World, node: Node) -> int:
+    campaign_id: int = await getattr(situations, name)(world, node)
+    assert await world.status(campaign_id) == name.split("_", 1)[0]
+    await world.check(campaign_id)
+    return campaign_id
+
+
+async def ask(world: World, command: str, campaign_id: int) -> Any:
+    control, actor = world.control, "a person"
+    ahead = world.now + hours(2)
+    match command:
+        case "save scheduled":
+            return await control.save_schedule(campaign_id, once(ahead), actor)
+        case "save recurring":
+            return await control.save_schedule(campaign_id, daily(ahead), actor)
+        case "save immediate":
+            body = {"schedule_type": "immediate"}
+            return await control.save_schedule(campaign_id, body, actor)
+        case "clear":
+            return await control.clear_schedule(campaign_id, actor)
+        case "update":
+            body = {"startdate": ahead.isoformat(), "enddate": None}
+            return await control.update_schedule(campaign_id, body, actor)
+        case _:
+            world.after(seconds(1))
+            return await getattr(control, command)(campaign_id, actor)
+
+
+async def test_every_status_is_walked() -> None:
+    assert {name.split("_", 1)[0] for name in EXPECTED} == {str(status) for status in Status}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("situation", EXPECTED)
+async def test_command(world: World, node: Node, situation: str, command: str) -> None:
+    campaign_id = await reached(situation, world, node)
+    expected = expected_of(situation, command)
+    await compare_with_table(world, campaign_id, situation, command, expected)
+    before = await world.dump(campaign_id)
+    campaign, timer = await world.campaign(campaign_id), await world.timer(campaign_id)
+    definition = await world.definition(campaign_id)
+    told = {event.id for event in await world.events(campaign_id)}
+
+    if expected is None:
+        with pytest.raises(CampaigndError) as refusal:
+            await ask(world, command, campaign_id)
+        assert isinstance(refusal.value, Refused | InvalidInput)
+        assert refusal.value.status == (422 if command == "update" else 400)
+        assert await world.dump(campaign_id) == before
+        return
+    done = await ask(world, command, campaign_id)
+    if expected == "as it is":
+        assert (done.changed, done.to_status) == (False, campaign.status)
+        assert await world.dump(campaign_id) == before
+        return
+    if expected == "gone":
+        after = await world.dump(campaign_id)
+        del after["count"]
+        assert not any(after.values())
+        return
+
+    status, _, kind = expected.partition("/")
+    assert (done.changed, done.from_status, done.to_status) == (True, campaign.status, status)
+    assert await world.status(campaign_id) == status
+    await world.check(campaign_id)
+    new = [event for event in await world.events(campaign_id) if event.id not in told]
+    of_runs = [event for event in new if event.event == "run_ended"]
+    (event,) = [event for event in new if event not in of_runs]
+    assert (event.event, event.from_status, event.to_status, event.actor, event.at) == (
+        COMMANDS[command],
+        campaign.status,
+        status,
+        "a person",
+        world.now,
+    )
+    assert len(of_runs) == (campaign.open_runs if command == "stop" else 0)
+
+    now_timer, now_definition = await world.timer(campaign_id), await world.definition(campaign_id)
+    assert (now_timer.kind if now_timer else "") == kind
+    if command in ("pause", "rerun", "archive", "unarchive"):
+        assert (now_timer, now_definition) == (timer, definition)
+    elif command in ("save scheduled", "save recurring", "update"):
+        assert now_definition.anchor_at == world.now + hours(2)
+        assert definition is None or now_definition.revision > definition.revision
+        if kind:
+            assert now_timer.fire_at == world.now + hours(2)
+    elif command in ("save immediate", "clear"):
+        assert now_definition is None
+    else:
+        assert (now_definition and now_definition.body) == (definition and definition.body)
+    changed = [run for run in await world.runs(campaign_id) if run.cause != "schedule"]
+    if command in ("rerun", "start") and status == "executing" and campaign.open_runs == 0:
+        assert (changed[-1].status, changed[-1].scheduled_for) == ("queued", world.now)
+        assert done.next_run_at == world.now
+        assert event.run_id == changed[-1].id
+    if command == "stop":
+        assert "cancelled" in await world.run_statuses(campaign_id) or not campaign.open_runs
+
+
+async def compare_with_table(
+    world: World, campaign_id: int, situation: str, command: str, expected: str | None
+) -> None:
+    campaign = await world.campaign(campaign_id)
+    if campaign.type.is_window and command.startswith("save") and command != "save immediate":
+        return  # refused for its type, whatever the status
+    facts = Facts(
+        type=campaign.type,
+        has_schedule=await world.definition(campaign_id) is not None,
+        more_to_come=situation not in OVER,
+        begun=situation not in NOT_BEGUN,
+        open_runs=campaign.open_runs,
+        has_due=campaign.has_due,
+        has_completed=campaign.has_completed,
+        archived_from=campaign.archived_from,
+    )
+    goal = transition(campaign.status, COMMANDS[command], facts)
+    if expected is None:
+        assert goal is None
+    elif expected in ("as it is", "gone"):
+        assert goal is campaign.status
+    else:
+        assert goal == expected.partition("/")[0]
+
+
+@pytest.mark.parametrize(("situation", "what", "expected", "event_name", "run_status"), TIMED)
+async def test_timed_event(
+    world: World,
+    node: Node,
+    situation: str,
+    what: str,
+    expected: str,
+    event_name: str,
+    run_status: str | None,
+) -> None:
+    campaign_id = await reached(situation, world, node)
+    status, _, kind = expected.partition("/")
+    timer = await world.timer(campaign_id)
+    if what in ("fire", "miss", "close"):
+        at: datetime = timer.fire_at
+        world.set(at if what == "fire" else at + hours(1) + TICK)
+        if what == "close":
+            # The runs up to the end are missed, each by a claim of its own.
+            world.set((await world.definition(campaign_id)).ends_at + hours(1) + TICK)
+            while (await world.timer(campaign_id)).kind == "fire":
+                await situations.claim(world, node, campaign_id)
+            at = (await world.timer(campaign_id)).fire_at
+    before = await world.campaign(campaign_id)
+    told = {event.id for event in await world.events(campaign_id)}
+    if what in ("end", "fail"):
+        work = (await world.works(campaign_id))[0]
+        at = work.scheduled_for
+        (written,) = await (node.finish(work) if what == "end" else node.fail(work))
+        assert (written.from_status, written.to_status) == (before.status, status)
+    else:
+        (won,) = await node.claim(await world.due(campaign_id))
+        assert (won.from_status, won.to_status) == (before.status, status)
+
+    assert await world.status(campaign_id) == status
+    await world.check(campaign_id)
+    (event,) = [event for event in await world.events(campaign_id) if event.id not in told]
+    assert (event.event, event.from_status, event.to_status, event.actor, event.scheduled_for) == (
+        event_name,
+        before.status,
+        status,
+        node.name,
+        at,
+    )
+    now_timer = await world.timer(campaign_id)
+    assert (now_timer.kind if now_timer else "") == kind
+    made = {run.scheduled_for: run for run in await world.runs(campaign_id)}
+    if run_status is None:
+        assert event.run_id is None
+    else:
+        assert made[at].status == run_status
+        assert made[at].id == event.run_id
+
+    campaign = await world.campaign(campaign_id)
+    facts = Facts(
+        type=campaign.type,
+        has_schedule=True,
+        more_to_come=campaign.more_to_come,
+        open_runs=campaign.open_runs,
+        has_due=campaign.has_due,
+        has_completed=campaign.has_completed,
+    )
+    assert transition(before.status, Event(event_name), facts) == status
+
+
+async def test_a_window_opens_beside_an_open_run(world: World, node: Node) -> None:
+    campaign_id = await reached("paused_segment_busy", world, node)
+    await ask(world, "update", campaign_id)
+    await ask(world, "start", campaign_id)
+    assert await world.status(campaign_id) == "executing"
+    world.after(hours(2))
+    (won,) = await node.claim(await world.due(campaign_id))
+    assert (won.kind, won.from_status, won.to_status) == ("open", "executing", "executing")
+    await world.check(campaign_id)
+
+
+@pytest.mark.parametrize("kind", EventKind)
+@pytest.mark.parametrize(
+    "situation",
+    [
+        name
+        for name in EXPECTED
+        if name.split("_", 1)[0] in ("draft", "completed", "failed", "cancelled", "archived")
+    ],
+)
+async def test_nothing_timed_happens_to_a_campaign_that_is_not_armed(
+    world: World, node: Node, situation: str, kind: EventKind
+) -> None:
+    """Not even when a timer is left that should not be."""
+    campaign_id = await reached(situation, world, node)
+    await world.rows(
+        "INSERT INTO timers (campaign_id, revision, fire_at, local, kind)"
+        " VALUES (:id, 77, :at, :local, :kind)",
+        id=campaign_id,
+        at=world.now,
+        local=world.now.replace(tzinfo=None),
+        kind=kind.value,
+    )
+    schedule = save_schedule(
+        once(world.now), Context(NOON - days(1), CampaignType.ONE_TIME)
+    ).schedule
+    campaign = await world.campaign(campaign_id)
+    event = TimedEvent(kind, world.now, world.now.replace(tzinfo=None))
+    before = await world.dump(campaign_id)
+    assert await node.claim([Armed(campaign_id, campaign.uuid, 77, event, schedule, "log")]) == []
+    assert await world.due(campaign_id) == []
+    assert await world.waiting(campaign_id) == []
+    for run in await world.runs(campaign_id):
+        assert run.status not in ("queued", "executing", "retrying", "held")
+    assert await world.dump(campaign_id) == before

@@ -1,0 +1,173 @@
+"""An occurrence that comes while a run of its campaign is open (semantics section 6)."""
+
+from __future__ import annotations
+
+import asyncio
+
+from daemon.domain.run.attempt import Work
+from daemon.domain.run.outcome import Delivered, Reject
+from tests.support.database_world import (
+    GRACE,
+    NOON,
+    TICK,
+    Node,
+    World,
+    daily,
+    days,
+    hours,
+    iso,
+    told,
+)
+
+
+async def overlapping(world: World, node: Node, overlap: str) -> tuple[int, Work]:
+    campaign_id = await world.saved(daily(NOON + hours(1), overlap=overlap))
+    world.set(NOON + hours(1))
+    (won,) = await node.claim()
+    return campaign_id, won.work
+
+
+async def test_overlap_skip(world: World, node: Node) -> None:
+    campaign_id, _ = await overlapping(world, node, "skip")
+    world.after(days(1))
+    (won,) = await node.claim()
+    assert (won.made, won.work) == ("skipped", None)
+    event = (await world.events(campaign_id))[-1]
+    assert (event.event, event.cause) == ("passed", "skipped: a run is open")
+    assert (event.from_status, event.to_status) == ("executing", "executing")
+
+
+async def test_overlap_queue_holds_one_and_promotes_it(world: World, node: Node) -> None:
+    campaign_id, work = await overlapping(world, node, "queue")
+    made = []
+    for _ in range(3):
+        world.after(days(1))
+        made += [won.made for won in await node.claim()]
+    assert made == ["queued", "skipped", "skipped"]
+    assert await world.waiting() == []
+    world.set(NOON + hours(2) + days(1) - TICK)  # the queued one may still start
+    (written,) = await node.finish(work)
+    assert (written.promoted, written.to_status) == (True, "executing")
+    await world.check(campaign_id)
+    (started,), late = await node.attempts()
+    assert (started.scheduled_for, started.attempt) == (NOON + hours(1) + days(1), 1)
+    assert late == []
+    await world.check(campaign_id)
+    (written,) = await node.finish(started)
+    assert (written.promoted, written.to_status) == (False, "launched")
+
+
+async def test_a_queued_run_that_waited_too_long_is_missed(world: World, node: Node) -> None:
+    campaign_id, work = await overlapping(world, node, "queue")
+    world.after(days(1))
+    await node.claim()
+    world.after(GRACE + TICK)
+    await node.finish(work)
+    assert await world.status(campaign_id) == "executing"
+    works, (late,) = await node.attempts()
+    assert works == []
+    assert late.work.scheduled_for == NOON + hours(1) + days(1)
+    assert await world.run_statuses(campaign_id) == ["completed", "missed"]
+    assert await world.status(campaign_id) == "launched"
+    await world.check(campaign_id)
+
+
+async def test_the_place_in_the_queue_is_free_again(world: World, node: Node) -> None:
+    campaign_id, work = await overlapping(world, node, "queue")
+    world.after(days(1))
+    await node.claim()
+    await node.finish(work)
+    ((second,), _) = await node.attempts()
+    world.after(days(1))
+    assert [won.made for won in await node.claim()] == ["queued"]
+    await node.fail(second)
+    ((third,), _) = await node.attempts()
+    assert third.scheduled_for == NOON + hours(1) + days(2)
+    await node.finish(third)
+    assert await world.run_statuses(campaign_id) == ["completed", "failed", "completed"]
+
+
+async def test_a_queued_run_waits_for_every_run_beside_it(world: World, node: Node) -> None:
+    """Two runs are open from when that was allowed; the queue moves when both have ended."""
+    campaign_id, first = await overlapping(world, node, "allow")
+    world.after(days(1))
+    (won,) = await node.claim()
+    second = won.work
+    await world.control.pause(campaign_id, "tester")
+    body = {"startdate": iso(NOON + hours(1)), "overlap": "queue"}
+    await world.control.update_schedule(campaign_id, body, "tester")
+    await world.control.start(campaign_id, "tester")
+    world.after(days(1))
+    assert [won.made for won in await node.claim()] == ["queued"]
+    await node.finish(first)
+    assert await world.waiting() == []
+    await node.finish(second)
+    assert len(await world.waiting()) == 1
+
+
+async def test_overlap_allow(world: World, node: Node) -> None:
+    campaign_id, first = await overlapping(world, node, "allow")
+    world.after(days(1))
+    (won,) = await node.claim()
+    assert won.made == "executing"
+    await node.finish(first)
+    assert await world.status(campaign_id) == "executing"
+    await node.finish(won.work)
+    assert await world.status(campaign_id) == "launched"
+
+
+async def test_both_runs_end_in_one_batch(world: World, node: Node) -> None:
+    campaign_id, first = await overlapping(world, node, "allow")
+    world.after(days(1))
+    (won,) = await node.claim()
+    written = await node.firing.finish(
+        [(first, Delivered(), "executing", None), (won.work, Reject("no"), "executing", None)]
+    )
+    assert sorted((row.to_status, row.scheduled_for) for row in written if row) == [
+        ("executing", first.scheduled_for),
+        ("launched", won.scheduled_for),
+    ]
+    ends = told(await world.events(campaign_id), "run_ended")
+    assert [(event.from_status, event.to_status) for event in ends] == [
+        ("executing", "executing"),
+        ("executing", "launched"),
+    ]
+    await world.check(campaign_id)
+
+
+async def test_two_nodes_finish_runs_of_one_campaign_at_once(world: World, node: Node) -> None:
+    """Whoever comes last sees what the first has written, and ends the campaign."""
+    other = await world.node("other")
+    pairs = []
+    for _ in range(10):
+        world.set(NOON)
+        end = (NOON + days(1)).date().isoformat()
+        body = daily(NOON + hours(1), overlap="allow", config={"end_date": end})
+        campaign_id = await world.saved(body)
+        world.after(hours(1))
+        (first,) = await node.claim(await world.due(campaign_id))
+        world.after(days(1))
+        (second,) = await other.claim(await world.due(campaign_id))
+        pairs.append((campaign_id, first.work, second.work))
+    for campaign_id, first, second in pairs:
+        await asyncio.gather(node.fail(first), other.finish(second))
+        await world.check(campaign_id)
+        assert await world.status(campaign_id) == "completed"
+        (last,) = [e for e in await world.events(campaign_id) if e.to_status == "completed"]
+        assert last.from_status == "executing"
+
+
+async def test_late_and_right_answers_in_one_batch(world: World, node: Node) -> None:
+    """An answer to a former attempt does not take the place of the one that counts."""
+    campaign_id, work = await overlapping(world, node, "skip")
+    await node.release(work)
+    ((again,), _) = await node.attempts()
+    outcomes = [
+        (again, Delivered(), "executing", None),
+        (work, Reject("late"), "executing", None),
+    ]
+    written, late = await node.firing.finish(outcomes)
+    assert late is None
+    assert written is not None
+    assert written.status == "completed"
+    assert await world.run_statuses(campaign_id) == ["completed"]

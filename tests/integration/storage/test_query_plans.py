@@ -1,0 +1,241 @@
+"""The hot statements go by index, whatever else is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from daemon.domain.requests import Context, save_schedule
+from daemon.domain.run.attempt import Armed, Waiting, Work
+from daemon.domain.run.claim_plan import plan
+from daemon.domain.run.outcome import Delivered
+from daemon.domain.schedule.schedule import CampaignType, EventKind, TimedEvent
+from daemon.timer.loader import FIRST_RUN, START
+from storage import runs
+from storage.engine import Database
+from storage.nodes import Nodes
+from storage.queries import query
+from storage.runs import Firing
+from storage.timers import Timers
+from tests.support.database_world import ALL, cloned, daily, days
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+CAMPAIGNS = 6000
+BIG = {"campaigns", "timers", "runs", "schedule_definitions", "campaign_events"}
+
+SEED = f"""
+INSERT INTO nodes SELECT 'node', 'n', 'h', 1, '0', 't', now(), now(), 'infinity', false,
+                         '2026-06-01 11:59Z';
+INSERT INTO campaigns (id, name, type, status, open_runs, more_to_come, has_due)
+SELECT n, 'c', 'recurring', CASE WHEN n <= 200 THEN 'executing' ELSE 'launched' END,
+       CASE WHEN n <= 200 THEN 1 ELSE 0 END, true, true FROM generate_series(1, {CAMPAIGNS}) n;
+INSERT INTO schedule_definitions (campaign_id, revision, source, body, kind, timezone, tzdata,
+    anchor_at, anchor_local, frequency, repeat_interval, first_on, time_of_day, weekdays, skip,
+    misfire_grace_time, coalesce, overlap)
+SELECT n, n, 'schedule', '{{}}', 'recurring', 'UTC', 't', '2026-01-01 12:00Z', '2026-01-01 12:00',
+       'daily', 1, '2026-01-01', '12:00', '{{}}', 'backward', 3600, true, 'skip'
+FROM generate_series(1, {CAMPAIGNS}) n;
+INSERT INTO timers (campaign_id, revision, fire_at, local, kind)
+SELECT n, n, timestamptz '2026-06-01 11:50Z' + n * interval '1 minute',
+       timestamp '2026-06-01 11:50' + n * interval '1 minute', 'fire'
+FROM generate_series(1, {CAMPAIGNS}) n;
+INSERT INTO runs (campaign_id, scheduled_for, id, status, attempt, node, claimed_at, started_at,
+                  next_attempt_at, start_before, finished_at)
+SELECT n, timestamptz '2026-06-01 11:00Z' - d * interval '1 day', gen_random_uuid(),
+       CASE WHEN d > 0 OR n > 200 THEN 'completed' WHEN n <= 100 THEN 'executing'
+            ELSE 'retrying' END,
+       1, CASE WHEN d > 0 OR n <= 100 OR n > 200 THEN 'node' END,
+       timestamptz '2026-06-01 11:00Z' - d * interval '1 day', '2026-06-01 11:00Z',
+       CASE WHEN d = 0 AND n > 100 AND n <= 200 THEN timestamptz '2026-06-01 11:59Z' END,
+       'infinity', CASE WHEN d > 0 OR n > 200 THEN timestamptz '2026-06-01 11:00Z' END
+FROM generate_series(1, {CAMPAIGNS}) n, generate_series(0, 4) d;
+"""
+
+
+@pytest.fixture(scope="module")
+def seeded_url(postgres_server: str, template_database: str) -> Iterator[str]:
+    with cloned(postgres_server, template_database) as url:
+        with psycopg.connect(url, autocommit=True) as connection:
+            for statement in SEED.split(";\n"):
+                if statement.strip():
+                    connection.execute(statement.encode())
+            connection.execute("VACUUM ANALYZE")
+        yield url
+
+
+class Explained:
+    """A database that says how it would do a statement, and does it."""
+
+    def __init__(self, url: str) -> None:
+        self.database = Database(url)
+        self.plans: list[dict[str, Any]] = []
+
+    async def plan(self, name: str, binds: dict[str, Any]) -> None:
+        async with self.database.statement() as connection:
+            statement = sa.text(f"EXPLAIN (FORMAT JSON) {query(name).text}")
+            (plan,) = (await connection.execute(statement, binds)).scalar_one()
+            self.plans.append(plan["Plan"])
+
+    def nodes(self) -> Iterator[dict[str, Any]]:
+        todo = list(self.plans)
+        while todo:
+            node = todo.pop()
+            todo += node.get("Plans", [])
+            yield node
+
+    def indexes(self) -> set[str]:
+        return {node["Index Name"] for node in self.nodes() if "Index Name" in node}
+
+    def scanned(self) -> set[str]:
+        return {
+            node["Relation Name"] for node in self.nodes() if node["Node Type"] == "Seq Scan"
+        } & BIG
+
+
+@pytest.fixture
+async def explained(seeded_url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    explained = Explained(seeded_url)
+
+    async def rows(self: Any, name: str, binds: dict[str, Any]) -> list[Any]:
+        common = {"node": self.node, "now": self.now} if hasattr(self, "node") else {}
+        await explained.plan(name, {**common, **binds})
+        return []
+
+    async def write_finish(_connection: Any, binds: dict[str, Any]) -> list[Any]:
+        await explained.plan("lock_campaigns", {"campaign_ids": binds["campaign_ids"]})
+        await explained.plan("finish_runs", binds)
+        return []
+
+    monkeypatch.setattr(runs, "write_finish", write_finish)
+    monkeypatch.setattr(Firing, "_rows", rows)
+    monkeypatch.setattr(Timers, "_rows", rows)
+    yield explained
+    await explained.database.close()
+
+
+def armed(number: int) -> Armed:
+    body = daily(NOW - timedelta(minutes=10) + number * timedelta(minutes=1))
+    schedule = save_schedule(body, Context(NOW - days(300), CampaignType.RECURRING)).schedule
+    event = TimedEvent(EventKind.FIRE, schedule.anchor_at, schedule.anchor_local)
+    return Armed(number, uuid4(), number, event, schedule, "log")
+
+
+def work(number: int) -> Work:
+    at = datetime(2026, 6, 1, 11, tzinfo=UTC)
+    return Work(number, uuid4(), "c", uuid4(), at, 1, "log", {}, at, NOW)
+
+
+@pytest.mark.parametrize("batch", [1, 10, 100])
+async def test_claims(explained: Explained, batch: int) -> None:
+    statements = Firing(explained.database, "node", now=NOW)
+    await statements.claim([plan(armed(number), NOW) for number in range(1, batch + 1)])
+    assert explained.scanned() == set()
+    assert {"timers_pkey", "campaigns_pkey", "runs_pkey"} <= explained.indexes()
+
+
+@pytest.mark.parametrize("batch", [1, 10, 100])
+async def test_attempts(explained: Explained, batch: int) -> None:
+    statements = Firing(explained.database, "node", now=NOW)
+    at = datetime(2026, 6, 1, 11, tzinfo=UTC)
+    await statements.claim_attempts([Waiting(n, at, NOW, "log") for n in range(101, 101 + batch)])
+    assert explained.scanned() == set()
+    assert {"campaigns_pkey", "runs_pkey"} <= explained.indexes()
+
+
+@pytest.mark.parametrize("batch", [1, 10, 100])
+async def test_finishing(explained: Explained, batch: int) -> None:
+    statements = Firing(explained.database, "node", now=NOW)
+    await statements.finish(
+        [(work(n), Delivered(), "executing", None) for n in range(1, batch + 1)]
+    )
+    assert explained.scanned() == set()
+    assert {"campaigns_pkey", "runs_pkey"} <= explained.indexes()
+
+
+@pytest.mark.parametrize("batch", [1, 100])
+async def test_giving_back(explained: Explained, batch: int) -> None:
+    statements = Firing(explained.database, "node", now=NOW)
+    await statements.release([work(n) for n in range(1, batch + 1)], ["retrying"] * batch)
+    assert explained.scanned() == set()
+    assert {"campaigns_pkey", "runs_pkey"} <= explained.indexes()
+
+
+async def test_loading(explained: Explained) -> None:
+    timers = Timers(explained.database)
+    await timers.between((NOW, 0), NOW + timedelta(minutes=1), ALL, 5000)
+    await timers.overdue(START, NOW, 5000)
+    assert "timers_fire_at_idx" in explained.indexes()
+    assert explained.scanned() == set()
+    await timers.of([5, 7, 4000], NOW + days(10))
+    assert "timers_pkey" in explained.indexes()
+    assert explained.scanned() == set()
+
+
+async def test_loading_what_waits(explained: Explained) -> None:
+    timers = Timers(explained.database)
+    await timers.waiting(FIRST_RUN, NOW, NOW, ALL, 5000, [])
+    await timers.waiting((NOW - timedelta(minutes=1), 150, NOW), NOW, NOW, ALL, 5000, ["log"])
+    assert "runs_next_attempt_at_idx" in explained.indexes()
+    assert "runs" not in explained.scanned()
+
+
+async def test_polling_for_changes(explained: Explained) -> None:
+    async with explained.database.statement() as connection:
+        snapshot = sa.text("SELECT pg_snapshot_xmin(pg_current_snapshot())::text")
+        xmin = await connection.scalar(snapshot)
+    binds = {"xmin": xmin, "max_rows": 10_000, "overdue_before": NOW, "until": NOW}
+    await explained.plan("look_for_work", binds)
+    used = {"schedule_definitions_changed_in_idx", "timers_fire_at_idx", "runs_next_attempt_at_idx"}
+    assert used <= explained.indexes()
+    assert explained.scanned() == set()
+
+
+async def test_taking_over(explained: Explained) -> None:
+    """What the lost node had in hand lies among the newest claims."""
+    binds = {
+        "node": "other",
+        "dead_node": "node",
+        "from_start": False,
+        "max_rows": 1000,
+        "now": NOW,
+        "hold_targets": [],
+    }
+    await explained.plan("take_over_runs", binds)
+    assert "runs_claimed_at_idx" in explained.indexes()
+    assert "campaigns" not in explained.scanned()
+
+
+async def test_leaving(explained: Explained) -> None:
+    """Neither a node that leaves nor the first look at a lost one reads every run there is."""
+    await explained.plan("find_in_hand", {"dead_node": "node"})
+    await explained.plan("forget_node", {"dead_node": "node", "from_start": False})
+    assert "runs_claimed_at_idx" in explained.indexes()
+    assert "runs" not in explained.scanned()
+
+
+async def test_the_statements_explained_are_those_that_run(seeded_url: str) -> None:
+    """The seed is a legal world: what is due there can be claimed."""
+    database = Database(seeded_url)
+    try:
+        timers = Timers(database)
+        overdue = await timers.overdue(START, NOW, 20)
+        due = await timers.of([item.campaign_id for item in overdue], NOW)
+        assert len(due) == len(overdue) == 9
+        statements = Firing(database, "node", now=NOW)
+        assert len(await statements.claim([plan(entry, NOW) for entry in due])) == 9
+        assert await Nodes(database, now=NOW).beat("node", lease=5, oldest_claim_at=None)
+    finally:
+        await database.close()
+
+
+async def test_looking_for_leases(explained: Explained) -> None:
+    """Asked every second: an index that is empty where nothing is finished later."""
+    await explained.plan("look_for_leases", {})
+    assert explained.indexes() == {"runs_lease_until_idx"}
+    assert explained.scanned() == set()

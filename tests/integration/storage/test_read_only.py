@@ -1,0 +1,41 @@
+"""A database that takes no writes for a while is away, not a fault of ours."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from daemon.campaign_service import Control
+from daemon.domain.campaign.model import Campaign
+from daemon.domain.campaign.state_machine import Status
+from daemon.domain.errors import Unavailable
+from daemon.domain.schedule.schedule import CampaignType
+from storage.campaigns import Campaigns
+from storage.engine import Database
+
+
+async def test_edits_of_a_read_only_database(database_url: str) -> None:
+    """As on a standby that is not promoted yet: to be tried again, whatever was asked."""
+    given = Database(database_url)
+    protected = Database(database_url)
+    draft = Campaign(0, uuid4(), "a campaign", CampaignType.ONE_TIME, Status.DRAFT)
+    try:
+        made = await Control(Campaigns(given)).create(draft, "test")
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            name = connection.info.dbname
+            connection.execute(
+                f"ALTER DATABASE {name} SET default_transaction_read_only = on".encode()
+            )
+        control = Control(Campaigns(protected))
+        for asked in (
+            control.create(draft, "test"),
+            control.start(made.id, "test"),
+            control.clear_schedule(made.uuid, "test"),
+        ):
+            with pytest.raises(Unavailable, match="read-only transaction"):
+                await asked
+    finally:
+        await given.close()
+        await protected.close()

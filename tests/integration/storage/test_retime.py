@@ -1,0 +1,421 @@
+"""Instants stored under older time-zone data are computed anew, once (semantics section 4)."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from daemon.domain.campaign import commands
+from daemon.domain.requests import Context
+from daemon.domain.schedule.schedule import CampaignType
+from daemon.domain.schedule.timezones import tzdata_version
+from storage import tzdata_refresh as module
+from storage.tzdata_refresh import Retiming, recheck
+from tests.support.database_world import NOON, World, daily, days, hours, iso, minutes
+
+START = "2026-06-10T09:30:00"
+BERLIN = "Europe/Berlin"
+FIRST = datetime(2026, 6, 10, 7, 30, tzinfo=UTC)
+
+
+class Told(list[tuple[str, dict[str, Any]]]):
+    """What was emitted."""
+
+    def __call__(self, event: str, /, **fields: Any) -> None:
+        self.append((event, fields))
+
+    def named(self, event: str) -> list[dict[str, Any]]:
+        return [fields for name, fields in self if name == event]
+
+
+async def retime(world: World, told: Told) -> int:
+    """Bring everything up to date; how many instants moved."""
+    before = len(told.named("instants_moved"))
+    await Retiming(world.database, told).look()
+    return len(told.named("instants_moved")) - before
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+async def recurring(world: World) -> int:
+    return await world.started("recurring", {"startdate": START, "timezone": BERLIN})
+
+
+async def one_off(world: World) -> int:
+    body = {"schedule_type": "scheduled", "scheduled_at": START, "timezone": BERLIN}
+    return await world.saved(body)
+
+
+async def anchorless(world: World) -> int:
+    config = {"frequency": "weekly", "days_of_week": [3], "time": "09:30", "time_zone": BERLIN}
+    return await world.saved({"schedule_type": "recurring", "recurring_config": config})
+
+
+async def opening(world: World) -> int:
+    body = {"startdate": START, "timezone": BERLIN, "enddate": "2026-06-20T09:30:00"}
+    return await world.started("event_triggered", body)
+
+
+async def with_offsets(world: World) -> int:
+    return await world.saved(
+        {"schedule_type": "scheduled", "scheduled_at": iso(FIRST), "timezone": BERLIN}
+    )
+
+
+HOUR = timedelta(hours=1)
+
+
+async def made_stale(world: World, shift: timedelta = HOUR) -> None:
+    """As if the zones had other offsets when everything was stored."""
+    await world.rows(
+        "UPDATE schedule_definitions SET tzdata = '2000a', anchor_at = anchor_at + :shift,"
+        " ends_at = ends_at + :shift",
+        shift=shift,
+    )
+    await world.rows("UPDATE timers SET fire_at = fire_at + :shift", shift=shift)
+
+
+@pytest.mark.parametrize("build", [recurring, one_off, opening, anchorless])
+async def test_instants_follow_the_wall_clock(world: World, told: Told, build: Any) -> None:
+    if build is anchorless:
+        world.set(datetime(2026, 6, 9, tzinfo=UTC))
+    campaign_id = await build(world)
+    timer, definition = await world.timer(campaign_id), await world.definition(campaign_id)
+    assert timer.fire_at == FIRST
+    await made_stale(world)
+    stale = await world.timer(campaign_id)
+
+    assert await retime(world, told) == 1
+    after = await world.timer(campaign_id)
+    assert (after.fire_at, after.local, after.kind) == (FIRST, timer.local, timer.kind)
+    assert after.revision > stale.revision, "what a node still holds is stale"
+    now = await world.definition(campaign_id)
+    assert (now.anchor_at, now.ends_at, now.tzdata) == (
+        definition.anchor_at,
+        definition.ends_at,
+        tzdata_version(),
+    )
+    assert now.body == definition.body
+    assert now.revision == after.revision
+    (moved,) = told.named("instants_moved")
+    assert (moved["campaign_id"], moved["was"], moved["now"]) == (
+        campaign_id,
+        stale.fire_at,
+        FIRST,
+    )
+    (total,) = told.named("tzdata_updated")
+    assert (total["schedules"], total["moved"]) == (1, 1)
+    await world.check(campaign_id)
+
+
+async def test_only_once(world: World, told: Told) -> None:
+    campaign_id = await recurring(world)
+    await made_stale(world)
+    await retime(world, told)
+    before, count = await world.dump(campaign_id), len(told)
+    assert await retime(world, told) == 0
+    assert await world.dump(campaign_id) == before
+    assert len(told) == count
+
+
+async def test_what_did_not_move_is_not_touched(world: World, told: Told) -> None:
+    campaign_id = await recurring(world)
+    await made_stale(world, hours(0))
+    before = await world.definition(campaign_id)
+    assert await retime(world, told) == 0
+    after = await world.definition(campaign_id)
+    assert (after.revision, after.changed_in) == (before.revision, before.changed_in)
+    assert after.tzdata == tzdata_version()
+    assert told.named("instants_moved") == []
+
+
+async def test_instants_given_with_their_offset_stay(world: World, told: Told) -> None:
+    campaign_id = await with_offsets(world)
+    await world.rows("UPDATE schedule_definitions SET tzdata = '2000a'")
+    assert await retime(world, told) == 0
+    assert (await world.timer(campaign_id)).fire_at == FIRST
+
+
+async def test_a_node_with_older_data_changes_nothing(
+    world: World, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campaign_id = await recurring(world)
+    before = await world.dump(campaign_id)
+    monkeypatch.setattr(module, "tzdata_version", lambda: "1999z")
+    assert await retime(world, told) == 0
+    assert (await world.dump(campaign_id), told) == (before, [])
+
+
+async def test_the_close_of_an_open_window_moves(world: World, told: Told) -> None:
+    campaign_id = await opening(world)
+    node = await world.node()
+    world.set(FIRST)
+    await node.claim()
+    close = await world.timer(campaign_id)
+    assert close.kind == "close"
+    await made_stale(world)
+    assert await retime(world, told) == 1
+    assert (await world.timer(campaign_id)).fire_at == close.fire_at
+
+
+async def test_runs_of_a_continuous_window_move_with_its_start(world: World, told: Told) -> None:
+    body = {"startdate": START, "timezone": BERLIN, "recurring_schedule": "continuously"}
+    campaign_id = await world.started("segment_triggered", body)
+    node = await world.node()
+    world.set(FIRST)
+    await node.claim()
+    world.set(FIRST + timedelta(seconds=0))
+    await node.claim()
+    timer = await world.timer(campaign_id)
+    await made_stale(world)
+    assert await retime(world, told) == 1
+    assert (await world.timer(campaign_id)).fire_at == timer.fire_at
+    assert (await world.definition(campaign_id)).every_seconds == 300
+
+
+async def test_more_than_a_batch(world: World, told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BATCH", 3)
+    monkeypatch.setattr(module, "AT_ONCE", 6)
+    ids = [await recurring(world) for _ in range(7)]
+    draft = await world.create("recurring")
+    await world.control.update_schedule(draft, {"startdate": START, "timezone": BERLIN}, "tester")
+    await made_stale(world)
+    assert await retime(world, told) == 7
+    assert {(await world.timer(each)).fire_at for each in ids} == {FIRST}
+    (total,) = told.named("tzdata_updated")
+    assert (total["schedules"], total["moved"]) == (8, 7)
+    assert (await world.definition(draft)).anchor_at == FIRST
+
+
+async def test_settings_beside_the_times_stay(world: World, told: Told) -> None:
+    body = {
+        "startdate": START,
+        "timezone": BERLIN,
+        "overlap": "queue",
+        "coalesce": False,
+        "misfire_grace_time": 17,
+        "repeating_schedule_attributes": {"interval_size": 2, "interval_unit": "week"},
+    }
+    campaign_id = await world.started("recurring", body)
+    before = await world.definition(campaign_id)
+    await made_stale(world)
+    await retime(world, told)
+    after = await world.definition(campaign_id)
+    changed = {name for name in before._fields if getattr(before, name) != getattr(after, name)}
+    assert changed <= {"revision", "changed_in"}
+    assert NOON + days(1) < after.anchor_at
+
+
+async def test_a_schedule_that_can_not_be_read_keeps_nobody_from_the_others(
+    world: World, told: Told
+) -> None:
+    """A zone that is gone from the data: said once, left as it was, and the rest is renewed."""
+    gone = await recurring(world)
+    kept = await one_off(world)
+    await made_stale(world)
+    await world.rows(
+        'UPDATE schedule_definitions SET body = body || \'{"timezone": "Mars/Olympus"}\''
+        " WHERE campaign_id = :id",
+        id=gone,
+    )
+    before = await world.rows("SELECT fire_at FROM timers WHERE campaign_id = :id", id=gone)
+    assert await retime(world, told) == 1
+    assert [each["campaign_id"] for each in told.named("schedule_unreadable")] == [gone]
+    assert [each["campaign_id"] for each in told.named("instants_moved")] == [kept]
+    after = await world.rows("SELECT fire_at FROM timers WHERE campaign_id = :id", id=gone)
+    assert after == before
+    told.clear()
+    assert await retime(world, told) == 0
+    assert told == []
+
+
+async def at_instants(world: World, *instants: datetime) -> list[int]:
+    """Campaigns that fire every day from then on, stored under older data."""
+    ids = [await world.saved(daily(at, timezone=BERLIN)) for at in instants]
+    await world.rows("UPDATE schedule_definitions SET tzdata = '2000a'")
+    return ids
+
+
+async def not_yet(world: World) -> set[int]:
+    rows = await world.rows("SELECT campaign_id FROM schedule_definitions WHERE tzdata = '2000a'")
+    return {row.campaign_id for row in rows}
+
+
+async def test_what_is_due_soonest_comes_first(
+    world: World, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has no timer comes last."""
+    monkeypatch.setattr(module, "BATCH", 1)
+    late, soon, over, between = await at_instants(
+        world, *(NOON + minutes(each) for each in (30, 10, 5, 20))
+    )
+    await world.rows("DELETE FROM timers WHERE campaign_id = :id", id=over)
+    order: list[int] = []
+    renew = module._renew
+
+    async def noted(database: Any, ids: list[int], *rest: Any) -> Any:
+        order.extend(ids)
+        return await renew(database, ids, *rest)
+
+    monkeypatch.setattr(module, "_renew", noted)
+    await retime(world, told)
+    assert order == [soon, between, late, over]
+
+
+async def test_what_is_due_within_the_horizon_is_up_to_date_before_a_node_fires(
+    world: World, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the rest beside it, told of as one."""
+    monkeypatch.setattr(module, "BATCH", 1)
+    (now,) = await world.rows("SELECT clock_timestamp() AS now")
+    world.set(now.now)
+    near, far = hours(1), hours(20)
+    ids = await at_instants(world, *(now.now + each for each in (far, near, near, far)))
+    retiming = Retiming(world.database, told)
+    await retiming.begin(hours(10), longest=10_000)
+    assert await not_yet(world) == {ids[0], ids[3]}
+    assert told == []
+    await retiming.look()
+    assert await not_yet(world) == set()
+    (total,) = told.named("tzdata_updated")
+    assert total["schedules"] == 4
+
+
+async def test_a_node_does_not_wait_for_it_for_ever(world: World, told: Told) -> None:
+    """Not though somebody writes one of them just then, and takes his time."""
+    (campaign_id,) = await at_instants(world, NOON + hours(1))
+    retiming = Retiming(world.database, told)
+    async with world.store.edit(campaign_id):
+        await retiming.begin(days(100_000), longest=0.1)
+    assert await not_yet(world) == {campaign_id}
+    await retiming.look()
+    assert await not_yet(world) == set()
+
+
+async def begun(world: World, told: Told) -> asyncio.Task[None]:
+    """Brings everything up to date, and waits just now for somebody who writes a campaign."""
+    task = asyncio.create_task(Retiming(world.database, told).look())
+    blocked = (
+        "SELECT count(*) AS found FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    async with asyncio.timeout(60):
+        while (await world.rows(blocked))[0].found == 0:  # noqa: ASYNC110 - the server tells nobody
+            await asyncio.sleep(0.01)
+    return task
+
+
+async def test_an_edit_that_commits_meanwhile_stands(world: World, told: Told) -> None:
+    """Moved to another time of day by somebody who had begun before: there from then on."""
+    (campaign_id,) = await at_instants(world, NOON + hours(1))
+    moved = daily(NOON + hours(9), timezone=BERLIN)
+    async with world.store.edit(campaign_id) as edit:
+        task = await begun(world, told)
+        context = Context(world.now, CampaignType.RECURRING)
+        await edit.apply(commands.save(edit.snapshot, moved, context), "tester")
+    await task
+    definition, timer = await world.definition(campaign_id), await world.timer(campaign_id)
+    assert definition.time_of_day == timer.local.time() == time(23)
+    assert definition.revision == timer.revision == edit.revision
+    await world.check(campaign_id)
+
+
+async def test_a_claim_that_commits_meanwhile_stands(world: World, told: Told) -> None:
+    """The day that was claimed is not armed again, nor the next one passed over."""
+    (campaign_id,) = await at_instants(world, NOON + hours(1))
+    first = await world.timer(campaign_id)
+    await made_stale(world)
+    async with world.database.transaction() as claim:
+        lock = sa.text("SELECT 1 FROM campaigns WHERE id = :id FOR UPDATE")
+        await claim.execute(lock, {"id": campaign_id})
+        task = await begun(world, told)
+        advance = sa.text("UPDATE timers SET fire_at = fire_at + :day, local = local + :day")
+        await claim.execute(advance, {"day": days(1)})
+    await task
+    timer = await world.timer(campaign_id)
+    assert (timer.fire_at, timer.local) == (first.fire_at + days(1), first.local + days(1))
+    await world.check(campaign_id)
+
+
+async def test_an_end_that_moves_is_known_to_nodes_that_hold_the_schedule(
+    world: World, told: Told
+) -> None:
+    """Though the next instant stays."""
+    config = {"end_date": "2026-06-03"}
+    campaign_id = await world.saved(daily(NOON + hours(1), timezone=BERLIN, config=config))
+    before = await world.timer(campaign_id)
+    await world.rows(
+        "UPDATE schedule_definitions SET tzdata = '2000a', ends_at = ends_at + :hour", hour=HOUR
+    )
+    assert await retime(world, told) == 0
+    after = await world.timer(campaign_id)
+    assert after.fire_at == before.fire_at
+    assert after.revision > before.revision
+    await world.check(campaign_id)
+
+
+async def fired(world: World, campaign_id: int) -> None:
+    """By a node with older data: what it planned next is an hour late, and nothing says so."""
+    node = await world.node()
+    world.set((await world.timer(campaign_id)).fire_at)
+    assert [won.campaign_id for won in await node.claim()] == [campaign_id]
+    await world.rows("UPDATE timers SET fire_at = fire_at + interval '1 hour'")
+
+
+async def test_what_a_node_with_older_data_planned_is_computed_anew(
+    world: World, told: Told
+) -> None:
+    campaign_id = await recurring(world)
+    await fired(world, campaign_id)
+    wrong = await world.timer(campaign_id)
+    assert await recheck(world.database, told, FIRST + HOUR) == 0, "claimed before that"
+    assert await recheck(world.database, told, FIRST - HOUR) == 1
+    right = await world.timer(campaign_id)
+    assert right.fire_at == wrong.fire_at - HOUR == FIRST + days(1)
+    assert right.revision > wrong.revision
+    assert [each["now"] for each in told.named("instants_moved")] == [right.fire_at]
+    assert await recheck(world.database, told, FIRST - HOUR) == 0
+    await world.check(campaign_id)
+
+
+async def test_looks_as_long_as_there_is_a_node_with_older_data(
+    world: World, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And once more: its last claim may have come after the last look."""
+    monkeypatch.setattr(module, "LONGEST_BESIDE", days(10_000))
+    monkeypatch.setattr(module, "LONGEST_CLAIM", days(10_000))
+    campaign_id = await recurring(world)
+    await fired(world, campaign_id)
+    retiming = Retiming(world.database, told)
+    await retiming.look()
+    assert told == []
+    await world.rows("UPDATE nodes SET tzdata = '2000a'")
+    await retiming.look()
+    assert [name for name, _ in told] == ["tzdata_differs", "instants_moved"]
+    await world.rows("UPDATE timers SET fire_at = fire_at + interval '1 hour'")
+    await world.rows("DELETE FROM nodes")
+    await retiming.look()
+    assert len(told.named("instants_moved")) == 2
+    assert (await world.timer(campaign_id)).fire_at == FIRST + days(1)
+    await world.rows("UPDATE timers SET fire_at = fire_at + interval '1 hour'")
+    await retiming.look()
+    assert len(told) == 3
+
+
+@pytest.mark.parametrize("running", ["unknown", "none", "sha256-0123"])
+async def test_data_without_a_release_name_renews_nothing(
+    world: World, told: Told, running: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether such data is newer can not be told from its name."""
+    await one_off(world)
+    await made_stale(world)
+    monkeypatch.setattr(module, "tzdata_version", lambda: running)
+    assert await retime(world, told) == 0
+    assert told == []

@@ -1,0 +1,202 @@
+"""Another node takes over what a lost one held (semantics section 6)."""
+
+from __future__ import annotations
+
+import asyncio
+
+import psycopg
+import pytest
+
+from daemon.domain.run.attempt import Work
+from daemon.domain.run.outcome import Accepted, Reject
+from storage.runs import MAX_TAKEOVERS
+from tests.support.database_world import (
+    TICK,
+    Node,
+    World,
+    hours,
+    once,
+    seconds,
+    told,
+)
+from tests.support.fired import AT, taken_back
+
+
+async def fired_on(world: World, node: Node) -> tuple[int, Work]:
+    """As `fired`, with a beat just before, as a living node has them."""
+    campaign_id = await world.saved(once(AT))
+    world.set(AT)
+    await node.beat(lease=5)
+    (won,) = await node.claim()
+    return campaign_id, won.work
+
+
+async def test_a_lost_node_is_taken_over(world: World) -> None:
+    lost, other = await world.node("lost", lease=5), await world.node("other")
+    campaign_id, work = await fired_on(world, lost)
+    world.after(seconds(5))
+    assert (await other.beat()).lost == []
+    assert await other.take_over(lost) == 0, "its lease has not ended yet"
+    world.after(TICK)
+    assert (await other.beat()).lost == ["lost"]
+    assert await other.take_over(lost) == 1
+    (run,) = await world.runs(campaign_id)
+    assert (run.status, run.node, run.takeovers) == ("retrying", None, 1)
+    assert run.next_attempt_at == world.now
+    (event,) = told(await world.events(campaign_id), "run_retrying")
+    assert (event.cause, event.actor) == ("taken over from lost", "other")
+    assert (await other.beat()).lost == [], "it is forgotten"
+    assert await lost.beat() is None, "its place is gone"
+
+    ((again,), _) = await other.attempts()
+    assert (again.attempt, again.takeovers, again.run_id) == (2, 1, work.run_id)
+    before = await world.dump(campaign_id)
+    assert await lost.finish(work) == []
+    assert await lost.fail(work) == []
+    assert await lost.release(work) == 0
+    assert await world.dump(campaign_id) == before
+    (written,) = await other.finish(again)
+    assert written.to_status == "completed"
+    assert await lost.finish(work) == []
+
+
+async def test_runs_of_a_lost_node_are_held_where_a_repeat_can_not_be_told(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is said by one node, and once, however many batches there are."""
+    monkeypatch.setattr("storage.nodes.TAKE_OVER_BATCH", 2)
+    nodes = [await world.node(name, lease=5) for name in ("lost", "b", "c")]
+    lost, *others = nodes
+    campaigns = [await world.saved(once(AT)) for _ in range(5)]
+    world.set(AT)
+    await lost.beat(lease=5)
+    won = {each.campaign_id: each.work for each in await lost.claim()}
+    world.after(seconds(6))
+    for each in others:
+        await each.beat(lease=60)
+        each.nodes.hold_targets = ["log"]
+    await asyncio.gather(*(each.take_over(lost) for each in others))
+    error = "its node was lost: lost"
+    said = sorted((run for each in others for run in each.taken), key=lambda r: r.campaign_id)
+    assert said == [taken_back(won[number], "held", error) for number in campaigns]
+    assert [(await world.runs(number))[0].status for number in campaigns] == ["held"] * 5
+
+
+async def test_a_late_answer_with_the_newer_attempt_is_refused_too(world: World) -> None:
+    """The attempt alone is no proof: node and attempt must both be right."""
+    lost, other = await world.node("lost", lease=5), await world.node("other")
+    campaign_id, _ = await fired_on(world, lost)
+    world.after(seconds(6))
+    await other.take_over(lost)
+    ((again,), _) = await other.attempts()
+    before = await world.dump(campaign_id)
+    assert await lost.finish(again) == []
+    assert await world.dump(campaign_id) == before
+
+
+async def test_ten_lost_nodes_end_a_run(world: World) -> None:
+    other = await world.node("other")
+    lost = await world.node("lost-0", lease=5)
+    campaign_id, _ = await fired_on(world, lost)
+    for number in range(1, MAX_TAKEOVERS + 1):
+        world.after(seconds(6))
+        assert await other.take_over(lost) == 1
+        lost = await world.node(f"lost-{number}", lease=5)
+        works, late = await lost.attempts()
+        if number < MAX_TAKEOVERS:
+            assert (works[0].attempt, works[0].takeovers, late) == (number + 1, number, [])
+    assert works == []
+    assert (MAX_TAKEOVERS, late[0].outcome) == (10, Reject("given up: its node was lost 10 times"))
+    (run,) = await world.runs(campaign_id)
+    assert (run.status, run.attempt, run.takeovers) == ("failed", 10, 10)
+    assert await world.status(campaign_id) == "failed"
+
+
+async def test_what_is_accepted_is_not_taken_over_with_its_node(world: World) -> None:
+    lost, other = await world.node("lost", lease=5), await world.node("other")
+    campaign_id, work = await fired_on(world, lost)
+    await lost.finish(work, Accepted(3600))
+    world.after(seconds(6))
+    assert await other.take_over(lost) == 0
+    assert await lost.beat() is None
+    assert await world.run_statuses(campaign_id) == ["executing"]
+
+
+async def test_every_run_is_found_whatever_the_mark_says(world: World) -> None:
+    """The mark only makes the search quick; a clock that was set back hides nothing."""
+    lost, other = await world.node("lost", lease=5), await world.node("other")
+    first, _ = await fired_on(world, lost)
+    world.set(AT + hours(2))
+    await lost.beat(lease=5, oldest_claim_at=world.now)
+    world.after(seconds(6))
+    assert await other.take_over(lost) == 1
+    assert await world.run_statuses(first) == ["retrying"]
+    assert await lost.beat() is None
+
+
+async def test_two_nodes_take_over_at_once(world: World) -> None:
+    lost, b, c = [await world.node(name, lease=5) for name in ("lost", "b", "c")]
+    campaigns = [await world.saved(once(AT)) for _ in range(20)]
+    world.set(AT)
+    for each in (lost, b, c):
+        await each.beat(lease=5)
+    assert len(await lost.claim()) == 20
+    world.after(seconds(4))
+    await b.beat(lease=60)
+    await c.beat(lease=60)
+    world.after(seconds(2))
+    async with asyncio.timeout(60):
+        assert sum(await asyncio.gather(b.take_over(lost), c.take_over(lost))) == 20
+    for campaign_id in campaigns:
+        (run,) = await world.runs(campaign_id)
+        assert (run.status, run.takeovers) == ("retrying", 1)
+
+
+async def test_a_campaign_that_somebody_holds_keeps_no_other_waiting(
+    world: World, database_url: str
+) -> None:
+    """A session that stands still: its campaign's run is taken over once it is gone."""
+    lost, other = [await world.node(name, lease=5) for name in ("lost", "other")]
+    held, free = [await world.saved(once(AT)) for _ in range(2)]
+    world.set(AT)
+    await lost.beat(lease=5)
+    await other.beat(lease=60)
+    assert len(await lost.claim()) == 2
+    world.after(seconds(6))
+    async with await psycopg.AsyncConnection.connect(database_url) as somebody:
+        await somebody.execute("SELECT 1 FROM campaigns WHERE id = %s FOR UPDATE", [held])
+        async with asyncio.timeout(60):
+            assert await other.take_over(lost) == 1
+        assert await world.run_statuses(free) == ["retrying"]
+        assert await world.run_statuses(held) == ["executing"]
+        assert (await other.beat(lease=60)).lost == ["lost"], "there is more to do"
+        await somebody.rollback()
+    assert await other.take_over(lost) == 1
+    assert (await other.beat(lease=60)).lost == []
+
+
+@pytest.mark.parametrize("sessions", ["campaignd-", "campaignd-api-"])
+async def test_what_a_standing_process_has_locked_is_freed(
+    world: World, database_url: str, sessions: str
+) -> None:
+    """A process frozen in the middle of a transaction keeps no row from those who take over."""
+    tag = "0a1b2c"
+    lost, other = await world.node(f"lost-{tag}", lease=5), await world.node("other")
+    campaign_id, _ = await fired_on(world, lost)
+    world.after(seconds(6))
+    frozen = await psycopg.AsyncConnection.connect(database_url, application_name=sessions + tag)
+    bystander = await psycopg.AsyncConnection.connect(
+        database_url, application_name="campaignd-ffffff"
+    )
+    try:
+        await frozen.execute("SELECT 1 FROM campaigns WHERE id = %s FOR UPDATE", [campaign_id])
+        async with asyncio.timeout(60):
+            assert await other.take_over(lost) == 1
+        with pytest.raises(psycopg.OperationalError):
+            await frozen.execute("SELECT 1")
+        await bystander.execute("SELECT 1")
+    finally:
+        await frozen.close()
+        await bystander.close()
+    ((again,), _) = await other.attempts()
+    assert again.attempt == 2

@@ -1,0 +1,163 @@
+"""The broker target against a real RabbitMQ and a real Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from daemon.domain.run.outcome import Accepted, Delivered, Lost, Retry
+from daemon.targets.broker import BrokerTarget, Settings
+from daemon.targets.errors import UnusableTarget
+from tests.support.brokers import KINDS, broker
+from tests.support.servers import nobody
+from tests.support.works import work
+
+
+@pytest.fixture(params=KINDS)
+def broker_url(request: pytest.FixtureRequest) -> str:
+    return broker(request.param)
+
+
+@pytest.fixture
+def queue(broker_url: str) -> Iterator[str]:
+    """A queue of this test's own."""
+    from kombu import Connection
+
+    name = f"test-{uuid.uuid4().hex}"
+    yield name
+    with Connection(broker_url) as connection:
+        channel = connection.default_channel
+        channel.queue_delete(name)
+        if connection.transport.driver_type == "amqp":
+            channel.exchange_delete(name)
+
+
+def read(broker_url: str, name: str) -> list[tuple[Any, dict[str, Any], dict[str, Any]]]:
+    """Every message in the queue: body, headers, properties."""
+    from kombu import Connection
+
+    found = []
+    with Connection(broker_url) as connection, connection.SimpleQueue(name) as simple:
+        while True:
+            try:
+                message = simple.get(timeout=0.3)
+            except simple.Empty:
+                return found
+            body = message.payload
+            found.append((body, dict(message.headers), dict(message.properties)))
+            message.ack()
+
+
+@pytest.mark.machine
+async def test_messages(broker_url: str, queue: str) -> None:
+    """Fifty at once: each confirmed, each there once, with its id."""
+    target = BrokerTarget(Settings(broker_url, queue, lease=90, concurrency=4))
+    outcomes = await asyncio.gather(*(target.deliver(work(number)) for number in range(50)))
+    assert outcomes == [Accepted(90)] * 50
+    found = await asyncio.to_thread(read, broker_url, queue)
+    assert {body["data"]["run_id"] for body, _, _ in found} == {
+        str(work(number).run_id) for number in range(50)
+    }
+    body, headers, properties = found[0]
+    assert body["type"] == "campaign.run"
+    assert body["data"]["payload"] == {"segment": 12, "text": "Grüße"}
+    assert headers["campaignd-attempt"] == "1"
+    assert properties["correlation_id"] == body["data"]["run_id"]
+    assert properties["delivery_mode"] == 2
+    await target.close()
+
+
+@pytest.mark.machine
+async def test_done_at_once(broker_url: str, queue: str) -> None:
+    """When the broker has it."""
+    target = BrokerTarget(Settings(broker_url, queue, finishes_later=False))
+    assert await target.deliver(work()) == Delivered()
+    await target.close()
+
+
+@pytest.mark.machine
+async def test_a_celery_call(broker_url: str, queue: str) -> None:
+    """Celery's message, protocol 2."""
+    target = BrokerTarget(Settings(broker_url, queue, task="shop.run"))
+    assert isinstance(await target.deliver(work()), Accepted)
+    ((body, headers, properties),) = await asyncio.to_thread(read, broker_url, queue)
+    (data,), kwargs, _ = body
+    assert (data["campaign_id"], kwargs) == (7, {})
+    assert (headers["task"], headers["id"]) == ("shop.run", str(work().run_id))
+    assert properties["correlation_id"] == str(work().run_id)
+    await target.close()
+
+
+@pytest.mark.machine
+async def test_a_lost_connection_is_opened_anew(broker_url: str, queue: str) -> None:
+    """An attempt may be lost with it; the next one gets through."""
+    target = BrokerTarget(Settings(broker_url, queue, concurrency=1, timeout=3))
+    assert isinstance(await target.deliver(work()), Accepted)
+
+    def cut() -> None:
+        connection = target._local.publisher._connection
+        transport = getattr(connection.connection, "transport", None)
+        if transport is not None and hasattr(transport, "sock"):
+            transport.sock.close()
+        else:
+            connection.default_channel.client.connection_pool.disconnect()
+
+    await asyncio.get_running_loop().run_in_executor(target._threads, cut)
+    outcomes = [await target.deliver(work(1)) for _ in range(2)]
+    assert isinstance(outcomes[0], Accepted | Lost)
+    assert isinstance(outcomes[1], Accepted)
+    await target.close()
+
+
+@pytest.mark.machine
+async def test_a_message_that_no_queue_takes(queue: str) -> None:
+    """RabbitMQ returns it: tried again, not taken for delivered."""
+    from kombu import Connection
+
+    url = broker("rabbitmq")
+    target = BrokerTarget(Settings(url, queue, concurrency=1))
+    assert isinstance(await target.deliver(work()), Accepted)
+
+    def remove() -> None:
+        with Connection(url) as connection:
+            connection.default_channel.queue_delete(queue)
+
+    await asyncio.to_thread(remove)
+    outcome = await target.deliver(work(1))
+    assert outcome == Retry(f"no queue takes messages for {queue!r}")
+    await target.close()
+
+
+@pytest.mark.parametrize("scheme", ["amqp", "redis"])
+async def test_nobody_there(scheme: str) -> None:
+    """Surely not delivered."""
+    with nobody() as port:
+        target = BrokerTarget(Settings(f"{scheme}://127.0.0.1:{port}/", timeout=2))
+        outcome = await target.deliver(work())
+    assert isinstance(outcome, Retry), outcome
+    await target.close()
+
+
+async def test_a_server_that_says_nothing() -> None:
+    """It holds a thread for the time-out, and nobody else."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        url = f"amqp://guest:guest@127.0.0.1:{listening.getsockname()[1]}//"
+        target = BrokerTarget(Settings(url, timeout=0.5))
+        outcome = await target.deliver(work())
+    assert isinstance(outcome, Retry | Lost), outcome
+    await target.close()
+
+
+def test_an_unknown_kind_of_broker() -> None:
+    """Said when the configuration is read, without its password."""
+    with pytest.raises(UnusableTarget) as caught:
+        BrokerTarget(Settings("carrier-pigeon://user:hunter2@coop/"))
+    assert "hunter2" not in json.dumps(str(caught.value))

@@ -1,0 +1,193 @@
+"""The command target with real programs: what they are told, and how each of them ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from daemon.domain.run.outcome import Delivered, Lost, Outcome, Reject, Retry
+from daemon.targets.command import LINES, CommandTarget, Settings
+from tests.support.works import Told, work
+
+
+def target(told: Told, script: str, **settings: object) -> CommandTarget:
+    """A target that runs a Python script."""
+    argv = [sys.executable, "-c", script]
+    return CommandTarget(Settings(argv, **settings), told)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+async def test_what_it_is_told(told: Told, tmp_path: Path) -> None:
+    """The run on standard input, ids in the environment, nothing else that is ours."""
+    script = f"""
+import json, os, sys
+json.dump([json.load(sys.stdin), dict(os.environ), os.getcwd()], open({str(tmp_path / "x")!r}, "w"))
+"""
+    to = target(told, script, environment={"SMTP": "here", "PATH": "/bin"}, cwd=tmp_path)
+    assert await to.deliver(work(attempt=2)) == Delivered()
+    message, environment, cwd = json.loads((tmp_path / "x").read_text())
+    assert message["data"]["payload"] == {"segment": 12, "text": "Grüße"}
+    assert message["data"]["attempt"] == 2
+    assert Path(cwd) == tmp_path
+    environment.pop("LC_CTYPE", None)  # Python's own
+    assert environment == {
+        "SMTP": "here",
+        "PATH": "/bin",
+        "CAMPAIGND_RUN_ID": str(work().run_id),
+        "CAMPAIGND_ATTEMPT": "2",
+        "CAMPAIGND_CAMPAIGN_ID": "7",
+        "CAMPAIGND_CAMPAIGN_UUID": str(work().campaign_uuid),
+        "CAMPAIGND_SCHEDULED_FOR": "2026-06-01T12:00:00.000000Z",
+        "CAMPAIGND_TARGET": "crm",
+    }
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("", Delivered()),
+        ("import sys; sys.stdin.close()", Delivered()),
+        ("raise SystemExit(75)", Retry("exit status 75")),
+        ("raise SystemExit(1)", Reject("exit status 1")),
+        ("raise SystemExit(255)", Reject("exit status 255")),
+        ("import os; os.kill(os.getpid(), 9)", Reject("ended by signal SIGKILL")),
+        ("import os; os.kill(os.getpid(), 11)", Reject("ended by signal SIGSEGV")),
+    ],
+)
+async def test_how_it_ends(told: Told, script: str, expected: Outcome) -> None:
+    """By its exit status."""
+    assert await target(told, script).deliver(work()) == expected
+
+
+async def test_a_big_payload_that_nobody_reads(told: Told) -> None:
+    """A full pipe holds nobody."""
+    big = work(payload={"text": "x" * 1_000_000})
+    assert await target(told, "").deliver(big) == Delivered()
+
+
+@pytest.mark.parametrize("argv", [["/nowhere/at/all"], ["/etc/hostname"], ["/tmp"]])
+async def test_what_can_not_be_started(told: Told, argv: list[str]) -> None:
+    """No attempt would do better."""
+    outcome = await CommandTarget(Settings(argv), told).deliver(work())
+    assert isinstance(outcome, Reject)
+    assert argv[0] in outcome.reason
+
+
+async def test_output_becomes_lines(told: Told) -> None:
+    """Both outputs, bounded in number and length, with what is no text in it."""
+    script = """
+import sys
+sys.stderr.write("to stderr\\n"); sys.stderr.flush()
+sys.stdout.buffer.write(b"bad \\xff\\x00 bytes\\r\\n" + b"x" * 100_000 + b"\\n")
+for number in range(1000): print(number)
+sys.stdout.write("no end of line")
+"""
+    assert await target(told, script).deliver(work()) == Delivered()
+    lines = [fields["line"] for name, fields in told.events if name == "command_output"]
+    assert "to stderr" in lines
+    assert "bad \ufffd\x00 bytes" in lines
+    assert max(map(len, lines)) == 2000
+    assert len(lines) == LINES + 1
+    assert lines[-1].endswith("more lines are not shown")
+
+
+SPAWNS = """
+import subprocess, sys, time, signal
+if {deaf}: signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = subprocess.Popen([sys.executable, "-c",
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"])
+open({file!r}, "w").write(f"{{child.pid}}\\n")
+{then}
+"""
+
+
+async def written(file: Path) -> int:
+    """The pid that a script has written."""
+
+    def read() -> str:
+        return file.read_text() if file.exists() else ""
+
+    for _ in range(6000):
+        if (text := read()).endswith("\n"):
+            return int(text)
+        await asyncio.sleep(0.01)
+    raise AssertionError("the script wrote nothing")
+
+
+async def goes(pid: int) -> bool:
+    """Whether a process ends, and does not go on for minutes."""
+    for _ in range(2000):
+        if is_gone(pid):
+            return True
+        await asyncio.sleep(0.01)
+    return False
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended, if perhaps not been buried."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+async def test_a_time_out_kills_the_group(told: Told, tmp_path: Path, deaf: bool) -> None:
+    """Children included, and whoever does not listen."""
+    file = tmp_path / "pid"
+    script = SPAWNS.format(file=str(file), deaf=deaf, then="time.sleep(600)")
+    to = target(told, script, timeout=4.0, kill_after=0.3)  # which starts two programs
+    began = time.monotonic()
+    outcome = await to.deliver(work())
+    assert isinstance(outcome, Lost)
+    assert time.monotonic() - began < 30
+    assert await goes(await written(file))
+
+
+async def test_what_is_left_behind_ends_too(told: Told, tmp_path: Path) -> None:
+    """A child that holds the output open delays the end by a moment, and is killed."""
+    file = tmp_path / "pid"
+    to = target(told, SPAWNS.format(file=str(file), deaf=False, then=""))
+    began = time.monotonic()
+    assert await to.deliver(work()) == Delivered()
+    assert time.monotonic() - began < 30
+    assert await goes(await written(file))
+
+
+async def test_a_stop_kills_the_group(told: Told, tmp_path: Path) -> None:
+    """A cancelled attempt leaves no process."""
+    file = tmp_path / "pid"
+    script = SPAWNS.format(file=str(file), deaf=False, then="time.sleep(600)")
+    attempt = asyncio.create_task(target(told, script, kill_after=1.0).deliver(work()))
+    child = await written(file)
+    attempt.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await attempt
+    assert await goes(child)
+
+
+async def test_many_at_once(told: Told) -> None:
+    """Twenty at once, none of them a zombie afterwards, no descriptor left open."""
+    before = len(os.listdir("/proc/self/fd"))
+    to = target(told, "import sys; print(len(sys.stdin.read()))")
+    outcomes = await asyncio.gather(*(to.deliver(work(number)) for number in range(20)))
+    assert outcomes == [Delivered()] * 20
+
+    def is_clean() -> bool:
+        zombies = [each for each in psutil.Process().children() if each.status() == "zombie"]
+        return len(os.listdir("/proc/self/fd")) <= before + 2 and not zombies
+
+    async with asyncio.timeout(20):
+        while not is_clean():  # noqa: ASYNC110 - the kernel tells nobody
+            await asyncio.sleep(0.01)

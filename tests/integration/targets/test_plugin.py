@@ -1,0 +1,63 @@
+"""Targets of other packages: the example is installed and used as its page says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from daemon.targets.errors import UnusableTarget
+from daemon.targets.plugin import make
+from tests.support.works import Told
+
+EXAMPLE = Path(__file__).parents[3] / "docs" / "example_target"
+
+USE = """
+import asyncio, json, sys
+from config.load import load_settings
+from daemon.targets.registry import build
+from tests.support.works import Told, work
+from pathlib import Path
+
+built = build(load_settings(Path(sys.argv[1])).targets, Told())
+target, policy, concurrency = built["files"]
+outcomes = [asyncio.run(target.deliver(work(attempt=number))) for number in (1, 2)]
+print(json.dumps([str(outcomes), type(target).__module__, policy.holds, concurrency]))
+"""
+
+
+def test_the_example_is_installed_and_used(tmp_path: Path) -> None:
+    """Built and installed with pip, found by its entry point, it delivers."""
+    site, out = tmp_path / "site", tmp_path / "out"
+    out.mkdir()
+    source = tmp_path / "source"
+    subprocess.run(["cp", "-r", EXAMPLE, source], check=True)
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
+    install += ["--no-build-isolation", "--disable-pip-version-check", "--target", str(site)]
+    subprocess.run([*install, str(source)], check=True, timeout=150)
+    config = tmp_path / "campaignd.toml"
+    config.write_text(
+        f"[targets.files]\ntype = 'plugin'\nplugin = 'example'\non_lost = 'hold'\n"
+        f"concurrency = 3\noptions = {{ directory = '{out}' }}\n"
+    )
+    path = f"{site}:{Path(__file__).parents[3]}"
+    done = subprocess.run(
+        [sys.executable, "-c", USE, str(config)],
+        env={"PYTHONPATH": path, "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == ('["[Delivered(), Delivered()]", "example_target", true, 3]')
+    (file,) = out.iterdir()  # the same run, the same file
+    assert '"attempt": 2' in file.read_text()
+
+
+def test_one_that_is_not_installed() -> None:
+    """Its name is said, and what there is."""
+    with pytest.raises(UnusableTarget, match="no package brings the target 'fax'"):
+        make("fax", "files", {}, Told())

@@ -1,0 +1,96 @@
+"""From a configuration file to what a receiver gets: every setting of a webhook arrives."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from standardwebhooks.webhooks import Webhook
+
+from config.load import load_settings
+from daemon.domain.ports import Target
+from daemon.domain.run.outcome import Accepted, Delivered, Lost, Retry
+from daemon.targets.registry import build
+from tests.support.servers import Server, answer, never_answers
+from tests.support.works import work
+
+GIVEN, OLD, IN_FILE = (
+    "whsec_" + base64.b64encode(bytes([number]) * 24).decode() for number in (1, 2, 3)
+)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as running:
+        yield running
+
+
+@pytest.fixture
+async def configured(tmp_path: Path) -> AsyncIterator[Callable[[str], Target]]:
+    """Makes the target crm of a configuration file with this text; closes it."""
+    made = []
+
+    def make(toml: str) -> Target:
+        path = tmp_path / "campaignd.toml"
+        path.write_text(toml)
+        settings = load_settings(path, environ={"HOME": "/"})
+        target, _, _ = build(settings.targets, lambda *_args, **_fields: None)["crm"]
+        made.append(target)
+        return target
+
+    yield make
+    for each in made:
+        await each.close()  # type: ignore[attr-defined]
+
+
+async def test_a_webhook_as_configured(
+    server: Server, configured: Callable[[str], Target], tmp_path: Path
+) -> None:
+    """Signed with every key, with headers of one's own; what it answers is judged by the limits."""
+    (tmp_path / "keys").write_text(f"{IN_FILE}\n")
+    to = configured(f"""
+        [targets.crm]
+        type = "webhook"
+        url = "{server.url}/hook?from=campaignd"
+        secrets = ["{GIVEN}", "{OLD}"]
+        secrets_file = "{tmp_path}/keys"
+        headers = {{ Authorization = "Bearer of-good-news", X-Account = "12" }}
+        retry_after_limit = 77
+        lease = 44
+        timeout = 60
+        connect_timeout = 60
+        read_timeout = 20
+    """)
+    assert await to.deliver(work()) == Delivered()
+    (request,) = server.requests
+    assert request.path == "/hook?from=campaignd"
+    assert request.headers["authorization"] == "Bearer of-good-news"
+    assert request.headers["x-account"] == "12"
+    for key in (GIVEN, OLD, IN_FILE):
+        assert Webhook(key).verify(request.body, request.headers) == request.json
+    assert len(request.headers["webhook-signature"].split()) == 3
+
+    server.default = answer(503, "Retry-After: 3600")
+    assert await to.deliver(work()) == Retry("HTTP 503: ok", 77.0)
+    server.default = answer(202)
+    assert await to.deliver(work()) == Accepted(44.0)
+
+
+@pytest.mark.parametrize(
+    ("setting", "why"),
+    [("timeout", "no answer within 0.3 s"), ("read_timeout", "nothing came for 0.3 s")],
+)
+async def test_a_webhook_s_time_outs_as_configured(
+    server: Server, configured: Callable[[str], Target], setting: str, why: str
+) -> None:
+    """Each ends an attempt that would go on for long."""
+    server.default = never_answers
+    to = configured(f"""
+        [targets.crm]
+        type = "webhook"
+        url = "{server.url}"
+        {setting} = 0.3
+    """)
+    assert await to.deliver(work()) == Lost(why)

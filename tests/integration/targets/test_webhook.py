@@ -1,0 +1,305 @@
+"""The webhook target against real servers: what is sent, and what each answer means."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+
+from daemon.domain.run.outcome import Accepted, Delivered, Lost, Outcome, Reject, Retry
+from daemon.targets import webhook
+from daemon.targets.errors import UnusableTarget
+from daemon.targets.retry_after import retry_after
+from daemon.targets.webhook import Settings, WebhookTarget
+from daemon.targets.webhook_signature import key_from
+from tests.support import servers
+from tests.support.certificates import make_certificate
+from tests.support.servers import Answer, Server, answer
+from tests.support.works import NOON, work
+
+SECRET = "whsec_" + base64.b64encode(bytes(range(24))).decode()
+OTHER = "whsec_" + base64.b64encode(bytes(range(32))).decode()
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as running:
+        yield running
+
+
+@pytest.fixture
+async def target(server: Server) -> AsyncIterator[Callable[..., WebhookTarget]]:
+    """Makes targets for the server; closes them."""
+    made: list[WebhookTarget] = []
+
+    def make(path: str = "/hook", **settings: object) -> WebhookTarget:
+        given = Settings(server.url + path, lease=120, timeout=20, connect_timeout=10)
+        made.append(WebhookTarget(replace(given, **settings), now))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make
+    for each in made:
+        await each.close()
+    await asyncio.sleep(0.01)
+
+
+async def test_what_is_sent(server: Server, target: Callable[..., WebhookTarget]) -> None:
+    """The run as JSON, its id, the attempt, a trace, and a signature that verifies."""
+    keys = [key_from(SECRET), key_from(OTHER)]
+    to = target(keys=keys, headers={"Authorization": "Bearer x"})
+    assert await to.deliver(work(attempt=3)) == Delivered()
+    (request,) = server.requests
+    assert request.json == {
+        "type": "campaign.run",
+        "timestamp": "2026-06-01T12:00:00.000000Z",
+        "data": {
+            "run_id": str(work().run_id),
+            "attempt": 3,
+            "campaign_id": 7,
+            "campaign_uuid": str(work().campaign_uuid),
+            "campaign_name": "Sommer 🌞",
+            "scheduled_for": "2026-06-01T12:00:00.000000Z",
+            "target": "crm",
+            "payload": {"segment": 12, "text": "Grüße"},
+        },
+    }
+    headers = request.headers
+    assert headers["content-type"] == "application/json"
+    assert headers["webhook-id"] == str(work().run_id)
+    assert headers["campaignd-attempt"] == "3"
+    assert headers["authorization"] == "Bearer x"
+    version, trace, span, flags = headers["traceparent"].split("-")
+    assert (version, trace, flags, len(span)) == ("00", work().run_id.hex, "01", 16)
+    for secret in (SECRET, OTHER):
+        assert Webhook(secret).verify(request.body, headers) == request.json
+    with pytest.raises(WebhookVerificationError):
+        Webhook(SECRET).verify(request.body + b" ", headers)
+
+
+async def test_without_keys_nothing_is_signed(
+    server: Server, target: Callable[..., WebhookTarget]
+) -> None:
+    """The other headers are there all the same."""
+    await target().deliver(work())
+    assert "webhook-signature" not in server.requests[0].headers
+    assert "webhook-timestamp" in server.requests[0].headers
+
+
+async def test_connections_are_kept(server: Server, target: Callable[..., WebhookTarget]) -> None:
+    """Twenty runs one after the other need one connection; a target that holds, one for each."""
+    to, fresh = target(), target(reuse=False)
+    for number in range(20):
+        await to.deliver(work(number))
+    assert server.connections == 1
+    for number in range(3):
+        await fresh.deliver(work(number))
+    assert server.connections == 4
+
+
+@pytest.mark.parametrize(
+    ("answered", "expected"),
+    [
+        (answer(200), Delivered()),
+        (answer(204, body=b""), Delivered()),
+        (answer(299), Delivered()),
+        (answer(202), Accepted(120)),
+        (answer(301, "Location: /else"), Reject("HTTP 301: redirects are not followed")),
+        (answer(307, "Location: http://127.0.0.1:1/"), Reject),
+        (answer(304, body=b""), Reject),
+        (answer(400, body=b"no\nsuch  segment"), Reject("HTTP 400: no such segment")),
+        (answer(401), Reject),
+        (answer(404), Reject),
+        (answer(410), Reject),
+        (answer(422, body=b"x" * 5000), Reject),
+        (answer(408), Retry),
+        (answer(425), Retry),
+        (answer(429, "Retry-After: 7"), Retry("HTTP 429: ok", 7.0)),
+        (answer(429, "Retry-After: 999999999"), Retry("HTTP 429: ok", 3600.0)),
+        (answer(503, "Retry-After: soon"), Retry("HTTP 503: ok", 0.0)),
+        (answer(500, body=b""), Retry("HTTP 500", 0.0)),
+        (answer(502), Lost("HTTP 502: ok", 0.0)),
+        (answer(504), Lost),
+        (answer(599), Retry),
+    ],
+)
+async def test_what_an_answer_means(
+    server: Server,
+    target: Callable[..., WebhookTarget],
+    answered: Answer,
+    expected: Outcome | type[Outcome],
+) -> None:
+    """docs/targets.md has the table."""
+    server.default = answered
+    outcome = await target().deliver(work())
+    if isinstance(expected, type):
+        assert isinstance(outcome, expected), outcome
+        assert len(getattr(outcome, "reason", "")) < 260
+    else:
+        assert outcome == expected
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("hostile", "expected", "timeout"),
+    [
+        (servers.never_answers, Lost, 2.0),
+        (servers.slow_headers, Lost, 2.0),
+        (servers.endless_headers, Lost, 2.0),
+        (servers.endless_header, Lost, 2.0),
+        (servers.only_provisional, Lost, 2.0),
+        (servers.endless_body, Delivered, 2.0),
+        (servers.dripping_body, Delivered, 2.0),
+        (servers.endless_error_body, Retry, 2.0),
+        (servers.resets, Lost, 60.0),
+        (servers.resets_in_the_body, Delivered, 60.0),
+        (servers.garbage, Lost, 60.0),
+        (servers.bomb, Delivered, 60.0),
+    ],
+)
+async def test_a_hostile_server(
+    server: Server,
+    target: Callable[..., WebhookTarget],
+    hostile: Answer,
+    expected: type[Outcome],
+    timeout: float,
+) -> None:
+    """Whatever it does, the attempt ends in time, and the next one works."""
+    server.answers["/hostile"] = hostile
+    to = target("/hostile", timeout=timeout)
+    began = time.monotonic()
+    outcome = await to.deliver(work())
+    took = time.monotonic() - began
+    assert isinstance(outcome, expected), outcome
+    assert took < 20, "far from what the server would take, or a long time-out"
+    del server.answers["/hostile"]
+    assert await to.deliver(work()) == Delivered()
+    assert set(server.ids()) == {str(work().run_id)}
+
+
+@pytest.mark.parametrize(
+    ("silent", "read_timeout", "expected"),
+    [
+        (servers.never_answers, 0.2, Lost("nothing came for 0.2 s")),
+        (servers.silent_in_the_head, 0.2, Lost("nothing came for 0.2 s")),
+        (servers.silent_after_the_head, 60, Delivered()),
+    ],
+)
+async def test_a_receiver_that_falls_silent(
+    server: Server,
+    target: Callable[..., WebhookTarget],
+    silent: Answer,
+    read_timeout: float,
+    expected: Outcome,
+) -> None:
+    """It does not keep its place for long; what it has said in full counts."""
+    server.answers["/silent"] = silent
+    to = target("/silent", timeout=3600, read_timeout=read_timeout)
+    async with asyncio.timeout(50):
+        assert await to.deliver(work()) == expected
+
+
+async def test_a_receiver_that_is_slow_is_not_silent(
+    server: Server, target: Callable[..., WebhookTarget]
+) -> None:
+    """What comes a little at a time is ended by the time-out of the whole."""
+    server.default = servers.slow_headers
+    outcome = await target(timeout=2.0, read_timeout=20.0).deliver(work())
+    assert outcome == Lost("no answer within 2 s")
+
+
+async def test_nobody_listens(target: Callable[..., WebhookTarget]) -> None:
+    """A connection that is refused: surely not delivered, so tried again even by who holds."""
+    with servers.nobody() as port:
+        outcome = await target(url=f"http://127.0.0.1:{port}/").deliver(work())
+    assert isinstance(outcome, Retry)
+
+
+async def test_a_name_that_is_not_there(target: Callable[..., WebhookTarget]) -> None:
+    """The same for a host that is not known."""
+    to = target(url="http://nowhere.invalid/", timeout=2, connect_timeout=1)
+    outcome = await to.deliver(work())
+    assert isinstance(outcome, Retry)
+
+
+async def test_tls(tmp_path: Path, target: Callable[..., WebhookTarget]) -> None:
+    """A certificate is checked, unless it is said not to; an authority of one's own is taken."""
+    certificate, key = make_certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with Server(tls=context) as server:
+        outcome = await target(url=server.url).deliver(work())
+        assert isinstance(outcome, Retry)
+        assert "certificate" in outcome.reason.lower()
+        assert server.requests == []
+        assert await target(url=server.url, ca_file=certificate).deliver(work()) == Delivered()
+        assert await target(url=server.url, verify_tls=False).deliver(work()) == Delivered()
+
+
+async def test_plain_http_where_tls_is_expected(
+    server: Server, target: Callable[..., WebhookTarget]
+) -> None:
+    """A server that does not speak TLS."""
+    url = server.url.replace("http:", "https:")
+    outcome = await target(url=url, timeout=2, connect_timeout=1).deliver(work())
+    assert isinstance(outcome, Retry)
+
+
+async def test_a_cancelled_attempt_leaves_nothing(
+    server: Server, target: Callable[..., WebhookTarget]
+) -> None:
+    """A stop in the middle lets its connection go."""
+    server.default = servers.never_answers
+    to = target(timeout=30.0)
+    attempt = asyncio.create_task(to.deliver(work()))
+    while not server.requests:  # noqa: ASYNC110 - it is filled by another thread
+        await asyncio.sleep(0.01)
+    attempt.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await attempt
+    server.default = answer(200)
+    assert await to.deliver(work()) == Delivered()
+
+
+def test_retry_after() -> None:
+    """Seconds, or a date; bounded; what can not be read counts as nothing."""
+    for text, seconds in {
+        "0": 0.0,
+        " 12 ": 12.0,
+        "9" * 400: 100.0,
+        "-5": 0.0,
+        "1.5": 0.0,
+        "²": 0.0,
+        format_datetime(NOON + timedelta(seconds=30), usegmt=True): 30.0,
+        format_datetime(NOON - timedelta(days=30), usegmt=True): 0.0,
+        format_datetime(NOON + timedelta(days=3000), usegmt=True): 100.0,
+        "Mon, 99 Foo 2026": 0.0,
+        "": 0.0,
+    }.items():
+        assert retry_after(text, NOON, 100.0) == seconds, text
+    assert retry_after(None, NOON, 100.0) == 0.0
+
+
+def test_keys(tmp_path: Path) -> None:
+    """From the settings and from a file; a wrong one is said without showing it."""
+    file = tmp_path / "keys"
+    file.write_text(f"{OTHER}\n\n")
+    assert webhook.read_keys([SECRET], file) == [key_from(SECRET), key_from(OTHER)]
+    for wrong in ("whsec_!!!", "whsec_" + "A" * 8, "short"):
+        with pytest.raises(UnusableTarget) as caught:
+            webhook.read_keys([wrong], None)
+        assert wrong not in str(caught.value)
+    with pytest.raises(UnusableTarget, match="No such file"):
+        webhook.read_keys([], tmp_path / "absent")

@@ -1,0 +1,121 @@
+"""A server process on a database of its own, and clients with keys."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from daemon.domain.api_keys import Scope
+from storage.api_keys import ApiKeys
+from storage.engine import Database
+from tests.support.daemons import Daemons, Process, World
+
+TIMEOUT_S = 60.0
+NO_LIMIT = {"api__rate_limit": "1000000/second", "api__failure_limit": "1000000/second"}
+
+
+class Api:
+    """What a test has in hand of one server."""
+
+    def __init__(
+        self, process: Process, world: World, port: int, keys: dict[Scope, str] | None = None
+    ) -> None:
+        self.process = process
+        self.world = world
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self.keys = keys or {scope: self.new_key(f"the {scope} key", scope) for scope in Scope}
+        self.http = self.client()
+
+    def new_key(self, name: str, scope: Scope = Scope.WRITE) -> str:
+        """The secret of a new key."""
+
+        async def make() -> str:
+            database = Database(self.world.url, pool_size=1)
+            try:
+                return (await ApiKeys(database).create(name, scope))[1]
+            finally:
+                await database.close()
+
+        return asyncio.run(make())
+
+    def client(self, scope: Scope | None = Scope.WRITE, **more: Any) -> httpx.Client:
+        """A client with the key of a scope; None: without a key."""
+        headers = {} if scope is None else {"Authorization": f"Bearer {self.keys[scope]}"}
+        return httpx.Client(
+            base_url=f"{self.url}/api/v1", headers=headers, timeout=TIMEOUT_S, **more
+        )
+
+    def campaign(self, **fields: Any) -> dict[str, Any]:
+        """A new campaign."""
+        answer = self.http.post("/campaigns", json={"name": "a campaign", **fields})
+        assert answer.status_code == 201, answer.text
+        made: dict[str, Any] = answer.json()
+        return made
+
+    def armed(self, **fields: Any) -> dict[str, Any]:
+        """A new campaign with a daily schedule."""
+        made = self.campaign(**fields)
+        body = {
+            "schedule_type": "recurring",
+            "recurring_config": {"frequency": "daily", "time": "09:00"},
+        }
+        answer = self.http.post(f"/campaigns/{made['id']}/schedule", json=body)
+        assert answer.status_code == 200, answer.text
+        return made
+
+    def status(self, campaign: dict[str, Any]) -> str:
+        """What the campaign's status is now."""
+        return str(self.http.get(f"/campaigns/{campaign['id']}").json()["status"])
+
+    def events(self, campaign: dict[str, Any]) -> list[dict[str, Any]]:
+        """What happened to a campaign, oldest first, from the database."""
+        return self.world.rows(
+            "SELECT * FROM campaign_events WHERE campaign_id = %s ORDER BY id", campaign["id"]
+        )
+
+
+def get(url: str, **more: Any) -> httpx.Response:
+    """The answer to one request, by a client of its own without a key."""
+    return httpx.get(url, timeout=TIMEOUT_S, **more)
+
+
+@contextmanager
+def serving(
+    directory: Path,
+    database_url: str,
+    command: str = "run",
+    keys: dict[Scope, str] | None = None,
+    **settings: object,
+) -> Iterator[Api]:
+    """A server of its own; with `keys` of another one on the same database."""
+    daemons = Daemons(directory)
+    values = {"api__enabled": "true", "api__port": 0, **NO_LIMIT, **settings}
+    try:
+        env = daemons.environment(database_url, **values)
+        process = daemons.command(command, env=env)
+        process.wait_for("ready")
+        told = process.wait_for("api_listening")
+        with World(database_url) as world:
+            api = Api(process, world, told["port"], keys)
+            with contextlib.closing(api.http):
+                yield api
+    finally:
+        daemons.end()
+
+
+def future(**ahead: float) -> datetime:
+    """An instant ahead of now, in UTC, at a whole second."""
+    return (datetime.now(UTC) + timedelta(**(ahead or {"days": 1}))).replace(microsecond=0)
+
+
+def iso(at: datetime) -> str:
+    """As the bodies have it."""
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,106 @@
+"""RabbitMQ and Redis for the tests: one that is named or runs already, else one of their own."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.support.daemons import free_port, wait_until
+from tests.support.machines.debian import need
+
+_USUAL = {"rabbitmq": "amqp://guest:guest@127.0.0.1:5672//", "redis": "redis://127.0.0.1:6379/0"}
+KINDS = tuple(_USUAL)
+_RABBITMQ = "/usr/lib/rabbitmq/bin/rabbitmq-server"
+"""What Debian's `rabbitmq-server` starts, as another user."""
+
+
+@functools.cache
+def broker(kind: str) -> str:
+    """The URL of one that answers; skips the test where there can be none."""
+    if named := os.environ.get(f"TEST_{kind.upper()}_URL"):
+        if not _answers(named):
+            pytest.skip(f"no server at {urlsplit(named).hostname}:{urlsplit(named).port}")
+        return named
+    return _USUAL[kind] if _answers(_USUAL[kind]) else _STARTED[kind]()
+
+
+def _answers(url: str) -> bool:
+    parts = urlsplit(url)
+    with socket.socket() as client:
+        client.settimeout(1)
+        return client.connect_ex((parts.hostname, parts.port)) == 0
+
+
+def _start(url: str, *command: str, directory: Path, **env: str) -> str:
+    """Until the tests end."""
+    process = subprocess.Popen(
+        command,
+        cwd=directory,
+        env=os.environ | env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+    def end() -> None:
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        shutil.rmtree(directory, ignore_errors=True)
+
+    atexit.register(end)
+    wait_until(command[0], lambda: _answers(url))
+    return url
+
+
+def _redis() -> str:
+    program, port = need("redis-server", "redis-server"), str(free_port())
+    return _start(
+        f"redis://127.0.0.1:{port}/0",
+        *(program, "--bind", "127.0.0.1", "--port", port, "--save", ""),
+        directory=Path(tempfile.mkdtemp(prefix="campaignd-redis-")),
+    )
+
+
+def _rabbitmq() -> str:
+    need("rabbitmq-server", "rabbitmq-server")
+    if os.geteuid() != 0:
+        pytest.skip("Debian's RabbitMQ is started by root alone")
+    directory = Path(tempfile.mkdtemp(prefix="campaignd-rabbitmq-"))
+    port, names = free_port(), str(free_port())
+    config = directory / "rabbitmq.conf"
+    config.write_text(f"listeners.tcp.1 = 127.0.0.1:{port}\n")
+    # Erlang's register of names outlives who started it.
+    ending = {"env": os.environ | {"ERL_EPMD_PORT": names}, "check": False, "capture_output": True}
+    atexit.register(subprocess.run, ["epmd", "-kill"], **ending)
+    return _start(
+        f"amqp://guest:guest@127.0.0.1:{port}//",
+        _RABBITMQ,
+        directory=directory,
+        HOME=str(directory),
+        ERL_EPMD_PORT=names,
+        ERL_EPMD_ADDRESS="127.0.0.1",
+        RABBITMQ_CONFIG_FILE=str(config),
+        RABBITMQ_CONF_ENV_FILE=os.devnull,
+        RABBITMQ_ENABLED_PLUGINS_FILE=str(directory / "plugins"),
+        RABBITMQ_NODENAME=f"campaignd{port}@localhost",
+        RABBITMQ_DIST_PORT=str(free_port()),
+        RABBITMQ_MNESIA_BASE=str(directory / "data"),
+        RABBITMQ_LOG_BASE=str(directory / "log"),
+    )
+
+
+_STARTED: dict[str, Callable[[], str]] = {"rabbitmq": _rabbitmq, "redis": _redis}

@@ -1,0 +1,65 @@
+"""Campaigns for a target, a configuration file for it, and the CLI as a person uses it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from tests.support.daemons import CAMPAIGND, PATIENCE_S, Daemons, World
+
+
+def configure(daemons: Daemons, **targets: dict[str, Any]) -> Path:
+    """A configuration file with these targets; the setting CAMPAIGND_CONFIG for it."""
+    path = daemons.directory / "campaignd.toml"
+    lines = []
+    for name, table in targets.items():
+        lines.append(f"[targets.{name}]")
+        lines += [f"{key} = {_toml(value)}" for key, value in table.items()]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_toml(each)}" for key, each in value.items()) + " }"
+    return json.dumps(value)
+
+
+def one_offs_for(
+    world: World, target: str, count: int, at: datetime, *, grace: int = 3600
+) -> range:
+    """One-off campaigns for a target, all due at one instant."""
+    with world.connection.transaction():  # lest a daemon sees them before
+        ids = world.add_one_offs(count, at, grace=grace)
+        world.rows(
+            "UPDATE campaigns SET target = %s, payload = jsonb_build_object('n', id)"
+            " WHERE id BETWEEN %s AND %s",
+            target,
+            ids[0],
+            ids[-1],
+        )
+    return ids
+
+
+def run_of(world: World, campaign_id: int) -> dict[str, Any]:
+    """The one run of a campaign."""
+    (row,) = world.rows("SELECT * FROM runs WHERE campaign_id = %s", campaign_id)
+    return row
+
+
+def cli(daemons: Daemons, world: World, *arguments: str, **settings: object) -> str:
+    """A command that ends well; what it printed."""
+    done = subprocess.run(
+        [CAMPAIGND, *arguments],
+        env=daemons.environment(world.url, **settings),
+        cwd=daemons.directory,
+        capture_output=True,
+        text=True,
+        timeout=2 * PATIENCE_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout

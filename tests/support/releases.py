@@ -1,0 +1,125 @@
+"""Other releases of campaignd: copies of the sources, made older or newer by a few edits."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from storage.schema import HEAD
+from tests.support.daemons import PATIENCE_S, Daemons
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("daemon", "storage", "config")
+NEXT = f"{int(HEAD) + 1:04}"
+AFTER_NEXT = f"{int(HEAD) + 2:04}"
+
+
+class Release:
+    """One release: where its sources are, and its commands."""
+
+    def __init__(self, directory: Path, version: str, daemons: Daemons) -> None:
+        self.directory = directory
+        self.version = version
+        self.settings: dict[str, object] = {"PYTHONPATH": str(directory)}
+        self._daemons = daemons
+        for package in PACKAGES:
+            shutil.copytree(
+                ROOT / package, directory / package, ignore=shutil.ignore_patterns("__pycache__")
+            )
+        self.edit("daemon/__init__.py", r'__version__ = ".*"', f'__version__ = "{version}"')
+
+    def edit(self, path: str, pattern: str, to: str) -> None:
+        """Replace what the pattern finds in these files, which has to be there once."""
+        total = 0
+        for file in self.directory.glob(path):
+            text, found = re.subn(pattern, to, file.read_text(), flags=re.S)
+            total += found
+            if found:
+                file.write_text(text)
+        assert total == 1, f"{path}: {pattern} is there {total} times"
+
+    def knows(self, schema: str) -> None:
+        """Make that schema the newest it knows."""
+        self.edit("storage/schema.py", r'HEAD = "\d+"', f'HEAD = "{schema}"')
+
+    def adds(self, schema: str, before: str, since: str, upgrade: str) -> None:
+        """Give it a migration, with the body of its `upgrade`."""
+        self.knows(schema)
+        versions = self.directory / "storage" / "migrations" / "versions"
+        body = "".join(f"    {line}\n" for line in upgrade.strip().splitlines())
+        (versions / f"v{schema}_test.py").write_text(
+            "import sqlalchemy as sa\nfrom alembic import op\n"
+            f'revision, down_revision = "{schema}", "{before}"\n'
+            f'branch_labels = depends_on = None\ncompatible_since = "{since}"\n'
+            f"def upgrade():\n{body}"
+        )
+
+    def call(
+        self, url: str, *arguments: str, given: str | None = None, **settings: object
+    ) -> subprocess.CompletedProcess[str]:
+        """One of its commands, done."""
+        environment = self._daemons.environment(url, **self.settings, **settings)
+        return subprocess.run(
+            [sys.executable, "-P", "-m", "daemon", *arguments],
+            env=environment,
+            cwd=self._daemons.directory,
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=2 * PATIENCE_S,
+            check=False,
+        )
+
+
+def before_0003(directory: Path, daemons: Daemons) -> Release:
+    """This release as it was before schema 0003: it neither writes nor reads what that added."""
+    release = Release(directory, "0.0.2", daemons)
+    release.knows("0002")
+    for file in (directory / "storage/migrations/versions").glob("v0003*"):
+        file.unlink()
+    release.edit("storage/sql/register_node.sql", r", schema_version\)", ")")
+    release.edit("storage/sql/register_node.sql", r",\s*CAST\(:schema_version AS text\)", "")
+    release.edit("storage/*.py", r"node\.schema_version or UNSAID", "UNSAID")
+    release.edit("storage/*.py", r"runs\.c\.rare_status == status", "runs.c.status == status")
+    release.edit("storage/tables.py", r'    Column\("schema_version", Text\),\n', "")
+    release.edit("storage/tables.py", r'    Column\(\s*"rare_status".*?, True\),\s*\),\n', "")
+    release.edit("storage/tables.py", r'    Index\(\s*"runs_rare_status_idx".*?\n    \),\n', "")
+    return release
+
+
+EXPAND = """
+tables = ("campaigns", "schedule_definitions", "timers", "runs", "campaign_events", "nodes")
+for table in tables:
+    op.execute(f"ALTER TABLE {table} ADD COLUMN later TEXT NOT NULL DEFAULT 'none'")
+    op.execute(f"CREATE INDEX {table}_later_idx ON {table} (later)")
+for view in ("armed_timers", "schedules"):
+    text = op.get_bind().scalar(sa.text(f"SELECT pg_get_viewdef('{view}')"))
+    columns, tables = text.split("\\n   FROM ")
+    op.execute(f"CREATE OR REPLACE VIEW {view} AS {columns}, d.later FROM {tables}")
+op.execute("CREATE TABLE later_table (id bigint PRIMARY KEY)")
+"""
+"""Adds to everything that there is."""
+
+CONTRACT = """
+op.execute("DROP TABLE later_table")
+op.execute("ALTER TABLE nodes DROP COLUMN later")
+"""
+"""Takes away what only the release before the last one used."""
+
+
+def after_this(directory: Path, daemons: Daemons) -> Release:
+    """The release after this one, whose migration adds to every table."""
+    release = Release(directory, "9.0.1", daemons)
+    release.adds(NEXT, HEAD, HEAD, EXPAND)
+    return release
+
+
+def after_that(directory: Path, daemons: Daemons) -> Release:
+    """The release after the next one: its migration takes away what this one needs."""
+    release = Release(directory, "9.0.2", daemons)
+    release.adds(NEXT, HEAD, HEAD, EXPAND)
+    release.adds(AFTER_NEXT, NEXT, NEXT, CONTRACT)
+    return release

@@ -1,0 +1,304 @@
+"""The `update_schedule` body laid over what the campaign has already."""
+
+from __future__ import annotations
+
+from datetime import date, time
+from typing import Any, ClassVar
+
+import pytest
+
+from daemon.domain.requests import (
+    Context,
+    Past,
+    Saved,
+    save_schedule,
+    update_schedule,
+)
+from daemon.domain.schedule.schedule import (
+    CampaignType,
+    Frequency,
+    Overlap,
+    Rule,
+    Source,
+)
+from tests.unit.domain.requests.update_bodies import (
+    EVENT,
+    LIVE,
+    NOW,
+    ONE_TIME,
+    RECURRING,
+    SEGMENT,
+    START,
+    at,
+    attributes,
+    context,
+    current,
+    refusal,
+    schedule,
+    update,
+)
+
+
+class TestOverAnUpdateBody:
+    FIRST: ClassVar[dict[str, Any]] = {
+        "startdate": START,
+        "enddate": "2025-09-01T00:00:00Z",
+        "timezone": "Europe/Paris",
+        "repeating_schedule_attributes": {"interval_unit": "week", "days_of_week": ["mon", "fri"]},
+        "coalesce": False,
+        "overlap": "allow",
+        "misfire_grace_time": 60,
+    }
+
+    def over(self, body: dict[str, Any], kind: CampaignType = RECURRING, **more: Any) -> Saved:
+        return update(body, kind, current=current(update(self.FIRST, kind)), **more)
+
+    def test_what_is_absent_stays(self) -> None:
+        saved = self.over({"startdate": "2025-08-01T10:00"})
+        assert saved.body == {**self.FIRST, "startdate": "2025-08-01T10:00"}
+        found = saved.schedule
+        assert found is not None
+        assert found.anchor_at == at("2025-08-01T08:00Z")
+        assert (found.coalesce, found.overlap, found.misfire_grace_time) == (
+            False,
+            Overlap.ALLOW,
+            60,
+        )
+
+    def test_field_by_field_inside_the_attributes_too(self) -> None:
+        saved = self.over(attributes(interval_size=4, days_of_week=None))
+        expected = {"interval_unit": "week", "interval_size": 4}
+        assert saved.body["repeating_schedule_attributes"] == expected
+
+    def test_null_clears(self) -> None:
+        names = [name for name in self.FIRST if name != "startdate"]
+        saved = self.over({"startdate": START, **dict.fromkeys(names)})
+        assert saved.body == {"startdate": START}
+        assert saved.schedule == schedule({"startdate": START})
+
+    def test_null_clears_the_zone_to_the_campaigns(self) -> None:
+        saved = self.over({"startdate": START, "timezone": None}, campaign_timezone="Asia/Tokyo")
+        assert saved.schedule is not None
+        assert saved.schedule.timezone == "Asia/Tokyo"
+
+    def test_what_the_type_does_not_use_is_kept(self) -> None:
+        saved = self.over({"startdate": "2025-08-01T10:00"}, EVENT)
+        attributes_ = self.FIRST["repeating_schedule_attributes"]
+        assert saved.body["repeating_schedule_attributes"] == attributes_
+
+    def test_an_end_from_before_can_be_too_early(self) -> None:
+        ctx = context(current=current(update(self.FIRST)))
+        error = refusal({"startdate": "2025-09-01T02:00"}, ctx)
+        assert (error.status, list(error.errors)) == (422, ["enddate"])
+
+    def test_the_zone_of_the_schedule_stays_when_the_campaigns_changes(self) -> None:
+        before = update({"startdate": START}, campaign_timezone="Asia/Tokyo")
+        saved = update(
+            {"startdate": START}, current=current(before), campaign_timezone="Europe/Rome"
+        )
+        assert saved.schedule is not None
+        assert saved.schedule.timezone == "Asia/Tokyo"
+        assert saved.body["timezone"] == "Asia/Tokyo"
+
+
+class TestAStartThatIsOver:
+    LATER = at("2025-07-20T00:00Z")
+
+    def context(self, kind: CampaignType, body: dict[str, Any], **more: Any) -> Context:
+        before = current(update(body, kind))
+        return Context(self.LATER, kind, current=before, **more)
+
+    @pytest.mark.parametrize("kind", list(CampaignType))
+    @pytest.mark.parametrize("same", [START, "2025-07-01T11:00:00+02:00", "2025-07-01T09:00"])
+    def test_is_fine_when_it_is_the_one_there_is(self, kind: CampaignType, same: str) -> None:
+        saved = update_schedule({"startdate": same}, self.context(kind, {"startdate": START}))
+        assert saved.body == {"startdate": same}
+
+    @pytest.mark.parametrize("kind", list(CampaignType))
+    def test_is_refused_when_it_is_another(self, kind: CampaignType) -> None:
+        ctx = self.context(kind, {"startdate": START})
+        error = refusal({"startdate": "2025-07-02T09:00Z"}, ctx)
+        assert (error.status, list(error.errors)) == (422, ["startdate"])
+
+    def test_the_same_text_is_the_same_also_in_another_zone(self) -> None:
+        ctx = self.context(RECURRING, {"startdate": "2025-07-01T09:00"})
+        saved = update_schedule({"startdate": "2025-07-01T09:00", "timezone": "Asia/Tokyo"}, ctx)
+        assert saved.schedule is not None
+        assert saved.schedule.anchor_at == at("2025-07-01T00:00Z")
+
+    def test_a_recurrence_must_have_something_to_come(self) -> None:
+        ctx = self.context(RECURRING, {"startdate": START})
+        error = refusal({"startdate": START, "enddate": "2025-07-19T00:00Z"}, ctx)
+        assert (error.status, list(error.errors)) == (422, ["enddate"])
+        update_schedule({"startdate": START, "enddate": "2025-07-21T00:00Z"}, ctx)
+
+    def test_a_window_may_be_ended(self) -> None:
+        for kind in (SEGMENT, EVENT, LIVE):
+            ctx = self.context(kind, {"startdate": START})
+            saved = update_schedule({"startdate": START, "enddate": "2025-07-19T00:00Z"}, ctx)
+            assert saved.schedule is not None
+            assert saved.schedule.event_after(self.LATER) is None
+
+    def test_is_fine_in_an_import_save_for_a_one_off(self) -> None:
+        for kind in CampaignType:
+            ctx = Context(self.LATER, kind, past=Past.RECURRENCES)
+            if kind is ONE_TIME:
+                assert refusal({"startdate": START}, ctx).status == 422
+            else:
+                update_schedule({"startdate": START}, ctx)
+            update_schedule({"startdate": START}, ctx._replace(past=Past.ANY))
+
+
+class TestOverAScheduleBody:
+    CONFIG: ClassVar[dict[str, Any]] = {
+        "frequency": "weekly",
+        "interval": 2,
+        "days_of_week": [1, 3],
+        "time": "08:30",
+        "end_date": "2025-12-31",
+    }
+    FIRST: ClassVar[dict[str, Any]] = {
+        "schedule_type": "recurring",
+        "timezone": "Europe/Paris",
+        "recurring_config": CONFIG,
+    }
+
+    def over(self, body: dict[str, Any], first: dict[str, Any] | None = None, **more: Any) -> Saved:
+        before = save_schedule(first or self.FIRST, Context(NOW, RECURRING))
+        return update({"startdate": START, **body}, current=current(before), **more)
+
+    def config(self, **fields: Any) -> dict[str, Any]:
+        saved = self.over({"repeating_schedule_attributes": fields})
+        assert saved.source is Source.SCHEDULE
+        config = saved.body["recurring_config"]
+        assert isinstance(config, dict)
+        return config
+
+    def test_the_recurrence_stays_as_it_is(self) -> None:
+        saved = self.over({})
+        assert saved.source is Source.SCHEDULE
+        assert saved.body == {**self.FIRST, "scheduled_at": START}
+        assert saved.schedule is not None
+        assert saved.schedule.rule == Rule(
+            Frequency.WEEKLY, 2, date(2025, 7, 2), time(8, 30), (1, 3)
+        )
+
+    def test_enddate_becomes_end_date_and_null_removes_it(self) -> None:
+        given = self.over({"enddate": "2025-08-01T00:00Z"})
+        assert given.body["recurring_config"]["end_date"] == "2025-08-01T00:00Z"
+        assert given.schedule is not None
+        assert (given.schedule.ends_on, given.schedule.ends_at) == (None, at("2025-08-01T00:00Z"))
+        cleared = self.over({"enddate": None})
+        assert "end_date" not in cleared.body["recurring_config"]
+        assert cleared.schedule is not None
+        assert cleared.schedule.ends_at is None
+
+    def test_attributes_are_translated(self) -> None:
+        rest = {"time": "08:30", "end_date": "2025-12-31"}
+        assert self.config(interval_size=5) == {**self.CONFIG, "interval": 5}
+        assert self.config(days_of_week=["sun", "tue"]) == {**self.CONFIG, "days_of_week": [2, 7]}
+        assert self.config(interval_unit="month", days_of_week=[], day_of_month="last_day") == {
+            "frequency": "monthly", "interval": 2, "day_of_month": 31, **rest,
+        }  # fmt: skip
+        assert self.config(interval_unit="month", days_of_week=None, day_of_month="nth_day") == {
+            "frequency": "monthly", "interval": 2, **rest,
+        }  # fmt: skip
+        assert self.config(interval_unit=None, interval_size=None, days_of_week=None) == {
+            "frequency": "daily", **rest,
+        }  # fmt: skip
+
+    def test_the_last_day_is_in_every_month(self) -> None:
+        monthly = {"frequency": "monthly", "day_of_month": 30, "skip": "omit", "time": "08:30"}
+        saved = self.over(
+            {"repeating_schedule_attributes": {"day_of_month": "last_day"}},
+            {"schedule_type": "recurring", "recurring_config": monthly},
+        )
+        expected = {"frequency": "monthly", "day_of_month": 31, "time": "08:30"}
+        assert saved.body["recurring_config"] == expected
+
+    def test_what_came_from_outside_the_body_is_written_out(self) -> None:
+        bare = {"schedule_type": "recurring", "recurring_config": self.CONFIG}
+        before = current(
+            save_schedule(bare, Context(NOW, RECURRING, "Asia/Tokyo", misfire_grace_time=60))
+        )
+        saved = update({"startdate": START}, current=before, campaign_timezone="Asia/Seoul")
+        assert saved.schedule is not None
+        assert saved.schedule.timezone == saved.body["timezone"] == "Asia/Tokyo"
+        assert saved.schedule.misfire_grace_time == saved.body["misfire_grace_time"] == 60
+        zoned = {**bare, "recurring_config": {**self.CONFIG, "time_zone": "Asia/Tokyo"}}
+        before = current(save_schedule(zoned, Context(NOW, RECURRING, misfire_grace_time=60)))
+        saved = update({"startdate": START}, current=before)
+        assert saved.schedule is not None
+        assert saved.schedule.misfire_grace_time == 60
+        assert "timezone" not in saved.body
+
+    def test_null_attributes_clear_the_recurrence(self) -> None:
+        saved = self.over({"repeating_schedule_attributes": None})
+        expected = {"frequency": "daily", "time": "08:30", "end_date": "2025-12-31"}
+        assert saved.body["recurring_config"] == expected
+
+    def test_an_nth_weekday_needs_the_other_form(self) -> None:
+        saved = self.over(
+            {
+                "repeating_schedule_attributes": {
+                    "interval_unit": "month",
+                    "day_of_month": "nth_weekday",
+                }
+            }
+        )
+        assert saved.source is Source.UPDATE_SCHEDULE
+        assert saved.body == {
+            "startdate": START,
+            "enddate": "2025-12-31T23:59:59.999999",
+            "timezone": "Europe/Paris",
+            "repeating_schedule_attributes": {
+                "interval_size": 2,
+                "interval_unit": "month",
+                "day_of_month": "nth_weekday",
+                "days_of_week": ["mon", "wed"],
+            },
+        }
+        assert saved.schedule is not None
+        assert saved.schedule.ends_at == at("2025-12-31T22:59:59.999999Z")
+        assert saved.schedule.rule is not None
+        assert saved.schedule.rule.nth == 1
+
+    def test_but_not_where_it_does_not_apply(self) -> None:
+        assert self.config(day_of_month="nth_weekday") == self.CONFIG
+
+    def test_the_zone_is_replaced_or_cleared(self) -> None:
+        first = {**self.FIRST, "recurring_config": {**self.CONFIG, "time_zone": "Asia/Tokyo"}}
+        given = self.over({"timezone": "Asia/Seoul"}, first)
+        assert given.schedule is not None
+        assert given.schedule.timezone == given.body["timezone"] == "Asia/Seoul"
+        cleared = self.over({"timezone": None}, first, campaign_timezone="Asia/Dhaka")
+        assert cleared.schedule is not None
+        assert cleared.schedule.timezone == "Asia/Dhaka"
+        assert self.over({}, first).body["recurring_config"]["time_zone"] == "Asia/Tokyo"
+
+    def test_errors_use_this_bodys_words(self) -> None:
+        ctx = context(current=current(save_schedule(self.FIRST, Context(NOW, RECURRING))))
+        error = refusal({"startdate": START, "enddate": START}, ctx)
+        assert (error.status, list(error.errors)) == (422, ["enddate"])
+        late = refusal({"startdate": "2026-01-01T00:00"}, ctx)
+        assert (late.status, list(late.errors)) == (422, ["enddate"])
+
+    def test_a_one_off_becomes_an_update_body(self) -> None:
+        first = {
+            "schedule_type": "scheduled",
+            "scheduled_at": "2025-06-10T09:00",
+            "timezone": "Asia/Tokyo",
+            "overlap": "queue",
+        }
+        before = current(save_schedule(first, Context(NOW, ONE_TIME)))
+        saved = update({"startdate": START}, ONE_TIME, current=before)
+        assert saved.source is Source.UPDATE_SCHEDULE
+        assert saved.body == {"startdate": START, "timezone": "Asia/Tokyo", "overlap": "queue"}
+        late = Context(at("2025-06-20T00:00Z"), ONE_TIME, current=before)
+        update_schedule({"startdate": "2025-06-10T09:00"}, late)
+
+    def test_a_schedule_of_another_kind_counts_as_none(self) -> None:
+        before = current(save_schedule(self.FIRST, Context(NOW, RECURRING)))
+        saved = update({"startdate": START}, SEGMENT, current=before)
+        assert saved.body == {"startdate": START}
+        assert saved.schedule == schedule({"startdate": START}, SEGMENT)

@@ -1,0 +1,71 @@
+"""Schedules made of bodies, and what comes of them, for a test."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from daemon.domain.requests import Context, Past, save_schedule, update_schedule
+from daemon.domain.schedule.schedule import (
+    CampaignType,
+    EventKind,
+    Schedule,
+)
+
+ZONES = [
+    "UTC", "America/New_York", "Australia/Lord_Howe", "America/Nuuk", "Africa/Casablanca",
+    "Asia/Gaza",
+    "Pacific/Apia", "Europe/Dublin", "America/Sao_Paulo", "America/St_Johns", "Asia/Kathmandu",
+    "America/Asuncion", "Asia/Tehran", "Africa/Cairo", "Antarctica/Troll", "Pacific/Kiritimati",
+]  # fmt: skip
+OPEN, FIRE, CLOSE = EventKind.OPEN, EventKind.FIRE, EventKind.CLOSE
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+NOW = at("2000-01-01T00:00Z")
+
+
+def saved(body: dict[str, Any], timezone: str = "UTC", now: datetime = NOW) -> Schedule:
+    ctx = Context(now, CampaignType.RECURRING, timezone)
+    found = save_schedule(body, ctx).schedule
+    assert found is not None
+    return found
+
+
+def recurring(timezone: str, scheduled_at: str, **config: Any) -> Schedule:
+    return saved(
+        {
+            "schedule_type": "recurring",
+            "scheduled_at": scheduled_at,
+            "timezone": timezone,
+            "recurring_config": {"frequency": "daily", **config},
+        }
+    )
+
+
+def window(kind: CampaignType, now: datetime = NOW, **body: Any) -> Schedule:
+    found = update_schedule(body, Context(now, kind, past=Past.ANY)).schedule
+    assert found is not None
+    return found
+
+
+def chain(found: Schedule, count: int = 20) -> list[tuple[EventKind, str]]:
+    """Kinds and instants of the first events, as each follows the one before."""
+    events: list[tuple[EventKind, str]] = []
+    event = found.first_event()
+    while event is not None and len(events) < count:
+        events.append((event.kind, text(event.at)))
+        event = found.event_following(event)
+    return events
+
+
+def text(instant: datetime) -> str:
+    assert instant.utcoffset() == timedelta(0)
+    return instant.strftime("%Y-%m-%dT%H:%M")
+
+
+def fires(found: Schedule, count: int) -> list[str]:
+    return [instant for _, instant in chain(found, count)]

@@ -1,0 +1,94 @@
+"""What the next occurrence costs, for every kind of recurrence that the request bodies have.
+
+Counted in lines of the domain that are executed, which no other load on the machine changes.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daemon.domain.schedule.schedule import Schedule, recurrence, schedule, timezones
+
+BENCHMARK = Path(__file__).parents[4] / "benchmarks" / "recurrence.py"
+FILES = {module.__file__ for module in (recurrence, schedule, timezones)}
+DAYS = 60
+MOST = 200
+"""Lines for one occurrence: a quarter more than the dearest kind takes."""
+
+
+def load() -> Any:
+    """The benchmark's module, which lies outside every package."""
+    spec = importlib.util.spec_from_file_location("benchmarks_recurrence", BENCHMARK)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+benchmark = load()
+
+
+def lines(work: Callable[[], object]) -> int:
+    """How many of the domain's are executed."""
+    counted = 0
+
+    def trace(frame: Any, what: str, _argument: object) -> Any:
+        nonlocal counted
+        if frame.f_code.co_filename not in FILES:
+            return None
+        counted += what == "line"
+        return trace
+
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(None)
+    return counted
+
+
+def dearest(found: Schedule, start: datetime) -> tuple[int, int]:
+    """The most that one step, and one question after an instant, take within some days."""
+    step = ask = 0
+    for day in range(DAYS):
+        instant = start + timedelta(days=day, hours=day % 24)
+        event = found.event_after(instant)
+        assert event is not None
+        ask = max(ask, lines(lambda at=instant: found.event_after(at)))  # type: ignore[misc]
+        step = max(step, lines(lambda of=event: found.event_following(of)))  # type: ignore[misc]
+    return step, ask
+
+
+@pytest.mark.parametrize("name", benchmark.CASES)
+def test_the_next_occurrence_costs_little_at_any_age(name: str) -> None:
+    """The same when the schedule is new and when it is eight hundred years old."""
+    found = benchmark.schedule_of(name)
+    began = found.begins_at
+    found.occurrences(began, 10)  # what is kept for later is made by now
+    young = dearest(found, began + timedelta(days=1))
+    # 29 February: as far from the next one that there is.
+    old = dearest(found, began + timedelta(days=800 * 365.2425 + 1))
+    assert 0 < max(young) <= MOST
+    assert 0 < max(old) <= MOST
+    assert max(old) <= 1.3 * max(young)
+
+
+def test_the_benchmark_measures_every_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    """A row each, with figures."""
+    benchmark.main(["--seconds", "0.001", "--ages", "0,9", "--json"])
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["name"] for row in rows] == list(benchmark.CASES)
+    for row in rows:
+        assert row["stepping"].keys() == row["after"].keys() == {"0", "9"}
+        assert min(*row["stepping"].values(), *row["after"].values()) > 0
+    assert {row["name"] for row in rows if row["rrule"] is None} == {"window, continuously"}

@@ -1,0 +1,245 @@
+"""Zones: exact names, likely names, gaps and overlaps, and the version of the tz database."""
+
+from __future__ import annotations
+
+import zoneinfo
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon.domain.requests.datetimes import end_of_day, parse_date, parse_datetime, settle
+from daemon.domain.schedule import timezones
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+@pytest.mark.parametrize("name", ["UTC", "Europe/Berlin", "America/Argentina/Buenos_Aires"])
+def test_exact_names_are_zones(name: str) -> None:
+    assert timezones.is_zone(name)
+    assert timezones.zone(name).key == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "utc", "europe/berlin", "Europe/berlin", "", " UTC", "UTC ", "Europe", "Europe/",
+        "localtime", "../../etc/passwd", "/usr/share/zoneinfo/UTC", "posixrules",
+        "Mars/Phobos", "UTC\0",
+        "Europe\\Berlin", "a" * 5000,
+    ],
+)  # fmt: skip
+def test_other_names_are_refused_before_any_file_is_opened(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timezones.zone_names()
+    monkeypatch.setattr(timezones, "ZoneInfo", lambda key: pytest.fail(f"opened {key}"))
+    assert not timezones.is_zone(name)
+    with pytest.raises(KeyError):
+        timezones.zone(name)
+
+
+@pytest.mark.parametrize(
+    ("written", "likely"),
+    [
+        ("america/new_york", "America/New_York"),
+        ("AMERICA/NEW_YORK", "America/New_York"),
+        ("America/New York", "America/New_York"),
+        ("utc", "UTC"),
+        ("new york", "America/New_York"),
+        ("Europe/Berln", "Europe/Berlin"),
+        ("Australia/Sidney", "Australia/Sydney"),
+        ("Tokyo", "Asia/Tokyo"),
+        ("../../etc/passwd", None),
+        ("", None),
+        ("x" * 1000, None),
+    ],
+)
+def test_a_near_miss_names_the_likely_zone(written: str, likely: str | None) -> None:
+    assert timezones.likely_zone(written) == likely
+
+
+@pytest.mark.parametrize(
+    ("timezone", "local", "instant"),
+    [
+        ("America/New_York", "2026-03-08T01:59:59", "2026-03-08T06:59:59Z"),
+        ("America/New_York", "2026-03-08T02:30", "2026-03-08T07:30Z"),  # gap: 03:30 EDT
+        ("America/New_York", "2026-03-08T03:30", "2026-03-08T07:30Z"),
+        ("America/New_York", "2026-11-01T01:30", "2026-11-01T05:30Z"),  # overlap: first pass
+        ("America/New_York", "2026-11-01T02:00", "2026-11-01T07:00Z"),
+        ("Australia/Lord_Howe", "2026-10-04T02:15", "2026-10-03T15:45Z"),  # half-hour gap
+        ("Australia/Lord_Howe", "2026-04-05T01:45", "2026-04-04T14:45Z"),  # half-hour overlap
+        ("Europe/Dublin", "2026-03-29T01:30", "2026-03-29T01:30Z"),  # negative DST in winter
+        ("Europe/Dublin", "2026-10-25T01:30", "2026-10-25T00:30Z"),
+        ("America/Nuuk", "2024-03-30T23:30", "2024-03-31T01:30Z"),
+        ("Pacific/Apia", "2011-12-30T10:00", "2011-12-30T20:00Z"),  # a day that never was
+        ("Pacific/Apia", "2011-12-31T10:00", "2011-12-30T20:00Z"),
+        ("Africa/Casablanca", "2024-04-14T02:30", "2024-04-14T02:30Z"),  # gap at Ramadan's end
+    ],
+)
+def test_wall_clock_time_becomes_an_instant(timezone: str, local: str, instant: str) -> None:
+    assert timezones.resolve(at(local), timezones.zone(timezone)) == at(instant)
+
+
+@given(
+    local=st.datetimes(),
+    timezone=st.sampled_from(
+        ["America/New_York", "Australia/Lord_Howe", "Pacific/Apia", "Africa/El_Aaiun", "UTC"]
+    ),
+)
+def test_an_instant_is_the_one_that_astimezone_finds(local: datetime, timezone: str) -> None:
+    zone = timezones.zone(timezone)
+    try:
+        expected = local.replace(tzinfo=zone, fold=0).astimezone(UTC)
+    except OverflowError:
+        with pytest.raises(OverflowError):
+            timezones.resolve(local, zone)
+        return
+    found = timezones.resolve(local, zone)
+    assert (found, found.tzinfo, found.fold) == (expected, UTC, 0)
+
+
+def test_a_fold_that_travels_along_does_not_pick_the_second_pass() -> None:
+    second = timezones.wall_clock(at("2026-11-01T06:30Z"), timezones.zone("America/New_York"))
+    assert (second, second.fold) == (at("2026-11-01T01:30"), 0)
+    resolved = timezones.resolve(second.replace(fold=1), timezones.zone("America/New_York"))
+    assert resolved == at("2026-11-01T05:30Z")
+
+
+@pytest.mark.parametrize(
+    ("timezone", "day", "last"),
+    [
+        ("UTC", "2026-01-01", "2026-01-01T23:59:59.999999Z"),
+        ("America/New_York", "2026-01-01", "2026-01-02T04:59:59.999999Z"),
+        # The hour before midnight comes twice: the day lasts until the second time.
+        ("America/Asuncion", "2024-03-23", "2024-03-24T03:59:59.999999Z"),
+        # The hour before midnight is missing.
+        ("America/Nuuk", "2024-03-30", "2024-03-31T01:59:59.999999Z"),
+        ("America/New_York", "9999-12-31", "9999-12-31T23:59:59.999999Z"),
+        ("Asia/Tokyo", "0001-01-01", "0001-01-01T14:41:00.999999Z"),
+    ],
+)
+def test_a_day_ends_with_its_last_microsecond(timezone: str, day: str, last: str) -> None:
+    written = parse_date(day)
+    assert written is not None
+    assert end_of_day(written, timezones.zone(timezone)) == at(last)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-01-02T03:04", "2026-01-02T03:04:00"),
+        ("2026-01-02T03:04:05", "2026-01-02T03:04:05"),
+        ("2026-01-02T03:04:05.5", "2026-01-02T03:04:05.500000"),
+        ("2026-01-02T03:04:05.1234569", "2026-01-02T03:04:05.123456"),
+        ("2026-01-02T03:04:05.99999999999999999999", "2026-01-02T03:04:05.999999"),
+        ("2026-01-02T03:04Z", "2026-01-02T03:04:00+00:00"),
+        ("2026-01-02T03:04:05.000Z", "2026-01-02T03:04:05+00:00"),
+        ("2026-01-02T03:04+05:30", "2026-01-02T03:04:00+05:30"),
+        ("2026-01-02T03:04:05-0330", "2026-01-02T03:04:05-03:30"),
+        ("2026-01-02T03:04:05.1234567-0330", "2026-01-02T03:04:05.123456-03:30"),
+        ("2026-01-02T03:04-00:00", "2026-01-02T03:04:00+00:00"),
+        ("2024-02-29T00:00", "2024-02-29T00:00:00"),
+        ("0001-01-01T00:00", "0001-01-01T00:00:00"),
+        ("9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59.999999+00:00"),
+    ],
+)
+def test_datetimes_are_read(text: str, expected: str) -> None:
+    assert parse_datetime(text) == at(expected)
+    read = parse_datetime(text)
+    assert read is not None
+    assert (read.tzinfo is None) == (at(expected).tzinfo is None)
+
+
+MALFORMED = [
+    "", "now", "2026-01-02", "2026-01-02 03:04", "2026-01-02t03:04", "2026-01-02T03:04z",
+    "2026-1-2T03:04", "20260102T030405", "20260102T03:04", "2026-01-02T0304", "2026-01-02T03",
+    "2026-01-02T3:04", "2026-01-02T03:4", "2026-01-02T03:04:5", "2026-01-02T03:04:05.",
+    "2026-01-02T03:04:05,5", "2026-01-02T03:04.5", "2026-01-02T24:00", "2026-01-02T03:60",
+    "2026-01-02T03:04:60", "2026-13-02T03:04", "2026-00-02T03:04", "2026-01-00T03:04",
+    "2026-01-32T03:04", "2026-02-29T03:04", "2026-04-31T03:04", "0000-01-01T00:00",
+    "10000-01-01T00:00", "+2026-01-02T03:04", "-2026-01-02T03:04", "2026-01-02T03:04+05",
+    "2026-01-02T03:04+5:30", "2026-01-02T03:04+24:00", "2026-01-02T03:04+05:60",
+    "2026-01-02T03:04 +05:30", "2026-01-02T03:04+05:30:15", "2026-01-02T03:04UTC",
+    "2026-01-02T03:04ZZ", "2026-01-02T03:04\n", " 2026-01-02T03:04", "2026-01-02T03:04 ",
+    "2026-W01-5T03:04", "2026-002T03:04", "٢٠٢٦-01-02T03:04", "2026-01-02T03:04:05.١",
+    "2026-01-02T03:04−05:00", "2026-01-02T03:04:05." + "1" * 5000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", MALFORMED)
+def test_other_forms_are_malformed(text: str) -> None:
+    assert parse_datetime(text) is None
+    assert text == "2026-01-02" or parse_date(text) is None
+
+
+def test_settle_keeps_a_naive_time_as_written_and_converts_an_aware_one() -> None:
+    new_york = timezones.zone("America/New_York")
+    gap = at("2026-03-08T02:30")
+    assert settle(gap, new_york) == (at("2026-03-08T07:30Z"), gap)
+    assert settle(at("2026-03-08T07:30Z"), new_york) == (
+        at("2026-03-08T07:30Z"),
+        at("2026-03-08T03:30"),
+    )
+    with pytest.raises(OverflowError):
+        settle(at("9999-12-31T23:00-02:00"), new_york)
+
+
+@pytest.fixture
+def tzpath() -> Iterator[None]:
+    """Let a test change where zoneinfo looks, and put everything back."""
+    before = zoneinfo.TZPATH
+    timezones.tzdata_version.cache_clear()
+    yield
+    zoneinfo.reset_tzpath(before)
+    timezones.tzdata_version.cache_clear()
+
+
+def zone_directory(path: Path) -> Path:
+    (path / "Etc").mkdir(parents=True)
+    (path / "Etc" / "UTC").write_bytes(b"TZif")
+    return path
+
+
+@pytest.mark.usefixtures("tzpath")
+class TestTzdataVersion:
+    def test_comes_from_the_first_line_of_tzdata_zi(self, tmp_path: Path) -> None:
+        zone_directory(tmp_path)
+        (tmp_path / "tzdata.zi").write_text("# version 2031c\n# ddeps x\n")
+        zoneinfo.reset_tzpath([str(tmp_path)])
+        assert timezones.tzdata_version() == "2031c"
+
+    def test_comes_from_the_version_file(self, tmp_path: Path) -> None:
+        zone_directory(tmp_path)
+        (tmp_path / "+VERSION").write_text("2030a\n")
+        zoneinfo.reset_tzpath([str(tmp_path)])
+        assert timezones.tzdata_version() == "2030a"
+
+    def test_is_the_packages_when_the_machine_has_no_zones(self, tmp_path: Path) -> None:
+        tzdata = pytest.importorskip("tzdata")
+        # A version without zones beside it is not what zoneinfo uses.
+        (tmp_path / "tzdata.zi").write_text("# version 2031c\n")
+        zoneinfo.reset_tzpath([str(tmp_path)])
+        assert timezones.tzdata_version() == tzdata.IANA_VERSION
+
+    def test_follows_the_contents_where_nothing_says_it(self, tmp_path: Path) -> None:
+        zone_directory(tmp_path)
+        zoneinfo.reset_tzpath([str(tmp_path)])
+        first = timezones.tzdata_version()
+        (tmp_path / "Etc" / "UTC").write_bytes(b"TZif2")
+        timezones.tzdata_version.cache_clear()
+        assert first.startswith("sha256-")
+        assert timezones.tzdata_version() != first
+
+
+def test_every_accepted_zone_loads_and_resolves_at_the_edges_of_time() -> None:
+    for name in timezones.zone_names():
+        zone = timezones.zone(name)
+        for text in ("1970-01-01T00:00", "2026-07-01T12:00", "9998-12-31T23:59"):
+            offset = at(text).replace(tzinfo=UTC) - timezones.resolve(at(text), zone)
+            assert abs(offset) < timedelta(hours=27), name

@@ -1,0 +1,136 @@
+"""Draining: what ends in time is written, the rest is given back, and nothing waits for ever."""
+
+from __future__ import annotations
+
+import asyncio
+
+from daemon.domain.campaign.model import run_id
+from daemon.domain.run.retry import RetryPolicy
+from tests.support.pipeline_world import AT, LIMIT, UUID_OF, Target, World, armed, until
+
+
+async def test_draining_does_not_wait_for_what_can_not_be_written() -> None:
+    target = Target(slow=True)
+    world = World(log=(target, 1))
+    await world.pipeline.start()
+    world.pipeline.take(armed(1))
+    await until(lambda: target.under_way == 1)
+    world.store.poison = {1}
+    async with asyncio.timeout(LIMIT):
+        drained = asyncio.ensure_future(world.pipeline.drain(LIMIT * 10))
+        await asyncio.sleep(0)
+        target.gate.set()
+        await drained
+    assert world.store.released == []
+
+
+async def test_draining_waits_for_what_ends_in_time() -> None:
+    target = Target(slow=True)
+    world = World(log=(target, 2))
+    await world.pipeline.start()
+    for number in range(2):
+        world.pipeline.take(armed(number))
+    await until(lambda: target.under_way == 2)
+    async with asyncio.timeout(LIMIT):
+        drained = asyncio.ensure_future(world.pipeline.drain(LIMIT))
+        await asyncio.sleep(0)
+        world.pipeline.take(armed(7))
+        target.gate.set()
+        await drained
+    assert sorted(world.store.finished) == [(0, "Delivered"), (1, "Delivered")]
+    assert (world.store.released, 7 in target.asked) == ([], False)
+
+
+async def test_draining_gives_back_what_does_not_end() -> None:
+    target = Target(slow=True)
+    world = World(log=(target, 1))
+    await world.pipeline.start()
+    for number in range(3):
+        world.pipeline.take(armed(number))
+    await until(lambda: world.pipeline.in_hand == 3)
+    async with asyncio.timeout(LIMIT):
+        await world.pipeline.drain(0)
+    assert sorted(world.store.released) == [(0, "retrying"), (1, "unbegun"), (2, "unbegun")]
+    assert world.store.finished == []
+    assert target.under_way == 0, "its attempt was cancelled"
+    assert ("runs_given_back", {"count": 3}) in world.told
+
+
+async def test_draining_tells_of_each_run_that_is_held() -> None:
+    """Once, and only of those that were still this node's; the rest is given back."""
+    target = Target(slow=True)
+    world = World(keep=(target, 2))
+    world.pipeline.retarget({"keep": (target, RetryPolicy(holds=True), 2)})
+    await world.pipeline.start()
+    for number in range(3):
+        world.pipeline.take(armed(number, "keep"))
+    await until(lambda: world.pipeline.in_hand == 3)
+    world.store.losing.add(1)
+    async with asyncio.timeout(LIMIT):
+        await world.pipeline.drain(0)
+    assert sorted(world.store.released) == [(0, "held"), (1, "held"), (2, "unbegun")]
+    assert [told for told in world.told if told[0] in ("run_held", "runs_given_back")] == [
+        (
+            "run_held",
+            {
+                "campaign_id": 0,
+                "campaign_uuid": UUID_OF[0],
+                "run_id": run_id(UUID_OF[0], AT),
+                "scheduled_for": AT,
+                "attempt": 1,
+                "target": "keep",
+                "outcome": "held",
+                "error": "its node stopped",
+            },
+        ),
+        ("runs_given_back", {"count": 1}),
+    ]
+
+
+async def test_draining_works_although_the_claimer_died() -> None:
+    target = Target(slow=True)
+    world = World(log=(target, 1))
+    await world.pipeline.start()
+    world.pipeline.take(armed(1))
+    await until(lambda: world.pipeline.in_hand == 1)
+    world.timer.broken = True
+    world.pipeline.take(armed(2))
+    task = world.pipeline.claimer.task
+    await until(task.done)
+    async with asyncio.timeout(LIMIT):
+        await world.pipeline.drain(0)
+    assert (1, "retrying") in world.store.released
+
+
+async def test_starting_and_draining_twice_is_harmless() -> None:
+    world = World(log=(Target(), 1))
+    async with asyncio.timeout(LIMIT):
+        await world.pipeline.start()
+        await world.pipeline.start()
+        await world.pipeline.drain(0)
+        await world.pipeline.drain(0)
+
+
+async def test_it_ends_though_one_part_waited_with_another_that_failed() -> None:
+    """Asked to stop in an outage: who waits to try again looks whether there is still anything."""
+    async with World(log=(Target(), 1)) as world:
+        finisher, store = world.pipeline.finisher, world.store
+        pausing, go_on = asyncio.Event(), asyncio.Event()
+
+        async def pause(_seconds: float) -> bool:
+            pausing.set()
+            return await go_on.wait()
+
+        finisher.pause = pause  # type: ignore[method-assign]
+        world.pipeline.take(armed(1))
+        await until(lambda: store.claims == [[1]])
+        store.down = True
+        async with asyncio.timeout(LIMIT):
+            await pausing.wait()
+        store.down = False
+        stopped = asyncio.create_task(finisher.stop())
+        await asyncio.sleep(0)
+        go_on.set()
+        async with asyncio.timeout(LIMIT):
+            await stopped
+        assert store.finished == [(1, "Delivered")]

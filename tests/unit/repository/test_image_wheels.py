@@ -1,0 +1,23 @@
+"""What is downloaded for an image is what the image's own Python wants."""
+
+from __future__ import annotations
+
+from tests.support.machines.image import wanted_by
+
+LOCK = """\
+# by make lock
+old==1 ; python_full_version < '3.11.3' \\
+    --hash=sha256:aa \\
+    --hash=sha256:bb
+always==2 \\
+    --hash=sha256:cc
+"""
+
+
+def test_a_marker_is_answered_by_the_image_and_not_by_this_python() -> None:
+    assert wanted_by({"python_full_version": "3.11.2"}, LOCK) == LOCK.replace(
+        " ; python_full_version < '3.11.3'", ""
+    )
+    assert wanted_by({"python_full_version": "3.11.7"}, LOCK) == (
+        "# by make lock\nalways==2 \\\n    --hash=sha256:cc\n"
+    )

@@ -1,0 +1,58 @@
+"""A start that waits for its database can be stopped at any moment."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from daemon.domain.errors import Unavailable
+from daemon.runtime.startup import await_database
+
+PATIENCE_S = 60
+
+
+def told(_event: str, /, **_fields: Any) -> None:
+    pass
+
+
+async def test_a_stop_ends_what_it_begins() -> None:
+    """However long that would take."""
+    stop, begun, ended = (asyncio.Event() for _ in range(3))
+
+    async def begin() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async with asyncio.timeout(PATIENCE_S):
+        starting = asyncio.create_task(await_database(begin, timeout=600, stop=stop, emit=told))
+        await begun.wait()
+        stop.set()
+        assert await starting is False
+        assert ended.is_set(), "nothing of it goes on"
+
+
+async def test_begun_again_until_it_succeeds() -> None:
+    tries = 0
+
+    async def begin() -> None:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise Unavailable("not yet")
+
+    async with asyncio.timeout(PATIENCE_S):
+        assert await await_database(begin, timeout=600, stop=asyncio.Event(), emit=told)
+    assert tries == 3
+
+
+async def test_other_faults_are_no_reason_to_wait() -> None:
+    async def begin() -> None:
+        raise ValueError("a fault")
+
+    with pytest.raises(ValueError, match="a fault"):
+        await await_database(begin, timeout=600, stop=asyncio.Event(), emit=told)

@@ -1,0 +1,354 @@
+"""Log lines: their form, and that nothing in them or around them breaks anything."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+import structlog
+
+from daemon.domain.campaign.state_machine import Status
+from daemon.telemetry import log_setup
+from daemon.telemetry.log_setup import configure, get_logger
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    """Logging is global: put it back."""
+    root = logging.getLogger()
+    handlers, level, output = list(root.handlers), root.level, log_setup._output
+    yield
+    logging.captureWarnings(False)
+    root.handlers, log_setup._output = handlers, output
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def lines(tmp_path: Path) -> Iterator[Callable[..., list[str]]]:
+    """Configures on first use; what has been written since, as lines."""
+    path = tmp_path / "log"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+
+    def written(
+        level: str = "info", format: str = "json", node: str = "n1", *, start: bool = False
+    ) -> list[str]:
+        if start:
+            configure(level, format, node, descriptor=descriptor)  # type: ignore[arg-type]
+        return path.read_text().splitlines()
+
+    yield written
+    os.close(descriptor)
+
+
+Lines = Callable[..., list[str]]
+
+
+def test_json_line(lines: Lines) -> None:
+    """Fixed keys first and in order, then the event's own."""
+    lines(start=True)
+    get_logger(target="mail").info("run_finished", run_id=UUID(int=1), lateness_ms=1.5)
+    (line,) = lines()
+    record = json.loads(line)
+    assert list(record) == [
+        "timestamp", "level", "event", "node", "target", "run_id", "lateness_ms",
+    ]  # fmt: skip
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", record.pop("timestamp"))
+    assert record == {
+        "level": "info",
+        "event": "run_finished",
+        "node": "n1",
+        "target": "mail",
+        "run_id": str(UUID(int=1)),
+        "lateness_ms": 1.5,
+    }
+
+
+def test_timestamp_is_utc_and_has_six_digits(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the process's zone is, and in the first microsecond of a second too."""
+    monkeypatch.setattr(log_setup.time, "time_ns", lambda: 1_767_225_600_000_000_999)
+    lines(start=True)
+    get_logger().info("x")
+    assert json.loads(lines()[0])["timestamp"] == "2026-01-01T00:00:00.000000Z"
+
+
+def test_level_and_reconfiguration(lines: Lines) -> None:
+    """A logger that is kept follows a later change of the level."""
+    lines(start=True)
+    kept = get_logger()
+    kept.debug("one")
+    kept.info("two")
+    lines("debug", start=True)
+    kept.debug("three")
+    lines("error", start=True)
+    kept.warning("four")
+    kept.critical("five")
+    assert [json.loads(line)["event"] for line in lines()] == ["two", "three", "five"]
+
+
+def test_exception_is_one_key(lines: Lines) -> None:
+    """A traceback does not break the line."""
+    lines(start=True)
+    try:
+        raise RuntimeError("a\nb")
+    except RuntimeError:
+        get_logger().exception("broken")
+    (line,) = lines()
+    record = json.loads(line)
+    assert record["level"] == "error"
+    assert record["exception"].startswith("Traceback")
+    assert record["exception"].endswith("RuntimeError: a\nb")
+
+
+class Hostile:
+    """A value that can not even be shown."""
+
+    def __str__(self) -> str:
+        raise ValueError("no")
+
+    __repr__ = __str__
+
+
+circle: list[object] = []
+circle.append(circle)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        float("nan"),
+        float("-inf"),
+        {1: {(2, 3): float("nan")}},
+        {"a", 1},
+        b"\xff\x00",
+        "\ud800",
+        "a\nb\x1b[2J\u2028",
+        Hostile(),
+        datetime(2026, 1, 1, tzinfo=UTC),
+        circle,
+        object,
+    ],
+    ids=lambda value: type(value).__name__,
+)
+@pytest.mark.parametrize("format", ["json", "console"])
+def test_any_value_is_one_line(lines: Lines, value: object, format: str) -> None:
+    """Whatever is logged, there is one line, JSON is strict JSON, and nobody is disturbed."""
+    lines(format=format, start=True)
+    get_logger().info("event", value=value)
+    logging.getLogger("library").error("said %s", value)
+    both = lines()
+    assert len(both) == 2
+    for line in both:
+        assert line.isprintable()
+        if format == "json":
+            json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+def test_columns(lines: Lines) -> None:
+    """Readable, without colours where there is no terminal."""
+    lines(format="console", start=True)
+    get_logger().warning("lease_lost", run_id=7, reason="two words", plain="word", none=None)
+    (line,) = lines()
+    assert re.fullmatch(
+        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}Z warning  lease_lost {18} +"
+        r'node=n1 run_id=7 reason="two words" plain=word none=None',
+        line,
+    )
+
+
+def test_columns_can_not_be_forged(lines: Lines) -> None:
+    """Neither a key, an event nor an exception's text brings a terminal's commands along."""
+    lines(format="console", start=True)
+    try:
+        raise RuntimeError("x\r\x1b[2J")
+    except RuntimeError:
+        get_logger().exception("a\nb=c", **{"k\n": "v\r\n2026-01-01 error forged"})
+    written = lines()
+    assert all(line.isprintable() for line in written)
+    assert [line for line in written if not line.startswith("    ")] == written[:1]
+
+
+def test_colours_on_a_terminal() -> None:
+    """`auto` on a terminal is columns, with colour."""
+    ours, terminal = os.openpty()
+    try:
+        configure("info", "auto", "n1", descriptor=terminal)
+        get_logger().error("oops")
+        written = os.read(ours, 1000).decode()
+    finally:
+        os.close(ours)
+        os.close(terminal)
+    assert "\x1b[31merror" in written
+    assert "oops" in written
+
+
+def test_auto_is_json_elsewhere(lines: Lines) -> None:
+    """A file is no terminal."""
+    lines(format="auto", start=True)
+    get_logger().info("x")
+    assert json.loads(lines()[0])["event"] == "x"
+
+
+def test_libraries(lines: Lines) -> None:
+    """What libraries log is an event of ours, from warnings on, on one line."""
+    lines("debug", start=True)
+    logging.getLogger("apscheduler.scheduler").info("not this")
+    logging.getLogger("apscheduler.scheduler").warning("two\nlines %d", 2)
+    (line,) = lines()
+    record = json.loads(line)
+    assert (record["event"], record["level"]) == ("library_message", "warning")
+    assert record["logger"] == "apscheduler.scheduler"
+    assert record["message"] == "two\nlines 2"
+
+
+def test_library_errors(lines: Lines) -> None:
+    """With their traceback; and a wrong format string loses its line only."""
+    lines(start=True)
+    try:
+        raise RuntimeError("x")
+    except RuntimeError:
+        logging.getLogger("sqlalchemy.pool").exception("failed")
+    logging.getLogger("sqlalchemy.pool").error("%d", "no number")
+    first, second = [json.loads(line) for line in lines()]
+    assert "RuntimeError: x" in first["exception"]
+    assert second["event"] == "log_line_lost"
+
+
+def test_warnings_are_logged(lines: Lines) -> None:
+    """Python's own warnings too."""
+    lines(start=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        # catch_warnings has put the original function back
+        logging.captureWarnings(False)
+        logging.captureWarnings(True)
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
+        logging.captureWarnings(False)
+    assert json.loads(lines()[0])["logger"] == "py.warnings"
+
+
+def test_a_reader_that_left() -> None:
+    """A broken pipe loses lines and nothing else."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        configure("info", "json", descriptor=writer)
+        get_logger().info("nobody reads this")
+        logging.getLogger("library").error("nor this")
+    finally:
+        os.close(writer)
+
+
+def test_a_closed_descriptor() -> None:
+    """So does one that is closed."""
+    reader, writer = os.pipe()
+    configure("info", "json", descriptor=writer)
+    os.close(reader)
+    os.close(writer)
+    get_logger().info("nobody reads this")
+
+
+def test_a_full_pipe_that_does_not_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is given a moment, then the line is dropped."""
+    monkeypatch.setattr(log_setup, "_FULL_WAIT_S", 0.001)
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    try:
+        configure("info", "json", descriptor=writer)
+        for _ in range(3):
+            get_logger().info("long", text="x" * 100_000)
+        assert os.read(reader, 20).startswith(b'{"timestamp"')
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def test_the_journal_gets_priorities(tmp_path: Path) -> None:
+    """Where systemd connected standard error to the journal, and only there."""
+    path = tmp_path / "log"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    there = os.fstat(descriptor)
+    try:
+        for stream in (f"{there.st_dev}:{there.st_ino}", "7:7", "", None):
+            configure("debug", "json", descriptor=descriptor, journal_stream=stream)
+            get_logger().error("oops")
+            get_logger().debug("detail")
+    finally:
+        os.close(descriptor)
+    written = path.read_text().splitlines()
+    assert [line[:4] for line in written] == ["<3>{", "<7>{", *['{"ti'] * 6]
+
+
+async def test_lines_of_one_turn_are_one_write(
+    lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was gathered is there a turn later, in order; a warning takes it along at once."""
+    lines(start=True)
+    writes: list[bytes] = []
+    really = os.write
+    monkeypatch.setattr(
+        log_setup.os, "write", lambda fd, data: writes.append(bytes(data)) or really(fd, data)
+    )
+    monkeypatch.setattr(log_setup, "_WRITER", log_setup._Writer())
+    structlog.configure(logger_factory=lambda *_: log_setup._WRITER)
+    log_setup.gather(asyncio.get_running_loop())
+    logger = get_logger()
+    logger.info("one")
+    logger.log(20, "two")
+    assert writes == []
+    await asyncio.sleep(0)
+    assert [json.loads(line)["event"] for line in lines()] == ["one", "two"]
+    assert len(writes) == 1
+    logger.info("three")
+    logger.log(30, "four")
+    assert [json.loads(line)["event"] for line in lines()] == ["one", "two", "three", "four"]
+    assert len(writes) == 2
+
+
+def test_lines_after_the_loop_has_ended_are_written(
+    lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing that was gathered in the last turn is lost."""
+    lines(start=True)
+    monkeypatch.setattr(log_setup, "_WRITER", log_setup._Writer())
+    structlog.configure(logger_factory=lambda *_: log_setup._WRITER)
+
+    async def last_turn() -> None:
+        log_setup.gather(asyncio.get_running_loop())
+        get_logger().info("one")
+
+    asyncio.run(last_turn())
+    get_logger().info("two")
+    assert [json.loads(line)["event"] for line in lines()] == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    "value", ['é"\n', 5, True, None, 1.5, 1e300, UUID(int=5), Status.EXECUTING]
+)
+def test_a_line_reads_as_the_library_would_write_it(lines: Lines, value: object) -> None:
+    """The short way to JSON says the same as the long one."""
+    lines(start=True)
+    get_logger().info("event", value=value)
+    plain = value if isinstance(value, str | int | float | None) else str(value)
+    assert json.loads(lines()[0])["value"] == plain
+
+
+def test_equal_instants_keep_their_zones(lines: Lines) -> None:
+    lines(start=True)
+    noon = datetime(2026, 6, 1, 12, tzinfo=UTC)
+    for value in (noon, noon.astimezone(timezone(timedelta(hours=2))), noon):
+        get_logger().info("event", at=value)
+    assert [json.loads(line)["at"] for line in lines()] == [
+        "2026-06-01T12:00:00.000000Z",
+        "2026-06-01T14:00:00.000000+02:00",
+        "2026-06-01T12:00:00.000000Z",
+    ]
