@@ -98,7 +98,7 @@ class Pair:
         finally:
             end(victim, survivor)
 
-    def in_hand(self, connection: psycopg.Connection[Any]) -> float:
+    def in_flight(self, connection: psycopg.Connection[Any]) -> float:
         """One kill while attempts are under way."""
         victim = self._start("victim")
         running = [victim]
@@ -121,7 +121,7 @@ class Pair:
         with psycopg.connect(self._url, autocommit=True) as connection:
             while more():
                 connection.execute("TRUNCATE campaigns, campaign_events, runs, nodes CASCADE")
-                act = self.due if kind == "due" else self.in_hand
+                act = self.due if kind == "due" else self.in_flight
                 report(act(connection))
 
 

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from config import dsn
-from config.target_settings import LogTarget, TargetSettings
+from config.target_settings import LogTargetSettings, TargetSettings
 from config.values import (
     SECRET,
     Allowed,
@@ -173,5 +173,5 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _log_target(self) -> Settings:
-        self.targets.setdefault("log", LogTarget(type="log"))
+        self.targets.setdefault("log", LogTargetSettings(type="log"))
         return self

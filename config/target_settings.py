@@ -128,14 +128,14 @@ class _Handed(Section):
         return self
 
 
-class LogTarget(Section):
+class LogTargetSettings(Section):
     """Runs end as a line in the log."""
 
     type: Annotated[Literal["log"], one_of("log")]
     level: Level = "info"
 
 
-class WebhookTarget(_Handed):
+class WebhookTargetSettings(_Handed):
     """Runs are posted to an address, signed as Standard Webhooks has it."""
 
     type: Annotated[Literal["webhook"], one_of("webhook")]
@@ -167,7 +167,7 @@ class WebhookTarget(_Handed):
     ] = None
 
 
-class CommandTarget(_Handed):
+class CommandTargetSettings(_Handed):
     """Runs are the standard input of a program on this machine."""
 
     type: Annotated[Literal["command"], one_of("command")]
@@ -191,7 +191,7 @@ class CommandTarget(_Handed):
     ] = Field(default_factory=dict, repr=False)
 
 
-class BrokerTarget(_Handed):
+class BrokerTargetSettings(_Handed):
     """Runs are messages in a broker's queue; workers of yours take them."""
 
     type: Annotated[Literal["broker"], one_of("broker")]
@@ -210,7 +210,7 @@ class BrokerTarget(_Handed):
     timeout: Seconds = 30.0
 
 
-class PostgresTarget(_Handed):
+class PostgresTargetSettings(_Handed):
     """Runs wait in the table for a worker elsewhere."""
 
     type: Annotated[Literal["postgres"], one_of("postgres")]
@@ -218,7 +218,7 @@ class PostgresTarget(_Handed):
     lease: Seconds = 60.0
 
 
-class PluginTarget(_Handed):
+class PluginTargetSettings(_Handed):
     """A target that another package brings, by its entry point."""
 
     type: Annotated[Literal["plugin"], one_of("plugin")]
@@ -231,16 +231,21 @@ class PluginTarget(_Handed):
 
 
 TARGET_MODELS = (
-    LogTarget,
-    WebhookTarget,
-    CommandTarget,
-    BrokerTarget,
-    PostgresTarget,
-    PluginTarget,
+    LogTargetSettings,
+    WebhookTargetSettings,
+    CommandTargetSettings,
+    BrokerTargetSettings,
+    PostgresTargetSettings,
+    PluginTargetSettings,
 )
 TARGET_TYPES = ("log", "webhook", "command", "broker", "postgres", "plugin")
 
 TargetSettings = Annotated[
-    LogTarget | WebhookTarget | CommandTarget | BrokerTarget | PostgresTarget | PluginTarget,
+    LogTargetSettings
+    | WebhookTargetSettings
+    | CommandTargetSettings
+    | BrokerTargetSettings
+    | PostgresTargetSettings
+    | PluginTargetSettings,
     Field(discriminator="type"),
 ]

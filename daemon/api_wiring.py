@@ -12,22 +12,22 @@ from config.settings import Settings
 from daemon import __version__
 from daemon.api.ports import Backend, Options
 from daemon.api.server.server import ApiServer, run_until
-from daemon.campaign_service import Control
+from daemon.campaign_service import CampaignService
 from daemon.domain.errors import Unavailable
 from daemon.domain.ports import Emit
 from daemon.domain.run.retry import RetryPolicy
-from daemon.runtime.startup import await_database
+from daemon.runtime.startup import wait_for_database
 from daemon.runtime.supervisor import Supervisor
 from daemon.targets.registry import policy_of
 from daemon.telemetry.metrics import Metrics
 from storage.api_keys import ApiKeys
-from storage.campaign_reads import History
+from storage.campaign_reads import CampaignReads
 from storage.campaigns import Campaigns
 from storage.cluster_reads import overview
 from storage.engine import Connections, Database
 from storage.errors import SchemaOutOfDate
-from storage.idempotency import Receipts
-from storage.run_results import Answers
+from storage.idempotency import IdempotencyKeys
+from storage.run_results import RunResults
 from storage.schema import require_schema
 
 PolicyOf = Callable[[str], RetryPolicy]
@@ -92,12 +92,12 @@ def api_server(
         )
         scheduler = given.scheduler
 
-        def control(connections: Connections, *, commits: bool = False) -> Control:
-            return Control(
+        def control(connections: Connections, *, commits: bool = False) -> CampaignService:
+            return CampaignService(
                 Campaigns(connections),
                 continuous_interval=scheduler.continuous_interval,
                 misfire_grace_time=scheduler.misfire_grace_time,
-                runs=Answers(connections),
+                runs=RunResults(connections),
                 policy_of=policy_of,
                 emit=tell,
                 commits=commits,
@@ -108,9 +108,9 @@ def api_server(
 
         return Backend(
             control=control(database, commits=True),
-            reads=History(database),
+            reads=CampaignReads(database),
             keys=ApiKeys(database),
-            receipts=Receipts(database, control),
+            receipts=IdempotencyKeys(database, control),
             ready=checks,
             metrics=counted.render,
             targets=lambda: settings().targets.keys(),
@@ -195,6 +195,6 @@ async def _await_schema(settings: Settings, dsn: str, emit: Emit, stop: asyncio.
 
     try:
         timeout = settings.scheduler.startup_timeout
-        return await await_database(require, timeout=timeout, stop=stop, emit=emit)
+        return await wait_for_database(require, timeout=timeout, stop=stop, emit=emit)
     finally:
         await database.close()

@@ -17,41 +17,41 @@ from typing import TYPE_CHECKING
 from config.changes import needs_restart
 from config.command_environment import command_environment
 from daemon import __version__
-from daemon.cluster.heartbeat import Membership, Self
-from daemon.cluster.node_rescuer import TakingOver
+from daemon.cluster.heartbeat import Heartbeat, NodeInfo
+from daemon.cluster.node_rescuer import NodeRescuer
 from daemon.domain.run.retry import RetryPolicy
 from daemon.domain.schedule.timezones import tzdata_version
-from daemon.maintenance.lease_reaper import Leases
-from daemon.maintenance.periodic import Looking
-from daemon.maintenance.pruner import Pruning
+from daemon.maintenance.lease_reaper import LeaseReaper
+from daemon.maintenance.periodic import PeriodicTask
+from daemon.maintenance.pruner import Pruner
 from daemon.maintenance.schema_watch import SchemaWatch
-from daemon.node_status import Report
+from daemon.node_status import NodeStatus
 from daemon.optional import load_metrics, load_traces
-from daemon.pipeline.canceller import Stopping
+from daemon.pipeline.canceller import RunCanceller
 from daemon.pipeline.pipeline import Pipeline
 from daemon.runtime.clock import SystemClock
-from daemon.runtime.database_health import Link
+from daemon.runtime.database_health import DatabaseHealth
 from daemon.runtime.service import Service
-from daemon.runtime.startup import await_database
+from daemon.runtime.startup import wait_for_database
 from daemon.runtime.status_line import StatusLine
 from daemon.runtime.supervisor import Supervisor
-from daemon.runtime.watchdog import Pulse
+from daemon.runtime.watchdog import Watchdog
 from daemon.targets.registry import Built, build
 from daemon.telemetry.fan_out import FanOut
-from daemon.timer.edit_listener import Listening
+from daemon.timer.edit_listener import EditListener
 from daemon.timer.loader import Loader
-from daemon.timer.scheduler import Alarm
-from daemon.wiring import Host
+from daemon.timer.scheduler import TimerScheduler
+from daemon.wiring import ProcessContext
 from storage.engine import Database
 from storage.errors import SchemaOutOfDate
-from storage.leases import Leases as LeaseTable
+from storage.leases import LeaseTable as LeaseTable
 from storage.nodes import Nodes
-from storage.notifications import Wakeups
+from storage.notifications import Notifications
 from storage.prune import Prune
-from storage.runs import Firing
+from storage.runs import RunStore
 from storage.schema import require_schema_in
 from storage.timers import Timers
-from storage.tzdata_refresh import Retiming
+from storage.tzdata_refresh import TzdataRefresh
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -69,7 +69,7 @@ GARBAGE_AT = 10_000
 class Daemon:
     """``campaignd run``: everything wired together."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: ProcessContext) -> None:
         settings = host.settings
         scheduler = settings.scheduler
         self._host = host
@@ -81,7 +81,7 @@ class Daemon:
         emit = told[0] if len(told) == 1 else FanOut(*told)
         self._emit = emit
         self.clock = SystemClock()
-        self.link = Link(emit, self.clock)
+        self.link = DatabaseHealth(emit, self.clock)
         tag = secrets.token_hex(3)
         self.database = Database(
             host.dsn,
@@ -90,16 +90,16 @@ class Daemon:
             pool_timeout=settings.database.pool_timeout,
             prepare=settings.listen_database_url is None,  # else the other goes to a pooler
         )
-        self.firing = Firing(self.database, "")
+        self.firing = RunStore(self.database, "")
         # Often enough that a turn which takes long is not one sign too late.
         sign_every = host.sign_every and host.sign_every / 5
-        self.pulse = Pulse(
+        self.pulse = Watchdog(
             lambda: host.notify("watchdog"),
             every=sign_every,
             clock=self.clock,
             emit=emit,
         )
-        self.alarm = Alarm(lambda entry: self.pipeline.take(entry), self.clock)
+        self.alarm = TimerScheduler(lambda entry: self.pipeline.take(entry), self.clock)
         timers = Timers(self.database)
         self.loader = Loader(
             timers,
@@ -125,7 +125,7 @@ class Daemon:
         self.loader.is_full = lambda: bool(self.pipeline.full_targets())
         self.nodes = Nodes(self.database)
         self.lease_table = LeaseTable(self.database)
-        self.leases = Leases(
+        self.leases = LeaseReaper(
             self.lease_table,
             lane=self.pipeline.lane,
             hold_targets=self.pipeline.hold_targets,
@@ -136,7 +136,7 @@ class Daemon:
             emit=emit,
             every=scheduler.poll,
         )
-        self.stopping = Stopping(
+        self.stopping = RunCanceller(
             self.lease_table,
             self.firing.release,
             lambda: self.pipeline.lanes,
@@ -145,16 +145,16 @@ class Daemon:
             emit=emit,
             every=scheduler.poll,
         )
-        self.taking_over = TakingOver(
+        self.taking_over = NodeRescuer(
             self.nodes,
             node=lambda: self.membership.node,
             link=self.link,
             emit=emit,
             on_freed=self.loader.recheck_attempts,
         )
-        self.membership = Membership(
+        self.membership = Heartbeat(
             self.nodes,
-            Self(
+            NodeInfo(
                 settings.node_name,
                 socket.gethostname(),
                 os.getpid(),
@@ -172,25 +172,25 @@ class Daemon:
             on_skew=self._skewed,
             database_now=self.alarm.database_now,
             on_lost=self.taking_over.lost,
-            on_lease=self.pipeline.go_on,
+            on_lease=self.pipeline.resume,
             oldest_claim_at=self.pipeline.oldest_claim_at,
         )
-        wakeups = Wakeups(settings.listen_database_url or host.dsn)
-        self.listening = Listening(
+        wakeups = Notifications(settings.listen_database_url or host.dsn)
+        self.listening = EditListener(
             wakeups.listen,
             self.loader,
             link=self.link,
             emit=emit,
         )
         self.listening.on_edited += [self.stopping.changed, lambda _ids: self.leases.look()]
-        self.pruning = Pruning(Prune(self.database).steps, self._keep, emit=emit)
+        self.pruning = Pruner(Prune(self.database).steps, self._keep, emit=emit)
         self.schema = SchemaWatch(lambda: require_schema_in(self.database), emit=emit)
-        self.looking = Looking("looking", self.schema.look)
-        self._retiming = Retiming(self.database, emit)
-        self.retiming = Looking("retiming", self._retiming.look)
+        self.looking = PeriodicTask("looking", self.schema.look)
+        self._retiming = TzdataRefresh(self.database, emit)
+        self.retiming = PeriodicTask("retiming", self._retiming.look)
         self.supervisor = Supervisor(self._reload)
         self.link.on_recovery.append(self.loader.reload)
-        self.report = Report(
+        self.report = NodeStatus(
             self.link,
             self.alarm,
             self.loader,
@@ -294,7 +294,7 @@ class Daemon:
         if self.loop_lag is not None:
             await self.loop_lag.start()
         timeout, stop = self._settings.scheduler.startup_timeout, self.supervisor.stop_asked
-        if not await await_database(self._begin, timeout=timeout, stop=stop, emit=self._emit):
+        if not await wait_for_database(self._begin, timeout=timeout, stop=stop, emit=self._emit):
             return False
         warming = asyncio.create_task(_quietly(self.firing.warm()), name="warm")
         await self.pipeline.start()
@@ -320,10 +320,10 @@ class Daemon:
     async def _stop(self) -> None:
         """The shutdown order: claim no more, let attempts end, write, leave, close."""
         grace = self._settings.scheduler.drain_timeout
-        self._emit("stopping", in_hand=self.pipeline.in_hand, drain_timeout_s=grace)
+        self._emit("stopping", in_flight=self.pipeline.in_flight, drain_timeout_s=grace)
         self.pulse.on_turn.clear()
         self.report.is_ready = False
-        self._host.notify("stopping", f"draining, {self.pipeline.in_hand} runs in hand")
+        self._host.notify("stopping", f"draining, {self.pipeline.in_flight} runs in hand")
         self.alarm.stop()
         upkeep = self.leases, self.taking_over, self.pruning, self.looking, self.retiming
         for service in (self.loader, *upkeep):
@@ -359,7 +359,7 @@ class Daemon:
 
     def _identified(self, node: str) -> None:
         self.firing.node = self.lease_table.node = node
-        self.pipeline.disown()
+        self.pipeline.abandon()
         self.nodes.hold_targets = self.pipeline.hold_targets()
         self._host.apply_log(self._settings, node)
 

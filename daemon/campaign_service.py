@@ -18,10 +18,10 @@ from daemon.domain.campaign import commands
 from daemon.domain.campaign.model import Campaign, Change, Snapshot
 from daemon.domain.campaign.state_machine import Status
 from daemon.domain.errors import Stale
-from daemon.domain.ports import CampaignStore, Emit, RunStore
+from daemon.domain.ports import CampaignStore, Emit, RunResultStore
 from daemon.domain.requests import Context, Saved, is_schedule_body, save_schedule, update_schedule
-from daemon.domain.run.log_events import Ending, tell
-from daemon.domain.run.outcome import Answered, Delivered, OpenRun, Outcome, Reject, Retry
+from daemon.domain.run.log_events import RunEnded, emit_ended
+from daemon.domain.run.outcome import AttemptUpdate, Delivered, OpenAttempt, Outcome, Reject, Retry
 from daemon.domain.run.retry import RetryPolicy
 from daemon.domain.schedule.schedule import EventKind, Schedule, TimedEvent
 
@@ -30,7 +30,7 @@ Expect = Callable[[int | None], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class CommandResult:
     """What a command came to."""
 
     campaign_id: int
@@ -50,7 +50,7 @@ def _nothing(_event: str, /, **_fields: Any) -> None:
     pass
 
 
-class Control:
+class CampaignService:
     """Commands on campaigns.
 
     Args:
@@ -59,7 +59,7 @@ class Control:
         misfire_grace_time: seconds, for schedules that name none and runs without a schedule.
         runs: where the answers go of those who finish runs later.
         emit: told of the runs that a command has ended.
-        commits: False where somebody else commits, and calls ``tell`` then.
+        commits: False where somebody else commits, and calls ``emit_pending`` then.
         policy_of: how patiently the runs of a target are tried again.
     """
 
@@ -69,7 +69,7 @@ class Control:
         *,
         continuous_interval: int = 300,
         misfire_grace_time: int = 3600,
-        runs: RunStore | None = None,
+        runs: RunResultStore | None = None,
         policy_of: Callable[[str], RetryPolicy] = lambda _target: RetryPolicy(),
         emit: Emit = _nothing,
         commits: bool = True,
@@ -77,7 +77,7 @@ class Control:
         self.store = store
         self._emit = emit
         self._commits = commits
-        self._untold: list[Ending] = []
+        self._untold: list[RunEnded] = []
         self._runs = runs
         self._policy_of = policy_of
         self._continuous_interval = continuous_interval
@@ -101,13 +101,13 @@ class Control:
 
     async def save_schedule(
         self, ref: int | UUID, body: object, actor: str, expect: Expect | None = None
-    ) -> Done:
+    ) -> CommandResult:
         """The ``schedule`` body: replaces the schedule, or clears it (``immediate``)."""
         return await self._do(ref, actor, lambda s: commands.save(s, body, self.context(s)), expect)
 
     async def update_schedule(
         self, ref: int | UUID, body: object, actor: str, expect: Expect | None = None
-    ) -> Done:
+    ) -> CommandResult:
         """The ``update_schedule`` body: merged into the schedule; the status stays."""
         return await self._do(
             ref, actor, lambda s: commands.update(s, body, self.context(s)), expect
@@ -115,7 +115,7 @@ class Control:
 
     async def clear_schedule(
         self, ref: int | UUID, actor: str, expect: Expect | None = None
-    ) -> Done:
+    ) -> CommandResult:
         """No schedule any more; back to draft."""
         return await self._do(ref, actor, commands.clear, expect)
 
@@ -124,45 +124,45 @@ class Control:
         parse = save_schedule if is_schedule_body(body) else update_schedule
         return parse(body, self.context(snapshot))
 
-    async def start(self, ref: int | UUID, actor: str) -> Done:
+    async def start(self, ref: int | UUID, actor: str) -> CommandResult:
         """Arm, run now, or resume."""
         return await self._do(ref, actor, lambda s: commands.start(s, self._grace))
 
-    async def pause(self, ref: int | UUID, actor: str) -> Done:
+    async def pause(self, ref: int | UUID, actor: str) -> CommandResult:
         """Start nothing new until started again."""
         return await self._do(ref, actor, commands.pause)
 
-    async def stop(self, ref: int | UUID, actor: str) -> Done:
+    async def stop(self, ref: int | UUID, actor: str) -> CommandResult:
         """Cancel, with every open run."""
         return await self._do(ref, actor, commands.stop)
 
-    async def rerun(self, ref: int | UUID, actor: str) -> Done:
+    async def rerun(self, ref: int | UUID, actor: str) -> CommandResult:
         """One run now, of a campaign that has ended."""
         return await self._do(ref, actor, lambda s: commands.rerun(s, self._grace))
 
-    async def archive(self, ref: int | UUID, actor: str) -> Done:
+    async def archive(self, ref: int | UUID, actor: str) -> CommandResult:
         """Put away."""
         return await self._do(ref, actor, commands.archive)
 
-    async def unarchive(self, ref: int | UUID, actor: str) -> Done:
+    async def unarchive(self, ref: int | UUID, actor: str) -> CommandResult:
         """Bring back what was put away."""
         return await self._do(ref, actor, commands.unarchive)
 
-    async def delete(self, ref: int | UUID, actor: str) -> Done:
+    async def delete(self, ref: int | UUID, actor: str) -> CommandResult:
         """Remove, with its history."""
         return await self._do(ref, actor, commands.delete)
 
-    async def complete(self, run_id: UUID, attempt: int, actor: str) -> Answered:
+    async def complete(self, run_id: UUID, attempt: int, actor: str) -> AttemptUpdate:
         """The attempt is done. Raises Conflict when it is not the open one."""
         answered = await self._run_store.end(run_id, attempt, lambda _run: Delivered(), actor)
         return self._tells(answered)
 
     async def fail(
         self, run_id: UUID, attempt: int, reason: str, actor: str, *, retry: bool = True
-    ) -> Answered:
+    ) -> AttemptUpdate:
         """The attempt failed; there is another, as the target's policy has it, unless told not."""
 
-        def decide(run: OpenRun) -> Outcome:
+        def decide(run: OpenAttempt) -> Outcome:
             policy = self._policy_of(run.target)
             if not retry or policy.gives_up(run.attempt, run.takeovers):
                 return Reject(reason)
@@ -170,16 +170,16 @@ class Control:
 
         return self._tells(await self._run_store.end(run_id, attempt, decide, actor))
 
-    async def heartbeat(self, run_id: UUID, attempt: int, seconds: float) -> Answered:
+    async def heartbeat(self, run_id: UUID, attempt: int, seconds: float) -> AttemptUpdate:
         """The attempt goes on: nobody takes the run over for so long."""
         return await self._run_store.extend(run_id, attempt, seconds)
 
-    async def retry(self, run_id: UUID, actor: str) -> Done:
+    async def retry(self, run_id: UUID, actor: str) -> CommandResult:
         """A failed run once more: its next attempt is due now."""
         campaign_id = await self._run_store.campaign_of(run_id)
         return await self._do(campaign_id, actor, lambda s: commands.retry(s, run_id, self._grace))
 
-    async def release(self, run_id: UUID, actor: str) -> Answered:
+    async def release(self, run_id: UUID, actor: str) -> AttemptUpdate:
         """A held run goes on its way, with the grace of its schedule from now on."""
         campaign_id = await self._run_store.campaign_of(run_id)
         async with self.store.edit(campaign_id) as edit:
@@ -187,28 +187,28 @@ class Control:
         grace = current.schedule.misfire_grace_time if current else self._grace
         return await self._run_store.release(run_id, grace, actor)
 
-    async def fail_held(self, run_id: UUID, actor: str) -> Answered:
+    async def fail_held(self, run_id: UUID, actor: str) -> AttemptUpdate:
         """A held run has failed."""
         return self._tells(await self._run_store.fail_held(run_id, f"failed by {actor}", actor))
 
-    def tell(self) -> None:
+    def emit_pending(self) -> None:
         """Tell of the runs that were ended: it is committed now."""
         untold, self._untold = self._untold, []
         for ending in untold:
-            tell(self._emit, ending)
+            emit_ended(self._emit, ending)
 
-    def _tells(self, answered: Answered) -> Answered:
+    def _tells(self, answered: AttemptUpdate) -> AttemptUpdate:
         if answered.changed and answered.ending is not None:
             self._ended([answered.ending])
         return answered
 
-    def _ended(self, endings: Sequence[Ending]) -> None:
+    def _ended(self, endings: Sequence[RunEnded]) -> None:
         self._untold += endings
         if self._commits:
-            self.tell()
+            self.emit_pending()
 
     @property
-    def _run_store(self) -> RunStore:
+    def _run_store(self) -> RunResultStore:
         if self._runs is None:
             raise RuntimeError("this Control was made without a store for runs")
         return self._runs
@@ -219,7 +219,7 @@ class Control:
         actor: str,
         decide: Callable[[Snapshot], Change],
         expect: Expect | None = None,
-    ) -> Done:
+    ) -> CommandResult:
         async with self.store.edit(ref) as edit:
             if expect is not None and not expect(edit.snapshot.revision):
                 raise Stale("the schedule was changed in between; read it again")
@@ -240,7 +240,7 @@ def next_run_at(
     return timer.at if timer is not None and timer.kind is EventKind.FIRE else None
 
 
-def _done(snapshot: Snapshot, change: Change, revision: int | None) -> Done:
+def _done(snapshot: Snapshot, change: Change, revision: int | None) -> CommandResult:
     campaign = snapshot.campaign
     schedule = snapshot.current.schedule if snapshot.current else None
     if change.schedule is not None:
@@ -251,7 +251,7 @@ def _done(snapshot: Snapshot, change: Change, revision: int | None) -> Done:
     next_at = next_run_at(schedule, timer, change.to_status)
     if change.run is not None:
         next_at = change.run.scheduled_for
-    return Done(
+    return CommandResult(
         campaign_id=campaign.id,
         campaign_uuid=campaign.uuid,
         from_status=campaign.status,

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from daemon.cluster.heartbeat import Membership
+from daemon.cluster.heartbeat import Heartbeat
 from daemon.pipeline.pipeline import Pipeline
 from daemon.runtime.clock import SystemClock
-from daemon.runtime.database_health import Link
+from daemon.runtime.database_health import DatabaseHealth
 from daemon.runtime.service import Service
 from daemon.runtime.stopwatch import Stopwatch
-from daemon.runtime.watchdog import Pulse
+from daemon.runtime.watchdog import Watchdog
 from daemon.timer.loader import Loader
-from daemon.timer.scheduler import Alarm
+from daemon.timer.scheduler import TimerScheduler
 from storage.engine import Database
 
 if TYPE_CHECKING:
@@ -28,17 +28,17 @@ BATCH_STUCK_S = 60.0
 """How long a batch may be claimed or written, with the database there, before it counts as hung."""
 
 
-class Report:
+class NodeStatus:
     """Reads the parts of a running daemon; changes none of them."""
 
     def __init__(
         self,
-        link: Link,
-        alarm: Alarm,
+        link: DatabaseHealth,
+        alarm: TimerScheduler,
         loader: Loader,
         pipeline: Pipeline,
-        membership: Membership,
-        pulse: Pulse,
+        membership: Heartbeat,
+        pulse: Watchdog,
         database: Database,
         settings: Settings,
     ) -> None:
@@ -70,7 +70,7 @@ class Report:
         following = self.alarm.window.get_next_run_time()
         come = "" if following is None else f", next at {following:%H:%M:%S}Z"
         return (
-            f"{self.pipeline.due} due, {self.pipeline.in_hand} in hand, "
+            f"{self.pipeline.due} due, {self.pipeline.in_flight} in hand, "
             f"{len(self.alarm.window)} within {self._settings.scheduler.horizon:g} s{come}"
         )
 
@@ -95,9 +95,9 @@ class Report:
                 "Due for more than a second and claimed by no node, at most 5000.",
                 lambda: self.loader.overdue,
             ),
-            "in_hand_runs": (
+            "in_flight_runs": (
                 "Claimed by this node, outcome not written yet.",
-                lambda: self.pipeline.in_hand,
+                lambda: self.pipeline.in_flight,
             ),
             "window_events": ("Held in memory until due.", lambda: len(self.alarm.window)),
             "next_fire_timestamp_seconds": (

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
+class ProcessContext:
     """What the daemon is told by whoever starts it."""
 
     settings: Settings

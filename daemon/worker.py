@@ -13,34 +13,34 @@ from uuid import UUID
 
 from daemon.domain.errors import Conflict, NotFound, Unavailable
 from daemon.domain.ports import Clock, Emit, Target
-from daemon.domain.run.attempt import Work
-from daemon.domain.run.log_events import milliseconds, tell
-from daemon.domain.run.outcome import Answered, Held, OpenRun, Outcome, Parked
-from daemon.domain.run.retry import RetryPolicy, judged
-from daemon.runtime.database_health import Link
+from daemon.domain.run.attempt import Attempt
+from daemon.domain.run.log_events import emit_ended, milliseconds
+from daemon.domain.run.outcome import AttemptUpdate, Held, OpenAttempt, Outcome, Queued
+from daemon.domain.run.retry import RetryPolicy, apply_retry_policy
+from daemon.runtime.database_health import DatabaseHealth
 from daemon.runtime.service import Service
 
 BEATS_IN_A_LEASE = 3
 
 
-class Queue(Protocol):
+class WorkerQueue(Protocol):
     """Where runs wait."""
 
-    async def take(self, target: str, worker: str, lease: float, max_rows: int) -> list[Work]:
+    async def take(self, target: str, worker: str, lease: float, max_rows: int) -> list[Attempt]:
         """The oldest runs that wait, each held for ``lease`` seconds."""
         ...
 
 
-class Answers(Protocol):
+class WorkerStore(Protocol):
     """Where a worker says how it goes."""
 
     async def end(
-        self, run_id: UUID, attempt: int, decide: Callable[[OpenRun], Outcome], actor: str
-    ) -> Answered:
+        self, run_id: UUID, attempt: int, decide: Callable[[OpenAttempt], Outcome], actor: str
+    ) -> AttemptUpdate:
         """Write what becomes of the attempt. Raises NotFound, Conflict."""
         ...
 
-    async def extend(self, run_id: UUID, attempt: int, seconds: float) -> Answered:
+    async def extend(self, run_id: UUID, attempt: int, seconds: float) -> AttemptUpdate:
         """Hold the run for so long from now. Raises NotFound, Conflict."""
         ...
 
@@ -63,8 +63,8 @@ class Worker(Service):
 
     def __init__(
         self,
-        queue: Queue,
-        answers: Answers,
+        queue: WorkerQueue,
+        answers: WorkerStore,
         carrier: Target,
         *,
         name: str,
@@ -75,7 +75,7 @@ class Worker(Service):
         poll: float,
         drain: float,
         clock: Clock,
-        link: Link,
+        link: DatabaseHealth,
         emit: Emit,
     ) -> None:
         super().__init__()
@@ -135,7 +135,7 @@ class Worker(Service):
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
 
-    async def _carry(self, work: Work) -> None:
+    async def _carry(self, work: Attempt) -> None:
         keys: dict[str, Any] = {
             "campaign_id": work.campaign_id,
             "campaign_uuid": work.campaign_uuid,
@@ -158,7 +158,7 @@ class Worker(Service):
                 self._lost.discard(work.run_id)
                 self._emit("attempt_stopped", **keys)
                 return
-            outcome = Held("its worker was stopped") if self._policy.holds else Parked()
+            outcome = Held("its worker was stopped") if self._policy.holds else Queued()
         finally:
             beats.cancel()
         took = timedelta(seconds=self._clock.monotonic() - began)
@@ -169,11 +169,13 @@ class Worker(Service):
             return
         # Also where it was written the first time, and only the word of it was lost.
         if answered.ending is not None:
-            tell(self._emit, replace(answered.ending, took=took, actor=None))
+            emit_ended(self._emit, replace(answered.ending, took=took, actor=None))
 
-    async def _answer(self, work: Work, outcome: Outcome) -> Answered:
-        def decide(run: OpenRun) -> Outcome:
-            return judged(self._policy, run.attempt, run.takeovers, outcome, random.random)
+    async def _answer(self, work: Attempt, outcome: Outcome) -> AttemptUpdate:
+        def decide(run: OpenAttempt) -> Outcome:
+            return apply_retry_policy(
+                self._policy, run.attempt, run.takeovers, outcome, random.random
+            )
 
         while True:
             try:
@@ -185,7 +187,7 @@ class Worker(Service):
                 self._link.ok(self)
                 return answered
 
-    async def _beat(self, work: Work, task: asyncio.Task[None]) -> None:
+    async def _beat(self, work: Attempt, task: asyncio.Task[None]) -> None:
         while True:
             await asyncio.sleep(self._lease / BEATS_IN_A_LEASE)
             try:

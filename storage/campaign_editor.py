@@ -9,10 +9,17 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from daemon.domain.campaign.model import Again, Change, NewRun, Snapshot, latest_start, run_id
+from daemon.domain.campaign.model import (
+    Change,
+    NewRun,
+    RetryRequest,
+    Snapshot,
+    latest_start,
+    run_id,
+)
 from daemon.domain.campaign.state_machine import OPEN_RUN, Event, RunStatus
 from daemon.domain.errors import Refused
-from daemon.domain.run.log_events import Ending
+from daemon.domain.run.log_events import RunEnded
 from daemon.domain.schedule.misfire import Stretch
 from daemon.domain.schedule.schedule import EventKind
 from storage import edit_statements as statements
@@ -22,17 +29,17 @@ from storage.schedule_rows import definition_of
 from storage.tables import campaign_events, campaigns, runs
 from storage.without_orm import AsyncConnection
 
-__all__ = ["CHANNEL", "Edit", "stretch_details"]
+__all__ = ["CHANNEL", "LockedCampaign", "stretch_details"]
 
 
-class Edit:
+class LockedCampaign:
     """One campaign, locked until the transaction ends, and the way to write what was decided."""
 
     def __init__(self, connection: AsyncConnection, snapshot: Snapshot) -> None:
         self._connection = connection
         self.snapshot = snapshot
         self.revision = snapshot.revision
-        self.endings: list[Ending] = []
+        self.endings: list[RunEnded] = []
         """Runs that a change ended."""
 
     async def apply(self, change: Change, actor: str) -> None:
@@ -165,7 +172,7 @@ class Edit:
                 return identity
             scheduled_for += timedelta(microseconds=1)
 
-    async def _retry(self, again: Again) -> UUID:
+    async def _retry(self, again: RetryRequest) -> UUID:
         now = self.snapshot.now
         updated = await self._connection.execute(
             sa.update(runs)
@@ -285,7 +292,7 @@ class Edit:
     ) -> None:
         campaign = self.snapshot.campaign
         self.endings.append(
-            Ending(
+            RunEnded(
                 status=status,
                 campaign_id=campaign.id,
                 campaign_uuid=campaign.uuid,

@@ -16,7 +16,13 @@ from daemon.domain.campaign.model import Campaign, Run
 from daemon.domain.campaign.state_machine import RunStatus, Status
 from daemon.domain.errors import NotFound
 from daemon.domain.requests import Current
-from daemon.domain.schedule.schedule import CampaignType, EventKind, Schedule, Source, TimedEvent
+from daemon.domain.schedule.schedule import (
+    CampaignType,
+    EventKind,
+    Schedule,
+    ScheduleSource,
+    TimedEvent,
+)
 from storage import listings
 from storage.campaigns import campaign_from, not_found
 from storage.engine import Database
@@ -104,7 +110,7 @@ class Upcoming:
         return (self.at, self.campaign_id)
 
 
-class History:
+class CampaignReads:
     """Reads of one database."""
 
     def __init__(self, database: Database) -> None:
@@ -140,7 +146,7 @@ class History:
         columns = _Columns(row)
         current = None
         if columns.revision is not None:
-            current = Current(Source(columns.source), columns.body, schedule_from(columns))
+            current = Current(ScheduleSource(columns.source), columns.body, schedule_from(columns))
         timed = None
         if row.fire_at is not None:
             timed = TimedEvent(EventKind(row.event_kind), row.fire_at, row.local)

@@ -15,8 +15,8 @@ from daemon.domain.campaign.model import Campaign, Snapshot
 from daemon.domain.campaign.state_machine import Status
 from daemon.domain.errors import Conflict, NotFound
 from daemon.domain.requests import Current
-from daemon.domain.schedule.schedule import CampaignType, EventKind, Source, TimedEvent
-from storage.campaign_editor import Edit
+from daemon.domain.schedule.schedule import CampaignType, EventKind, ScheduleSource, TimedEvent
+from storage.campaign_editor import LockedCampaign
 from storage.engine import Connections
 from storage.prepared import Prepared, carry_out
 from storage.schedule_rows import schedule_from
@@ -99,7 +99,9 @@ class Campaigns:
         return campaign_from(row)
 
     @asynccontextmanager
-    async def edit(self, ref: int | UUID, now: datetime | None = None) -> AsyncIterator[Edit]:
+    async def edit(
+        self, ref: int | UUID, now: datetime | None = None
+    ) -> AsyncIterator[LockedCampaign]:
         """Lock a campaign and hand out what is known of it; commits at the end, unless it raises.
 
         Args:
@@ -111,7 +113,9 @@ class Campaigns:
             if not found:
                 raise not_found(ref)
             # A statement of its own: its snapshot is taken after the lock was granted.
-            yield Edit(connection, await _snapshot(connection, campaign_from(found[0]), now))
+            yield LockedCampaign(
+                connection, await _snapshot(connection, campaign_from(found[0]), now)
+            )
 
 
 @cache
@@ -160,7 +164,7 @@ async def _snapshot(
     (row,) = await carry_out(connection, _SNAPSHOT, campaign_id=campaign.id)
     current = None
     if row.revision is not None:
-        current = Current(Source(row.source), row.body, schedule_from(row))
+        current = Current(ScheduleSource(row.source), row.body, schedule_from(row))
     armed = None
     if row.fire_at is not None:
         armed = TimedEvent(EventKind(row.event_kind), row.fire_at, row.local)

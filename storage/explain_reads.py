@@ -8,23 +8,23 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from daemon.domain.campaign.explain import Record, Told
+from daemon.domain.campaign.explain import Evidence, LoggedEvent
 from daemon.domain.campaign.state_machine import Event
-from storage.campaign_reads import History, Ref, run_from
+from storage.campaign_reads import CampaignReads, Ref, run_from
 from storage.engine import Database
 from storage.tables import campaign_events, nodes, runs
 
 _EDITS = (Event.SCHEDULE_SAVED, Event.SCHEDULE_CLEARED, Event.SCHEDULE_UPDATED)
 
 
-class Explaining:
+class ExplainReads:
     """Reads of one database; every one by the key of its table."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._history = History(database)
+        self._history = CampaignReads(database)
 
-    async def record(self, ref: Ref, at: datetime, within: timedelta) -> Record:
+    async def record(self, ref: Ref, at: datetime, within: timedelta) -> Evidence:
         """What is known of the run at ``at``, or of the first one less than ``within`` later.
 
         Raises:
@@ -61,7 +61,7 @@ class Explaining:
             then, campaign_events.c.to_status.is_distinct_from(campaign_events.c.from_status)
         )
         edited = sa.and_(~then, campaign_events.c.event.in_(_EDITS))
-        return Record(
+        return Evidence(
             campaign=campaign,
             schedule=schedule,
             saved_at=shown.saved_at,
@@ -85,7 +85,7 @@ class Explaining:
         *,
         limit: int,
         newest: bool = False,
-    ) -> list[Told]:
+    ) -> list[LoggedEvent]:
         order = campaign_events.c.id.desc() if newest else campaign_events.c.id
         statement = (
             sa.select(campaign_events)
@@ -98,11 +98,11 @@ class Explaining:
         return [_told(row) for row in rows]
 
 
-def _told(row: Any) -> Told:
-    return Told(
+def _told(row: Any) -> LoggedEvent:
+    return LoggedEvent(
         row.at, row.event, row.to_status, row.cause, row.actor, row.scheduled_for, row.details
     )
 
 
-def _first(told: Sequence[Told]) -> Told | None:
+def _first(told: Sequence[LoggedEvent]) -> LoggedEvent | None:
     return told[0] if told else None

@@ -42,7 +42,7 @@ class OneTransaction:
         yield self._connection
 
 
-class Attempt(Generic[T]):
+class ReservedRequest(Generic[T]):
     """One request with its key, inside the transaction that is to hold change and answer."""
 
     def __init__(
@@ -66,7 +66,7 @@ class Attempt(Generic[T]):
         )
 
 
-class Receipts(Generic[T]):
+class IdempotencyKeys(Generic[T]):
     """The kept answers of one database.
 
     Args:
@@ -81,7 +81,7 @@ class Receipts(Generic[T]):
     @asynccontextmanager
     async def once(
         self, api_key_id: int, key: str, fingerprint: bytes
-    ) -> AsyncIterator[Attempt[T]]:
+    ) -> AsyncIterator[ReservedRequest[T]]:
         """A transaction for one request; commits at the end of the block, unless it raises.
 
         Raises:
@@ -101,7 +101,7 @@ class Receipts(Generic[T]):
                     "the Idempotency-Key was used for another request within the last 24 hours",
                 )
             answer = None if known is None else known.answer
-            yield Attempt(connection, row, answer, self._bind(OneTransaction(connection)))
+            yield ReservedRequest(connection, row, answer, self._bind(OneTransaction(connection)))
 
 
 _LOCK = sa.text(f"SELECT pg_try_advisory_xact_lock({_LOCKS}, hashtext(:text))")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from daemon.domain.run.attempt import TableAnswer, TakenBack, Work
+from daemon.domain.run.attempt import Attempt, ReclaimedRun, WorkerResult
 from daemon.domain.run.outcome import Delivered, Outcome, Reject, Retry
 from storage.binary_arrays import bigints, instants
 from storage.engine import Database
@@ -14,7 +14,7 @@ from storage.queries import query
 from storage.runs import taken_from, work_from
 
 
-class Leases:
+class LeaseTable:
     """What a node does about runs that nobody has in hand.
 
     Args:
@@ -37,7 +37,7 @@ class Leases:
         (row,) = await self._rows("look_for_leases", {})
         return bool(row.found)
 
-    async def expire(self, hold_targets: Sequence[str], max_rows: int) -> list[TakenBack]:
+    async def expire(self, hold_targets: Sequence[str], max_rows: int) -> list[ReclaimedRun]:
         """Take back runs that were not finished within their lease: to be retried, or held."""
         binds = {
             "node": self.node,
@@ -52,17 +52,17 @@ class Leases:
         shards: Sequence[int],
         overdue_before: datetime,
         max_rows: int,
-    ) -> list[TableAnswer]:
+    ) -> list[WorkerResult]:
         """What workers have answered in the table, still to be written as outcomes."""
         binds = {"shards": list(shards), "overdue_before": overdue_before, "max_rows": max_rows}
         rows = await self._rows("load_answers", binds)
         return [
-            TableAnswer(work_from(row, row.attempt), _outcome(row), row.node, row.seconds)
+            WorkerResult(work_from(row, row.attempt), _outcome(row), row.node, row.seconds)
             for row in rows
         ]
 
     async def statuses(
-        self, works: Sequence[Work]
+        self, works: Sequence[Attempt]
     ) -> dict[tuple[int, datetime], tuple[str, int, str]]:
         """Status and attempt of runs, and their campaign's, by (campaign id, scheduled for)."""
         binds = {
@@ -75,7 +75,7 @@ class Leases:
             for row in rows
         }
 
-    async def take(self, target: str, worker: str, lease: float, max_rows: int) -> list[Work]:
+    async def take(self, target: str, worker: str, lease: float, max_rows: int) -> list[Attempt]:
         """For a worker: the oldest runs that wait for it, each held for ``lease`` seconds."""
         binds = {
             "target": target,

@@ -182,8 +182,8 @@ def _has_status(status: RunStatus, of_campaign: bool) -> sa.ColumnElement[bool]:
     if status is not RunStatus.EXECUTING:
         return runs.c.rare_status == status
     # In the hands of a node, or accepted to finish later.
-    in_hand = runs.c.claimed_at >= _bind("since")
-    return sa.and_(runs.c.status == status, sa.or_(in_hand, runs.c.lease_until.is_not(None)))
+    in_flight = runs.c.claimed_at >= _bind("since")
+    return sa.and_(runs.c.status == status, sa.or_(in_flight, runs.c.lease_until.is_not(None)))
 
 
 def _next_run_at() -> sa.ColumnElement[Any]:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from daemon.domain.run.attempt import TakenBack
+from daemon.domain.run.attempt import ReclaimedRun
 from storage.engine import Database
 from storage.queries import query
 from storage.runs import taken_from
@@ -19,7 +19,7 @@ TAKE_OVER_BATCH = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Beat:
+class HeartbeatReply:
     """What a heartbeat answers: the server's clock, the other live nodes, and the lost ones."""
 
     now: datetime
@@ -72,7 +72,7 @@ class Nodes:
         skew_ms: int = 0,
         shards: int = 0,
         draining: bool = False,
-    ) -> Beat | None:
+    ) -> HeartbeatReply | None:
         """Renew the lease; None when the node's place is gone, taken over by another."""
         binds = {
             "node": node,
@@ -85,9 +85,9 @@ class Nodes:
         }
         async with self._database.statement() as connection:
             row = (await connection.execute(query("beat_node"), binds)).one_or_none()
-        return None if row is None else Beat(row.now, row.others, row.lost)
+        return None if row is None else HeartbeatReply(row.now, row.others, row.lost)
 
-    async def take_over(self, node: str, dead_node: str) -> AsyncIterator[list[TakenBack]]:
+    async def take_over(self, node: str, dead_node: str) -> AsyncIterator[list[ReclaimedRun]]:
         """Free every run that ``dead_node`` held, then forget it; yields what was just written.
 
         Its sessions are ended first: a process that stands still in the middle of a transaction
@@ -104,7 +104,7 @@ class Nodes:
         async for taken in self._free(node, dead_node, from_start=False):
             yield taken
         async with self._database.statement() as connection:
-            found = await connection.execute(query("find_in_hand"), {"dead_node": dead_node})
+            found = await connection.execute(query("find_in_flight"), {"dead_node": dead_node})
             if found.scalar_one():
                 return
         if not await self._forget(dead_node):
@@ -114,7 +114,7 @@ class Nodes:
 
     async def _free(
         self, node: str, dead_node: str, *, from_start: bool
-    ) -> AsyncIterator[list[TakenBack]]:
+    ) -> AsyncIterator[list[ReclaimedRun]]:
         binds = {
             "node": node,
             "dead_node": dead_node,

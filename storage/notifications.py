@@ -27,7 +27,7 @@ class _Connection(psycopg.AsyncConnection[Any]):
         return await super().wait(gen, interval, timeout)
 
 
-class Wakeups:
+class Notifications:
     """Notices of edits. A hint only: polling is the guarantee."""
 
     def __init__(self, dsn: str) -> None:

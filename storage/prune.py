@@ -20,7 +20,7 @@ _TURN = sa.select(sa.func.pg_try_advisory_xact_lock(LOCK), sa.func.now())
 
 
 @dataclass(frozen=True, slots=True)
-class Pruned:
+class PruneStats:
     """What a step deleted."""
 
     runs: int
@@ -34,7 +34,7 @@ class Prune:
         self._database = database
         self.now = now
 
-    async def steps(self, keep: timedelta) -> AsyncIterator[Pruned]:
+    async def steps(self, keep: timedelta) -> AsyncIterator[PruneStats]:
         """Delete what ended longer ago than ``keep``; one item for each transaction.
 
         Open runs are never touched, nor each campaign's newest run and event. Ends when another
@@ -49,7 +49,7 @@ class Prune:
                 if max(done.runs, done.events) < ROWS_AT_ONCE:
                     break
 
-    async def _step(self, ids: list[int], keep: timedelta) -> Pruned | None:
+    async def _step(self, ids: list[int], keep: timedelta) -> PruneStats | None:
         """One transaction; None if another process is at it just then."""
         # The lock goes with the transaction. A session's would outlive a killed process behind a
         # pooler, which keeps the connection and gives it to somebody else.
@@ -63,7 +63,7 @@ class Prune:
                 len((await connection.execute(query(name), binds)).all())
                 for name in ("prune_runs", "prune_events")
             ]
-            return Pruned(runs, events)
+            return PruneStats(runs, events)
 
     async def _campaigns(self) -> AsyncIterator[list[int]]:
         last = 0

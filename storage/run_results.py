@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from daemon.domain.campaign.state_machine import RunStatus
 from daemon.domain.errors import Conflict, NotFound, Refused
-from daemon.domain.run.log_events import Ending
-from daemon.domain.run.outcome import Answered, Delivered, OpenRun, Outcome, Reject
+from daemon.domain.run.log_events import RunEnded
+from daemon.domain.run.outcome import AttemptUpdate, Delivered, OpenAttempt, Outcome, Reject
 from storage.campaign_editor import CHANNEL
 from storage.engine import Connections
 from storage.queries import query
@@ -29,7 +29,7 @@ _READ = sa.select(
 ).join(campaigns, campaigns.c.id == runs.c.campaign_id)
 
 
-class Answers:
+class RunResults:
     """Ends and extends open attempts. A late answer changes nothing."""
 
     def __init__(self, database: Connections) -> None:
@@ -39,9 +39,9 @@ class Answers:
         self,
         run_id: UUID,
         attempt: int,
-        decide: Callable[[OpenRun], Outcome],
+        decide: Callable[[OpenAttempt], Outcome],
         actor: str,
-    ) -> Answered:
+    ) -> AttemptUpdate:
         """Write what ``decide`` makes of the open attempt.
 
         Raises:
@@ -50,7 +50,7 @@ class Answers:
         """
         async with self._database.transaction() as connection:
             row = _found((await connection.execute(_READ.where(runs.c.id == run_id))).all(), run_id)
-            outcome = decide(OpenRun(row.attempt, row.takeovers, row.target))
+            outcome = decide(OpenAttempt(row.attempt, row.takeovers, row.target))
             if _is_repeated(row, attempt, outcome):
                 return _answered(row, changed=False, ending=_ending(row, actor))
             _require_open(row, attempt)
@@ -73,7 +73,7 @@ class Answers:
         ending = replace(_ending(row, actor, written), attempt=attempt, error=error)
         return _answered(row, ending=ending)
 
-    async def extend(self, run_id: UUID, attempt: int, seconds: float) -> Answered:
+    async def extend(self, run_id: UUID, attempt: int, seconds: float) -> AttemptUpdate:
         """Let the open attempt go on for ``seconds`` from now; never less than it was given.
 
         Raises:
@@ -108,7 +108,7 @@ class Answers:
             row = _found((await connection.execute(_READ.where(runs.c.id == run_id))).all(), run_id)
             return int(row.campaign_id)
 
-    async def release(self, run_id: UUID, grace: float, actor: str) -> Answered:
+    async def release(self, run_id: UUID, grace: float, actor: str) -> AttemptUpdate:
         """A held run goes on its way: due now, to be started within ``grace`` seconds.
 
         Raises:
@@ -131,7 +131,7 @@ class Answers:
             await _notify(connection, row.campaign_id)
         return _answered(row)
 
-    async def fail_held(self, run_id: UUID, reason: str, actor: str) -> Answered:
+    async def fail_held(self, run_id: UUID, reason: str, actor: str) -> AttemptUpdate:
         """A held run has failed, with whatever that means for its campaign.
 
         Raises:
@@ -192,12 +192,12 @@ def _require_open(row: Any, attempt: int) -> None:
         )
 
 
-def _ending(row: Any, actor: str, written: Sequence[Any] = ()) -> Ending:
+def _ending(row: Any, actor: str, written: Sequence[Any] = ()) -> RunEnded:
     """What to tell of a run as it was read after its outcome was written."""
     from_status, to_status = (
         (written[0].from_status, written[0].to_status) if written else (None,) * 2
     )
-    return Ending(
+    return RunEnded(
         status=RunStatus(row.status),
         campaign_id=row.campaign_id,
         campaign_uuid=row.campaign_uuid,
@@ -214,8 +214,8 @@ def _ending(row: Any, actor: str, written: Sequence[Any] = ()) -> Ending:
     )
 
 
-def _answered(row: Any, *, changed: bool = True, ending: Ending | None = None) -> Answered:
-    return Answered(
+def _answered(row: Any, *, changed: bool = True, ending: RunEnded | None = None) -> AttemptUpdate:
+    return AttemptUpdate(
         row.id,
         row.campaign_id,
         RunStatus(row.status),

@@ -11,19 +11,19 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.domain.campaign.state_machine import RunStatus, Status
-from daemon.domain.run.attempt import Claimed, TakenBack, TooLate, Waiting, Work
-from daemon.domain.run.claim_plan import Older, Planned
+from daemon.domain.run.attempt import Attempt, ClaimResult, ExpiredAttempt, PendingRun, ReclaimedRun
+from daemon.domain.run.claim_plan import ClaimRequest, PassedOccurrence
 from daemon.domain.run.outcome import (
     Accepted,
     Delivered,
+    FinishResult,
     Held,
-    Lost,
     Missed,
     Outcome,
-    Parked,
+    OutcomeUnknown,
+    Queued,
     Reject,
     Retry,
-    Written,
 )
 from storage.binary_arrays import (
     bigints,
@@ -46,7 +46,7 @@ _STATUS = {status.value: status for status in Status}
 _RUN_STATUS = {status.value: status for status in RunStatus}
 
 
-class Firing:
+class RunStore:
     """The claim and finish statements for one node.
 
     Args:
@@ -85,15 +85,15 @@ class Firing:
                     await connection.execute(query("claim_events"), claim)
                     await write_finish(connection, finish)
 
-    async def claim(self, planned: Sequence[Planned]) -> list[Claimed]:
+    async def claim(self, planned: Sequence[ClaimRequest]) -> list[ClaimResult]:
         """Win what is due, by the server's clock; what is missing from the answer was lost."""
         rows = await self._rows("claim_events", _claim_binds(planned))
         return [claimed for row in rows for claimed in _claimed(row, planned)]
 
     async def claim_attempts(
         self,
-        waiting: Sequence[Waiting],
-    ) -> tuple[list[Work], list[TooLate]]:
+        waiting: Sequence[PendingRun],
+    ) -> tuple[list[Attempt], list[ExpiredAttempt]]:
         """Start the next attempts of waiting runs, or say that they come too late."""
         rows = await self._rows(
             "claim_attempts",
@@ -107,15 +107,15 @@ class Firing:
         return (
             [work for row, work in works if row.verdict == "started"],
             [
-                TooLate(work, row.status, _why_late(row))
+                ExpiredAttempt(work, row.status, _why_late(row))
                 for row, work in works
                 if row.verdict != "started"
             ],
         )
 
     async def finish(
-        self, outcomes: Sequence[tuple[Work, Outcome, str, datetime | None]]
-    ) -> list[Written | None]:
+        self, outcomes: Sequence[tuple[Attempt, Outcome, str, datetime | None]]
+    ) -> list[FinishResult | None]:
         """Write outcomes, each guarded by (run, attempt, node, expected status).
 
         Returns:
@@ -133,7 +133,7 @@ class Firing:
                 rows.append((*guard, *columns_of(outcome)))
                 begun_ats.append(begun)
             place_of.append(place)
-        written: list[Written | None] = [None] * len(rows)
+        written: list[FinishResult | None] = [None] * len(rows)
         async with self._database.transaction() as connection:
             binds = finish_binds(rows, begun_ats=begun_ats, node=self.node)
             for row in await write_finish(connection, {**binds, "now": self.now}):
@@ -141,10 +141,10 @@ class Firing:
                 alike = _RUN_STATUS[status], _STATUS[from_status], _STATUS[to_status], promoted
                 for number in numbers:
                     campaign_id, at, *_ = rows[number - 1]
-                    written[number - 1] = Written(campaign_id, at, *alike)
+                    written[number - 1] = FinishResult(campaign_id, at, *alike)
         return [written[place] for place in place_of]
 
-    async def written_before(self, work: Work, outcome: Outcome) -> Written | None:
+    async def find_finish_result(self, work: Attempt, outcome: Outcome) -> FinishResult | None:
         """What this node has written of an attempt already, by the event that was written with it.
 
         To be asked where the database's answer to ``finish`` was lost. Whether another run is due
@@ -159,32 +159,32 @@ class Firing:
         }
         for row in await self._rows("load_written", binds):
             statuses = _STATUS[row.from_status], _STATUS[row.to_status]
-            return Written(work.campaign_id, work.scheduled_for, status, *statuses, True)
+            return FinishResult(work.campaign_id, work.scheduled_for, status, *statuses, True)
         return None
 
     async def release(
         self,
-        works: Sequence[Work],
-        fates: Sequence[str] = (),
+        works: Sequence[Attempt],
+        dispositions: Sequence[str] = (),
         cause: str = "given back by a stopping node",
-    ) -> list[TakenBack]:
-        """Give executing runs back; fates ``unbegun``, ``retrying`` (default), ``held``.
+    ) -> list[ReclaimedRun]:
+        """Give executing runs back; dispositions ``not_started``, ``retrying`` (default), ``held``.
 
         Returns:
             Those that were this node's to give back, as they are now.
         """
-        fates = list(fates) or ["retrying"] * len(works)
-        return await self._release(works, fates, cause)
+        dispositions = list(dispositions) or ["retrying"] * len(works)
+        return await self._release(works, dispositions, cause)
 
-    async def release_unheard(
-        self, in_hand: Collection[tuple[int, datetime]], since: datetime
+    async def release_unacknowledged(
+        self, in_flight: Collection[tuple[int, datetime]], since: datetime
     ) -> tuple[int, bool]:
-        """Give back, as unbegun, what this node claimed since ``since`` and never heard of.
+        """Give back, as not_started, what this node claimed since ``since`` and never heard of.
 
         To be called while the node claims nothing.
 
         Args:
-            in_hand: (campaign id, scheduled for) of what it did hear of.
+            in_flight: (campaign id, scheduled for) of what it did hear of.
             since: by the server's clock.
 
         Returns:
@@ -193,33 +193,37 @@ class Firing:
         async with self._database.transaction() as connection:
             fenced = (await connection.execute(query("fence_claims"), {"node": self.node})).all()
             rows = (
-                await connection.execute(query("load_in_hand"), {"node": self.node, "since": since})
+                await connection.execute(
+                    query("load_in_flight"), {"node": self.node, "since": since}
+                )
             ).all()
-        unheard = [row for row in rows if (row.campaign_id, row.scheduled_for) not in in_hand]
+        unheard = [row for row in rows if (row.campaign_id, row.scheduled_for) not in in_flight]
         released = 0
         if unheard:
-            fates = ["unbegun"] * len(unheard)
-            released = len(await self._release(unheard, fates, "claimed, but the answer was lost"))
+            dispositions = ["not_started"] * len(unheard)
+            released = len(
+                await self._release(unheard, dispositions, "claimed, but the answer was lost")
+            )
         return released, bool(fenced)
 
     async def _release(
-        self, works: Sequence[Any], fates: Sequence[str], cause: str
-    ) -> list[TakenBack]:
+        self, works: Sequence[Any], dispositions: Sequence[str], cause: str
+    ) -> list[ReclaimedRun]:
         rows = await self._rows(
             "release_runs",
             {
                 "campaign_ids": [work.campaign_id for work in works],
                 "scheduled_fors": [work.scheduled_for for work in works],
                 "attempts": [work.attempt for work in works],
-                "fates": list(fates),
+                "dispositions": list(dispositions),
                 "cause": cause,
             },
         )
         return [taken_from(row) for row in rows]
 
 
-def _claim_binds(planned: Sequence[Planned]) -> dict[str, Any]:
-    older: list[Older] = []
+def _claim_binds(planned: Sequence[ClaimRequest]) -> dict[str, Any]:
+    older: list[PassedOccurrence] = []
     slices: list[tuple[int, int]] = []  # of the arrays of older occurrences; from 1, both included
     for item in planned:
         slices.append((len(older) + 1, len(older) + len(item.older)))
@@ -256,19 +260,19 @@ def _claim_binds(planned: Sequence[Planned]) -> dict[str, Any]:
     }
 
 
-def _claimed(row: Any, planned: Sequence[Planned]) -> Iterator[Claimed]:
+def _claimed(row: Any, planned: Sequence[ClaimRequest]) -> Iterator[ClaimResult]:
     made, from_status, to_status, target, now, numbers, names, payloads = row
     alike = _STATUS[from_status], _STATUS[to_status], now, target, made
     if made != "executing":
         for number in numbers:
-            yield Claimed(number - 1, *alike, None)
+            yield ClaimResult(number - 1, *alike, None)
         return
     for number, name, payload in zip(numbers, names, payloads, strict=True):
         item = planned[number - 1]
         assert item.fire_at is not None
         assert item.run_id is not None
         assert item.start_before is not None
-        work = Work(
+        work = Attempt(
             item.armed.campaign_id,
             item.armed.campaign_uuid,
             name,
@@ -280,12 +284,12 @@ def _claimed(row: Any, planned: Sequence[Planned]) -> Iterator[Claimed]:
             now,
             item.start_before,
         )
-        yield Claimed(number - 1, *alike, work)
+        yield ClaimResult(number - 1, *alike, work)
 
 
-def work_from(row: Any, attempt: int) -> Work:
+def work_from(row: Any, attempt: int) -> Attempt:
     """The attempt that a row of a claim describes."""
-    return Work(
+    return Attempt(
         campaign_id=row.campaign_id,
         campaign_uuid=row.uuid,
         campaign_name=row.name,
@@ -301,9 +305,9 @@ def work_from(row: Any, attempt: int) -> Work:
     )
 
 
-def taken_from(row: Any) -> TakenBack:
+def taken_from(row: Any) -> ReclaimedRun:
     """The run that a row of a statement that takes runs back describes."""
-    return TakenBack(
+    return ReclaimedRun(
         campaign_id=row.campaign_id,
         campaign_uuid=row.uuid,
         run_id=row.run_id,
@@ -378,7 +382,7 @@ def columns_of(outcome: Outcome) -> tuple[RunStatus, str | None, float | None]:
             return RunStatus.RETRYING, reason, after
         case Held(reason):
             return RunStatus.HELD, reason, None
-        case Parked():
+        case Queued():
             return RunStatus.QUEUED, None, None
-        case Lost():
+        case OutcomeUnknown():
             raise AssertionError("what becomes of a lost attempt is decided before it is written")

@@ -8,7 +8,7 @@ from typing import Any
 from daemon.domain.requests import Saved
 from daemon.domain.schedule.recurrence import Frequency, Rule, Skip
 from daemon.domain.schedule.rrule import rrule_text
-from daemon.domain.schedule.schedule import Kind, Overlap, Schedule, Source
+from daemon.domain.schedule.schedule import Kind, Overlap, Schedule, ScheduleSource
 from daemon.domain.schedule.timezones import tzdata_version
 
 
@@ -27,7 +27,7 @@ def schedule_from(row: Any) -> Schedule:
             Skip(row.skip),
         )
     return Schedule(
-        Source(row.source),
+        ScheduleSource(row.source),
         Kind(row.kind),
         row.timezone,
         row.anchor_at,

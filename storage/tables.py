@@ -53,8 +53,8 @@ from daemon.domain.schedule.schedule import (
     Frequency,
     Kind,
     Overlap,
+    ScheduleSource,
     Skip,
-    Source,
 )
 from storage.views import VIEWS
 
@@ -171,7 +171,7 @@ schedule_definitions = Table(
     Column("overlap", Text, nullable=False),
     Column("rrule", Text),
     Column("saved_at", INSTANT, nullable=False, server_default=text("now()")),
-    CheckConstraint(_one_of("source", Source), name="source"),
+    CheckConstraint(_one_of("source", ScheduleSource), name="source"),
     CheckConstraint(_one_of("kind", Kind), name="kind"),
     CheckConstraint("jsonb_typeof(body) = 'object'", name="body"),
     CheckConstraint(_one_of("overlap", Overlap), name="overlap"),

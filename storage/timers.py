@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from daemon.domain.run.attempt import Armed, Look, Overdue, Waiting
+from daemon.domain.run.attempt import ArmedEvent, OverdueEvent, PendingRun, PollResult
 from daemon.domain.schedule.schedule import EventKind, TimedEvent
 from storage.engine import Database
 from storage.queries import query
@@ -31,7 +31,7 @@ class Timers:
         until: datetime,
         shards: Sequence[int],
         max_rows: int,
-    ) -> list[Armed]:
+    ) -> list[ArmedEvent]:
         """Events of ``shards`` after ``since`` (instant, campaign id) and due before ``until``.
 
         In that order, at most ``max_rows``.
@@ -47,7 +47,7 @@ class Timers:
 
     async def overdue(
         self, since: tuple[datetime, int], before: datetime, max_rows: int
-    ) -> list[Overdue]:
+    ) -> list[OverdueEvent]:
         """Events of any shard after ``since`` and due before an instant, to be loaded by ``of``.
 
         In the order of (instant, campaign id), at most ``max_rows``.
@@ -59,9 +59,9 @@ class Timers:
             "max_rows": max_rows,
             "full_targets": self.full_targets(),
         }
-        return [Overdue(*row) for row in await self._rows("look_for_overdue", binds)]
+        return [OverdueEvent(*row) for row in await self._rows("look_for_overdue", binds)]
 
-    async def of(self, campaign_ids: Sequence[int], until: datetime) -> list[Armed]:
+    async def of(self, campaign_ids: Sequence[int], until: datetime) -> list[ArmedEvent]:
         """Events of the named campaigns due before an instant."""
         binds = {"campaign_ids": list(campaign_ids), "until": until}
         return [armed_from(row) for row in await self._rows("load_timers_of", binds)]
@@ -72,7 +72,7 @@ class Timers:
         overdue_before: datetime,
         until: datetime,
         max_rows: int,
-    ) -> Look:
+    ) -> PollResult:
         """Whether there is anything to load: written since ``xmin``, overdue, or waiting."""
         binds = {
             "xmin": xmin,
@@ -81,7 +81,7 @@ class Timers:
             "max_rows": max_rows,
         }
         (row,) = await self._rows("look_for_work", binds)
-        return Look(row.xmin, row.campaign_ids, row.overdue, row.waiting)
+        return PollResult(row.xmin, row.campaign_ids, row.overdue, row.waiting)
 
     async def waiting(
         self,
@@ -91,7 +91,7 @@ class Timers:
         shards: Sequence[int],
         max_rows: int,
         without: Sequence[str],
-    ) -> list[Waiting]:
+    ) -> list[PendingRun]:
         """Runs that wait, due after ``since`` and before ``until``, of ``shards`` or overdue.
 
         In the order of (instant, campaign id, scheduled for), at most ``max_rows``, and none of
@@ -108,14 +108,14 @@ class Timers:
             "without": [*self.full_targets(), *without],
         }
         return [
-            Waiting(row.campaign_id, row.scheduled_for, row.next_attempt_at, row.target)
+            PendingRun(row.campaign_id, row.scheduled_for, row.next_attempt_at, row.target)
             for row in await self._rows("load_attempts", binds)
         ]
 
 
-def armed_from(row: Any) -> Armed:
+def armed_from(row: Any) -> ArmedEvent:
     """A row of the view of armed timers as the timer holds it."""
-    return Armed(
+    return ArmedEvent(
         row.campaign_id,
         row.uuid,
         row.revision,

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from daemon.domain.errors import CampaigndError
 from daemon.domain.ports import Emit
 from daemon.domain.requests import Context, Past, save_schedule, update_schedule
-from daemon.domain.schedule.schedule import CampaignType, EventKind, Schedule, Source
+from daemon.domain.schedule.schedule import CampaignType, EventKind, Schedule, ScheduleSource
 from daemon.domain.schedule.timezones import resolve, tzdata_version, zone
 from storage.engine import Database
 from storage.queries import query
@@ -47,7 +47,7 @@ _OLDER = sa.text(
 )
 
 
-class Retiming:
+class TzdataRefresh:
     """Brings up to date what was stored under older time-zone data, what is due soonest first.
 
     Again and again: a node with older data may be at work, and a person may save with such data.
@@ -263,7 +263,7 @@ async def _write(
 
 
 def _read_again(row: Any, was: Schedule) -> Schedule:
-    read = save_schedule if row.source == Source.SCHEDULE else update_schedule
+    read = save_schedule if row.source == ScheduleSource.SCHEDULE else update_schedule
     context = Context(
         now=row.saved_at,
         campaign_type=CampaignType(row.campaign_type),

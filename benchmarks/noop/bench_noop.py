@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon.domain.ports import Emit
-from daemon.domain.run.attempt import Work
+from daemon.domain.run.attempt import Attempt
 from daemon.domain.run.outcome import Delivered, Outcome
 
 DONE = Delivered()
@@ -22,7 +22,7 @@ class Noop:
         self._path = path
         self._times = array("d")
 
-    async def deliver(self, work: Work) -> Outcome:
+    async def deliver(self, work: Attempt) -> Outcome:
         """Nothing but the times."""
         self._times.append(work.scheduled_for.timestamp())
         self._times.append(time.time())

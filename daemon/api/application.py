@@ -15,7 +15,7 @@ from daemon.api.errors import (
     on_http_error,
     on_invalid_parameters,
 )
-from daemon.api.middleware import PREFIX, Gate
+from daemon.api.middleware import PREFIX, RequestMiddleware
 from daemon.api.openapi import specification
 from daemon.api.ports import Backend, Options
 from daemon.api.routes import campaigns, history, keys, operations, runs, schedules
@@ -58,10 +58,10 @@ def build(backend: Backend, options: Options, emit: Emit) -> ASGIApp:
     ):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(operations.router)
-    app.state.door = routes.Door()
+    app.state.door = routes.SessionGuard()
     app.include_router(routes.router)
     app.openapi = specification(app)  # type: ignore[method-assign]
     app.state.patterns = [
         (compile_path(path)[0], tuple(item)) for path, item in app.openapi()["paths"].items()
     ]
-    return Gate(_WithoutSlash(app), backend, options, emit)
+    return RequestMiddleware(_WithoutSlash(app), backend, options, emit)

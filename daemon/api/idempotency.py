@@ -11,7 +11,7 @@ from starlette.responses import Response
 from daemon.api.ports import Backend
 from daemon.api.requests import idempotency_key, key_of
 from daemon.api.responses import Answer, replay
-from daemon.campaign_service import Control
+from daemon.campaign_service import CampaignService
 
 
 def backend_of(request: Request) -> Backend:
@@ -21,9 +21,9 @@ def backend_of(request: Request) -> Backend:
     return backend
 
 
-async def perform(
+async def run_idempotently(
     request: Request,
-    act: Callable[[Control], Awaitable[Answer]],
+    act: Callable[[CampaignService], Awaitable[Answer]],
     raw: bytes = b"",
     *,
     key_required: bool = False,
@@ -46,5 +46,5 @@ async def perform(
             response = answer.response()
         else:
             response = replay(attempt.answer)
-    attempt.commands.tell()
+    attempt.commands.emit_pending()
     return response

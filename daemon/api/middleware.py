@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from daemon.api.auth import secret_of
 from daemon.api.errors import ClientGone, TooLarge, TooManyRequests, Unauthorized, answer_to
 from daemon.api.ports import Backend, Options
-from daemon.api.rate_limit import Limiter
+from daemon.api.rate_limit import RateLimiter
 from daemon.domain.api_keys import ApiKey
 from daemon.domain.errors import CampaigndError, Unavailable
 from daemon.domain.ports import Emit
@@ -27,7 +27,7 @@ PLACE_WITHIN_S = 1.0
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
-class Gate:
+class RequestMiddleware:
     """The outermost ASGI application.
 
     Args:
@@ -42,8 +42,8 @@ class Gate:
         self._backend = backend
         self._options = options
         self._emit = emit
-        self._by_key = Limiter(options.rate_limit)
-        self._by_address = Limiter(options.failure_limit)
+        self._by_key = RateLimiter(options.rate_limit)
+        self._by_address = RateLimiter(options.failure_limit)
         self._places = asyncio.Semaphore(options.max_requests)
         self._touched: dict[int, float] = {}
         self._touching: set[asyncio.Task[None]] = set()

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
-from daemon.campaign_service import Control
+from daemon.campaign_service import CampaignService
 from daemon.domain.api_keys import ApiKey, Scope
 from daemon.domain.campaign.model import Campaign, Run
 from daemon.domain.campaign.state_machine import RunStatus, Status
@@ -114,7 +114,7 @@ class Upcoming(Protocol):
     def key(self) -> UpcomingKey: ...
 
 
-class Reads(Protocol):
+class CampaignReader(Protocol):
     """What people ask about campaigns and runs. Lists are keyset paged."""
 
     async def campaigns(
@@ -158,7 +158,7 @@ class Reads(Protocol):
         ...
 
 
-class Keys(Protocol):
+class ApiKeyStore(Protocol):
     """The API keys."""
 
     async def find(self, secret: str) -> ApiKey | None:
@@ -182,7 +182,7 @@ class Keys(Protocol):
         ...
 
 
-class Attempt(Protocol):
+class IdempotentRequest(Protocol):
     """A request with an Idempotency-Key, inside its transaction."""
 
     @property
@@ -191,7 +191,7 @@ class Attempt(Protocol):
         ...
 
     @property
-    def commands(self) -> Control:
+    def commands(self) -> CampaignService:
         """Control within this transaction."""
         ...
 
@@ -200,12 +200,12 @@ class Attempt(Protocol):
         ...
 
 
-class Receipts(Protocol):
+class IdempotencyStore(Protocol):
     """The kept answers."""
 
     def once(
         self, api_key_id: int, key: str, fingerprint: bytes
-    ) -> AbstractAsyncContextManager[Attempt]:
+    ) -> AbstractAsyncContextManager[IdempotentRequest]:
         """A transaction for one request. Raises Conflict, InvalidInput (422)."""
         ...
 
@@ -254,10 +254,10 @@ class Overview(Protocol):
 class Backend:
     """What the handlers work with; made inside the API's own event loop, and closed there."""
 
-    control: Control
-    reads: Reads
-    keys: Keys
-    receipts: Receipts
+    control: CampaignService
+    reads: CampaignReader
+    keys: ApiKeyStore
+    receipts: IdempotencyStore
     ready: Callable[[], Awaitable[dict[str, str]]]
     """What is checked and how it is: "ok", or what is wrong."""
     metrics: Callable[[], tuple[bytes, str]]

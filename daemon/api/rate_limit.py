@@ -10,7 +10,7 @@ from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
 
-class Limiter:
+class RateLimiter:
     """One limit, such as ``100/second``, for any number of callers.
 
     The count is this process's: with several nodes behind one address, a key has as many times the

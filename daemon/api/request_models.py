@@ -170,11 +170,11 @@ class _Attempt(_Body):
     )
 
 
-class Complete(_Attempt):
+class CompleteRequest(_Attempt):
     """The run is done."""
 
 
-class Fail(_Attempt):
+class FailRequest(_Attempt):
     """The attempt failed."""
 
     error: Annotated[str, Field(min_length=1, max_length=2000)] = Field(
@@ -185,7 +185,7 @@ class Fail(_Attempt):
     )
 
 
-class Heartbeat(_Attempt):
+class HeartbeatRequest(_Attempt):
     """The attempt goes on."""
 
     seconds: Annotated[int, Field(ge=1, le=86400)] | None = Field(
@@ -209,9 +209,9 @@ MODELS: tuple[type[BaseModel], ...] = (
     Recurring,
     UpdateSchedule,
     NewCampaign,
-    Complete,
-    Fail,
-    Heartbeat,
+    CompleteRequest,
+    FailRequest,
+    HeartbeatRequest,
     NewKey,
 )
 SAVE_BODY = (Immediate, Scheduled, Recurring)

@@ -10,12 +10,12 @@ from starlette.responses import JSONResponse, Response
 
 from daemon.api.ports import Listed, ListedRun, LoggedEvent, Shown, Upcoming
 from daemon.api.requests import etag_of
-from daemon.campaign_service import Done, next_run_at
+from daemon.campaign_service import CommandResult, next_run_at
 from daemon.domain.api_keys import ApiKey
 from daemon.domain.campaign.model import Campaign
 from daemon.domain.campaign.state_machine import Status
 from daemon.domain.preview import utc_text
-from daemon.domain.run.outcome import Answered
+from daemon.domain.run.outcome import AttemptUpdate
 from daemon.domain.schedule.schedule import CampaignType
 
 
@@ -98,7 +98,7 @@ def schedule_answer(shown: Shown) -> Answer:
     return Answer(body, headers={"ETag": etag_of(shown.revision)})
 
 
-def acted(done: Done, message: str) -> dict[str, Any]:
+def acted(done: CommandResult, message: str) -> dict[str, Any]:
     """What every command on a campaign answers."""
     return {
         "success": True,
@@ -165,7 +165,7 @@ def upcoming_item(upcoming: Upcoming) -> dict[str, Any]:
     }
 
 
-def answered(run: Answered) -> dict[str, Any]:
+def answered(run: AttemptUpdate) -> dict[str, Any]:
     """A RunAnswered."""
     return {
         "success": True,

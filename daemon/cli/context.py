@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Invocation:
+class CommandContext:
     """The global options; `typer.Context.obj` of every command."""
 
     config: Path | None = None

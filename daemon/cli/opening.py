@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from config.dsn import redacted_dsn
-from daemon.cli.context import Invocation
+from daemon.cli.context import CommandContext
 from storage.engine import Database
 from storage.errors import StorageUnavailable
 from storage.schema import require_schema
 
 if TYPE_CHECKING:
     from config.settings import Settings
-    from daemon.campaign_service import Control
-    from storage.campaign_reads import History
+    from daemon.campaign_service import CampaignService
+    from storage.campaign_reads import CampaignReads
 
 _LONGEST_WAIT_S = 1.0
 
@@ -37,23 +37,23 @@ class Store:
     database: Database
 
     @cached_property
-    def history(self) -> History:
+    def history(self) -> CampaignReads:
         """Reads for people."""
-        from storage.campaign_reads import History
+        from storage.campaign_reads import CampaignReads
 
-        return History(self.database)
+        return CampaignReads(self.database)
 
     @cached_property
-    def control(self) -> Control:
+    def control(self) -> CampaignService:
         """What a person may ask of campaigns."""
-        from daemon.campaign_service import Control
+        from daemon.campaign_service import CampaignService
         from storage.campaigns import Campaigns
-        from storage.run_results import Answers
+        from storage.run_results import RunResults
 
         scheduler = self.settings.scheduler
-        return Control(
+        return CampaignService(
             Campaigns(self.database),
-            runs=Answers(self.database),
+            runs=RunResults(self.database),
             continuous_interval=scheduler.continuous_interval,
             misfire_grace_time=scheduler.misfire_grace_time,
             emit=self._tell,
@@ -83,15 +83,15 @@ def with_store(
         EmbeddedError, StorageUnavailable: the database can not be reached (exit code 3).
         SchemaOutOfDate: it needs another release, or `campaignd db upgrade` (exit code 4).
     """
-    invocation = invocation_of(context)
+    invocation = context_of(context)
     settings = invocation.settings()
     with invocation.database(settings, create=create) as dsn:
         return asyncio.run(_work(settings, dsn, work))
 
 
-def invocation_of(context: typer.Context) -> Invocation:
+def context_of(context: typer.Context) -> CommandContext:
     """The global options that a command was called with."""
-    invocation = context.find_object(Invocation)
+    invocation = context.find_object(CommandContext)
     assert invocation is not None
     return invocation
 
@@ -113,7 +113,7 @@ async def open_store(settings: Settings, dsn: str) -> AsyncIterator[Store]:
         prepare=settings.listen_database_url is None,
     )
     try:
-        await await_database(database, dsn, settings.scheduler.startup_timeout)
+        await wait_for_database(database, dsn, settings.scheduler.startup_timeout)
         async with database.statement() as connection:
             await require_schema(connection)
         yield Store(settings, database)
@@ -121,7 +121,7 @@ async def open_store(settings: Settings, dsn: str) -> AsyncIterator[Store]:
         await database.close()
 
 
-async def await_database(database: Database, dsn: str, timeout: float) -> None:
+async def wait_for_database(database: Database, dsn: str, timeout: float) -> None:
     """Return when the database answers; StorageUnavailable when it does not within `timeout`."""
     deadline = time.monotonic() + timeout
     wait, told = 0.1, False

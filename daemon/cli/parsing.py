@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from daemon import __version__
-from daemon.cli.context import Invocation
+from daemon.cli.context import CommandContext
 from daemon.cli.lazy_group import register
 
 
@@ -43,4 +43,4 @@ def _global_options(
     ] = False,
 ) -> None:
     """A daemon that carries out campaigns when they are due."""
-    context.obj = Invocation(config, debug)
+    context.obj = CommandContext(config, debug)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from daemon.cli.context import Invocation
+from daemon.cli.context import CommandContext
 from daemon.cli.lazy_group import quiet_pipe
 
 
@@ -23,7 +23,7 @@ def plain_command(arguments: Sequence[str]) -> Callable[[], int] | None:
         if argument in ("run", "preview"):
             options = list(rest)
             read = _run if argument == "run" else _preview
-            return read(Invocation(None if config is None else Path(config), debug), options)
+            return read(CommandContext(None if config is None else Path(config), debug), options)
         name, equals, value = argument.partition("=")
         if name == "--config":
             config = value if equals else next(rest, "")
@@ -36,7 +36,7 @@ def plain_command(arguments: Sequence[str]) -> Callable[[], int] | None:
     return None
 
 
-def _run(invocation: Invocation, options: list[str]) -> Callable[[], int] | None:
+def _run(invocation: CommandContext, options: list[str]) -> Callable[[], int] | None:
     if set(options) - {"--no-api"}:
         return None
     from daemon.cli.commands.run import run_daemon
@@ -44,7 +44,7 @@ def _run(invocation: Invocation, options: list[str]) -> Callable[[], int] | None
     return partial(run_daemon, invocation, bool(options))
 
 
-def _preview(_invocation: Invocation, options: list[str]) -> Callable[[], int] | None:
+def _preview(_invocation: CommandContext, options: list[str]) -> Callable[[], int] | None:
     (file, *more) = options or ["-"]
     if more or not file or (file.startswith("-") and file != "-"):
         return None

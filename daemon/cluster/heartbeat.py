@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from daemon.domain.errors import Unavailable
-from daemon.domain.ports import Beat, Clock, Emit, NodeStore
-from daemon.domain.sharding import shares_of
-from daemon.runtime.database_health import Link
+from daemon.domain.ports import Clock, Emit, HeartbeatReply, NodeStore
+from daemon.domain.sharding import shards_of
+from daemon.runtime.database_health import DatabaseHealth
 from daemon.runtime.service import Service
 
 
 @dataclass(frozen=True, slots=True)
-class Self:
+class NodeInfo:
     """What a node says of itself."""
 
     name: str
@@ -29,7 +29,7 @@ class Self:
     """Six hexadecimal digits of this process; its database sessions carry them too."""
 
 
-class Membership(Service):
+class Heartbeat(Service):
     """Renews the lease; learns who is alive, who is lost, and how far the clocks differ.
 
     The identity is new at every start, and whenever the node finds that its place was taken: that
@@ -41,12 +41,12 @@ class Membership(Service):
     def __init__(
         self,
         store: NodeStore,
-        me: Self,
+        me: NodeInfo,
         *,
         lease: float,
         every: float,
         clock: Clock,
-        link: Link,
+        link: DatabaseHealth,
         emit: Emit,
         on_identity: Callable[[str], None],
         on_share: Callable[[tuple[int, ...]], None],
@@ -180,10 +180,10 @@ class Membership(Service):
         self.skew = skew
         self._on_skew(skew)
 
-    def _share(self, beat: Beat) -> None:
+    def _share(self, beat: HeartbeatReply) -> None:
         if beat.others == self._others:
             return
         self._others = beat.others
-        self._shares = shares_of(self.node, beat.others)
+        self._shares = shards_of(self.node, beat.others)
         self._emit("share_changed", nodes=len(beat.others) + 1, shards=len(self._shares))
         self._on_share(self._shares)

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 
 from daemon.domain.errors import Unavailable
 from daemon.domain.ports import Emit, NodeStore
-from daemon.domain.run.log_events import tell_held
-from daemon.runtime.database_health import Link
+from daemon.domain.run.log_events import emit_held
+from daemon.runtime.database_health import DatabaseHealth
 from daemon.runtime.service import Service
 
 
-class TakingOver(Service):
+class NodeRescuer(Service):
     """Takes over from the nodes that the heartbeat found lost, one after the other.
 
     Args:
@@ -27,7 +27,7 @@ class TakingOver(Service):
         store: NodeStore,
         *,
         node: Callable[[], str],
-        link: Link,
+        link: DatabaseHealth,
         emit: Emit,
         on_freed: Callable[[], None],
     ) -> None:
@@ -72,7 +72,7 @@ class TakingOver(Service):
         freed = 0
         async for taken in self._store.take_over(self._node(), lost):
             freed += len(taken)
-            tell_held(self._emit, taken)
+            emit_held(self._emit, taken)
             self._on_freed()
         if freed or lost not in self._told:
             self._emit("node_lost", lost_node=lost, runs_taken_over=freed)

@@ -10,18 +10,18 @@ from uuid import UUID
 
 from daemon.domain.campaign.model import Campaign, Change, Snapshot
 from daemon.domain.run.attempt import (
-    Armed,
-    Claimed,
-    Look,
-    Overdue,
-    TakenBack,
-    TooLate,
-    Waiting,
-    Work,
+    ArmedEvent,
+    Attempt,
+    ClaimResult,
+    ExpiredAttempt,
+    OverdueEvent,
+    PendingRun,
+    PollResult,
+    ReclaimedRun,
 )
-from daemon.domain.run.claim_plan import Planned
-from daemon.domain.run.log_events import Ending
-from daemon.domain.run.outcome import Answered, OpenRun, Outcome, Written
+from daemon.domain.run.claim_plan import ClaimRequest
+from daemon.domain.run.log_events import RunEnded
+from daemon.domain.run.outcome import AttemptUpdate, FinishResult, OpenAttempt, Outcome
 
 
 class Emit(Protocol):
@@ -30,7 +30,7 @@ class Emit(Protocol):
     def __call__(self, event: str, /, **fields: Any) -> None: ...
 
 
-def wanted(emit: Emit, event: str) -> bool:
+def is_enabled(emit: Emit, event: str) -> bool:
     """Whether somebody listens, as far as who tells can know; what is made for each run asks."""
     wants: Callable[[str], bool] | None = getattr(emit, "wants", None)
     return wants is None or wants(event)
@@ -48,39 +48,41 @@ class Clock(Protocol):
         ...
 
 
-class FiringStore(Protocol):
+class PipelineStore(Protocol):
     """Claiming and finishing, each one statement over a batch."""
 
-    async def claim(self, planned: Sequence[Planned]) -> list[Claimed]:
+    async def claim(self, planned: Sequence[ClaimRequest]) -> list[ClaimResult]:
         """Win what is still due; what is missing from the answer was lost."""
         ...
 
     async def claim_attempts(
         self,
-        waiting: Sequence[Waiting],
-    ) -> tuple[list[Work], list[TooLate]]:
+        waiting: Sequence[PendingRun],
+    ) -> tuple[list[Attempt], list[ExpiredAttempt]]:
         """Start what may start; say what came too late."""
         ...
 
     async def finish(
-        self, outcomes: Sequence[tuple[Work, Outcome, str, datetime | None]]
-    ) -> list[Written | None]:
+        self, outcomes: Sequence[tuple[Attempt, Outcome, str, datetime | None]]
+    ) -> list[FinishResult | None]:
         """Write outcomes of (work, outcome, status the run is expected to be in, when it began).
 
         One for each; None where the run was somebody else's by then.
         """
         ...
 
-    async def written_before(self, work: Work, outcome: Outcome) -> Written | None:
+    async def find_finish_result(self, work: Attempt, outcome: Outcome) -> FinishResult | None:
         """What this node has written of an attempt already, though it never heard so."""
         ...
 
-    async def release(self, works: Sequence[Work], fates: Sequence[str] = ()) -> list[TakenBack]:
-        """Give executing runs back: ``unbegun``, ``retrying`` or ``held``; those there were."""
+    async def release(
+        self, works: Sequence[Attempt], dispositions: Sequence[str] = ()
+    ) -> list[ReclaimedRun]:
+        """Give executing runs back: ``not_started``, ``retrying`` or ``held``; those there were."""
         ...
 
-    async def release_unheard(
-        self, in_hand: Collection[tuple[int, datetime]], since: datetime
+    async def release_unacknowledged(
+        self, in_flight: Collection[tuple[int, datetime]], since: datetime
     ) -> tuple[int, bool]:
         """Give back what was claimed and never heard of; how many, and whether that is all."""
         ...
@@ -89,12 +91,12 @@ class FiringStore(Protocol):
 class Target(Protocol):
     """Where runs are handed to."""
 
-    async def deliver(self, work: Work) -> Outcome:
+    async def deliver(self, work: Attempt) -> Outcome:
         """Hand one run over. Raising counts as a transport fault: retried."""
         ...
 
 
-class Edit(Protocol):
+class CampaignEdit(Protocol):
     """A campaign whose row is locked until the surrounding transaction ends."""
 
     @property
@@ -108,7 +110,7 @@ class Edit(Protocol):
         ...
 
     @property
-    def endings(self) -> Sequence[Ending]:
+    def endings(self) -> Sequence[RunEnded]:
         """The runs that what was applied has ended."""
         ...
 
@@ -132,25 +134,25 @@ class CampaignStore(Protocol):
         self,
         ref: int | UUID,
         now: datetime | None = None,
-    ) -> AbstractAsyncContextManager[Edit]:
+    ) -> AbstractAsyncContextManager[CampaignEdit]:
         """Lock a campaign; commits at the end of the block, unless it raises."""
         ...
 
 
-class RunStore(Protocol):
+class RunResultStore(Protocol):
     """Answers of those who finish runs later, each guarded by (run, attempt)."""
 
     async def end(
         self,
         run_id: UUID,
         attempt: int,
-        decide: Callable[[OpenRun], Outcome],
+        decide: Callable[[OpenAttempt], Outcome],
         actor: str,
-    ) -> Answered:
+    ) -> AttemptUpdate:
         """Write what ``decide`` makes of the open attempt. Raises NotFound, Conflict."""
         ...
 
-    async def extend(self, run_id: UUID, attempt: int, seconds: float) -> Answered:
+    async def extend(self, run_id: UUID, attempt: int, seconds: float) -> AttemptUpdate:
         """Let the open attempt go on for so long from now. Raises NotFound, Conflict."""
         ...
 
@@ -158,11 +160,11 @@ class RunStore(Protocol):
         """The id of the campaign whose run this is. Raises NotFound."""
         ...
 
-    async def release(self, run_id: UUID, grace: float, actor: str) -> Answered:
+    async def release(self, run_id: UUID, grace: float, actor: str) -> AttemptUpdate:
         """A held run goes on its way, within a grace of so many seconds. Raises Refused."""
         ...
 
-    async def fail_held(self, run_id: UUID, reason: str, actor: str) -> Answered:
+    async def fail_held(self, run_id: UUID, reason: str, actor: str) -> AttemptUpdate:
         """A held run has failed. Raises NotFound, Refused."""
         ...
 
@@ -176,17 +178,17 @@ class TimerStore(Protocol):
         until: datetime,
         shards: Sequence[int],
         max_rows: int,
-    ) -> list[Armed]:
+    ) -> list[ArmedEvent]:
         """Events of ``shards`` after ``since`` (instant, campaign id), due before ``until``."""
         ...
 
     async def overdue(
         self, since: tuple[datetime, int], before: datetime, max_rows: int
-    ) -> list[Overdue]:
+    ) -> list[OverdueEvent]:
         """Events of any shard after a place in the order and due before an instant."""
         ...
 
-    async def of(self, campaign_ids: Sequence[int], until: datetime) -> list[Armed]:
+    async def of(self, campaign_ids: Sequence[int], until: datetime) -> list[ArmedEvent]:
         """Events of the named campaigns due before an instant."""
         ...
 
@@ -196,7 +198,7 @@ class TimerStore(Protocol):
         overdue_before: datetime,
         until: datetime,
         max_rows: int,
-    ) -> Look:
+    ) -> PollResult:
         """Whether there is anything to load: written since ``xmin``, overdue, or waiting."""
         ...
 
@@ -208,12 +210,12 @@ class TimerStore(Protocol):
         shards: Sequence[int],
         max_rows: int,
         without: Sequence[str],
-    ) -> list[Waiting]:
+    ) -> list[PendingRun]:
         """Runs after a place in the order and due before an instant, but for some targets."""
         ...
 
 
-class Beat(Protocol):
+class HeartbeatReply(Protocol):
     """What a heartbeat answers."""
 
     @property
@@ -258,11 +260,11 @@ class NodeStore(Protocol):
         skew_ms: int = 0,
         shards: int = 0,
         draining: bool = False,
-    ) -> Beat | None:
+    ) -> HeartbeatReply | None:
         """Renew the lease; None when the node's place is gone."""
         ...
 
-    def take_over(self, node: str, dead_node: str) -> AsyncIterator[list[TakenBack]]:
+    def take_over(self, node: str, dead_node: str) -> AsyncIterator[list[ReclaimedRun]]:
         """Free every run that a lost node held, a batch at a time, then forget it."""
         ...
 

@@ -14,7 +14,7 @@ def weight(node: str, shard: int) -> bytes:
     return blake2b(f"{shard}:{node}".encode(), digest_size=8).digest()
 
 
-def shares_of(node: str, others: Iterable[str]) -> tuple[int, ...]:
+def shards_of(node: str, others: Iterable[str]) -> tuple[int, ...]:
     """The shards that ``node`` looks after beside ``others``; alone, all of them."""
     rivals = list(others)
     return tuple(

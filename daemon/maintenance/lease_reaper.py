@@ -10,11 +10,11 @@ from typing import Protocol
 
 from daemon.domain.errors import Unavailable
 from daemon.domain.ports import Emit
-from daemon.domain.run.attempt import TableAnswer, TakenBack, Work
-from daemon.domain.run.log_events import keys, tell_held
+from daemon.domain.run.attempt import Attempt, ReclaimedRun, WorkerResult
+from daemon.domain.run.log_events import emit_held, log_fields
 from daemon.domain.run.outcome import Outcome
-from daemon.pipeline.target_pool import Lane, key_of
-from daemon.runtime.database_health import Link
+from daemon.pipeline.target_pool import TargetPool, key_of
+from daemon.runtime.database_health import DatabaseHealth
 from daemon.runtime.service import Service
 
 ROWS_AT_ONCE = 1000
@@ -29,18 +29,18 @@ class LeaseStore(Protocol):
         """Whether any run is out to be finished later."""
         ...
 
-    async def expire(self, hold_targets: Sequence[str], max_rows: int) -> list[TakenBack]:
+    async def expire(self, hold_targets: Sequence[str], max_rows: int) -> list[ReclaimedRun]:
         """Take back runs whose own lease ended."""
         ...
 
     async def answered(
         self, shards: Sequence[int], overdue_before: datetime, max_rows: int
-    ) -> list[TableAnswer]:
+    ) -> list[WorkerResult]:
         """Answers that workers wrote into the table."""
         ...
 
 
-class Leases(Service):
+class LeaseReaper(Service):
     """Looks every ``every`` seconds, and when told that something was edited.
 
     Args:
@@ -56,12 +56,12 @@ class Leases(Service):
         self,
         store: LeaseStore,
         *,
-        lane: Callable[[str], Lane],
+        lane: Callable[[str], TargetPool],
         hold_targets: Callable[[], Sequence[str]],
-        answered: Callable[[Work, Outcome, str, float], None],
+        answered: Callable[[Attempt, Outcome, str, float], None],
         database_now: Callable[[], datetime],
         on_freed: Callable[[], None],
-        link: Link,
+        link: DatabaseHealth,
         emit: Emit,
         every: float,
     ) -> None:
@@ -108,8 +108,8 @@ class Leases(Service):
         while True:
             ended = await self._store.expire(self._hold_targets(), ROWS_AT_ONCE)
             for run in ended:
-                self._emit("lease_ended", **keys(run))
-            tell_held(self._emit, ended)
+                self._emit("lease_ended", **log_fields(run))
+            emit_held(self._emit, ended)
             if ended:
                 self._on_freed()
             if len(ended) < ROWS_AT_ONCE:

@@ -11,7 +11,7 @@ from daemon.runtime.service import Service
 EVERY_S = 5.0
 
 
-class Looking(Service):
+class PeriodicTask(Service):
     """Looks every few seconds for what others changed; what a look raises ends the daemon.
 
     Args:

@@ -19,7 +19,7 @@ BREATH_S = 0.05
 """Between two transactions, so that firing is not disturbed."""
 
 
-class Pruned(Protocol):
+class PruneStats(Protocol):
     """What a transaction deleted."""
 
     @property
@@ -28,7 +28,7 @@ class Pruned(Protocol):
     def events(self) -> int: ...
 
 
-class Pruning(Service):
+class Pruner(Service):
     """Prunes now and then, as long as there is a limit; of several nodes one does it at a time.
 
     Args:
@@ -43,7 +43,7 @@ class Pruning(Service):
 
     def __init__(
         self,
-        steps: Callable[[timedelta], AsyncIterator[Pruned]],
+        steps: Callable[[timedelta], AsyncIterator[PruneStats]],
         keep: Callable[[], timedelta | None],
         *,
         emit: Emit,

@@ -12,7 +12,7 @@ from daemon.domain.ports import Emit
 ANSWER_S = 5.0
 
 
-class Found(Protocol):
+class SchemaInfo(Protocol):
     """A schema that this release can work on."""
 
     @property
@@ -30,7 +30,7 @@ class SchemaWatch:
         require: the database's schema; raises when this release can not work on it.
     """
 
-    def __init__(self, require: Callable[[], Awaitable[Found]], *, emit: Emit) -> None:
+    def __init__(self, require: Callable[[], Awaitable[SchemaInfo]], *, emit: Emit) -> None:
         self._require = require
         self._emit = emit
         self._told: str | None = None

@@ -10,17 +10,17 @@ from typing import Protocol
 from daemon.domain.campaign.state_machine import RunStatus, Status
 from daemon.domain.errors import Unavailable
 from daemon.domain.ports import Clock, Emit
-from daemon.domain.run.attempt import Work
-from daemon.pipeline.target_pool import Key, Lane, key_of
-from daemon.runtime.database_health import Link
+from daemon.domain.run.attempt import Attempt
+from daemon.pipeline.target_pool import Key, TargetPool, key_of
+from daemon.runtime.database_health import DatabaseHealth
 from daemon.runtime.service import Service
 
 
-class Statuses(Protocol):
+class RunStatusStore(Protocol):
     """Reads what became of runs."""
 
     async def statuses(
-        self, works: Sequence[Work]
+        self, works: Sequence[Attempt]
     ) -> Mapping[tuple[int, datetime], tuple[str, int, str]]:
         """Status and attempt of runs, and their campaign's, by (campaign id, scheduled for)."""
         ...
@@ -29,10 +29,12 @@ class Statuses(Protocol):
 class Release(Protocol):
     """Gives executing runs back."""
 
-    async def __call__(self, works: Sequence[Work], fates: Sequence[str], cause: str) -> object: ...
+    async def __call__(
+        self, works: Sequence[Attempt], dispositions: Sequence[str], cause: str
+    ) -> object: ...
 
 
-class Stopping(Service):
+class RunCanceller(Service):
     """Looks at the runs in hand of campaigns that were edited, and at what is long in hand.
 
     News of an edit is a hint, a look each ``every`` seconds the guarantee. An answer that comes
@@ -49,12 +51,12 @@ class Stopping(Service):
 
     def __init__(
         self,
-        store: Statuses,
+        store: RunStatusStore,
         release: Release,
-        lanes: Callable[[], Iterable[Lane]],
+        lanes: Callable[[], Iterable[TargetPool]],
         *,
         clock: Clock,
-        link: Link,
+        link: DatabaseHealth,
         emit: Emit,
         every: float,
     ) -> None:
@@ -70,7 +72,7 @@ class Stopping(Service):
         self._edited: set[int] = set()
         self._seen: set[Key] = set()
         """In hand at the last look."""
-        self._paused: list[Work] = []
+        self._paused: list[Attempt] = []
         """Out of hand, and not given back yet."""
         self._wake = asyncio.Event()
 
@@ -112,27 +114,27 @@ class Stopping(Service):
                 pass
         self._wake.clear()
 
-    def _of_interest(self, edited: Collection[int]) -> list[tuple[Lane, Work]]:
+    def _of_interest(self, edited: Collection[int]) -> list[tuple[TargetPool, Attempt]]:
         """What is in hand of these campaigns, and, now and then, what was at the last look too."""
         seen: Collection[Key] = ()
         if self._clock.monotonic() >= self._looked_at + self._every:
             self._looked_at = self._clock.monotonic()
-            seen, self._seen = self._seen, {key for lane in self._lanes() for key in lane.in_hand}
+            seen, self._seen = self._seen, {key for lane in self._lanes() for key in lane.in_flight}
         if not edited and not seen:
             return []
         return [
             (lane, work)
             for lane in self._lanes()
-            for key, work in lane.in_hand.items()
+            for key, work in lane.in_flight.items()
             if key in seen or work.campaign_id in edited
         ]
 
     def _judge(
         self,
-        held: Iterable[tuple[Lane, Work]],
+        held: Iterable[tuple[TargetPool, Attempt]],
         found: Mapping[tuple[int, datetime], tuple[str, int, str]],
     ) -> None:
-        paused: dict[Lane, set[Key]] = {}
+        paused: dict[TargetPool, set[Key]] = {}
         for lane, work in held:
             status, attempt, campaign = found.get(key_of(work), (None, 0, None))
             if (status, attempt) != (RunStatus.EXECUTING, work.attempt):
@@ -140,12 +142,12 @@ class Stopping(Service):
             elif campaign == Status.PAUSED:
                 paused.setdefault(lane, set()).add(key_of(work))
         for lane, keys in paused.items():
-            self._paused += lane.take_unbegun(keys)
+            self._paused += lane.drain_not_started(keys)
 
     async def _give_back(self) -> None:
         if self._paused:
             works = list(self._paused)
-            fates = ["unbegun"] * len(works)
-            await self._release(works, fates, cause="the campaign was paused")
+            dispositions = ["not_started"] * len(works)
+            await self._release(works, dispositions, cause="the campaign was paused")
             del self._paused[: len(works)]
             self._emit("runs_given_back", count=len(works), level="info")

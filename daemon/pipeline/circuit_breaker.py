@@ -9,7 +9,7 @@ from __future__ import annotations
 from daemon.domain.run.retry import RetryPolicy
 
 
-class Breaker:
+class CircuitBreaker:
     """Counts what attempts came to.
 
     Args:

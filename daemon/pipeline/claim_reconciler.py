@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
-from daemon.domain.ports import Clock, Emit, FiringStore
-from daemon.pipeline.target_pool import Lane
+from daemon.domain.ports import Clock, Emit, PipelineStore
+from daemon.pipeline.target_pool import TargetPool
 
 LOOK_EVERY_S = 1.0
 LOOKED_FOR_S = 10.0
@@ -20,7 +20,7 @@ MARGIN = timedelta(seconds=60)
 """A claim's instant may be a little before the moment when it was found to have failed."""
 
 
-class Unheard:
+class ClaimReconciler:
     """Asked by the claimer, between claims: what it looks at is then not about to change.
 
     Args:
@@ -30,9 +30,9 @@ class Unheard:
 
     def __init__(
         self,
-        store: FiringStore,
+        store: PipelineStore,
         *,
-        lanes: Callable[[], Iterable[Lane]],
+        lanes: Callable[[], Iterable[TargetPool]],
         database_now: Callable[[], datetime],
         on_freed: Callable[[], None],
         clock: Clock,
@@ -66,8 +66,8 @@ class Unheard:
         if self._since is None:
             return
         self._looked_at = self._clock.monotonic()
-        in_hand = {key for lane in self._lanes() for key in lane.in_hand}
-        released, is_all = await self._store.release_unheard(in_hand, self._since)
+        in_flight = {key for lane in self._lanes() for key in lane.in_flight}
+        released, is_all = await self._store.release_unacknowledged(in_flight, self._since)
         if released:
             self._emit("claims_unheard", count=released)
             self._on_freed()

@@ -10,16 +10,16 @@ from typing import Protocol, TypeVar
 from uuid import UUID
 
 from daemon.domain.errors import Unavailable
-from daemon.domain.ports import Clock, Emit, FiringStore, wanted
-from daemon.domain.run.attempt import Armed, Claimed, Waiting, Work
-from daemon.domain.run.claim_plan import Planned
+from daemon.domain.ports import Clock, Emit, PipelineStore, is_enabled
+from daemon.domain.run.attempt import ArmedEvent, Attempt, ClaimResult, PendingRun
+from daemon.domain.run.claim_plan import ClaimRequest
 from daemon.domain.run.outcome import Outcome
 from daemon.domain.schedule.schedule import EventKind
-from daemon.pipeline.claim_reconciler import Unheard
-from daemon.pipeline.plan_cache import Ahead
-from daemon.pipeline.target_pool import Lane
-from daemon.runtime.database_health import Link
-from daemon.runtime.service import Service, side_by_side
+from daemon.pipeline.claim_reconciler import ClaimReconciler
+from daemon.pipeline.plan_cache import PlanCache
+from daemon.pipeline.target_pool import TargetPool
+from daemon.runtime.database_health import DatabaseHealth
+from daemon.runtime.service import Service, run_concurrently
 from daemon.runtime.stopwatch import Stopwatch
 
 EntryT = TypeVar("EntryT")
@@ -37,11 +37,11 @@ PLANNED_AT_ONCE = 200
 class Source(Protocol):
     """Where due entries come from, and go back to."""
 
-    def done(self, entries: Sequence[Armed | Waiting]) -> None:
+    def done(self, entries: Sequence[ArmedEvent | PendingRun]) -> None:
         """These were claimed or lost."""
         ...
 
-    def follow(self, entries: Sequence[Armed]) -> None:
+    def follow(self, entries: Sequence[ArmedEvent]) -> None:
         """What comes next for schedules that this node has just claimed."""
         ...
 
@@ -57,17 +57,17 @@ class Claimer(Service):
 
     def __init__(
         self,
-        store: FiringStore,
-        lanes: Callable[[str], Lane],
+        store: PipelineStore,
+        lanes: Callable[[str], TargetPool],
         *,
         source: Source,
-        settle: Callable[[Work, Outcome, str], None],
+        settle: Callable[[Attempt, Outcome, str], None],
         database_now: Callable[[], datetime],
         clock: Clock,
-        link: Link,
+        link: DatabaseHealth,
         emit: Emit,
         batch: int,
-        unheard: Unheard,
+        unheard: ClaimReconciler,
     ) -> None:
         super().__init__()
         self._store = store
@@ -84,16 +84,16 @@ class Claimer(Service):
         self._next_batch = FIRST_BATCH
         self._claiming = 0
         self._looking = False
-        self._without_run: deque[Armed] = deque()
-        self._lanes_due: dict[str, Lane] = {}
-        self.ahead = Ahead()
+        self._without_run: deque[ArmedEvent] = deque()
+        self._lanes_due: dict[str, TargetPool] = {}
+        self.ahead = PlanCache()
         self.busy = Stopwatch(clock)
         self.backlogged: set[int] = set()
         """Campaigns whose next occurrence is due and waits for the run before it."""
 
-    def take(self, entry: Armed | Waiting) -> None:
+    def take(self, entry: ArmedEvent | PendingRun) -> None:
         """An entry is due. Never blocks."""
-        if isinstance(entry, Armed) and entry.event.kind is not EventKind.FIRE:
+        if isinstance(entry, ArmedEvent) and entry.event.kind is not EventKind.FIRE:
             # A window opens or closes without its target's help.
             self._without_run.append(entry)
         else:
@@ -116,7 +116,7 @@ class Claimer(Service):
 
     async def run(self) -> None:
         """Claim until asked to stop; what is not claimed stays due in the database."""
-        await side_by_side(self._run, AT_ONCE)
+        await run_concurrently(self._run, AT_ONCE)
 
     async def _run(self) -> None:
         while not self.stopping.is_set():
@@ -151,11 +151,11 @@ class Claimer(Service):
                 self._claimed(batch)
                 self._link.ok(self, since)
 
-    def _claimed(self, batch: Sequence[Armed | Waiting]) -> None:
+    def _claimed(self, batch: Sequence[ArmedEvent | PendingRun]) -> None:
         """It is known what became of a batch."""
         self._claiming -= 1
         for entry in batch:
-            if isinstance(entry, Waiting) or entry.event.kind is EventKind.FIRE:
+            if isinstance(entry, PendingRun) or entry.event.kind is EventKind.FIRE:
                 self._lane(entry.target).claiming -= 1
         self._wake.set()
 
@@ -180,8 +180,8 @@ class Claimer(Service):
             for wait in waits:
                 wait.cancel()
 
-    def _pick(self) -> list[Armed | Waiting]:
-        batch: list[Armed | Waiting] = []
+    def _pick(self) -> list[ArmedEvent | PendingRun]:
+        batch: list[ArmedEvent | PendingRun] = []
         limit = min(self._batch, self._next_batch)
         while self._without_run and len(batch) < limit:
             batch.append(self._without_run.popleft())
@@ -193,21 +193,21 @@ class Claimer(Service):
                 self._lanes_due[name] = lane
         return batch
 
-    def _give_back(self, batch: Sequence[Armed | Waiting]) -> None:
+    def _give_back(self, batch: Sequence[ArmedEvent | PendingRun]) -> None:
         for entry in batch:
             self.take(entry)
 
-    async def _claim(self, batch: Sequence[Armed | Waiting]) -> None:
-        armed = [entry for entry in batch if isinstance(entry, Armed)]
-        waiting = [entry for entry in batch if isinstance(entry, Waiting)]
+    async def _claim(self, batch: Sequence[ArmedEvent | PendingRun]) -> None:
+        armed = [entry for entry in batch if isinstance(entry, ArmedEvent)]
+        waiting = [entry for entry in batch if isinstance(entry, PendingRun)]
         # What waited already is older.
         if waiting:
-            await isolated(waiting, self._claim_attempts, self._poisoned)
+            await bisect_failures(waiting, self._claim_attempts, self._poisoned)
         if armed:
-            await isolated(armed, self._claim_events, self._poisoned)
+            await bisect_failures(armed, self._claim_events, self._poisoned)
 
-    async def _claim_events(self, armed: Sequence[Armed]) -> None:
-        planned: list[Planned] = []
+    async def _claim_events(self, armed: Sequence[ArmedEvent]) -> None:
+        planned: list[ClaimRequest] = []
         now = self._database_now()
         for entry in _newest(armed):
             planned.append(self.ahead.plan(entry, now))
@@ -215,8 +215,8 @@ class Claimer(Service):
                 await asyncio.sleep(0)
         won = await self._store.claim(planned)
         self._source.done(armed)
-        following: list[Armed] = []
-        tells = wanted(self._emit, "run_claimed")
+        following: list[ArmedEvent] = []
+        tells = is_enabled(self._emit, "run_claimed")
         for number, claimed in enumerate(won, start=1):
             if number % PLANNED_AT_ONCE == 0:
                 await asyncio.sleep(0)
@@ -231,7 +231,7 @@ class Claimer(Service):
             had = {planned[claimed.place].armed.campaign_id for claimed in won}
             self._source.recheck([e.campaign_id for e in armed if e.campaign_id not in had])
 
-    def _won(self, item: Planned, claimed: Claimed, tells: bool) -> None:
+    def _won(self, item: ClaimRequest, claimed: ClaimResult, tells: bool) -> None:
         for bulk in item.bulk:
             self._emit(
                 "occurrences_passed",
@@ -262,8 +262,8 @@ class Claimer(Service):
     def _emit_run(
         self,
         event: str,
-        item: Planned,
-        claimed: Claimed,
+        item: ClaimRequest,
+        claimed: ClaimResult,
         run_id: UUID | None,
         scheduled_for: datetime | None,
     ) -> None:
@@ -280,7 +280,7 @@ class Claimer(Service):
             to_status=claimed.to_status,
         )
 
-    async def _claim_attempts(self, waiting: Sequence[Waiting]) -> None:
+    async def _claim_attempts(self, waiting: Sequence[PendingRun]) -> None:
         works, too_late = await self._store.claim_attempts(waiting)
         self._source.done(waiting)
         for work in works:
@@ -288,7 +288,7 @@ class Claimer(Service):
         for late in too_late:
             self._settle(late.work, late.outcome, late.expected)
 
-    def _poisoned(self, entry: Armed | Waiting, error: Exception) -> None:
+    def _poisoned(self, entry: ArmedEvent | PendingRun, error: Exception) -> None:
         self._source.done([entry])
         self._emit(
             "claim_failed",
@@ -297,12 +297,12 @@ class Claimer(Service):
         )
 
 
-def _newest(armed: Sequence[Armed]) -> list[Armed]:
+def _newest(armed: Sequence[ArmedEvent]) -> list[ArmedEvent]:
     """One entry for each campaign: after an outage what it was armed with before may be due too.
 
     If the database still has the older one, the claim is lost and what is true is loaded.
     """
-    newest: dict[int, Armed] = {}
+    newest: dict[int, ArmedEvent] = {}
     for entry in armed:
         other = newest.get(entry.campaign_id)
         if other is None or (other.revision, other.event.at) < (entry.revision, entry.event.at):
@@ -310,7 +310,7 @@ def _newest(armed: Sequence[Armed]) -> list[Armed]:
     return list(newest.values())
 
 
-async def isolated(
+async def bisect_failures(
     entries: Sequence[EntryT],
     work: Callable[[Sequence[EntryT]], Awaitable[None]],
     poisoned: Callable[[EntryT, Exception], None],
@@ -329,5 +329,5 @@ async def isolated(
             poisoned(entries[0], error)
             return
         middle = len(entries) // 2
-        await isolated(entries[:middle], work, poisoned)
-        await isolated(entries[middle:], work, poisoned)
+        await bisect_failures(entries[:middle], work, poisoned)
+        await bisect_failures(entries[middle:], work, poisoned)

@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 from daemon.domain.campaign.state_machine import RunStatus
 from daemon.domain.errors import Unavailable
-from daemon.domain.ports import Clock, Emit, FiringStore
-from daemon.domain.run.attempt import Work
+from daemon.domain.ports import Clock, Emit, PipelineStore
+from daemon.domain.run.attempt import Attempt
 from daemon.domain.run.log_events import EVENTS, milliseconds
-from daemon.domain.run.outcome import Outcome, Reject, Written
-from daemon.pipeline.claimer import isolated
-from daemon.pipeline.target_pool import Lane, key_of
-from daemon.runtime.database_health import Link
-from daemon.runtime.service import Service, side_by_side
+from daemon.domain.run.outcome import FinishResult, Outcome, Reject
+from daemon.pipeline.claimer import bisect_failures
+from daemon.pipeline.target_pool import TargetPool, key_of
+from daemon.runtime.database_health import DatabaseHealth
+from daemon.runtime.service import Service, run_concurrently
 from daemon.runtime.stopwatch import Stopwatch
 
 AT_ONCE = 2
@@ -29,13 +29,13 @@ TOLD_AT_ONCE = 200
 UNWRITABLE = Reject("the outcome could not be written; the log says why, at finish_failed")
 
 
-class Ended(NamedTuple):
+class FinishedAttempt(NamedTuple):
     """An attempt's outcome on its way to the database."""
 
-    work: Work
+    work: Attempt
     outcome: Outcome
     expected: str
-    lane: Lane | None
+    lane: TargetPool | None
     duration: float | None
     """Seconds of the attempt, if there was one."""
     begun: datetime | None = None
@@ -44,20 +44,20 @@ class Ended(NamedTuple):
     """Who ended it, if it was not this node."""
 
 
-class Finisher(Service):
+class Completer(Service):
     """From ended to durably written, a batch at a time, with the next one under way."""
 
     name = "finish"
 
     def __init__(
         self,
-        store: FiringStore,
+        store: PipelineStore,
         *,
         clock: Clock,
-        link: Link,
+        link: DatabaseHealth,
         emit: Emit,
         batch: int,
-        follow: Callable[[Written], None],
+        follow: Callable[[FinishResult], None],
         room_freed: Callable[[], None],
     ) -> None:
         super().__init__()
@@ -68,8 +68,8 @@ class Finisher(Service):
         self._batch = batch
         self._follow = follow
         self._room_freed = room_freed
-        self._ended: deque[Ended] = deque()
-        self._others: dict[tuple[int, datetime], Work] = {}
+        self._ended: deque[FinishedAttempt] = deque()
+        self._others: dict[tuple[int, datetime], Attempt] = {}
         """What no lane of this node has in hand, until it is written."""
         self._unsure: set[tuple[int, datetime]] = set()
         """What may be written already: the database's answer was lost."""
@@ -78,20 +78,25 @@ class Finisher(Service):
         self.busy = Stopwatch(clock)
 
     def ended(
-        self, lane: Lane, work: Work, outcome: Outcome, duration: float, begun: datetime | None
+        self,
+        lane: TargetPool,
+        work: Attempt,
+        outcome: Outcome,
+        duration: float,
+        begun: datetime | None,
     ) -> None:
         """An attempt of this node has ended."""
-        self._add(Ended(work, outcome, RunStatus.EXECUTING, lane, duration, begun))
+        self._add(FinishedAttempt(work, outcome, RunStatus.EXECUTING, lane, duration, begun))
 
-    def settle(self, work: Work, outcome: Outcome, expected: str) -> None:
+    def settle(self, work: Attempt, outcome: Outcome, expected: str) -> None:
         """A run that waits is over without another attempt."""
-        self._add(Ended(work, outcome, expected, None, None))
+        self._add(FinishedAttempt(work, outcome, expected, None, None))
 
-    def answered(self, work: Work, outcome: Outcome, by: str, duration: float) -> None:
+    def answered(self, work: Attempt, outcome: Outcome, by: str, duration: float) -> None:
         """Somebody else's attempt has ended, after so many seconds."""
-        self._add(Ended(work, outcome, RunStatus.EXECUTING, None, duration, actor=by))
+        self._add(FinishedAttempt(work, outcome, RunStatus.EXECUTING, None, duration, actor=by))
 
-    def _add(self, ended: Ended) -> None:
+    def _add(self, ended: FinishedAttempt) -> None:
         if ended.lane is None:
             self._others[key_of(ended.work)] = ended.work
         self._ended.append(ended)
@@ -110,7 +115,7 @@ class Finisher(Service):
 
     async def run(self) -> None:
         """Write until asked to stop and nothing is left."""
-        await side_by_side(self._run, AT_ONCE)
+        await run_concurrently(self._run, AT_ONCE)
 
     async def _run(self) -> None:
         while self._ended or not self.stopping.is_set():
@@ -124,7 +129,7 @@ class Finisher(Service):
             batch = [self._ended.popleft() for _ in range(min(self._batch, len(self._ended)))]
             try:
                 with self.busy.lap():
-                    await isolated(batch, self._write, self._poisoned)
+                    await bisect_failures(batch, self._write, self._poisoned)
             except Unavailable as error:
                 # Guarded by attempt and node: writing some of them a second time changes nothing.
                 left = [item for item in batch if self._is_open(item)]
@@ -134,17 +139,17 @@ class Finisher(Service):
             else:
                 self._link.ok(self, since)
 
-    def _is_open(self, item: Ended) -> bool:
-        in_hand = self._others if item.lane is None else item.lane.in_hand
-        return in_hand.get(key_of(item.work)) is item.work
+    def _is_open(self, item: FinishedAttempt) -> bool:
+        in_flight = self._others if item.lane is None else item.lane.in_flight
+        return in_flight.get(key_of(item.work)) is item.work
 
-    def _forget(self, item: Ended) -> None:
+    def _forget(self, item: FinishedAttempt) -> None:
         if item.lane is None:
             self._others.pop(key_of(item.work), None)
         else:
             item.lane.forget(item.work)
 
-    async def _write(self, batch: Sequence[Ended]) -> None:
+    async def _write(self, batch: Sequence[FinishedAttempt]) -> None:
         written = await self._store.finish(
             [(item.work, item.outcome, item.expected, item.begun) for item in batch]
         )
@@ -166,13 +171,13 @@ class Finisher(Service):
         self._written.set()
         self._room_freed()
 
-    async def _heard_late(self, item: Ended) -> Written | None:
+    async def _heard_late(self, item: FinishedAttempt) -> FinishResult | None:
         """What was written of it when the answer was lost, if it was."""
         if key_of(item.work) not in self._unsure:
             return None
-        return await self._store.written_before(item.work, item.outcome)
+        return await self._store.find_finish_result(item.work, item.outcome)
 
-    def _tell(self, item: Ended, row: Written) -> None:
+    def _tell(self, item: FinishedAttempt, row: FinishResult) -> None:
         work, outcome = item.work, item.outcome
         # Of what never began, to the decision.
         began = work.started_at or item.begun or work.claimed_at
@@ -195,7 +200,7 @@ class Finisher(Service):
             **more,
         )
 
-    def _poisoned(self, item: Ended, error: Exception) -> None:
+    def _poisoned(self, item: FinishedAttempt, error: Exception) -> None:
         self._emit("finish_failed", **_keys(item.work), error=f"{type(error).__name__}: {error}")
         if item.outcome != UNWRITABLE:
             # Left executing on a node that lives, the run would be open for ever.
@@ -206,7 +211,7 @@ class Finisher(Service):
         self._room_freed()
 
 
-def _keys(work: Work) -> dict[str, object]:
+def _keys(work: Attempt) -> dict[str, object]:
     return {
         "campaign_id": work.campaign_id,
         "campaign_uuid": work.campaign_uuid,

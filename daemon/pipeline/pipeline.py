@@ -9,16 +9,16 @@ from datetime import datetime
 from typing import Protocol
 
 from daemon.domain.errors import Unavailable
-from daemon.domain.ports import Clock, Emit, FiringStore, Target
-from daemon.domain.run.attempt import Armed, Waiting, Work
-from daemon.domain.run.log_events import tell_held
-from daemon.domain.run.outcome import Outcome, Reject, Written
+from daemon.domain.ports import Clock, Emit, PipelineStore, Target
+from daemon.domain.run.attempt import ArmedEvent, Attempt, PendingRun
+from daemon.domain.run.log_events import emit_held
+from daemon.domain.run.outcome import FinishResult, Outcome, Reject
 from daemon.domain.run.retry import RetryPolicy
-from daemon.pipeline.claim_reconciler import Unheard
+from daemon.pipeline.claim_reconciler import ClaimReconciler
 from daemon.pipeline.claimer import Claimer
-from daemon.pipeline.completer import Finisher
-from daemon.pipeline.target_pool import Lane
-from daemon.runtime.database_health import Link
+from daemon.pipeline.completer import Completer
+from daemon.pipeline.target_pool import TargetPool
+from daemon.runtime.database_health import DatabaseHealth
 
 GIVE_BACK_S = 5.0
 """How long a stopping node waits for a database that does not answer; leases end by themselves."""
@@ -27,11 +27,11 @@ GIVE_BACK_S = 5.0
 class Timer(Protocol):
     """What the pipeline asks of the timer."""
 
-    def done(self, entries: Sequence[Armed | Waiting]) -> None:
+    def done(self, entries: Sequence[ArmedEvent | PendingRun]) -> None:
         """These were claimed or lost."""
         ...
 
-    def follow(self, entries: Sequence[Armed]) -> None:
+    def follow(self, entries: Sequence[ArmedEvent]) -> None:
         """What comes next for schedules that this node has just claimed."""
         ...
 
@@ -48,13 +48,13 @@ class Timer(Protocol):
         ...
 
 
-class Unknown:
+class UnconfiguredTarget:
     """Stands for a target that is not configured on this node."""
 
     def __init__(self, name: str) -> None:
         self._name = name
 
-    async def deliver(self, work: Work) -> Outcome:
+    async def deliver(self, work: Attempt) -> Outcome:
         """Reject: no later attempt on this node could do better."""
         del work
         return Reject(f"target {self._name!r} is not configured")
@@ -73,12 +73,12 @@ class Pipeline:
 
     def __init__(
         self,
-        store: FiringStore,
+        store: PipelineStore,
         targets: Mapping[str, tuple[Target, RetryPolicy, int]],
         *,
         timer: Timer,
         clock: Clock,
-        link: Link,
+        link: DatabaseHealth,
         emit: Emit,
         batch: int,
         may_begin: Callable[[], bool] = lambda: True,
@@ -89,8 +89,8 @@ class Pipeline:
         self._emit = emit
         self._batch = batch
         self._may_begin = may_begin
-        self._lanes: dict[str, Lane] = {}
-        self.finisher = Finisher(
+        self._lanes: dict[str, TargetPool] = {}
+        self.finisher = Completer(
             store,
             clock=clock,
             link=link,
@@ -109,7 +109,7 @@ class Pipeline:
             link=link,
             emit=emit,
             batch=batch,
-            unheard=Unheard(
+            unheard=ClaimReconciler(
                 store,
                 lanes=lambda: self.lanes,
                 database_now=timer.database_now,
@@ -121,13 +121,19 @@ class Pipeline:
         for name, (target, policy, concurrency) in targets.items():
             self._add_lane(name, target, policy, concurrency)
 
-    def lane(self, name: str) -> Lane:
+    def lane(self, name: str) -> TargetPool:
         """The lane of a target; one that rejects everything if there is no such target."""
         lane = self._lanes.get(name)
-        return lane if lane is not None else self._add_lane(name, Unknown(name), RetryPolicy(), 1)
+        return (
+            lane
+            if lane is not None
+            else self._add_lane(name, UnconfiguredTarget(name), RetryPolicy(), 1)
+        )
 
-    def _add_lane(self, name: str, target: Target, policy: RetryPolicy, concurrency: int) -> Lane:
-        lane = self._lanes[name] = Lane(
+    def _add_lane(
+        self, name: str, target: Target, policy: RetryPolicy, concurrency: int
+    ) -> TargetPool:
+        lane = self._lanes[name] = TargetPool(
             name,
             target,
             policy=policy,
@@ -151,10 +157,10 @@ class Pipeline:
             else:
                 self._add_lane(name, target, policy, concurrency)
         for name in self._lanes.keys() - targets.keys():
-            self._lanes[name].replace(Unknown(name), RetryPolicy(), 1)
+            self._lanes[name].replace(UnconfiguredTarget(name), RetryPolicy(), 1)
 
     @property
-    def lanes(self) -> list[Lane]:
+    def lanes(self) -> list[TargetPool]:
         """Every target's lane."""
         return list(self._lanes.values())
 
@@ -166,14 +172,14 @@ class Pipeline:
         """Targets for which as much is due as is kept in memory."""
         return [lane.name for lane in self._lanes.values() if lane.is_full]
 
-    def take(self, entry: Armed | Waiting) -> None:
+    def take(self, entry: ArmedEvent | PendingRun) -> None:
         """An entry is due. Never blocks."""
         self.claimer.take(entry)
 
     def _room_freed(self) -> None:
         self.claimer.room_freed()
 
-    def _follow(self, written: Written) -> None:
+    def _follow(self, written: FinishResult) -> None:
         if written.promoted:
             self._timer.recheck_attempts()
         if written.campaign_id in self.claimer.backlogged:
@@ -186,27 +192,27 @@ class Pipeline:
         return self.claimer.due + sum(len(lane.due) for lane in self._lanes.values())
 
     @property
-    def in_hand(self) -> int:
+    def in_flight(self) -> int:
         """Runs claimed by this node whose outcome is not written yet."""
-        return sum(len(lane.in_hand) for lane in self._lanes.values())
+        return sum(len(lane.in_flight) for lane in self._lanes.values())
 
     def oldest_claim_at(self) -> datetime | None:
         """When the longest held of them was claimed, by the database's clock."""
         oldest = [
-            next(iter(lane.in_hand.values())).claimed_at
+            next(iter(lane.in_flight.values())).claimed_at
             for lane in self._lanes.values()
-            if lane.in_hand
+            if lane.in_flight
         ]
         return min(oldest, default=None)
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """The node's lease holds again: attempts that waited for it may begin."""
         for lane in self._lanes.values():
-            lane.go_on()
+            lane.resume()
 
-    def disown(self) -> None:
+    def abandon(self) -> None:
         """The node's place was taken, its runs with it: what was not begun stays so here."""
-        left = sum(len(lane.take_unbegun()) for lane in self._lanes.values())
+        left = sum(len(lane.drain_not_started()) for lane in self._lanes.values())
         if left:
             self._emit("runs_left_alone", count=left)
 
@@ -224,37 +230,37 @@ class Pipeline:
             # If it died, the supervisor has told why; what is in hand is still to be ended.
             await self.claimer.stop()
         # What waits for a target that is down, or for a lease that has ended, is not waited for.
-        unbegun = [
+        not_started = [
             work
             for lane in self._lanes.values()
             if lane.is_paused or not self._may_begin()
-            for work in lane.take_unbegun()
+            for work in lane.drain_not_started()
         ]
-        await self._give_back(unbegun, ["unbegun"] * len(unbegun))
+        await self._give_back(not_started, ["not_started"] * len(not_started))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
-                while self.in_hand:
+                while self.in_flight:
                     await self.finisher.wait_written()
         for lane in self._lanes.values():
             await lane.abort()
         await self.finisher.stop(grace)
-        left = [(lane, work) for lane in self._lanes.values() for work in lane.in_hand.values()]
+        left = [(lane, work) for lane in self._lanes.values() for work in lane.in_flight.values()]
         await self._give_back([work for _, work in left], [_fate(*each) for each in left])
         for lane in self._lanes.values():
             await lane.close()
 
-    async def _give_back(self, works: Sequence[Work], fates: Sequence[str]) -> None:
+    async def _give_back(self, works: Sequence[Attempt], dispositions: Sequence[str]) -> None:
         if not works:
             return
         with contextlib.suppress(Unavailable, TimeoutError):
             async with asyncio.timeout(GIVE_BACK_S):
-                tell_held(self._emit, await self._store.release(works, fates))
-        if given_back := len(works) - fates.count("held"):
+                emit_held(self._emit, await self._store.release(works, dispositions))
+        if given_back := len(works) - dispositions.count("held"):
             self._emit("runs_given_back", count=given_back)
 
 
-def _fate(lane: Lane, work: Work) -> str:
+def _fate(lane: TargetPool, work: Attempt) -> str:
     """What becomes of a run that a stopping node has in hand."""
-    if not lane.has_begun(work):
-        return "unbegun"
+    if not lane.has_started(work):
+        return "not_started"
     return "held" if lane.policy.holds else "retrying"

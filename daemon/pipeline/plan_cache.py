@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from itertools import islice
 
-from daemon.domain.run.attempt import Armed
-from daemon.domain.run.claim_plan import Planned, plan
+from daemon.domain.run.attempt import ArmedEvent
+from daemon.domain.run.claim_plan import ClaimRequest, plan
 
 AT_MOST = 20_000
 """Plans kept; more are made when they are needed."""
@@ -20,17 +20,17 @@ AT_ONCE = 200
 """Plans made before the event loop may go on."""
 
 
-class Ahead:
+class PlanCache:
     """The plans of what is due soon, by campaign."""
 
     def __init__(self) -> None:
-        self._plans: dict[int, Planned] = {}
-        self._former: dict[int, Planned] = {}
+        self._plans: dict[int, ClaimRequest] = {}
+        self._former: dict[int, ClaimRequest] = {}
 
     def __len__(self) -> int:
         return len(self._plans) + len(self._former)
 
-    async def prepare(self, soon: Iterable[Armed]) -> None:
+    async def prepare(self, soon: Iterable[ArmedEvent]) -> None:
         """Have plans for these; those that are not among them are forgotten the next time.
 
         What has come due meanwhile may still wait for its claim.
@@ -48,7 +48,7 @@ class Ahead:
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)
 
-    def plan(self, entry: Armed, now: datetime) -> Planned:
+    def plan(self, entry: ArmedEvent, now: datetime) -> ClaimRequest:
         """What ``plan`` says of an entry that is due at ``now``; the entry's plan is used up."""
         known = self._plans.pop(entry.campaign_id, None)
         if known is None:
@@ -58,7 +58,7 @@ class Ahead:
         return plan(entry, now)
 
 
-def _holds(planned: Planned, now: datetime) -> bool:
+def _holds(planned: ClaimRequest, now: datetime) -> bool:
     """Whether the plan would be the same: no later occurrence is due, and this one not too late."""
     if planned.next is not None and planned.next.at <= now:
         return False

@@ -9,11 +9,11 @@ from collections.abc import Callable, Collection
 from datetime import datetime
 
 from daemon.domain.ports import Clock, Emit, Target
-from daemon.domain.run.attempt import Armed, Waiting, Work
-from daemon.domain.run.outcome import Lost, Missed, Outcome, Reject, Retry, sound
-from daemon.domain.run.retry import RetryPolicy, judged
-from daemon.pipeline.backlog import Due
-from daemon.pipeline.circuit_breaker import Breaker
+from daemon.domain.run.attempt import ArmedEvent, Attempt, PendingRun
+from daemon.domain.run.outcome import Missed, Outcome, OutcomeUnknown, Reject, Retry, normalize
+from daemon.domain.run.retry import RetryPolicy, apply_retry_policy
+from daemon.pipeline.backlog import Backlog
+from daemon.pipeline.circuit_breaker import CircuitBreaker
 
 BUSY_S = 0.002
 """Workers whose target never waits let the event loop go on after so long."""
@@ -21,11 +21,11 @@ AHEAD_S = 0.5
 """For a target that waits for somebody, as many runs are claimed ahead as it begins in so long."""
 TOO_LATE = "the next attempt would start later than misfire_grace_time"
 
-Finished = Callable[["Lane", Work, Outcome, float, datetime | None], None]
+Finished = Callable[["TargetPool", Attempt, Outcome, float, datetime | None], None]
 Key = tuple[int, datetime]
 
 
-def key_of(work: Work) -> Key:
+def key_of(work: Attempt) -> Key:
     """What identifies a run in memory."""
     return work.campaign_id, work.scheduled_for
 
@@ -34,7 +34,7 @@ def _nothing(*_args: object, **_fields: object) -> None:
     pass
 
 
-class Lane:
+class TargetPool:
     """A target with a bound on what it may have in hand, so that it can not delay another's runs.
 
     Args:
@@ -69,8 +69,8 @@ class Lane:
     ) -> None:
         self.name = name
         self.target = target
-        self.due = Due()
-        self.in_hand: dict[Key, Work] = {}
+        self.due = Backlog()
+        self.in_flight: dict[Key, Attempt] = {}
         self.claiming = 0
         """Entries that were taken out of what is due, until it is known whether they were won."""
         self.policy = policy
@@ -83,11 +83,11 @@ class Lane:
         self._emit = emit
         self._room_freed = room_freed
         self._may_begin = may_begin
-        self._breaker = Breaker(policy)
+        self._breaker = CircuitBreaker(policy)
         self._pause: asyncio.TimerHandle | None = None
-        self._ready: deque[Work] = deque()
+        self._ready: deque[Attempt] = deque()
         self._idle: deque[asyncio.Future[None]] = deque()
-        self._begun: dict[Key, Work] = {}
+        self._begun: dict[Key, Attempt] = {}
         self._under_way: dict[Key, tuple[asyncio.Task[None], Target]] = {}
         self._ending: set[asyncio.Task[None]] = set()
         """Workers that were cancelled for the attempt they make, and go on after it."""
@@ -106,7 +106,7 @@ class Lane:
             has_probe = self._ready or self.claiming
             return 1 if self._breaker.may_probe and not has_probe else 0
         capacity = self._concurrency + self._ahead
-        used = len(self.in_hand) + self.claiming
+        used = len(self.in_flight) + self.claiming
         # A claim costs much the same for few as for many: while nobody idles it waits until it is
         # worth it.
         return capacity - used if used < self._concurrency or 4 * used <= 3 * capacity else 0
@@ -133,14 +133,14 @@ class Lane:
         """Whether the target failed so often that it is left alone for a while."""
         return self._breaker.paused
 
-    def add(self, entry: Armed | Waiting) -> bool:
+    def add(self, entry: ArmedEvent | PendingRun) -> bool:
         """Take an entry that is due; False if too many wait already."""
         self._begin_turn()
         return self.due.add(entry, self._turn_now, paused=self._breaker.paused)
 
-    def take(self, count: int) -> list[Armed | Waiting]:
+    def take(self, count: int) -> list[ArmedEvent | PendingRun]:
         """The oldest entries, out of what is due and into ``claiming``."""
-        taken: list[Armed | Waiting] = []
+        taken: list[ArmedEvent | PendingRun] = []
         # The probe: if possible a run not tried yet, so that none runs out of attempts.
         if self._breaker.paused and count == 1 and (untried := self.due.take_untried()) is not None:
             taken.append(untried)
@@ -161,44 +161,44 @@ class Lane:
                     self._work(number), name=f"target {self.name} {number}"
                 )
 
-    def dispatch(self, work: Work) -> None:
+    def dispatch(self, work: Attempt) -> None:
         """Queue a claimed run for its attempt."""
-        self.in_hand[key_of(work)] = work
+        self.in_flight[key_of(work)] = work
         self._ready.append(work)
         self._wake(1)
 
-    def forget(self, work: Work) -> None:
+    def forget(self, work: Attempt) -> None:
         """Its outcome is written, or it is somebody else's now."""
         key = key_of(work)
-        if self.in_hand.get(key) is work:
-            del self.in_hand[key]
+        if self.in_flight.get(key) is work:
+            del self.in_flight[key]
         if self._begun.get(key) is work:
             del self._begun[key]
 
-    def has_begun(self, work: Work) -> bool:
+    def has_started(self, work: Attempt) -> bool:
         """Whether the target was asked for this attempt."""
         return self._begun.get(key_of(work)) is work
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Attempts may begin again."""
         self._wake(len(self._ready))
 
-    def take_unbegun(self, of: Collection[Key] | None = None) -> list[Work]:
+    def drain_not_started(self, of: Collection[Key] | None = None) -> list[Attempt]:
         """Out of hand: what the target was not asked for yet; of all runs, or of these."""
-        unbegun: list[Work] = []
-        rest: deque[Work] = deque()
+        not_started: list[Attempt] = []
+        rest: deque[Attempt] = deque()
         for work in self._ready:
-            (unbegun if of is None or key_of(work) in of else rest).append(work)
+            (not_started if of is None or key_of(work) in of else rest).append(work)
         self._ready = rest
-        for work in unbegun:
+        for work in not_started:
             self.forget(work)
-        if unbegun:
+        if not_started:
             self._room_freed()
-        return unbegun
+        return not_started
 
-    def cancel(self, work: Work) -> None:
+    def cancel(self, work: Attempt) -> None:
         """The run was stopped: its attempt ends here, and the target is told if it wants to be."""
-        if self.in_hand.get(key_of(work)) is not work:
+        if self.in_flight.get(key_of(work)) is not work:
             return
         if work in self._ready:
             self._ready.remove(work)
@@ -276,7 +276,7 @@ class Lane:
     def _end_turn(self) -> None:
         self._turn_began = None
 
-    def _next(self) -> Work:
+    def _next(self) -> Attempt:
         if not self._breaker.paused:
             return self._ready.popleft()
         # The probe: a run that has attempts to lose.
@@ -300,7 +300,7 @@ class Lane:
                 waiter.set_result(None)
                 count -= 1
 
-    async def _attempt(self, work: Work, task: asyncio.Task[None]) -> None:
+    async def _attempt(self, work: Attempt, task: asyncio.Task[None]) -> None:
         began = self._clock.monotonic()
         if self._turn_now is not None and work.start_before < self._turn_now:
             outcome = Missed() if work.attempt == 1 else Reject(TOO_LATE)
@@ -316,12 +316,12 @@ class Lane:
         try:
             raw = await target.deliver(work)
         except Exception as error:
-            raw = Lost(f"{type(error).__name__}: {error}")
+            raw = OutcomeUnknown(f"{type(error).__name__}: {error}")
         except asyncio.CancelledError:
             if was_probe:
                 self._breaker.pause_is_over()
             raise
-        raw = sound(raw)
+        raw = normalize(raw)
         del self._under_way[key]
         took = self._clock.monotonic() - began
         self._note(raw, was_probe, took)
@@ -329,12 +329,12 @@ class Lane:
         if target is not self.target:
             self._close_unused(target)
 
-    def judge(self, work: Work, outcome: Outcome) -> Outcome:
+    def judge(self, work: Attempt, outcome: Outcome) -> Outcome:
         """What an outcome comes to by this target's policy."""
-        return judged(self.policy, work.attempt, work.takeovers, outcome, random.random)
+        return apply_retry_policy(self.policy, work.attempt, work.takeovers, outcome, random.random)
 
     def _note(self, outcome: Outcome, was_probe: bool, took: float) -> None:
-        if not isinstance(outcome, Retry | Lost):
+        if not isinstance(outcome, Retry | OutcomeUnknown):
             # A target that is down refuses faster than it ever worked: that makes no room.
             former = took if self._attempt_s is None else self._attempt_s
             self._attempt_s = 0.9 * former + 0.1 * took
@@ -360,7 +360,7 @@ class Lane:
         self._wake(1)
         self._room_freed()
 
-    def _stopped(self, work: Work, target: Target | None = None) -> None:
+    def _stopped(self, work: Attempt, target: Target | None = None) -> None:
         self.forget(work)
         self._emit(
             "attempt_stopped",

@@ -14,7 +14,7 @@ FIRST_WAIT_S = 0.1
 LONGEST_WAIT_S = 2.0
 
 
-class Link:
+class DatabaseHealth:
     """Shared by everything that talks to the database.
 
     An outage is over once all that failed have succeeded: a server that can be read but not written

@@ -59,7 +59,7 @@ class Service(ABC):
         return self.stopping.is_set()
 
 
-async def side_by_side(work: Callable[[], Coroutine[Any, Any, None]], count: int) -> None:
+async def run_concurrently(work: Callable[[], Coroutine[Any, Any, None]], count: int) -> None:
     """Do ``work`` so many times at once; an error of one ends all, and is what is raised."""
     try:
         async with asyncio.TaskGroup() as group:

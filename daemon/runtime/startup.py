@@ -13,7 +13,7 @@ from daemon.domain.ports import Emit
 LONGEST_WAIT_S = 2.0
 
 
-async def await_database(
+async def wait_for_database(
     begin: Callable[[], Awaitable[None]], *, timeout: float, stop: asyncio.Event, emit: Emit
 ) -> bool:
     """Do ``begin`` again until it succeeds; False if asked to stop first, which cancels it.

@@ -19,7 +19,7 @@ AILING_S = 5.0
 """How long a part may look stuck before it is said: a machine that woke from sleep needs a turn."""
 
 
-class Pulse:
+class Watchdog:
     """Turns of the firing loop.
 
     Args:

@@ -14,11 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from daemon.domain.run.attempt import Work
-from daemon.domain.run.outcome import Accepted, Delivered, Lost, Outcome, Retry
+from daemon.domain.run.attempt import Attempt
+from daemon.domain.run.outcome import Accepted, Delivered, Outcome, OutcomeUnknown, Retry
 from daemon.targets.errors import UnusableTarget
 from daemon.targets.message import message
-from daemon.targets.redaction import hiding, why
+from daemon.targets.redaction import describe_error, redactor
 
 CLOSE_S = 1.0
 """How long closing is waited for."""
@@ -27,7 +27,7 @@ IDLE_S = 20.0
 
 
 @dataclass(frozen=True)
-class Settings:
+class BrokerOptions:
     """What a broker is told; seconds. ``task``: messages are calls of that Celery task."""
 
     broker_url: str
@@ -44,12 +44,12 @@ class BrokerTarget:
 
     waits = True
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: BrokerOptions) -> None:
         # Imported here: who has no broker does without its libraries.
         from kombu import Connection
 
         self._settings = settings
-        self._hide = hiding(settings.broker_url)
+        self._hide = redactor(settings.broker_url)
         try:
             Connection(settings.broker_url).transport_cls  # noqa: B018 - it raises
         except Exception as error:
@@ -58,14 +58,14 @@ class BrokerTarget:
         self._local = threading.local()
         self._open: list[_Publisher] = []
 
-    async def deliver(self, work: Work) -> Outcome:
+    async def deliver(self, work: Attempt) -> Outcome:
         """Publish the run and wait for the broker's word."""
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._settings.timeout * 2 + 1):
                 return await loop.run_in_executor(self._threads, self._publish, work)
         except TimeoutError:
-            return Lost(f"the broker did not confirm within {self._settings.timeout:g} s")
+            return OutcomeUnknown(f"the broker did not confirm within {self._settings.timeout:g} s")
 
     async def close(self) -> None:
         """Let the threads end, and their connections after them; what hangs is not waited for."""
@@ -81,18 +81,18 @@ class BrokerTarget:
         for publisher in self._open:
             publisher.close()
 
-    def _publish(self, work: Work) -> Outcome:
+    def _publish(self, work: Attempt) -> Outcome:
         settings = self._settings
         try:
             publisher = self._publisher()
         except Exception as error:
-            return Retry(why(error, self._hide))
+            return Retry(describe_error(error, self._hide))
         try:
             if not publisher.publish(work):
                 return Retry(f"no queue takes messages for {settings.queue!r}")
         except Exception as error:
             self._let_go(publisher)
-            return Lost(why(error, self._hide))
+            return OutcomeUnknown(describe_error(error, self._hide))
         return Accepted(settings.lease) if settings.finishes_later else Delivered()
 
     def _publisher(self) -> _Publisher:
@@ -114,7 +114,7 @@ class BrokerTarget:
 class _Publisher:
     """One connection, used by one thread."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: BrokerOptions) -> None:
         from kombu import Connection, Exchange, Queue
 
         self._settings = settings
@@ -146,7 +146,7 @@ class _Publisher:
         """Whether the broker may have let the connection go meanwhile."""
         return time.monotonic() - self._used_at > IDLE_S
 
-    def publish(self, work: Work) -> bool:
+    def publish(self, work: Attempt) -> bool:
         """Whether a queue took it. Raises when the broker did not confirm."""
         settings = self._settings
         self._returned = False
@@ -180,7 +180,7 @@ class _Publisher:
         self._returned = True
 
 
-def _options(settings: Settings) -> dict[str, Any]:
+def _options(settings: BrokerOptions) -> dict[str, Any]:
     if settings.broker_url.startswith("amqp"):
         return {
             "confirm_publish": True,
@@ -196,11 +196,11 @@ def _options(settings: Settings) -> dict[str, Any]:
     return {}
 
 
-def _plain(work: Work) -> tuple[Any, dict[str, str]]:
+def _plain(work: Attempt) -> tuple[Any, dict[str, str]]:
     return message(work), {"campaignd-attempt": str(work.attempt)}
 
 
-def _celery_call(work: Work, task: str) -> tuple[Any, dict[str, Any]]:
+def _celery_call(work: Attempt, task: str) -> tuple[Any, dict[str, Any]]:
     """Celery's message protocol, version 2: the task is called with the message's ``data``."""
     run_id = str(work.run_id)
     headers = {

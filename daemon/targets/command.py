@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from daemon.domain.ports import Emit
-from daemon.domain.run.attempt import Work
-from daemon.domain.run.outcome import Delivered, Lost, Outcome, Reject, Retry
+from daemon.domain.run.attempt import Attempt
+from daemon.domain.run.outcome import Delivered, Outcome, OutcomeUnknown, Reject, Retry
 from daemon.targets.message import encoded, instant
 
 TRY_AGAIN = 75
@@ -36,7 +36,7 @@ LAST_WORDS_S = 1.0
 
 
 @dataclass(frozen=True)
-class Settings:
+class CommandOptions:
     """What a command is told; seconds. Nothing but ``environment`` is inherited."""
 
     argv: Sequence[str]
@@ -51,11 +51,11 @@ class CommandTarget:
 
     waits = True
 
-    def __init__(self, settings: Settings, emit: Emit) -> None:
+    def __init__(self, settings: CommandOptions, emit: Emit) -> None:
         self._settings = settings
         self._emit = emit
 
-    async def deliver(self, work: Work) -> Outcome:
+    async def deliver(self, work: Attempt) -> Outcome:
         """Start it and wait: exit 0 done, 75 try again, others failed."""
         settings = self._settings
         lines = _Lines(self._emit, work)
@@ -77,7 +77,7 @@ class CommandTarget:
             # wait() leaves the futures as they are, whatever becomes of this attempt.
             ended, _ = await asyncio.wait({process.exited}, timeout=settings.timeout)
             if not ended:
-                return Lost(f"not done within {settings.timeout:g} s, killed")
+                return OutcomeUnknown(f"not done within {settings.timeout:g} s, killed")
             await asyncio.wait({process.closed}, timeout=LAST_WORDS_S)
         finally:
             # Also when the attempt is cancelled, by a stop: nothing of it goes on.
@@ -131,7 +131,7 @@ class _Process(asyncio.SubprocessProtocol):
 class _Lines:
     """Output on its way to the log."""
 
-    def __init__(self, emit: Emit, work: Work) -> None:
+    def __init__(self, emit: Emit, work: Attempt) -> None:
         self._emit = emit
         self._work = work
         self._rest = b""
@@ -170,7 +170,7 @@ class _Lines:
         )
 
 
-def variables(work: Work) -> dict[str, str]:
+def variables(work: Attempt) -> dict[str, str]:
     """The ids of a run, as environment variables."""
     return {
         "CAMPAIGND_RUN_ID": str(work.run_id),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from daemon.domain.ports import Emit
-from daemon.domain.run.attempt import Work
+from daemon.domain.run.attempt import Attempt
 from daemon.domain.run.outcome import Delivered, Outcome
 
 
@@ -14,7 +14,7 @@ class LogTarget:
         self._emit = emit
         self._level = level
 
-    async def deliver(self, work: Work) -> Outcome:
+    async def deliver(self, work: Attempt) -> Outcome:
         """One line; done."""
         self._emit(
             "delivered",

@@ -6,10 +6,10 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from daemon.domain.run.attempt import Work
+from daemon.domain.run.attempt import Attempt
 
 
-def message(work: Work) -> dict[str, Any]:
+def message(work: Attempt) -> dict[str, Any]:
     """A run as JSON has it: ``{"type": "campaign.run", "timestamp": ..., "data": {...}}``."""
     return {
         "type": "campaign.run",
@@ -27,7 +27,7 @@ def message(work: Work) -> dict[str, Any]:
     }
 
 
-def encoded(work: Work) -> bytes:
+def encoded(work: Attempt) -> bytes:
     """The message as UTF-8 JSON."""
     return _encode(message(work)).encode()
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from daemon.domain.run.attempt import Work
-from daemon.domain.run.outcome import Outcome, Parked
+from daemon.domain.run.attempt import Attempt
+from daemon.domain.run.outcome import Outcome, Queued
 
 
 class PostgresTarget:
     """Leaves each run where workers find it."""
 
-    async def deliver(self, work: Work) -> Outcome:
+    async def deliver(self, work: Attempt) -> Outcome:
         """No attempt is made here: a worker makes it."""
         del work
-        return Parked()
+        return Queued()

@@ -19,7 +19,7 @@ _NUMERIC = re.compile(
 )
 
 
-def hiding(url: str, secrets: Iterable[str] = ()) -> Callable[[str], str]:
+def redactor(url: str, secrets: Iterable[str] = ()) -> Callable[[str], str]:
     """What replaces, in any text, all that must not be shown of a URL, and other secrets.
 
     The whole, its host, user info, path, query, and each piece of these, as written and decoded.
@@ -40,7 +40,7 @@ def hiding(url: str, secrets: Iterable[str] = ()) -> Callable[[str], str]:
     return lambda text: pattern.sub(HIDDEN, text)
 
 
-def why(error: BaseException, hide: Callable[[str], str]) -> str:
+def describe_error(error: BaseException, hide: Callable[[str], str]) -> str:
     """The error's name and what the system says of it: libraries' own words have addresses."""
     said = next(_said(error), "") or _NUMERIC.sub(HIDDEN, str(error))
     text = " ".join(hide(said).split())

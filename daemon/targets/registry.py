@@ -75,7 +75,7 @@ def _webhook(
 
     del name, emit
     return webhook.WebhookTarget(
-        webhook.Settings(
+        webhook.WebhookOptions(
             url=settings.url,
             keys=webhook.read_keys(settings.secrets, settings.secrets_file),
             headers=settings.headers,
@@ -104,7 +104,7 @@ def _command(
 
     del name, now
     return command.CommandTarget(
-        command.Settings(
+        command.CommandOptions(
             argv=settings.argv,
             environment={"PATH": os.defpath, **environment, **settings.environment},
             cwd=settings.cwd,
@@ -120,7 +120,7 @@ def _broker(name: str, settings: Any, *_: object) -> Target:
 
     del name
     return broker.BrokerTarget(
-        broker.Settings(
+        broker.BrokerOptions(
             broker_url=settings.broker_url,
             queue=settings.queue,
             task=settings.task,

@@ -21,11 +21,11 @@ from typing import Any
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from daemon.domain.run.attempt import Work
-from daemon.domain.run.outcome import Accepted, Delivered, Lost, Outcome, Reject, Retry
+from daemon.domain.run.attempt import Attempt
+from daemon.domain.run.outcome import Accepted, Delivered, Outcome, OutcomeUnknown, Reject, Retry
 from daemon.targets.errors import UnusableTarget
 from daemon.targets.message import encoded
-from daemon.targets.redaction import LONGEST, hiding, why
+from daemon.targets.redaction import LONGEST, describe_error, redactor
 from daemon.targets.retry_after import retry_after
 from daemon.targets.webhook_signature import key_from, signature
 
@@ -43,7 +43,7 @@ BY_A_PROXY = frozenset({502, 504})
 
 
 @dataclass(frozen=True)
-class Settings:
+class WebhookOptions:
     """What a webhook is told; seconds. ``keys`` as `signature.key_from` reads them."""
 
     url: str
@@ -81,15 +81,15 @@ class WebhookTarget:
 
     waits = True
 
-    def __init__(self, settings: Settings, now: Callable[[], datetime]) -> None:
+    def __init__(self, settings: WebhookOptions, now: Callable[[], datetime]) -> None:
         self._settings = settings
         self._now = now
         self._tls = _tls(settings)
-        self._hide = hiding(settings.url, settings.headers.values())
+        self._hide = redactor(settings.url, settings.headers.values())
         self._session: aiohttp.ClientSession | None = None
         self._resolver: _Resolver | None = None
 
-    async def deliver(self, work: Work) -> Outcome:
+    async def deliver(self, work: Attempt) -> Outcome:
         """Post the run; what the answer, or its absence, means."""
         settings = self._settings
         body = encoded(work)
@@ -111,11 +111,11 @@ class WebhookTarget:
         ) as error:
             return Retry(self._why(error))
         except aiohttp.SocketTimeoutError:
-            return Lost(f"nothing came for {settings.read_timeout:g} s")
+            return OutcomeUnknown(f"nothing came for {settings.read_timeout:g} s")
         except TimeoutError:
-            return Lost(f"no answer within {settings.timeout:g} s")
+            return OutcomeUnknown(f"no answer within {settings.timeout:g} s")
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Lost(self._why(error))
+            return OutcomeUnknown(self._why(error))
         finally:
             if response is not None:
                 response.close()  # lets the connection go, unless it was read to its end
@@ -158,7 +158,7 @@ class WebhookTarget:
         )
         return self._session
 
-    def _headers(self, work: Work, body: bytes) -> dict[str, str]:
+    def _headers(self, work: Attempt, body: bytes) -> dict[str, str]:
         run_id = str(work.run_id)
         timestamp = int(self._now().timestamp())
         headers = {
@@ -185,7 +185,7 @@ class WebhookTarget:
         said = self._shown(text)
         reason = f"HTTP {status}" + (f": {said}" if said else "")
         if status in BY_A_PROXY:
-            return Lost(reason, self._wait(response))
+            return OutcomeUnknown(reason, self._wait(response))
         if status in TRY_AGAIN or status >= 500:
             return Retry(reason, self._wait(response))
         return Reject(reason)
@@ -196,7 +196,7 @@ class WebhookTarget:
             return f"{type(error).__name__}: {self._shown(error.message)}"
         if isinstance(error, aiohttp.ConnectionTimeoutError):
             return f"no connection within {self._settings.connect_timeout:g} s"
-        return why(error, self._hide)
+        return describe_error(error, self._hide)
 
     def _shown(self, said: str) -> str:
         """An answer's words as one line; it may repeat what it was asked for."""
@@ -230,7 +230,7 @@ def _text(read: bytearray) -> str:
     return bytes(read[:READ]).decode("utf-8", errors="replace")
 
 
-def _tls(settings: Settings) -> ssl.SSLContext | bool:
+def _tls(settings: WebhookOptions) -> ssl.SSLContext | bool:
     if not settings.url.startswith("https:"):
         return True
     if not settings.verify_tls:

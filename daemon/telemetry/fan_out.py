@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from daemon.domain.ports import Emit, wanted
+from daemon.domain.ports import Emit, is_enabled
 
 
 class FanOut:
@@ -15,7 +15,7 @@ class FanOut:
 
     def wants(self, event: str) -> bool:
         """Whether any of them wants it."""
-        return any(wanted(tell, event) for tell in self._subscribers)
+        return any(is_enabled(tell, event) for tell in self._subscribers)
 
     def __call__(self, event: str, /, **fields: Any) -> None:
         """Tell of an event. Subscribers do not raise."""

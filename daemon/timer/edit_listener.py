@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Callable
 
 from daemon.domain.errors import Unavailable
 from daemon.domain.ports import Emit
-from daemon.runtime.database_health import Link
+from daemon.runtime.database_health import DatabaseHealth
 from daemon.runtime.service import Service
 from daemon.timer.loader import Loader
 
 
-class Listening(Service):
+class EditListener(Service):
     """The listener as a service.
 
     Args:
@@ -26,7 +26,7 @@ class Listening(Service):
         listen: Callable[[], AsyncIterator[list[int] | None]],
         loader: Loader,
         *,
-        link: Link,
+        link: DatabaseHealth,
         emit: Emit,
     ) -> None:
         super().__init__()

@@ -11,7 +11,7 @@ from apscheduler.job import Job
 from daemon.timer.window import Entry
 
 
-class HandOver(BaseExecutor):  # type: ignore[misc]
+class PipelineExecutor(BaseExecutor):  # type: ignore[misc]
     """Gives each due entry to ``take``; overlap is decided in the claim, not counted here."""
 
     def __init__(self, take: Callable[[Entry], None]) -> None:

@@ -15,10 +15,10 @@ from typing import TypeVar
 
 from daemon.domain.errors import Unavailable
 from daemon.domain.ports import Emit, TimerStore
-from daemon.domain.run.attempt import Armed, Look, Waiting
-from daemon.runtime.database_health import Link
+from daemon.domain.run.attempt import ArmedEvent, PendingRun, PollResult
+from daemon.runtime.database_health import DatabaseHealth
 from daemon.runtime.service import Service
-from daemon.timer.scheduler import Alarm
+from daemon.timer.scheduler import TimerScheduler
 
 START = (datetime.min.replace(tzinfo=UTC) + timedelta(days=2), 0)
 """Before every event; two days in, so that no time zone can push it out of range."""
@@ -39,7 +39,7 @@ ANSWER_S = 15.0
 AnswerT = TypeVar("AnswerT")
 
 
-async def _nothing(_soon: Iterable[Armed]) -> None:
+async def _nothing(_soon: Iterable[ArmedEvent]) -> None:
     pass
 
 
@@ -60,9 +60,9 @@ class Loader(Service):
     def __init__(
         self,
         store: TimerStore,
-        alarm: Alarm,
+        alarm: TimerScheduler,
         *,
-        link: Link,
+        link: DatabaseHealth,
         emit: Emit,
         horizon: float,
         poll: float,
@@ -80,7 +80,7 @@ class Loader(Service):
         self._poll = poll
         self._soon = timedelta(seconds=3 * poll)
         self._shown_at = -math.inf
-        self.on_soon: Callable[[Iterable[Armed]], Awaitable[None]] = _nothing
+        self.on_soon: Callable[[Iterable[ArmedEvent]], Awaitable[None]] = _nothing
         """Shown, once a poll, what is due before the poll after the next."""
         self._limit = window_limit
         self._turned = turned
@@ -90,7 +90,7 @@ class Loader(Service):
         self._overdue_to = START
         self._waiting_to = FIRST_RUN
         self._with_enough: set[str] = set()
-        self._followed: dict[int, Armed] | None = None
+        self._followed: dict[int, ArmedEvent] | None = None
         self._others_looked_for = 0.0
         self._xmin: str | None = None
         self._asked: set[int] = set()
@@ -132,11 +132,11 @@ class Loader(Service):
         """A run that waited is due."""
         self._wake.set()
 
-    def done(self, entries: Sequence[Armed | Waiting]) -> None:
+    def done(self, entries: Sequence[ArmedEvent | PendingRun]) -> None:
         """These were claimed or lost; they may be loaded again."""
         self._alarm.window.done(entries)
 
-    def follow(self, entries: Sequence[Armed]) -> None:
+    def follow(self, entries: Sequence[ArmedEvent]) -> None:
         """What comes next for schedules that this node has just claimed."""
         # What is being read just now may be from before the claim: up to there it is taken here.
         until, is_past = self._loading_to, self._alarm.window.holds_newer
@@ -185,7 +185,7 @@ class Loader(Service):
         await self._load_waiting(look.waiting)
         await self._show_soon()
 
-    async def _look(self) -> Look:
+    async def _look(self) -> PollResult:
         """The guarantee behind notifications, and the one statement of a second without work."""
         first = self._xmin is None
         look = await self._ask(
@@ -307,9 +307,9 @@ class Loader(Service):
         return sorted(self._with_enough)
 
     @contextlib.contextmanager
-    def _reading(self) -> Iterator[dict[int, Armed]]:
+    def _reading(self) -> Iterator[dict[int, ArmedEvent]]:
         """While events are read and taken: what this node learns of them meanwhile counts."""
-        followed: dict[int, Armed] = {}
+        followed: dict[int, ArmedEvent] = {}
         self._followed = followed
         try:
             yield followed
@@ -335,7 +335,7 @@ class Loader(Service):
     def _until(self) -> datetime:
         return self.database_now() + self._horizon
 
-    async def _take(self, entries: Sequence[Armed | Waiting]) -> None:
+    async def _take(self, entries: Sequence[ArmedEvent | PendingRun]) -> None:
         for start in range(0, len(entries), 500):
             part = entries[start : start + 500]
             if self._followed:
@@ -343,9 +343,9 @@ class Loader(Service):
             self._alarm.load(part)
             await asyncio.sleep(0)
 
-    def _is_past(self, entry: Armed | Waiting) -> bool:
+    def _is_past(self, entry: ArmedEvent | PendingRun) -> bool:
         """Whether it was read before a claim that this node has heard of since."""
-        if self._followed is None or not isinstance(entry, Armed):
+        if self._followed is None or not isinstance(entry, ArmedEvent):
             return False
         next_ = self._followed.get(entry.campaign_id)
         return next_ is not None and (entry.revision, entry.event.at) < (

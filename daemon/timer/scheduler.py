@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from daemon.domain.ports import Clock
-from daemon.timer.executor import HandOver
+from daemon.timer.executor import PipelineExecutor
 from daemon.timer.window import EXECUTOR, Entry, WindowJobStore
 
 
-class Alarm:
+class TimerScheduler:
     """Wakes up when something in the window is due, and hands it over."""
 
     def __init__(self, take: Callable[[Entry], None], clock: Clock) -> None:
@@ -23,7 +23,7 @@ class Alarm:
         self._scheduler = AsyncIOScheduler(
             timezone=UTC,
             jobstores={"default": self.window},
-            executors={"default": HandOver(take), EXECUTOR: HandOver(take)},
+            executors={"default": PipelineExecutor(take), EXECUTOR: PipelineExecutor(take)},
         )
 
     def start(self) -> None:

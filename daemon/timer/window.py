@@ -11,10 +11,10 @@ from typing import Any
 from apscheduler.job import Job
 from apscheduler.jobstores.base import BaseJobStore
 
-from daemon.domain.run.attempt import Armed, Overdue, Waiting
+from daemon.domain.run.attempt import ArmedEvent, OverdueEvent, PendingRun
 from daemon.timer.trigger import OnceTrigger, ScheduleTrigger
 
-Entry = Armed | Waiting
+Entry = ArmedEvent | PendingRun
 Key = tuple[int, datetime | None]
 
 HANDED_OUT_AT_MOST = 250
@@ -25,14 +25,14 @@ EXECUTOR = "firing"
 
 def key_of(entry: Entry) -> Key:
     """A campaign has one armed event, and one entry for each run that waits."""
-    if isinstance(entry, Armed):
+    if isinstance(entry, ArmedEvent):
         return entry.campaign_id, None
     return entry.campaign_id, entry.scheduled_for
 
 
 def instant_of(entry: Entry) -> datetime:
     """When the entry is due, by the database's clock."""
-    return entry.event.at if isinstance(entry, Armed) else entry.at
+    return entry.event.at if isinstance(entry, ArmedEvent) else entry.at
 
 
 class WindowJobStore(BaseJobStore):  # type: ignore[misc]
@@ -76,29 +76,29 @@ class WindowJobStore(BaseJobStore):  # type: ignore[misc]
             due.append((key, entry))
         return earlier
 
-    def knows(self, overdue: Overdue) -> bool:
+    def knows(self, overdue: OverdueEvent) -> bool:
         """Whether this very event is held, or handed out and not claimed yet."""
         key = overdue.campaign_id, None
         return any(
-            isinstance(entry, Armed)
+            isinstance(entry, ArmedEvent)
             and entry.revision == overdue.revision
             and entry.event.at == overdue.at
             for entry in (self._held.get(key), self._out.get(key))
         )
 
-    def holds_newer(self, entry: Armed) -> bool:
+    def holds_newer(self, entry: ArmedEvent) -> bool:
         """Whether an event of a later schedule of the same campaign is held."""
         held = self._held.get((entry.campaign_id, None))
-        return isinstance(held, Armed) and held.revision > entry.revision
+        return isinstance(held, ArmedEvent) and held.revision > entry.revision
 
-    def soon(self, until: datetime) -> Iterator[Armed]:
+    def soon(self, until: datetime) -> Iterator[ArmedEvent]:
         """The armed events held that are due before an instant, oldest first.
 
         May be gone through in steps: what is handed out meanwhile is left out.
         """
         for at in sorted(at for at in self._due_at if at < until):
             for key, entry in list(self._due_at.get(at, ())):
-                if isinstance(entry, Armed) and self._held.get(key) is entry:
+                if isinstance(entry, ArmedEvent) and self._held.get(key) is entry:
                     yield entry
 
     def drop(self, campaign_ids: Iterable[int]) -> None:
@@ -118,7 +118,7 @@ class WindowJobStore(BaseJobStore):  # type: ignore[misc]
             key = key_of(entry)
             if self._out.get(key) is entry:
                 del self._out[key]
-                if isinstance(entry, Waiting):
+                if isinstance(entry, PendingRun):
                     self.attempts_out[entry.target] -= 1
 
     def get_due_jobs(self, now: datetime) -> list[Job]:
@@ -131,7 +131,7 @@ class WindowJobStore(BaseJobStore):  # type: ignore[misc]
                 key, entry = due.popleft()
                 if self._held.get(key) is entry:
                     del self._held[key]
-                    if isinstance(entry, Waiting):
+                    if isinstance(entry, PendingRun):
                         self._count(entry, self._out.get(key))
                     self._out[key] = entry
                     jobs.append(self._job(entry, at - self.skew))
@@ -144,9 +144,9 @@ class WindowJobStore(BaseJobStore):  # type: ignore[misc]
         at = self._first()
         return None if at is None else at - self.skew
 
-    def _count(self, entry: Waiting, former: Entry | None) -> None:
+    def _count(self, entry: PendingRun, former: Entry | None) -> None:
         self.attempts_out[entry.target] += 1
-        if isinstance(former, Waiting):
+        if isinstance(former, PendingRun):
             self.attempts_out[former.target] -= 1
 
     def _first(self) -> datetime | None:
@@ -189,7 +189,7 @@ class WindowJobStore(BaseJobStore):  # type: ignore[misc]
 
     def _job(self, entry: Entry, at: datetime) -> Job:
         job: Any = _new_job(Job)
-        if isinstance(entry, Armed):
+        if isinstance(entry, ArmedEvent):
             job.id = job.name = f"campaign {entry.campaign_id}"
             job.trigger = ScheduleTrigger(entry.schedule, entry.event)
         else:

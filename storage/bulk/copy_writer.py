@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 
 from daemon.domain.campaign.state_machine import ARMED
-from storage.bulk.planner import NewCampaign
+from storage.bulk.planner import PlannedCampaign
 from storage.campaign_editor import CHANNEL
 from storage.schedule_rows import definition_of
 from storage.without_orm import AsyncConnection
@@ -86,7 +86,7 @@ class Numbered:
 
     __slots__ = ("id", "new", "revision")
 
-    def __init__(self, new: NewCampaign, campaign_id: int, revision: int | None) -> None:
+    def __init__(self, new: PlannedCampaign, campaign_id: int, revision: int | None) -> None:
         self.new = new
         self.id = campaign_id
         self.revision = revision

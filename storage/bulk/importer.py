@@ -23,9 +23,9 @@ from daemon.domain.schedule.schedule import CampaignType
 from storage.bulk.copy_writer import Numbered, write_new
 from storage.bulk.line_parser import BadLine, Line, payload_text, read_line
 from storage.bulk.planner import (
-    Known,
-    NewCampaign,
-    Settings,
+    KnownCampaigns,
+    PlannedCampaign,
+    ScheduleDefaults,
     differences,
     filled_in,
     plan_new,
@@ -53,7 +53,7 @@ _LOCK = 0x63616D70
 
 
 @dataclass(slots=True)
-class Tally:
+class ImportCounts:
     """What became of the lines so far."""
 
     loaded: int = 0
@@ -62,7 +62,7 @@ class Tally:
     bad: int = 0
 
 
-class Import:
+class Importer:
     """One import: its settings, and what became of it.
 
     Args:
@@ -79,7 +79,7 @@ class Import:
         database: Database,
         *,
         actor: str,
-        settings: Settings,
+        settings: ScheduleDefaults,
         report: Callable[[int, str], None],
         update: bool = False,
         now: datetime | None = None,
@@ -90,11 +90,11 @@ class Import:
         self._report = report
         self._update = update
         self._now = now
-        self.tally = Tally()
+        self.tally = ImportCounts()
 
     async def load(
-        self, lines: Iterator[bytes], progress: Callable[[Tally], None] | None = None
-    ) -> Tally:
+        self, lines: Iterator[bytes], progress: Callable[[ImportCounts], None] | None = None
+    ) -> ImportCounts:
         """Load every line; empty ones are passed over.
 
         While the server writes one batch the next one is read.
@@ -142,8 +142,8 @@ class Import:
     async def _load_once(self, lines: list[Line]) -> list[tuple[int, str]]:
         bad: list[tuple[int, str]] = []
         unchanged = 0
-        changed: list[tuple[Line, Known, list[str]]] = []
-        new: list[NewCampaign] = []
+        changed: list[tuple[Line, KnownCampaigns, list[str]]] = []
+        new: list[PlannedCampaign] = []
         planned: set[UUID] = set()
         async with self._database.transaction() as connection:
             await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
@@ -178,7 +178,7 @@ class Import:
                 self.tally.updated += 1
         return bad
 
-    async def _apply(self, line: Line, known: Known, names: list[str]) -> None:
+    async def _apply(self, line: Line, known: KnownCampaigns, names: list[str]) -> None:
         """Give a known campaign a line's content, in a transaction of its own."""
         if not self._update:
             raise BadLine(
@@ -240,7 +240,7 @@ class _Reader:
 @dataclass(slots=True)
 class _Found:
     now: datetime
-    known: dict[Any, Known]
+    known: dict[Any, KnownCampaigns]
     taken: set[int]
 
 
@@ -266,8 +266,8 @@ async def _look_up(
     return found
 
 
-def _known(row: Any) -> Known:
-    return Known(
+def _known(row: Any) -> KnownCampaigns:
+    return KnownCampaigns(
         id=row.known_id,
         uuid=row.uuid,
         name=row.name,
@@ -282,7 +282,7 @@ def _known(row: Any) -> Known:
 
 
 async def _number(
-    connection: AsyncConnection, new: list[NewCampaign], taken: set[int]
+    connection: AsyncConnection, new: list[PlannedCampaign], taken: set[int]
 ) -> list[Numbered]:
     """Give each new campaign an id, its line's own if that is free, and its schedule a revision."""
     wanted: list[int | None] = []

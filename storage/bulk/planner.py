@@ -23,7 +23,7 @@ from daemon.domain.requests import (
     save_schedule,
     update_schedule,
 )
-from daemon.domain.schedule.schedule import CampaignType, Kind, Schedule, Source, TimedEvent
+from daemon.domain.schedule.schedule import CampaignType, Kind, Schedule, ScheduleSource, TimedEvent
 from storage.bulk.line_parser import BadLine, Line
 
 S = Status
@@ -32,7 +32,7 @@ UNKNOWN_OUTCOME = "was executing when it was exported: what became of its run is
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class ScheduleDefaults:
     """What lines are read with. ``targets``: the names there are; None checks nothing."""
 
     continuous_interval: int = 300
@@ -41,7 +41,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownCampaigns:
     """A campaign that has the uuid of a line."""
 
     id: int
@@ -57,7 +57,7 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class NewCampaign:
+class PlannedCampaign:
     """A campaign to insert, with its schedule and its timer."""
 
     line: Line
@@ -71,7 +71,7 @@ class NewCampaign:
     cause: str | None
 
 
-def plan_new(line: Line, now: datetime, settings: Settings) -> NewCampaign:
+def plan_new(line: Line, now: datetime, settings: ScheduleDefaults) -> PlannedCampaign:
     """What to insert for a line whose uuid is not known. Raises BadLine."""
     saved = read_schedule(line, now, settings, Past.RECURRENCES if _arms(line) else Past.ANY)
     schedule = saved.schedule if saved is not None else None
@@ -87,13 +87,13 @@ def plan_new(line: Line, now: datetime, settings: Settings) -> NewCampaign:
         if not more:
             raise BadLine("nothing is to come: its schedule is over")
         # Nothing begins before its anchor, and that is at hand.
-        has_begun = schedule.anchor_at <= now and schedule.begins_at <= now
-        status = S.LAUNCHED if has_begun else S.SCHEDULED
+        has_started = schedule.anchor_at <= now and schedule.begins_at <= now
+        status = S.LAUNCHED if has_started else S.SCHEDULED
     elif status is S.EXECUTING:
         status = S.LAUNCHED if more else S.FAILED
         cause = UNKNOWN_OUTCOME
     due, completed = _history(line, schedule)
-    return NewCampaign(
+    return PlannedCampaign(
         line=line,
         type=_type(line, saved),
         status=status,
@@ -106,7 +106,9 @@ def plan_new(line: Line, now: datetime, settings: Settings) -> NewCampaign:
     )
 
 
-def differences(line: Line, known: Known, now: datetime, settings: Settings) -> list[str]:
+def differences(
+    line: Line, known: KnownCampaigns, now: datetime, settings: ScheduleDefaults
+) -> list[str]:
     """The names of what a line says otherwise than the campaign that has its uuid."""
     line = filled_in(line, known)
     saved = read_schedule(line, now, settings, Past.ANY)
@@ -125,7 +127,7 @@ def differences(line: Line, known: Known, now: datetime, settings: Settings) -> 
     return found
 
 
-def filled_in(line: Line, known: Known) -> Line:
+def filled_in(line: Line, known: KnownCampaigns) -> Line:
     """The line with what it leaves open as the campaign has it: type and anchor."""
     anchor = line.anchor
     if anchor is None and known.schedule is not None:
@@ -134,7 +136,11 @@ def filled_in(line: Line, known: Known) -> Line:
 
 
 def plan_update(
-    line: Line, snapshot: Snapshot, known: Known, found: list[str], settings: Settings
+    line: Line,
+    snapshot: Snapshot,
+    known: KnownCampaigns,
+    found: list[str],
+    settings: ScheduleDefaults,
 ) -> Change | None:
     """The change that gives a campaign the schedule of a line; None if it has that already.
 
@@ -171,7 +177,9 @@ def plan_update(
     return _still_to_come(replace(change, timer=timer, more_to_come=more))
 
 
-def read_schedule(line: Line, now: datetime, settings: Settings, past: Past) -> Saved | None:
+def read_schedule(
+    line: Line, now: datetime, settings: ScheduleDefaults, past: Past
+) -> Saved | None:
     """The schedule of a line, on its own; None if it has none. Raises BadLine."""
     if line.schedule is None:
         return None
@@ -184,7 +192,7 @@ def read_schedule(line: Line, now: datetime, settings: Settings, past: Past) -> 
         raise BadLine(f"{error.message}: {error.detail}") from error
 
 
-def _context(line: Line, now: datetime, settings: Settings, past: Past) -> Context:
+def _context(line: Line, now: datetime, settings: ScheduleDefaults, past: Past) -> Context:
     return Context(
         now=now,
         campaign_type=_type(line, None),
@@ -210,7 +218,7 @@ def _arms(line: Line) -> bool:
     return line.status in _TO_ARM
 
 
-def _check_target(line: Line, settings: Settings) -> None:
+def _check_target(line: Line, settings: ScheduleDefaults) -> None:
     if settings.targets is not None and line.target not in settings.targets:
         names = ", ".join(sorted(settings.targets))
         raise BadLine(f"campaign.target is {line.target!r}, configured are {names}")
@@ -251,14 +259,14 @@ def _history(line: Line, schedule: Schedule | None) -> tuple[bool, bool]:
     return due or ended is S.EXECUTING, completed
 
 
-def _schedule_differences(line: Line, saved: Saved | None, known: Known) -> list[str]:
+def _schedule_differences(line: Line, saved: Saved | None, known: KnownCampaigns) -> list[str]:
     schedule = saved.schedule if saved is not None else None
     if saved is None or schedule is None or known.schedule is None:
         return [] if schedule is None and known.schedule is None else ["schedule"]
     if saved.body != known.body or schedule.source is not known.schedule.source:
         return ["schedule"]
     found = []
-    anchored = schedule.source is Source.SCHEDULE and "scheduled_at" not in saved.body
+    anchored = schedule.source is ScheduleSource.SCHEDULE and "scheduled_at" not in saved.body
     if anchored and schedule.anchor_local != known.schedule.anchor_local:
         found.append("anchor")
     every, grace = line.continuous_interval, line.misfire_grace_time

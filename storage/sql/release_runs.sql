@@ -1,6 +1,6 @@
 -- Gives back what a stopping node could not finish in time, or does not have in hand although it is said
 -- to: due at once for any node, no attempt counted.
--- In: fates: unbegun (the target was not asked yet), retrying, or held (it was, and can not tell a repeat).
+-- In: dispositions: not_started (the target was not asked yet), retrying, or held (it was, and can not tell a repeat).
 -- Out: one row per run given back, as it is now; a held one says why in its error.
 -- Moves: runs executing -> retrying | held; takeovers + 1 where the attempt had begun.
 WITH clock AS MATERIALIZED (
@@ -8,19 +8,19 @@ WITH clock AS MATERIALIZED (
 ), item AS (
     SELECT * FROM unnest(
         CAST(:campaign_ids AS bigint[]), CAST(:scheduled_fors AS timestamptz[]),
-        CAST(:attempts AS smallint[]), CAST(:fates AS text[])
-    ) AS i (campaign_id, scheduled_for, attempt, fate)
+        CAST(:attempts AS smallint[]), CAST(:dispositions AS text[])
+    ) AS i (campaign_id, scheduled_for, attempt, disposition)
 ), locked AS MATERIALIZED (
     SELECT c.id, c.uuid, c.target, c.status FROM campaigns c
     WHERE c.id IN (SELECT campaign_id FROM item) ORDER BY c.id FOR UPDATE
 ), released AS (
     UPDATE runs r
-    SET status = CASE WHEN i.fate = 'held' THEN 'held' ELSE 'retrying' END, node = NULL,
-        next_attempt_at = CASE WHEN i.fate <> 'held' THEN clock.now END,
-        takeovers = CASE WHEN i.fate = 'unbegun' THEN r.takeovers ELSE r.takeovers + 1 END,
-        attempt = CASE WHEN i.fate = 'unbegun' THEN r.attempt - 1 ELSE r.attempt END,
-        error = CASE WHEN i.fate = 'held' THEN CAST(:cause AS text) ELSE r.error END,
-        started_at = CASE WHEN i.fate <> 'unbegun' OR r.attempt > 1 THEN r.started_at END
+    SET status = CASE WHEN i.disposition = 'held' THEN 'held' ELSE 'retrying' END, node = NULL,
+        next_attempt_at = CASE WHEN i.disposition <> 'held' THEN clock.now END,
+        takeovers = CASE WHEN i.disposition = 'not_started' THEN r.takeovers ELSE r.takeovers + 1 END,
+        attempt = CASE WHEN i.disposition = 'not_started' THEN r.attempt - 1 ELSE r.attempt END,
+        error = CASE WHEN i.disposition = 'held' THEN CAST(:cause AS text) ELSE r.error END,
+        started_at = CASE WHEN i.disposition <> 'not_started' OR r.attempt > 1 THEN r.started_at END
     FROM item i JOIN locked l ON l.id = i.campaign_id CROSS JOIN clock
     WHERE r.campaign_id = i.campaign_id AND r.scheduled_for = i.scheduled_for
       AND r.attempt = i.attempt AND r.status = 'executing' AND r.node = CAST(:node AS text)

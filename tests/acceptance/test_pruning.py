@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.maintenance.pruner import Pruning
+from daemon.maintenance.pruner import Pruner
 from tests.support.daemons import Daemons, World, utc_now
 from tests.support.histories import check_histories
 from tests.support.old_history import add_days
@@ -77,7 +77,7 @@ async def test_looks_soon_after_the_start() -> None:
     for _ in range(20):
         waits: list[float] = []
 
-        class Counted(Pruning):
+        class Counted(Pruner):
             async def pause(self, seconds: float, waits: list[float] = waits) -> bool:
                 waits.append(seconds)
                 return len(waits) == 3

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from daemon.campaign_service import Control
+from daemon.campaign_service import CampaignService
 from daemon.domain.campaign.model import Campaign
 from daemon.domain.campaign.state_machine import Status
 from daemon.domain.errors import CampaigndError, Unavailable
@@ -102,7 +102,9 @@ class Editor:
                     op.outcome, op.error = answer
                 else:
                     op.actor = name_of(op.number)
-                    control = Control(Campaigns(database), continuous_interval=made.interval)
+                    control = CampaignService(
+                        Campaigns(database), continuous_interval=made.interval
+                    )
                     await _tried(op, act(control))
                 await asyncio.sleep(chance.uniform(0.01, 0.25))  # the seed's rhythm
         finally:
@@ -117,7 +119,7 @@ class Editor:
         names = ["save", "save", "pause", "start", "start", "stop", "rerun", "clear", "pause"]
         return self._chance.choice(names)
 
-    def _act(self, op: Op) -> Callable[[Control], Awaitable[object]]:
+    def _act(self, op: Op) -> Callable[[CampaignService], Awaitable[object]]:
         made, chance = op.made, self._chance
         if op.name == "save" and made.type in ("one_time", "recurring"):
             latest = max(0.5, (self._until - datetime.now(UTC)).total_seconds())
@@ -167,7 +169,7 @@ async def _tried(op: Op, asked: Awaitable[object]) -> None:
 
 
 async def _each(
-    url: str, campaigns: list[Made], act: Callable[[Control, Made], Awaitable[None]]
+    url: str, campaigns: list[Made], act: Callable[[CampaignService, Made], Awaitable[None]]
 ) -> None:
     """Do something with all of them, some at a time."""
     database = Database(url, pool_size=8)
@@ -175,7 +177,7 @@ async def _each(
 
     async def one(made: Made) -> None:
         async with limit:
-            control = Control(Campaigns(database), continuous_interval=made.interval)
+            control = CampaignService(Campaigns(database), continuous_interval=made.interval)
             await act(control, made)
 
     try:
@@ -187,7 +189,7 @@ async def _each(
 async def make(url: str, campaigns: list[Made]) -> None:
     """Create them all, as people would; without what they are to do."""
 
-    async def create(control: Control, made: Made) -> None:
+    async def create(control: CampaignService, made: Made) -> None:
         draft = Campaign(
             id=0,
             uuid=made.uuid,
@@ -205,7 +207,7 @@ async def make(url: str, campaigns: list[Made]) -> None:
 async def arm(url: str, campaigns: list[Made]) -> None:
     """Give each its schedule."""
 
-    async def save(control: Control, made: Made) -> None:
+    async def save(control: CampaignService, made: Made) -> None:
         if made.body is None:
             return
         if "schedule_type" in made.body:

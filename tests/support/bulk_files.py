@@ -11,8 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from storage.bulk.exporter import export_lines
-from storage.bulk.importer import Import, Tally
-from storage.bulk.planner import Settings
+from storage.bulk.importer import ImportCounts, Importer
+from storage.bulk.planner import ScheduleDefaults
 from storage.engine import Database
 from storage.tables import campaigns, timers
 
@@ -26,7 +26,7 @@ WEEKLY = {
     "recurring_config": {"frequency": "weekly", "days_of_week": [1], "time": "09:00"},
 }
 WINDOW = {"startdate": EARLIER, "enddate": "2026-04-01T00:00:00Z"}
-Told = tuple[Tally, list[tuple[int, str]]]
+Told = tuple[ImportCounts, list[tuple[int, str]]]
 
 
 @asynccontextmanager
@@ -43,10 +43,10 @@ async def load(url: str, lines: Iterable[object], **options: Any) -> Told:
     raw = [line if isinstance(line, bytes) else json.dumps(line).encode() + b"\n" for line in lines]
     bad: list[tuple[int, str]] = []
     async with opened(url) as database:
-        task = Import(
+        task = Importer(
             database,
             actor="test",
-            settings=options.pop("settings", Settings()),
+            settings=options.pop("settings", ScheduleDefaults()),
             report=lambda number, reason: bad.append((number, reason)),
             now=options.pop("now", NOW),
             **options,

@@ -25,10 +25,10 @@ from typing import Any, Self
 import psycopg
 from psycopg.rows import dict_row
 
-from daemon.campaign_service import Control, Done
+from daemon.campaign_service import CampaignService, CommandResult
 from daemon.domain.schedule.timezones import tzdata_version
-from storage.bulk.importer import Import
-from storage.bulk.planner import Settings
+from storage.bulk.importer import Importer
+from storage.bulk.planner import ScheduleDefaults
 from storage.campaigns import Campaigns
 from storage.engine import Database
 
@@ -344,10 +344,10 @@ class World:
 
         async def load() -> None:
             database = Database(self.url)
-            loader = Import(
+            loader = Importer(
                 database,
                 actor="test",
-                settings=Settings(),
+                settings=ScheduleDefaults(),
                 report=lambda number, reason: bad.append(f"{number}: {reason}"),
             )
             try:
@@ -358,13 +358,15 @@ class World:
         asyncio.run(load())
         assert not bad, bad[:3]
 
-    def control(self, act: Callable[[Control], Coroutine[Any, Any, Done]]) -> Done:
+    def control(
+        self, act: Callable[[CampaignService], Coroutine[Any, Any, CommandResult]]
+    ) -> CommandResult:
         """One command of a person, from another process than the daemon's."""
 
-        async def do() -> Done:
+        async def do() -> CommandResult:
             database = Database(self.url)
             try:
-                return await act(Control(Campaigns(database)))
+                return await act(CampaignService(Campaigns(database)))
             finally:
                 await database.close()
 

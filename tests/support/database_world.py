@@ -13,19 +13,26 @@ from uuid import UUID, uuid4, uuid5
 import psycopg
 import sqlalchemy as sa
 
-from daemon.campaign_service import Control
+from daemon.campaign_service import CampaignService
 from daemon.domain.campaign.model import Campaign
 from daemon.domain.campaign.state_machine import OPEN_RUN, RunStatus, Status
-from daemon.domain.run.attempt import Armed, Claimed, TakenBack, TooLate, Waiting, Work
-from daemon.domain.run.claim_plan import Planned, plan
-from daemon.domain.run.outcome import Delivered, Outcome, Reject, Written
+from daemon.domain.run.attempt import (
+    ArmedEvent,
+    Attempt,
+    ClaimResult,
+    ExpiredAttempt,
+    PendingRun,
+    ReclaimedRun,
+)
+from daemon.domain.run.claim_plan import ClaimRequest, plan
+from daemon.domain.run.outcome import Delivered, FinishResult, Outcome, Reject
 from daemon.domain.schedule.schedule import CampaignType
 from daemon.domain.sharding import SHARDS
 from daemon.timer.loader import FIRST_RUN, START
 from storage.campaigns import Campaigns
 from storage.engine import Database
 from storage.nodes import Nodes
-from storage.runs import Firing
+from storage.runs import RunStore
 from storage.tables import metadata
 from storage.timers import Timers
 
@@ -114,8 +121,8 @@ class _AtNow(Campaigns):
 class Won:
     """What a claim won, with what it was planned as."""
 
-    planned: Planned
-    claimed: Claimed
+    planned: ClaimRequest
+    claimed: ClaimResult
 
     @property
     def campaign_id(self) -> int:
@@ -143,16 +150,16 @@ class Node:
 
     world: World
     name: str
-    firing: Firing
+    firing: RunStore
     nodes: Nodes
-    taken: list[TakenBack] = field(default_factory=list)
+    taken: list[ReclaimedRun] = field(default_factory=list)
     """What it took back last."""
 
     def _set_clock(self) -> None:
         self.firing.now = self.nodes.now = self.world.now
 
     async def claim(
-        self, armed: Sequence[Armed] | None = None, *, believes: datetime | None = None
+        self, armed: Sequence[ArmedEvent] | None = None, *, believes: datetime | None = None
     ) -> list[Won]:
         """Claim what is due; `believes` is what this node takes for the time when it plans."""
         self._set_clock()
@@ -169,8 +176,8 @@ class Node:
         return found
 
     async def attempts(
-        self, waiting: Sequence[Waiting] | None = None
-    ) -> tuple[list[Work], list[TooLate]]:
+        self, waiting: Sequence[PendingRun] | None = None
+    ) -> tuple[list[Attempt], list[ExpiredAttempt]]:
         """Start what waits and is due; write those that came too late."""
         self._set_clock()
         if waiting is None:
@@ -184,22 +191,22 @@ class Node:
 
     async def finish(
         self,
-        work: Work,
+        work: Attempt,
         outcome: Outcome | None = None,
         expected: str = "executing",
         begun: datetime | None = None,
-    ) -> list[Written]:
+    ) -> list[FinishResult]:
         """What was written; nothing if the run was somebody else's."""
         self._set_clock()
         written = await self.firing.finish([(work, outcome or Delivered(), expected, begun)])
         return [row for row in written if row is not None]
 
-    async def fail(self, work: Work, reason: str = "no") -> list[Written]:
+    async def fail(self, work: Attempt, reason: str = "no") -> list[FinishResult]:
         return await self.finish(work, Reject(reason))
 
-    async def release(self, *works: Work, fate: str = "retrying") -> int:
+    async def release(self, *works: Attempt, disposition: str = "retrying") -> int:
         self._set_clock()
-        self.taken = await self.firing.release(works, [fate] * len(works))
+        self.taken = await self.firing.release(works, [disposition] * len(works))
         return len(self.taken)
 
     async def register(self, lease: float) -> None:
@@ -226,7 +233,7 @@ class World:
         self.database = database
         self.now = NOON
         self.store = _AtNow(database, self)
-        self.control = Control(self.store)
+        self.control = CampaignService(self.store)
         self.timers = Timers(database)
 
     def set(self, now: datetime) -> None:
@@ -238,7 +245,7 @@ class World:
 
     async def node(self, name: str = "node", lease: float = LONG) -> Node:
         """A registered node."""
-        node = Node(self, name, Firing(self.database, name), Nodes(self.database))
+        node = Node(self, name, RunStore(self.database, name), Nodes(self.database))
         await node.register(lease)
         return node
 
@@ -300,27 +307,27 @@ class World:
         )
         return found[0] if found else None
 
-    async def due(self, *campaign_ids: int) -> list[Armed]:
+    async def due(self, *campaign_ids: int) -> list[ArmedEvent]:
         """What a timer has loaded and is due by now."""
         if campaign_ids:
             return await self.timers.of(campaign_ids, self.now + TICK)
         found = await self.timers.overdue(START, self.now + TICK, 10_000)
         return await self.timers.of([item.campaign_id for item in found], self.now + TICK)
 
-    async def armed(self, campaign_id: int) -> Armed:
+    async def armed(self, campaign_id: int) -> ArmedEvent:
         """The campaign's next event, however far ahead."""
         (found,) = await self.timers.of([campaign_id], self.now + days(10_000))
         return found
 
-    async def waiting(self, *campaign_ids: int) -> list[Waiting]:
+    async def waiting(self, *campaign_ids: int) -> list[PendingRun]:
         found = await self.later(self.now + TICK)
         return [one for one in found if not campaign_ids or one.campaign_id in campaign_ids]
 
-    async def later(self, until: datetime) -> list[Waiting]:
+    async def later(self, until: datetime) -> list[PendingRun]:
         """The runs whose next attempt is due before an instant."""
         return await self.timers.waiting(FIRST_RUN, until, self.now, ALL, 10_000, [])
 
-    async def works(self, campaign_id: int) -> list[Work]:
+    async def works(self, campaign_id: int) -> list[Attempt]:
         """The executing runs, as the node that has them in hand would report them."""
         rows = await self.rows(
             "SELECT r.*, c.uuid, c.target FROM runs r JOIN campaigns c ON c.id = r.campaign_id"
@@ -328,7 +335,7 @@ class World:
             id=campaign_id,
         )
         return [
-            Work(
+            Attempt(
                 row.campaign_id,
                 row.uuid,
                 "",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from daemon.domain.run.attempt import TakenBack, Work
+from daemon.domain.run.attempt import Attempt, ReclaimedRun
 from tests.support.database_world import NOON, Node, World, hours, once
 
 AT = NOON + hours(1)
 
 
-async def fired(world: World, node: Node) -> tuple[int, Work]:
+async def fired(world: World, node: Node) -> tuple[int, Attempt]:
     """A one-off whose run is executing on `node`."""
     campaign_id = await world.saved(once(AT))
     world.set(AT)
@@ -16,9 +16,9 @@ async def fired(world: World, node: Node) -> tuple[int, Work]:
     return campaign_id, won.work
 
 
-def taken_back(work: Work, status: str, error: str | None) -> TakenBack:
+def taken_back(work: Attempt, status: str, error: str | None) -> ReclaimedRun:
     """What is said of a run that was taken back."""
-    return TakenBack(
+    return ReclaimedRun(
         work.campaign_id,
         work.campaign_uuid,
         work.run_id,

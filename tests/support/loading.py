@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from daemon.domain.ports import TimerStore
-from daemon.domain.run.attempt import Armed, Waiting
+from daemon.domain.run.attempt import ArmedEvent, PendingRun
 from daemon.runtime.clock import SystemClock
-from daemon.runtime.database_health import Link
+from daemon.runtime.database_health import DatabaseHealth
 from daemon.timer.loader import Loader
-from daemon.timer.scheduler import Alarm
+from daemon.timer.scheduler import TimerScheduler
 
 PATIENCE_S = 60
 
@@ -22,8 +22,8 @@ async def loading(
     store: TimerStore,
     *,
     is_full: bool = False,
-    on_soon: Callable[[Iterable[Armed]], Awaitable[None]] | None = None,
-    take: Callable[[Armed | Waiting], None] = lambda _entry: None,
+    on_soon: Callable[[Iterable[ArmedEvent]], Awaitable[None]] | None = None,
+    take: Callable[[ArmedEvent | PendingRun], None] = lambda _entry: None,
     horizon: float = 60,
     poll: float = 3600,
 ) -> AsyncIterator[Loader]:
@@ -33,8 +33,10 @@ async def loading(
     def emit(event: str, /, **fields: Any) -> None:
         raise AssertionError((event, fields))
 
-    alarm = Alarm(take, clock)
-    made = Loader(store, alarm, link=Link(emit, clock), emit=emit, horizon=horizon, poll=poll)
+    alarm = TimerScheduler(take, clock)
+    made = Loader(
+        store, alarm, link=DatabaseHealth(emit, clock), emit=emit, horizon=horizon, poll=poll
+    )
     if on_soon is not None:
         made.on_soon = on_soon
     made.is_full = lambda: is_full

@@ -13,13 +13,20 @@ from daemon.domain.campaign.model import run_id
 from daemon.domain.campaign.state_machine import Status
 from daemon.domain.errors import Unavailable
 from daemon.domain.requests import Context, save_schedule
-from daemon.domain.run.attempt import Armed, Claimed, TakenBack, TooLate, Waiting, Work
-from daemon.domain.run.claim_plan import Planned
-from daemon.domain.run.outcome import Delivered, Outcome, Retry, Written
+from daemon.domain.run.attempt import (
+    ArmedEvent,
+    Attempt,
+    ClaimResult,
+    ExpiredAttempt,
+    PendingRun,
+    ReclaimedRun,
+)
+from daemon.domain.run.claim_plan import ClaimRequest
+from daemon.domain.run.outcome import Delivered, FinishResult, Outcome, Retry
 from daemon.domain.run.retry import RetryPolicy
 from daemon.domain.schedule.schedule import CampaignType, EventKind, TimedEvent
 from daemon.pipeline.pipeline import Pipeline
-from daemon.runtime.database_health import Link
+from daemon.runtime.database_health import DatabaseHealth
 from storage.runs import columns_of
 
 AT = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -36,17 +43,17 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
-def armed(number: int, target: str = "log", kind: EventKind = EventKind.FIRE) -> Armed:
+def armed(number: int, target: str = "log", kind: EventKind = EventKind.FIRE) -> ArmedEvent:
     body = {"schedule_type": "scheduled", "scheduled_at": AT.isoformat()}
     ctx = Context(AT - timedelta(days=1), CampaignType.ONE_TIME)
     schedule = save_schedule(body, ctx).schedule
     assert schedule is not None
     event = TimedEvent(kind, AT, AT.replace(tzinfo=None))
-    return Armed(number, UUID_OF[number], 1, event, schedule, target)
+    return ArmedEvent(number, UUID_OF[number], 1, event, schedule, target)
 
 
-def waiting(number: int, target: str = "log") -> Waiting:
-    return Waiting(number, AT, AT, target)
+def waiting(number: int, target: str = "log") -> PendingRun:
+    return PendingRun(number, AT, AT, target)
 
 
 class Clock:
@@ -78,7 +85,7 @@ class Store:
         self.finishes: list[int] = []
         self.muffled: set[int] = set()
         """Of a batch with one of these campaigns the outcomes are written, but no answer comes."""
-        self.unheard: dict[int, Written] = {}
+        self.unheard: dict[int, FinishResult] = {}
         self.released: list[tuple[int, str]] = []
         self.attempts = 1
         self.gate = asyncio.Event()
@@ -92,12 +99,12 @@ class Store:
         if self.poison & set(numbers):
             raise ValueError("bad row")
 
-    def _work(self, number: int, target: str, attempt: int = 1) -> Work:
+    def _work(self, number: int, target: str, attempt: int = 1) -> Attempt:
         identity = run_id(UUID_OF[number], AT)
         late = AT + timedelta(hours=1)
-        return Work(number, UUID_OF[number], "a", identity, AT, attempt, target, {}, AT, late)
+        return Attempt(number, UUID_OF[number], "a", identity, AT, attempt, target, {}, AT, late)
 
-    async def claim(self, planned: Sequence[Planned]) -> list[Claimed]:
+    async def claim(self, planned: Sequence[ClaimRequest]) -> list[ClaimResult]:
         numbers = [item.armed.campaign_id for item in planned]
         self._check(numbers)
         self.claims.append(numbers)
@@ -110,7 +117,7 @@ class Store:
             fires = entry.event.kind is EventKind.FIRE
             work = self._work(entry.campaign_id, entry.target) if fires else None
             won.append(
-                Claimed(
+                ClaimResult(
                     place,
                     Status.SCHEDULED,
                     Status.EXECUTING if fires else Status.LAUNCHED,
@@ -122,24 +129,26 @@ class Store:
             )
         return won
 
-    async def claim_attempts(self, entries: Sequence[Waiting]) -> tuple[list[Work], list[TooLate]]:
+    async def claim_attempts(
+        self, entries: Sequence[PendingRun]
+    ) -> tuple[list[Attempt], list[ExpiredAttempt]]:
         self._check([entry.campaign_id for entry in entries])
         self.claims.append([entry.campaign_id for entry in entries])
         works = [self._work(entry.campaign_id, entry.target, 2) for entry in entries]
         started = [work for work in works if work.campaign_id not in self.late]
         late = [
-            TooLate(work._replace(attempt=1), "retrying", Retry("late"))
+            ExpiredAttempt(work._replace(attempt=1), "retrying", Retry("late"))
             for work in works
             if work.campaign_id in self.late
         ]
         return started, late
 
     async def finish(
-        self, outcomes: Sequence[tuple[Work, Outcome, str, datetime | None]]
-    ) -> list[Written | None]:
+        self, outcomes: Sequence[tuple[Attempt, Outcome, str, datetime | None]]
+    ) -> list[FinishResult | None]:
         self._check([work.campaign_id for work, *_ in outcomes])
         self.finishes.append(len(outcomes))
-        written: list[Written | None] = []
+        written: list[FinishResult | None] = []
         if self.unwritable & {type(outcome) for _, outcome, *_ in outcomes}:
             raise ValueError("bad outcome")
         for work, outcome, _, begun in outcomes:
@@ -149,7 +158,7 @@ class Store:
                 written.append(None)
                 continue
             self.finished.append((work.campaign_id, type(outcome).__name__))
-            row = Written(
+            row = FinishResult(
                 work.campaign_id,
                 work.scheduled_for,
                 columns_of(outcome)[0],
@@ -164,34 +173,39 @@ class Store:
             raise Unavailable("the answer was lost")
         return written
 
-    async def written_before(self, work: Work, outcome: Outcome) -> Written | None:
+    async def find_finish_result(self, work: Attempt, outcome: Outcome) -> FinishResult | None:
         self._check([])
         row = self.unheard.get(work.campaign_id)
         return row if row is not None and row.status == columns_of(outcome)[0] else None
 
-    async def release(self, works: Sequence[Work], fates: Sequence[str] = ()) -> list[TakenBack]:
+    async def release(
+        self, works: Sequence[Attempt], dispositions: Sequence[str] = ()
+    ) -> list[ReclaimedRun]:
         self._check([work.campaign_id for work in works])
-        self.released += [(work.campaign_id, fate) for work, fate in zip(works, fates, strict=True)]
+        self.released += [
+            (work.campaign_id, disposition)
+            for work, disposition in zip(works, dispositions, strict=True)
+        ]
         return [
-            TakenBack(
+            ReclaimedRun(
                 work.campaign_id,
                 work.campaign_uuid,
                 work.run_id,
                 work.scheduled_for,
                 work.attempt,
                 work.target,
-                "held" if fate == "held" else "retrying",
+                "held" if disposition == "held" else "retrying",
                 "its node stopped",
             )
-            for work, fate in zip(works, fates, strict=True)
+            for work, disposition in zip(works, dispositions, strict=True)
             if work.campaign_id not in self.losing
         ]
 
-    async def release_unheard(
-        self, in_hand: Collection[tuple[int, datetime]], since: datetime
+    async def release_unacknowledged(
+        self, in_flight: Collection[tuple[int, datetime]], since: datetime
     ) -> tuple[int, bool]:
         self._check([])
-        self.asked_unheard.append((set(in_hand), since))
+        self.asked_unheard.append((set(in_flight), since))
         return 0, True
 
 
@@ -209,7 +223,7 @@ class Target:
         self.asked: list[int] = []
         self.under_way = self.most_under_way = 0
 
-    async def deliver(self, work: Work) -> Outcome:
+    async def deliver(self, work: Attempt) -> Outcome:
         self.asked.append(work.campaign_id)
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
@@ -230,18 +244,18 @@ class Timer:
 
     def __init__(self) -> None:
         self.settled: list[int] = []
-        self.followed: list[Armed] = []
+        self.followed: list[ArmedEvent] = []
         self.rechecked: list[int] = []
         self.attempts_asked = 0
         self.broken = False
         self.seconds = 0.0
 
-    def done(self, entries: Sequence[Armed | Waiting]) -> None:
+    def done(self, entries: Sequence[ArmedEvent | PendingRun]) -> None:
         if self.broken:
             raise RuntimeError("the timer is broken")
         self.settled += [entry.campaign_id for entry in entries]
 
-    def follow(self, entries: Sequence[Armed]) -> None:
+    def follow(self, entries: Sequence[ArmedEvent]) -> None:
         self.followed += entries
 
     def recheck(self, campaign_ids: Sequence[int]) -> None:
@@ -263,7 +277,7 @@ class World:
         self.store, self.timer, self.clock = Store(), Timer(), Clock()
         self.told: list[tuple[str, dict[str, Any]]] = []
         # No waiting for real time: the jitter makes every wait next to nothing.
-        self.link = Link(self.emit, self.clock, jitter=lambda: -1.0)
+        self.link = DatabaseHealth(self.emit, self.clock, jitter=lambda: -1.0)
         policy = RetryPolicy(pause_after=pause_after)
         self.pipeline = Pipeline(
             self.store,

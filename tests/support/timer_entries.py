@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from daemon.domain.requests import Context, Past, save_schedule
-from daemon.domain.run.attempt import Armed, Waiting
+from daemon.domain.run.attempt import ArmedEvent, PendingRun
 from daemon.domain.schedule.schedule import CampaignType, EventKind, Schedule, TimedEvent
 
 AT = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -29,17 +29,17 @@ def daily(at: datetime = AT, zone: str = "UTC", **config: object) -> Schedule:
     return schedule
 
 
-def armed(number: int, at: datetime = AT, revision: int = 1) -> Armed:
+def armed(number: int, at: datetime = AT, revision: int = 1) -> ArmedEvent:
     schedule = daily(at)
     event = TimedEvent(EventKind.FIRE, at, at.replace(tzinfo=None))
-    return Armed(number, UUID(int=number), revision, event, schedule, "log")
+    return ArmedEvent(number, UUID(int=number), revision, event, schedule, "log")
 
 
-def unplannable(number: int, at: datetime = AT) -> Armed:
+def unplannable(number: int, at: datetime = AT) -> ArmedEvent:
     """As one saved by a node that knows a zone which this one does not."""
     entry = armed(number, at)
     return entry._replace(schedule=entry.schedule._replace(timezone="Mars/Olympus_Mons"))
 
 
-def waiting(number: int, at: datetime = AT, scheduled_for: datetime = AT) -> Waiting:
-    return Waiting(number, scheduled_for, at, "log")
+def waiting(number: int, at: datetime = AT, scheduled_for: datetime = AT) -> PendingRun:
+    return PendingRun(number, scheduled_for, at, "log")

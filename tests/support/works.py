@@ -7,16 +7,16 @@ from typing import Any
 from uuid import UUID
 
 from daemon.domain.campaign.model import run_id
-from daemon.domain.run.attempt import Work
+from daemon.domain.run.attempt import Attempt
 
 CAMPAIGN = UUID("0f8fad5b-d9cb-469f-a165-70867728950e")
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
 
-def work(number: int = 0, **changes: Any) -> Work:
+def work(number: int = 0, **changes: Any) -> Attempt:
     """An attempt of the campaign's run number ``number``."""
     at = NOON + timedelta(seconds=number)
-    made = Work(
+    made = Attempt(
         campaign_id=7,
         campaign_uuid=CAMPAIGN,
         campaign_name="Sommer 🌞",

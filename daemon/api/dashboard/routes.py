@@ -10,7 +10,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from daemon.api.dashboard import html
 from daemon.api.dashboard.session import COOKIE, LIFE_S, Sessions, comes_from_elsewhere
 from daemon.api.idempotency import backend_of
-from daemon.api.rate_limit import Limiter
+from daemon.api.rate_limit import RateLimiter
 from daemon.api.requests import read_body
 from daemon.api.routes.campaigns import body_limit
 from daemon.domain.api_keys import ApiKey
@@ -27,12 +27,12 @@ FORM_LIMIT = 2000
 """Bytes of the form that are looked at."""
 
 
-class Door:
+class SessionGuard:
     """What the page needs beside the backend; one for each application."""
 
     def __init__(self) -> None:
         self.sessions = Sessions()
-        self.attempts = Limiter(LOGIN_LIMIT)
+        self.attempts = RateLimiter(LOGIN_LIMIT)
 
 
 @router.get("/")
@@ -87,9 +87,9 @@ async def log_out(request: Request) -> Response:
     return response
 
 
-def _door(request: Request) -> Door:
+def _door(request: Request) -> SessionGuard:
     door = request.app.state.door
-    assert isinstance(door, Door)
+    assert isinstance(door, SessionGuard)
     return door
 
 

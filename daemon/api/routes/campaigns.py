@@ -9,14 +9,14 @@ from starlette.responses import JSONResponse, Response
 
 from daemon.api import pagination
 from daemon.api.auth import needs
-from daemon.api.idempotency import backend_of, perform
+from daemon.api.idempotency import backend_of, run_idempotently
 from daemon.api.openapi import CampaignRef, Cursor, IdempotencyKey, Limit, answers, body
 from daemon.api.ports import Options
 from daemon.api.request_models import NewCampaign
 from daemon.api.requests import actor_of, parse_json, parse_ref, read_body
 from daemon.api.response_models import ActedAnswer, CampaignAnswer, CampaignPage, DeletedAnswer
 from daemon.api.responses import Answer, acted, campaign_answer, listed_item, shown_next
-from daemon.campaign_service import Control, Done
+from daemon.campaign_service import CampaignService, CommandResult
 from daemon.domain.api_keys import Scope
 from daemon.domain.campaign.create_request import MESSAGE, read_campaign
 from daemon.domain.campaign.state_machine import Status
@@ -58,13 +58,13 @@ async def create_campaign(request: Request, idempotency_key: IdempotencyKey = No
     raw = await read_body(request, body_limit(request))
     value = parse_json(raw, MESSAGE)
 
-    async def act(control: Control) -> Answer:
+    async def act(control: CampaignService) -> Answer:
         asked = read_campaign(value, backend_of(request).targets())
         made = await control.create(asked, actor_of(request))
         where = {"Location": f"/api/v1/campaigns/{made.id}"}
         return Answer(campaign_answer(made), 201, where)
 
-    return await perform(request, act, raw)
+    return await run_idempotently(request, act, raw)
 
 
 @router.get(
@@ -114,7 +114,7 @@ async def delete_campaign(request: Request, ref: CampaignRef) -> Response:
     return JSONResponse({"success": True, "message": "Campaign deleted"})
 
 
-_Command = Callable[[Control, int, str], Awaitable[Done]]
+_Command = Callable[[CampaignService, int, str], Awaitable[CommandResult]]
 _COMMANDS: dict[str, tuple[str, str, str]] = {
     "start": (
         "Start a campaign",
@@ -154,11 +154,11 @@ def _add(name: str, summary: str, message: str, text: str) -> None:
     ) -> Response:
         identity = parse_ref(ref)
 
-        async def act(control: Control) -> Answer:
-            done: Done = await getattr(control, name)(identity, actor_of(request))
+        async def act(control: CampaignService) -> Answer:
+            done: CommandResult = await getattr(control, name)(identity, actor_of(request))
             return Answer({**acted(done, message), "changed": done.changed})
 
-        return await perform(request, act, key_required=name == "rerun")
+        return await run_idempotently(request, act, key_required=name == "rerun")
 
     router.add_api_route(
         f"/campaigns/{{ref}}/{name}",

@@ -9,16 +9,16 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from daemon.api.idempotency import perform
+from daemon.api.idempotency import run_idempotently
 from daemon.api.openapi import IdempotencyKey, RunId, answers, body
-from daemon.api.request_models import Complete, Fail, Heartbeat
+from daemon.api.request_models import CompleteRequest, FailRequest, HeartbeatRequest
 from daemon.api.requests import actor_of, parse_json, parse_run_id, read_body
 from daemon.api.response_models import RunAnswered
 from daemon.api.responses import Answer, answered
 from daemon.api.routes.campaigns import WRITE, body_limit
-from daemon.campaign_service import Control
+from daemon.campaign_service import CampaignService
 from daemon.domain.requests.fields import BLANK, Faults, invalid, read_boolean, read_integer, shown
-from daemon.domain.run.outcome import Answered
+from daemon.domain.run.outcome import AttemptUpdate
 
 router = APIRouter(tags=["Runs that finish later"])
 
@@ -48,12 +48,12 @@ async def _read(
 
 
 async def _answer(
-    request: Request, raw: bytes, tell: Callable[[Control], Awaitable[Answered]]
+    request: Request, raw: bytes, tell: Callable[[CampaignService], Awaitable[AttemptUpdate]]
 ) -> Response:
-    async def act(control: Control) -> Answer:
+    async def act(control: CampaignService) -> Answer:
         return Answer(answered(await tell(control)))
 
-    return await perform(request, act, raw)
+    return await run_idempotently(request, act, raw)
 
 
 @router.post(
@@ -61,7 +61,7 @@ async def _answer(
     dependencies=WRITE,
     summary="Say that a run is done",
     responses=_RESPONSES,
-    openapi_extra=body(Complete, examples={"first attempt": {"attempt": 1}}),
+    openapi_extra=body(CompleteRequest, examples={"first attempt": {"attempt": 1}}),
 )
 async def complete_run(
     request: Request, run_id: RunId, idempotency_key: IdempotencyKey = None
@@ -80,7 +80,9 @@ async def complete_run(
     dependencies=WRITE,
     summary="Say that an attempt failed",
     responses=_RESPONSES,
-    openapi_extra=body(Fail, examples={"for good": {"attempt": 1, "error": "no", "retry": False}}),
+    openapi_extra=body(
+        FailRequest, examples={"for good": {"attempt": 1, "error": "no", "retry": False}}
+    ),
 )
 async def fail_run(
     request: Request, run_id: RunId, idempotency_key: IdempotencyKey = None
@@ -109,7 +111,7 @@ async def fail_run(
     dependencies=WRITE,
     summary="Say that a run goes on",
     responses=_RESPONSES,
-    openapi_extra=body(Heartbeat, examples={"two minutes": {"attempt": 1, "seconds": 120}}),
+    openapi_extra=body(HeartbeatRequest, examples={"two minutes": {"attempt": 1, "seconds": 120}}),
 )
 async def extend_run(
     request: Request, run_id: RunId, idempotency_key: IdempotencyKey = None

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from daemon.api.idempotency import backend_of, perform
+from daemon.api.idempotency import backend_of, run_idempotently
 from daemon.api.openapi import (
     CampaignRef,
     Count,
@@ -29,7 +29,7 @@ from daemon.api.requests import (
 from daemon.api.response_models import PreviewAnswer, SavedAnswer, ScheduleAnswer, UpdatedAnswer
 from daemon.api.responses import Answer, acted, schedule_answer
 from daemon.api.routes.campaigns import READ, WRITE, body_limit
-from daemon.campaign_service import Control, Done
+from daemon.campaign_service import CampaignService, CommandResult
 from daemon.domain.campaign.model import Snapshot
 from daemon.domain.errors import INVALID_CONFIGURATION, INVALID_VALUES
 from daemon.domain.preview import occurrences_answer
@@ -79,7 +79,7 @@ _UPDATE_EXAMPLES = {
 }
 
 
-def _saved(done: Done) -> Answer:
+def _saved(done: CommandResult) -> Answer:
     message = "Schedule cleared" if done.schedule is None else "Schedule saved"
     return Answer(acted(done, message), headers={"ETag": etag_of(done.revision)})
 
@@ -102,13 +102,13 @@ async def save_schedule(
     raw = await read_body(request, body_limit(request))
     value = parse_json(raw, INVALID_CONFIGURATION)
 
-    async def act(control: Control) -> Answer:
+    async def act(control: CampaignService) -> Answer:
         done = await control.save_schedule(ref, value, actor_of(request), expect)
         answer = _saved(done)
         # "Schedule saved" is the seed's word, also for the immediate one.
         return Answer({**answer.body, "message": "Schedule saved"}, 200, answer.headers)
 
-    return await perform(request, act, raw)
+    return await run_idempotently(request, act, raw)
 
 
 @router.get(
@@ -183,8 +183,8 @@ async def update_schedule(
     raw = await read_body(request, body_limit(request))
     value = parse_json(raw, INVALID_VALUES)
 
-    async def act(control: Control) -> Answer:
+    async def act(control: CampaignService) -> Answer:
         done = await control.update_schedule(ref, value, actor_of(request), expect)
         return Answer({"success": True}, headers={"ETag": etag_of(done.revision)})
 
-    return await perform(request, act, raw)
+    return await run_idempotently(request, act, raw)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from config.systemd_environment import take_systemd_environment
-from daemon.cli.opening import invocation_of
+from daemon.cli.opening import context_of
 from daemon.telemetry.event_log import EventLog
 from daemon.telemetry.log_setup import configure, get_logger
 
@@ -21,7 +21,7 @@ def api(context: typer.Context) -> int:
 
     SIGHUP reads the configuration again.
     """
-    invocation = invocation_of(context)
+    invocation = context_of(context)
     settings = invocation.settings()
     journal_stream = take_systemd_environment().journal_stream
 

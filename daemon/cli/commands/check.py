@@ -10,7 +10,7 @@ import typer
 
 from config.dsn import redacted_dsn
 from config.errors import ConfigurationError
-from daemon.cli.opening import await_database, invocation_of
+from daemon.cli.opening import context_of, wait_for_database
 from daemon.domain.errors import CampaigndError
 from daemon.targets.registry import build
 from storage.engine import Database
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def check(context: typer.Context) -> int:
     """Say of configuration, database, schema and targets whether each is right."""
-    invocation = invocation_of(context)
+    invocation = context_of(context)
     try:
         settings = invocation.settings()
     except ConfigurationError as error:  # and so it is not known where to look for the rest
@@ -46,7 +46,7 @@ async def _check_database(settings: Settings, dsn: str) -> bool:
     database = Database(dsn, pool_size=1)
     try:
         try:
-            await await_database(database, dsn, settings.scheduler.startup_timeout)
+            await wait_for_database(database, dsn, settings.scheduler.startup_timeout)
             async with database.statement() as connection:
                 shown = await connection.exec_driver_sql("SHOW server_version")
                 _say(True, "database", f"PostgreSQL {shown.scalar_one()}, {where}")

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from config.command_environment import whole_environment
-from daemon.cli.opening import await_database, invocation_of
+from daemon.cli.opening import context_of, wait_for_database
 from storage import migrate
 from storage.engine import Database
 
@@ -22,7 +22,7 @@ db = typer.Typer(no_args_is_help=True)
 @db.command()
 def upgrade(context: typer.Context) -> None:
     """Bring the schema to the version that this release needs."""
-    invocation = invocation_of(context)
+    invocation = context_of(context)
     settings = invocation.settings()
     with invocation.database(settings, create=True) as dsn:
         asyncio.run(_answers(dsn, settings.scheduler.startup_timeout))
@@ -35,7 +35,7 @@ def upgrade(context: typer.Context) -> None:
 @db.command()
 def current(context: typer.Context) -> None:
     """Say which version the schema has, and whether this release can work on it."""
-    invocation = invocation_of(context)
+    invocation = context_of(context)
     settings = invocation.settings()
     with invocation.database(settings) as dsn:
         asyncio.run(_answers(dsn, settings.scheduler.startup_timeout))
@@ -58,7 +58,7 @@ def exec_(
     from storage.embedded import embedded_postgres, embedded_programs
     from storage.libpq import libpq_environment
 
-    settings = invocation_of(context).settings()
+    settings = context_of(context).settings()
     environment = whole_environment()
     path = [environment.get("PATH", os.defpath)]
     # Last, the client programs that come with campaignd may be the only ones.
@@ -87,6 +87,6 @@ def _run(command: list[str], environment: dict[str, str]) -> int:
 async def _answers(dsn: str, timeout: float) -> None:
     database = Database(dsn, pool_size=1)
     try:
-        await await_database(database, dsn, timeout)
+        await wait_for_database(database, dsn, timeout)
     finally:
         await database.close()

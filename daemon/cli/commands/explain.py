@@ -9,11 +9,11 @@ import typer
 
 from daemon.cli.opening import Store, with_store
 from daemon.cli.output import JsonOption, RefArgument, instant, parse_ref, print_json, print_table
-from daemon.domain.campaign.explain import Record, Told, why
+from daemon.domain.campaign.explain import Evidence, LoggedEvent, why
 from daemon.domain.requests.datetimes import parse_datetime, settle
 from daemon.domain.schedule.timezones import wall_clock, zone
 from storage.campaign_reads import Upcoming
-from storage.explain_reads import Explaining
+from storage.explain_reads import ExplainReads
 
 _RUNS = 5
 _NEXT = 3
@@ -36,7 +36,7 @@ def explain(
     written = None if at is None else _written(at)
 
     async def work(store: Store) -> None:
-        explaining = Explaining(store.database)
+        explaining = ExplainReads(store.database)
         shown = await store.history.campaign(wanted)
         campaign = shown.campaign
         name = shown.current.schedule.timezone if shown.current is not None else campaign.timezone
@@ -94,7 +94,7 @@ def _instant(written: datetime, timezone: str) -> datetime:
         raise typer.BadParameter("out of the calendar's range", param_hint="--at") from None
 
 
-def _as_json(record: Record) -> dict[str, Any]:
+def _as_json(record: Evidence) -> dict[str, Any]:
     run = record.run
     return {
         "at": record.at,
@@ -110,7 +110,7 @@ def _as_json(record: Record) -> dict[str, Any]:
     }
 
 
-def _print(record: Record, timezone: str, *, full: bool) -> None:
+def _print(record: Evidence, timezone: str, *, full: bool) -> None:
     local = wall_clock(record.at.astimezone(UTC), zone(timezone))
     print(f"\n{instant(record.at)} ({local:%Y-%m-%d %H:%M:%S} {timezone}): {why(record)}")
     if record.run is not None:
@@ -123,7 +123,7 @@ def _print(record: Record, timezone: str, *, full: bool) -> None:
         )
 
 
-def _row(told: Told) -> tuple[object, ...]:
+def _row(told: LoggedEvent) -> tuple[object, ...]:
     return (told.at, told.event, told.cause, told.actor)
 
 

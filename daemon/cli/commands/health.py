@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daemon.cli.opening import invocation_of
+from daemon.cli.opening import context_of
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -35,7 +35,7 @@ def health(
     ] = None,
 ) -> int:
     """Say of process, database, schema and scheduler whether each is well; exit code 0 or 1."""
-    settings = invocation_of(context).settings(api__port=port)
+    settings = context_of(context).settings(api__port=port)
     name = node or settings.node_name
     # On which port another node serves, the settings do not know.
     asks_http = bool(port) or (node is None and settings.api.enabled and settings.api.port != 0)

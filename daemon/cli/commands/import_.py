@@ -12,12 +12,12 @@ from typing import Annotated, BinaryIO
 import typer
 
 from daemon.cli.opening import Store, actor, with_store
-from storage.bulk.importer import Import, Tally
+from storage.bulk.importer import ImportCounts, Importer
 from storage.bulk.line_parser import LONGEST_LINE
-from storage.bulk.planner import Settings
+from storage.bulk.planner import ScheduleDefaults
 
 Report = Callable[[int, str], None]
-Progress = Callable[[Tally], None]
+Progress = Callable[[ImportCounts], None]
 
 
 def import_(
@@ -37,13 +37,13 @@ def import_(
 def _import(context: typer.Context, source: BinaryIO, update: bool) -> int:
     async def work(store: Store) -> int:
         scheduler = store.settings.scheduler
-        settings = Settings(
+        settings = ScheduleDefaults(
             scheduler.continuous_interval,
             scheduler.misfire_grace_time,
             frozenset(store.settings.targets),
         )
         with _telling(source) as (report, progress):
-            load = Import(
+            load = Importer(
                 store.database, actor=actor(), settings=settings, report=report, update=update
             )
             try:
@@ -55,7 +55,7 @@ def _import(context: typer.Context, source: BinaryIO, update: bool) -> int:
     return with_store(context, work, create=True)
 
 
-def _summarise(tally: Tally) -> None:
+def _summarise(tally: ImportCounts) -> None:
     words = f"{tally.loaded} loaded, {tally.unchanged} unchanged, {tally.updated} updated"
     print(f"{words}, {tally.bad} bad", file=sys.stderr)
 
@@ -104,7 +104,7 @@ def _telling(source: BinaryIO) -> Iterator[tuple[Report, Progress | None]]:
         def report(number: int, reason: str) -> None:
             console.print(escape(f"line {number}: {reason}"), highlight=False, soft_wrap=True)
 
-        def progress(tally: Tally) -> None:
+        def progress(tally: ImportCounts) -> None:
             told = f"{tally.loaded + tally.unchanged + tally.updated} campaigns"
             bar.update(task, description=told, completed=source.tell() if size else None)
 

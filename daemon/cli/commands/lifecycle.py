@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from daemon.campaign_service import Done
+from daemon.campaign_service import CommandResult
 from daemon.cli.opening import Store, actor, with_store
 from daemon.cli.output import RefArgument, instant, parse_ref
 from daemon.domain.campaign.state_machine import Event
@@ -59,7 +59,7 @@ def _ask(context: typer.Context, ref: str, event: Event) -> int:
     return with_store(context, work)
 
 
-def told(done: Done, *, says_when: bool) -> str:
+def told(done: CommandResult, *, says_when: bool) -> str:
     """What a command came to, as one line."""
     already = "" if done.changed else " already"
     line = f"campaign {done.campaign_id} {done.to_status}{already}"

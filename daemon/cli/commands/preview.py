@@ -19,7 +19,7 @@ _CHUNK = 1 << 16
 _encode = json.JSONEncoder(allow_nan=False).encode
 
 
-class Source(Protocol):
+class LineSource(Protocol):
     """A buffered file of bytes."""
 
     def read1(self, size: int = -1, /) -> bytes:
@@ -36,7 +36,7 @@ def preview_file(file: Path, table: bool) -> int:
         return run_preview(source, sys.stdout, now, table)
 
 
-def run_preview(source: Source, out: TextIO, now: datetime, table: bool) -> int:
+def run_preview(source: LineSource, out: TextIO, now: datetime, table: bool) -> int:
     """Answer every line of `source`; the exit code is 0, because errors are answers too.
 
     `now` is aware and counts where a case has no `after`. The answers to what has been read are
@@ -53,7 +53,7 @@ def run_preview(source: Source, out: TextIO, now: datetime, table: bool) -> int:
     return 0
 
 
-def _lines(source: Source) -> Iterator[list[bytes]]:
+def _lines(source: LineSource) -> Iterator[list[bytes]]:
     """The lines that each read completes; of one too long no more than shows that it is."""
     begun = b""
     while chunk := source.read1(_CHUNK):

@@ -8,13 +8,13 @@ import gc
 from typing import TYPE_CHECKING, Any
 
 from config.systemd_environment import take_systemd_environment
-from daemon.cli.context import Invocation
+from daemon.cli.context import CommandContext
 
 if TYPE_CHECKING:
     from config.settings import Settings
 
 
-def run_daemon(invocation: Invocation, no_api: bool) -> int:
+def run_daemon(invocation: CommandContext, no_api: bool) -> int:
     """Run it until it is told to end; the exit code."""
     systemd = take_systemd_environment()
     flags: dict[str, Any] = {"api__enabled": False} if no_api else {}
@@ -25,7 +25,7 @@ def run_daemon(invocation: Invocation, no_api: bool) -> int:
     from daemon.runtime.systemd import SystemdNotifier, watchdog_interval
     from daemon.telemetry.event_log import EventLog
     from daemon.telemetry.log_setup import configure, gather, get_logger
-    from daemon.wiring import Host
+    from daemon.wiring import ProcessContext
 
     settings = reading.settings()
     gc.collect()
@@ -46,7 +46,7 @@ def run_daemon(invocation: Invocation, no_api: bool) -> int:
 
     async def serve(dsn: str) -> int:
         gather(asyncio.get_running_loop())
-        host = Host(
+        host = ProcessContext(
             settings=settings,
             dsn=dsn,
             emit=emit,

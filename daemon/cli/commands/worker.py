@@ -11,19 +11,19 @@ import typer
 
 from config.command_environment import command_environment
 from config.errors import ConfigurationError
-from daemon.cli.opening import await_database, invocation_of
+from daemon.cli.opening import context_of, wait_for_database
 from daemon.runtime.clock import SystemClock
-from daemon.runtime.database_health import Link
+from daemon.runtime.database_health import DatabaseHealth
 from daemon.runtime.supervisor import Supervisor
+from daemon.targets.command import CommandOptions as CommandSettings
 from daemon.targets.command import CommandTarget
-from daemon.targets.command import Settings as CommandSettings
 from daemon.targets.registry import policy_of
 from daemon.telemetry.event_log import EventLog
 from daemon.telemetry.log_setup import configure, get_logger
 from daemon.worker import Worker
 from storage.engine import Database
-from storage.leases import Leases
-from storage.run_results import Answers
+from storage.leases import LeaseTable
+from storage.run_results import RunResults
 from storage.schema import require_schema
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def worker(
     Exit status 0: done; 75: try again; anything else: failed. SIGTERM and SIGINT let what is under
     way end.
     """
-    invocation = invocation_of(context)
+    invocation = context_of(context)
     settings = invocation.settings()
     argv = shlex.split(exec_)
     if not argv:
@@ -74,12 +74,12 @@ def worker(
         supervisor = Supervisor(_nothing)
         supervisor.install()
         try:
-            await await_database(database, dsn, settings.scheduler.startup_timeout)
+            await wait_for_database(database, dsn, settings.scheduler.startup_timeout)
             async with database.statement() as connection:
                 await require_schema(connection)
             service = Worker(
-                Leases(database),
-                Answers(database),
+                LeaseTable(database),
+                RunResults(database),
                 CommandTarget(
                     CommandSettings(argv, environment=command_environment(), timeout=timeout), emit
                 ),
@@ -91,7 +91,7 @@ def worker(
                 poll=settings.scheduler.poll,
                 drain=settings.scheduler.drain_timeout,
                 clock=clock,
-                link=Link(emit, clock),
+                link=DatabaseHealth(emit, clock),
                 emit=emit,
             )
             await service.start()

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
-from daemon.domain.campaign.model import Again, Change, NewRun, Snapshot
+from daemon.domain.campaign.model import Change, NewRun, RetryRequest, Snapshot
 from daemon.domain.campaign.state_machine import (
     ARMED,
     Event,
@@ -154,7 +154,7 @@ def retry(snapshot: Snapshot, run_id: UUID, default_grace: int) -> Change:
         Event.RETRY,
         _allowed(snapshot, Event.RETRY, Facts()),
         more_to_come=snapshot.campaign.more_to_come,
-        retry=Again(run_id, _grace(snapshot, default_grace)),
+        retry=RetryRequest(run_id, _grace(snapshot, default_grace)),
     )
 
 

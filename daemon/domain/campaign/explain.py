@@ -12,7 +12,7 @@ from daemon.domain.schedule.schedule import EventKind, Schedule, TimedEvent
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class LoggedEvent:
     """A row of ``campaign_events``."""
 
     at: datetime
@@ -25,7 +25,7 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class Evidence:
     """What the database knows of a campaign around an instant."""
 
     campaign: Campaign
@@ -36,17 +36,17 @@ class Record:
     live_nodes: int
     at: datetime
     run: Run | None = None
-    run_events: tuple[Told, ...] = ()
+    run_events: tuple[LoggedEvent, ...] = ()
     """Of the occurrence asked about, oldest first."""
-    moved: Told | None = None
+    moved: LoggedEvent | None = None
     """What last changed the campaign's status before the instant."""
-    schedule_change: Told | None = None
+    schedule_change: LoggedEvent | None = None
     """The first change of the schedule after the instant."""
-    stretch: Told | None = None
+    stretch: LoggedEvent | None = None
     """The event that stands for many occurrences, this one among them."""
 
 
-def why(record: Record) -> str:
+def why(record: Evidence) -> str:
     """The sentence."""
     if record.run is not None:
         return _of_run(record, record.run)
@@ -59,7 +59,7 @@ def why(record: Record) -> str:
     return _ahead(record) if record.at > record.now else _no_run(record)
 
 
-def _of_run(record: Record, run: Run) -> str:
+def _of_run(record: Evidence, run: Run) -> str:
     late = "" if run.lateness_ms is None else f", {run.lateness_ms / 1000:.3f} s late"
     last = record.run_events[-1] if record.run_events else None
     cause = next((told.cause for told in reversed(record.run_events) if told.cause), None)
@@ -87,14 +87,14 @@ def _of_run(record: Record, run: Run) -> str:
             return f"it was cancelled{by} at {_at(run.finished_at)}"
 
 
-def _paused_since(record: Record) -> str:
+def _paused_since(record: Evidence) -> str:
     moved = record.moved
     if moved is None or moved.to_status != Status.PAUSED:
         return ""
     return f" since {_at(moved.at)} by {moved.actor}"
 
 
-def _ahead(record: Record) -> str:
+def _ahead(record: Evidence) -> str:
     if not _is_occurrence(record):
         return _no_occurrence(record)
     if record.timer is None:
@@ -104,7 +104,7 @@ def _ahead(record: Record) -> str:
     return "it is still ahead, and will run"
 
 
-def _no_run(record: Record) -> str:
+def _no_run(record: Evidence) -> str:
     moved, change = record.moved, record.schedule_change
     status = moved.to_status if moved is not None else None
     created = record.campaign.created_at
@@ -133,7 +133,7 @@ def _no_run(record: Record) -> str:
     return f"the campaign was {was}{since}: nothing of it was due"
 
 
-def _is_occurrence(record: Record) -> bool:
+def _is_occurrence(record: Evidence) -> bool:
     if record.schedule is None:
         return False
     event = record.schedule.event_after(record.at - timedelta(microseconds=1))
@@ -142,7 +142,7 @@ def _is_occurrence(record: Record) -> bool:
     return event.kind is EventKind.FIRE or record.schedule.has_fires
 
 
-def _no_occurrence(record: Record) -> str:
+def _no_occurrence(record: Evidence) -> str:
     schedule = record.schedule
     if schedule is None:
         return "the campaign has no schedule"

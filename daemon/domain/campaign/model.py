@@ -92,7 +92,7 @@ class NewRun:
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class RetryRequest:
     """A failed run that a person has tried again: due at once."""
 
     run_id: UUID
@@ -118,7 +118,7 @@ class Change:
     forget_history: bool = False
     run: NewRun | None = None
     cancel_open_runs: bool = False
-    retry: Again | None = None
+    retry: RetryRequest | None = None
     archived_from: Status | None = None
     delete: bool = False
     missed: tuple[TimedEvent, ...] = ()

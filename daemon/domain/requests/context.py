@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from daemon.domain.requests.fields import Faults, read_boolean, read_choice, read_integer
-from daemon.domain.schedule.schedule import CampaignType, Overlap, Schedule, Source
+from daemon.domain.schedule.schedule import CampaignType, Overlap, Schedule, ScheduleSource
 
 EXTRAS = ("misfire_grace_time", "coalesce", "overlap")
 LONGEST_GRACE = 31_536_000
@@ -27,7 +27,7 @@ class Past(StrEnum):
 class Current:
     """The schedule that a campaign has now, and the stored body it came from."""
 
-    source: Source
+    source: ScheduleSource
     body: dict[str, Any]
     schedule: Schedule
 
@@ -58,7 +58,7 @@ class Saved(NamedTuple):
 
     schedule: Schedule | None
     campaign_type: CampaignType
-    source: Source
+    source: ScheduleSource
     body: dict[str, Any]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from daemon.domain.requests.context import EXTRAS, Context, Current, keep_extras, without_nulls
-from daemon.domain.schedule.schedule import Kind, Source
+from daemon.domain.schedule.schedule import Kind, ScheduleSource
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _ATTRIBUTES = "repeating_schedule_attributes"
@@ -21,7 +21,7 @@ _ALL_CLEARED = dict.fromkeys(("interval_size", "interval_unit", "days_of_week", 
 class Merged(NamedTuple):
     """The body to read and store, in one of the two forms, and its end as written."""
 
-    source: Source
+    source: ScheduleSource
     body: dict[str, Any]
     end: str | None
 
@@ -33,7 +33,7 @@ def merge(given: dict[str, Any], current: Current | None, ctx: Context) -> Merge
         if _ATTRIBUTES in body:
             body[_ATTRIBUTES] = without_nulls(body[_ATTRIBUTES])
         return _updated(body)
-    if current.source is Source.UPDATE_SCHEDULE:
+    if current.source is ScheduleSource.UPDATE_SCHEDULE:
         base = current.body
     elif current.schedule.kind is not Kind.RECURRING:
         base = {name: current.body[name] for name in EXTRAS if name in current.body}
@@ -52,7 +52,7 @@ def merge(given: dict[str, Any], current: Current | None, ctx: Context) -> Merge
 
 
 def _updated(body: dict[str, Any]) -> Merged:
-    return Merged(Source.UPDATE_SCHEDULE, body, body.get("enddate"))
+    return Merged(ScheduleSource.UPDATE_SCHEDULE, body, body.get("enddate"))
 
 
 def _keep_absent(
@@ -90,7 +90,7 @@ def _over_saved(
     keep_extras(body, ctx)
     _apply(attributes, config, current)
     body["recurring_config"] = config = without_nulls(config)
-    return Merged(Source.SCHEDULE, without_nulls(body), config.get("end_date"))
+    return Merged(ScheduleSource.SCHEDULE, without_nulls(body), config.get("end_date"))
 
 
 def _apply(attributes: dict[str, Any], config: dict[str, Any], current: Current) -> None:

@@ -33,7 +33,7 @@ from daemon.domain.requests.fields import (
 )
 from daemon.domain.schedule.dtstart import Pattern, begin_after, begin_at
 from daemon.domain.schedule.recurrence import Frequency, Skip
-from daemon.domain.schedule.schedule import CampaignType, Kind, Overlap, Schedule, Source
+from daemon.domain.schedule.schedule import CampaignType, Kind, Overlap, Schedule, ScheduleSource
 from daemon.domain.schedule.timezones import zone
 
 FIELDS = frozenset({"schedule_type", "scheduled_at", "timezone", "recurring_config", *EXTRAS})
@@ -98,7 +98,7 @@ def save_schedule(body: object, ctx: Context) -> Saved:
         # Unread, so it may hold anything, even what the database cannot.
         stored.pop("recurring_config", None)
     if schedule_type == "immediate":
-        return Saved(None, ctx.campaign_type, Source.SCHEDULE, stored)
+        return Saved(None, ctx.campaign_type, ScheduleSource.SCHEDULE, stored)
     if ctx.campaign_type.is_window:
         raise _wrong(
             "schedule_type",
@@ -119,7 +119,7 @@ def save_schedule(body: object, ctx: Context) -> Saved:
         assert start is not None
         schedule = _schedule(Kind.ONCE, timezone, start, extras, ctx)
         campaign_type = CampaignType.ONE_TIME
-    return Saved(schedule, campaign_type, Source.SCHEDULE, keep_extras(stored, ctx))
+    return Saved(schedule, campaign_type, ScheduleSource.SCHEDULE, keep_extras(stored, ctx))
 
 
 def _read_config(faults: Faults, value: object) -> _Config | None:
@@ -285,7 +285,7 @@ def _schedule(
     if overlap is None:
         overlap = Overlap.SKIP if before is None else before.overlap
     return Schedule(
-        source=Source.SCHEDULE,
+        source=ScheduleSource.SCHEDULE,
         kind=kind,
         timezone=timezone,
         anchor_at=start[0],

@@ -36,7 +36,7 @@ from daemon.domain.requests.merge_patch import WEEKDAYS, merge
 from daemon.domain.requests.save_schedule import save_schedule
 from daemon.domain.schedule.dtstart import Pattern, begin_at
 from daemon.domain.schedule.recurrence import Frequency, Rule
-from daemon.domain.schedule.schedule import CampaignType, Kind, Overlap, Schedule, Source
+from daemon.domain.schedule.schedule import CampaignType, Kind, Overlap, Schedule, ScheduleSource
 from daemon.domain.schedule.timezones import zone
 
 FIELDS = frozenset(
@@ -100,7 +100,7 @@ def update_schedule(body: object, ctx: Context) -> Saved:
     if current is not None and current.schedule.kind is not kind:
         current = None
     merged = merge(body, current, ctx)
-    if merged.source is Source.SCHEDULE:
+    if merged.source is ScheduleSource.SCHEDULE:
         schedule = _read_saved(merged.body, ctx)
     else:
         fields = given if current is None else _read(merged.body, ctx.campaign_type)
@@ -183,7 +183,7 @@ def _settle(fields: _Fields, body: dict[str, Any], ctx: Context, kind: Kind) -> 
     extras = fields.extras
     grace = extras.misfire_grace_time
     return Schedule(
-        source=Source.UPDATE_SCHEDULE,
+        source=ScheduleSource.UPDATE_SCHEDULE,
         kind=kind,
         timezone=timezone,
         anchor_at=start,
@@ -259,7 +259,7 @@ def _check_times(
 
 def _is_kept(start: datetime, written: str, current: Current) -> bool:
     """Whether startdate is the one that the schedule has: the same instant, or the same text."""
-    before = "scheduled_at" if current.source is Source.SCHEDULE else "startdate"
+    before = "scheduled_at" if current.source is ScheduleSource.SCHEDULE else "startdate"
     return start == current.schedule.anchor_at or written == current.body.get(before)
 
 

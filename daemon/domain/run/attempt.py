@@ -15,7 +15,7 @@ from daemon.domain.run.outcome import Outcome
 from daemon.domain.schedule.schedule import Schedule, TimedEvent
 
 
-class Armed(NamedTuple):
+class ArmedEvent(NamedTuple):
     """A schedule's next event, as loaded: what the timer holds."""
 
     campaign_id: int
@@ -26,7 +26,7 @@ class Armed(NamedTuple):
     target: str
 
 
-class Waiting(NamedTuple):
+class PendingRun(NamedTuple):
     """A run whose next attempt is due at ``at``."""
 
     campaign_id: int
@@ -36,7 +36,7 @@ class Waiting(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class PollResult:
     """What a look at the database found there is to load."""
 
     xmin: str
@@ -47,7 +47,7 @@ class Look:
     waiting: bool
 
 
-class Overdue(NamedTuple):
+class OverdueEvent(NamedTuple):
     """An event that nobody claimed in time, by what tells it from another of its campaign."""
 
     campaign_id: int
@@ -55,7 +55,7 @@ class Overdue(NamedTuple):
     at: datetime
 
 
-class Work(NamedTuple):
+class Attempt(NamedTuple):
     """One attempt to carry out, as claimed."""
 
     campaign_id: int
@@ -73,7 +73,7 @@ class Work(NamedTuple):
     """When the first attempt began, if this one follows it."""
 
 
-class Claimed(NamedTuple):
+class ClaimResult(NamedTuple):
     """What became of one due event that this node won."""
 
     place: int
@@ -84,23 +84,23 @@ class Claimed(NamedTuple):
     target: str
     made: str | None
     """The status the run was made with; None if the event has no run or it had one already."""
-    work: Work | None
+    work: Attempt | None
     """Set when the run was made executing."""
 
 
 @dataclass(frozen=True, slots=True)
-class TooLate:
+class ExpiredAttempt:
     """A waiting run whose attempt may not start any more; to be finished with this outcome."""
 
-    work: Work
+    work: Attempt
     expected: str
     outcome: Outcome
 
 
-class TableAnswer(NamedTuple):
+class WorkerResult(NamedTuple):
     """What a worker has said of its attempt in the table, still to be written as an outcome."""
 
-    work: Work
+    work: Attempt
     outcome: Outcome
     worker: str
     seconds: float
@@ -108,7 +108,7 @@ class TableAnswer(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class TakenBack:
+class ReclaimedRun:
     """A run that its node, or whoever was to finish it later, did not end."""
 
     campaign_id: int

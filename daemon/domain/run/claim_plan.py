@@ -8,13 +8,13 @@ from typing import NamedTuple
 from uuid import UUID
 
 from daemon.domain.campaign.model import latest_start, run_id
-from daemon.domain.run.attempt import Armed
+from daemon.domain.run.attempt import ArmedEvent
 from daemon.domain.schedule.misfire import Late, decide
 from daemon.domain.schedule.schedule import EventKind, Kind, TimedEvent
 
 
 @dataclass(frozen=True, slots=True)
-class Older:
+class PassedOccurrence:
     """An occurrence of a late stretch that no attempt is made for."""
 
     at: datetime
@@ -24,7 +24,7 @@ class Older:
 
 
 @dataclass(frozen=True, slots=True)
-class Bulk:
+class PassedStretch:
     """More than a hundred such occurrences, told as one event row."""
 
     first: datetime
@@ -33,10 +33,10 @@ class Bulk:
     cause: str
 
 
-class Planned(NamedTuple):
+class ClaimRequest(NamedTuple):
     """One claim: the armed event, the occurrence to decide on, and what comes after it."""
 
-    armed: Armed
+    armed: ArmedEvent
     fire_at: datetime | None
     run_id: UUID | None
     start_before: datetime | None
@@ -44,11 +44,11 @@ class Planned(NamedTuple):
     backlog: bool
     more: bool
     missed_until: datetime | None = None
-    older: tuple[Older, ...] = ()
-    bulk: tuple[Bulk, ...] = ()
+    older: tuple[PassedOccurrence, ...] = ()
+    bulk: tuple[PassedStretch, ...] = ()
 
 
-def plan(armed: Armed, now: datetime) -> Planned:
+def plan(armed: ArmedEvent, now: datetime) -> ClaimRequest:
     """What to claim for an event that is due at ``now`` (the database's clock, as far as known).
 
     The newest occurrence of the stretch is put to the claim as the one to carry out even when it
@@ -58,12 +58,12 @@ def plan(armed: Armed, now: datetime) -> Planned:
     if event.kind is not EventKind.FIRE:
         following = schedule.event_following(event)
         more = following is not None or event.kind is EventKind.OPEN
-        return Planned(armed, None, None, None, following, False, more)
+        return ClaimRequest(armed, None, None, None, following, False, more)
     grace = schedule.misfire_grace_time
     if schedule.kind is Kind.ONCE:
         identity = run_id(armed.campaign_uuid, event.at)
         latest = latest_start(event.at, grace)
-        return Planned(armed, event.at, identity, latest, None, False, False)
+        return ClaimRequest(armed, event.at, identity, latest, None, False, False)
     late = decide(schedule, event, max(now, event.at))
     missed = late.missed
     fire = late.fire
@@ -73,7 +73,7 @@ def plan(armed: Armed, now: datetime) -> Planned:
         if late.bulk_missed is None:
             # The claim judges the newest; the others count as missed if the last of them is.
             last_missed = missed[-1] if missed else None
-    return Planned(
+    return ClaimRequest(
         armed,
         fire.at,
         run_id(armed.campaign_uuid, fire.at),
@@ -88,15 +88,15 @@ def plan(armed: Armed, now: datetime) -> Planned:
 
 
 def _older(
-    armed: Armed,
+    armed: ArmedEvent,
     missed: tuple[TimedEvent, ...],
     skipped: tuple[TimedEvent, ...],
-) -> tuple[Older, ...]:
+) -> tuple[PassedOccurrence, ...]:
     if not missed and not skipped:
         return ()
     grace = armed.schedule.misfire_grace_time
     return tuple(
-        Older(
+        PassedOccurrence(
             event.at, run_id(armed.campaign_uuid, event.at), status, latest_start(event.at, grace)
         )
         for events, status in ((missed, "missed"), (skipped, "skipped"))
@@ -104,9 +104,9 @@ def _older(
     )
 
 
-def _bulk(late: Late) -> tuple[Bulk, ...]:
+def _bulk(late: Late) -> tuple[PassedStretch, ...]:
     return tuple(
-        Bulk(stretch.first, stretch.last, stretch.count, cause)
+        PassedStretch(stretch.first, stretch.last, stretch.count, cause)
         for stretch, cause in (
             (late.bulk_missed, "missed: too late"),
             (late.bulk_skipped, "skipped: coalesced"),

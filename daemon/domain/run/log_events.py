@@ -15,7 +15,7 @@ from daemon.domain.campaign.state_machine import RunStatus, Status
 
 if TYPE_CHECKING:
     from daemon.domain.ports import Emit
-    from daemon.domain.run.attempt import TakenBack
+    from daemon.domain.run.attempt import ReclaimedRun
 
 EVENTS: dict[RunStatus, str] = {
     RunStatus.COMPLETED: "run_finished",
@@ -31,7 +31,7 @@ EVENTS: dict[RunStatus, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class RunEnded:
     """An outcome that was written, of one run."""
 
     status: RunStatus
@@ -57,7 +57,7 @@ def milliseconds(span: timedelta) -> float:
     return round(span.total_seconds() * 1000, 3)
 
 
-def tell(emit: Emit, ending: Ending) -> None:
+def emit_ended(emit: Emit, ending: RunEnded) -> None:
     """Write the line of an outcome."""
     emit(
         EVENTS[ending.status],
@@ -77,14 +77,14 @@ def tell(emit: Emit, ending: Ending) -> None:
     )
 
 
-def tell_held(emit: Emit, taken: Iterable[TakenBack]) -> None:
+def emit_held(emit: Emit, taken: Iterable[ReclaimedRun]) -> None:
     """Tell of those among them that are held."""
     for run in taken:
         if run.status == RunStatus.HELD:
-            emit("run_held", **keys(run), error=run.error)
+            emit("run_held", **log_fields(run), error=run.error)
 
 
-def keys(run: TakenBack) -> dict[str, Any]:
+def log_fields(run: ReclaimedRun) -> dict[str, Any]:
     """What identifies a run in a line, and what became of it."""
     return {
         "campaign_id": run.campaign_id,

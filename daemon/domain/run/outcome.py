@@ -9,7 +9,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from daemon.domain.campaign.state_machine import RunStatus, Status
-from daemon.domain.run.log_events import Ending
+from daemon.domain.run.log_events import RunEnded
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Missed:
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class OutcomeUnknown:
     """Nobody knows whether the target took the run: no answer, or one of a machine in between.
 
     Tried again like ``Retry``, or held for a person, as the target's ``on_lost`` has it.
@@ -63,29 +63,29 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Parked:
+class Queued:
     """The run waits in the table for a worker of its target; no attempt was made."""
 
 
-Outcome = Delivered | Accepted | Retry | Reject | Missed | Lost | Held | Parked
+Outcome = Delivered | Accepted | Retry | Reject | Missed | OutcomeUnknown | Held | Queued
 
 LONGEST_S = 366 * 86_400.0
 """The longest wait or lease that a target's answer can ask for."""
 LONGEST_REASON = 2_000
 
 
-def sound(outcome: object) -> Outcome:
+def normalize(outcome: object) -> Outcome:
     """What a target answered, as it can be kept: a target's own code may return anything.
 
     Seconds are brought into [0, LONGEST_S], reasons into text that PostgreSQL and UTF-8 have room
     for. What is no outcome at all is a failure: repeating it could send a run twice.
     """
     match outcome:
-        case Delivered() | Missed() | Parked():
+        case Delivered() | Missed() | Queued():
             return outcome
         case Accepted(seconds):
             return replace(outcome, seconds=_seconds(seconds))
-        case Retry(reason, after) | Lost(reason, after):
+        case Retry(reason, after) | OutcomeUnknown(reason, after):
             return replace(outcome, reason=_text(reason), after=_seconds(after))
         case Reject(reason) | Held(reason):
             return replace(outcome, reason=_text(reason))
@@ -103,7 +103,7 @@ def _text(value: object) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-class Written(NamedTuple):
+class FinishResult(NamedTuple):
     """An outcome that is durably in the database."""
 
     campaign_id: int
@@ -116,7 +116,7 @@ class Written(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class OpenRun:
+class OpenAttempt:
     """An attempt that is under way, as whoever decides about its end needs it."""
 
     attempt: int
@@ -125,7 +125,7 @@ class OpenRun:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class AttemptUpdate:
     """What became of a run by the answer of whoever carries it out."""
 
     run_id: UUID
@@ -136,5 +136,5 @@ class Answered:
     """False: the same answer was given before."""
     lease_until: datetime | None = None
     next_attempt_at: datetime | None = None
-    ending: Ending | None = None
+    ending: RunEnded | None = None
     """What the log says of it; None where nothing ended."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from daemon.domain.run.outcome import Held, Lost, Outcome, Reject, Retry
+from daemon.domain.run.outcome import Held, Outcome, OutcomeUnknown, Reject, Retry
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class RetryPolicy:
         return self.ceiling(attempt) * random()
 
 
-def judged(
+def apply_retry_policy(
     policy: RetryPolicy,
     attempt: int,
     takeovers: int,
@@ -51,7 +51,7 @@ def judged(
 
     An attempt of which nobody knows what it came to is a retry, unless the policy holds it.
     """
-    if isinstance(outcome, Lost):
+    if isinstance(outcome, OutcomeUnknown):
         if policy.holds:
             return Held(outcome.reason)
     elif not isinstance(outcome, Retry):

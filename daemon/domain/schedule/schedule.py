@@ -33,8 +33,8 @@ __all__ = [
     "Overlap",
     "Rule",
     "Schedule",
+    "ScheduleSource",
     "Skip",
-    "Source",
     "TimedEvent",
 ]
 
@@ -80,7 +80,7 @@ class Overlap(StrEnum):
     ALLOW = "allow"
 
 
-class Source(StrEnum):
+class ScheduleSource(StrEnum):
     """Which of the two request bodies a stored body is."""
 
     SCHEDULE = "schedule"
@@ -110,7 +110,7 @@ class Schedule(NamedTuple):
     in seconds.
     """
 
-    source: Source
+    source: ScheduleSource
     kind: Kind
     timezone: str
     anchor_at: datetime

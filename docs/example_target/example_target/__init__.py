@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon.domain.ports import Emit
-from daemon.domain.run.attempt import Work
+from daemon.domain.run.attempt import Attempt
 from daemon.domain.run.outcome import Delivered, Outcome, Reject, Retry
 
 
@@ -25,7 +25,7 @@ class FileTarget:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    async def deliver(self, work: Work) -> Outcome:
+    async def deliver(self, work: Attempt) -> Outcome:
         """Write the file; what cannot be written now is tried again later."""
         try:
             await asyncio.to_thread(self._write, work)
@@ -35,11 +35,11 @@ class FileTarget:
             return Retry(str(error))
         return Delivered()
 
-    def _write(self, work: Work) -> None:
+    def _write(self, work: Attempt) -> None:
         path = self._directory / f"{work.run_id}.json"
         path.write_text(json.dumps({"attempt": work.attempt, "payload": work.payload}))
 
-    async def cancel(self, work: Work) -> None:
+    async def cancel(self, work: Attempt) -> None:
         """The run's campaign was stopped."""
         (self._directory / f"{work.run_id}.json").unlink(missing_ok=True)
 

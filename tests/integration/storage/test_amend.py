@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from storage.notifications import Wakeups
+from storage.notifications import Notifications
 from tests.support.database_world import NOON, Node, World, hours, once
 
 AT = NOON + hours(1)
@@ -42,7 +42,7 @@ async def test_another_target_is_loaded_anew(world: World, node: Node) -> None:
 
 async def test_the_nodes_are_notified(world: World, database_url: str) -> None:
     campaign_id = await world.saved(once(AT), target="former")
-    notices = Wakeups(database_url).listen()
+    notices = Notifications(database_url).listen()
     async with asyncio.timeout(PATIENCE_S):
         assert await anext(notices) is None, "it listens"
         await amend(world, campaign_id, target="other")

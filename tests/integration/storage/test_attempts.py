@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from daemon.campaign_service import Control
+from daemon.campaign_service import CampaignService
 from daemon.domain.campaign.state_machine import RunStatus
-from daemon.domain.run.attempt import Work
+from daemon.domain.run.attempt import Attempt
 from daemon.domain.run.outcome import Accepted, Missed, Reject, Retry
-from storage.run_results import Answers
+from storage.run_results import RunResults
 from tests.support.database_world import (
     GRACE,
     TICK,
@@ -134,7 +134,7 @@ async def test_an_accepted_run_has_a_lease_of_its_own(world: World, node: Node) 
     assert event.run_id == work.run_id
 
 
-async def fired_on(world: World, node: Node) -> tuple[int, Work]:
+async def fired_on(world: World, node: Node) -> tuple[int, Attempt]:
     """As `fired`, with a beat just before, as a living node has them."""
     campaign_id = await world.saved(once(AT))
     world.set(AT)
@@ -163,12 +163,12 @@ async def test_released_runs_are_due_at_once_for_any_node(world: World, node: No
 
 async def test_what_was_not_begun_is_released_as_if_never_claimed(world: World, node: Node) -> None:
     campaign_id, work = await fired(world, node)
-    await node.release(work, fate="unbegun")
+    await node.release(work, disposition="not_started")
     (run,) = await world.runs(campaign_id)
     assert (run.attempt, run.takeovers, run.started_at) == (0, 0, None)
     ((again,), _) = await node.attempts()
     assert (again.attempt, again.takeovers) == (1, 0)
-    await node.release(again, fate="unbegun")
+    await node.release(again, disposition="not_started")
     world.after(GRACE + TICK)
     await node.attempts()
     assert await world.run_statuses(campaign_id) == ["missed"]
@@ -177,7 +177,7 @@ async def test_what_was_not_begun_is_released_as_if_never_claimed(world: World, 
 
 async def test_what_can_not_be_repeated_is_held_for_a_person(world: World, node: Node) -> None:
     campaign_id, work = await fired(world, node)
-    await node.release(work, fate="held")
+    await node.release(work, disposition="held")
     (run,) = await world.runs(campaign_id)
     assert run.error == "given back by a stopping node"
     assert node.taken == [taken_back(work, "held", run.error)]
@@ -239,7 +239,9 @@ async def test_a_run_tried_again_by_a_person_has_the_grace_that_is_configured(
     world: World, node: Node
 ) -> None:
     """Where no schedule names one."""
-    world.control = Control(world.store, misfire_grace_time=60, runs=Answers(world.database))
+    world.control = CampaignService(
+        world.store, misfire_grace_time=60, runs=RunResults(world.database)
+    )
     campaign_id = await world.create()
     await world.control.start(campaign_id, "tester")
     ((work,), _) = await node.attempts()

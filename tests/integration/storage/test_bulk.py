@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from storage.bulk.importer import BATCH_LINES
-from storage.bulk.planner import UNKNOWN_OUTCOME, Settings
+from storage.bulk.planner import UNKNOWN_OUTCOME, ScheduleDefaults
 from storage.campaign_editor import CHANNEL
 from storage.tables import campaign_events, campaigns
 from tests.support.bulk_files import (
@@ -183,7 +183,7 @@ BAD: list[tuple[object, str]] = [
 async def test_a_bad_line_is_told_with_its_reason(
     database_url: str, given: object, reason: str
 ) -> None:
-    settings = Settings(targets=frozenset({"log"}))
+    settings = ScheduleDefaults(targets=frozenset({"log"}))
     tally, bad = await load(database_url, [line("b"), given, b"\n", line("c")], settings=settings)
     assert (tally.loaded, tally.bad) == (2, 1)
     assert [number for number, _ in bad] == [2]

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from daemon.campaign_service import Control
+from daemon.campaign_service import CampaignService
 from daemon.domain.errors import Conflict
-from daemon.domain.run.attempt import Work
+from daemon.domain.run.attempt import Attempt
 from daemon.domain.run.outcome import Accepted, Delivered, Held, Retry
-from storage.leases import Leases
-from storage.run_results import Answers
+from storage.leases import LeaseTable
+from storage.run_results import RunResults
 from tests.support.database_world import (
     ALL,
     NOON,
@@ -41,11 +41,11 @@ class Told(list[tuple[str, dict[str, Any]]]):
 def told(world: World) -> Told:
     """What a command tells of."""
     kept = Told()
-    world.control = Control(world.store, runs=Answers(world.database), emit=kept)
+    world.control = CampaignService(world.store, runs=RunResults(world.database), emit=kept)
     return kept
 
 
-async def accepted(world: World, node: Node, at: datetime = AT) -> Work:
+async def accepted(world: World, node: Node, at: datetime = AT) -> Attempt:
     """The attempt of a run that is finished later."""
     await world.saved(once(at), target="crm")
     world.set(at)
@@ -55,7 +55,7 @@ async def accepted(world: World, node: Node, at: datetime = AT) -> Work:
     return won.work
 
 
-def keys(work: Work, **more: Any) -> dict[str, Any]:
+def keys(work: Attempt, **more: Any) -> dict[str, Any]:
     """What every line of a run has."""
     return {
         "campaign_id": work.campaign_id,
@@ -148,12 +148,14 @@ async def test_what_the_claim_will_tell_is_not_told_twice(world: World, told: To
 async def test_nothing_is_told_of_what_is_not_committed(world: World, node: Node) -> None:
     """Where somebody else commits, it is told when they have."""
     kept = Told()
-    control = Control(world.store, runs=Answers(world.database), emit=kept, commits=False)
+    control = CampaignService(
+        world.store, runs=RunResults(world.database), emit=kept, commits=False
+    )
     work = await accepted(world, node)
     await control.complete(work.run_id, 1, "api:crm")
     assert not kept
     for _ in range(2):
-        control.tell()
+        control.emit_pending()
     assert Counter(event for event, _ in kept) == {"run_finished": 1}
 
 
@@ -164,15 +166,15 @@ async def test_what_was_written_is_known_when_the_answer_was_lost(world: World, 
     (won,) = await node.claim()
     work = won.work
     assert work is not None
-    assert await node.firing.written_before(work, Delivered()) is None
+    assert await node.firing.find_finish_result(work, Delivered()) is None
     (written,) = await node.finish(work, Delivered())
     assert await node.finish(work, Delivered()) == []
-    found = await node.firing.written_before(work, Delivered())
+    found = await node.firing.find_finish_result(work, Delivered())
     assert found == written._replace(promoted=True)
     other = await world.node("other")
-    assert await other.firing.written_before(work, Delivered()) is None
+    assert await other.firing.find_finish_result(work, Delivered()) is None
     later = work._replace(claimed_at=AT + minutes(1))
-    assert await node.firing.written_before(later, Delivered()) is None
+    assert await node.firing.find_finish_result(later, Delivered()) is None
 
 
 async def test_an_attempt_that_is_followed_by_another_is_known_too(
@@ -184,10 +186,10 @@ async def test_an_attempt_that_is_followed_by_another_is_known_too(
     (won,) = await node.claim()
     assert won.work is not None
     await node.finish(won.work, Retry("busy", 30))
-    found = await node.firing.written_before(won.work, Retry("busy", 30))
+    found = await node.firing.find_finish_result(won.work, Retry("busy", 30))
     assert found is not None
     assert found.status == "retrying"
-    assert await node.firing.written_before(won.work, Delivered()) is None
+    assert await node.firing.find_finish_result(won.work, Delivered()) is None
 
 
 async def test_answers_in_the_table_say_who_and_how_long(world: World, node: Node) -> None:
@@ -198,6 +200,6 @@ async def test_answers_in_the_table_say_who_and_how_long(world: World, node: Nod
         " node = 'their worker' WHERE id = :id",
         id=work.run_id,
     )
-    (found,) = await Leases(world.database).answered(ALL, AT, 10)
+    (found,) = await LeaseTable(world.database).answered(ALL, AT, 10)
     assert (found.work.run_id, found.outcome) == (work.run_id, Delivered())
     assert (found.worker, found.seconds) == ("their worker", 90.0)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import dataclasses
 from datetime import datetime, timedelta
 
-from daemon.domain.campaign.explain import Record, why
+from daemon.domain.campaign.explain import Evidence, why
 from daemon.domain.run.outcome import Delivered
-from storage.explain_reads import Explaining
+from storage.explain_reads import ExplainReads
 from tests.support.database_world import NOON, Node, World, daily, days, hours, minutes, once
 
 MINUTE = timedelta(minutes=1)
 
 
-async def record(world: World, campaign_id: int, at: datetime, *, nodes: int = 1) -> Record:
+async def record(world: World, campaign_id: int, at: datetime, *, nodes: int = 1) -> Evidence:
     """What is on record, with the clock where the test has it."""
-    found = await Explaining(world.database).record(campaign_id, at, MINUTE)
+    found = await ExplainReads(world.database).record(campaign_id, at, MINUTE)
     return dataclasses.replace(
         found,
         now=world.now,

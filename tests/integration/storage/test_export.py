@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from storage.bulk.exporter import export_lines
-from storage.bulk.planner import Settings
+from storage.bulk.planner import ScheduleDefaults
 from storage.tables import campaigns, schedule_definitions, timers
 from tests.support.bulk_files import (
     EARLIER,
@@ -104,7 +104,7 @@ async def test_what_export_writes_loads_again(
     given = [chance.choice(KINDS)(chance) for _ in range(300)]
     for number, each in enumerate(given):
         each["campaign"]["name"] = f"campaign {number}"
-    settings = Settings(continuous_interval=77, misfire_grace_time=555)
+    settings = ScheduleDefaults(continuous_interval=77, misfire_grace_time=555)
     tally, bad = await load(first, given, settings=settings)
     assert (tally.loaded, bad) == (300, [])
     with psycopg.connect(first, autocommit=True) as connection:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from daemon.domain.run.attempt import Work
+from daemon.domain.run.attempt import Attempt
 from daemon.domain.schedule.schedule import EventKind, TimedEvent
 from tests.support.database_world import (
     GRACE,
@@ -40,7 +40,7 @@ async def test_an_occurrence_is_claimed_when_it_is_due(world: World, node: Node)
     world.set(at)
     (won,) = await node.claim([await world.armed(campaign_id)])
     campaign = await world.campaign(campaign_id)
-    assert won.work == Work(
+    assert won.work == Attempt(
         campaign_id=campaign_id,
         campaign_uuid=campaign.uuid,
         campaign_name="a campaign",

@@ -15,9 +15,9 @@ from daemon.domain.campaign.model import run_id
 from daemon.domain.campaign.state_machine import RunStatus, Status
 from daemon.domain.errors import NotFound
 from daemon.domain.schedule.schedule import CampaignType, EventKind
-from storage.bulk.importer import Import
-from storage.bulk.planner import Settings
-from storage.campaign_reads import History
+from storage.bulk.importer import Importer
+from storage.bulk.planner import ScheduleDefaults
+from storage.campaign_reads import CampaignReads
 from storage.cluster_reads import full_counts, overview
 from storage.engine import Database
 from storage.prepared import Prepared
@@ -45,10 +45,10 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     """Twelve campaigns with the ids 1 to 12, three each of four kinds, none with a run."""
     database = Database(database_url, pool_size=2)
     faults: list[tuple[int, str]] = []
-    load = Import(
+    load = Importer(
         database,
         actor="test",
-        settings=Settings(),
+        settings=ScheduleDefaults(),
         report=lambda number, reason: faults.append((number, reason)),
         now=NOW,
     )
@@ -59,13 +59,13 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-def history(database: Database) -> History:
-    return History(database)
+def history(database: Database) -> CampaignReads:
+    return CampaignReads(database)
 
 
 async def add_runs(database: Database, campaign_id: int, count: int, status: str) -> None:
     """Runs a day apart, all claimed by one statement at one instant."""
-    campaign = (await History(database).campaign(campaign_id)).campaign
+    campaign = (await CampaignReads(database).campaign(campaign_id)).campaign
     async with database.transaction() as connection:
         for number in range(count):
             at = NOW - timedelta(days=number + 1)
@@ -86,7 +86,7 @@ async def add_runs(database: Database, campaign_id: int, count: int, status: str
             )
 
 
-async def test_campaigns_come_in_pages_newest_first(history: History) -> None:
+async def test_campaigns_come_in_pages_newest_first(history: CampaignReads) -> None:
     found: list[int] = []
     before = None
     while page := await history.campaigns(limit=5, before=before):
@@ -95,7 +95,7 @@ async def test_campaigns_come_in_pages_newest_first(history: History) -> None:
     assert found == list(range(12, 0, -1))
 
 
-async def test_campaigns_by_status_and_type(history: History) -> None:
+async def test_campaigns_by_status_and_type(history: CampaignReads) -> None:
     paused = await history.campaigns(limit=50, status=Status.PAUSED)
     assert [each.campaign.name for each in paused] == ["paused 11", "paused 7", "paused 3"]
     windows = await history.campaigns(limit=50, type=CampaignType.SEGMENT_TRIGGERED)
@@ -106,7 +106,7 @@ async def test_campaigns_by_status_and_type(history: History) -> None:
     assert both == []
 
 
-async def test_the_next_run_of_a_window_is_that_of_its_opening(history: History) -> None:
+async def test_the_next_run_of_a_window_is_that_of_its_opening(history: CampaignReads) -> None:
     (window, *_) = await history.campaigns(limit=50, type=CampaignType.SEGMENT_TRIGGERED)
     assert window.next_run_at == window.next_event_at == NINE
     assert window.ends_at == datetime(2026, 3, 6, 8, tzinfo=UTC)
@@ -114,7 +114,7 @@ async def test_the_next_run_of_a_window_is_that_of_its_opening(history: History)
     assert (draft.next_run_at, draft.next_event_at, draft.rrule) == (None, None, None)
 
 
-async def test_one_campaign_by_id_and_by_uuid(history: History) -> None:
+async def test_one_campaign_by_id_and_by_uuid(history: CampaignReads) -> None:
     shown = await history.campaign(1)
     again = await history.campaign(shown.campaign.uuid)
     assert (again.campaign, again.current, again.timer) == (
@@ -131,7 +131,7 @@ async def test_one_campaign_by_id_and_by_uuid(history: History) -> None:
 
 
 @pytest.mark.parametrize("ref", [99, uuid4()])
-async def test_a_ref_that_names_nothing(history: History, ref: Any) -> None:
+async def test_a_ref_that_names_nothing(history: CampaignReads, ref: Any) -> None:
     for ask in (
         history.campaign(ref),
         history.events(ref, limit=1),
@@ -142,7 +142,7 @@ async def test_a_ref_that_names_nothing(history: History, ref: Any) -> None:
             await ask
 
 
-async def test_runs_of_all_campaigns_in_pages(database: Database, history: History) -> None:
+async def test_runs_of_all_campaigns_in_pages(database: Database, history: CampaignReads) -> None:
     """Also where one claim made more than a page of them: they share its instant."""
     for campaign_id in (1, 2, 5):
         await add_runs(database, campaign_id, 4, "completed")
@@ -155,7 +155,9 @@ async def test_runs_of_all_campaigns_in_pages(database: Database, history: Histo
     assert found == sorted(found, reverse=True)
 
 
-async def test_runs_of_one_campaign_and_by_status(database: Database, history: History) -> None:
+async def test_runs_of_one_campaign_and_by_status(
+    database: Database, history: CampaignReads
+) -> None:
     await add_runs(database, 1, 3, "completed")
     await add_runs(database, 2, 2, "failed")
     first = await history.runs(limit=2, ref=1)
@@ -168,7 +170,7 @@ async def test_runs_of_one_campaign_and_by_status(database: Database, history: H
     assert await history.runs(limit=50, ref=1, status=RunStatus.FAILED) == []
 
 
-async def test_one_run_by_its_id(database: Database, history: History) -> None:
+async def test_one_run_by_its_id(database: Database, history: CampaignReads) -> None:
     await add_runs(database, 1, 2, "failed")
     (newest, _) = await history.runs(limit=2)
     assert await history.run(newest.run.id) == newest
@@ -176,7 +178,9 @@ async def test_one_run_by_its_id(database: Database, history: History) -> None:
         await history.run(uuid4())
 
 
-async def test_events_of_a_campaign_newest_first(database: Database, history: History) -> None:
+async def test_events_of_a_campaign_newest_first(
+    database: Database, history: CampaignReads
+) -> None:
     async with database.transaction() as connection:
         for number in range(3):
             await connection.execute(
@@ -192,7 +196,7 @@ async def test_events_of_a_campaign_newest_first(database: Database, history: Hi
     assert told == ["event 2", "event 1", "event 0", "imported"]
 
 
-async def test_upcoming_is_in_order_and_without_what_is_paused(history: History) -> None:
+async def test_upcoming_is_in_order_and_without_what_is_paused(history: CampaignReads) -> None:
     found = []
     after = None
     while page := await history.upcoming(limit=4, after=after):
@@ -209,7 +213,7 @@ async def test_upcoming_is_in_order_and_without_what_is_paused(history: History)
     assert {each.at for each in found} == {NINE}
 
 
-async def test_upcoming_of_one_campaign_follows_its_schedule(history: History) -> None:
+async def test_upcoming_of_one_campaign_follows_its_schedule(history: CampaignReads) -> None:
     daily = await history.upcoming_of(1, 3)
     assert [each.at for each in daily] == [NINE + timedelta(days=number) for number in range(3)]
     window = await history.upcoming_of(2, 10)
@@ -297,7 +301,7 @@ async def test_no_list_reads_a_whole_table(
         return await rows(prepared, **values)
 
     monkeypatch.setattr(database, "rows", noting)
-    history = History(database)
+    history = CampaignReads(database)
     page = await history.campaigns(limit=50)
     await history.campaigns(limit=50, before=page[-1].campaign.id)
     await history.campaigns(limit=50, status=Status.SCHEDULED, type=CampaignType.ONE_TIME)

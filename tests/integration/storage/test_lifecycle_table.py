@@ -17,7 +17,7 @@ import pytest_asyncio
 from daemon.domain.campaign.state_machine import Event, Facts, Status, transition
 from daemon.domain.errors import CampaigndError, InvalidInput, Refused
 from daemon.domain.requests import Context, save_schedule
-from daemon.domain.run.attempt import Armed
+from daemon.domain.run.attempt import ArmedEvent
 from daemon.domain.schedule.schedule import CampaignType, EventKind, TimedEvent
 from storage.engine import Database
 from tests.support import situations
@@ -309,7 +309,9 @@ async def test_nothing_timed_happens_to_a_campaign_that_is_not_armed(
     campaign = await world.campaign(campaign_id)
     event = TimedEvent(kind, world.now, world.now.replace(tzinfo=None))
     before = await world.dump(campaign_id)
-    assert await node.claim([Armed(campaign_id, campaign.uuid, 77, event, schedule, "log")]) == []
+    assert (
+        await node.claim([ArmedEvent(campaign_id, campaign.uuid, 77, event, schedule, "log")]) == []
+    )
     assert await world.due(campaign_id) == []
     assert await world.waiting(campaign_id) == []
     for run in await world.runs(campaign_id):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from daemon.domain.run.attempt import Work
+from daemon.domain.run.attempt import Attempt
 from daemon.domain.run.outcome import Delivered, Reject
 from tests.support.database_world import (
     GRACE,
@@ -20,7 +20,7 @@ from tests.support.database_world import (
 )
 
 
-async def overlapping(world: World, node: Node, overlap: str) -> tuple[int, Work]:
+async def overlapping(world: World, node: Node, overlap: str) -> tuple[int, Attempt]:
     campaign_id = await world.saved(daily(NOON + hours(1), overlap=overlap))
     world.set(NOON + hours(1))
     (won,) = await node.claim()

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from daemon.domain.requests import Context, save_schedule
-from daemon.domain.run.attempt import Armed, Waiting, Work
+from daemon.domain.run.attempt import ArmedEvent, Attempt, PendingRun
 from daemon.domain.run.claim_plan import plan
 from daemon.domain.run.outcome import Delivered
 from daemon.domain.schedule.schedule import CampaignType, EventKind, TimedEvent
@@ -21,7 +21,7 @@ from storage import runs
 from storage.engine import Database
 from storage.nodes import Nodes
 from storage.queries import query
-from storage.runs import Firing
+from storage.runs import RunStore
 from storage.timers import Timers
 from tests.support.database_world import ALL, cloned, daily, days
 
@@ -113,27 +113,27 @@ async def explained(seeded_url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
         return []
 
     monkeypatch.setattr(runs, "write_finish", write_finish)
-    monkeypatch.setattr(Firing, "_rows", rows)
+    monkeypatch.setattr(RunStore, "_rows", rows)
     monkeypatch.setattr(Timers, "_rows", rows)
     yield explained
     await explained.database.close()
 
 
-def armed(number: int) -> Armed:
+def armed(number: int) -> ArmedEvent:
     body = daily(NOW - timedelta(minutes=10) + number * timedelta(minutes=1))
     schedule = save_schedule(body, Context(NOW - days(300), CampaignType.RECURRING)).schedule
     event = TimedEvent(EventKind.FIRE, schedule.anchor_at, schedule.anchor_local)
-    return Armed(number, uuid4(), number, event, schedule, "log")
+    return ArmedEvent(number, uuid4(), number, event, schedule, "log")
 
 
-def work(number: int) -> Work:
+def work(number: int) -> Attempt:
     at = datetime(2026, 6, 1, 11, tzinfo=UTC)
-    return Work(number, uuid4(), "c", uuid4(), at, 1, "log", {}, at, NOW)
+    return Attempt(number, uuid4(), "c", uuid4(), at, 1, "log", {}, at, NOW)
 
 
 @pytest.mark.parametrize("batch", [1, 10, 100])
 async def test_claims(explained: Explained, batch: int) -> None:
-    statements = Firing(explained.database, "node", now=NOW)
+    statements = RunStore(explained.database, "node", now=NOW)
     await statements.claim([plan(armed(number), NOW) for number in range(1, batch + 1)])
     assert explained.scanned() == set()
     assert {"timers_pkey", "campaigns_pkey", "runs_pkey"} <= explained.indexes()
@@ -141,16 +141,18 @@ async def test_claims(explained: Explained, batch: int) -> None:
 
 @pytest.mark.parametrize("batch", [1, 10, 100])
 async def test_attempts(explained: Explained, batch: int) -> None:
-    statements = Firing(explained.database, "node", now=NOW)
+    statements = RunStore(explained.database, "node", now=NOW)
     at = datetime(2026, 6, 1, 11, tzinfo=UTC)
-    await statements.claim_attempts([Waiting(n, at, NOW, "log") for n in range(101, 101 + batch)])
+    await statements.claim_attempts(
+        [PendingRun(n, at, NOW, "log") for n in range(101, 101 + batch)]
+    )
     assert explained.scanned() == set()
     assert {"campaigns_pkey", "runs_pkey"} <= explained.indexes()
 
 
 @pytest.mark.parametrize("batch", [1, 10, 100])
 async def test_finishing(explained: Explained, batch: int) -> None:
-    statements = Firing(explained.database, "node", now=NOW)
+    statements = RunStore(explained.database, "node", now=NOW)
     await statements.finish(
         [(work(n), Delivered(), "executing", None) for n in range(1, batch + 1)]
     )
@@ -160,7 +162,7 @@ async def test_finishing(explained: Explained, batch: int) -> None:
 
 @pytest.mark.parametrize("batch", [1, 100])
 async def test_giving_back(explained: Explained, batch: int) -> None:
-    statements = Firing(explained.database, "node", now=NOW)
+    statements = RunStore(explained.database, "node", now=NOW)
     await statements.release([work(n) for n in range(1, batch + 1)], ["retrying"] * batch)
     assert explained.scanned() == set()
     assert {"campaigns_pkey", "runs_pkey"} <= explained.indexes()
@@ -213,7 +215,7 @@ async def test_taking_over(explained: Explained) -> None:
 
 async def test_leaving(explained: Explained) -> None:
     """Neither a node that leaves nor the first look at a lost one reads every run there is."""
-    await explained.plan("find_in_hand", {"dead_node": "node"})
+    await explained.plan("find_in_flight", {"dead_node": "node"})
     await explained.plan("forget_node", {"dead_node": "node", "from_start": False})
     assert "runs_claimed_at_idx" in explained.indexes()
     assert "runs" not in explained.scanned()
@@ -227,7 +229,7 @@ async def test_the_statements_explained_are_those_that_run(seeded_url: str) -> N
         overdue = await timers.overdue(START, NOW, 20)
         due = await timers.of([item.campaign_id for item in overdue], NOW)
         assert len(due) == len(overdue) == 9
-        statements = Firing(database, "node", now=NOW)
+        statements = RunStore(database, "node", now=NOW)
         assert len(await statements.claim([plan(entry, NOW) for entry in due])) == 9
         assert await Nodes(database, now=NOW).beat("node", lease=5, oldest_claim_at=None)
     finally:

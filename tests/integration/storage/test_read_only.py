@@ -7,7 +7,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from daemon.campaign_service import Control
+from daemon.campaign_service import CampaignService
 from daemon.domain.campaign.model import Campaign
 from daemon.domain.campaign.state_machine import Status
 from daemon.domain.errors import Unavailable
@@ -22,13 +22,13 @@ async def test_edits_of_a_read_only_database(database_url: str) -> None:
     protected = Database(database_url)
     draft = Campaign(0, uuid4(), "a campaign", CampaignType.ONE_TIME, Status.DRAFT)
     try:
-        made = await Control(Campaigns(given)).create(draft, "test")
+        made = await CampaignService(Campaigns(given)).create(draft, "test")
         with psycopg.connect(database_url, autocommit=True) as connection:
             name = connection.info.dbname
             connection.execute(
                 f"ALTER DATABASE {name} SET default_transaction_read_only = on".encode()
             )
-        control = Control(Campaigns(protected))
+        control = CampaignService(Campaigns(protected))
         for asked in (
             control.create(draft, "test"),
             control.start(made.id, "test"),

@@ -14,7 +14,7 @@ from daemon.domain.requests import Context
 from daemon.domain.schedule.schedule import CampaignType
 from daemon.domain.schedule.timezones import tzdata_version
 from storage import tzdata_refresh as module
-from storage.tzdata_refresh import Retiming, recheck
+from storage.tzdata_refresh import TzdataRefresh, recheck
 from tests.support.database_world import NOON, World, daily, days, hours, iso, minutes
 
 START = "2026-06-10T09:30:00"
@@ -35,7 +35,7 @@ class Told(list[tuple[str, dict[str, Any]]]):
 async def retime(world: World, told: Told) -> int:
     """Bring everything up to date; how many instants moved."""
     before = len(told.named("instants_moved"))
-    await Retiming(world.database, told).look()
+    await TzdataRefresh(world.database, told).look()
     return len(told.named("instants_moved")) - before
 
 
@@ -278,7 +278,7 @@ async def test_what_is_due_within_the_horizon_is_up_to_date_before_a_node_fires(
     world.set(now.now)
     near, far = hours(1), hours(20)
     ids = await at_instants(world, *(now.now + each for each in (far, near, near, far)))
-    retiming = Retiming(world.database, told)
+    retiming = TzdataRefresh(world.database, told)
     await retiming.begin(hours(10), longest=10_000)
     assert await not_yet(world) == {ids[0], ids[3]}
     assert told == []
@@ -291,7 +291,7 @@ async def test_what_is_due_within_the_horizon_is_up_to_date_before_a_node_fires(
 async def test_a_node_does_not_wait_for_it_for_ever(world: World, told: Told) -> None:
     """Not though somebody writes one of them just then, and takes his time."""
     (campaign_id,) = await at_instants(world, NOON + hours(1))
-    retiming = Retiming(world.database, told)
+    retiming = TzdataRefresh(world.database, told)
     async with world.store.edit(campaign_id):
         await retiming.begin(days(100_000), longest=0.1)
     assert await not_yet(world) == {campaign_id}
@@ -301,7 +301,7 @@ async def test_a_node_does_not_wait_for_it_for_ever(world: World, told: Told) ->
 
 async def begun(world: World, told: Told) -> asyncio.Task[None]:
     """Brings everything up to date, and waits just now for somebody who writes a campaign."""
-    task = asyncio.create_task(Retiming(world.database, told).look())
+    task = asyncio.create_task(TzdataRefresh(world.database, told).look())
     blocked = (
         "SELECT count(*) AS found FROM pg_stat_activity"
         " WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -393,7 +393,7 @@ async def test_looks_as_long_as_there_is_a_node_with_older_data(
     monkeypatch.setattr(module, "LONGEST_CLAIM", days(10_000))
     campaign_id = await recurring(world)
     await fired(world, campaign_id)
-    retiming = Retiming(world.database, told)
+    retiming = TzdataRefresh(world.database, told)
     await retiming.look()
     assert told == []
     await world.rows("UPDATE nodes SET tzdata = '2000a'")

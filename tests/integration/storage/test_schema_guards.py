@@ -24,8 +24,8 @@ from daemon.domain.schedule.schedule import (
     Frequency,
     Kind,
     Overlap,
+    ScheduleSource,
     Skip,
-    Source,
 )
 from storage import migrate
 from storage.engine import connection_string
@@ -179,7 +179,7 @@ def test_migrations_go_down_to_nothing_and_up_again(database_url: str) -> None:
         ("runs", "runs_status_check", RunStatus),
         ("timers", "timers_kind_check", EventKind),
         ("schedule_definitions", "schedule_definitions_kind_check", Kind),
-        ("schedule_definitions", "schedule_definitions_source_check", Source),
+        ("schedule_definitions", "schedule_definitions_source_check", ScheduleSource),
         ("schedule_definitions", "schedule_definitions_overlap_check", Overlap),
     ],
 )

@@ -7,7 +7,7 @@ import asyncio
 import psycopg
 import pytest
 
-from daemon.domain.run.attempt import Work
+from daemon.domain.run.attempt import Attempt
 from daemon.domain.run.outcome import Accepted, Reject
 from storage.runs import MAX_TAKEOVERS
 from tests.support.database_world import (
@@ -22,7 +22,7 @@ from tests.support.database_world import (
 from tests.support.fired import AT, taken_back
 
 
-async def fired_on(world: World, node: Node) -> tuple[int, Work]:
+async def fired_on(world: World, node: Node) -> tuple[int, Attempt]:
     """As `fired`, with a beat just before, as a living node has them."""
     campaign_id = await world.saved(once(AT))
     world.set(AT)

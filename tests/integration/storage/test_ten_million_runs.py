@@ -15,11 +15,11 @@ from daemon.domain.campaign.state_machine import RunStatus
 from daemon.domain.run.claim_plan import plan
 from daemon.domain.run.outcome import Delivered
 from daemon.timer.loader import FIRST_RUN, START
-from storage.campaign_reads import History
+from storage.campaign_reads import CampaignReads
 from storage.cluster_reads import overview
 from storage.engine import Database
 from storage.nodes import Nodes
-from storage.runs import Firing
+from storage.runs import RunStore
 from storage.timers import Timers
 from tests.integration.storage.test_query_plans import BIG, CAMPAIGNS, NOW, SEED
 from tests.support.database_world import ALL, cloned, days
@@ -74,8 +74,8 @@ async def test_everything_goes_by_index(long_lived_url: str) -> None:
 
     database = Database(url)
     try:
-        timers, history = Timers(database), History(database)
-        statements = Firing(database, "node", now=NOW)
+        timers, history = Timers(database), CampaignReads(database)
+        statements = RunStore(database, "node", now=NOW)
         overdue = await timed("overdue", timers.overdue(START, NOW, 20))
         due = await timed("of", timers.of([item.campaign_id for item in overdue], NOW))
         await timed("horizon", timers.between((NOW, 0), NOW + timedelta(minutes=1), ALL, 5000))
@@ -89,7 +89,7 @@ async def test_everything_goes_by_index(long_lived_url: str) -> None:
         await timed("finish", statements.finish(outcomes))
         nodes = Nodes(database, now=NOW)
         await timed("beat", nodes.beat("node", lease=5, oldest_claim_at=None))
-        await timed("unheard", statements.release_unheard(set(), NOW - timedelta(minutes=1)))
+        await timed("unheard", statements.release_unacknowledged(set(), NOW - timedelta(minutes=1)))
         for name, listing in {
             "list campaigns": history.campaigns(limit=50),
             "list runs": history.runs(limit=50),

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from daemon.domain.run.outcome import Accepted, Delivered, Lost, Retry
-from daemon.targets.broker import BrokerTarget, Settings
+from daemon.domain.run.outcome import Accepted, Delivered, OutcomeUnknown, Retry
+from daemon.targets.broker import BrokerOptions, BrokerTarget
 from daemon.targets.errors import UnusableTarget
 from tests.support.brokers import KINDS, broker
 from tests.support.servers import nobody
@@ -57,7 +57,7 @@ def read(broker_url: str, name: str) -> list[tuple[Any, dict[str, Any], dict[str
 @pytest.mark.machine
 async def test_messages(broker_url: str, queue: str) -> None:
     """Fifty at once: each confirmed, each there once, with its id."""
-    target = BrokerTarget(Settings(broker_url, queue, lease=90, concurrency=4))
+    target = BrokerTarget(BrokerOptions(broker_url, queue, lease=90, concurrency=4))
     outcomes = await asyncio.gather(*(target.deliver(work(number)) for number in range(50)))
     assert outcomes == [Accepted(90)] * 50
     found = await asyncio.to_thread(read, broker_url, queue)
@@ -76,7 +76,7 @@ async def test_messages(broker_url: str, queue: str) -> None:
 @pytest.mark.machine
 async def test_done_at_once(broker_url: str, queue: str) -> None:
     """When the broker has it."""
-    target = BrokerTarget(Settings(broker_url, queue, finishes_later=False))
+    target = BrokerTarget(BrokerOptions(broker_url, queue, finishes_later=False))
     assert await target.deliver(work()) == Delivered()
     await target.close()
 
@@ -84,7 +84,7 @@ async def test_done_at_once(broker_url: str, queue: str) -> None:
 @pytest.mark.machine
 async def test_a_celery_call(broker_url: str, queue: str) -> None:
     """Celery's message, protocol 2."""
-    target = BrokerTarget(Settings(broker_url, queue, task="shop.run"))
+    target = BrokerTarget(BrokerOptions(broker_url, queue, task="shop.run"))
     assert isinstance(await target.deliver(work()), Accepted)
     ((body, headers, properties),) = await asyncio.to_thread(read, broker_url, queue)
     (data,), kwargs, _ = body
@@ -97,7 +97,7 @@ async def test_a_celery_call(broker_url: str, queue: str) -> None:
 @pytest.mark.machine
 async def test_a_lost_connection_is_opened_anew(broker_url: str, queue: str) -> None:
     """An attempt may be lost with it; the next one gets through."""
-    target = BrokerTarget(Settings(broker_url, queue, concurrency=1, timeout=3))
+    target = BrokerTarget(BrokerOptions(broker_url, queue, concurrency=1, timeout=3))
     assert isinstance(await target.deliver(work()), Accepted)
 
     def cut() -> None:
@@ -110,7 +110,7 @@ async def test_a_lost_connection_is_opened_anew(broker_url: str, queue: str) -> 
 
     await asyncio.get_running_loop().run_in_executor(target._threads, cut)
     outcomes = [await target.deliver(work(1)) for _ in range(2)]
-    assert isinstance(outcomes[0], Accepted | Lost)
+    assert isinstance(outcomes[0], Accepted | OutcomeUnknown)
     assert isinstance(outcomes[1], Accepted)
     await target.close()
 
@@ -121,7 +121,7 @@ async def test_a_message_that_no_queue_takes(queue: str) -> None:
     from kombu import Connection
 
     url = broker("rabbitmq")
-    target = BrokerTarget(Settings(url, queue, concurrency=1))
+    target = BrokerTarget(BrokerOptions(url, queue, concurrency=1))
     assert isinstance(await target.deliver(work()), Accepted)
 
     def remove() -> None:
@@ -138,7 +138,7 @@ async def test_a_message_that_no_queue_takes(queue: str) -> None:
 async def test_nobody_there(scheme: str) -> None:
     """Surely not delivered."""
     with nobody() as port:
-        target = BrokerTarget(Settings(f"{scheme}://127.0.0.1:{port}/", timeout=2))
+        target = BrokerTarget(BrokerOptions(f"{scheme}://127.0.0.1:{port}/", timeout=2))
         outcome = await target.deliver(work())
     assert isinstance(outcome, Retry), outcome
     await target.close()
@@ -150,14 +150,14 @@ async def test_a_server_that_says_nothing() -> None:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         url = f"amqp://guest:guest@127.0.0.1:{listening.getsockname()[1]}//"
-        target = BrokerTarget(Settings(url, timeout=0.5))
+        target = BrokerTarget(BrokerOptions(url, timeout=0.5))
         outcome = await target.deliver(work())
-    assert isinstance(outcome, Retry | Lost), outcome
+    assert isinstance(outcome, Retry | OutcomeUnknown), outcome
     await target.close()
 
 
 def test_an_unknown_kind_of_broker() -> None:
     """Said when the configuration is read, without its password."""
     with pytest.raises(UnusableTarget) as caught:
-        BrokerTarget(Settings("carrier-pigeon://user:hunter2@coop/"))
+        BrokerTarget(BrokerOptions("carrier-pigeon://user:hunter2@coop/"))
     assert "hunter2" not in json.dumps(str(caught.value))

@@ -12,15 +12,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from daemon.domain.run.outcome import Delivered, Lost, Outcome, Reject, Retry
-from daemon.targets.command import LINES, CommandTarget, Settings
+from daemon.domain.run.outcome import Delivered, Outcome, OutcomeUnknown, Reject, Retry
+from daemon.targets.command import LINES, CommandOptions, CommandTarget
 from tests.support.works import Told, work
 
 
 def target(told: Told, script: str, **settings: object) -> CommandTarget:
     """A target that runs a Python script."""
     argv = [sys.executable, "-c", script]
-    return CommandTarget(Settings(argv, **settings), told)  # type: ignore[arg-type]
+    return CommandTarget(CommandOptions(argv, **settings), told)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ async def test_a_big_payload_that_nobody_reads(told: Told) -> None:
 @pytest.mark.parametrize("argv", [["/nowhere/at/all"], ["/etc/hostname"], ["/tmp"]])
 async def test_what_can_not_be_started(told: Told, argv: list[str]) -> None:
     """No attempt would do better."""
-    outcome = await CommandTarget(Settings(argv), told).deliver(work())
+    outcome = await CommandTarget(CommandOptions(argv), told).deliver(work())
     assert isinstance(outcome, Reject)
     assert argv[0] in outcome.reason
 
@@ -150,7 +150,7 @@ async def test_a_time_out_kills_the_group(told: Told, tmp_path: Path, deaf: bool
     to = target(told, script, timeout=4.0, kill_after=0.3)  # which starts two programs
     began = time.monotonic()
     outcome = await to.deliver(work())
-    assert isinstance(outcome, Lost)
+    assert isinstance(outcome, OutcomeUnknown)
     assert time.monotonic() - began < 30
     assert await goes(await written(file))
 

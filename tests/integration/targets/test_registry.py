@@ -11,7 +11,7 @@ from standardwebhooks.webhooks import Webhook
 
 from config.load import load_settings
 from daemon.domain.ports import Target
-from daemon.domain.run.outcome import Accepted, Delivered, Lost, Retry
+from daemon.domain.run.outcome import Accepted, Delivered, OutcomeUnknown, Retry
 from daemon.targets.registry import build
 from tests.support.servers import Server, answer, never_answers
 from tests.support.works import work
@@ -93,4 +93,4 @@ async def test_a_webhook_s_time_outs_as_configured(
         url = "{server.url}"
         {setting} = 0.3
     """)
-    assert await to.deliver(work()) == Lost(why)
+    assert await to.deliver(work()) == OutcomeUnknown(why)

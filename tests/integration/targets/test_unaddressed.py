@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from daemon.domain.run.outcome import Reject, Retry
-from daemon.targets.redaction import hiding, why
-from daemon.targets.webhook import Settings, WebhookTarget
+from daemon.targets.redaction import describe_error, redactor
+from daemon.targets.webhook import WebhookOptions, WebhookTarget
 from tests.support import servers
 from tests.support.servers import Server, answer
 from tests.support.works import work
@@ -35,7 +35,7 @@ URL = "amqp://user:s%40fe-w0rd@broker.example:5672/vhost%2Fname?token=abcdef"
 )
 def test_why(error: Exception, said: str | None) -> None:
     """The system's words, or the library's without what is hidden."""
-    told = why(error, hiding(URL))
+    told = describe_error(error, redactor(URL))
     assert said is None or said in told
     for hidden in ("broker.example", "10.1.2.3", "fe80::1:2", "user", "w0rd", "vhost", "abcdef"):
         assert hidden not in told
@@ -45,12 +45,12 @@ def test_what_came_of_another_error() -> None:
     """Libraries wrap what the system said."""
     error = ValueError("Error 111 connecting to 10.1.2.3:6379")
     error.__cause__ = ConnectionRefusedError(111, "at 10.1.2.3")
-    assert why(error, hiding("")) == "ValueError: Connection refused"
+    assert describe_error(error, redactor("")) == "ValueError: Connection refused"
 
 
 async def delivered(url: str, **settings: Any) -> str:
     """Why a webhook did not take a run."""
-    target = WebhookTarget(Settings(url, **settings), lambda: datetime.now(UTC))
+    target = WebhookTarget(WebhookOptions(url, **settings), lambda: datetime.now(UTC))
     try:
         outcome = await target.deliver(work())
     finally:

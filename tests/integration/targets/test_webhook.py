@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from daemon.domain.run.outcome import Accepted, Delivered, Lost, Outcome, Reject, Retry
+from daemon.domain.run.outcome import Accepted, Delivered, Outcome, OutcomeUnknown, Reject, Retry
 from daemon.targets import webhook
 from daemon.targets.errors import UnusableTarget
 from daemon.targets.retry_after import retry_after
-from daemon.targets.webhook import Settings, WebhookTarget
+from daemon.targets.webhook import WebhookOptions, WebhookTarget
 from daemon.targets.webhook_signature import key_from
 from tests.support import servers
 from tests.support.certificates import make_certificate
@@ -46,7 +46,7 @@ async def target(server: Server) -> AsyncIterator[Callable[..., WebhookTarget]]:
     made: list[WebhookTarget] = []
 
     def make(path: str = "/hook", **settings: object) -> WebhookTarget:
-        given = Settings(server.url + path, lease=120, timeout=20, connect_timeout=10)
+        given = WebhookOptions(server.url + path, lease=120, timeout=20, connect_timeout=10)
         made.append(WebhookTarget(replace(given, **settings), now))  # type: ignore[arg-type]
         return made[-1]
 
@@ -130,8 +130,8 @@ async def test_connections_are_kept(server: Server, target: Callable[..., Webhoo
         (answer(429, "Retry-After: 999999999"), Retry("HTTP 429: ok", 3600.0)),
         (answer(503, "Retry-After: soon"), Retry("HTTP 503: ok", 0.0)),
         (answer(500, body=b""), Retry("HTTP 500", 0.0)),
-        (answer(502), Lost("HTTP 502: ok", 0.0)),
-        (answer(504), Lost),
+        (answer(502), OutcomeUnknown("HTTP 502: ok", 0.0)),
+        (answer(504), OutcomeUnknown),
         (answer(599), Retry),
     ],
 )
@@ -155,17 +155,17 @@ async def test_what_an_answer_means(
 @pytest.mark.parametrize(
     ("hostile", "expected", "timeout"),
     [
-        (servers.never_answers, Lost, 2.0),
-        (servers.slow_headers, Lost, 2.0),
-        (servers.endless_headers, Lost, 2.0),
-        (servers.endless_header, Lost, 2.0),
-        (servers.only_provisional, Lost, 2.0),
+        (servers.never_answers, OutcomeUnknown, 2.0),
+        (servers.slow_headers, OutcomeUnknown, 2.0),
+        (servers.endless_headers, OutcomeUnknown, 2.0),
+        (servers.endless_header, OutcomeUnknown, 2.0),
+        (servers.only_provisional, OutcomeUnknown, 2.0),
         (servers.endless_body, Delivered, 2.0),
         (servers.dripping_body, Delivered, 2.0),
         (servers.endless_error_body, Retry, 2.0),
-        (servers.resets, Lost, 60.0),
+        (servers.resets, OutcomeUnknown, 60.0),
         (servers.resets_in_the_body, Delivered, 60.0),
-        (servers.garbage, Lost, 60.0),
+        (servers.garbage, OutcomeUnknown, 60.0),
         (servers.bomb, Delivered, 60.0),
     ],
 )
@@ -192,8 +192,8 @@ async def test_a_hostile_server(
 @pytest.mark.parametrize(
     ("silent", "read_timeout", "expected"),
     [
-        (servers.never_answers, 0.2, Lost("nothing came for 0.2 s")),
-        (servers.silent_in_the_head, 0.2, Lost("nothing came for 0.2 s")),
+        (servers.never_answers, 0.2, OutcomeUnknown("nothing came for 0.2 s")),
+        (servers.silent_in_the_head, 0.2, OutcomeUnknown("nothing came for 0.2 s")),
         (servers.silent_after_the_head, 60, Delivered()),
     ],
 )
@@ -217,7 +217,7 @@ async def test_a_receiver_that_is_slow_is_not_silent(
     """What comes a little at a time is ended by the time-out of the whole."""
     server.default = servers.slow_headers
     outcome = await target(timeout=2.0, read_timeout=20.0).deliver(work())
-    assert outcome == Lost("no answer within 2 s")
+    assert outcome == OutcomeUnknown("no answer within 2 s")
 
 
 async def test_nobody_listens(target: Callable[..., WebhookTarget]) -> None:

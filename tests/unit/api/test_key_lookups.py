@@ -21,14 +21,14 @@ class Table:
     def __init__(self, *secrets: str) -> None:
         self.keys = list(secrets)
         self.looks: list[int] = []
-        self.go_on = asyncio.Semaphore(0)
+        self.resume = asyncio.Semaphore(0)
         self.is_away = False
 
     async def rows(self, _prepared: Prepared, digests: list[bytes]) -> list[Any]:
         """What a statement sees is what was there when it was sent."""
         self.looks.append(len(digests))
         seen = [secret for secret in self.keys if digest_of(secret) in digests]
-        await self.go_on.acquire()
+        await self.resume.acquire()
         if self.is_away:
             raise Unavailable("away")
         return [
@@ -56,7 +56,7 @@ async def test_what_comes_together_is_one_statement() -> None:
     keys = ApiKeys(table)  # type: ignore[arg-type]
     asked = [asyncio.create_task(keys.find(secret)) for secret in ("a", "b", "a", "c")]
     await turns()
-    table.go_on.release()
+    table.resume.release()
     found = [key.name if key else None for key in await asyncio.gather(*asked)]
     assert found == ["a", "b", "a", None]
     assert table.looks == [3]
@@ -71,8 +71,8 @@ async def test_a_key_revoked_before_it_was_asked_for_is_not_found() -> None:
     table.keys.remove("a")
     after = asyncio.create_task(keys.find("a"))
     await turns()
-    table.go_on.release()
-    table.go_on.release()
+    table.resume.release()
+    table.resume.release()
     assert await before is not None
     assert await after is None
     assert table.looks == [1, 1]
@@ -85,7 +85,7 @@ async def test_who_gives_up_takes_nobody_along() -> None:
     await turns()
     first.cancel()
     await turns()
-    table.go_on.release()
+    table.resume.release()
     assert (await second) is not None
 
 
@@ -95,10 +95,10 @@ async def test_a_failure_is_told_to_all_and_the_next_try_works() -> None:
     table.is_away = True
     asked = [asyncio.create_task(keys.find("a")) for _ in range(3)]
     await turns()
-    table.go_on.release()
+    table.resume.release()
     for each in asked:
         with pytest.raises(Unavailable):
             await each
     table.is_away = False
-    table.go_on.release()
+    table.resume.release()
     assert await keys.find("a") is not None

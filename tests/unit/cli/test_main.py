@@ -17,7 +17,7 @@ import typer
 
 from config.errors import ConfigurationError
 from daemon.cli import lazy_group, main
-from daemon.cli.context import Invocation
+from daemon.cli.context import CommandContext
 from daemon.cli.parsing import parser
 from daemon.domain.errors import CampaigndError
 
@@ -151,7 +151,7 @@ def test_a_daemon_is_started_without_the_parser(
     """It understands what Typer would have, which then stays out of memory."""
     told: list[Any] = []
 
-    def note(invocation: Invocation, no_api: bool) -> int:
+    def note(invocation: CommandContext, no_api: bool) -> int:
         told.append((invocation, no_api))
         return 9
 
@@ -281,7 +281,8 @@ def test_a_reader_that_left() -> None:
 def test_sigterm_leaves_by_the_ordinary_way() -> None:
     """What a command has opened is closed."""
     script = (
-        "import sys, typer\nfrom types import ModuleType\nfrom daemon.cli import lazy_group as commands, main\n"
+        "import sys, typer\nfrom types import ModuleType\n"
+        "from daemon.cli import lazy_group as commands, main\n"
         "def wait():\n"
         "    try:\n"
         "        print('in', flush=True)\n"

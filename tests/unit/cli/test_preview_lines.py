@@ -12,8 +12,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from daemon.cli.commands.preview import run_preview
 from daemon.cli.commands import preview
+from daemon.cli.commands.preview import run_preview
 from daemon.domain.preview import LONGEST_LINE, preview_line
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

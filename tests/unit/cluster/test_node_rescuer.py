@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from daemon.cluster.node_rescuer import TakingOver
+from daemon.cluster.node_rescuer import NodeRescuer
 from daemon.domain.errors import Unavailable
 from tests.support.pipeline_world import World, until
 
@@ -16,7 +16,7 @@ class Nodes:
 
     def __init__(self) -> None:
         self.held_up = ""
-        self.go_on = asyncio.Event()
+        self.resume = asyncio.Event()
         self.down = False
 
     async def take_over(self, node: str, dead_node: str) -> AsyncIterator[list[Any]]:
@@ -24,12 +24,12 @@ class Nodes:
         if self.down:
             raise Unavailable("away")
         if dead_node == self.held_up:
-            await self.go_on.wait()
+            await self.resume.wait()
         yield []
 
 
-def taking_over(world: World, nodes: Nodes, freed: list[int]) -> TakingOver:
-    return TakingOver(
+def taking_over(world: World, nodes: Nodes, freed: list[int]) -> NodeRescuer:
+    return NodeRescuer(
         nodes,  # type: ignore[arg-type]
         node=lambda: "me",
         link=world.link,
@@ -47,7 +47,7 @@ async def test_whoever_tells_of_a_lost_node_does_not_wait() -> None:
         service.lost(["a", "b"])
         await asyncio.sleep(0)
         assert world.names().count("node_lost") == 0
-        nodes.go_on.set()
+        nodes.resume.set()
         await until(lambda: world.names().count("node_lost") == 2)
         assert freed
         service.lost(["a", "b"])

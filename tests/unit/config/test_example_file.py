@@ -100,7 +100,9 @@ def test_what_the_other_targets_show_is_the_default(tmp_path: Path) -> None:
     told = set(re.findall(r"^# default.*\n(\w+) = ", other_targets(), re.MULTILINE))
     told |= {"ca_file"}
     for table in tables.values():
-        (model,) = (m for m in TARGET_MODELS if m.__name__.lower() == f"{table['type']}target")
+        (model,) = (
+            m for m in TARGET_MODELS if m.__name__.lower() == f"{table['type']}targetsettings"
+        )
         for key, value in table.items():
             field = model.model_fields[key]
             if not field.is_required() and key not in told | {"options"}:

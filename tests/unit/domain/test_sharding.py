@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.domain.sharding import SHARDS, shares_of
+from daemon.domain.sharding import SHARDS, shards_of
 
 NODES = st.lists(st.text(min_size=1, max_size=20), min_size=1, max_size=8, unique=True)
 
@@ -13,7 +13,7 @@ NODES = st.lists(st.text(min_size=1, max_size=20), min_size=1, max_size=8, uniqu
 def owners(nodes: list[str]) -> dict[int, str]:
     found: dict[int, str] = {}
     for node in nodes:
-        for shard in shares_of(node, [other for other in nodes if other != node]):
+        for shard in shards_of(node, [other for other in nodes if other != node]):
             assert shard not in found, "two owners"
             found[shard] = node
     return found
@@ -39,11 +39,11 @@ def test_the_order_means_nothing(nodes: list[str], random: object) -> None:
 
 
 def test_alone_a_node_has_everything() -> None:
-    assert shares_of("only", []) == tuple(range(SHARDS))
+    assert shards_of("only", []) == tuple(range(SHARDS))
 
 
 def test_shares_are_about_equal() -> None:
     counts = [
-        len(shares_of(f"node-{n}", [f"node-{m}" for m in range(4) if m != n])) for n in range(4)
+        len(shards_of(f"node-{n}", [f"node-{m}" for m in range(4) if m != n])) for n in range(4)
     ]
     assert min(counts) >= SHARDS // 16

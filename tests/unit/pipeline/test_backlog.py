@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from daemon.pipeline import backlog
-from daemon.pipeline.backlog import LATE, Due
+from daemon.pipeline.backlog import LATE, Backlog
 from tests.support.pipeline_world import AT, armed, waiting
 
 SECOND = timedelta(seconds=1)
@@ -22,8 +22,8 @@ def numbers(entries: list[backlog.Armed | backlog.Waiting]) -> list[int]:
     return [entry.campaign_id for entry in entries]
 
 
-def filled(*entries: backlog.Armed | backlog.Waiting, now: datetime = AT) -> Due:
-    made = Due()
+def filled(*entries: backlog.Armed | backlog.Waiting, now: datetime = AT) -> Backlog:
+    made = Backlog()
     for entry in entries:
         assert made.add(entry, now, paused=False)
     return made
@@ -51,7 +51,7 @@ def test_either_has_its_turn_where_there_is_room_for_one() -> None:
 
 
 def test_without_a_clock_nothing_is_late() -> None:
-    made = Due()
+    made = Backlog()
     made.add(at(1, AT - 100 * LATE), None, paused=False)
     assert not made.is_full(paused=False)
     assert numbers(made.take(1)) == [1]
@@ -62,7 +62,7 @@ def test_a_full_backlog_leaves_room_for_what_is_on_time(
     monkeypatch: pytest.MonkeyPatch, paused: bool
 ) -> None:
     monkeypatch.setattr(backlog, "AT_MOST_PAUSED" if paused else "AT_MOST", 2)
-    made = Due()
+    made = Backlog()
     assert [made.add(at(n, AT - 2 * LATE), AT, paused=paused) for n in (1, 2, 3)] == [
         True,
         True,

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from daemon.domain.errors import Unavailable
-from daemon.domain.run.attempt import Work
-from daemon.pipeline.canceller import Stopping
+from daemon.domain.run.attempt import Attempt
+from daemon.pipeline.canceller import RunCanceller
 from daemon.pipeline.target_pool import key_of
 from tests.support.pipeline_world import LIMIT, Target, World, armed, until
 
@@ -26,27 +26,32 @@ class Runs:
         self.released: list[tuple[int, str]] = []
         self.asked = 0
 
-    async def statuses(self, works: Sequence[Work]) -> Found:
+    async def statuses(self, works: Sequence[Attempt]) -> Found:
         self.asked += 1
         if self.down:
             raise Unavailable("away")
         return {key_of(work): self._of(work) for work in works}
 
-    def _of(self, work: Work) -> tuple[str, int, str]:
+    def _of(self, work: Attempt) -> tuple[str, int, str]:
         status = "cancelled" if work.campaign_id in self.stopped else "executing"
         campaign = "paused" if work.campaign_id in self.paused else "executing"
         return status, work.attempt, campaign
 
-    async def release(self, works: Sequence[Work], fates: Sequence[str], cause: str) -> Any:
+    async def release(
+        self, works: Sequence[Attempt], dispositions: Sequence[str], cause: str
+    ) -> Any:
         assert cause == "the campaign was paused"
         if self.down:
             raise Unavailable("away")
-        self.released += [(work.campaign_id, fate) for work, fate in zip(works, fates, strict=True)]
+        self.released += [
+            (work.campaign_id, disposition)
+            for work, disposition in zip(works, dispositions, strict=True)
+        ]
         return len(works)
 
 
-def looking(world: World, runs: Runs, every: float = 3600.0) -> Stopping:
-    return Stopping(
+def looking(world: World, runs: Runs, every: float = 3600.0) -> RunCanceller:
+    return RunCanceller(
         runs,
         runs.release,
         lambda: world.pipeline.lanes,
@@ -57,27 +62,27 @@ def looking(world: World, runs: Runs, every: float = 3600.0) -> Stopping:
     )
 
 
-async def in_hand(world: World, target: Target, count: int) -> None:
+async def in_flight(world: World, target: Target, count: int) -> None:
     """One attempt is under way, the others wait for it."""
     for number in range(count):
         world.pipeline.take(armed(number))
-    await until(lambda: world.pipeline.in_hand == count and target.asked == [0])
+    await until(lambda: world.pipeline.in_flight == count and target.asked == [0])
 
 
 async def test_a_paused_campaign_begins_nothing() -> None:
     """What was claimed and not begun goes back; the attempt under way ends by itself."""
     target = Target(slow=True)
     async with World(log=(target, 1), batch=10) as world:
-        await in_hand(world, target, 4)
+        await in_flight(world, target, 4)
         runs = Runs()
         runs.paused = {0, 2, 3}
         stopping = looking(world, runs)
         await stopping.start()
         stopping.changed([0, 2, 3, 77])
         await until(lambda: len(runs.released) == 2)
-        assert runs.released == [(2, "unbegun"), (3, "unbegun")]
+        assert runs.released == [(2, "not_started"), (3, "not_started")]
         target.gate.set()
-        await until(lambda: world.pipeline.in_hand == 0)
+        await until(lambda: world.pipeline.in_flight == 0)
         assert target.asked == [0, 1]
         await stopping.stop()
 
@@ -89,14 +94,14 @@ async def test_what_nobody_told_of_is_seen_all_the_same() -> None:
         runs = Runs()
         runs.stopped, runs.paused = {0, 1}, {2}
         stopping = looking(world, runs, every=0.01)
-        await in_hand(world, target, 3)
+        await in_flight(world, target, 3)
         await stopping.start()
         async with asyncio.timeout(LIMIT):
-            while not (runs.released and world.pipeline.in_hand == 0):
+            while not (runs.released and world.pipeline.in_flight == 0):
                 world.clock.seconds += 0.01
                 await asyncio.sleep(0.001)
         assert world.names().count("attempt_stopped") == 2
-        assert runs.released == [(2, "unbegun")]
+        assert runs.released == [(2, "not_started")]
         assert target.asked == [0]
         await stopping.stop()
 
@@ -117,7 +122,7 @@ async def test_an_outage_is_over_when_there_is_nothing_left_to_ask() -> None:
     """It must not be said to fail still, nor forget what it took out of hand."""
     target = Target(slow=True)
     async with World(log=(target, 1), batch=10) as world:
-        await in_hand(world, target, 2)
+        await in_flight(world, target, 2)
         runs = Runs()
         stopping = looking(world, runs)
         await stopping.start()
@@ -125,7 +130,7 @@ async def test_an_outage_is_over_when_there_is_nothing_left_to_ask() -> None:
         stopping.changed([0])
         await until(lambda: not world.link.is_up)
         target.gate.set()
-        await until(lambda: world.pipeline.in_hand == 0)
+        await until(lambda: world.pipeline.in_flight == 0)
         await until(lambda: world.link.is_up)
         assert world.names().count("database_back") == 1
         await stopping.stop()

@@ -47,10 +47,10 @@ async def test_draining_gives_back_what_does_not_end() -> None:
     await world.pipeline.start()
     for number in range(3):
         world.pipeline.take(armed(number))
-    await until(lambda: world.pipeline.in_hand == 3)
+    await until(lambda: world.pipeline.in_flight == 3)
     async with asyncio.timeout(LIMIT):
         await world.pipeline.drain(0)
-    assert sorted(world.store.released) == [(0, "retrying"), (1, "unbegun"), (2, "unbegun")]
+    assert sorted(world.store.released) == [(0, "retrying"), (1, "not_started"), (2, "not_started")]
     assert world.store.finished == []
     assert target.under_way == 0, "its attempt was cancelled"
     assert ("runs_given_back", {"count": 3}) in world.told
@@ -64,11 +64,11 @@ async def test_draining_tells_of_each_run_that_is_held() -> None:
     await world.pipeline.start()
     for number in range(3):
         world.pipeline.take(armed(number, "keep"))
-    await until(lambda: world.pipeline.in_hand == 3)
+    await until(lambda: world.pipeline.in_flight == 3)
     world.store.losing.add(1)
     async with asyncio.timeout(LIMIT):
         await world.pipeline.drain(0)
-    assert sorted(world.store.released) == [(0, "held"), (1, "held"), (2, "unbegun")]
+    assert sorted(world.store.released) == [(0, "held"), (1, "held"), (2, "not_started")]
     assert [told for told in world.told if told[0] in ("run_held", "runs_given_back")] == [
         (
             "run_held",
@@ -92,7 +92,7 @@ async def test_draining_works_although_the_claimer_died() -> None:
     world = World(log=(target, 1))
     await world.pipeline.start()
     world.pipeline.take(armed(1))
-    await until(lambda: world.pipeline.in_hand == 1)
+    await until(lambda: world.pipeline.in_flight == 1)
     world.timer.broken = True
     world.pipeline.take(armed(2))
     task = world.pipeline.claimer.task
@@ -115,11 +115,11 @@ async def test_it_ends_though_one_part_waited_with_another_that_failed() -> None
     """Asked to stop in an outage: who waits to try again looks whether there is still anything."""
     async with World(log=(Target(), 1)) as world:
         finisher, store = world.pipeline.finisher, world.store
-        pausing, go_on = asyncio.Event(), asyncio.Event()
+        pausing, resume = asyncio.Event(), asyncio.Event()
 
         async def pause(_seconds: float) -> bool:
             pausing.set()
-            return await go_on.wait()
+            return await resume.wait()
 
         finisher.pause = pause  # type: ignore[method-assign]
         world.pipeline.take(armed(1))
@@ -130,7 +130,7 @@ async def test_it_ends_though_one_part_waited_with_another_that_failed() -> None
         store.down = False
         stopped = asyncio.create_task(finisher.stop())
         await asyncio.sleep(0)
-        go_on.set()
+        resume.set()
         async with asyncio.timeout(LIMIT):
             await stopped
         assert store.finished == [(1, "Delivered")]

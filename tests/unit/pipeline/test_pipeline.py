@@ -19,7 +19,7 @@ async def test_what_is_due_is_claimed_delivered_and_written() -> None:
         await until(lambda: len(world.store.finished) == 20)
         assert sorted(target.asked) == list(range(20))
         assert sorted(world.timer.settled) == list(range(20))
-        assert world.pipeline.in_hand == 0
+        assert world.pipeline.in_flight == 0
         assert world.names().count("run_finished") == 20
 
 
@@ -30,10 +30,10 @@ async def test_no_more_is_claimed_than_its_target_has_room_for() -> None:
             world.pipeline.take(armed(number))
         lane = world.pipeline.lane("log")
         await until(lambda: lane.room == 0)
-        room = world.pipeline.in_hand
+        room = world.pipeline.in_flight
         for _ in range(50):
             await asyncio.sleep(0)
-        assert world.pipeline.in_hand == room == sum(map(len, world.store.claims)) < 100
+        assert world.pipeline.in_flight == room == sum(map(len, world.store.claims)) < 100
         assert target.most_under_way == 2
         target.gate.set()
         await until(lambda: len(world.store.finished) == 100)
@@ -103,7 +103,7 @@ async def test_an_outcome_that_can_not_be_written_frees_its_place() -> None:
             world.pipeline.take(armed(number))
         await until(lambda: lane.room == 0)
         world.store.poison = set(target.asked) | {
-            work.campaign_id for work in lane.in_hand.values()
+            work.campaign_id for work in lane.in_flight.values()
         }
         held = len(world.store.poison)
         target.gate.set()
@@ -118,7 +118,7 @@ async def test_what_can_not_be_written_fails_its_run() -> None:
     async with World(log=(target, 1)) as world:
         world.store.unwritable = {Accepted}
         world.pipeline.take(armed(1))
-        await until(lambda: world.pipeline.in_hand == 0 and bool(world.store.finished))
+        await until(lambda: world.pipeline.in_flight == 0 and bool(world.store.finished))
         assert world.store.finished == [(1, "Reject")]
         assert world.names().count("finish_failed") == 1
 
@@ -139,12 +139,12 @@ async def test_outcomes_outlive_an_outage_that_is_told_once() -> None:
             return tries > 50
 
         await until(tried)
-        assert (world.store.finished, world.pipeline.in_hand) == ([], 4)
+        assert (world.store.finished, world.pipeline.in_flight) == ([], 4)
         world.store.down = False
         await until(lambda: len(world.store.finished) == 4)
         assert world.names().count("database_lost") == 1
         assert world.names().count("database_back") == 1
-        assert world.pipeline.in_hand == 0
+        assert world.pipeline.in_flight == 0
 
 
 @pytest.mark.parametrize("late", [set(), {1}])
@@ -159,7 +159,7 @@ async def test_an_outcome_is_told_once_though_the_answer_was_lost(late: set[int]
         assert world.names().count("run_finished") == 3 - len(late)
         assert world.names().count("run_retrying") == len(late)
         assert "lease_lost" not in world.names()
-        assert world.pipeline.in_hand == 0
+        assert world.pipeline.in_flight == 0
 
 
 async def test_what_could_not_be_claimed_is_claimed_after_the_outage() -> None:
@@ -189,11 +189,11 @@ async def test_a_run_that_came_too_late_is_settled_without_its_target() -> None:
 async def test_a_late_answer_is_told_and_forgotten() -> None:
     async with World(log=(Target(slow=True), 1)) as world:
         world.pipeline.take(armed(1))
-        await until(lambda: world.pipeline.in_hand == 1)
+        await until(lambda: world.pipeline.in_flight == 1)
         world.store.losing = {1}
         world.pipeline.lane("log").target.gate.set()
         await until(lambda: "lease_lost" in world.names())
-        assert world.pipeline.in_hand == 0
+        assert world.pipeline.in_flight == 0
         assert "run_finished" not in world.names()
 
 
@@ -237,7 +237,7 @@ async def test_the_oldest_claim_is_that_of_what_is_in_hand() -> None:
     async with World(log=(target, 1)) as world:
         assert world.pipeline.oldest_claim_at() is None
         world.pipeline.take(armed(1))
-        await until(lambda: world.pipeline.in_hand == 1)
+        await until(lambda: world.pipeline.in_flight == 1)
         assert world.pipeline.oldest_claim_at() is not None
         target.gate.set()
         await until(lambda: world.pipeline.oldest_claim_at() is None)
@@ -250,13 +250,13 @@ async def test_a_newer_attempt_is_not_forgotten_with_the_former() -> None:
         world.pipeline.take(armed(1))
         await until(lambda: target.under_way == 1)
         lane = world.pipeline.lane("log")
-        (former,) = lane.in_hand.values()
+        (former,) = lane.in_flight.values()
         world.pipeline.take(waiting(1))
         await until(lambda: target.under_way == 2)
-        (newer,) = lane.in_hand.values()
+        (newer,) = lane.in_flight.values()
         assert (former.attempt, newer.attempt) == (1, 2)
         lane.forget(former)
-        assert list(lane.in_hand.values()) == [newer]
+        assert list(lane.in_flight.values()) == [newer]
         target.gate.set()
 
 

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from daemon.domain.run.claim_plan import plan
 from daemon.pipeline import plan_cache
-from daemon.pipeline.plan_cache import Ahead
+from daemon.pipeline.plan_cache import PlanCache
 from tests.support.timer_entries import AT, armed, unplannable
 
 
 async def test_a_plan_made_ahead_is_used_once() -> None:
-    made, entry = Ahead(), armed(1)
+    made, entry = PlanCache(), armed(1)
     await made.prepare([entry])
     assert len(made) == 1
     planned = made.plan(entry, AT)
@@ -25,14 +25,14 @@ async def test_a_plan_made_ahead_is_used_once() -> None:
 
 
 async def test_an_entry_that_was_replaced_is_planned_anew() -> None:
-    made = Ahead()
+    made = PlanCache()
     await made.prepare([armed(1)])
     edited = armed(1, AT + timedelta(minutes=1), revision=2)
     assert made.plan(edited, edited.event.at).armed is edited
 
 
 async def test_what_is_not_due_soon_any_more_is_forgotten() -> None:
-    made = Ahead()
+    made = PlanCache()
     first, second = armed(1), armed(2)
     await made.prepare([first, second])
     await made.prepare([second])
@@ -42,7 +42,7 @@ async def test_what_is_not_due_soon_any_more_is_forgotten() -> None:
 
 
 async def test_a_plan_is_kept_while_its_entry_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, entry = Ahead(), armed(1)
+    made, entry = PlanCache(), armed(1)
     await made.prepare([entry])
     monkeypatch.setattr(plan_cache, "plan", lambda *_: pytest.fail("it was planned already"))
     await made.prepare([entry])
@@ -50,7 +50,7 @@ async def test_a_plan_is_kept_while_its_entry_is_the_same(monkeypatch: pytest.Mo
 
 
 async def test_one_that_can_not_be_planned_is_left_to_its_claim() -> None:
-    made, good, bad = Ahead(), armed(1), unplannable(2)
+    made, good, bad = PlanCache(), armed(1), unplannable(2)
     await made.prepare([bad, good])
     assert len(made) == 1
     with pytest.raises(KeyError):
@@ -59,7 +59,7 @@ async def test_one_that_can_not_be_planned_is_left_to_its_claim() -> None:
 
 async def test_no_more_plans_than_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan_cache, "AT_MOST", 2)
-    made = Ahead()
+    made = PlanCache()
     await made.prepare(armed(number) for number in range(5))
     assert len(made) == 2
 
@@ -67,6 +67,6 @@ async def test_no_more_plans_than_are_allowed(monkeypatch: pytest.MonkeyPatch) -
 @given(late=st.timedeltas(timedelta(0), timedelta(days=5)))
 async def test_whenever_the_entry_is_claimed_the_plan_is_right(late: timedelta) -> None:
     """A daily schedule with an hour's grace: on time, too late, or further occurrences due."""
-    made, entry = Ahead(), armed(1)
+    made, entry = PlanCache(), armed(1)
     await made.prepare([entry])
     assert made.plan(entry, AT + late) == plan(entry, AT + late)

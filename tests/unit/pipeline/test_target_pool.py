@@ -73,7 +73,7 @@ async def test_a_reload_ends_a_pause(pause_after: int) -> None:
         for number in range(2):
             world.pipeline.take(armed(number))
         lane = world.pipeline.lane("log")
-        await until(lambda: lane.is_paused and world.pipeline.in_hand == 0)
+        await until(lambda: lane.is_paused and world.pipeline.in_flight == 0)
         good = Target()
         lane.replace(good, RetryPolicy(pause_after=pause_after), 2)
         for number in range(2, 6):
@@ -89,7 +89,7 @@ async def test_lateness_is_that_of_the_start() -> None:
     async with World(log=(target, 1), batch=2) as world:
         world.pipeline.take(armed(0))
         world.pipeline.take(armed(1))
-        await until(lambda: target.asked == [0] and world.pipeline.in_hand == 2)
+        await until(lambda: target.asked == [0] and world.pipeline.in_flight == 2)
         world.timer.seconds = 7.0
         target.gate.set()
         await until(lambda: len(world.store.finished) == 2)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from daemon.domain.errors import Unavailable
-from daemon.runtime.database_health import Link
+from daemon.runtime.database_health import DatabaseHealth
 from daemon.runtime.service import Service
 
 
@@ -29,13 +29,13 @@ class Part(Service):
         """Nothing: only its name counts."""
 
 
-def link_and_told() -> tuple[Link, list[str]]:
+def link_and_told() -> tuple[DatabaseHealth, list[str]]:
     told: list[str] = []
 
     def emit(event: str, **_fields: Any) -> None:
         told.append(event)
 
-    return Link(emit, Clock(), jitter=lambda: -1.0), told
+    return DatabaseHealth(emit, Clock(), jitter=lambda: -1.0), told
 
 
 async def test_who_can_still_read_does_not_end_an_outage() -> None:
@@ -70,7 +70,9 @@ async def test_what_began_before_the_failure_does_not_end_the_outage() -> None:
     """Two batches are under way when the server goes: one fails, the other's answer was there."""
     told: list[str] = []
     clock = Clock()
-    link = Link(lambda event, /, **_fields: told.append(event), clock, jitter=lambda: -1.0)
+    link = DatabaseHealth(
+        lambda event, /, **_fields: told.append(event), clock, jitter=lambda: -1.0
+    )
     finish = Part("finish")
     clock.seconds = 5
     await link.failed(finish, Unavailable("away"))

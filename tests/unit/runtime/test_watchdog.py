@@ -8,7 +8,7 @@ from typing import Any
 
 from daemon.runtime.status_line import StatusLine
 from daemon.runtime.stopwatch import Stopwatch
-from daemon.runtime.watchdog import AILING_S, Pulse
+from daemon.runtime.watchdog import AILING_S, Watchdog
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Heard:
         self.clock = Hand()
         self.signs = 0
         self.events: list[tuple[str, dict[str, Any]]] = []
-        self.pulse = Pulse(self.sign, every=every, clock=self.clock, emit=self.emit)
+        self.pulse = Watchdog(self.sign, every=every, clock=self.clock, emit=self.emit)
 
     def sign(self) -> None:
         """A sign of life."""

@@ -12,7 +12,7 @@ from typing import Any
 from daemon.domain.errors import Unavailable
 from daemon.domain.run import log_events
 from daemon.telemetry.event_log import EventLog
-from daemon.telemetry.events import EVENTS, OUTCOME, RUN, Told
+from daemon.telemetry.events import EVENTS, OUTCOME, RUN, EventSpec
 
 ROOT = Path(__file__).parents[3]
 PACKAGES = ("daemon", "storage")
@@ -128,7 +128,7 @@ def test_names_are_snake_case_and_meanings_are_sentences() -> None:
         assert len(set(entry.keys)) == len(entry.keys)
 
 
-def row(name: str, entry: Told) -> str:
+def row(name: str, entry: EventSpec) -> str:
     """An event as docs/events.md has it."""
     keys = list(entry.keys)
     shown = []

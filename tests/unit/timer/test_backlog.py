@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from daemon.domain.run.attempt import Armed, Look, Overdue, Waiting
+from daemon.domain.run.attempt import ArmedEvent, OverdueEvent, PendingRun, PollResult
 from daemon.timer import loader
 from daemon.timer.loader import START
 from tests.support.loading import loading
@@ -30,33 +30,33 @@ class Store:
         self.loaded: list[int] = []
         self.asked: list[str] = []
 
-    async def look(self, *_arguments: object) -> Look:
+    async def look(self, *_arguments: object) -> PollResult:
         self.asked.append("look")
-        return Look("1", [], True, False)
+        return PollResult("1", [], True, False)
 
-    async def between(self, since: tuple[datetime, int], *_rest: object) -> list[Armed]:
+    async def between(self, since: tuple[datetime, int], *_rest: object) -> list[ArmedEvent]:
         self.asked.append("between")
         both = [*self.backlog.values(), self.next]
         return [entry for entry in both if (entry.event.at, entry.campaign_id) > since]
 
     async def overdue(
         self, since: tuple[datetime, int], before: datetime, max_rows: int
-    ) -> list[Overdue]:
+    ) -> list[OverdueEvent]:
         assert before <= datetime.now(UTC)
         self.asked.append("overdue")
         self.since.append(since)
         after = [
-            Overdue(number, entry.revision, entry.event.at)
+            OverdueEvent(number, entry.revision, entry.event.at)
             for number, entry in self.backlog.items()
             if (entry.event.at, number) > since
         ]
         return after[:max_rows]
 
-    async def of(self, campaign_ids: Sequence[int], _until: datetime) -> list[Armed]:
+    async def of(self, campaign_ids: Sequence[int], _until: datetime) -> list[ArmedEvent]:
         self.loaded += campaign_ids
         return [self.backlog[number] for number in campaign_ids]
 
-    async def waiting(self, *_arguments: object) -> list[Waiting]:
+    async def waiting(self, *_arguments: object) -> list[PendingRun]:
         return []
 
 
@@ -102,7 +102,7 @@ async def test_what_is_due_soon_is_shown_once_a_poll() -> None:
     store = Store(3 * PART)
     shown: list[list[int]] = []
 
-    async def show(soon: Iterable[Armed]) -> None:
+    async def show(soon: Iterable[ArmedEvent]) -> None:
         shown.append([entry.campaign_id for entry in soon])
 
     store.next = armed(1000, datetime.now(UTC) + timedelta(seconds=600))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from daemon.timer.scheduler import Alarm
+from daemon.timer.scheduler import TimerScheduler
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
@@ -29,7 +29,7 @@ class Clock:
 def test_a_step_does_not_move_the_database_s_clock(step: int) -> None:
     """Not even until it is measured again: no attempt is taken for too late meanwhile."""
     clock = Clock()
-    alarm = Alarm(lambda _entry: None, clock)
+    alarm = TimerScheduler(lambda _entry: None, clock)
     assert alarm.database_now() == clock.now()
     alarm.set_skew(timedelta(seconds=7))
     before = alarm.database_now()

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from daemon.domain.run.attempt import Armed, Look, Overdue, Waiting
+from daemon.domain.run.attempt import ArmedEvent, OverdueEvent, PendingRun, PollResult
 from daemon.timer.loader import Loader
 from tests.support.loading import PATIENCE_S, loading
 from tests.support.timer_entries import armed
@@ -22,7 +22,7 @@ class Store:
 
     def __init__(self) -> None:
         self.now = datetime.now(UTC)
-        self.found: list[Armed] = []
+        self.found: list[ArmedEvent] = []
         self.read = asyncio.Event()
         self.may_answer = asyncio.Event()
         self.may_answer.set()
@@ -30,25 +30,25 @@ class Store:
     def at(self, seconds: float) -> datetime:
         return self.now + timedelta(seconds=seconds)
 
-    async def _answer(self) -> list[Armed]:
+    async def _answer(self) -> list[ArmedEvent]:
         found = list(self.found)
         self.read.set()
         await self.may_answer.wait()
         return found
 
-    async def look(self, *_arguments: object) -> Look:
-        return Look("1", [], False, False)
+    async def look(self, *_arguments: object) -> PollResult:
+        return PollResult("1", [], False, False)
 
-    async def between(self, *_arguments: object) -> list[Armed]:
+    async def between(self, *_arguments: object) -> list[ArmedEvent]:
         return await self._answer()
 
-    async def of(self, _campaign_ids: Sequence[int], _until: datetime) -> list[Armed]:
+    async def of(self, _campaign_ids: Sequence[int], _until: datetime) -> list[ArmedEvent]:
         return await self._answer()
 
-    async def overdue(self, *_arguments: object) -> list[Overdue]:
+    async def overdue(self, *_arguments: object) -> list[OverdueEvent]:
         return []
 
-    async def waiting(self, *_arguments: object) -> list[Waiting]:
+    async def waiting(self, *_arguments: object) -> list[PendingRun]:
         return []
 
 
@@ -85,7 +85,7 @@ async def reading(store: Store, made: Loader, read: Read) -> AsyncIterator[None]
         await store.read.wait()
 
 
-def held(made: Loader) -> list[Armed]:
+def held(made: Loader) -> list[ArmedEvent]:
     return list(made._alarm.window.soon(datetime.max.replace(tzinfo=UTC)))
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from daemon.runtime.clock import SystemClock
-from daemon.runtime.database_health import Link
+from daemon.runtime.database_health import DatabaseHealth
 from daemon.timer import loader
 from daemon.timer.loader import Loader
-from daemon.timer.scheduler import Alarm
+from daemon.timer.scheduler import TimerScheduler
 
 
 class Silent:
@@ -34,10 +34,10 @@ async def test_silence_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
     def emit(event: str, /, **_fields: Any) -> None:
         told.append(event)
 
-    link = Link(emit, clock)
+    link = DatabaseHealth(emit, clock)
     service = Loader(
         Silent(),
-        Alarm(lambda _entry: None, clock),
+        TimerScheduler(lambda _entry: None, clock),
         link=link,
         emit=emit,
         horizon=60,
@@ -56,4 +56,4 @@ async def test_silence_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_alarm_knows_that_it_is_late() -> None:
     """Nothing held, nothing late."""
-    assert Alarm(lambda _entry: None, SystemClock()).late() == 0
+    assert TimerScheduler(lambda _entry: None, SystemClock()).late() == 0

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from daemon.domain.run.attempt import Armed, Look, Overdue, Waiting
+from daemon.domain.run.attempt import ArmedEvent, OverdueEvent, PendingRun, PollResult
 from daemon.timer import loader
 from daemon.timer.loader import FIRST_RUN, Loader, Place
 from tests.support.loading import PATIENCE_S, loading
@@ -24,14 +24,14 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 class Store:
     """Runs in the order in which they wait."""
 
-    def __init__(self, runs: Sequence[Waiting]) -> None:
+    def __init__(self, runs: Sequence[PendingRun]) -> None:
         self.runs = sorted(runs, key=place)
         self.since: list[Place] = []
         self.looks = 0
 
-    async def look(self, *_arguments: object) -> Look:
+    async def look(self, *_arguments: object) -> PollResult:
         self.looks += 1
-        return Look("1", [], False, bool(self.runs))
+        return PollResult("1", [], False, bool(self.runs))
 
     async def waiting(
         self,
@@ -41,7 +41,7 @@ class Store:
         shards: Sequence[int],
         max_rows: int,
         without: Sequence[str],
-    ) -> list[Waiting]:
+    ) -> list[PendingRun]:
         self.since.append(since)
         found = [
             run
@@ -50,34 +50,34 @@ class Store:
         ]
         return found[:max_rows]
 
-    async def between(self, *_arguments: object) -> list[Armed]:
+    async def between(self, *_arguments: object) -> list[ArmedEvent]:
         return []
 
-    async def of(self, *_arguments: object) -> list[Armed]:
+    async def of(self, *_arguments: object) -> list[ArmedEvent]:
         return []
 
-    async def overdue(self, *_arguments: object) -> list[Overdue]:
+    async def overdue(self, *_arguments: object) -> list[OverdueEvent]:
         return []
 
 
-def place(run: Waiting) -> Place:
+def place(run: PendingRun) -> Place:
     return run.at, run.campaign_id, run.scheduled_for
 
 
-def runs(count: int, target: str, *, since: float, first: int = 1) -> list[Waiting]:
+def runs(count: int, target: str, *, since: float, first: int = 1) -> list[PendingRun]:
     """So many, each due a millisecond after the one before."""
     at = datetime.now(UTC) + timedelta(seconds=since)
     return [
-        Waiting(first + number, at, at + timedelta(milliseconds=number), target)
+        PendingRun(first + number, at, at + timedelta(milliseconds=number), target)
         for number in range(count)
     ]
 
 
-class Taken(list[Waiting]):
+class Taken(list[PendingRun]):
     """What came due, and stays in hand until the test says that it was claimed."""
 
-    def __call__(self, entry: Armed | Waiting) -> None:
-        assert isinstance(entry, Waiting)
+    def __call__(self, entry: ArmedEvent | PendingRun) -> None:
+        assert isinstance(entry, PendingRun)
         self.append(entry)
 
     @property

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from daemon.campaign_service import Control
+from daemon.campaign_service import CampaignService
 from daemon.domain.campaign.model import Campaign
 from daemon.domain.campaign.state_machine import Status
 from daemon.domain.requests import is_schedule_body
@@ -84,7 +84,7 @@ def cases(now: datetime) -> list[Case]:
     ]
 
 
-async def create(control: Control, case: Case) -> UUID:
+async def create(control: CampaignService, case: Case) -> UUID:
     """Create a campaign, give it its schedule and arm it; its uuid."""
     draft = Campaign(
         id=0,

@@ -19,7 +19,7 @@ from daemon.domain.schedule.schedule import (
     Frequency,
     Overlap,
     Rule,
-    Source,
+    ScheduleSource,
 )
 from tests.unit.domain.requests.update_bodies import (
     EVENT,
@@ -169,14 +169,14 @@ class TestOverAScheduleBody:
 
     def config(self, **fields: Any) -> dict[str, Any]:
         saved = self.over({"repeating_schedule_attributes": fields})
-        assert saved.source is Source.SCHEDULE
+        assert saved.source is ScheduleSource.SCHEDULE
         config = saved.body["recurring_config"]
         assert isinstance(config, dict)
         return config
 
     def test_the_recurrence_stays_as_it_is(self) -> None:
         saved = self.over({})
-        assert saved.source is Source.SCHEDULE
+        assert saved.source is ScheduleSource.SCHEDULE
         assert saved.body == {**self.FIRST, "scheduled_at": START}
         assert saved.schedule is not None
         assert saved.schedule.rule == Rule(
@@ -246,7 +246,7 @@ class TestOverAScheduleBody:
                 }
             }
         )
-        assert saved.source is Source.UPDATE_SCHEDULE
+        assert saved.source is ScheduleSource.UPDATE_SCHEDULE
         assert saved.body == {
             "startdate": START,
             "enddate": "2025-12-31T23:59:59.999999",
@@ -292,7 +292,7 @@ class TestOverAScheduleBody:
         }
         before = current(save_schedule(first, Context(NOW, ONE_TIME)))
         saved = update({"startdate": START}, ONE_TIME, current=before)
-        assert saved.source is Source.UPDATE_SCHEDULE
+        assert saved.source is ScheduleSource.UPDATE_SCHEDULE
         assert saved.body == {"startdate": START, "timezone": "Asia/Tokyo", "overlap": "queue"}
         late = Context(at("2025-06-20T00:00Z"), ONE_TIME, current=before)
         update_schedule({"startdate": "2025-06-10T09:00"}, late)

@@ -15,8 +15,8 @@ from daemon.domain.schedule.schedule import (
     Overlap,
     Rule,
     Schedule,
+    ScheduleSource,
     Skip,
-    Source,
 )
 from tests.unit.domain.requests.save_bodies import (
     ABSENT,
@@ -32,7 +32,7 @@ def test_immediate_clears_whatever_the_type() -> None:
         body = {"schedule_type": "immediate", "scheduled_at": "2020-01-01T00:00Z", "timezone": None}
         saved = save_schedule(body, CTX._replace(campaign_type=kind))
         stored = {"schedule_type": "immediate", "scheduled_at": "2020-01-01T00:00Z"}
-        assert saved == Saved(None, kind, Source.SCHEDULE, stored)
+        assert saved == Saved(None, kind, ScheduleSource.SCHEDULE, stored)
 
 
 def test_scheduled() -> None:
@@ -45,7 +45,7 @@ def test_scheduled() -> None:
     assert saved.campaign_type is CampaignType.ONE_TIME
     assert saved.body == body
     assert saved.schedule == Schedule(
-        source=Source.SCHEDULE,
+        source=ScheduleSource.SCHEDULE,
         kind=Kind.ONCE,
         timezone="America/New_York",
         anchor_at=at("2026-07-01T13:00Z"),
@@ -68,7 +68,7 @@ def test_recurring() -> None:
     assert saved.body == body
     rule = Rule(Frequency.WEEKLY, 2, date(2026, 6, 10), time(9, 30), (1, 3, 5))
     assert saved.schedule == Schedule(
-        source=Source.SCHEDULE,
+        source=ScheduleSource.SCHEDULE,
         kind=Kind.RECURRING,
         timezone="America/New_York",
         anchor_at=at("2026-06-10T13:30Z"),

@@ -19,7 +19,7 @@ from daemon.domain.requests import (
 from daemon.domain.schedule.schedule import (
     CampaignType,
     EventKind,
-    Source,
+    ScheduleSource,
 )
 from tests.unit.domain.requests.update_bodies import (
     DAYS,
@@ -98,7 +98,7 @@ def test_what_is_stored_means_the_same_when_read_again(
             statuses.append(refused.status if refused.errors else 0)
             continue
         assert saved.schedule is not None
-        assert is_schedule_body(saved.body) is (saved.source is Source.SCHEDULE)
+        assert is_schedule_body(saved.body) is (saved.source is ScheduleSource.SCHEDULE)
         assert saved.schedule.source is saved.source
         again = Context(
             NOW + timedelta(days=20_000),
@@ -107,7 +107,7 @@ def test_what_is_stored_means_the_same_when_read_again(
             anchor=saved.schedule.anchor_local,
             past=Past.ANY,
         )
-        reread = save_schedule if saved.source is Source.SCHEDULE else update_schedule
+        reread = save_schedule if saved.source is ScheduleSource.SCHEDULE else update_schedule
         assert reread(saved.body, again) == saved
         first = saved.schedule.first_event()
         assert first is not None

@@ -12,7 +12,7 @@ from daemon.domain.schedule.schedule import (
     Frequency,
     Kind,
     Rule,
-    Source,
+    ScheduleSource,
 )
 from tests.unit.domain.requests.update_bodies import (
     EVENT,
@@ -38,7 +38,7 @@ def test_the_seeds_first_example_for_every_type() -> None:
     for kind in CampaignType:
         saved = update(body, kind)
         assert saved.body == body
-        assert (saved.campaign_type, saved.source) == (kind, Source.UPDATE_SCHEDULE)
+        assert (saved.campaign_type, saved.source) == (kind, ScheduleSource.UPDATE_SCHEDULE)
         assert saved.schedule is not None
         assert saved.schedule.kind is kinds.get(kind, Kind.WINDOW)
         assert saved.schedule.anchor_at == at("2025-07-01T14:02:36Z")

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from daemon.domain.campaign.model import latest_start, run_id
 from daemon.domain.requests import Context, Past, save_schedule, update_schedule
-from daemon.domain.run.attempt import Armed
-from daemon.domain.run.claim_plan import Planned, plan
+from daemon.domain.run.attempt import ArmedEvent
+from daemon.domain.run.claim_plan import ClaimRequest, plan
 from daemon.domain.schedule.schedule import CampaignType, EventKind, Schedule, TimedEvent
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -46,13 +46,13 @@ def once(grace: int) -> Schedule:
     return found
 
 
-def armed(schedule: Schedule, event: TimedEvent | None = None) -> Armed:
+def armed(schedule: Schedule, event: TimedEvent | None = None) -> ArmedEvent:
     if event is None:
         event = TimedEvent(EventKind.FIRE, START, START.replace(tzinfo=None))
-    return Armed(7, CAMPAIGN, 3, event, schedule, "log")
+    return ArmedEvent(7, CAMPAIGN, 3, event, schedule, "log")
 
 
-def planned(now: datetime, **extras: Any) -> Planned:
+def planned(now: datetime, **extras: Any) -> ClaimRequest:
     return plan(armed(every_minute(**extras)), now)
 
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from daemon.domain.schedule.schedule import Schedule, recurrence, schedule, timezones
+from daemon.domain.schedule import recurrence, schedule, timezones
+from daemon.domain.schedule.schedule import Schedule
 
 BENCHMARK = Path(__file__).parents[4] / "benchmarks" / "recurrence.py"
 FILES = {module.__file__ for module in (recurrence, schedule, timezones)}

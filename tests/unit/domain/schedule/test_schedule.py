@@ -10,17 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from daemon.domain.schedule import recurrence, schedule, timezones
 from daemon.domain.schedule.schedule import (
     CampaignType,
     Frequency,
     Kind,
     Rule,
     Schedule,
-    Source,
+    ScheduleSource,
     TimedEvent,
-    recurrence,
-    schedule,
-    timezones,
 )
 from tests.unit.domain.schedule.schedules import (
     FIRE,
@@ -288,4 +286,4 @@ def test_a_schedule_is_built_without_any_work() -> None:
     # Rebuilt from a row on a hot path: even a zone that does not exist is not looked at.
     rule = Rule(Frequency.DAILY, 1, date(2026, 1, 1), at("2026-01-01T09:00").time())
     args = (Kind.RECURRING, "No/Where", at("2026-01-01T09:00Z"), at("2026-01-01T09:00"), rule)
-    assert Schedule(Source.SCHEDULE, *args).timezone == "No/Where"
+    assert Schedule(ScheduleSource.SCHEDULE, *args).timezone == "No/Where"
