@@ -12,11 +12,12 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from daemon.domain.errors import Conflict, NotFound, Unavailable
-from daemon.domain.ports import Clock, Emit, Target
+from daemon.domain.ports import Clock, Emit
 from daemon.domain.run.attempt import Attempt
 from daemon.domain.run.log_events import emit_ended, milliseconds
 from daemon.domain.run.outcome import AttemptUpdate, Held, OpenAttempt, Outcome, Queued
 from daemon.domain.run.retry import RetryPolicy, apply_retry_policy
+from daemon.domain.run.target import Target
 from daemon.runtime.database_health import DatabaseHealth
 from daemon.runtime.service import Service
 

@@ -8,14 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from daemon.domain.ports import Emit
-from daemon.domain.run.attempt import Attempt
-from daemon.domain.run.outcome import Delivered, Outcome
+from campaignd.plugin import Attempt, Delivered, Emit, Outcome, Target
 
 DONE = Delivered()
 
 
-class Noop:
+class Noop(Target):
     """Delivered at once."""
 
     def __init__(self, path: Path) -> None:

@@ -88,14 +88,6 @@ class PipelineStore(Protocol):
         ...
 
 
-class Target(Protocol):
-    """Where runs are handed to."""
-
-    async def deliver(self, work: Attempt) -> Outcome:
-        """Hand one run over. Raising counts as a transport fault: retried."""
-        ...
-
-
 class CampaignEdit(Protocol):
     """A campaign whose row is locked until the surrounding transaction ends."""
 

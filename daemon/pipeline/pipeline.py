@@ -9,11 +9,12 @@ from datetime import datetime
 from typing import Protocol
 
 from daemon.domain.errors import Unavailable
-from daemon.domain.ports import Clock, Emit, PipelineStore, Target
+from daemon.domain.ports import Clock, Emit, PipelineStore
 from daemon.domain.run.attempt import ArmedEvent, Attempt, PendingRun
 from daemon.domain.run.log_events import emit_held
 from daemon.domain.run.outcome import FinishResult, Outcome, Reject
 from daemon.domain.run.retry import RetryPolicy
+from daemon.domain.run.target import Target
 from daemon.pipeline.claim_reconciler import ClaimReconciler
 from daemon.pipeline.claimer import Claimer
 from daemon.pipeline.completer import Completer
@@ -48,7 +49,7 @@ class Timer(Protocol):
         ...
 
 
-class UnconfiguredTarget:
+class UnconfiguredTarget(Target):
     """Stands for a target that is not configured on this node."""
 
     def __init__(self, name: str) -> None:

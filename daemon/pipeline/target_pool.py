@@ -8,10 +8,11 @@ from collections import deque
 from collections.abc import Callable, Collection
 from datetime import datetime
 
-from daemon.domain.ports import Clock, Emit, Target
+from daemon.domain.ports import Clock, Emit
 from daemon.domain.run.attempt import ArmedEvent, Attempt, PendingRun
 from daemon.domain.run.outcome import Missed, Outcome, OutcomeUnknown, Reject, Retry, normalize
 from daemon.domain.run.retry import RetryPolicy, apply_retry_policy
+from daemon.domain.run.target import Target
 from daemon.pipeline.backlog import Backlog
 from daemon.pipeline.circuit_breaker import CircuitBreaker
 
@@ -114,7 +115,7 @@ class TargetPool:
     @property
     def _ahead(self) -> int:
         """Runs to claim beside those under way."""
-        if not getattr(self.target, "waits", False):
+        if not self.target.waits:
             # A batch being claimed, one under way and two being finished; and no more.
             return 4 * self._batch
         # What is claimed ahead of its turn, no other node can take.
@@ -371,16 +372,14 @@ class TargetPool:
             attempt=work.attempt,
             target=work.target,
         )
-        tell = getattr(target, "cancel", None)
-        if tell is not None:
-            self._set_aside(tell(work))
+        if target is not None:
+            self._set_aside(target.cancel(work))
         self._room_freed()
 
     def _close_unused(self, target: Target) -> None:
-        close = getattr(target, "close", None)
-        if close is None or any(used is target for _, used in self._under_way.values()):
+        if any(used is target for _, used in self._under_way.values()):
             return
-        self._set_aside(close())
+        self._set_aside(target.close())
 
     def _set_aside(self, coroutine: object) -> None:
         async def finish() -> None:

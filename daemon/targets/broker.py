@@ -16,6 +16,7 @@ from typing import Any
 
 from daemon.domain.run.attempt import Attempt
 from daemon.domain.run.outcome import Accepted, Delivered, Outcome, OutcomeUnknown, Retry
+from daemon.domain.run.target import Target
 from daemon.targets.errors import UnusableTarget
 from daemon.targets.message import message
 from daemon.targets.redaction import describe_error, redactor
@@ -39,7 +40,7 @@ class BrokerOptions:
     concurrency: int = 4
 
 
-class BrokerTarget:
+class BrokerTarget(Target):
     """Publishes each run."""
 
     waits = True

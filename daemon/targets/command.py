@@ -19,6 +19,7 @@ from pathlib import Path
 from daemon.domain.ports import Emit
 from daemon.domain.run.attempt import Attempt
 from daemon.domain.run.outcome import Delivered, Outcome, OutcomeUnknown, Reject, Retry
+from daemon.domain.run.target import Target
 from daemon.targets.message import encoded, instant
 
 TRY_AGAIN = 75
@@ -46,7 +47,7 @@ class CommandOptions:
     kill_after: float = 5.0
 
 
-class CommandTarget:
+class CommandTarget(Target):
     """Starts the program for each run."""
 
     waits = True

@@ -5,9 +5,10 @@ from __future__ import annotations
 from daemon.domain.ports import Emit
 from daemon.domain.run.attempt import Attempt
 from daemon.domain.run.outcome import Delivered, Outcome
+from daemon.domain.run.target import Target
 
 
-class LogTarget:
+class LogTarget(Target):
     """Writes each run, with its campaign's payload, at ``level``."""
 
     def __init__(self, emit: Emit, level: str) -> None:

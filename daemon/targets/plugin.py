@@ -1,12 +1,7 @@
-"""Targets of other packages, found by their entry point in the group ``campaignd.targets``.
+"""Loads targets of other packages by their entry point in the group ``campaignd.targets``.
 
-The entry point names a callable: ``make(name, options, emit)`` with the target's name, its
-``options`` as configured and an ``Emit``; it returns a `daemon.domain.ports.Target`. The target may
-also have:
-
-- ``async close()``: called once when it is not used any more;
-- ``async cancel(work)``: called when a run that it was given was stopped;
-- ``waits = True``: it waits for somebody else, so fewer runs are claimed ahead for it.
+The entry point names a callable ``make(name, options, emit)``: the target's name, its ``options``
+as configured, and an `Emit`. The callable returns a `campaignd.plugin.Target`.
 """
 
 from __future__ import annotations
@@ -15,7 +10,8 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
-from daemon.domain.ports import Emit, Target
+from daemon.domain.ports import Emit
+from daemon.domain.run.target import Target
 from daemon.targets.errors import UnusableTarget
 
 GROUP = "campaignd.targets"
@@ -35,7 +31,7 @@ def make(plugin: str, name: str, options: Mapping[str, Any], emit: Emit) -> Targ
         target = next(iter(found)).load()(name, dict(options), emit)
     except Exception as error:  # whatever somebody else's code raises
         raise UnusableTarget(f"plugin {plugin!r}: {type(error).__name__}: {error}") from error
-    if not callable(getattr(target, "deliver", None)):
-        raise UnusableTarget(f"plugin {plugin!r} made {type(target).__name__}, without deliver()")
-    made: Target = target
-    return made
+    if not isinstance(target, Target):
+        made = type(target).__name__
+        raise UnusableTarget(f"plugin {plugin!r} made {made}, which is no campaignd.plugin.Target")
+    return target

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from daemon.domain.run.attempt import Attempt
 from daemon.domain.run.outcome import Outcome, Queued
+from daemon.domain.run.target import Target
 
 
-class PostgresTarget:
+class PostgresTarget(Target):
     """Leaves each run where workers find it."""
 
     async def deliver(self, work: Attempt) -> Outcome:

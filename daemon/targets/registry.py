@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from daemon.domain.ports import Emit, Target
+from daemon.domain.ports import Emit
 from daemon.domain.run.retry import RetryPolicy
+from daemon.domain.run.target import Target
 from daemon.runtime.clock import SystemClock
 from daemon.targets.errors import UnusableTarget
 from daemon.targets.log import LogTarget

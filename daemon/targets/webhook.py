@@ -23,6 +23,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from daemon.domain.run.attempt import Attempt
 from daemon.domain.run.outcome import Accepted, Delivered, Outcome, OutcomeUnknown, Reject, Retry
+from daemon.domain.run.target import Target
 from daemon.targets.errors import UnusableTarget
 from daemon.targets.message import encoded
 from daemon.targets.redaction import LONGEST, describe_error, redactor
@@ -76,7 +77,7 @@ def read_keys(texts: Sequence[str], file: Path | None) -> list[bytes]:
         raise UnusableTarget(f"secrets: {error}") from error
 
 
-class WebhookTarget:
+class WebhookTarget(Target):
     """Posts each run."""
 
     waits = True

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from campaignd import plugin
 from daemon.domain.campaign.model import run_id
 from daemon.domain.campaign.state_machine import Status
 from daemon.domain.errors import Unavailable
@@ -209,7 +210,7 @@ class Store:
         return 0, True
 
 
-class Target:
+class Target(plugin.Target):
     """Delivers at once, or when its gate is opened."""
 
     def __init__(self, *, slow: bool = False, outcome: Outcome = DELIVERED) -> None:

@@ -1,7 +1,7 @@
-"""A target for campaignd: each run becomes a file in a directory, named by its id.
+"""A target for campaignd that writes each run to a file in a directory.
 
-Copy this package to begin one of your own. `make` is what the entry point names; campaignd calls
-it once for each configured target, at the start and whenever the configuration is read again.
+Copy this package to start your own. The entry point names `make`; campaignd calls `make` once for
+each configured target, at the start and at each reload of the configuration.
 """
 
 from __future__ import annotations
@@ -12,45 +12,40 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from daemon.domain.ports import Emit
-from daemon.domain.run.attempt import Attempt
-from daemon.domain.run.outcome import Delivered, Outcome, Reject, Retry
+from campaignd.plugin import Attempt, Delivered, Emit, Outcome, Reject, Retry, Target
 
 
-class FileTarget:
-    """Writes runs into a directory. The same run writes the same file: a repeat does no harm."""
+class FileTarget(Target):
+    """Writes each run to a file named by the run's id, so a repeated attempt does no harm."""
 
     waits = True
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    async def deliver(self, work: Attempt) -> Outcome:
-        """Write the file; what cannot be written now is tried again later."""
+    async def deliver(self, attempt: Attempt) -> Outcome:
+        """Write the file. A write that fails now is retried later."""
         try:
-            await asyncio.to_thread(self._write, work)
+            await asyncio.to_thread(self._write, attempt)
         except NotADirectoryError as error:
             return Reject(str(error))
         except OSError as error:
             return Retry(str(error))
         return Delivered()
 
-    def _write(self, work: Attempt) -> None:
-        path = self._directory / f"{work.run_id}.json"
-        path.write_text(json.dumps({"attempt": work.attempt, "payload": work.payload}))
+    def _write(self, attempt: Attempt) -> None:
+        path = self._directory / f"{attempt.run_id}.json"
+        path.write_text(json.dumps({"attempt": attempt.attempt, "payload": attempt.payload}))
 
-    async def cancel(self, work: Attempt) -> None:
-        """The run's campaign was stopped."""
-        (self._directory / f"{work.run_id}.json").unlink(missing_ok=True)
-
-    async def close(self) -> None:
-        """Nothing is kept open."""
+    async def cancel(self, attempt: Attempt) -> None:
+        """Remove the file of a run whose campaign was stopped."""
+        (self._directory / f"{attempt.run_id}.json").unlink(missing_ok=True)
 
 
 def make(name: str, options: Mapping[str, Any], emit: Emit) -> FileTarget:
-    """The target that `[targets.NAME]` with `plugin = "example"` stands for."""
+    """Return the target that `[targets.NAME]` with `plugin = "example"` configures."""
     del name, emit
     directory = Path(options["directory"])
     if not directory.is_dir():
-        raise ValueError(f"{directory} is no directory")
+        raise ValueError(f"options.directory is invalid: {directory}; it must be a directory")
     return FileTarget(directory)

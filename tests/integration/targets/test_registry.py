@@ -10,8 +10,8 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from config.load import load_settings
-from daemon.domain.ports import Target
 from daemon.domain.run.outcome import Accepted, Delivered, OutcomeUnknown, Retry
+from daemon.domain.run.target import Target
 from daemon.targets.registry import build
 from tests.support.servers import Server, answer, never_answers
 from tests.support.works import work
@@ -42,7 +42,7 @@ async def configured(tmp_path: Path) -> AsyncIterator[Callable[[str], Target]]:
 
     yield make
     for each in made:
-        await each.close()  # type: ignore[attr-defined]
+        await each.close()
 
 
 async def test_a_webhook_as_configured(
