@@ -20,8 +20,9 @@ from daemon.domain.campaign.state_machine import Status
 from daemon.domain.errors import Stale
 from daemon.domain.ports import CampaignStore, Emit, RunResultStore
 from daemon.domain.requests import Context, Saved, is_schedule_body, save_schedule, update_schedule
-from daemon.domain.run.log_events import RunEnded, emit_ended
-from daemon.domain.run.outcome import AttemptUpdate, Delivered, OpenAttempt, Outcome, Reject, Retry
+from daemon.domain.run.attempt import AttemptUpdate, OpenAttempt, RunEnded
+from daemon.domain.run.log_events import emit_ended
+from daemon.domain.run.outcome import Delivered, Outcome, Reject, Retry
 from daemon.domain.run.retry import RetryPolicy
 from daemon.domain.schedule.schedule import EventKind, Schedule, TimedEvent
 
@@ -198,8 +199,8 @@ class CampaignService:
             emit_ended(self._emit, ending)
 
     def _tells(self, answered: AttemptUpdate) -> AttemptUpdate:
-        if answered.changed and answered.ending is not None:
-            self._ended([answered.ending])
+        if answered.changed and answered.ended is not None:
+            self._ended([answered.ended])
         return answered
 
     def _ended(self, endings: Sequence[RunEnded]) -> None:

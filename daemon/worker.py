@@ -13,9 +13,9 @@ from uuid import UUID
 
 from daemon.domain.errors import Conflict, NotFound, Unavailable
 from daemon.domain.ports import Clock, Emit
-from daemon.domain.run.attempt import Attempt
+from daemon.domain.run.attempt import Attempt, AttemptUpdate, OpenAttempt
 from daemon.domain.run.log_events import emit_ended, milliseconds
-from daemon.domain.run.outcome import AttemptUpdate, Held, OpenAttempt, Outcome, Queued
+from daemon.domain.run.outcome import Held, Outcome, Queued
 from daemon.domain.run.retry import RetryPolicy, apply_retry_policy
 from daemon.domain.run.target import Target
 from daemon.runtime.database_health import DatabaseHealth
@@ -169,8 +169,8 @@ class Worker(Service):
             self._emit("lease_lost", error=error.detail, **keys)
             return
         # Also where it was written the first time, and only the word of it was lost.
-        if answered.ending is not None:
-            emit_ended(self._emit, replace(answered.ending, took=took, actor=None))
+        if answered.ended is not None:
+            emit_ended(self._emit, replace(answered.ended, duration=took, actor=None))
 
     async def _answer(self, work: Attempt, outcome: Outcome) -> AttemptUpdate:
         def decide(run: OpenAttempt) -> Outcome:

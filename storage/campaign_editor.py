@@ -19,7 +19,7 @@ from daemon.domain.campaign.model import (
 )
 from daemon.domain.campaign.state_machine import OPEN_RUN, Event, RunStatus
 from daemon.domain.errors import Refused
-from daemon.domain.run.log_events import RunEnded
+from daemon.domain.run.attempt import RunEnded
 from daemon.domain.schedule.misfire import Stretch
 from daemon.domain.schedule.schedule import EventKind
 from storage import edit_statements as statements
@@ -225,7 +225,7 @@ class LockedCampaign:
                 row.id,
                 row.scheduled_for,
                 actor,
-                began=row.began,
+                started_at=row.began,
                 attempt=row.attempt,
                 error=row.error,
             )
@@ -286,7 +286,7 @@ class LockedCampaign:
         scheduled_for: datetime,
         actor: str,
         *,
-        began: datetime | None = None,
+        started_at: datetime | None = None,
         attempt: int = 0,
         error: str,
     ) -> None:
@@ -298,7 +298,7 @@ class LockedCampaign:
                 campaign_uuid=campaign.uuid,
                 run_id=identity,
                 scheduled_for=scheduled_for,
-                began=began or self.snapshot.now,
+                started_at=started_at or self.snapshot.now,
                 attempt=attempt,
                 target=campaign.target,
                 error=error,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
 
+from daemon.cluster.store import HeartbeatReply
 from daemon.domain.run.attempt import ReclaimedRun
 from storage.engine import Database
 from storage.queries import query
@@ -16,15 +16,6 @@ from storage.schema import HEAD
 from storage.tables import nodes
 
 TAKE_OVER_BATCH = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class HeartbeatReply:
-    """What a heartbeat answers: the server's clock, the other live nodes, and the lost ones."""
-
-    now: datetime
-    others: list[str]
-    lost: list[str]
 
 
 class Nodes:

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from daemon.domain.campaign.state_machine import RunStatus
 from daemon.domain.errors import Conflict, NotFound, Refused
-from daemon.domain.run.log_events import RunEnded
-from daemon.domain.run.outcome import AttemptUpdate, Delivered, OpenAttempt, Outcome, Reject
+from daemon.domain.run.attempt import AttemptUpdate, OpenAttempt, RunEnded
+from daemon.domain.run.outcome import Delivered, Outcome, Reject
 from storage.campaign_editor import CHANNEL
 from storage.engine import Connections
 from storage.queries import query
@@ -52,7 +52,7 @@ class RunResults:
             row = _found((await connection.execute(_READ.where(runs.c.id == run_id))).all(), run_id)
             outcome = decide(OpenAttempt(row.attempt, row.takeovers, row.target))
             if _is_repeated(row, attempt, outcome):
-                return _answered(row, changed=False, ending=_ending(row, actor))
+                return _answered(row, changed=False, ended=_ending(row, actor))
             _require_open(row, attempt)
             status, error, wait = columns_of(outcome)
             ended = (
@@ -71,7 +71,7 @@ class RunResults:
             # A run that waited for this one, or this one's next attempt, is due on some node.
             await _notify(connection, row.campaign_id)
         ending = replace(_ending(row, actor, written), attempt=attempt, error=error)
-        return _answered(row, ending=ending)
+        return _answered(row, ended=ending)
 
     async def extend(self, run_id: UUID, attempt: int, seconds: float) -> AttemptUpdate:
         """Let the open attempt go on for ``seconds`` from now; never less than it was given.
@@ -154,7 +154,7 @@ class RunResults:
             if not written:
                 raise _not_held(row)
             await _notify(connection, row.campaign_id)
-        return _answered(row, ending=replace(_ending(row, actor, written), took=None))
+        return _answered(row, ended=replace(_ending(row, actor, written), duration=None))
 
 
 async def _notify(connection: AsyncConnection, campaign_id: int) -> None:
@@ -203,10 +203,10 @@ def _ending(row: Any, actor: str, written: Sequence[Any] = ()) -> RunEnded:
         campaign_uuid=row.campaign_uuid,
         run_id=row.id,
         scheduled_for=row.scheduled_for,
-        began=row.started_at or row.claimed_at,
+        started_at=row.started_at or row.claimed_at,
         attempt=row.attempt,
         target=row.target,
-        took=(row.finished_at or row.now) - row.claimed_at,
+        duration=(row.finished_at or row.now) - row.claimed_at,
         error=row.error,
         from_status=from_status,
         to_status=to_status,
@@ -214,7 +214,7 @@ def _ending(row: Any, actor: str, written: Sequence[Any] = ()) -> RunEnded:
     )
 
 
-def _answered(row: Any, *, changed: bool = True, ending: RunEnded | None = None) -> AttemptUpdate:
+def _answered(row: Any, *, changed: bool = True, ended: RunEnded | None = None) -> AttemptUpdate:
     return AttemptUpdate(
         row.id,
         row.campaign_id,
@@ -223,5 +223,5 @@ def _answered(row: Any, *, changed: bool = True, ending: RunEnded | None = None)
         changed,
         row.lease_until,
         row.next_attempt_at,
-        ending,
+        ended,
     )

@@ -11,12 +11,18 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.domain.campaign.state_machine import RunStatus, Status
-from daemon.domain.run.attempt import Attempt, ClaimResult, ExpiredAttempt, PendingRun, ReclaimedRun
+from daemon.domain.run.attempt import (
+    Attempt,
+    ClaimResult,
+    ExpiredAttempt,
+    FinishResult,
+    PendingRun,
+    ReclaimedRun,
+)
 from daemon.domain.run.claim_plan import ClaimRequest, PassedOccurrence
 from daemon.domain.run.outcome import (
     Accepted,
     Delivered,
-    FinishResult,
     Held,
     Missed,
     Outcome,

@@ -15,7 +15,7 @@ from daemon.domain.api_keys import ApiKey
 from daemon.domain.campaign.model import Campaign
 from daemon.domain.campaign.state_machine import Status
 from daemon.domain.preview import utc_text
-from daemon.domain.run.outcome import AttemptUpdate
+from daemon.domain.run.attempt import AttemptUpdate
 from daemon.domain.schedule.schedule import CampaignType
 
 

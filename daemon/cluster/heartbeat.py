@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from daemon.cluster.store import HeartbeatReply, NodeStore
 from daemon.domain.errors import Unavailable
-from daemon.domain.ports import Clock, Emit, HeartbeatReply, NodeStore
+from daemon.domain.ports import Clock, Emit
 from daemon.domain.sharding import shards_of
 from daemon.runtime.database_health import DatabaseHealth
 from daemon.runtime.service import Service

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
+from daemon.cluster.store import NodeStore
 from daemon.domain.errors import Unavailable
-from daemon.domain.ports import Emit, NodeStore
+from daemon.domain.ports import Emit
 from daemon.domain.run.log_events import emit_held
 from daemon.runtime.database_health import DatabaseHealth
 from daemon.runtime.service import Service

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Protocol
@@ -10,18 +10,11 @@ from uuid import UUID
 
 from daemon.domain.campaign.model import Campaign, Change, Snapshot
 from daemon.domain.run.attempt import (
-    ArmedEvent,
-    Attempt,
-    ClaimResult,
-    ExpiredAttempt,
-    OverdueEvent,
-    PendingRun,
-    PollResult,
-    ReclaimedRun,
+    AttemptUpdate,
+    OpenAttempt,
+    RunEnded,
 )
-from daemon.domain.run.claim_plan import ClaimRequest
-from daemon.domain.run.log_events import RunEnded
-from daemon.domain.run.outcome import AttemptUpdate, FinishResult, OpenAttempt, Outcome
+from daemon.domain.run.outcome import Outcome
 
 
 class Emit(Protocol):
@@ -45,46 +38,6 @@ class Clock(Protocol):
 
     def monotonic(self) -> float:
         """Seconds, for differences only."""
-        ...
-
-
-class PipelineStore(Protocol):
-    """Claiming and finishing, each one statement over a batch."""
-
-    async def claim(self, planned: Sequence[ClaimRequest]) -> list[ClaimResult]:
-        """Win what is still due; what is missing from the answer was lost."""
-        ...
-
-    async def claim_attempts(
-        self,
-        waiting: Sequence[PendingRun],
-    ) -> tuple[list[Attempt], list[ExpiredAttempt]]:
-        """Start what may start; say what came too late."""
-        ...
-
-    async def finish(
-        self, outcomes: Sequence[tuple[Attempt, Outcome, str, datetime | None]]
-    ) -> list[FinishResult | None]:
-        """Write outcomes of (work, outcome, status the run is expected to be in, when it began).
-
-        One for each; None where the run was somebody else's by then.
-        """
-        ...
-
-    async def find_finish_result(self, work: Attempt, outcome: Outcome) -> FinishResult | None:
-        """What this node has written of an attempt already, though it never heard so."""
-        ...
-
-    async def release(
-        self, works: Sequence[Attempt], dispositions: Sequence[str] = ()
-    ) -> list[ReclaimedRun]:
-        """Give executing runs back: ``not_started``, ``retrying`` or ``held``; those there were."""
-        ...
-
-    async def release_unacknowledged(
-        self, in_flight: Collection[tuple[int, datetime]], since: datetime
-    ) -> tuple[int, bool]:
-        """Give back what was claimed and never heard of; how many, and whether that is all."""
         ...
 
 
@@ -158,108 +111,4 @@ class RunResultStore(Protocol):
 
     async def fail_held(self, run_id: UUID, reason: str, actor: str) -> AttemptUpdate:
         """A held run has failed. Raises NotFound, Refused."""
-        ...
-
-
-class TimerStore(Protocol):
-    """Reads what is armed and what waits; the one way into the timer."""
-
-    async def between(
-        self,
-        since: tuple[datetime, int],
-        until: datetime,
-        shards: Sequence[int],
-        max_rows: int,
-    ) -> list[ArmedEvent]:
-        """Events of ``shards`` after ``since`` (instant, campaign id), due before ``until``."""
-        ...
-
-    async def overdue(
-        self, since: tuple[datetime, int], before: datetime, max_rows: int
-    ) -> list[OverdueEvent]:
-        """Events of any shard after a place in the order and due before an instant."""
-        ...
-
-    async def of(self, campaign_ids: Sequence[int], until: datetime) -> list[ArmedEvent]:
-        """Events of the named campaigns due before an instant."""
-        ...
-
-    async def look(
-        self,
-        xmin: str,
-        overdue_before: datetime,
-        until: datetime,
-        max_rows: int,
-    ) -> PollResult:
-        """Whether there is anything to load: written since ``xmin``, overdue, or waiting."""
-        ...
-
-    async def waiting(
-        self,
-        since: tuple[datetime, int, datetime],
-        until: datetime,
-        overdue_before: datetime,
-        shards: Sequence[int],
-        max_rows: int,
-        without: Sequence[str],
-    ) -> list[PendingRun]:
-        """Runs after a place in the order and due before an instant, but for some targets."""
-        ...
-
-
-class HeartbeatReply(Protocol):
-    """What a heartbeat answers."""
-
-    @property
-    def now(self) -> datetime:
-        """The database's clock."""
-        ...
-
-    @property
-    def others(self) -> list[str]:
-        """The other live nodes."""
-        ...
-
-    @property
-    def lost(self) -> list[str]:
-        """Nodes whose lease ended."""
-        ...
-
-
-class NodeStore(Protocol):
-    """The daemons at work on one database."""
-
-    async def register(
-        self,
-        node: str,
-        *,
-        name: str,
-        host: str,
-        pid: int,
-        version: str,
-        tzdata: str,
-        lease: float,
-    ) -> datetime:
-        """Take a place; the database's instant."""
-        ...
-
-    async def beat(
-        self,
-        node: str,
-        *,
-        lease: float,
-        oldest_claim_at: datetime | None,
-        skew_ms: int = 0,
-        shards: int = 0,
-        draining: bool = False,
-    ) -> HeartbeatReply | None:
-        """Renew the lease; None when the node's place is gone."""
-        ...
-
-    def take_over(self, node: str, dead_node: str) -> AsyncIterator[list[ReclaimedRun]]:
-        """Free every run that a lost node held, a batch at a time, then forget it."""
-        ...
-
-    async def retire(self, node: str) -> None:
-        """Leave in good order."""
         ...

@@ -11,7 +11,7 @@ from typing import Protocol
 from daemon.domain.errors import Unavailable
 from daemon.domain.ports import Emit
 from daemon.domain.run.attempt import Attempt, ReclaimedRun, WorkerResult
-from daemon.domain.run.log_events import emit_held, log_fields
+from daemon.domain.run.log_events import emit_held
 from daemon.domain.run.outcome import Outcome
 from daemon.pipeline.target_pool import TargetPool, key_of
 from daemon.runtime.database_health import DatabaseHealth
@@ -108,7 +108,7 @@ class LeaseReaper(Service):
         while True:
             ended = await self._store.expire(self._hold_targets(), ROWS_AT_ONCE)
             for run in ended:
-                self._emit("lease_ended", **log_fields(run))
+                self._emit("lease_ended", **run.log_fields(), outcome=run.status)
             emit_held(self._emit, ended)
             if ended:
                 self._on_freed()

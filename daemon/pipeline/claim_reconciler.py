@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
-from daemon.domain.ports import Clock, Emit, PipelineStore
+from daemon.domain.ports import Clock, Emit
+from daemon.pipeline.store import PipelineStore
 from daemon.pipeline.target_pool import TargetPool
 
 LOOK_EVERY_S = 1.0

@@ -10,13 +10,14 @@ from typing import Protocol, TypeVar
 from uuid import UUID
 
 from daemon.domain.errors import Unavailable
-from daemon.domain.ports import Clock, Emit, PipelineStore, is_enabled
+from daemon.domain.ports import Clock, Emit, is_enabled
 from daemon.domain.run.attempt import ArmedEvent, Attempt, ClaimResult, PendingRun
 from daemon.domain.run.claim_plan import ClaimRequest
 from daemon.domain.run.outcome import Outcome
 from daemon.domain.schedule.schedule import EventKind
 from daemon.pipeline.claim_reconciler import ClaimReconciler
 from daemon.pipeline.plan_cache import PlanCache
+from daemon.pipeline.store import PipelineStore
 from daemon.pipeline.target_pool import TargetPool
 from daemon.runtime.database_health import DatabaseHealth
 from daemon.runtime.service import Service, run_concurrently
@@ -244,10 +245,10 @@ class Claimer(Service):
             )
         for old in item.older:
             self._emit_run(f"run_{old.status}", item, claimed, old.run_id, old.at)
-        if claimed.work is not None:
+        if claimed.attempt is not None:
             if tells:
                 self._emit_run("run_claimed", item, claimed, item.run_id, item.fire_at)
-            self._lane(claimed.target).dispatch(claimed.work)
+            self._lane(claimed.target).dispatch(claimed.attempt)
         elif claimed.made is not None:
             self._emit_run(f"run_{claimed.made}", item, claimed, item.run_id, item.fire_at)
         elif item.armed.event.kind is not EventKind.FIRE:
@@ -286,7 +287,7 @@ class Claimer(Service):
         for work in works:
             self._lane(work.target).dispatch(work)
         for late in too_late:
-            self._settle(late.work, late.outcome, late.expected)
+            self._settle(late.attempt, late.outcome, late.expected)
 
     def _poisoned(self, entry: ArmedEvent | PendingRun, error: Exception) -> None:
         self._source.done([entry])

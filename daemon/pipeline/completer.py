@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 from daemon.domain.campaign.state_machine import RunStatus
 from daemon.domain.errors import Unavailable
-from daemon.domain.ports import Clock, Emit, PipelineStore
-from daemon.domain.run.attempt import Attempt
+from daemon.domain.ports import Clock, Emit
+from daemon.domain.run.attempt import Attempt, FinishResult
 from daemon.domain.run.log_events import EVENTS, milliseconds
-from daemon.domain.run.outcome import FinishResult, Outcome, Reject
+from daemon.domain.run.outcome import Outcome, Reject
 from daemon.pipeline.claimer import bisect_failures
+from daemon.pipeline.store import PipelineStore
 from daemon.pipeline.target_pool import TargetPool, key_of
 from daemon.runtime.database_health import DatabaseHealth
 from daemon.runtime.service import Service, run_concurrently

@@ -9,15 +9,16 @@ from datetime import datetime
 from typing import Protocol
 
 from daemon.domain.errors import Unavailable
-from daemon.domain.ports import Clock, Emit, PipelineStore
-from daemon.domain.run.attempt import ArmedEvent, Attempt, PendingRun
+from daemon.domain.ports import Clock, Emit
+from daemon.domain.run.attempt import ArmedEvent, Attempt, FinishResult, PendingRun
 from daemon.domain.run.log_events import emit_held
-from daemon.domain.run.outcome import FinishResult, Outcome, Reject
+from daemon.domain.run.outcome import Outcome, Reject
 from daemon.domain.run.retry import RetryPolicy
 from daemon.domain.run.target import Target
 from daemon.pipeline.claim_reconciler import ClaimReconciler
 from daemon.pipeline.claimer import Claimer
 from daemon.pipeline.completer import Completer
+from daemon.pipeline.store import PipelineStore
 from daemon.pipeline.target_pool import TargetPool
 from daemon.runtime.database_health import DatabaseHealth
 

@@ -14,11 +14,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from daemon.domain.errors import Unavailable
-from daemon.domain.ports import Emit, TimerStore
+from daemon.domain.ports import Emit
 from daemon.domain.run.attempt import ArmedEvent, PendingRun, PollResult
 from daemon.runtime.database_health import DatabaseHealth
 from daemon.runtime.service import Service
 from daemon.timer.scheduler import TimerScheduler
+from daemon.timer.store import TimerStore
 
 START = (datetime.min.replace(tzinfo=UTC) + timedelta(days=2), 0)
 """Before every event; two days in, so that no time zone can push it out of range."""

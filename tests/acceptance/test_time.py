@@ -63,8 +63,8 @@ async def test_local_time_is_kept_across_a_change(
         (won,) = await node.claim()
         assert won.scheduled_for == expected
         assert await node.claim() == [], "once"
-        assert won.work is not None
-        await node.finish(won.work)
+        assert won.attempt is not None
+        await node.finish(won.attempt)
         assert await timed.status(campaign) == ("completed" if day == days[-1] else "launched")
         await timed.check(campaign)
 
@@ -91,8 +91,8 @@ async def test_each_hour_of_a_night_asks_once(timed: World) -> None:
     for quarter in range(40):
         timed.set(evening + timedelta(minutes=15 * quarter))
         for won in await node.claim_all():
-            assert won.work is not None
-            await node.finish(won.work)
+            assert won.attempt is not None
+            await node.finish(won.attempt)
     (run,) = await timed.runs(campaign)
     assert run.scheduled_for == datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
     assert (await timed.armed(campaign)).event.at == datetime(2026, 10, 26, 1, 30, tzinfo=UTC)
@@ -127,9 +127,9 @@ async def test_a_recurrence_ends_when_its_end_passes(timed: World, end: str, las
     while await timed.timer(campaign) is not None:
         timed.set((await timed.armed(campaign)).event.at)
         (won,) = await node.claim()
-        assert won.work is not None
+        assert won.attempt is not None
         assert won.scheduled_for is not None
-        await node.finish(won.work)
+        await node.finish(won.attempt)
         seen.append(won.scheduled_for.date())
     assert seen == [date(2026, 6, 2) + timedelta(days=n) for n in range(last.day - 1)]
     assert await timed.status(campaign) == "completed"

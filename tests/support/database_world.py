@@ -21,11 +21,12 @@ from daemon.domain.run.attempt import (
     Attempt,
     ClaimResult,
     ExpiredAttempt,
+    FinishResult,
     PendingRun,
     ReclaimedRun,
 )
 from daemon.domain.run.claim_plan import ClaimRequest, plan
-from daemon.domain.run.outcome import Delivered, FinishResult, Outcome, Reject
+from daemon.domain.run.outcome import Delivered, Outcome, Reject
 from daemon.domain.schedule.schedule import CampaignType
 from daemon.domain.sharding import SHARDS
 from daemon.timer.loader import FIRST_RUN, START
@@ -185,7 +186,7 @@ class Node:
         works, late = await self.firing.claim_attempts(waiting)
         if late:
             await self.firing.finish(
-                [(item.work, item.outcome, item.expected, None) for item in late]
+                [(item.attempt, item.outcome, item.expected, None) for item in late]
             )
         return works, late
 

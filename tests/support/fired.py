@@ -13,7 +13,7 @@ async def fired(world: World, node: Node) -> tuple[int, Attempt]:
     campaign_id = await world.saved(once(AT))
     world.set(AT)
     (won,) = await node.claim()
-    return campaign_id, won.work
+    return campaign_id, won.attempt
 
 
 def taken_back(work: Attempt, status: str, error: str | None) -> ReclaimedRun:

@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from daemon.domain.ports import TimerStore
 from daemon.domain.run.attempt import ArmedEvent, PendingRun
 from daemon.runtime.clock import SystemClock
 from daemon.runtime.database_health import DatabaseHealth
 from daemon.timer.loader import Loader
 from daemon.timer.scheduler import TimerScheduler
+from daemon.timer.store import TimerStore
 
 PATIENCE_S = 60
 

@@ -19,11 +19,12 @@ from daemon.domain.run.attempt import (
     Attempt,
     ClaimResult,
     ExpiredAttempt,
+    FinishResult,
     PendingRun,
     ReclaimedRun,
 )
 from daemon.domain.run.claim_plan import ClaimRequest
-from daemon.domain.run.outcome import Delivered, FinishResult, Outcome, Retry
+from daemon.domain.run.outcome import Delivered, Outcome, Retry
 from daemon.domain.run.retry import RetryPolicy
 from daemon.domain.schedule.schedule import CampaignType, EventKind, TimedEvent
 from daemon.pipeline.pipeline import Pipeline

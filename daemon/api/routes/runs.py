@@ -18,7 +18,7 @@ from daemon.api.responses import Answer, answered
 from daemon.api.routes.campaigns import WRITE, body_limit
 from daemon.campaign_service import CampaignService
 from daemon.domain.requests.fields import BLANK, Faults, invalid, read_boolean, read_integer, shown
-from daemon.domain.run.outcome import AttemptUpdate
+from daemon.domain.run.attempt import AttemptUpdate
 
 router = APIRouter(tags=["Runs that finish later"])
 

@@ -1,22 +1,23 @@
-"""The values that travel the pipeline: armed -> planned -> claimed -> work -> written.
+"""The values that travel the pipeline, from the armed event to the written result.
 
-Named tuples, because several are made for every run: they cost a fifth of a frozen dataclass.
+The order is ArmedEvent -> ClaimRequest (in `claim_plan`) -> ClaimResult -> Attempt -> FinishResult.
+Values that are made for every run are named tuples: making one costs a fifth of a frozen dataclass.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from daemon.domain.campaign.state_machine import Status
+from daemon.domain.campaign.state_machine import RunStatus, Status
 from daemon.domain.run.outcome import Outcome
 from daemon.domain.schedule.schedule import Schedule, TimedEvent
 
 
 class ArmedEvent(NamedTuple):
-    """A schedule's next event, as loaded: what the timer holds."""
+    """The next event of a stored schedule: what the timer holds in its window."""
 
     campaign_id: int
     campaign_uuid: UUID
@@ -35,28 +36,36 @@ class PendingRun(NamedTuple):
     target: str
 
 
+DueEntry = ArmedEvent | PendingRun
+"""What the timer hands to the pipeline: a first attempt to claim, or a later one."""
+
+
 @dataclass(frozen=True, slots=True)
 class PollResult:
-    """What a look at the database found there is to load."""
+    """What one poll of the database found to load."""
 
     xmin: str
-    """The transaction from which the next look goes on."""
+    """The transaction id from which the next poll continues."""
     campaign_ids: list[int]
-    """Campaigns whose schedules were written since the last look."""
+    """Campaigns whose schedules were written since the last poll."""
     overdue: bool
     waiting: bool
 
 
 class OverdueEvent(NamedTuple):
-    """An event that nobody claimed in time, by what tells it from another of its campaign."""
+    """Key of an event that no node claimed in time: campaign, revision, due instant."""
 
     campaign_id: int
     revision: int
     at: datetime
 
 
+AttemptKey = tuple[int, datetime]
+"""Key of a run in memory: campaign id, scheduled instant."""
+
+
 class Attempt(NamedTuple):
-    """One attempt to carry out, as claimed."""
+    """One attempt to carry out a run, as claimed by this node."""
 
     campaign_id: int
     campaign_uuid: UUID
@@ -64,52 +73,65 @@ class Attempt(NamedTuple):
     run_id: UUID
     scheduled_for: datetime
     attempt: int
+    """The number of the attempt, from 1."""
     target: str
     payload: dict[str, Any]
     claimed_at: datetime
     start_before: datetime
+    """Latest instant at which the attempt may start; see docs/semantics.md#runs."""
     takeovers: int = 0
+    """Earlier attempts that were lost with their node."""
     started_at: datetime | None = None
-    """When the first attempt began, if this one follows it."""
+    """Start of the first attempt, where this attempt follows it."""
+
+    @property
+    def key(self) -> AttemptKey:
+        """The key of the attempt's run in memory."""
+        return self.campaign_id, self.scheduled_for
+
+    def log_fields(self) -> dict[str, object]:
+        """Return the keys that identify the run in a log line."""
+        return _log_fields(self)
 
 
 class ClaimResult(NamedTuple):
-    """What became of one due event that this node won."""
+    """The result for one due event that this node has won."""
 
     place: int
-    """Of the event among those that were put to the claim."""
+    """Index of the event among the claim requests."""
     from_status: Status
     to_status: Status
     claimed_at: datetime
     target: str
     made: str | None
-    """The status the run was made with; None if the event has no run or it had one already."""
-    work: Attempt | None
-    """Set when the run was made executing."""
+    """Status of the new run; None when the event has no run, or the run existed already."""
+    attempt: Attempt | None
+    """Set when the new run is executing."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExpiredAttempt:
-    """A waiting run whose attempt may not start any more; to be finished with this outcome."""
+    """A pending run whose attempt may not start any more; to be finished with ``outcome``."""
 
-    work: Attempt
+    attempt: Attempt
     expected: str
+    """Status in which the run was found."""
     outcome: Outcome
 
 
 class WorkerResult(NamedTuple):
-    """What a worker has said of its attempt in the table, still to be written as an outcome."""
+    """A worker's answer in the table, not yet written as the outcome of its attempt."""
 
-    work: Attempt
+    attempt: Attempt
     outcome: Outcome
     worker: str
     seconds: float
-    """From the attempt's claim to the answer."""
+    """Seconds from the attempt's claim to the answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReclaimedRun:
-    """A run that its node, or whoever was to finish it later, did not end."""
+    """A run taken back from its node, or from the worker or receiver that was to finish it."""
 
     campaign_id: int
     campaign_uuid: UUID
@@ -118,6 +140,94 @@ class ReclaimedRun:
     attempt: int
     target: str
     status: str
-    """``retrying`` or ``held``, as the target's ``on_lost`` has it."""
+    """``retrying`` or ``held``, by the target's ``on_lost``."""
     error: str | None
-    """Why, as the run's row says it."""
+    """The reason, as written in the run's row."""
+
+    def log_fields(self) -> dict[str, object]:
+        """Return the keys that identify the run in a log line."""
+        return _log_fields(self)
+
+
+class FinishedAttempt(NamedTuple):
+    """An outcome on its way to the database, with the status that its run is expected to have."""
+
+    attempt: Attempt
+    outcome: Outcome
+    expected: str
+    started_at: datetime | None = None
+    """By the database clock; None when this node did not make the attempt."""
+    seconds: float | None = None
+    """Duration of the attempt, where one was made."""
+    actor: str | None = None
+    """The worker that ended the attempt; None for this node."""
+
+
+class FinishResult(NamedTuple):
+    """An outcome that is durably in the database."""
+
+    campaign_id: int
+    scheduled_for: datetime
+    status: RunStatus
+    from_status: Status
+    to_status: Status
+    promoted: bool
+    """True when a queued run of this campaign is due now."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAttempt:
+    """An attempt under way, as far as its end is decided by it."""
+
+    attempt: int
+    takeovers: int
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    """A written outcome of one run, as the log reports it."""
+
+    status: RunStatus
+    campaign_id: int
+    campaign_uuid: UUID
+    run_id: UUID
+    scheduled_for: datetime
+    started_at: datetime
+    """Start of the first attempt; without an attempt, the instant of the decision."""
+    attempt: int
+    target: str
+    duration: timedelta | None = None
+    """Duration of the attempt, from its claim to its end."""
+    error: str | None = None
+    from_status: Status | None = None
+    to_status: Status | None = None
+    actor: str | None = None
+    """The key, worker or operator that ended the run; None for the node that made the attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptUpdate:
+    """The state of a run after an external answer: complete, fail, heartbeat or release."""
+
+    run_id: UUID
+    campaign_id: int
+    status: RunStatus
+    attempt: int
+    changed: bool
+    """False when the same answer was given before."""
+    lease_until: datetime | None = None
+    next_attempt_at: datetime | None = None
+    ended: RunEnded | None = None
+    """What to log; None when nothing ended."""
+
+
+def _log_fields(run: Attempt | ReclaimedRun) -> dict[str, object]:
+    return {
+        "campaign_id": run.campaign_id,
+        "campaign_uuid": run.campaign_uuid,
+        "run_id": run.run_id,
+        "scheduled_for": run.scheduled_for,
+        "attempt": run.attempt,
+        "target": run.target,
+    }

@@ -1,21 +1,17 @@
-"""What the log says of a run whose outcome was written: the event, and its keys.
+"""The log events of runs whose state was written: one line for each outcome and each held run.
 
-Whoever writes an outcome tells of it, once it is committed; so each ending has one line.
+The component that commits an outcome emits its event, after the commit; so every end of a run is
+logged once. See docs/logs.md for which process logs what.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from datetime import timedelta
 
-from daemon.domain.campaign.state_machine import RunStatus, Status
-
-if TYPE_CHECKING:
-    from daemon.domain.ports import Emit
-    from daemon.domain.run.attempt import ReclaimedRun
+from daemon.domain.campaign.state_machine import RunStatus
+from daemon.domain.ports import Emit
+from daemon.domain.run.attempt import ReclaimedRun, RunEnded
 
 EVENTS: dict[RunStatus, str] = {
     RunStatus.COMPLETED: "run_finished",
@@ -27,71 +23,40 @@ EVENTS: dict[RunStatus, str] = {
     RunStatus.QUEUED: "run_parked",
     RunStatus.EXECUTING: "run_accepted",
 }
-"""The event that tells of an outcome, by the status that it leaves the run in."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunEnded:
-    """An outcome that was written, of one run."""
-
-    status: RunStatus
-    campaign_id: int
-    campaign_uuid: UUID
-    run_id: UUID
-    scheduled_for: datetime
-    began: datetime
-    """Of its first attempt, or, of what had none, when that was decided."""
-    attempt: int
-    target: str
-    took: timedelta | None = None
-    """Of the attempt, from its claim to its end."""
-    error: str | None = None
-    from_status: Status | None = None
-    to_status: Status | None = None
-    actor: str | None = None
-    """Who ended it, if it was not a node that made the attempt itself."""
+"""The event of an outcome, by the status in which the outcome leaves the run."""
 
 
 def milliseconds(span: timedelta) -> float:
-    """As the keys that end in ``_ms`` have it."""
+    """Return a duration in milliseconds, as log keys that end in ``_ms`` carry it."""
     return round(span.total_seconds() * 1000, 3)
 
 
-def emit_ended(emit: Emit, ending: RunEnded) -> None:
-    """Write the line of an outcome."""
+def emit_ended(emit: Emit, ended: RunEnded) -> None:
+    """Emit the event of one written outcome."""
     emit(
-        EVENTS[ending.status],
-        campaign_id=ending.campaign_id,
-        campaign_uuid=ending.campaign_uuid,
-        run_id=ending.run_id,
-        scheduled_for=ending.scheduled_for,
-        attempt=ending.attempt,
-        target=ending.target,
-        lateness_ms=milliseconds(ending.began - ending.scheduled_for),
-        duration_ms=None if ending.took is None else milliseconds(ending.took),
-        outcome=ending.status,
-        from_status=ending.from_status,
-        to_status=ending.to_status,
-        error=ending.error,
-        actor=ending.actor,
+        EVENTS[ended.status],
+        campaign_id=ended.campaign_id,
+        campaign_uuid=ended.campaign_uuid,
+        run_id=ended.run_id,
+        scheduled_for=ended.scheduled_for,
+        attempt=ended.attempt,
+        target=ended.target,
+        lateness_ms=milliseconds(ended.started_at - ended.scheduled_for),
+        duration_ms=None if ended.duration is None else milliseconds(ended.duration),
+        outcome=ended.status,
+        from_status=ended.from_status,
+        to_status=ended.to_status,
+        error=ended.error,
+        actor=ended.actor,
     )
 
 
-def emit_held(emit: Emit, taken: Iterable[ReclaimedRun]) -> None:
-    """Tell of those among them that are held."""
-    for run in taken:
+def emit_held(emit: Emit, reclaimed: Iterable[ReclaimedRun]) -> None:
+    """Emit one ``run_held`` for each reclaimed run that needs an operator's decision.
+
+    All of them are emitted in one turn of the event loop, right after the write, so that a crash
+    cannot leave a part of the batch unlogged. Batches are small enough for that.
+    """
+    for run in reclaimed:
         if run.status == RunStatus.HELD:
-            emit("run_held", **log_fields(run), error=run.error)
-
-
-def log_fields(run: ReclaimedRun) -> dict[str, Any]:
-    """What identifies a run in a line, and what became of it."""
-    return {
-        "campaign_id": run.campaign_id,
-        "campaign_uuid": run.campaign_uuid,
-        "run_id": run.run_id,
-        "scheduled_for": run.scheduled_for,
-        "attempt": run.attempt,
-        "target": run.target,
-        "outcome": run.status,
-    }
+            emit("run_held", **run.log_fields(), outcome=run.status, error=run.error)

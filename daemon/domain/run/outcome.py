@@ -4,12 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import NamedTuple
-from uuid import UUID
-
-from daemon.domain.campaign.state_machine import RunStatus, Status
-from daemon.domain.run.log_events import RunEnded
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,40 +95,3 @@ def _seconds(value: object) -> float:
 def _text(value: object) -> str:
     text = str(value)[:LONGEST_REASON].replace("\0", "\\0")
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-class FinishResult(NamedTuple):
-    """An outcome that is durably in the database."""
-
-    campaign_id: int
-    scheduled_for: datetime
-    status: RunStatus
-    from_status: Status
-    to_status: Status
-    promoted: bool
-    """A run of this campaign that waited in the queue is due now."""
-
-
-@dataclass(frozen=True, slots=True)
-class OpenAttempt:
-    """An attempt that is under way, as whoever decides about its end needs it."""
-
-    attempt: int
-    takeovers: int
-    target: str
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptUpdate:
-    """What became of a run by the answer of whoever carries it out."""
-
-    run_id: UUID
-    campaign_id: int
-    status: RunStatus
-    attempt: int
-    changed: bool
-    """False: the same answer was given before."""
-    lease_until: datetime | None = None
-    next_attempt_at: datetime | None = None
-    ending: RunEnded | None = None
-    """What the log says of it; None where nothing ended."""

@@ -70,7 +70,7 @@ async def test_every_night_of_a_year(database_url: str) -> None:
         for _ in range(DAYS):
             world.after(days(1))
             while claimed := await node.claim():
-                works = [item.work for item in claimed if item.work is not None]
+                works = [item.attempt for item in claimed if item.attempt is not None]
                 assert len(works) == len(claimed)
                 await node.firing.finish([(work, Delivered(), "executing", None) for work in works])
 

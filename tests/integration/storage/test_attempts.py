@@ -140,7 +140,7 @@ async def fired_on(world: World, node: Node) -> tuple[int, Attempt]:
     world.set(AT)
     await node.beat(lease=5)
     (won,) = await node.claim()
-    return campaign_id, won.work
+    return campaign_id, won.attempt
 
 
 # --- draining and stopping ------------------------------------------------------------------
@@ -207,8 +207,8 @@ async def test_stopping_cancels_at_once_and_refuses_late_answers(world: World, n
     await world.check(campaign_id)
     before = await world.dump(campaign_id)
     for outcome in (None, Retry("busy"), Reject("no"), Accepted(5)):
-        assert await node.finish(won.work, outcome) == []
-    assert await node.release(won.work) == 0
+        assert await node.finish(won.attempt, outcome) == []
+    assert await node.release(won.attempt) == 0
     assert await node.attempts() == ([], [])
     assert await world.dump(campaign_id) == before
 

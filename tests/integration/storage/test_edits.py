@@ -139,12 +139,12 @@ async def test_a_run_at_the_very_end_comes_before_the_close(world: World, node: 
     world.set(AT)
     opening, first = await node.claim_all()
     assert (opening.kind, first.scheduled_for) == ("open", AT)
-    await node.finish(first.work)
+    await node.finish(first.attempt)
     world.set(AT + days(1))
     last, close = await node.claim_all()
     assert (last.made, last.scheduled_for, last.to_status) == ("executing", world.now, "executing")
     assert (close.kind, close.from_status, close.to_status) == ("close", "executing", "executing")
-    (written,) = await node.fail(last.work)
+    (written,) = await node.fail(last.attempt)
     assert written.to_status == "completed", "another run of it had completed"
 
 
@@ -292,7 +292,7 @@ async def fire(world: World, node: Node, campaign_id: int, zone: str, times: int
         local = won.scheduled_for.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
         assert (local, f"{local:%H:%M}") == (timer.local, "09:30")
         dates.append(local.day)
-        await node.finish(won.work)
+        await node.finish(won.attempt)
     return dates
 
 

@@ -50,9 +50,9 @@ async def accepted(world: World, node: Node, at: datetime = AT) -> Attempt:
     await world.saved(once(at), target="crm")
     world.set(at)
     (won,) = await node.claim()
-    assert won.work is not None
-    await node.finish(won.work, Accepted(300))
-    return won.work
+    assert won.attempt is not None
+    await node.finish(won.attempt, Accepted(300))
+    return won.attempt
 
 
 def keys(work: Attempt, **more: Any) -> dict[str, Any]:
@@ -101,9 +101,9 @@ async def test_a_held_run_that_a_person_fails(world: World, node: Node, told: To
     await world.saved(once(AT))
     world.set(AT)
     (won,) = await node.claim()
-    assert won.work is not None
-    await node.finish(won.work, Held("no answer"))
-    await world.control.fail_held(won.work.run_id, "cli:ann")
+    assert won.attempt is not None
+    await node.finish(won.attempt, Held("no answer"))
+    await world.control.fail_held(won.attempt.run_id, "cli:ann")
     ((event, fields),) = told
     assert (event, fields["error"], fields["actor"]) == (
         "run_failed",
@@ -164,7 +164,7 @@ async def test_what_was_written_is_known_when_the_answer_was_lost(world: World, 
     await world.saved(once(AT))
     world.set(AT)
     (won,) = await node.claim()
-    work = won.work
+    work = won.attempt
     assert work is not None
     assert await node.firing.find_finish_result(work, Delivered()) is None
     (written,) = await node.finish(work, Delivered())
@@ -184,12 +184,12 @@ async def test_an_attempt_that_is_followed_by_another_is_known_too(
     await world.saved(once(AT))
     world.set(AT)
     (won,) = await node.claim()
-    assert won.work is not None
-    await node.finish(won.work, Retry("busy", 30))
-    found = await node.firing.find_finish_result(won.work, Retry("busy", 30))
+    assert won.attempt is not None
+    await node.finish(won.attempt, Retry("busy", 30))
+    found = await node.firing.find_finish_result(won.attempt, Retry("busy", 30))
     assert found is not None
     assert found.status == "retrying"
-    assert await node.firing.find_finish_result(won.work, Delivered()) is None
+    assert await node.firing.find_finish_result(won.attempt, Delivered()) is None
 
 
 async def test_answers_in_the_table_say_who_and_how_long(world: World, node: Node) -> None:
@@ -201,5 +201,5 @@ async def test_answers_in_the_table_say_who_and_how_long(world: World, node: Nod
         id=work.run_id,
     )
     (found,) = await LeaseTable(world.database).answered(ALL, AT, 10)
-    assert (found.work.run_id, found.outcome) == (work.run_id, Delivered())
+    assert (found.attempt.run_id, found.outcome) == (work.run_id, Delivered())
     assert (found.worker, found.seconds) == ("their worker", 90.0)

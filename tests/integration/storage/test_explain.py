@@ -35,7 +35,7 @@ async def test_it_ran(world: World, node: Node) -> None:
     world.set(NOON + hours(1))
     (won,) = await node.claim()
     assert "it is under way" in await explained(world, campaign_id, NOON + hours(1))
-    await node.finish(won.work, Delivered())
+    await node.finish(won.attempt, Delivered())
     found = await record(world, campaign_id, NOON + hours(1))
     assert why(found).startswith("it ran: started at 2026-06-01T13:00:00Z, 0.000 s late, attempt 1")
     assert next(told.event for told in found.run_events) == "fire"
@@ -54,7 +54,7 @@ async def test_it_failed(world: World, node: Node) -> None:
     campaign_id = await world.saved(once(NOON + hours(1)))
     world.set(NOON + hours(1))
     (won,) = await node.claim()
-    await node.fail(won.work, "connection refused")
+    await node.fail(won.attempt, "connection refused")
     assert "it failed: connection refused" in await explained(world, campaign_id, NOON + hours(1))
 
 

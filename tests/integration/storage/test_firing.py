@@ -40,7 +40,7 @@ async def test_an_occurrence_is_claimed_when_it_is_due(world: World, node: Node)
     world.set(at)
     (won,) = await node.claim([await world.armed(campaign_id)])
     campaign = await world.campaign(campaign_id)
-    assert won.work == Attempt(
+    assert won.attempt == Attempt(
         campaign_id=campaign_id,
         campaign_uuid=campaign.uuid,
         campaign_name="a campaign",
@@ -208,7 +208,7 @@ async def test_the_grace_is_inclusive(world: World, node: Node, late: timedelta,
     world.set(NOON + hours(1) + late)
     (won,) = await node.claim()
     assert won.made == made
-    assert (won.work is None) == (made == "missed")
+    assert (won.attempt is None) == (made == "missed")
     (run,) = await world.runs(campaign_id)
     assert (run.status, run.attempt, run.started_at is None) == (
         made,
@@ -255,7 +255,7 @@ async def test_a_backlog_fires_one_after_the_other(world: World, node: Node, ove
         assert await world.due() == []
         await world.check(campaign_id)
         fired.append(won.scheduled_for)
-        await node.finish(won.work)
+        await node.finish(won.attempt)
     assert fired == [NOON + hours(1) + days(number) for number in (2, 3, 4)]
     assert await node.claim_all() == []
     assert await world.run_statuses(campaign_id) == ["missed"] * 2 + ["completed"] * 3
@@ -279,7 +279,7 @@ async def test_what_waits_in_a_backlog_too_long_is_missed(world: World, node: No
     world.set(NOON + hours(1) + days(1))
     (first,) = await node.claim_all()
     world.after(days(1) + TICK)
-    await node.finish(first.work)
+    await node.finish(first.attempt)
     (won,) = await node.claim_all()
     assert (won.made, won.scheduled_for) == ("executing", NOON + hours(1) + days(2))
     assert await world.run_statuses(campaign_id) == ["completed", "missed", "executing"]
@@ -293,7 +293,7 @@ async def test_a_backlog_is_missed_while_paused(world: World, node: Node) -> Non
     (first,) = await node.claim_all()
     await world.control.pause(campaign_id, "tester")
     assert [item.made for item in await node.claim_all()] == ["missed", "missed"]
-    await node.finish(first.work)
+    await node.finish(first.attempt)
     assert await world.status(campaign_id) == "paused"
 
 

@@ -13,8 +13,8 @@ async def test_one_attempt_for_a_run_loaded_twice(database_url: str) -> None:
         campaign_id = await world.saved(once(NOON + hours(1)))
         world.after(hours(1))
         (claimed,) = await node.claim_all()
-        assert claimed.work is not None
-        await node.finish(claimed.work, Retry("not yet", 1.0))
+        assert claimed.attempt is not None
+        await node.finish(claimed.attempt, Retry("not yet", 1.0))
         world.after(seconds(5))
         (waiting,) = await world.waiting()
 

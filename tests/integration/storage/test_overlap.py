@@ -24,14 +24,14 @@ async def overlapping(world: World, node: Node, overlap: str) -> tuple[int, Atte
     campaign_id = await world.saved(daily(NOON + hours(1), overlap=overlap))
     world.set(NOON + hours(1))
     (won,) = await node.claim()
-    return campaign_id, won.work
+    return campaign_id, won.attempt
 
 
 async def test_overlap_skip(world: World, node: Node) -> None:
     campaign_id, _ = await overlapping(world, node, "skip")
     world.after(days(1))
     (won,) = await node.claim()
-    assert (won.made, won.work) == ("skipped", None)
+    assert (won.made, won.attempt) == ("skipped", None)
     event = (await world.events(campaign_id))[-1]
     assert (event.event, event.cause) == ("passed", "skipped: a run is open")
     assert (event.from_status, event.to_status) == ("executing", "executing")
@@ -66,7 +66,7 @@ async def test_a_queued_run_that_waited_too_long_is_missed(world: World, node: N
     assert await world.status(campaign_id) == "executing"
     works, (late,) = await node.attempts()
     assert works == []
-    assert late.work.scheduled_for == NOON + hours(1) + days(1)
+    assert late.attempt.scheduled_for == NOON + hours(1) + days(1)
     assert await world.run_statuses(campaign_id) == ["completed", "missed"]
     assert await world.status(campaign_id) == "launched"
     await world.check(campaign_id)
@@ -92,7 +92,7 @@ async def test_a_queued_run_waits_for_every_run_beside_it(world: World, node: No
     campaign_id, first = await overlapping(world, node, "allow")
     world.after(days(1))
     (won,) = await node.claim()
-    second = won.work
+    second = won.attempt
     await world.control.pause(campaign_id, "tester")
     body = {"startdate": iso(NOON + hours(1)), "overlap": "queue"}
     await world.control.update_schedule(campaign_id, body, "tester")
@@ -112,7 +112,7 @@ async def test_overlap_allow(world: World, node: Node) -> None:
     assert won.made == "executing"
     await node.finish(first)
     assert await world.status(campaign_id) == "executing"
-    await node.finish(won.work)
+    await node.finish(won.attempt)
     assert await world.status(campaign_id) == "launched"
 
 
@@ -121,7 +121,7 @@ async def test_both_runs_end_in_one_batch(world: World, node: Node) -> None:
     world.after(days(1))
     (won,) = await node.claim()
     written = await node.firing.finish(
-        [(first, Delivered(), "executing", None), (won.work, Reject("no"), "executing", None)]
+        [(first, Delivered(), "executing", None), (won.attempt, Reject("no"), "executing", None)]
     )
     assert sorted((row.to_status, row.scheduled_for) for row in written if row) == [
         ("executing", first.scheduled_for),
@@ -148,7 +148,7 @@ async def test_two_nodes_finish_runs_of_one_campaign_at_once(world: World, node:
         (first,) = await node.claim(await world.due(campaign_id))
         world.after(days(1))
         (second,) = await other.claim(await world.due(campaign_id))
-        pairs.append((campaign_id, first.work, second.work))
+        pairs.append((campaign_id, first.attempt, second.attempt))
     for campaign_id, first, second in pairs:
         await asyncio.gather(node.fail(first), other.finish(second))
         await world.check(campaign_id)

@@ -24,7 +24,7 @@ async def ran(world: World, node: Node, campaign_id: int, times: int) -> None:
         timer = await world.timer(campaign_id)
         world.set(timer.fire_at)
         (won,) = await node.claim()
-        await node.finish(won.work)
+        await node.finish(won.attempt)
 
 
 async def test_old_history_goes(world: World, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,7 +45,7 @@ async def test_the_newest_stays_and_what_is_open(world: World, node: Node) -> No
     done = await world.saved(once(NOON + hours(1)))
     world.set(NOON + hours(1))
     (won,) = await node.claim()
-    await node.finish(won.work)
+    await node.finish(won.attempt)
     waits = await world.saved(daily(NOON + hours(2)))
     world.set(NOON + hours(2))
     await node.claim()

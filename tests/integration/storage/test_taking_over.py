@@ -28,7 +28,7 @@ async def fired_on(world: World, node: Node) -> tuple[int, Attempt]:
     world.set(AT)
     await node.beat(lease=5)
     (won,) = await node.claim()
-    return campaign_id, won.work
+    return campaign_id, won.attempt
 
 
 async def test_a_lost_node_is_taken_over(world: World) -> None:
@@ -70,7 +70,7 @@ async def test_runs_of_a_lost_node_are_held_where_a_repeat_can_not_be_told(
     campaigns = [await world.saved(once(AT)) for _ in range(5)]
     world.set(AT)
     await lost.beat(lease=5)
-    won = {each.campaign_id: each.work for each in await lost.claim()}
+    won = {each.campaign_id: each.attempt for each in await lost.claim()}
     world.after(seconds(6))
     for each in others:
         await each.beat(lease=60)

@@ -82,7 +82,7 @@ async def test_everything_goes_by_index(long_lived_url: str) -> None:
         await timed("named", timers.of([5, 7, 4000], NOW + days(10)))
         waiting = await timed("waiting", timers.waiting(FIRST_RUN, NOW, NOW, ALL, 5000, []))
         claimed = await timed("claim", statements.claim([plan(each, NOW) for each in due]))
-        works = [each.work for each in claimed if each.work is not None]
+        works = [each.attempt for each in claimed if each.attempt is not None]
         works += (await timed("attempts", statements.claim_attempts(waiting[:20])))[0]
         assert works
         outcomes = [(work, Delivered(), "executing", None) for work in works]

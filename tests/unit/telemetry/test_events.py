@@ -17,7 +17,7 @@ from daemon.telemetry.events import EVENTS, OUTCOME, RUN, EventSpec
 ROOT = Path(__file__).parents[3]
 PACKAGES = ("daemon", "storage")
 NAMED_ELSEWHERE = {
-    "EVENTS[ending.status]": set(log_events.EVENTS.values()),
+    "EVENTS[ended.status]": set(log_events.EVENTS.values()),
     "EVENTS[row.status]": set(log_events.EVENTS.values()),
     # claim.py: of its own occurrence, and of older ones.
     "event": {"run_claimed", "run_missed", "run_skipped", "run_queued"},
@@ -70,6 +70,8 @@ class Module:
         """The keys of a dictionary: written here, assigned to a name, or made by a function."""
         if isinstance(value, ast.Dict):
             return literals(value)
+        if isinstance(value, ast.Call) and ast.unparse(value.func).endswith(".log_fields"):
+            return list(RUN)
         if isinstance(value, ast.Call):
             made = ast.walk(functions[ast.unparse(value.func)])
             return literals(next(node.value for node in made if isinstance(node, ast.Return)))
