@@ -109,7 +109,7 @@ class NodeStatus:
                 lambda: self.membership.skew.total_seconds(),
             ),
             "database_up": ("1: the database answers.", lambda: int(self.link.is_up)),
-            "turn_age_seconds": (
+            "scheduler_loop_age_seconds": (
                 "Since the loop that fires last turned; it does every second.",
                 lambda: self.pulse.age,
             ),

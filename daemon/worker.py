@@ -146,7 +146,7 @@ class Worker(Service):
             "target": work.target,
         }
         late = milliseconds((work.started_at or work.claimed_at) - work.scheduled_for)
-        self._emit("run_taken", lateness_ms=late, **keys)
+        self._emit("run_acquired", lateness_ms=late, **keys)
         began = self._clock.monotonic()
         task = asyncio.current_task()
         assert task is not None
@@ -157,7 +157,7 @@ class Worker(Service):
         except asyncio.CancelledError:
             if work.run_id in self._lost:
                 self._lost.discard(work.run_id)
-                self._emit("attempt_stopped", **keys)
+                self._emit("attempt_cancelled", **keys)
                 return
             outcome = Held("its worker was stopped") if self._policy.holds else Queued()
         finally:

@@ -224,7 +224,7 @@ def _readable(row: Any, was: Schedule, emit: Emit) -> Schedule | None:
     except (CampaigndError, LookupError, ValueError) as error:
         # One schedule that can not be read any more must not keep the daemon from the others.
         emit(
-            "schedule_unreadable",
+            "schedule_invalid",
             campaign_id=row.campaign_id,
             campaign_uuid=row.campaign_uuid,
             timezone=was.timezone,

@@ -71,7 +71,7 @@ class RequestMiddleware:
         except Exception as error:
             # Answered already, by the handler of last resort.
             self._emit(
-                "api_fault",
+                "api_error",
                 request_id=exchange.request_id,
                 error=f"{type(error).__name__}: {error}",
                 exc_info=error,

@@ -186,5 +186,5 @@ class Heartbeat(Service):
             return
         self._others = beat.others
         self._shares = shards_of(self.node, beat.others)
-        self._emit("share_changed", nodes=len(beat.others) + 1, shards=len(self._shares))
+        self._emit("shards_reassigned", nodes=len(beat.others) + 1, shards=len(self._shares))
         self._on_share(self._shares)

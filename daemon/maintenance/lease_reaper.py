@@ -108,7 +108,7 @@ class LeaseReaper(Service):
         while True:
             ended = await self._store.expire(self._hold_targets(), ROWS_AT_ONCE)
             for run in ended:
-                self._emit("lease_ended", **run.log_fields(), outcome=run.status)
+                self._emit("run_lease_expired", **run.log_fields(), outcome=run.status)
             emit_held(self._emit, ended)
             if ended:
                 self._on_freed()

@@ -150,4 +150,4 @@ class RunCanceller(Service):
             dispositions = ["not_started"] * len(works)
             await self._release(works, dispositions, cause="the campaign was paused")
             del self._paused[: len(works)]
-            self._emit("runs_given_back", count=len(works), level="info")
+            self._emit("runs_released", count=len(works), level="info")

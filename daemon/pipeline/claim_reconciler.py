@@ -70,7 +70,7 @@ class ClaimReconciler:
         in_flight = {key for lane in self._lanes() for key in lane.in_flight}
         released, is_all = await self._store.release_unacknowledged(in_flight, self._since)
         if released:
-            self._emit("claims_unheard", count=released)
+            self._emit("unacknowledged_claims_released", count=released)
             self._on_freed()
         if is_all and self._clock.monotonic() - self._failed_at > LOOKED_FOR_S:
             self._since = None

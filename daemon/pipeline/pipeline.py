@@ -216,7 +216,7 @@ class Pipeline:
         """The node's place was taken, its runs with it: what was not begun stays so here."""
         left = sum(len(lane.drain_not_started()) for lane in self._lanes.values())
         if left:
-            self._emit("runs_left_alone", count=left)
+            self._emit("runs_abandoned", count=left)
 
     async def start(self) -> None:
         """Begin to finish, then to claim."""
@@ -258,7 +258,7 @@ class Pipeline:
             async with asyncio.timeout(GIVE_BACK_S):
                 emit_held(self._emit, await self._store.release(works, dispositions))
         if given_back := len(works) - dispositions.count("held"):
-            self._emit("runs_given_back", count=given_back)
+            self._emit("runs_released", count=given_back)
 
 
 def _fate(lane: TargetPool, work: Attempt) -> str:

@@ -364,7 +364,7 @@ class TargetPool:
     def _stopped(self, work: Attempt, target: Target | None = None) -> None:
         self.forget(work)
         self._emit(
-            "attempt_stopped",
+            "attempt_cancelled",
             campaign_id=work.campaign_id,
             campaign_uuid=work.campaign_uuid,
             run_id=work.run_id,
@@ -387,7 +387,7 @@ class TargetPool:
                 await coroutine  # type: ignore[misc]
             except Exception as error:
                 self._emit(
-                    "target_fault", target=self.name, error=f"{type(error).__name__}: {error}"
+                    "target_error", target=self.name, error=f"{type(error).__name__}: {error}"
                 )
 
         task = asyncio.create_task(finish(), name=f"target {self.name} aside")

@@ -73,7 +73,7 @@ class Watchdog:
             if self._ailing_since is None:
                 self._ailing_since = now
             if not self._said and now - self._ailing_since >= AILING_S:
-                self._emit("wedged", error=stuck)
+                self._emit("service_stalled", error=stuck)
                 self._said = True
         for call in self.on_turn:
             call()

@@ -1,6 +1,6 @@
-"""Every event the daemon tells of: its level, its keys, what it means, and what to do about it.
+"""The log events of the daemon: level, keys, meaning, and what an operator can do.
 
-The one table behind the log lines, the documentation and whatever else subscribes.
+`EVENTS` is the one table behind the log lines, docs/events.md and every other subscriber.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 RUN = ("campaign_id", "campaign_uuid", "run_id", "scheduled_for", "attempt", "target")
-"""What a run's line says of the run."""
+"""Keys that identify an attempt of a run."""
 OUTCOME = (
     *("lateness_ms", "duration_ms", "outcome", "from_status", "to_status", "error", "actor"),
 )
-"""What it says of how it went."""
+"""Keys that describe the outcome of a run."""
 NOTHING = "nothing"
 _CLAIM = (
     *("campaign_id", "campaign_uuid", "run_id", "scheduled_for", "lateness_ms", "target"),
@@ -22,10 +22,13 @@ _CLAIM = (
 
 @dataclass(frozen=True, slots=True)
 class EventSpec:
-    """How an event is told.
+    """The specification of a log event.
 
-    ``keys`` are those beside every line's; each is there if it has a value. ``to_do`` is for who
-    reads the log.
+    Args:
+        level: the level of the line, unless the caller passes its own.
+        meaning: a full sentence for docs/events.md.
+        keys: the event's own keys; a line has those that have a value.
+        to_do: what an operator can do about the event.
     """
 
     level: str
@@ -38,160 +41,162 @@ EVENTS: dict[str, EventSpec] = {
     # The process.
     "starting": EventSpec(
         "info",
-        "The daemon begins: version, process, where its database is.",
+        "The daemon is starting; the line names its version, process and database.",
         ("version", "pid", "python", "tzdata", "database"),
     ),
     "ready": EventSpec(
         "info",
-        "The schema is right, what is due soon is loaded, edits are listened for.",
+        "Start-up is complete: the schema is current, the window is loaded and edits are received.",
         ("startup_ms", "window"),
     ),
     "waiting_for_database": EventSpec(
         "warning",
-        "The database is not there yet; tried again.",
+        "The database is unavailable at start-up; the daemon tries again.",
         ("error",),
-        "Is it running, is `database_url` right? `scheduler.startup_timeout` is the end.",
+        "Check the database and `database_url`. Start-up fails after `scheduler.startup_timeout`.",
     ),
     "stopping": EventSpec(
         "info",
-        "Asked to stop: nothing more is claimed, open attempts may end.",
+        "The daemon was asked to stop: it claims no more runs and waits for open attempts.",
         ("in_flight", "drain_timeout_s"),
     ),
-    "stopped": EventSpec("info", "Everything is written and closed."),
+    "stopped": EventSpec("info", "Every outcome is written, and every connection is closed."),
     "reloaded": EventSpec(
         "info",
-        "The configuration was read again; names what needs a restart.",
+        "The configuration was reloaded; `needs_restart` lists settings that need a restart.",
         ("needs_restart",),
-        "Restart if `needs_restart` names something.",
+        "Restart the daemon if `needs_restart` has entries.",
     ),
     "reload_failed": EventSpec(
         "error",
-        "The new configuration is wrong; the old one stays in force.",
+        "The new configuration is invalid; the previous one stays in effect.",
         ("error",),
-        "Mend what `error` names, check with `campaignd check`, reload again.",
+        "Fix the setting that `error` names, run `campaignd check`, then reload again.",
     ),
     "service_failed": EventSpec(
         "critical",
-        "A part of the daemon died; the daemon stops.",
+        "A service of the daemon failed, so the daemon stops.",
         ("service", "error"),
-        "systemd or Docker starts it again; if it comes back, report `error`.",
+        "systemd or Docker restarts the daemon. If it fails again, report `error`.",
     ),
     # The HTTP interface.
     "api_listening": EventSpec(
-        "info", "The HTTP interface answers: host and port.", ("host", "port")
+        "info", "The HTTP interface accepts connections on this host and port.", ("host", "port")
     ),
     "http_request": EventSpec(
         "info",
-        "A request was answered; the key's name, never the key.",
+        "An HTTP request was answered; the line has the key's name, never the key.",
         ("method", "path", "status", "duration_ms", "key", "key_id", "request_id", "remote"),
     ),
-    "api_fault": EventSpec(
+    "api_error": EventSpec(
         "error",
-        "A request failed by a fault of ours; request_id names it.",
+        "A request failed because of a bug in campaignd; it was answered with status 500.",
         ("request_id", "error", "exception"),
-        "Report it with `exception`; the request with that `request_id` was answered 500.",
+        "Report `exception`. The response has the same `request_id`.",
     ),
     # The database.
     "database_lost": EventSpec(
         "error",
-        "The database is away; said once, tried again with backoff.",
+        "The database is unavailable; logged once, then tried again with backoff.",
         ("error",),
-        "Look at the database and the network to it. Nothing is lost meanwhile.",
+        "Check the database and its network. Nothing is lost meanwhile.",
     ),
     "database_back": EventSpec(
         "info",
-        "The database is back; what came due meanwhile is handled now.",
+        "The database is available again; overdue events are handled now.",
         ("away_s",),
-        "What became too late in `away_s` is told as `run_missed`.",
+        "Occurrences that became too late within `away_s` are logged as `run_missed`.",
     ),
-    "wedged": EventSpec(
+    "service_stalled": EventSpec(
         "error",
-        "A part of the daemon hangs; under systemd the watchdog restarts it.",
+        "A service of the daemon is stalled; under systemd the watchdog restarts the daemon.",
         ("error",),
-        "Without systemd: restart it. Report it, with the stack that follows under systemd.",
+        "Without systemd, restart the daemon. Report the event with the stack in the journal.",
     ),
     "listen_lost": EventSpec(
         "warning",
-        "No news of edits for a moment; polling goes on.",
+        "The notification connection was lost; edits are found by polling until it is back.",
         ("error",),
-        "Nothing, unless it comes often: then look at what cuts the connection, such as a pooler.",
+        "Nothing, unless it is frequent: then find what closes the connection, such as a pooler.",
     ),
     "schema_newer": EventSpec(
         "info",
-        "A newer release has migrated the database; this one can work on it. Said once.",
+        "A newer release migrated the database, and this release can use it; logged once.",
         ("schema", "compatible_since"),
-        "Upgrade this node when it suits.",
+        "Upgrade this node when convenient.",
     ),
     "history_pruned": EventSpec(
         "info",
-        "Runs and events older than history.keep_days were deleted.",
+        "Runs and events older than `history.keep_days` were deleted.",
         ("runs", "events", "keep_days"),
     ),
     "instants_moved": EventSpec(
         "warning",
         "Newer time-zone data moved this schedule's next instant.",
         ("campaign_id", "campaign_uuid", "timezone", "local", "was", "now"),
-        "See whether the campaign is still to run then: its wall-clock time has stayed.",
+        "Check that the campaign should run at the new instant: its wall-clock time is unchanged.",
     ),
-    "schedule_unreadable": EventSpec(
+    "schedule_invalid": EventSpec(
         "error",
-        "A stored schedule means nothing under the time-zone data here; it stays as it was.",
+        "A stored schedule is invalid with this node's time-zone data; it was left unchanged.",
         ("campaign_id", "campaign_uuid", "timezone", "error"),
-        "Save the schedule with a time zone that exists, or install newer time-zone data.",
+        "Save the schedule with an existing time zone, or install newer time-zone data.",
     ),
     "tzdata_updated": EventSpec(
         "info",
-        "Stored instants were computed anew with newer time-zone data.",
+        "Stored instants were recomputed with newer time-zone data.",
         ("schedules", "moved", "tzdata"),
     ),
     "tzdata_differs": EventSpec(
         "warning",
-        "Another node has older time-zone data; what it plans is computed anew here.",
+        "Another node has older time-zone data; this node recomputes that node's instants.",
         ("tzdata", "others"),
-        "Give all nodes the same time-zone data.",
+        "Install the same time-zone data on all nodes.",
     ),
     "embedded_initialising": EventSpec(
-        "info", "The embedded PostgreSQL gets its data directory.", ("data",)
+        "info", "The data directory of the embedded PostgreSQL is being created.", ("data",)
     ),
     "embedded_started": EventSpec(
-        "info", "The embedded PostgreSQL was started for this process.", ("data", "pid")
+        "info", "This process started the embedded PostgreSQL.", ("data", "pid")
     ),
     "embedded_joined": EventSpec(
-        "info", "The embedded PostgreSQL runs already; it is shared.", ("data", "pid")
+        "info",
+        "The embedded PostgreSQL was already running; this process shares it.",
+        ("data", "pid"),
     ),
     "embedded_waiting": EventSpec(
-        "info", "Another process starts or stops the embedded PostgreSQL.", ("path",)
+        "info", "Another process is starting or stopping the embedded PostgreSQL.", ("path",)
     ),
     "embedded_path_opened": EventSpec(
         "warning",
-        "A directory was opened for the server's own user.",
+        "A directory was made accessible to the server's own user.",
         ("path", "uid", "how"),
-        "If it is to stay closed: a `state_dir` below directories that every user may pass.",
+        "To keep it closed, put `state_dir` below directories that every user may enter.",
     ),
     "embedded_stopped": EventSpec(
-        "info", "The embedded PostgreSQL was stopped; nobody used it.", ("pid",)
+        "info", "The embedded PostgreSQL was stopped, because no process used it.", ("pid",)
     ),
     # The nodes.
-    "share_changed": EventSpec(
-        "info", "Another number of nodes shares the schedules.", ("nodes", "shards")
+    "shards_reassigned": EventSpec(
+        "info", "The set of live nodes changed; shards were reassigned.", ("nodes", "shards")
     ),
     "node_lost": EventSpec(
         "warning",
-        "A node's lease ended; its runs are due again.",
+        "Another node's lease expired; its runs are due again.",
         ("lost_node", "runs_taken_over"),
-        "See why that node died, hung, or lost the database.",
+        "Find out why that node died, hung, or lost the database.",
     ),
     "node_replaced": EventSpec(
         "warning",
-        "This node's own lease had ended; it goes on as a new one.",
+        "This node's lease expired; it continues under a new identity.",
         ("node",),
-        "See why it hung, or had no database, for longer than `scheduler.lease`.",
+        "Find out why it hung, or had no database, for longer than `scheduler.lease`.",
     ),
     "clock_skew": EventSpec(
         "warning",
-        "This machine's clock and the database's differ by more.",
+        "The offset between this machine's clock and the database clock has grown.",
         ("skew_ms", "was_ms"),
-        "Set the clock, by NTP; what is due goes by the database's all the same.",
+        "Synchronise the clock with NTP. Due times follow the database clock regardless.",
     ),
     # Schedules and runs.
     "window_opened": EventSpec(
@@ -205,147 +210,141 @@ EVENTS: dict[str, EventSpec] = {
         ("campaign_id", "campaign_uuid", "from_status", "to_status"),
     ),
     "run_claimed": EventSpec(
-        "debug", "An occurrence came due and is this node's to carry out.", _CLAIM
+        "debug", "An occurrence is due, and this node claimed its run.", _CLAIM
     ),
     "delivered": EventSpec(
         "info",
-        "The log target: the run, with its payload, is this line.",
+        "The log target delivered a run by writing this line with its payload.",
         (*RUN, "campaign_name", "payload"),
     ),
-    "run_finished": EventSpec(
-        "info", "A run completed: the one line that says how it went.", (*RUN, *OUTCOME)
-    ),
+    "run_finished": EventSpec("info", "A run completed.", (*RUN, *OUTCOME)),
     "run_failed": EventSpec(
         "error",
-        "A run failed and is not tried again.",
+        "A run failed and is not retried.",
         (*RUN, *OUTCOME),
-        "Mend what `error` says, then `campaignd retry RUN`.",
+        "Fix the cause in `error`, then run `campaignd retry RUN`.",
     ),
     "run_cancelled": EventSpec(
-        "info", "The campaign was stopped, and with it this run.", (*RUN, *OUTCOME)
+        "info", "A run was cancelled because its campaign was stopped.", (*RUN, *OUTCOME)
     ),
     "run_retrying": EventSpec(
         "warning",
-        "An attempt failed; there will be another.",
+        "An attempt failed; another one follows.",
         (*RUN, *OUTCOME),
-        "Nothing, unless it comes often: then look at the target.",
+        "Nothing, unless it is frequent: then check the target.",
     ),
     "run_accepted": EventSpec(
-        "info", "The target took the run and finishes it later.", (*RUN, *OUTCOME)
+        "info", "The target accepted the run and finishes it later.", (*RUN, *OUTCOME)
     ),
     "run_held": EventSpec(
         "error",
-        "Nobody knows what an attempt came to; a person releases or fails the run.",
+        "The outcome of an attempt is unknown; the run is held until an operator decides.",
         (*RUN, *OUTCOME),
-        "Ask the receiver whether it has the run; then `campaignd release RUN`, or with `--fail`.",
+        "Ask the receiver whether it has the run; then `campaignd release RUN`, or add `--fail`.",
     ),
-    "run_parked": EventSpec(
+    "run_awaiting_worker": EventSpec(
         "info",
-        "The run waits in the table for a worker of its target.",
+        "The run is queued in the table until a worker of its target acquires it.",
         (*RUN, *OUTCOME),
-        "Nothing, if a worker of the target is at work.",
+        "Nothing, as long as a worker of the target is running.",
     ),
-    "run_taken": EventSpec(
-        "debug", "A worker has taken a run that waited for it.", (*RUN, "lateness_ms")
-    ),
+    "run_acquired": EventSpec("debug", "A worker acquired a queued run.", (*RUN, "lateness_ms")),
     "worker_ready": EventSpec(
-        "info", "A worker waits for runs of its target.", ("target", "concurrency")
+        "info", "A worker is ready and polls for runs of its target.", ("target", "concurrency")
     ),
-    "lease_ended": EventSpec(
+    "run_lease_expired": EventSpec(
         "warning",
-        "A run was not finished within its own lease; taken over.",
+        "A run was not finished within its lease; it was reclaimed.",
         (*RUN, "outcome"),
-        "See why it was not finished: its worker died, or needs a longer lease or heartbeats.",
+        "Find out why: its worker died, or needs a longer lease or more frequent heartbeats.",
     ),
-    "attempt_stopped": EventSpec(
-        "info", "The campaign was stopped, and with it this attempt.", RUN
+    "attempt_cancelled": EventSpec(
+        "info", "An attempt was cancelled because its campaign was stopped.", RUN
     ),
     "target_paused": EventSpec(
         "warning",
-        "A target failed often in a row; it is left alone a while.",
+        "A target failed repeatedly; its circuit breaker is open.",
         ("target", "pause_s", "error"),
-        "Look at the target; its runs wait, and go on when it answers.",
+        "Check the target. Its runs wait and continue when it recovers.",
     ),
     "target_resumed": EventSpec(
-        "info", "A target answers again; its runs go on, oldest first.", ("target",)
+        "info", "A target recovered; its runs continue, oldest first.", ("target",)
     ),
     "command_output": EventSpec(
         "info",
-        "A line that a command wrote; so many for each attempt.",
+        "A line of output from a command target; the number of lines per attempt is limited.",
         ("campaign_id", "run_id", "attempt", "target", "line"),
     ),
-    "target_fault": EventSpec(
+    "target_error": EventSpec(
         "error",
-        "A target raised while it was closed or told of a stop.",
+        "A target raised an exception while it was closed or an attempt was cancelled.",
         ("target", "error"),
-        "Report it to whoever wrote the target.",
+        "Report `error` to the author of the target.",
     ),
     "run_missed": EventSpec(
         "warning",
-        "Later than misfire_grace_time, or paused: no attempt was made.",
+        "An occurrence exceeded `misfire_grace_time`, or passed while paused; no attempt was made.",
         (*RUN, *OUTCOME),
-        "See why it was late, or allow more `misfire_grace_time`.",
+        "Find out why it was late, or raise `misfire_grace_time`.",
     ),
     "run_skipped": EventSpec(
         "info",
-        "A run of the campaign was open, or a newer occurrence took over.",
+        "A run was skipped because another run was open, or a newer occurrence replaced it.",
         _CLAIM,
-        "Nothing, if `coalesce` and `overlap` are meant so.",
+        "Nothing, if `coalesce` and `overlap` are set as intended.",
     ),
-    "run_queued": EventSpec(
-        "info", "A run of the campaign is open; this one waits for it.", _CLAIM
-    ),
+    "run_queued": EventSpec("info", "A run waits for the campaign's open run to end.", _CLAIM),
     "occurrences_passed": EventSpec(
         "warning",
-        "More than 100 occurrences went by in one stretch.",
+        "More than 100 occurrences passed in one stretch; they share this line.",
         ("campaign_id", "campaign_uuid", "first", "last", "count", "cause"),
-        "As for `run_missed`, or `run_skipped`: `cause` says which.",
+        "See `run_missed` or `run_skipped`, according to `cause`.",
     ),
     "lease_lost": EventSpec(
         "warning",
-        "A late answer: the run is another node's, or was stopped.",
+        "An outcome was refused: another node has the run, or the run was cancelled.",
         (*RUN, "error"),
-        "Nothing after a stop. Else a node or worker was thought dead while it lived: see why.",
+        "Nothing after a stop. Otherwise a live node or worker was considered dead: find out why.",
     ),
-    "claims_unheard": EventSpec(
+    "unacknowledged_claims_released": EventSpec(
         "warning",
-        "Runs were claimed, but the answer was lost; they are due again, not_started.",
+        "The database's reply to a claim was lost; the runs were released before any attempt.",
         ("count",),
     ),
-    "runs_left_alone": EventSpec(
+    "runs_abandoned": EventSpec(
         "warning",
-        "Another node has this node's runs; what was not begun stays so here.",
+        "This node lost its lease; unstarted runs were abandoned and belong to another node.",
         ("count",),
     ),
-    "runs_given_back": EventSpec(
+    "runs_released": EventSpec(
         "warning",
-        "Runs went back: their node stopped before they ended, or their campaign was paused first.",
+        "Runs were released: their node stopped before they ended, or their campaign was paused.",
         ("count",),
-        "If it comes at every stop: a longer `scheduler.drain_timeout`.",
+        "If it occurs at every stop, raise `scheduler.drain_timeout`.",
     ),
     "claim_failed": EventSpec(
         "error",
-        "The database refused to claim this campaign's event.",
+        "The database refused to claim this campaign's event; the claim is retried.",
         ("campaign_id", "error"),
-        "Report it; `campaignd show REF` has the schedule. It is tried again.",
+        "Report it, with the schedule that `campaignd show REF` prints.",
     ),
     "finish_failed": EventSpec(
         "error",
-        "The database refused this run's outcome.",
+        "The database refused the outcome of this run.",
         (*RUN, "error"),
-        "Report it. The run is made anew once this node has ended.",
+        "Report it. The run is attempted again after this node ends.",
     ),
     # The log itself.
     "library_message": EventSpec(
         "warning",
-        "A library of ours said something, at the level that it has in the line.",
+        "A library logged a message; the line has the library's own level.",
         ("logger", "message", "exception"),
-        "Nothing, unless it comes with another fault.",
+        "Nothing, unless another error accompanies it.",
     ),
     "log_line_lost": EventSpec(
         "error",
-        "Stands for a line whose values could not be written.",
+        "This line replaces one whose values could not be serialised.",
         ("reason", "logger"),
-        "Report it: a value could not be written.",
+        "Report it.",
     ),
 }

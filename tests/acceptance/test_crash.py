@@ -154,7 +154,7 @@ def test_the_other_node_takes_over(daemons: Daemons, world: World) -> None:
     """Of two daemons one is killed: the other does its work within the lease and 2 s."""
     first = daemons.ready(world.url, node_name="first")
     second = daemons.ready(world.url, node_name="second")
-    first.wait_for("share_changed", nodes=2)
+    first.wait_for("shards_reassigned", nodes=2)
     at = utc_now() + timedelta(seconds=3)
     world.add_one_offs(1000, at)
     later = at + timedelta(seconds=1)
@@ -171,7 +171,7 @@ def test_the_other_node_takes_over(daemons: Daemons, world: World) -> None:
     assert world.statuses() == {"completed": 2000}
     assert world.statuses("runs") == {"completed": 2000}
     second.wait_for("node_lost")
-    second.wait_for("share_changed", nodes=1)
+    second.wait_for("shards_reassigned", nodes=1)
     assert second.stop() == 0
     check_histories(world)
 
@@ -190,7 +190,7 @@ def test_what_a_killed_node_had_coming_starts_within_five_seconds(
     # Alone at first, it loads them all; the other one then loads its own share only.
     killed, at = daemons.ready_before(world, store, 15, node_name="killed")
     other = daemons.ready(world.url, node_name="other")
-    killed.wait_for("share_changed", nodes=2)
+    killed.wait_for("shards_reassigned", nodes=2)
     wait_until("some are due", lambda: utc_now() >= at + timedelta(seconds=1))
     killed_at = utc_now()
     killed.kill()

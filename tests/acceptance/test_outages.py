@@ -209,7 +209,7 @@ def test_frozen_longer_than_its_lease(daemons: Daemons, world: World) -> None:
     before = world.rows("SELECT * FROM runs ORDER BY campaign_id")
     frozen.send(signal.SIGCONT)
     frozen.wait_for("node_replaced")
-    frozen.wait_for("share_changed", nodes=2)
+    frozen.wait_for("shards_reassigned", nodes=2)
 
     soon = utc_now() + timedelta(seconds=1)
     world.add_one_offs(200, soon)  # both go on

@@ -142,7 +142,7 @@ def test_a_stop_ends_what_is_under_way(daemons: Daemons, world: World) -> None:
         daemon = daemons.ready(world.url, config=config)
         wait_until("the request", lambda: server.requests)
         world.control(lambda control: control.stop(campaign_id, "tester"))
-        stopped = daemon.wait_for("attempt_stopped")
+        stopped = daemon.wait_for("attempt_cancelled")
         assert stopped["run_id"] == str(run_of(world, campaign_id)["id"])
         assert run_of(world, campaign_id)["status"] == "cancelled"
         began = time.monotonic()
@@ -170,7 +170,7 @@ def test_what_was_accepted_and_not_finished_is_lost(daemons: Daemons, world: Wor
             str(run_of(world, again)["id"]),
             str(run_of(world, keep)["id"]),
         }
-        assert daemon.events("lease_ended")
+        assert daemon.events("run_lease_expired")
         assert run_of(world, keep)["attempt"] == 1
         told_as_held(world, [daemon], [keep], "not finished within its lease")
         port = daemon.wait_for("api_listening")["port"]
@@ -253,7 +253,7 @@ def test_a_node_that_stops_by_target(daemons: Daemons, world: World) -> None:
         assert world.statuses() == {"executing": 2, "scheduled": 2}
         held = world.one("SELECT campaign_id FROM runs WHERE status = 'held'")
         told_as_held(world, [daemon], [held], "given back by a stopping node")
-        assert [line["count"] for line in daemon.events("runs_given_back")] == [1]
+        assert [line["count"] for line in daemon.events("runs_released")] == [1]
         check_histories(world)
 
 

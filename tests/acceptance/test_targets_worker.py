@@ -138,18 +138,18 @@ def test_a_lost_worker(daemons: Daemons, world: World, tmp_path: Path) -> None:
     until = world.one("SELECT max(lease_until) FROM runs")
     world.until("SELECT max(lease_until) > %s FROM runs", until)  # it is renewed
     first.kill()
-    daemon.wait_for("lease_ended")
+    daemon.wait_for("run_lease_expired")
     world.until(QUEUED, 2)
     assert world.rows("SELECT DISTINCT attempt, takeovers FROM runs") == [
         {"attempt": 1, "takeovers": 1}
     ]
-    ended = len(daemon.events("lease_ended"))
+    ended = len(daemon.events("run_lease_expired"))
     env = daemons.environment(world.url, config=config, scheduler__drain_timeout=0.2)
     second = daemons.command("worker", "--exec", hang, "-c", "2", env=env)
     world.until("SELECT count(*) = 2 FROM runs WHERE lease_until IS NOT NULL AND attempt = 2")
     assert second.stop() == 0
     world.until(QUEUED, 2)
-    assert len(daemon.events("lease_ended")) == ended, "it did not come to that"
+    assert len(daemon.events("run_lease_expired")) == ended, "it did not come to that"
     quick = script(tmp_path, "")
     worker(daemons, world, config, quick)
     world.until(ENDED, 2)
@@ -167,7 +167,7 @@ def test_a_stop_reaches_the_worker(daemons: Daemons, world: World, tmp_path: Pat
     working = worker(daemons, world, config, script(tmp_path, "import time; time.sleep(600)"))
     world.until("SELECT count(*) = 1 FROM runs WHERE lease_until IS NOT NULL")
     world.control(lambda control: control.stop(campaign_id, "tester"))
-    working.wait_for("attempt_stopped")
+    working.wait_for("attempt_cancelled")
     assert world.statuses("runs") == {"cancelled": 1}
     assert working.stop() == 0
 

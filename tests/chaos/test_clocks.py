@@ -38,7 +38,7 @@ def test_wrong_clocks(cluster: Cluster, database_url: str, offsets: tuple[float,
     for node in cluster.nodes:
         assert node.process is not None
         node.process.wait_for("ready")
-        node.process.wait_for("share_changed", nodes=2)
+        node.process.wait_for("shards_reassigned", nodes=2)
     with World(database_url) as world:
         begins = utc_now() + timedelta(seconds=1)
         for number in range(8):

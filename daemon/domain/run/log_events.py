@@ -20,7 +20,7 @@ EVENTS: dict[RunStatus, str] = {
     RunStatus.MISSED: "run_missed",
     RunStatus.RETRYING: "run_retrying",
     RunStatus.HELD: "run_held",
-    RunStatus.QUEUED: "run_parked",
+    RunStatus.QUEUED: "run_awaiting_worker",
     RunStatus.EXECUTING: "run_accepted",
 }
 """The event of an outcome, by the status in which the outcome leaves the run."""

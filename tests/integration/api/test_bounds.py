@@ -173,7 +173,7 @@ def test_an_upgrade_is_not_taken(strict: Api) -> None:
 
 def test_the_log_is_clean(strict: Api) -> None:
     """Nothing of all this is an error of ours."""
-    assert strict.process.events("api_fault") == []
+    assert strict.process.events("api_error") == []
     assert strict.process.events("library_message") == []
 
 
@@ -275,7 +275,7 @@ def test_faults_of_ours(tmp_path: Path, database_url: str) -> None:
             assert "hidden" not in answer.text
             assert "Traceback" not in answer.text
             assert "schedule_definitions" not in answer.text
-        told = api.process.wait_for("api_fault", request_id="the-fault")
+        told = api.process.wait_for("api_error", request_id="the-fault")
         assert "schedule_definitions" in told["error"]
 
 
@@ -347,7 +347,7 @@ def test_secrets_are_told_nowhere(tmp_path: Path, database_url: str) -> None:
         api.world.rows("ALTER TABLE api_keys RENAME TO hidden")
         answers.append(api.http.get("/upcoming"))
         assert answers[-1].status_code == 500
-        api.process.wait_for("api_fault")
+        api.process.wait_for("api_error")
         digests = [bytes(row["digest"]) for row in api.world.rows("SELECT digest FROM hidden")]
         told = b"\n".join(api.process.lines).decode()
         told += "\n".join(answer.text + str(answer.headers) for answer in answers)

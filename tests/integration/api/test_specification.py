@@ -34,7 +34,7 @@ def test_schemathesis(tmp_path: Path, database_url: str) -> None:
     with serving(tmp_path, database_url) as api:
         run_something(api)
         check(api, tmp_path)
-        assert api.process.events("api_fault") == []
+        assert api.process.events("api_error") == []
         with api.client(Scope.ADMIN) as admin:  # nothing of it has ended the key
             assert admin.get("/keys").status_code == 200
 

@@ -227,7 +227,7 @@ async def test_a_schedule_that_can_not_be_read_keeps_nobody_from_the_others(
     )
     before = await world.rows("SELECT fire_at FROM timers WHERE campaign_id = :id", id=gone)
     assert await retime(world, told) == 1
-    assert [each["campaign_id"] for each in told.named("schedule_unreadable")] == [gone]
+    assert [each["campaign_id"] for each in told.named("schedule_invalid")] == [gone]
     assert [each["campaign_id"] for each in told.named("instants_moved")] == [kept]
     after = await world.rows("SELECT fire_at FROM timers WHERE campaign_id = :id", id=gone)
     assert after == before

@@ -100,7 +100,7 @@ async def test_what_nobody_told_of_is_seen_all_the_same() -> None:
             while not (runs.released and world.pipeline.in_flight == 0):
                 world.clock.seconds += 0.01
                 await asyncio.sleep(0.001)
-        assert world.names().count("attempt_stopped") == 2
+        assert world.names().count("attempt_cancelled") == 2
         assert runs.released == [(2, "not_started")]
         assert target.asked == [0]
         await stopping.stop()

@@ -53,7 +53,7 @@ async def test_draining_gives_back_what_does_not_end() -> None:
     assert sorted(world.store.released) == [(0, "retrying"), (1, "not_started"), (2, "not_started")]
     assert world.store.finished == []
     assert target.under_way == 0, "its attempt was cancelled"
-    assert ("runs_given_back", {"count": 3}) in world.told
+    assert ("runs_released", {"count": 3}) in world.told
 
 
 async def test_draining_tells_of_each_run_that_is_held() -> None:
@@ -69,7 +69,7 @@ async def test_draining_tells_of_each_run_that_is_held() -> None:
     async with asyncio.timeout(LIMIT):
         await world.pipeline.drain(0)
     assert sorted(world.store.released) == [(0, "held"), (1, "held"), (2, "not_started")]
-    assert [told for told in world.told if told[0] in ("run_held", "runs_given_back")] == [
+    assert [told for told in world.told if told[0] in ("run_held", "runs_released")] == [
         (
             "run_held",
             {
@@ -83,7 +83,7 @@ async def test_draining_tells_of_each_run_that_is_held() -> None:
                 "error": "its node stopped",
             },
         ),
-        ("runs_given_back", {"count": 1}),
+        ("runs_released", {"count": 1}),
     ]
 
 

@@ -81,7 +81,7 @@ def test_a_part_that_hangs_ends_the_signs() -> None:
         heard.turn(AILING_S)
         assert heard.signs == 1
         ((event, fields),) = heard.events
-        assert (event, fields["error"]) == ("wedged", "the claim is stuck for 66 s")
+        assert (event, fields["error"]) == ("service_stalled", "the claim is stuck for 66 s")
         assert heard.pulse.stuck() is not None
     heard.turn(1)
     assert heard.signs == 2
