@@ -12,6 +12,7 @@ RUN ["python3", "-m", "venv", "/opt/campaignd"]
 COPY requirements.lock ./
 RUN /opt/campaignd/bin/python -m pip install --quiet --require-hashes -r requirements.lock
 COPY pyproject.toml README.md LICENSE ./
+COPY campaignd campaignd
 COPY config config
 COPY storage storage
 COPY daemon daemon

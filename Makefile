@@ -107,4 +107,4 @@ man: install-dev ## the manual page again from the commands
 clean: ## removes what these targets made
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache \
 	    .hypothesis
-	find daemon storage config tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find campaignd daemon storage config tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -5,4 +5,6 @@ only downwards (the layers contract in `pyproject.toml`): cli, app, then api / t
 targets / telemetry, then control / firing, then lifecycle, then domain.
 """
 
-__version__ = "0.1.0"
+from campaignd import __version__
+
+__all__ = ["__version__"]

@@ -93,7 +93,8 @@ def test_it_is_as_it_should_be(image: Images) -> None:
     with image.container() as (_, root):
         site = next((root / "opt/campaignd/lib").glob("python3*/site-packages"))
         there = {path.name for path in site.iterdir()}
-        assert "daemon" in there
+        assert "campaignd" in there
+        assert not {"daemon", "storage", "config"} & there
         assert not {"pip", "hatchling", "setuptools"} & there
         assert not list(root.glob("src"))
         assert not list(root.glob("dist"))

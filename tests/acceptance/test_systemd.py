@@ -380,7 +380,7 @@ def test_upgraded_to_the_letter(embedded: Machine, tmp_path: Path) -> None:
     git = ["git", "-C", str(tmp_path / "next"), "-c", "user.name=t", "-c", "user.email=t@localhost"]
     repository = str(embedded.shared / "campaignd.git")
     subprocess.run([*git[:1], "clone", "-q", repository, git[2]], check=True)
-    package, project = tmp_path / "next/daemon/__init__.py", tmp_path / "next/pyproject.toml"
+    package, project = tmp_path / "next/campaignd/__init__.py", tmp_path / "next/pyproject.toml"
     package.write_text(re.sub(r'(__version__ = )".*"', r'\1"99.0.0"', package.read_text()))
     project.write_text(project.read_text() + "\n# As a new dependency would do it.\n")
     subprocess.run([*git, "commit", "-q", "-a", "-m", "Next release"], check=True)

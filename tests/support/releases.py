@@ -12,7 +12,7 @@ from storage.schema import HEAD
 from tests.support.daemons import PATIENCE_S, Daemons
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("daemon", "storage", "config")
+PACKAGES = ("campaignd", "daemon", "storage", "config")
 NEXT = f"{int(HEAD) + 1:04}"
 AFTER_NEXT = f"{int(HEAD) + 2:04}"
 
@@ -29,7 +29,7 @@ class Release:
             shutil.copytree(
                 ROOT / package, directory / package, ignore=shutil.ignore_patterns("__pycache__")
             )
-        self.edit("daemon/__init__.py", r'__version__ = ".*"', f'__version__ = "{version}"')
+        self.edit("campaignd/__init__.py", r'__version__ = ".*"', f'__version__ = "{version}"')
 
     def edit(self, path: str, pattern: str, to: str) -> None:
         """Replace what the pattern finds in these files, which has to be there once."""
@@ -63,7 +63,7 @@ class Release:
         """One of its commands, done."""
         environment = self._daemons.environment(url, **self.settings, **settings)
         return subprocess.run(
-            [sys.executable, "-P", "-m", "daemon", *arguments],
+            [sys.executable, "-P", "-m", "campaignd", *arguments],
             env=environment,
             cwd=self._daemons.directory,
             input=given,

@@ -21,7 +21,7 @@ from daemon.cli.context import CommandContext
 from daemon.cli.parsing import parser
 from daemon.domain.errors import CampaigndError
 
-CAMPAIGND = [sys.executable, "-m", "daemon"]
+CAMPAIGND = [sys.executable, "-m", "campaignd"]
 
 
 class Full(CampaigndError):

@@ -81,7 +81,7 @@ async def demo_daemon(state_dir: Path) -> AsyncIterator[DemoDaemon]:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "daemon",
+            "campaignd",
             "--config",
             str(config),
             "run",

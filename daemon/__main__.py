@@ -1,3 +1,0 @@
-from daemon.cli.main import main
-
-main()
