@@ -26,7 +26,6 @@ from daemon.maintenance.periodic import PeriodicTask
 from daemon.maintenance.pruner import Pruner
 from daemon.maintenance.schema_watch import SchemaWatch
 from daemon.node_status import NodeStatus
-from daemon.optional import load_metrics, load_traces
 from daemon.pipeline.canceller import RunCanceller
 from daemon.pipeline.pipeline import Pipeline
 from daemon.runtime.clock import SystemClock
@@ -37,7 +36,8 @@ from daemon.runtime.status_line import StatusLine
 from daemon.runtime.supervisor import Supervisor
 from daemon.runtime.watchdog import Watchdog
 from daemon.targets.registry import Built, build
-from daemon.telemetry.fan_out import FanOut
+from daemon.telemetry import load_metrics, load_traces
+from daemon.telemetry.event_log import FanOut
 from daemon.timer.edit_listener import EditListener
 from daemon.timer.loader import Loader
 from daemon.timer.scheduler import TimerScheduler

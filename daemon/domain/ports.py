@@ -24,9 +24,13 @@ class Emit(Protocol):
 
 
 def is_enabled(emit: Emit, event: str) -> bool:
-    """Whether somebody listens, as far as who tells can know; what is made for each run asks."""
-    wants: Callable[[str], bool] | None = getattr(emit, "wants", None)
-    return wants is None or wants(event)
+    """Return whether any subscriber handles this event.
+
+    Callers check before they build fields for each run. A subscriber without a method
+    ``is_enabled`` handles every event.
+    """
+    check: Callable[[str], bool] | None = getattr(emit, "is_enabled", None)
+    return check is None or check(event)
 
 
 class Clock(Protocol):

@@ -1,34 +1,35 @@
-"""Events as log lines: one subscriber, which never raises into whoever tells."""
+"""Subscribers of log events: the one that writes lines, and the one that serves several."""
 
 from __future__ import annotations
 
 from typing import Any, Protocol
 
+from daemon.domain.ports import Emit, is_enabled
 from daemon.telemetry.events import EVENTS
 from daemon.telemetry.log_setup import LEVELS, is_written
 
 
 class Logger(Protocol):
-    """What is needed of a structlog logger."""
+    """The method of a structlog logger that `EventLog` uses."""
 
     def log(self, level: int, event: str, **fields: Any) -> Any: ...
 
 
-LEVEL_OF = {name: LEVELS[told.level] for name, told in EVENTS.items()}
+LEVEL_OF = {name: LEVELS[spec.level] for name, spec in EVENTS.items()}
 
 
 class EventLog:
-    """Writes each event at the level its table gives it, with the keys that have a value."""
+    """Writes each event at the level of its `EventSpec`, with the keys that have a value."""
 
     def __init__(self, logger: Logger) -> None:
         self._log = logger.log
 
-    def wants(self, event: str) -> bool:
-        """Whether an event would be written, as long as it names no level of its own."""
+    def is_enabled(self, event: str) -> bool:
+        """Return whether the event is written, if it is emitted without a level of its own."""
         return is_written(LEVEL_OF[event])
 
     def __call__(self, event: str, /, **fields: Any) -> None:
-        """Tell of an event; ``level`` among the fields overrides the table's."""
+        """Write an event; ``level`` among the fields overrides the level of its `EventSpec`."""
         level = LEVELS[fields.pop("level")] if "level" in fields else LEVEL_OF[event]
         if is_written(level):
             for value in fields.values():
@@ -36,3 +37,19 @@ class EventLog:
                     fields = {key: value for key, value in fields.items() if value is not None}
                     break
             self._log(level, event, **fields)
+
+
+class FanOut:
+    """Passes each event to every subscriber, in order."""
+
+    def __init__(self, *subscribers: Emit) -> None:
+        self._subscribers = subscribers
+
+    def is_enabled(self, event: str) -> bool:
+        """Return whether any subscriber handles the event."""
+        return any(is_enabled(emit, event) for emit in self._subscribers)
+
+    def __call__(self, event: str, /, **fields: Any) -> None:
+        """Pass an event on. Subscribers do not raise."""
+        for emit in self._subscribers:
+            emit(event, **fields)

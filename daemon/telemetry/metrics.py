@@ -1,219 +1,198 @@
-"""Metrics for Prometheus: counted from the events that are told, rendered when asked for.
+"""Prometheus metrics: counted from the log events, rendered for each scrape.
 
-Loaded only where the HTTP interface is on. docs/metrics.md has every name and what to do about it.
+Loaded only if the HTTP interface is enabled. docs/metrics.md lists every metric.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
     Histogram,
+    Info,
     ProcessCollector,
     disable_created_metrics,
 )
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    InfoMetricFamily,
-    Metric,
-)
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
 
-from daemon.telemetry.tally import Spread, Tally
-
-# When a series began is no series of its own: Prometheus sees it.
+# Prometheus records itself when a series began.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
+MAX_TARGETS = 1000
+"""Maximum targets with series of their own; a campaign can name any target."""
+OTHER = "(other)"
+"""Label value for everything above a maximum."""
 _SHORT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _LONG = (*_SHORT, 60.0, 300.0, 900.0, 3600.0, 14400.0)
+_METHODS = frozenset({"GET", "POST", "PATCH", "DELETE", "PUT", "HEAD", "OPTIONS"})
+
+BY_TARGET = {
+    "run_claimed": ("runs_claimed", "Runs that this node claimed."),
+    "run_finished": ("runs_finished", "Runs that completed."),
+    "run_failed": ("runs_failed", "Runs that failed and are not retried."),
+    "run_cancelled": ("runs_cancelled", "Runs cancelled because their campaign was stopped."),
+    "run_missed": ("runs_missed", "Occurrences that were too late, or passed while paused."),
+    "run_skipped": ("runs_skipped", "Occurrences skipped because of another run."),
+    "run_queued": ("runs_queued", "Runs that waited for the campaign's open run."),
+    "run_retrying": ("attempts_failed", "Failed attempts that are followed by another."),
+    "run_accepted": ("runs_accepted", "Runs that their target finishes later."),
+    "run_held": ("runs_held", "Runs held until an operator decides."),
+    "target_paused": ("target_pauses", "Times that a target's circuit breaker opened."),
+}
+"""Counters with the label `target`, by the event that they count."""
+PLAIN = {
+    "lease_lost": ("leases_lost", "Outcomes refused because another node had the run."),
+    "node_lost": ("nodes_lost", "Dead nodes whose runs this node reclaimed."),
+    "node_replaced": ("lease_expiries", "Times that this node's own lease expired."),
+    "listen_lost": ("listen_reconnects", "Times that the notification connection was lost."),
+    "database_lost": ("database_outages", "Times that the database became unavailable."),
+    "claim_failed": ("claims_failed", "Events that the database refused to claim."),
+    "finish_failed": ("finishes_failed", "Outcomes that the database refused."),
+}
+"""Counters without labels, by the event that they count."""
+_DURATIONS = {
+    "claim": ("claim_duration_seconds", "Duration of one claim, a batch of due events."),
+    "finish": ("finish_duration_seconds", "Duration of writing one batch of outcomes."),
+    "loop_lag": ("loop_lag_seconds", "Delay of the event loop's timers."),
+}
+_ENDED = frozenset({"run_finished", "run_failed", "run_retrying", "run_accepted"})
 
 
 @dataclass(frozen=True, slots=True)
-class _Counted:
-    """A counter that an event adds to."""
+class _TargetSeries:
+    """The series of one target, looked up once: looking up a label costs more than counting."""
 
-    name: str
-    help: str
-
-
-_BY_TARGET = {
-    "run_claimed": _Counted("runs_claimed", "Runs that this node took to carry out."),
-    "run_finished": _Counted("runs_finished", "Runs that completed."),
-    "run_failed": _Counted("runs_failed", "Runs that failed for good."),
-    "run_cancelled": _Counted("runs_cancelled", "Runs that were stopped with their campaign."),
-    "run_missed": _Counted("runs_missed", "Occurrences too late, or passed while paused."),
-    "run_skipped": _Counted("runs_skipped", "Occurrences in the way of another run."),
-    "run_queued": _Counted("runs_queued", "Runs that had to wait for the one before them."),
-    "run_retrying": _Counted("attempts_failed", "Attempts that are followed by another."),
-    "run_accepted": _Counted("runs_accepted", "Runs that their target finishes later."),
-    "run_held": _Counted("runs_held", "Runs that wait for a person."),
-    "target_paused": _Counted("target_pauses", "Times that a target was left alone for a while."),
-}
-_PLAIN = {
-    "lease_lost": _Counted("leases_lost", "Outcomes refused: the run was somebody else's by then."),
-    "node_lost": _Counted("nodes_lost", "Nodes whose runs this one took over."),
-    "node_replaced": _Counted("lease_expiries", "Times that this node's own lease had ended."),
-    "listen_lost": _Counted("listen_reconnects", "Times that news of edits was lost."),
-    "database_lost": _Counted("database_outages", "Times that the database went away."),
-    "claim_failed": _Counted("claims_failed", "Events that the database refused to claim."),
-    "finish_failed": _Counted("finishes_failed", "Outcomes that the database refused."),
-}
-_ENDED = ("run_finished", "run_failed", "run_retrying", "run_accepted")
+    count: dict[str, Callable[[], None]]
+    lateness: Callable[[float], None]
+    duration: Callable[[float], None]
 
 
-class Metrics(Collector):
-    """One process's metrics. A subscriber of events; may be told from any thread."""
+class Metrics:
+    """A subscriber of events that counts them for one process. Events may come from any thread."""
 
     def __init__(self, version: str = "") -> None:
         self.registry = CollectorRegistry()
-        self._version = version
-        self._events = Tally()
-        self._runs = Tally()
-        self._passed = Tally()
-        self._lateness = Spread(_LONG)
-        self._attempts = Spread(_LONG)
-        self._durations = {
-            "claim": Spread(_SHORT),
-            "finish": Spread(_SHORT),
-            "loop_lag": Spread(_SHORT),
-        }
-        self._gauges: dict[str, tuple[str, Callable[[], float | None]]] = {}
-        self._requests = Counter(
-            "campaignd_http_requests",
-            "Requests answered.",
-            ["method", "path", "status"],
-            registry=self.registry,
+        Info("campaignd_build", "The release that runs.", registry=self.registry).info(
+            {"version": version}
         )
-        self._seconds = Histogram(
-            "campaignd_http_request_duration_seconds",
-            "From the request's head to the end of its answer.",
-            ["method", "path"],
-            registry=self.registry,
-            buckets=_SHORT,
+        self._events = self._counter("events", "Log events, by name.", "event")
+        self._runs = {event: self._counter(*named, "target") for event, named in BY_TARGET.items()}
+        self._count: dict[str, Callable[[], None]] = {}
+        self._plain = {event: self._counter(*named).inc for event, named in PLAIN.items()}
+        self._passed = self._counter(
+            "occurrences_passed", "Occurrences that passed in stretches of more than 100.", "cause"
         )
-        self.registry.register(self)
+        self._lateness = self._histogram(
+            "run_lateness_seconds",
+            "Delay from the scheduled instant to the start of the first attempt.",
+            "target",
+            buckets=_LONG,
+        )
+        self._attempts = self._histogram(
+            "attempt_duration_seconds", "Duration of one delivery.", "target", buckets=_LONG
+        )
+        self._targets: dict[str, _TargetSeries] = {}
+        self._lock = Lock()
+        self._requests = self._counter(
+            "http_requests", "Requests answered.", "method", "path", "status"
+        )
+        self._seconds = self._histogram(
+            "http_request_duration_seconds",
+            "Duration from the request's head to the end of the response.",
+            *("method", "path"),
+        )
+        self._gauges = _Gauges()
+        self.registry.register(self._gauges)
         ProcessCollector(registry=self.registry)
 
     def __call__(self, event: str, /, **fields: Any) -> None:
         """Count an event."""
-        self._events.add((event,))
-        if event in _BY_TARGET:
-            target = str(fields.get("target"))
-            self._runs.add((event, target))
+        if (count := self._count.get(event)) is None:
+            count = self._count.setdefault(event, self._events.labels(event).inc)
+        count()
+        if event in BY_TARGET:
+            target = fields.get("target")
+            series = self._targets.get(target) or self._series(str(target))  # type: ignore[arg-type]
+            series.count[event]()
             if event in _ENDED:
-                # Once a run: whoever finishes it later is somebody else.
-                late = fields.get("lateness_ms") if fields.get("attempt") == 1 else None
-                if late is not None and fields.get("actor") is None:
-                    self._lateness.add((target,), late / 1000)
-                if (duration := _handed_over_ms(fields)) is not None:
-                    self._attempts.add((target,), duration / 1000)
+                _observe(series, fields)
+        elif event in self._plain:
+            self._plain[event]()
         elif event == "occurrences_passed":
-            self._passed.add((str(fields["cause"]),), fields["count"])
+            self._passed.labels(str(fields["cause"])).inc(fields["count"])
         elif event == "http_request":
-            method, path = _known(fields["method"]), fields["path"]
+            method, path = fields["method"], fields["path"]
+            # A client can send any method, and each would become a series.
+            method = method if method in _METHODS else OTHER
             self._requests.labels(method, path, str(fields["status"])).inc()
             self._seconds.labels(method, path).observe(fields["duration_ms"] / 1000)
 
     def expect(self, targets: Iterable[str]) -> None:
-        """These targets exist: their counters begin at 0, so that the first failure is a rise."""
+        """Start the series of these targets at 0, so that the first failure is an increase."""
         for target in targets:
-            for event in _BY_TARGET:
-                self._runs.add((event, target), 0)
-            self._lateness.expect((target,))
-            self._attempts.expect((target,))
+            self._series(target)
 
     def timed(self, what: str) -> Callable[[float], None]:
-        """Where the seconds of ``claim``, ``finish`` or ``loop_lag`` go."""
-        spread = self._durations[what]
-        spread.expect(())
-        return lambda seconds: spread.add((), seconds)
+        """Return the function that observes seconds: of ``claim``, ``finish`` or ``loop_lag``."""
+        return self._histogram(*_DURATIONS[what]).observe
 
     def gauge(self, name: str, help: str, read: Callable[[], float | None]) -> None:
-        """What is read when somebody asks; without a value the series is left out."""
-        self._gauges[name] = (help, read)
+        """Add a gauge that is read at each scrape; it has no series while ``read`` returns None."""
+        self._gauges.read[name] = (help, read)
 
     def render(self) -> tuple[bytes, str]:
-        """The exposition and its media type."""
+        """Return the exposition and its media type."""
         return generate_latest(self.registry), CONTENT_TYPE_PLAIN_0_0_4
 
-    def describe(self) -> list[Metric]:
-        """Nothing beforehand: what there is depends on the process."""
-        return []
+    def _series(self, target: str) -> _TargetSeries:
+        with self._lock:
+            if target not in self._targets and len(self._targets) >= MAX_TARGETS:
+                target = OTHER
+            if target not in self._targets:
+                self._targets[target] = _TargetSeries(
+                    {event: runs.labels(target).inc for event, runs in self._runs.items()},
+                    self._lateness.labels(target).observe,
+                    self._attempts.labels(target).observe,
+                )
+            return self._targets[target]
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"campaignd_{name}", text, labels, registry=self.registry)
+
+    def _histogram(
+        self, name: str, text: str, *labels: str, buckets: tuple[float, ...] = _SHORT
+    ) -> Histogram:
+        return Histogram(f"campaignd_{name}", text, labels, registry=self.registry, buckets=buckets)
+
+
+def _observe(series: _TargetSeries, fields: dict[str, Any]) -> None:
+    if fields.get("actor") is not None:
+        # Another actor ended the run, whose delivery was observed when the target accepted it.
+        return
+    lateness, duration = fields.get("lateness_ms"), fields.get("duration_ms")
+    if lateness is not None and fields.get("attempt") == 1:
+        series.lateness(lateness / 1000)
+    if duration is not None:
+        series.duration(duration / 1000)
+
+
+class _Gauges(Collector):
+    """Gauges whose series is left out while there is no value; the library's own have no such."""
+
+    def __init__(self) -> None:
+        self.read: dict[str, tuple[str, Callable[[], float | None]]] = {}
 
     def collect(self) -> Iterator[Metric]:
-        """Everything but the requests, which the library counts itself."""
-        yield InfoMetricFamily(
-            "campaignd_build", "The release that runs.", {"version": self._version}
-        )
-        yield _counter("events", "Events told, by name.", ["event"], self._events.items())
-        runs = self._runs.items()
-        for event, counted in _BY_TARGET.items():
-            rows = [((target,), many) for (told, target), many in runs if told == event]
-            yield _counter(counted.name, counted.help, ["target"], rows)
-        told_of = dict(self._events.items())
-        for event, counted in _PLAIN.items():
-            many = told_of.get((event,), 0)
-            yield _counter(counted.name, counted.help, [], [((), many)])
-        yield _counter(
-            "occurrences_passed",
-            "Occurrences that went by in stretches of more than 100.",
-            ["cause"],
-            self._passed.items(),
-        )
-        yield _histogram(
-            "run_lateness_seconds",
-            "From the scheduled instant to the first attempt's start.",
-            ["target"],
-            self._lateness,
-        )
-        yield _histogram(
-            "attempt_duration_seconds", "One handing over to a target.", ["target"], self._attempts
-        )
-        for what, text in _DURATIONS.items():
-            yield _histogram(f"{what}_seconds", text, [], self._durations[what.split("_dur")[0]])
-        for name, (text, read) in list(self._gauges.items()):
+        """Read every gauge."""
+        for name, (text, read) in list(self.read.items()):
             family = GaugeMetricFamily(f"campaignd_{name}", text)
             if (value := read()) is not None:
                 family.add_metric([], value)
             yield family
-
-
-_DURATIONS = {
-    "claim_duration": "One batch of due events, claimed.",
-    "finish_duration": "One batch of outcomes, written.",
-    "loop_lag": "How late the event loop comes to what it has promised.",
-}
-
-
-def _counter(
-    name: str, text: str, labels: list[str], rows: Sequence[tuple[tuple[str, ...], float]]
-) -> Metric:
-    family = CounterMetricFamily(f"campaignd_{name}", text, labels=labels)
-    for values, many in rows:
-        family.add_metric(values, many)
-    return family
-
-
-def _histogram(name: str, text: str, labels: list[str], spread: Spread) -> Metric:
-    family = HistogramMetricFamily(f"campaignd_{name}", text, labels=labels)
-    for values, buckets, total in spread.items():
-        family.add_metric(values, buckets, total)
-    return family
-
-
-def _handed_over_ms(fields: dict[str, Any]) -> float | None:
-    """How long a handing over took; what somebody else ended was counted before."""
-    return fields.get("duration_ms") if fields.get("actor") is None else None
-
-
-def _known(method: str) -> str:
-    """The method, if it is one: anybody may write anything there, and each becomes a series."""
-    known = ("GET", "POST", "PATCH", "DELETE", "PUT", "HEAD", "OPTIONS")
-    return method if method in known else "(other)"

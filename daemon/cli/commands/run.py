@@ -24,7 +24,7 @@ def run_daemon(invocation: CommandContext, no_api: bool) -> int:
     from daemon.app import Daemon
     from daemon.runtime.systemd import SystemdNotifier, watchdog_interval
     from daemon.telemetry.event_log import EventLog
-    from daemon.telemetry.log_setup import configure, gather, get_logger
+    from daemon.telemetry.log_setup import batch_writes, configure, get_logger
     from daemon.wiring import ProcessContext
 
     settings = reading.settings()
@@ -45,7 +45,7 @@ def run_daemon(invocation: CommandContext, no_api: bool) -> int:
     emit = EventLog(get_logger())
 
     async def serve(dsn: str) -> int:
-        gather(asyncio.get_running_loop())
+        batch_writes(asyncio.get_running_loop())
         host = ProcessContext(
             settings=settings,
             dsn=dsn,

@@ -32,6 +32,11 @@ def literals(node: ast.expr | None) -> list[str]:
     return [ast.literal_eval(key) for key in node.keys if key is not None]
 
 
+def constants(nodes: list[ast.expr | None]) -> list[object]:
+    """The values of constants; None for another expression."""
+    return [node.value if isinstance(node, ast.Constant) else None for node in nodes]
+
+
 class Module:
     """What a file of the code says in its log."""
 
@@ -58,13 +63,21 @@ class Module:
                             keys += self._spread(each.value, functions)
                     event = call.args[0]
                     assert names(event) or emitter == "log", ast.unparse(call)
-                case "_line" if isinstance(call.args[1], ast.Constant):  # the log's own
-                    keys, event = self._spread(call.args[2], functions), call.args[1]
                 case _:
                     continue
             found = {"exception" if key == "exc_info" else key for key in keys} - OF_EVERY_LINE
             for name in names(event):
                 yield name, found
+        yield from self._own_lines()
+
+    def _own_lines(self) -> Iterator[tuple[str, set[str]]]:
+        """The lines that the log itself makes: dictionaries with the key `event`."""
+        for node in self._nodes:
+            if isinstance(node, ast.Dict) and "event" in (keys := constants(node.keys)):
+                name = node.values[keys.index("event")]
+                if names(name) & EVENTS.keys():
+                    found = {"exception" if key == "exc_info" else str(key) for key in keys}
+                    yield names(name).pop(), found - {"event"}
 
     def _spread(self, value: ast.expr, functions: dict[str, ast.FunctionDef]) -> list[str]:
         """The keys of a dictionary: written here, assigned to a name, or made by a function."""

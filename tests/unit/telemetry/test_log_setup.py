@@ -17,7 +17,7 @@ import pytest
 import structlog
 
 from daemon.domain.campaign.state_machine import Status
-from daemon.telemetry import log_setup
+from daemon.telemetry import log_setup, log_writer
 from daemon.telemetry.log_setup import configure, get_logger
 
 
@@ -26,9 +26,11 @@ def _as_before() -> Iterator[None]:
     """Logging is global: put it back."""
     root = logging.getLogger()
     handlers, level, output = list(root.handlers), root.level, log_setup._output
+    descriptor = log_setup._WRITER.descriptor
     yield
     logging.captureWarnings(False)
     root.handlers, log_setup._output = handlers, output
+    log_setup._WRITER.descriptor = descriptor
     root.setLevel(level)
     structlog.reset_defaults()
 
@@ -259,7 +261,7 @@ def test_a_closed_descriptor() -> None:
 
 def test_a_full_pipe_that_does_not_block(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is given a moment, then the line is dropped."""
-    monkeypatch.setattr(log_setup, "_FULL_WAIT_S", 0.001)
+    monkeypatch.setattr(log_writer, "_FULL_WAIT_S", 0.001)
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     try:
@@ -296,11 +298,11 @@ async def test_lines_of_one_turn_are_one_write(
     writes: list[bytes] = []
     really = os.write
     monkeypatch.setattr(
-        log_setup.os, "write", lambda fd, data: writes.append(bytes(data)) or really(fd, data)
+        log_writer.os, "write", lambda fd, data: writes.append(bytes(data)) or really(fd, data)
     )
-    monkeypatch.setattr(log_setup, "_WRITER", log_setup._Writer())
+    monkeypatch.setattr(log_setup, "_WRITER", log_writer.LogWriter(log_setup._WRITER.descriptor))
     structlog.configure(logger_factory=lambda *_: log_setup._WRITER)
-    log_setup.gather(asyncio.get_running_loop())
+    log_setup.batch_writes(asyncio.get_running_loop())
     logger = get_logger()
     logger.info("one")
     logger.log(20, "two")
@@ -319,11 +321,11 @@ def test_lines_after_the_loop_has_ended_are_written(
 ) -> None:
     """Nothing that was gathered in the last turn is lost."""
     lines(start=True)
-    monkeypatch.setattr(log_setup, "_WRITER", log_setup._Writer())
+    monkeypatch.setattr(log_setup, "_WRITER", log_writer.LogWriter(log_setup._WRITER.descriptor))
     structlog.configure(logger_factory=lambda *_: log_setup._WRITER)
 
     async def last_turn() -> None:
-        log_setup.gather(asyncio.get_running_loop())
+        log_setup.batch_writes(asyncio.get_running_loop())
         get_logger().info("one")
 
     asyncio.run(last_turn())

@@ -1,4 +1,4 @@
-"""What is counted, and the form in which it is handed out."""
+"""Metrics: the events that are counted, and the exposition."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from threading import Thread
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from daemon.telemetry.event_log import FanOut
 from daemon.telemetry.events import EVENTS
-from daemon.telemetry.fan_out import FanOut
-from daemon.telemetry.metrics import _BY_TARGET, _PLAIN, Metrics
-from daemon.telemetry.tally import MOST_SERIES, Spread, Tally
+from daemon.telemetry.metrics import BY_TARGET, MAX_TARGETS, PLAIN, Metrics
 
 
 def values(metrics: Metrics) -> dict[str, float]:
@@ -26,7 +25,7 @@ def values(metrics: Metrics) -> dict[str, float]:
 
 
 def test_runs_are_counted_by_target() -> None:
-    """Claimed; finished, with how late the first attempt began and how long an attempt took."""
+    """Claimed and finished runs are counted, with lateness and duration of their attempts."""
     metrics = Metrics("1.2")
     for _ in range(3):
         metrics("run_claimed", target="mail", lateness_ms=1.4)
@@ -57,8 +56,8 @@ def test_runs_are_counted_by_target() -> None:
     assert found["campaignd_build_info{version=1.2}"] == 1
 
 
-def test_what_somebody_else_ended_was_handed_over_before() -> None:
-    """It is counted as ended; how long the receiver had it is no handing over."""
+def test_a_run_that_another_actor_ended_was_delivered_before() -> None:
+    """The run is counted as ended; the receiver's time is not a duration of a delivery."""
     metrics = Metrics()
     metrics("run_accepted", target="mail", duration_ms=40.0)
     metrics("run_finished", target="mail", duration_ms=90_000.0, actor="api:mail")
@@ -69,13 +68,18 @@ def test_what_somebody_else_ended_was_handed_over_before() -> None:
 
 
 def test_no_count_is_lost_between_threads() -> None:
-    """The API's thread counts beside the one that fires."""
-    tally, many = Tally(), 20_000
+    """The API's thread counts beside the scheduler's thread."""
+    metrics, many = Metrics(), 5_000
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
         threads = [
-            Thread(target=lambda: [tally.add(("run_finished", "mail")) for _ in range(many)])
+            Thread(
+                target=lambda: [
+                    metrics("run_failed", target="mail", attempt=1, lateness_ms=1.0, duration_ms=1)
+                    for _ in range(many)
+                ]
+            )
             for _ in range(4)
         ]
         for thread in threads:
@@ -84,14 +88,18 @@ def test_no_count_is_lost_between_threads() -> None:
             thread.join()
     finally:
         sys.setswitchinterval(before)
-    assert tally.items() == [(("run_finished", "mail"), 4 * many)]
+    found = values(metrics)
+    assert found["campaignd_events_total{event=run_failed}"] == 4 * many
+    assert found["campaignd_runs_failed_total{target=mail}"] == 4 * many
+    assert found["campaignd_run_lateness_seconds_count{target=mail}"] == 4 * many
+    assert found["campaignd_attempt_duration_seconds_count{target=mail}"] == 4 * many
 
 
 def test_what_never_happened_is_zero() -> None:
-    """An alert on a rate needs the series from the beginning."""
+    """An alert on a rate needs the series from the start."""
     found = values(Metrics())
-    for counted in _PLAIN.values():
-        assert found[f"campaignd_{counted.name}_total{{}}"] == 0
+    for name, _ in PLAIN.values():
+        assert found[f"campaignd_{name}_total{{}}"] == 0
 
 
 def test_gauges_are_read_when_asked() -> None:
@@ -116,30 +124,42 @@ def test_durations() -> None:
         assert found[f"campaignd_{name}_seconds_bucket{{le=0.025}}"] == 1
 
 
-def test_every_event_counted_is_told() -> None:
-    """A renamed event would leave a counter at zero for ever."""
-    assert (_BY_TARGET.keys() | _PLAIN.keys()) <= EVENTS.keys()
+def test_every_counted_event_exists() -> None:
+    """A renamed event would leave its counter at zero forever."""
+    assert (BY_TARGET.keys() | PLAIN.keys()) <= EVENTS.keys()
 
 
 def test_labels_from_outside_are_bounded() -> None:
-    """A campaign may name any target."""
-    tally, spread = Tally(), Spread([1.0])
-    for number in range(MOST_SERIES + 50):
-        tally.add((f"t{number}",))
-        spread.add((f"t{number}",), 0.5)
-    assert len(tally.items()) == MOST_SERIES + 1
-    assert dict(tally.items())["(other)",] == 50
-    assert len(list(spread.items())) == MOST_SERIES + 1
+    """A campaign may name any target; those above the maximum are counted together."""
+    metrics = Metrics()
+    for number in range(MAX_TARGETS + 50):
+        metrics("run_failed", target=f"t{number}", attempt=1, lateness_ms=1.0, duration_ms=1.0)
+    for name in (
+        *("campaignd_runs_failed_total", "campaignd_run_lateness_seconds_count"),
+        "campaignd_attempt_duration_seconds_count",
+    ):
+        counts = {
+            series: count for series, count in values(metrics).items() if series.startswith(name)
+        }
+        assert len(counts) == MAX_TARGETS + 1
+        assert counts.pop(f"{name}{{target=(other)}}") == 50
+        assert set(counts.values()) == {1}
 
 
 def test_a_value_on_a_bound_is_within_it() -> None:
     """`le` means at most."""
-    spread = Spread([1.0, 2.0])
-    for value in (1.0, 1.5, 2.0, 9.0):
-        spread.add((), value)
-    ((_, buckets, total),) = spread.items()
-    assert buckets == [("1.0", 1.0), ("2.0", 3.0), ("+Inf", 4.0)]
-    assert total == 13.5
+    metrics = Metrics()
+    observe = metrics.timed("claim")
+    for value in (1.0, 1.5, 2.5, 90.0):
+        observe(value)
+    found = values(metrics)
+    name = "campaignd_claim_duration_seconds_"
+    assert found[name + "bucket{le=0.5}"] == 0
+    assert found[name + "bucket{le=1.0}"] == 1
+    assert found[name + "bucket{le=2.5}"] == 3
+    assert found[name + "bucket{le=30.0}"] == 3
+    assert found[name + "bucket{le=+Inf}"] == 4
+    assert found[name + "sum{}"] == 95.0
 
 
 def test_names_have_units() -> None:
@@ -153,15 +173,15 @@ def test_names_have_units() -> None:
         assert not re.search(r"_(ms|milliseconds|percent)\b", name)
 
 
-def test_every_subscriber_is_told() -> None:
-    """In order."""
-    told: list[tuple[str, int]] = []
+def test_every_subscriber_receives_every_event() -> None:
+    """Subscribers are called in order."""
+    received: list[tuple[str, int]] = []
     fan_out = FanOut(
-        lambda event, /, **fields: told.append((event, fields["n"])),
-        lambda event, /, **fields: told.append((event, fields["n"] + 1)),
+        lambda event, /, **fields: received.append((event, fields["n"])),
+        lambda event, /, **fields: received.append((event, fields["n"] + 1)),
     )
     fan_out("ready", n=1)
-    assert told == [("ready", 1), ("ready", 2)]
+    assert received == [("ready", 1), ("ready", 2)]
 
 
 def test_nothing_is_loaded_without_the_api() -> None:
