@@ -1,6 +1,14 @@
-"""Where runs are handed to. One module for each type; `registry` is the explicit list.
+"""Targets: the destinations that runs are delivered to, one module per type; see `registry`.
 
-Invariant: a target answers with one of the outcomes of `daemon.domain.run.outcome`; an
-exception counts as a transport fault. Delivery is at least once: every call carries the run's id.
-May import `daemon.domain` and `daemon.runtime`.
+Invariants: a target returns one of the outcomes in `daemon.domain.run.outcome`; an exception counts
+as `OutcomeUnknown`. Delivery is at least once, so every delivery carries the run's id. Packages
+outside this repository use `campaignd.plugin`. May import `daemon.domain` and `daemon.runtime`.
 """
+
+from daemon.domain.errors import CampaigndError
+
+
+class UnusableTarget(CampaigndError):
+    """A target cannot be used as it is configured"""
+
+    exit_code = 2

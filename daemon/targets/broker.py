@@ -1,7 +1,7 @@
-"""The `broker` target: runs become messages, confirmed by the broker, for workers of one's own.
+"""The `broker` target: publishes each run as a message that the broker confirms.
 
-kombu blocks, so each target has threads of its own, one for each attempt under way, and each thread
-its connection: a broker that hangs holds nobody else's.
+kombu blocks, so each target has its own threads, one for each attempt in flight, and each thread
+has its own connection. A broker that hangs delays no other target.
 """
 
 from __future__ import annotations
@@ -17,36 +17,41 @@ from typing import Any
 from daemon.domain.run.attempt import Attempt
 from daemon.domain.run.outcome import Accepted, Delivered, Outcome, OutcomeUnknown, Retry
 from daemon.domain.run.target import Target
-from daemon.targets.errors import UnusableTarget
+from daemon.targets import UnusableTarget
 from daemon.targets.message import message
 from daemon.targets.redaction import describe_error, redactor
 
 CLOSE_S = 1.0
-"""How long closing is waited for."""
+"""Seconds that `close` waits for the threads."""
 IDLE_S = 20.0
-"""A connection that was not used for so long is opened anew: the broker may have let it go."""
+"""Seconds without use after which a connection is replaced; the broker may have closed it."""
 
 
 @dataclass(frozen=True)
 class BrokerOptions:
-    """What a broker is told; seconds. ``task``: messages are calls of that Celery task."""
+    """The options of a broker target; durations are in seconds.
+
+    Args:
+        task: a Celery task; if set, messages are calls of that task.
+        finishes: ``later`` if a worker completes the run through the API, else ``at_once``.
+    """
 
     broker_url: str
     queue: str = "campaignd"
     task: str = ""
-    finishes_later: bool = True
+    finishes: str = "later"
     lease: float = 300.0
     timeout: float = 30.0
     concurrency: int = 4
 
 
 class BrokerTarget(Target):
-    """Publishes each run."""
+    """Publishes each run to a durable queue."""
 
     waits = True
 
     def __init__(self, settings: BrokerOptions) -> None:
-        # Imported here: who has no broker does without its libraries.
+        # Imported here, because other targets do not need the library.
         from kombu import Connection
 
         self._settings = settings
@@ -59,17 +64,17 @@ class BrokerTarget(Target):
         self._local = threading.local()
         self._open: list[_Publisher] = []
 
-    async def deliver(self, work: Attempt) -> Outcome:
-        """Publish the run and wait for the broker's word."""
+    async def deliver(self, attempt: Attempt) -> Outcome:
+        """Publish the run and wait for the broker's confirmation."""
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._settings.timeout * 2 + 1):
-                return await loop.run_in_executor(self._threads, self._publish, work)
+                return await loop.run_in_executor(self._threads, self._publish, attempt)
         except TimeoutError:
             return OutcomeUnknown(f"the broker did not confirm within {self._settings.timeout:g} s")
 
     async def close(self) -> None:
-        """Let the threads end, and their connections after them; what hangs is not waited for."""
+        """End the threads, then their connections, without waiting for one that hangs."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         closing = threading.Thread(target=self._close, daemon=True, name="broker close")
         closing.start()
@@ -82,38 +87,38 @@ class BrokerTarget(Target):
         for publisher in self._open:
             publisher.close()
 
-    def _publish(self, work: Attempt) -> Outcome:
+    def _publish(self, attempt: Attempt) -> Outcome:
         settings = self._settings
         try:
             publisher = self._publisher()
         except Exception as error:
             return Retry(describe_error(error, self._hide))
         try:
-            if not publisher.publish(work):
-                return Retry(f"no queue takes messages for {settings.queue!r}")
+            if not publisher.publish(attempt):
+                return Retry(f"no queue accepts messages for {settings.queue!r}")
         except Exception as error:
-            self._let_go(publisher)
+            self._drop(publisher)
             return OutcomeUnknown(describe_error(error, self._hide))
-        return Accepted(settings.lease) if settings.finishes_later else Delivered()
+        return Accepted(settings.lease) if settings.finishes == "later" else Delivered()
 
     def _publisher(self) -> _Publisher:
         publisher: _Publisher | None = getattr(self._local, "publisher", None)
         if publisher is not None and publisher.is_stale:
-            self._let_go(publisher)
+            self._drop(publisher)
             publisher = None
         if publisher is None:
             publisher = self._local.publisher = _Publisher(self._settings)
             self._open.append(publisher)
         return publisher
 
-    def _let_go(self, publisher: _Publisher) -> None:
+    def _drop(self, publisher: _Publisher) -> None:
         self._local.publisher = None
         self._open.remove(publisher)
         publisher.close()
 
 
 class _Publisher:
-    """One connection, used by one thread."""
+    """One connection to the broker, used by one thread."""
 
     def __init__(self, settings: BrokerOptions) -> None:
         from kombu import Connection, Exchange, Queue
@@ -125,7 +130,7 @@ class _Publisher:
             settings.broker_url,
             connect_timeout=settings.timeout,
             heartbeat=0,
-            transport_options=_options(settings),
+            transport_options=_transport_options(settings),
         )
         try:
             self._connection.ensure_connection(max_retries=1, timeout=settings.timeout)
@@ -144,14 +149,20 @@ class _Publisher:
 
     @property
     def is_stale(self) -> bool:
-        """Whether the broker may have let the connection go meanwhile."""
+        """Whether the broker may have closed the connection since its last use."""
         return time.monotonic() - self._used_at > IDLE_S
 
-    def publish(self, work: Attempt) -> bool:
-        """Whether a queue took it. Raises when the broker did not confirm."""
+    def publish(self, attempt: Attempt) -> bool:
+        """Publish one message and return whether a queue accepted it.
+
+        Raises if the broker does not confirm.
+        """
         settings = self._settings
         self._returned = False
-        body, headers = _celery_call(work, settings.task) if settings.task else _plain(work)
+        if settings.task:
+            body, headers = _celery_call(attempt, settings.task)
+        else:
+            body, headers = message(attempt), {"campaignd-attempt": str(attempt.attempt)}
         self._producer.publish(
             json.dumps(body),
             content_type="application/json",
@@ -160,8 +171,8 @@ class _Publisher:
             headers=headers,
             delivery_mode=2,
             mandatory=self._is_amqp,
-            message_id=str(work.run_id),
-            correlation_id=str(work.run_id),
+            message_id=str(attempt.run_id),
+            correlation_id=str(attempt.run_id),
             type="campaign.run",
             retry=False,
             timeout=settings.timeout,
@@ -171,7 +182,7 @@ class _Publisher:
         return not self._returned
 
     def close(self) -> None:
-        """Let the connection go, whatever state it is in."""
+        """Close the connection, whatever state it is in."""
         try:
             self._connection.release()
         except Exception:
@@ -181,7 +192,7 @@ class _Publisher:
         self._returned = True
 
 
-def _options(settings: BrokerOptions) -> dict[str, Any]:
+def _transport_options(settings: BrokerOptions) -> dict[str, Any]:
     if settings.broker_url.startswith("amqp"):
         return {
             "confirm_publish": True,
@@ -197,13 +208,9 @@ def _options(settings: BrokerOptions) -> dict[str, Any]:
     return {}
 
 
-def _plain(work: Attempt) -> tuple[Any, dict[str, str]]:
-    return message(work), {"campaignd-attempt": str(work.attempt)}
-
-
-def _celery_call(work: Attempt, task: str) -> tuple[Any, dict[str, Any]]:
-    """Celery's message protocol, version 2: the task is called with the message's ``data``."""
-    run_id = str(work.run_id)
+def _celery_call(attempt: Attempt, task: str) -> tuple[Any, dict[str, Any]]:
+    """Return a call of the task with the message's ``data``, in Celery's protocol 2."""
+    run_id = str(attempt.run_id)
     headers = {
         "lang": "py",
         "task": task,
@@ -221,4 +228,4 @@ def _celery_call(work: Attempt, task: str) -> tuple[Any, dict[str, Any]]:
         "ignore_result": True,
     }
     embedded = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
-    return [[message(work)["data"]], {}, embedded], headers
+    return [[message(attempt)["data"]], {}, embedded], headers

@@ -1,7 +1,7 @@
-"""The `command` target: a program of this machine, told the run on its standard input.
+"""The `command` target: starts a program of this machine with the run on its standard input.
 
-Each runs in a process group of its own, which ends with the attempt: what a program leaves behind
-is killed. Its output becomes log lines, as many as `LINES` for each attempt.
+Each program has its own process group, which ends with the attempt, so processes that the program
+leaves behind are killed. Its output becomes log lines, at most `MAX_LINES` for each attempt.
 """
 
 from __future__ import annotations
@@ -22,23 +22,28 @@ from daemon.domain.run.outcome import Delivered, Outcome, OutcomeUnknown, Reject
 from daemon.domain.run.target import Target
 from daemon.targets.message import encoded, instant
 
-TRY_AGAIN = 75
-"""EX_TEMPFAIL of sysexits.h."""
-NOT_THERE = frozenset(
+RETRY_STATUS = 75
+"""Exit status that asks for a retry: EX_TEMPFAIL of sysexits.h."""
+PERMANENT_ERRORS = frozenset(
     {errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 )
-"""Errors of a start that no later one would not have."""
-LINES = 200
-"""Lines of output that are logged for each attempt."""
-LINE_LENGTH = 2000
-"""Characters of a line that are logged."""
-LAST_WORDS_S = 1.0
-"""How long output is waited for once the program has ended; something may hold its pipe open."""
+"""Error numbers of a start that would fail again."""
+MAX_LINES = 200
+"""Maximum lines of output that are logged for each attempt."""
+MAX_LINE_LENGTH = 2000
+"""Maximum characters of a line that are logged."""
+LAST_OUTPUT_S = 1.0
+"""Seconds to wait for output after the program has ended; another process may hold its pipe."""
 
 
 @dataclass(frozen=True)
 class CommandOptions:
-    """What a command is told; seconds. Nothing but ``environment`` is inherited."""
+    """The options of a command target; durations are in seconds.
+
+    Args:
+        environment: the whole environment, to which the ids of the run are added.
+        kill_after: seconds between SIGTERM and SIGKILL.
+    """
 
     argv: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -48,7 +53,7 @@ class CommandOptions:
 
 
 class CommandTarget(Target):
-    """Starts the program for each run."""
+    """Starts a program for each run."""
 
     waits = True
 
@@ -56,135 +61,135 @@ class CommandTarget(Target):
         self._settings = settings
         self._emit = emit
 
-    async def deliver(self, work: Attempt) -> Outcome:
-        """Start it and wait: exit 0 done, 75 try again, others failed."""
+    async def deliver(self, attempt: Attempt) -> Outcome:
+        """Start the program and wait: status 0 is delivered, 75 a retry, any other a failure."""
         settings = self._settings
-        lines = _Lines(self._emit, work)
+        output = _Output(self._emit, attempt)
         try:
             transport, process = await asyncio.get_running_loop().subprocess_exec(
-                lambda: _Process(lines),
+                lambda: _Process(output),
                 *settings.argv,
                 stderr=STDOUT,
                 cwd=settings.cwd,
-                env={**settings.environment, **variables(work)},
+                env={**settings.environment, **variables(attempt)},
                 start_new_session=True,
             )
         except OSError as error:
-            why = f"can not start {settings.argv[0]}: {error.strerror or error}"
-            # No memory, no processes, no descriptors: that may pass.
-            return Reject(why) if error.errno in NOT_THERE else Retry(why)
-        _tell(transport, encoded(work))
+            reason = f"cannot start {settings.argv[0]}: {error.strerror or error}"
+            # A lack of memory, processes or descriptors may pass.
+            return Reject(reason) if error.errno in PERMANENT_ERRORS else Retry(reason)
+        _write_input(transport, encoded(attempt))
         try:
-            # wait() leaves the futures as they are, whatever becomes of this attempt.
+            # asyncio.wait() does not cancel the futures if this attempt is cancelled.
             ended, _ = await asyncio.wait({process.exited}, timeout=settings.timeout)
             if not ended:
-                return OutcomeUnknown(f"not done within {settings.timeout:g} s, killed")
-            await asyncio.wait({process.closed}, timeout=LAST_WORDS_S)
+                return OutcomeUnknown(f"not finished within {settings.timeout:g} s; killed")
+            await asyncio.wait({process.closed}, timeout=LAST_OUTPUT_S)
         finally:
-            # Also when the attempt is cancelled, by a stop: nothing of it goes on.
+            # Also if the attempt is cancelled: no process of it may continue.
             await asyncio.shield(self._end(transport, process))
-            lines.end()
+            output.end()
         code = transport.get_returncode()
         if code == 0:
             return Delivered()
-        if code == TRY_AGAIN:
+        if code == RETRY_STATUS:
             return Retry(f"exit status {code}")
         if code is None or code < 0:
             return Reject(f"ended by signal {_signal_name(-(code or 0))}")
         return Reject(f"exit status {code}")
 
     async def _end(self, transport: asyncio.SubprocessTransport, process: _Process) -> None:
-        """End the whole group: asked first, killed after a while."""
+        """End the whole group: SIGTERM first, SIGKILL after ``kill_after`` seconds."""
         group = transport.get_pid()
         if not process.exited.done():
             _signal_group(group, signal.SIGTERM)
             await asyncio.wait({process.exited}, timeout=self._settings.kill_after)
         _signal_group(group, signal.SIGKILL)
         await asyncio.wait({process.exited})
-        # Pipes that a process outside the group holds open are ours to close.
+        # A process outside the group may hold the other end of the pipes open.
         transport.close()
 
 
 class _Process(asyncio.SubprocessProtocol):
-    """Says when a program has ended, which may be before all its output's holders have."""
+    """Reports the end of a program, which may come before the end of its output."""
 
-    def __init__(self, lines: _Lines) -> None:
+    def __init__(self, output: _Output) -> None:
         loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[None] = loop.create_future()
         self.closed: asyncio.Future[None] = loop.create_future()
-        self._lines = lines
+        self._output = output
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
-        """Output."""
-        self._lines.feed(data)
+        """Log output."""
+        self._output.feed(data)
 
     def process_exited(self) -> None:
-        """The program has ended."""
+        """Note that the program has ended."""
         if not self.exited.done():
             self.exited.set_result(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """And nobody holds its pipes."""
+        """Note that no process holds the pipes any more."""
         if not self.closed.done():
             self.closed.set_result(None)
 
 
-class _Lines:
-    """Output on its way to the log."""
+class _Output:
+    """Splits a program's output into lines and logs them."""
 
-    def __init__(self, emit: Emit, work: Attempt) -> None:
+    def __init__(self, emit: Emit, attempt: Attempt) -> None:
         self._emit = emit
-        self._work = work
+        self._attempt = attempt
         self._rest = b""
         self._count = 0
 
     def feed(self, data: bytes) -> None:
-        """Take what was written."""
+        """Log the complete lines of ``data`` and keep the rest."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             self._log(line)
-        if len(self._rest) > LINE_LENGTH * 4:
-            # The rest of a line that is cut anyway is not kept.
-            self._rest = self._rest[: LINE_LENGTH * 4]
+        if len(self._rest) > MAX_LINE_LENGTH * 4:
+            # The line is cut anyway, so keep no more of it.
+            self._rest = self._rest[: MAX_LINE_LENGTH * 4]
 
     def end(self) -> None:
-        """There is no more."""
+        """Log the last line, and the number of lines that were left out."""
         if self._rest:
             self._log(self._rest)
-        if self._count > LINES:
-            self._tell(f"{self._count - LINES} more lines are not shown")
+        if self._count > MAX_LINES:
+            self._emit_line(f"{self._count - MAX_LINES} more lines are not shown")
 
     def _log(self, line: bytes) -> None:
         self._count += 1
-        if self._count <= LINES:
-            text = line[: LINE_LENGTH * 4].decode("utf-8", errors="replace").rstrip("\r")
-            self._tell(text[:LINE_LENGTH])
+        if self._count <= MAX_LINES:
+            text = line[: MAX_LINE_LENGTH * 4].decode("utf-8", errors="replace").rstrip("\r")
+            self._emit_line(text[:MAX_LINE_LENGTH])
 
-    def _tell(self, line: str) -> None:
+    def _emit_line(self, line: str) -> None:
         self._emit(
             "command_output",
-            campaign_id=self._work.campaign_id,
-            run_id=self._work.run_id,
-            attempt=self._work.attempt,
-            target=self._work.target,
+            campaign_id=self._attempt.campaign_id,
+            run_id=self._attempt.run_id,
+            attempt=self._attempt.attempt,
+            target=self._attempt.target,
             line=line,
         )
 
 
-def variables(work: Attempt) -> dict[str, str]:
-    """The ids of a run, as environment variables."""
+def variables(attempt: Attempt) -> dict[str, str]:
+    """Return the ids of a run as environment variables."""
     return {
-        "CAMPAIGND_RUN_ID": str(work.run_id),
-        "CAMPAIGND_ATTEMPT": str(work.attempt),
-        "CAMPAIGND_CAMPAIGN_ID": str(work.campaign_id),
-        "CAMPAIGND_CAMPAIGN_UUID": str(work.campaign_uuid),
-        "CAMPAIGND_SCHEDULED_FOR": instant(work.scheduled_for),
-        "CAMPAIGND_TARGET": work.target,
+        "CAMPAIGND_RUN_ID": str(attempt.run_id),
+        "CAMPAIGND_ATTEMPT": str(attempt.attempt),
+        "CAMPAIGND_CAMPAIGN_ID": str(attempt.campaign_id),
+        "CAMPAIGND_CAMPAIGN_UUID": str(attempt.campaign_uuid),
+        "CAMPAIGND_SCHEDULED_FOR": instant(attempt.scheduled_for),
+        "CAMPAIGND_TARGET": attempt.target,
     }
 
 
-def _tell(transport: asyncio.SubprocessTransport, text: bytes) -> None:
-    """Write the run; a program that does not read it is none the worse."""
+def _write_input(transport: asyncio.SubprocessTransport, text: bytes) -> None:
+    """Write the run to standard input. A program may exit without reading it."""
     pipe = transport.get_pipe_transport(0)
     assert isinstance(pipe, asyncio.WriteTransport)
     pipe.write(text)
@@ -192,7 +197,7 @@ def _tell(transport: asyncio.SubprocessTransport, text: bytes) -> None:
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:
-    # The group exists as long as anything in it does, and its number is not used anew before.
+    # A group exists while any process in it does, so its number cannot belong to another group.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
 

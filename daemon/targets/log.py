@@ -1,4 +1,4 @@
-"""The `log` target: a run is delivered by being a line in the log."""
+"""The `log` target: a line in the log is the delivery."""
 
 from __future__ import annotations
 
@@ -9,24 +9,19 @@ from daemon.domain.run.target import Target
 
 
 class LogTarget(Target):
-    """Writes each run, with its campaign's payload, at ``level``."""
+    """Logs each run with its campaign's payload, at ``level``."""
 
     def __init__(self, emit: Emit, level: str) -> None:
         self._emit = emit
         self._level = level
 
-    async def deliver(self, work: Attempt) -> Outcome:
-        """One line; done."""
+    async def deliver(self, attempt: Attempt) -> Outcome:
+        """Write the line."""
         self._emit(
             "delivered",
             level=self._level,
-            campaign_id=work.campaign_id,
-            campaign_uuid=work.campaign_uuid,
-            campaign_name=work.campaign_name,
-            run_id=work.run_id,
-            scheduled_for=work.scheduled_for,
-            attempt=work.attempt,
-            target=work.target,
-            payload=work.payload,
+            **attempt.log_fields(),
+            campaign_name=attempt.campaign_name,
+            payload=attempt.payload,
         )
         return Delivered()

@@ -1,4 +1,4 @@
-"""The one message that every target hands over, whatever carries it; `docs/targets.md` has it."""
+"""The message that every target delivers; docs/targets.md describes it."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from typing import Any
 from daemon.domain.run.attempt import Attempt
 
 
-def message(work: Attempt) -> dict[str, Any]:
-    """A run as JSON has it: ``{"type": "campaign.run", "timestamp": ..., "data": {...}}``."""
+def message(attempt: Attempt) -> dict[str, Any]:
+    """Return the message: ``{"type": "campaign.run", "timestamp": ..., "data": {...}}``."""
     return {
         "type": "campaign.run",
-        "timestamp": instant(work.scheduled_for),
+        "timestamp": instant(attempt.scheduled_for),
         "data": {
-            "run_id": str(work.run_id),
-            "attempt": work.attempt,
-            "campaign_id": work.campaign_id,
-            "campaign_uuid": str(work.campaign_uuid),
-            "campaign_name": work.campaign_name,
-            "scheduled_for": instant(work.scheduled_for),
-            "target": work.target,
-            "payload": work.payload,
+            "run_id": str(attempt.run_id),
+            "attempt": attempt.attempt,
+            "campaign_id": attempt.campaign_id,
+            "campaign_uuid": str(attempt.campaign_uuid),
+            "campaign_name": attempt.campaign_name,
+            "scheduled_for": instant(attempt.scheduled_for),
+            "target": attempt.target,
+            "payload": attempt.payload,
         },
     }
 
 
-def encoded(work: Attempt) -> bytes:
-    """The message as UTF-8 JSON."""
-    return _encode(message(work)).encode()
+def encoded(attempt: Attempt) -> bytes:
+    """Return the message as UTF-8 JSON."""
+    return _encode(message(attempt)).encode()
 
 
 def instant(value: datetime) -> str:
-    """``2026-01-01T09:00:00.000000Z``."""
+    """Return an instant as ``2026-01-01T09:00:00.000000Z``."""
     return value.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
 
 

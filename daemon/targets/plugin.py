@@ -12,26 +12,26 @@ from typing import Any
 
 from daemon.domain.ports import Emit
 from daemon.domain.run.target import Target
-from daemon.targets.errors import UnusableTarget
+from daemon.targets import UnusableTarget
 
 GROUP = "campaignd.targets"
 
 
 def make(plugin: str, name: str, options: Mapping[str, Any], emit: Emit) -> Target:
-    """The target that an entry point makes.
+    """Return the target that an entry point makes.
 
     Raises:
-        UnusableTarget: there is no such entry point, or it can not make a target of these options.
+        UnusableTarget: no package has the entry point, or it cannot make a target of the options.
     """
     found = entry_points(group=GROUP, name=plugin)
     if not found:
-        there = ", ".join(sorted({each.name for each in entry_points(group=GROUP)})) or "none"
-        raise UnusableTarget(f"no package brings the target {plugin!r}; installed are: {there}")
+        names = ", ".join(sorted({each.name for each in entry_points(group=GROUP)})) or "none"
+        raise UnusableTarget(f"plugin is invalid: {plugin!r}; installed plug-ins: {names}")
     try:
         target = next(iter(found)).load()(name, dict(options), emit)
-    except Exception as error:  # whatever somebody else's code raises
+    except Exception as error:  # whatever the plug-in's own code raises
         raise UnusableTarget(f"plugin {plugin!r}: {type(error).__name__}: {error}") from error
     if not isinstance(target, Target):
         made = type(target).__name__
-        raise UnusableTarget(f"plugin {plugin!r} made {made}, which is no campaignd.plugin.Target")
+        raise UnusableTarget(f"plugin {plugin!r} made {made}, not a campaignd.plugin.Target")
     return target

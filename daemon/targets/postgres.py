@@ -1,4 +1,4 @@
-"""The `postgres` target: runs wait in the table for a worker, which may be anywhere."""
+"""The `postgres` target: runs are queued in the table until a worker acquires them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from daemon.domain.run.target import Target
 
 
 class PostgresTarget(Target):
-    """Leaves each run where workers find it."""
+    """Queues each run in the table."""
 
-    async def deliver(self, work: Attempt) -> Outcome:
-        """No attempt is made here: a worker makes it."""
-        del work
+    async def deliver(self, attempt: Attempt) -> Outcome:
+        """Return `Queued`: a worker makes the attempt."""
+        del attempt
         return Queued()

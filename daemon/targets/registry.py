@@ -1,24 +1,44 @@
-"""The types of target there are, and how each is built from its settings."""
+"""The types of target, and how each is built from its settings."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from daemon.domain.ports import Emit
 from daemon.domain.run.retry import RetryPolicy
 from daemon.domain.run.target import Target
 from daemon.runtime.clock import SystemClock
-from daemon.targets.errors import UnusableTarget
+from daemon.targets import UnusableTarget
 from daemon.targets.log import LogTarget
 from daemon.targets.plugin import make
 
 LOG_CONCURRENCY = 2
+"""Concurrent attempts of the log target, which has no such setting."""
 _CLOCK = SystemClock()
 
 Built = dict[str, tuple[Target, RetryPolicy, int]]
+"""Target, retry policy and concurrency, by name."""
+_Options = TypeVar("_Options")
+
+
+@dataclass(frozen=True)
+class _Build:
+    """The arguments of a builder."""
+
+    name: str
+    settings: Any
+    emit: Emit
+    now: Callable[[], datetime]
+    environment: Mapping[str, str]
+
+    def options(self, kind: Callable[..., _Options], **derived: Any) -> _Options:
+        """Return the options of a target: each field is ``derived``, or the setting of its name."""
+        names = {field.name for field in fields(kind)} - derived.keys()  # type: ignore[arg-type]
+        return kind(**derived, **{name: getattr(self.settings, name) for name in names})
 
 
 def build(
@@ -28,21 +48,21 @@ def build(
     now: Callable[[], datetime] = _CLOCK.now,
     environment: Mapping[str, str] | None = None,
 ) -> Built:
-    """Each configured target with its retry policy and how many attempts it takes at once.
+    """Build each configured target.
 
     Args:
-        targets: name to settings, as `config.target_settings` has them.
-        emit: for what targets tell.
-        now: the clock for signatures and dates in answers.
-        environment: what commands inherit, beside what their settings say.
+        targets: validated settings by name, of the types in `config.target_settings`.
+        emit: receives the events of the targets.
+        now: the clock for signatures and for dates in responses.
+        environment: variables that commands inherit, beside those in their settings.
 
     Raises:
-        UnusableTarget: one of them can not be used as it is configured.
+        UnusableTarget: a target cannot be used as it is configured.
     """
     built: Built = {}
     for name, settings in targets.items():
         try:
-            target = _BUILDERS[settings.type](name, settings, emit, now, environment or {})
+            target = _BUILDERS[settings.type](_Build(name, settings, emit, now, environment or {}))
         except UnusableTarget as error:
             raise UnusableTarget(f"targets.{name}: {error.detail}") from error
         concurrency = getattr(settings, "concurrency", LOG_CONCURRENCY)
@@ -51,7 +71,7 @@ def build(
 
 
 def policy_of(settings: Any) -> RetryPolicy:
-    """How often and how patiently runs of a target are tried, by its settings."""
+    """Return the retry policy that a target's settings describe."""
     if settings.type == "log":
         return RetryPolicy()
     return RetryPolicy(
@@ -64,86 +84,49 @@ def policy_of(settings: Any) -> RetryPolicy:
     )
 
 
-def _log(name: str, settings: Any, emit: Emit, *_: object) -> Target:
-    del name
-    return LogTarget(emit, settings.level)
+# Modules with a library of their own are imported only for a target that needs the library.
 
 
-def _webhook(
-    name: str, settings: Any, emit: Emit, now: Callable[[], datetime], *_: object
-) -> Target:
-    from daemon.targets import webhook
+def _log(build: _Build) -> Target:
+    return LogTarget(build.emit, build.settings.level)
 
-    del name, emit
-    return webhook.WebhookTarget(
-        webhook.WebhookOptions(
-            url=settings.url,
-            keys=webhook.read_keys(settings.secrets, settings.secrets_file),
-            headers=settings.headers,
-            connect_timeout=settings.connect_timeout,
-            read_timeout=settings.read_timeout,
-            timeout=settings.timeout,
-            retry_after_limit=settings.retry_after_limit,
-            lease=settings.lease,
-            concurrency=settings.concurrency,
-            reuse=settings.on_lost != "hold",
-            verify_tls=settings.verify_tls,
-            ca_file=settings.ca_file,
-        ),
-        now,
+
+def _webhook(build: _Build) -> Target:
+    from daemon.targets.webhook import WebhookOptions, WebhookTarget, read_keys
+
+    settings = build.settings
+    options = build.options(
+        WebhookOptions,
+        keys=read_keys(settings.secrets, settings.secrets_file),
+        reuse=settings.on_lost != "hold",
     )
+    return WebhookTarget(options, build.now)
 
 
-def _command(
-    name: str,
-    settings: Any,
-    emit: Emit,
-    now: Callable[[], datetime],
-    environment: Mapping[str, str],
-) -> Target:
-    from daemon.targets import command
+def _command(build: _Build) -> Target:
+    from daemon.targets.command import CommandOptions, CommandTarget
 
-    del name, now
-    return command.CommandTarget(
-        command.CommandOptions(
-            argv=settings.argv,
-            environment={"PATH": os.defpath, **environment, **settings.environment},
-            cwd=settings.cwd,
-            timeout=settings.timeout,
-            kill_after=settings.kill_after,
-        ),
-        emit,
-    )
+    environment = {"PATH": os.defpath, **build.environment, **build.settings.environment}
+    return CommandTarget(build.options(CommandOptions, environment=environment), build.emit)
 
 
-def _broker(name: str, settings: Any, *_: object) -> Target:
-    from daemon.targets import broker
+def _broker(build: _Build) -> Target:
+    from daemon.targets.broker import BrokerOptions, BrokerTarget
 
-    del name
-    return broker.BrokerTarget(
-        broker.BrokerOptions(
-            broker_url=settings.broker_url,
-            queue=settings.queue,
-            task=settings.task,
-            finishes_later=settings.finishes == "later",
-            lease=settings.lease,
-            timeout=settings.timeout,
-            concurrency=settings.concurrency,
-        )
-    )
+    return BrokerTarget(build.options(BrokerOptions))
 
 
-def _postgres(*_: object) -> Target:
+def _postgres(_build: _Build) -> Target:
     from daemon.targets.postgres import PostgresTarget
 
     return PostgresTarget()
 
 
-def _plugin(name: str, settings: Any, emit: Emit, *_: object) -> Target:
-    return make(settings.plugin, name, settings.options, emit)
+def _plugin(build: _Build) -> Target:
+    return make(build.settings.plugin, build.name, build.settings.options, build.emit)
 
 
-_BUILDERS: dict[str, Callable[..., Target]] = {
+_BUILDERS: dict[str, Callable[[_Build], Target]] = {
     "log": _log,
     "webhook": _webhook,
     "command": _command,

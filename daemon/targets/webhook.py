@@ -1,7 +1,7 @@
-"""The `webhook` target: runs are posted to an address, signed, over connections that are kept.
+"""The `webhook` target: posts each run to a URL, signed, over kept connections.
 
-aiohttp, because it costs a tenth of the time per request that httpx does. Nothing a receiver does
-can hold an attempt longer than its time-out or take more memory than `BODY_LIMIT`.
+The client is aiohttp, because a request costs a tenth of the time that httpx needs. A receiver
+cannot hold an attempt longer than its timeout, nor make it use more memory than `BODY_LIMIT`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import ssl
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,28 +25,35 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from daemon.domain.run.attempt import Attempt
 from daemon.domain.run.outcome import Accepted, Delivered, Outcome, OutcomeUnknown, Reject, Retry
 from daemon.domain.run.target import Target
-from daemon.targets.errors import UnusableTarget
+from daemon.targets import UnusableTarget
 from daemon.targets.message import encoded
-from daemon.targets.redaction import LONGEST, describe_error, redactor
-from daemon.targets.retry_after import retry_after
+from daemon.targets.redaction import MAX_REASON, describe_error, redactor
 from daemon.targets.webhook_signature import key_from, signature
 
 BODY_LIMIT = 64 * 1024
-"""Bytes read of an answer; a longer one ends with its connection."""
-READ = 4 * LONGEST
-"""Bytes of it that are looked at for the reason."""
+"""Maximum bytes read of a response; a longer one ends with its connection."""
+REASON_BYTES = 4 * MAX_REASON
+"""Maximum bytes of a response that are decoded for the reason."""
 BODY_S = 1.0
-"""Seconds spent on the body of an answer; what it means stands in its first line."""
+"""Maximum seconds for the body of a response; its status line already decides."""
 KEEP_ALIVE_S = 4.0
-"""Connections are let go before servers do, whose usual patience is 5 seconds or more."""
-TRY_AGAIN = frozenset({408, 425, 429})
-BY_A_PROXY = frozenset({502, 504})
-"""Answers of a machine in between: the receiver may have taken the run."""
+"""Seconds that an unused connection is kept; servers usually close it after 5 or more."""
+RETRY_STATUSES = frozenset({408, 425, 429})
+PROXY_STATUSES = frozenset({502, 504})
+"""Statuses that a proxy sends: the receiver may have taken the run."""
 
 
 @dataclass(frozen=True)
 class WebhookOptions:
-    """What a webhook is told; seconds. ``keys`` as `signature.key_from` reads them."""
+    """The options of a webhook target; durations are in seconds.
+
+    Args:
+        keys: signing keys, as `webhook_signature.key_from` returns them.
+        retry_after_limit: maximum seconds that a receiver's ``Retry-After`` may ask for.
+        lease: seconds to finish a run that the receiver accepted with 202.
+        reuse: False opens a connection for each request, so that no request is lost with a
+            connection that the server has just closed.
+    """
 
     url: str
     keys: Sequence[bytes] = ()
@@ -57,16 +65,15 @@ class WebhookOptions:
     lease: float = 300.0
     concurrency: int = 32
     reuse: bool = True
-    """False: a connection for each request, so that none is lost with a connection just closed."""
     verify_tls: bool = True
     ca_file: Path | None = None
 
 
 def read_keys(texts: Sequence[str], file: Path | None) -> list[bytes]:
-    """The keys of a webhook: those given, and those in a file, one a line.
+    """Return the signing keys: of the secrets given, and of those in a file, one per line.
 
     Raises:
-        UnusableTarget: a key or the file can not be read.
+        UnusableTarget: a secret is invalid, or the file cannot be read.
     """
     lines = list(texts)
     try:
@@ -78,7 +85,7 @@ def read_keys(texts: Sequence[str], file: Path | None) -> list[bytes]:
 
 
 class WebhookTarget(Target):
-    """Posts each run."""
+    """Posts each run to a URL."""
 
     waits = True
 
@@ -90,10 +97,10 @@ class WebhookTarget(Target):
         self._session: aiohttp.ClientSession | None = None
         self._resolver: _Resolver | None = None
 
-    async def deliver(self, work: Attempt) -> Outcome:
-        """Post the run; what the answer, or its absence, means."""
+    async def deliver(self, attempt: Attempt) -> Outcome:
+        """Post the run and return the outcome that the response stands for."""
         settings = self._settings
-        body = encoded(work)
+        body = encoded(attempt)
         session = self._session or self._open()
         response = None
         try:
@@ -101,28 +108,28 @@ class WebhookTarget(Target):
                 response = await session.post(
                     settings.url,
                     data=body,
-                    headers=self._headers(work, body),
+                    headers=self._headers(attempt, body),
                     allow_redirects=False,
                 )
             left = (limit.when() or 0.0) - asyncio.get_running_loop().time()
             return await self._outcome(response, max(0.05, min(BODY_S, left)))
         except (
-            aiohttp.ClientConnectorError,  # a name, a connection or TLS that was not to be had
+            aiohttp.ClientConnectorError,  # the name, the connection or TLS failed
             aiohttp.ConnectionTimeoutError,
         ) as error:
-            return Retry(self._why(error))
+            return Retry(self._reason(error))
         except aiohttp.SocketTimeoutError:
-            return OutcomeUnknown(f"nothing came for {settings.read_timeout:g} s")
+            return OutcomeUnknown(f"no data for {settings.read_timeout:g} s")
         except TimeoutError:
-            return OutcomeUnknown(f"no answer within {settings.timeout:g} s")
+            return OutcomeUnknown(f"no response within {settings.timeout:g} s")
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return OutcomeUnknown(self._why(error))
+            return OutcomeUnknown(self._reason(error))
         finally:
             if response is not None:
-                response.close()  # lets the connection go, unless it was read to its end
+                response.close()  # closes the connection, unless the body was read to its end
 
     async def close(self) -> None:
-        """Let connections go."""
+        """Close the connections and the resolver."""
         session, self._session = self._session, None
         if session is not None:
             await session.close()
@@ -131,16 +138,16 @@ class WebhookTarget(Target):
 
     def _open(self) -> aiohttp.ClientSession:
         self._resolver = _Resolver()
-        kept: dict[str, Any] = {"keepalive_timeout": KEEP_ALIVE_S}
+        keep: dict[str, Any] = {"keepalive_timeout": KEEP_ALIVE_S}
         if not self._settings.reuse:
-            kept = {"force_close": True}
+            keep = {"force_close": True}
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=self._settings.concurrency,
                 ssl=self._tls,
                 resolver=self._resolver,
                 ttl_dns_cache=30,
-                **kept,
+                **keep,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(
@@ -159,16 +166,16 @@ class WebhookTarget(Target):
         )
         return self._session
 
-    def _headers(self, work: Attempt, body: bytes) -> dict[str, str]:
-        run_id = str(work.run_id)
+    def _headers(self, attempt: Attempt, body: bytes) -> dict[str, str]:
+        run_id = str(attempt.run_id)
         timestamp = int(self._now().timestamp())
         headers = {
             "Content-Type": "application/json",
             "webhook-id": run_id,
             "webhook-timestamp": str(timestamp),
-            "campaignd-attempt": str(work.attempt),
-            # One trace for each run, one span for each attempt.
-            "traceparent": f"00-{work.run_id.hex}-{secrets.token_hex(8)}-01",
+            "campaignd-attempt": str(attempt.attempt),
+            # A run is one trace, each attempt a span of it.
+            "traceparent": f"00-{attempt.run_id.hex}-{secrets.token_hex(8)}-01",
         }
         if self._settings.keys:
             headers["webhook-signature"] = signature(self._settings.keys, run_id, timestamp, body)
@@ -183,39 +190,61 @@ class WebhookTarget(Target):
             return Delivered()
         if 300 <= status < 400:
             return Reject(f"HTTP {status}: redirects are not followed")
-        said = self._shown(text)
-        reason = f"HTTP {status}" + (f": {said}" if said else "")
-        if status in BY_A_PROXY:
-            return OutcomeUnknown(reason, self._wait(response))
-        if status in TRY_AGAIN or status >= 500:
-            return Retry(reason, self._wait(response))
+        shown = self._shown(text)
+        reason = f"HTTP {status}" + (f": {shown}" if shown else "")
+        if status in PROXY_STATUSES:
+            return OutcomeUnknown(reason, self._retry_after(response))
+        if status in RETRY_STATUSES or status >= 500:
+            return Retry(reason, self._retry_after(response))
         return Reject(reason)
 
-    def _why(self, error: BaseException) -> str:
+    def _reason(self, error: BaseException) -> str:
         if isinstance(error, aiohttp.ClientResponseError):
-            # What was wrong with the answer; its other texts have the whole URL.
+            # Only the message: the other texts of this error contain the whole URL.
             return f"{type(error).__name__}: {self._shown(error.message)}"
         if isinstance(error, aiohttp.ConnectionTimeoutError):
             return f"no connection within {self._settings.connect_timeout:g} s"
         return describe_error(error, self._hide)
 
-    def _shown(self, said: str) -> str:
-        """An answer's words as one line; it may repeat what it was asked for."""
-        text = "".join(c if c.isprintable() else " " for c in said)
+    def _shown(self, response_text: str) -> str:
+        """Return a response's text as one line, redacted because it may repeat the request."""
+        text = "".join(c if c.isprintable() else " " for c in response_text)
         shown = self._hide(" ".join(text.split()))
-        return shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"
+        return shown if len(shown) <= MAX_REASON else shown[: MAX_REASON - 1] + "…"
 
-    def _wait(self, response: aiohttp.ClientResponse) -> float:
-        asked = response.headers.get("Retry-After")
-        return retry_after(asked, self._now(), self._settings.retry_after_limit)
+    def _retry_after(self, response: aiohttp.ClientResponse) -> float:
+        value = response.headers.get("Retry-After")
+        return retry_after(value, self._now(), self._settings.retry_after_limit)
+
+
+def retry_after(value: str | None, now: datetime, limit: float) -> float:
+    """Return the seconds that ``Retry-After`` asks for (RFC 9110, 10.2.3), at most ``limit``.
+
+    The value is in seconds or a date. An invalid value counts as 0.
+    """
+    if not value:
+        return 0.0
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        return min(float(value[:12]), limit)
+    try:
+        at = parsedate_to_datetime(value)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return 0.0
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
+    try:
+        return min(max((at - now).total_seconds(), 0.0), limit)
+    except OverflowError:
+        return limit
 
 
 async def _read(response: aiohttp.ClientResponse, seconds: float) -> str:
-    """The beginning of an answer's body; never raises for what is in it."""
+    """Return the beginning of a response's body; never raises because of its content."""
     read = bytearray()
     with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError, ValueError):
         if response.content.is_eof():
-            # It came with its head, as most do: nothing to wait for.
+            # The whole body came with the head, as usual: there is nothing to wait for.
             read += response.content.read_nowait(BODY_LIMIT)
             return _text(read)
         async with asyncio.timeout(seconds):
@@ -228,7 +257,7 @@ async def _read(response: aiohttp.ClientResponse, seconds: float) -> str:
 
 
 def _text(read: bytearray) -> str:
-    return bytes(read[:READ]).decode("utf-8", errors="replace")
+    return bytes(read[:REASON_BYTES]).decode("utf-8", errors="replace")
 
 
 def _tls(settings: WebhookOptions) -> ssl.SSLContext | bool:
@@ -243,7 +272,7 @@ def _tls(settings: WebhookOptions) -> ssl.SSLContext | bool:
 
 
 class _Resolver(AbstractResolver):
-    """Looks names up in threads of this target's own: a dead name server holds no other target."""
+    """Resolves names in this target's own threads: a dead name server delays no other target."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="resolve")
@@ -251,8 +280,8 @@ class _Resolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """The addresses of a host."""
-        found = await asyncio.get_running_loop().run_in_executor(
+        """Return the addresses of a host."""
+        addresses = await asyncio.get_running_loop().run_in_executor(
             self._pool,
             lambda: socket.getaddrinfo(
                 host, port, type=socket.SOCK_STREAM, family=family, flags=socket.AI_ADDRCONFIG
@@ -263,13 +292,13 @@ class _Resolver(AbstractResolver):
                 hostname=host,
                 host=str(address[0]),
                 port=int(address[1]),
-                family=of_family,
+                family=found_family,
                 proto=proto,
                 flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
             )
-            for of_family, _, proto, _, address in found
+            for found_family, _, proto, _, address in addresses
         ]
 
     async def close(self) -> None:
-        """Let the threads end."""
+        """End the threads."""
         self._pool.shutdown(wait=False, cancel_futures=True)

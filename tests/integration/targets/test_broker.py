@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from daemon.domain.run.outcome import Accepted, Delivered, OutcomeUnknown, Retry
+from daemon.targets import UnusableTarget
 from daemon.targets.broker import BrokerOptions, BrokerTarget
-from daemon.targets.errors import UnusableTarget
 from tests.support.brokers import KINDS, broker
 from tests.support.servers import nobody
 from tests.support.works import work
@@ -76,7 +76,7 @@ async def test_messages(broker_url: str, queue: str) -> None:
 @pytest.mark.machine
 async def test_done_at_once(broker_url: str, queue: str) -> None:
     """When the broker has it."""
-    target = BrokerTarget(BrokerOptions(broker_url, queue, finishes_later=False))
+    target = BrokerTarget(BrokerOptions(broker_url, queue, finishes="at_once"))
     assert await target.deliver(work()) == Delivered()
     await target.close()
 
@@ -130,7 +130,7 @@ async def test_a_message_that_no_queue_takes(queue: str) -> None:
 
     await asyncio.to_thread(remove)
     outcome = await target.deliver(work(1))
-    assert outcome == Retry(f"no queue takes messages for {queue!r}")
+    assert outcome == Retry(f"no queue accepts messages for {queue!r}")
     await target.close()
 
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from daemon.domain.run.outcome import Delivered, Outcome, OutcomeUnknown, Reject, Retry
-from daemon.targets.command import LINES, CommandOptions, CommandTarget
+from daemon.targets.command import MAX_LINES, CommandOptions, CommandTarget
 from tests.support.works import Told, work
 
 
@@ -98,7 +98,7 @@ sys.stdout.write("no end of line")
     assert "to stderr" in lines
     assert "bad \ufffd\x00 bytes" in lines
     assert max(map(len, lines)) == 2000
-    assert len(lines) == LINES + 1
+    assert len(lines) == MAX_LINES + 1
     assert lines[-1].endswith("more lines are not shown")
 
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.targets import plugin
-from daemon.targets.errors import UnusableTarget
+from daemon.targets import UnusableTarget, plugin
 from daemon.targets.plugin import make
 from tests.support.works import Told
 
@@ -61,7 +60,7 @@ def test_the_example_is_installed_and_used(tmp_path: Path) -> None:
 
 def test_one_that_is_not_installed() -> None:
     """The message names the missing target and the installed ones."""
-    with pytest.raises(UnusableTarget, match="no package brings the target 'fax'"):
+    with pytest.raises(UnusableTarget, match="plugin is invalid: 'fax'"):
         make("fax", "files", {}, Told())
 
 
@@ -69,5 +68,5 @@ def test_a_plug_in_that_makes_no_target(monkeypatch: pytest.MonkeyPatch) -> None
     """An object that does not derive from the base class is refused at the start."""
     entry = EntryPoint("odd", "builtins:print", plugin.GROUP)
     monkeypatch.setattr(plugin, "entry_points", lambda **_: [entry])
-    with pytest.raises(UnusableTarget, match="'odd' made NoneType, which is no campaignd"):
+    with pytest.raises(UnusableTarget, match="'odd' made NoneType, not a campaignd"):
         make("odd", "files", {}, Told())

@@ -80,7 +80,7 @@ async def test_a_webhook_as_configured(
 
 @pytest.mark.parametrize(
     ("setting", "why"),
-    [("timeout", "no answer within 0.3 s"), ("read_timeout", "nothing came for 0.3 s")],
+    [("timeout", "no response within 0.3 s"), ("read_timeout", "no data for 0.3 s")],
 )
 async def test_a_webhook_s_time_outs_as_configured(
     server: Server, configured: Callable[[str], Target], setting: str, why: str

@@ -16,10 +16,8 @@ import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from daemon.domain.run.outcome import Accepted, Delivered, Outcome, OutcomeUnknown, Reject, Retry
-from daemon.targets import webhook
-from daemon.targets.errors import UnusableTarget
-from daemon.targets.retry_after import retry_after
-from daemon.targets.webhook import WebhookOptions, WebhookTarget
+from daemon.targets import UnusableTarget, webhook
+from daemon.targets.webhook import WebhookOptions, WebhookTarget, retry_after
 from daemon.targets.webhook_signature import key_from
 from tests.support import servers
 from tests.support.certificates import make_certificate
@@ -192,8 +190,8 @@ async def test_a_hostile_server(
 @pytest.mark.parametrize(
     ("silent", "read_timeout", "expected"),
     [
-        (servers.never_answers, 0.2, OutcomeUnknown("nothing came for 0.2 s")),
-        (servers.silent_in_the_head, 0.2, OutcomeUnknown("nothing came for 0.2 s")),
+        (servers.never_answers, 0.2, OutcomeUnknown("no data for 0.2 s")),
+        (servers.silent_in_the_head, 0.2, OutcomeUnknown("no data for 0.2 s")),
         (servers.silent_after_the_head, 60, Delivered()),
     ],
 )
@@ -217,7 +215,7 @@ async def test_a_receiver_that_is_slow_is_not_silent(
     """What comes a little at a time is ended by the time-out of the whole."""
     server.default = servers.slow_headers
     outcome = await target(timeout=2.0, read_timeout=20.0).deliver(work())
-    assert outcome == OutcomeUnknown("no answer within 2 s")
+    assert outcome == OutcomeUnknown("no response within 2 s")
 
 
 async def test_nobody_listens(target: Callable[..., WebhookTarget]) -> None:

@@ -1,0 +1,39 @@
+"""The registry takes a target's options from the settings of the same name."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from config.target_settings import (
+    BrokerTargetSettings,
+    CommandTargetSettings,
+    WebhookTargetSettings,
+)
+from daemon.targets.broker import BrokerOptions
+from daemon.targets.command import CommandOptions
+from daemon.targets.webhook import WebhookOptions
+
+DERIVED = {WebhookOptions: {"keys", "reuse"}}
+NOT_OF_THE_TARGET = {
+    # The registry, the retry policy and `read_keys` use these.
+    *("type", "concurrency", "max_attempts", "backoff_first", "backoff_longest", "on_lost"),
+    *("pause_after", "pause_longest", "lease", "secrets", "secrets_file"),
+}
+
+
+@pytest.mark.parametrize(
+    ("options", "settings"),
+    [
+        (WebhookOptions, WebhookTargetSettings),
+        (CommandOptions, CommandTargetSettings),
+        (BrokerOptions, BrokerTargetSettings),
+    ],
+)
+def test_options_and_settings_have_the_same_names(options: Any, settings: Any) -> None:
+    """A renamed setting would otherwise fail only when a target is built."""
+    names = {field.name for field in fields(options)} - DERIVED.get(options, set())
+    assert names <= settings.model_fields.keys()
+    assert settings.model_fields.keys() - NOT_OF_THE_TARGET <= names
