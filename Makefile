@@ -73,13 +73,13 @@ properties: install-dev ## the property tests over TIMES=20 times new random cas
 
 schemathesis: install-dev ## the HTTP interface against its specification, at length (EXAMPLES=200)
 	SCHEMATHESIS_EXAMPLES=$${EXAMPLES:-200} $(BIN)/python -m pytest -s \
-	    tests/api/test_specification.py $(PYTEST_ARGS)
+	    tests/integration/api/test_specification.py $(PYTEST_ARGS)
 
 chaos: install-dev ## the long form of tests/chaos: 200 faults on three daemons, and a report
 	$(BIN)/python -m tests.chaos.main $(CHAOS_ARGS)
 
 long-life: install-dev ## ten million runs stored, and a week of a run each second in one process
-	LONG_LIFE=1 $(BIN)/python -m pytest -s tests/database/test_ten_million_runs.py \
+	LONG_LIFE=1 $(BIN)/python -m pytest -s tests/integration/storage/test_ten_million_runs.py \
 	    tests/acceptance/test_long_life.py $(PYTEST_ARGS)
 
 bench: install-dev ## campaignd beside its peers, into docs/performance.md (BENCH_ARGS="--help")

@@ -1,4 +1,4 @@
-"""What the documents name is there: files, commands, settings."""
+"""The files, anchors, commands and settings that the documentation names exist."""
 
 from __future__ import annotations
 
@@ -11,24 +11,82 @@ from config.names import FIELDS, is_setting, is_table
 from daemon.cli.lazy_group import COMMANDS
 
 ROOT = Path(__file__).parents[3]
-PAGES = sorted([*ROOT.glob("docs/*.md"), ROOT / "systemd" / "README.md"])
+DOCS = ROOT / "docs"
+TOP = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "systemd/README.md")
+PAGES = sorted([*DOCS.glob("*.md"), *(ROOT / name for name in TOP)])
+CODE_BLOCK = re.compile(r"^```.*?^```$", re.M | re.S)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_and_commands(page: Path) -> None:
-    """Every relative link leads to a file, every command is one."""
-    text = page.read_text("utf-8")
-    for link in re.findall(r"\]\(([^)#]+)", text):
-        assert "://" in link or (page.parent / link).exists(), link
-    named = set(re.findall(r"(?:`|bin/)campaignd ([a-z]+)\b", text))
+def page_id(page: Path) -> str:
+    """The name of a page in the test's report."""
+    return str(page.relative_to(ROOT))
+
+
+def anchors_of(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    text = CODE_BLOCK.sub("", page.read_text("utf-8"))
+    headings = re.findall(r"^#+ (.+)$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_links_resolve(page: Path) -> None:
+    """Every relative link leads to a file, and to a heading where it names one."""
+    text = CODE_BLOCK.sub("", page.read_text("utf-8"))
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in link:
+            continue
+        name, _, anchor = link.partition("#")
+        linked = page.parent / name if name else page
+        assert linked.exists(), link
+        if anchor:
+            assert anchor in anchors_of(linked), (link, sorted(anchors_of(linked)))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_commands_exist(page: Path) -> None:
+    """Every command that is named after `campaignd` is one."""
+    named = set(re.findall(r"(?:`|bin/)campaignd ([a-z]+)\b", page.read_text("utf-8")))
     assert named <= COMMANDS.keys() | {"demo"}, named - COMMANDS.keys()
 
 
-def test_settings_named_are_settings() -> None:
-    """In the operators' pages: `section.setting`."""
+def test_settings_exist() -> None:
+    """Names of the form `section.setting` are settings or their sections."""
     sections = {name[0] for name in FIELDS if len(name) > 1}
     for page in PAGES:
         for name in re.findall(r"`([a-z_]+\.[a-z_]+)`", page.read_text("utf-8")):
             parts = tuple(name.split("."))
             if parts[0] in sections - {"targets"}:
                 assert is_setting(parts) or is_table(parts), (page.name, name)
+
+
+def test_modules_exist() -> None:
+    """Paths of source and test files in backticks lead to files, from the top of the repository."""
+    paths = re.compile(r"`((?:campaignd|daemon|storage|config|tests|benchmarks|docs)/[\w./-]+)`")
+    for page in PAGES:
+        for path in paths.findall(page.read_text("utf-8")):
+            assert "NAME" in path or (ROOT / path).exists(), (page.name, path)
+
+
+def test_the_index_names_every_page() -> None:
+    """docs/README.md links every file beside it, and CONTRIBUTING.md."""
+    index = (DOCS / "README.md").read_text("utf-8")
+    linked = {link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", index)}
+    files = {path.name for path in DOCS.iterdir() if path.is_file()}
+    missing = files - linked - {"README.md", "performance.svg"}
+    assert not missing, f"link these in docs/README.md: {sorted(missing)}"
+    assert "../CONTRIBUTING.md" in linked
+
+
+def test_code_cites_headings_that_exist() -> None:
+    """A page of docs/ that is cited in the code exists, and so does the heading."""
+    tops = ("campaignd", "daemon", "storage", "config", "systemd", "tests")
+    sources = [path for top in tops for path in (ROOT / top).rglob("*") if path.is_file()]
+    cited = re.compile(r"\bdocs/([\w-]+\.md)(?:#([\w-]+))?")
+    for source in sources:
+        if source.suffix not in {".py", ".sql", ".toml", ".md", ".service"}:
+            continue
+        for name, anchor in cited.findall(source.read_text("utf-8")):
+            assert (DOCS / name).exists(), (source, name)
+            if anchor:
+                assert anchor in anchors_of(DOCS / name), (source, name, anchor)
