@@ -1,4 +1,4 @@
-"""What the daemon reports about itself: log lines, metrics, traces.
+"""Telemetry of the daemon: log lines, metrics, traces.
 
 Invariants: telemetry subscribes to events and never steers; it never raises into the code that
 emits. May import `daemon.runtime` and `daemon.domain`. This package is the only home of structlog,
