@@ -1,4 +1,4 @@
-"""How late the event loop comes to what it has promised: the first sign of too much work."""
+"""Measures the delay of the event loop's timers, the first sign of an overloaded daemon."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from daemon.domain.ports import Clock
 from daemon.runtime.service import Service
 
 EVERY_S = 1.0
+"""Seconds between measurements."""
 
 
 class LoopLag(Service):
-    """Sleeps, and measures how much longer that took than it should have."""
+    """Sleeps, and measures by how much each sleep took too long."""
 
     name = "loop lag"
 
@@ -29,6 +30,6 @@ class LoopLag(Service):
             self._observe(max(0.0, self._clock.monotonic() - began - EVERY_S))
 
     async def stop(self, grace: float | None = None) -> None:
-        """At once: there is nothing to end."""
+        """Stop at once."""
         del grace
         await super().stop(grace=0)

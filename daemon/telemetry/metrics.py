@@ -28,7 +28,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 MAX_TARGETS = 1000
 """Maximum targets with series of their own; a campaign can name any target."""
 OTHER = "(other)"
-"""Label value for everything above a maximum."""
+"""The label value of all series above a maximum."""
 _SHORT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _LONG = (*_SHORT, 60.0, 300.0, 900.0, 3600.0, 14400.0)
 _METHODS = frozenset({"GET", "POST", "PATCH", "DELETE", "PUT", "HEAD", "OPTIONS"})

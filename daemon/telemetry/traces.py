@@ -1,7 +1,7 @@
-"""OpenTelemetry traces: each attempt a span, all attempts of a run one trace, named by its id.
+"""OpenTelemetry traces: each attempt is a span, and all attempts of a run are one trace.
 
-Loaded only where `traces.enabled` is set; needs the extra `campaignd[otel]`. Where spans go is said
-by OpenTelemetry's own variables, such as OTEL_EXPORTER_OTLP_ENDPOINT.
+Loaded only if `traces.enabled` is set; needs the extra `campaignd[otel]`. OpenTelemetry's own
+variables, such as OTEL_EXPORTER_OTLP_ENDPOINT, set the destination of the spans.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _KEYS = ("campaign_id", "campaign_uuid", "run_id", "scheduled_for", "attempt", "
 
 
 class Traces:
-    """A subscriber of events. Never waits: spans are handed over by a thread of the library's."""
+    """A subscriber of events. It never waits, because a thread of the library exports the spans."""
 
     def __init__(self, version: str, exporter: SpanExporter | None = None) -> None:
         resource = Resource.create({"service.name": "campaignd", "service.version": version})
@@ -35,7 +35,7 @@ class Traces:
         self._tracer = self._provider.get_tracer("campaignd", version)
 
     def __call__(self, event: str, /, **fields: Any) -> None:
-        """Tell of an attempt that ended."""
+        """Record the span of an attempt that ended; ignore other events."""
         status = _ENDED.get(event)
         duration, run_id = fields.get("duration_ms"), fields.get("run_id")
         if status is None or duration is None or not isinstance(run_id, UUID):
@@ -59,12 +59,12 @@ class Traces:
         span.end(end)
 
     def close(self) -> None:
-        """Hand over what is left."""
+        """Export the remaining spans."""
         self._provider.shutdown()
 
 
 def _context_of(run_id: UUID) -> trace.SpanContext:
-    """The run itself, as the parent of its attempts: the same on every node."""
+    """Return the run as the parent of its attempts; it is the same on every node."""
     return trace.SpanContext(
         trace_id=run_id.int,
         span_id=run_id.int & (2**64 - 1),

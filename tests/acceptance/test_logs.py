@@ -1,4 +1,4 @@
-"""Every recipe of docs/logs.md, run on the log of a day that had everything in it."""
+"""Every recipe of docs/logs.md works on the log of a day with every kind of outcome."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EXPLAIN, SETUP, *RECIPES, JOURNAL = re.findall(
 
 @pytest.fixture
 def day(daemons: Daemons, world: World) -> tuple[str, dict[str, str]]:
-    """What sets up the recipes, and the environment: some runs went well, one not, one was late."""
+    """The setup of the recipes and the environment, after good, failed and late runs."""
     need("jq", "jq")
     config = configure(
         daemons,
@@ -43,7 +43,7 @@ def day(daemons: Daemons, world: World) -> tuple[str, dict[str, str]]:
     world.until("SELECT count(*) = 5 FROM runs WHERE finished_at IS NOT NULL")
     assert daemon.stop() == 0
     log = daemons.directory / "day.log"
-    # A stack in between, as the watchdog leaves it.
+    # The watchdog leaves a stack in the journal.
     log.write_bytes(
         b"\n".join([daemon.lines[0], b"Fatal Python error: Aborted", *daemon.lines[1:]])
     )
@@ -56,7 +56,7 @@ def day(daemons: Daemons, world: World) -> tuple[str, dict[str, str]]:
 
 
 def test_recipes(day: tuple[str, dict[str, str]]) -> None:
-    """Each runs, and says what it is for."""
+    """Each recipe runs and prints the expected line."""
     setup, env = day
     expected = [
         '"event":"run_missed"',
@@ -82,7 +82,7 @@ def test_recipes(day: tuple[str, dict[str, str]]) -> None:
 
 
 def test_explain(day: tuple[str, dict[str, str]]) -> None:
-    """The same answer without a log."""
+    """`campaignd explain` gives the same answer without a log."""
     setup, env = day
     script = f'{setup}\ncampaignd() {{ "{CAMPAIGND}" "$@"; }}\n' + EXPLAIN.replace(
         '"$at"', '"${at}Z"'

@@ -28,17 +28,17 @@ QUERIES = [
     (panel["title"], target["expr"]) for panel in DASHBOARD["panels"] for target in panel["targets"]
 ]
 QUIET = {"Next event in"}
-"""Panels that show nothing while nothing is due."""
+"""Panels that are empty while no event is due."""
 
 
 @pytest.fixture(scope="module")
 def promtool() -> str:
-    """The checker that comes with Prometheus."""
+    """The rule checker of Prometheus."""
     return need("prometheus", "promtool")
 
 
 def free_port() -> int:
-    """A port that nobody listens on just now."""
+    """Return an unused port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -70,12 +70,12 @@ class Prometheus:
         )
 
     def query(self, expression: str) -> list[dict[str, Any]]:
-        """What an expression gives now."""
-        asked = urllib.parse.urlencode({"query": expression})
-        return list(self._get(f"/api/v1/query?{asked}")["result"])
+        """Return the present result of an expression."""
+        query = urllib.parse.urlencode({"query": expression})
+        return list(self._get(f"/api/v1/query?{query}")["result"])
 
     def alerts(self) -> list[str]:
-        """The alerts that are pending or firing."""
+        """Return the alerts that are pending or firing."""
         return [alert["labels"]["alertname"] for alert in self._get("/api/v1/alerts")["alerts"]]
 
     def _get(self, path: str) -> dict[str, Any]:
@@ -86,7 +86,7 @@ class Prometheus:
             raise AssertionError(f"{path}: {error.read().decode()}") from error
 
     def end(self) -> None:
-        """Stop it."""
+        """Stop the server."""
         self.process.terminate()
         self.process.wait(30)
         self.log.close()
@@ -96,7 +96,7 @@ class Prometheus:
 def scraped(
     daemons: Daemons, world: World, tmp_path: Path
 ) -> Iterator[tuple[Prometheus, World, str]]:
-    """A node at work, and a Prometheus that has begun to look at it."""
+    """A running node, and a Prometheus that has scraped it."""
     program = need("prometheus", "prometheus")
     daemon = daemons.run(world.url, CAMPAIGND_API__ENABLED="true", CAMPAIGND_API__PORT="0")
     port = daemon.wait_for("api_listening")["port"]
@@ -109,7 +109,7 @@ def scraped(
         def is_up() -> bool:
             try:
                 return bool(server.query('up{job="campaignd"} == 1'))
-            except (OSError, AssertionError):  # it starts
+            except (OSError, AssertionError):  # the server is starting
                 assert server.process.poll() is None, (directory / "log").read_text()
                 return False
 
@@ -120,7 +120,7 @@ def scraped(
 
 
 def test_expressions(scraped: tuple[Prometheus, World, str], promtool: str) -> None:
-    """Everything that the dashboard asks has an answer, no alert is on, and promtool is content."""
+    """Every query of the dashboard has a result, no alert fires, and promtool accepts all."""
     server, world, url = scraped
     world.add_one_offs(300, utc_now() + timedelta(seconds=3))
     world.until("SELECT count(*) = 300 FROM runs WHERE status = 'completed'")
@@ -150,14 +150,14 @@ def test_expressions(scraped: tuple[Prometheus, World, str], promtool: str) -> N
 
 
 def test_an_outage_is_seen(scraped: tuple[Prometheus, World, str], daemons: Daemons) -> None:
-    """A node that is gone: the alert is pending within seconds."""
+    """The alert for a lost node is pending within seconds."""
     server, _, _ = scraped
     daemons.end()
     wait_until("the alert", lambda: "CampaigndDown" in server.alerts(), 30)
 
 
 def test_rules(promtool: str, tmp_path: Path) -> None:
-    """The rules are well-formed, and each alert fires on what it is for."""
+    """The rules are valid, and each alert fires on its condition."""
     shutil.copy(RULES, tmp_path)
     shutil.copy(Path(__file__).with_name("alerts_test.yml"), tmp_path)
     for command in (["check", "rules", "alerts.yml"], ["test", "rules", "alerts_test.yml"]):

@@ -1,4 +1,4 @@
-"""Traces from a running daemon, as a collector gets them."""
+"""A collector receives the traces of a running daemon."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.daemons import Daemons, World, utc_now
 
 
 def test_a_collector_gets_spans(daemons: Daemons, world: World) -> None:
-    """Every attempt, at the latest when the daemon stops."""
+    """Every attempt arrives, at the latest when the daemon stops."""
     got: list[tuple[str, bytes]] = []
 
     class Collector(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""When a target pauses, and what ends it."""
+"""The circuit breaker: failures that open it, and successes that close it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def failing(breaker: CircuitBreaker, count: int) -> list[float | None]:
 
 
 def test_failures_in_a_row() -> None:
-    """The third pauses; those under way already change nothing."""
+    """The third failure opens the breaker; later ones in flight change nothing."""
     breaker = CircuitBreaker(POLICY)
     assert failing(breaker, 5) == [None, None, 1.0, None, None]
     assert breaker.paused
@@ -21,7 +21,7 @@ def test_failures_in_a_row() -> None:
 
 
 def test_a_success_between_them() -> None:
-    """They count from the beginning."""
+    """A success resets the count."""
     breaker = CircuitBreaker(POLICY)
     failing(breaker, 2)
     assert not breaker.succeeded()
@@ -29,7 +29,7 @@ def test_a_success_between_them() -> None:
 
 
 def test_probes() -> None:
-    """One at a time; each that fails makes a longer pause, up to the longest."""
+    """Probes run one at a time; each failure lengthens the pause, up to the maximum."""
     breaker = CircuitBreaker(POLICY)
     failing(breaker, 3)
     pauses = []
@@ -48,7 +48,7 @@ def test_probes() -> None:
 
 
 def test_a_late_success_of_an_attempt_begun_before() -> None:
-    """Also shows that the target is back."""
+    """It closes the breaker too."""
     breaker = CircuitBreaker(POLICY)
     failing(breaker, 3)
     assert breaker.succeeded()
@@ -56,13 +56,13 @@ def test_a_late_success_of_an_attempt_begun_before() -> None:
 
 
 def test_never() -> None:
-    """With 0 a target is never left alone."""
+    """With 0 the breaker never opens."""
     breaker = CircuitBreaker(RetryPolicy(pause_after=0))
     assert failing(breaker, 100) == [None] * 100
 
 
 def test_pauses_without_end() -> None:
-    """A target that is down for ever overflows nothing."""
+    """Pauses of a target that never recovers do not overflow."""
     breaker = CircuitBreaker(POLICY)
     failing(breaker, 3)
     for _ in range(5000):

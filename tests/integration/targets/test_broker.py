@@ -26,7 +26,7 @@ def broker_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def queue(broker_url: str) -> Iterator[str]:
-    """A queue of this test's own."""
+    """A queue for one test."""
     from kombu import Connection
 
     name = f"test-{uuid.uuid4().hex}"
@@ -39,7 +39,7 @@ def queue(broker_url: str) -> Iterator[str]:
 
 
 def read(broker_url: str, name: str) -> list[tuple[Any, dict[str, Any], dict[str, Any]]]:
-    """Every message in the queue: body, headers, properties."""
+    """Return every message in the queue: body, headers, properties."""
     from kombu import Connection
 
     found = []
@@ -56,7 +56,7 @@ def read(broker_url: str, name: str) -> list[tuple[Any, dict[str, Any], dict[str
 
 @pytest.mark.machine
 async def test_messages(broker_url: str, queue: str) -> None:
-    """Fifty at once: each confirmed, each there once, with its id."""
+    """Fifty concurrent runs: each is confirmed, and in the queue once with its id."""
     target = BrokerTarget(BrokerOptions(broker_url, queue, lease=90, concurrency=4))
     outcomes = await asyncio.gather(*(target.deliver(work(number)) for number in range(50)))
     assert outcomes == [Accepted(90)] * 50
@@ -75,7 +75,7 @@ async def test_messages(broker_url: str, queue: str) -> None:
 
 @pytest.mark.machine
 async def test_done_at_once(broker_url: str, queue: str) -> None:
-    """When the broker has it."""
+    """The run is complete when the broker has the message."""
     target = BrokerTarget(BrokerOptions(broker_url, queue, finishes="at_once"))
     assert await target.deliver(work()) == Delivered()
     await target.close()
@@ -83,7 +83,7 @@ async def test_done_at_once(broker_url: str, queue: str) -> None:
 
 @pytest.mark.machine
 async def test_a_celery_call(broker_url: str, queue: str) -> None:
-    """Celery's message, protocol 2."""
+    """The message is a call in Celery's protocol 2."""
     target = BrokerTarget(BrokerOptions(broker_url, queue, task="shop.run"))
     assert isinstance(await target.deliver(work()), Accepted)
     ((body, headers, properties),) = await asyncio.to_thread(read, broker_url, queue)
@@ -96,7 +96,7 @@ async def test_a_celery_call(broker_url: str, queue: str) -> None:
 
 @pytest.mark.machine
 async def test_a_lost_connection_is_opened_anew(broker_url: str, queue: str) -> None:
-    """An attempt may be lost with it; the next one gets through."""
+    """An attempt may be lost with its connection; the next one succeeds."""
     target = BrokerTarget(BrokerOptions(broker_url, queue, concurrency=1, timeout=3))
     assert isinstance(await target.deliver(work()), Accepted)
 
@@ -116,8 +116,8 @@ async def test_a_lost_connection_is_opened_anew(broker_url: str, queue: str) -> 
 
 
 @pytest.mark.machine
-async def test_a_message_that_no_queue_takes(queue: str) -> None:
-    """RabbitMQ returns it: tried again, not taken for delivered."""
+async def test_a_message_that_no_queue_accepts(queue: str) -> None:
+    """RabbitMQ returns the message, so the run is retried and not counted as delivered."""
     from kombu import Connection
 
     url = broker("rabbitmq")
@@ -135,8 +135,8 @@ async def test_a_message_that_no_queue_takes(queue: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["amqp", "redis"])
-async def test_nobody_there(scheme: str) -> None:
-    """Surely not delivered."""
+async def test_no_broker_listens(scheme: str) -> None:
+    """The run is certainly not delivered, so it is retried."""
     with nobody() as port:
         target = BrokerTarget(BrokerOptions(f"{scheme}://127.0.0.1:{port}/", timeout=2))
         outcome = await target.deliver(work())
@@ -144,8 +144,8 @@ async def test_nobody_there(scheme: str) -> None:
     await target.close()
 
 
-async def test_a_server_that_says_nothing() -> None:
-    """It holds a thread for the time-out, and nobody else."""
+async def test_a_silent_server() -> None:
+    """A silent server occupies one thread until the timeout."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
@@ -157,7 +157,7 @@ async def test_a_server_that_says_nothing() -> None:
 
 
 def test_an_unknown_kind_of_broker() -> None:
-    """Said when the configuration is read, without its password."""
+    """The error is raised when the target is built, and hides the password."""
     with pytest.raises(UnusableTarget) as caught:
         BrokerTarget(BrokerOptions("carrier-pigeon://user:hunter2@coop/"))
     assert "hunter2" not in json.dumps(str(caught.value))

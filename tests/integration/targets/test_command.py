@@ -1,4 +1,4 @@
-"""The command target with real programs: what they are told, and how each of them ends."""
+"""The command target with real programs: their input, their output and their end."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from daemon.targets.command import MAX_LINES, CommandOptions, CommandTarget
 from tests.support.works import Told, work
 
 
-def target(told: Told, script: str, **settings: object) -> CommandTarget:
-    """A target that runs a Python script."""
+def target(events: Told, script: str, **settings: object) -> CommandTarget:
+    """Return a target that runs a Python script."""
     argv = [sys.executable, "-c", script]
-    return CommandTarget(CommandOptions(argv, **settings), told)  # type: ignore[arg-type]
+    return CommandTarget(CommandOptions(argv, **settings), events)  # type: ignore[arg-type]
 
 
 @pytest.fixture
-def told() -> Told:
+def events() -> Told:
     return Told()
 
 
-async def test_what_it_is_told(told: Told, tmp_path: Path) -> None:
-    """The run on standard input, ids in the environment, nothing else that is ours."""
+async def test_the_input_of_a_program(events: Told, tmp_path: Path) -> None:
+    """The run is on standard input, its ids are in the environment, and nothing else of ours."""
     script = f"""
 import json, os, sys
 json.dump([json.load(sys.stdin), dict(os.environ), os.getcwd()], open({str(tmp_path / "x")!r}, "w"))
 """
-    to = target(told, script, environment={"SMTP": "here", "PATH": "/bin"}, cwd=tmp_path)
+    to = target(events, script, environment={"SMTP": "here", "PATH": "/bin"}, cwd=tmp_path)
     assert await to.deliver(work(attempt=2)) == Delivered()
     message, environment, cwd = json.loads((tmp_path / "x").read_text())
     assert message["data"]["payload"] == {"segment": 12, "text": "Grüße"}
@@ -65,27 +65,28 @@ json.dump([json.load(sys.stdin), dict(os.environ), os.getcwd()], open({str(tmp_p
         ("import os; os.kill(os.getpid(), 11)", Reject("ended by signal SIGSEGV")),
     ],
 )
-async def test_how_it_ends(told: Told, script: str, expected: Outcome) -> None:
-    """By its exit status."""
-    assert await target(told, script).deliver(work()) == expected
+async def test_the_outcome_follows_the_exit_status(
+    events: Told, script: str, expected: Outcome
+) -> None:
+    assert await target(events, script).deliver(work()) == expected
 
 
-async def test_a_big_payload_that_nobody_reads(told: Told) -> None:
-    """A full pipe holds nobody."""
+async def test_a_big_payload_that_the_program_does_not_read(events: Told) -> None:
+    """A full pipe does not block the attempt."""
     big = work(payload={"text": "x" * 1_000_000})
-    assert await target(told, "").deliver(big) == Delivered()
+    assert await target(events, "").deliver(big) == Delivered()
 
 
 @pytest.mark.parametrize("argv", [["/nowhere/at/all"], ["/etc/hostname"], ["/tmp"]])
-async def test_what_can_not_be_started(told: Told, argv: list[str]) -> None:
-    """No attempt would do better."""
-    outcome = await CommandTarget(CommandOptions(argv), told).deliver(work())
+async def test_a_program_that_cannot_be_started(events: Told, argv: list[str]) -> None:
+    """A later attempt would fail too, so the run is rejected."""
+    outcome = await CommandTarget(CommandOptions(argv), events).deliver(work())
     assert isinstance(outcome, Reject)
     assert argv[0] in outcome.reason
 
 
-async def test_output_becomes_lines(told: Told) -> None:
-    """Both outputs, bounded in number and length, with what is no text in it."""
+async def test_output_becomes_lines(events: Told) -> None:
+    """Both outputs are logged, limited in number and length, with bytes that are no text."""
     script = """
 import sys
 sys.stderr.write("to stderr\\n"); sys.stderr.flush()
@@ -93,8 +94,8 @@ sys.stdout.buffer.write(b"bad \\xff\\x00 bytes\\r\\n" + b"x" * 100_000 + b"\\n")
 for number in range(1000): print(number)
 sys.stdout.write("no end of line")
 """
-    assert await target(told, script).deliver(work()) == Delivered()
-    lines = [fields["line"] for name, fields in told.events if name == "command_output"]
+    assert await target(events, script).deliver(work()) == Delivered()
+    lines = [fields["line"] for name, fields in events.events if name == "command_output"]
     assert "to stderr" in lines
     assert "bad \ufffd\x00 bytes" in lines
     assert max(map(len, lines)) == 2000
@@ -113,7 +114,7 @@ open({file!r}, "w").write(f"{{child.pid}}\\n")
 
 
 async def written(file: Path) -> int:
-    """The pid that a script has written."""
+    """Wait for the process id that a script writes."""
 
     def read() -> str:
         return file.read_text() if file.exists() else ""
@@ -126,7 +127,7 @@ async def written(file: Path) -> int:
 
 
 async def goes(pid: int) -> bool:
-    """Whether a process ends, and does not go on for minutes."""
+    """Return whether a process ends within 20 seconds."""
     for _ in range(2000):
         if is_gone(pid):
             return True
@@ -135,7 +136,7 @@ async def goes(pid: int) -> bool:
 
 
 def is_gone(pid: int) -> bool:
-    """Whether a process has ended, if perhaps not been buried."""
+    """Return whether a process has ended, possibly as a zombie."""
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -143,11 +144,11 @@ def is_gone(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("deaf", [False, True])
-async def test_a_time_out_kills_the_group(told: Told, tmp_path: Path, deaf: bool) -> None:
-    """Children included, and whoever does not listen."""
+async def test_a_timeout_kills_the_group(events: Told, tmp_path: Path, deaf: bool) -> None:
+    """Children are killed too, and programs that ignore SIGTERM."""
     file = tmp_path / "pid"
     script = SPAWNS.format(file=str(file), deaf=deaf, then="time.sleep(600)")
-    to = target(told, script, timeout=4.0, kill_after=0.3)  # which starts two programs
+    to = target(events, script, timeout=4.0, kill_after=0.3)  # the script starts two programs
     began = time.monotonic()
     outcome = await to.deliver(work())
     assert isinstance(outcome, OutcomeUnknown)
@@ -155,21 +156,21 @@ async def test_a_time_out_kills_the_group(told: Told, tmp_path: Path, deaf: bool
     assert await goes(await written(file))
 
 
-async def test_what_is_left_behind_ends_too(told: Told, tmp_path: Path) -> None:
-    """A child that holds the output open delays the end by a moment, and is killed."""
+async def test_processes_left_behind_are_killed(events: Told, tmp_path: Path) -> None:
+    """A child that holds the output open delays the end briefly, and is killed."""
     file = tmp_path / "pid"
-    to = target(told, SPAWNS.format(file=str(file), deaf=False, then=""))
+    to = target(events, SPAWNS.format(file=str(file), deaf=False, then=""))
     began = time.monotonic()
     assert await to.deliver(work()) == Delivered()
     assert time.monotonic() - began < 30
     assert await goes(await written(file))
 
 
-async def test_a_stop_kills_the_group(told: Told, tmp_path: Path) -> None:
-    """A cancelled attempt leaves no process."""
+async def test_a_stop_kills_the_group(events: Told, tmp_path: Path) -> None:
+    """A cancelled attempt leaves no process behind."""
     file = tmp_path / "pid"
     script = SPAWNS.format(file=str(file), deaf=False, then="time.sleep(600)")
-    attempt = asyncio.create_task(target(told, script, kill_after=1.0).deliver(work()))
+    attempt = asyncio.create_task(target(events, script, kill_after=1.0).deliver(work()))
     child = await written(file)
     attempt.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -177,10 +178,10 @@ async def test_a_stop_kills_the_group(told: Told, tmp_path: Path) -> None:
     assert await goes(child)
 
 
-async def test_many_at_once(told: Told) -> None:
-    """Twenty at once, none of them a zombie afterwards, no descriptor left open."""
+async def test_many_at_once(events: Told) -> None:
+    """Twenty concurrent programs leave no zombie and no open descriptor."""
     before = len(os.listdir("/proc/self/fd"))
-    to = target(told, "import sys; print(len(sys.stdin.read()))")
+    to = target(events, "import sys; print(len(sys.stdin.read()))")
     outcomes = await asyncio.gather(*(to.deliver(work(number)) for number in range(20)))
     assert outcomes == [Delivered()] * 20
 
@@ -189,5 +190,5 @@ async def test_many_at_once(told: Told) -> None:
         return len(os.listdir("/proc/self/fd")) <= before + 2 and not zombies
 
     async with asyncio.timeout(20):
-        while not is_clean():  # noqa: ASYNC110 - the kernel tells nobody
+        while not is_clean():  # noqa: ASYNC110 - the kernel sends no notification
             await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""Targets of other packages: the example is installed and used as its page says."""
+"""Targets of other packages: the example is installed and used as documented."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ print(json.dumps([str(outcomes), type(target).__module__, policy.holds, concurre
 
 
 def test_the_example_is_installed_and_used(tmp_path: Path) -> None:
-    """Built and installed with pip, found by its entry point, it delivers."""
+    """The package is installed with pip, found by its entry point, and delivers."""
     site, out = tmp_path / "site", tmp_path / "out"
     out.mkdir()
     source = tmp_path / "source"

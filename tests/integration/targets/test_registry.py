@@ -1,4 +1,4 @@
-"""From a configuration file to what a receiver gets: every setting of a webhook arrives."""
+"""Every setting of a webhook in a configuration file affects its requests."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 async def configured(tmp_path: Path) -> AsyncIterator[Callable[[str], Target]]:
-    """Makes the target crm of a configuration file with this text; closes it."""
+    """Return a factory of the target crm of a configuration file; it is closed at the end."""
     made = []
 
     def make(toml: str) -> Target:
@@ -48,7 +48,7 @@ async def configured(tmp_path: Path) -> AsyncIterator[Callable[[str], Target]]:
 async def test_a_webhook_as_configured(
     server: Server, configured: Callable[[str], Target], tmp_path: Path
 ) -> None:
-    """Signed with every key, with headers of one's own; what it answers is judged by the limits."""
+    """Requests have every signature and the custom headers; responses obey the limits."""
     (tmp_path / "keys").write_text(f"{IN_FILE}\n")
     to = configured(f"""
         [targets.crm]
@@ -79,13 +79,13 @@ async def test_a_webhook_as_configured(
 
 
 @pytest.mark.parametrize(
-    ("setting", "why"),
+    ("setting", "reason"),
     [("timeout", "no response within 0.3 s"), ("read_timeout", "no data for 0.3 s")],
 )
-async def test_a_webhook_s_time_outs_as_configured(
-    server: Server, configured: Callable[[str], Target], setting: str, why: str
+async def test_the_timeouts_of_a_webhook_as_configured(
+    server: Server, configured: Callable[[str], Target], setting: str, reason: str
 ) -> None:
-    """Each ends an attempt that would go on for long."""
+    """Each one ends a long attempt."""
     server.default = never_answers
     to = configured(f"""
         [targets.crm]
@@ -93,4 +93,4 @@ async def test_a_webhook_s_time_outs_as_configured(
         url = "{server.url}"
         {setting} = 0.3
     """)
-    assert await to.deliver(work()) == OutcomeUnknown(why)
+    assert await to.deliver(work()) == OutcomeUnknown(reason)

@@ -1,4 +1,4 @@
-"""The webhook target against real servers: what is sent, and what each answer means."""
+"""The webhook target against real servers: its requests, and the outcome of each response."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 async def target(server: Server) -> AsyncIterator[Callable[..., WebhookTarget]]:
-    """Makes targets for the server; closes them."""
+    """Return a factory of targets for the server; they are closed at the end."""
     made: list[WebhookTarget] = []
 
     def make(path: str = "/hook", **settings: object) -> WebhookTarget:
@@ -54,8 +54,8 @@ async def target(server: Server) -> AsyncIterator[Callable[..., WebhookTarget]]:
     await asyncio.sleep(0.01)
 
 
-async def test_what_is_sent(server: Server, target: Callable[..., WebhookTarget]) -> None:
-    """The run as JSON, its id, the attempt, a trace, and a signature that verifies."""
+async def test_the_request(server: Server, target: Callable[..., WebhookTarget]) -> None:
+    """It has the run as JSON, its id, the attempt, a trace, and a valid signature."""
     keys = [key_from(SECRET), key_from(OTHER)]
     to = target(keys=keys, headers={"Authorization": "Bearer x"})
     assert await to.deliver(work(attempt=3)) == Delivered()
@@ -90,14 +90,14 @@ async def test_what_is_sent(server: Server, target: Callable[..., WebhookTarget]
 async def test_without_keys_nothing_is_signed(
     server: Server, target: Callable[..., WebhookTarget]
 ) -> None:
-    """The other headers are there all the same."""
+    """The other headers are still sent."""
     await target().deliver(work())
     assert "webhook-signature" not in server.requests[0].headers
     assert "webhook-timestamp" in server.requests[0].headers
 
 
 async def test_connections_are_kept(server: Server, target: Callable[..., WebhookTarget]) -> None:
-    """Twenty runs one after the other need one connection; a target that holds, one for each."""
+    """Twenty sequential runs need one connection; a target that holds needs one for each."""
     to, fresh = target(), target(reuse=False)
     for number in range(20):
         await to.deliver(work(number))
@@ -133,13 +133,13 @@ async def test_connections_are_kept(server: Server, target: Callable[..., Webhoo
         (answer(599), Retry),
     ],
 )
-async def test_what_an_answer_means(
+async def test_the_outcome_of_a_response(
     server: Server,
     target: Callable[..., WebhookTarget],
     answered: Answer,
     expected: Outcome | type[Outcome],
 ) -> None:
-    """docs/targets.md has the table."""
+    """The outcomes are those in the table of docs/targets.md."""
     server.default = answered
     outcome = await target().deliver(work())
     if isinstance(expected, type):
@@ -174,14 +174,14 @@ async def test_a_hostile_server(
     expected: type[Outcome],
     timeout: float,
 ) -> None:
-    """Whatever it does, the attempt ends in time, and the next one works."""
+    """The attempt ends in time, and the next one succeeds."""
     server.answers["/hostile"] = hostile
     to = target("/hostile", timeout=timeout)
     began = time.monotonic()
     outcome = await to.deliver(work())
     took = time.monotonic() - began
     assert isinstance(outcome, expected), outcome
-    assert took < 20, "far from what the server would take, or a long time-out"
+    assert took < 20, "far less than the server would take, or a long timeout"
     del server.answers["/hostile"]
     assert await to.deliver(work()) == Delivered()
     assert set(server.ids()) == {str(work().run_id)}
@@ -202,7 +202,7 @@ async def test_a_receiver_that_falls_silent(
     read_timeout: float,
     expected: Outcome,
 ) -> None:
-    """It does not keep its place for long; what it has said in full counts."""
+    """It does not hold its slot for long; a complete status line counts."""
     server.answers["/silent"] = silent
     to = target("/silent", timeout=3600, read_timeout=read_timeout)
     async with asyncio.timeout(50):
@@ -212,28 +212,28 @@ async def test_a_receiver_that_falls_silent(
 async def test_a_receiver_that_is_slow_is_not_silent(
     server: Server, target: Callable[..., WebhookTarget]
 ) -> None:
-    """What comes a little at a time is ended by the time-out of the whole."""
+    """A response that trickles in is ended by the timeout of the whole request."""
     server.default = servers.slow_headers
     outcome = await target(timeout=2.0, read_timeout=20.0).deliver(work())
     assert outcome == OutcomeUnknown("no response within 2 s")
 
 
-async def test_nobody_listens(target: Callable[..., WebhookTarget]) -> None:
-    """A connection that is refused: surely not delivered, so tried again even by who holds."""
+async def test_no_server_listens(target: Callable[..., WebhookTarget]) -> None:
+    """A refused connection delivered nothing, so the run is retried even with `hold`."""
     with servers.nobody() as port:
         outcome = await target(url=f"http://127.0.0.1:{port}/").deliver(work())
     assert isinstance(outcome, Retry)
 
 
-async def test_a_name_that_is_not_there(target: Callable[..., WebhookTarget]) -> None:
-    """The same for a host that is not known."""
+async def test_an_unknown_host(target: Callable[..., WebhookTarget]) -> None:
+    """An unknown name delivered nothing, so the run is retried."""
     to = target(url="http://nowhere.invalid/", timeout=2, connect_timeout=1)
     outcome = await to.deliver(work())
     assert isinstance(outcome, Retry)
 
 
 async def test_tls(tmp_path: Path, target: Callable[..., WebhookTarget]) -> None:
-    """A certificate is checked, unless it is said not to; an authority of one's own is taken."""
+    """A certificate is verified, unless disabled; a private authority is accepted."""
     certificate, key = make_certificate(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
@@ -249,7 +249,7 @@ async def test_tls(tmp_path: Path, target: Callable[..., WebhookTarget]) -> None
 async def test_plain_http_where_tls_is_expected(
     server: Server, target: Callable[..., WebhookTarget]
 ) -> None:
-    """A server that does not speak TLS."""
+    """The server does not support TLS."""
     url = server.url.replace("http:", "https:")
     outcome = await target(url=url, timeout=2, connect_timeout=1).deliver(work())
     assert isinstance(outcome, Retry)
@@ -258,7 +258,7 @@ async def test_plain_http_where_tls_is_expected(
 async def test_a_cancelled_attempt_leaves_nothing(
     server: Server, target: Callable[..., WebhookTarget]
 ) -> None:
-    """A stop in the middle lets its connection go."""
+    """A stop during a request closes the connection."""
     server.default = servers.never_answers
     to = target(timeout=30.0)
     attempt = asyncio.create_task(to.deliver(work()))
@@ -272,7 +272,7 @@ async def test_a_cancelled_attempt_leaves_nothing(
 
 
 def test_retry_after() -> None:
-    """Seconds, or a date; bounded; what can not be read counts as nothing."""
+    """The value is in seconds or a date, limited; an invalid value counts as 0."""
     for text, seconds in {
         "0": 0.0,
         " 12 ": 12.0,
@@ -291,7 +291,7 @@ def test_retry_after() -> None:
 
 
 def test_keys(tmp_path: Path) -> None:
-    """From the settings and from a file; a wrong one is said without showing it."""
+    """Keys come from the settings and from a file; an error does not show the secret."""
     file = tmp_path / "keys"
     file.write_text(f"{OTHER}\n\n")
     assert webhook.read_keys([SECRET], file) == [key_from(SECRET), key_from(OTHER)]

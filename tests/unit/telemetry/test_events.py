@@ -1,4 +1,4 @@
-"""The table of events: what is told is in it, key by key, and the document says what it says."""
+"""The table of events matches every emit call, key by key, and docs/events.md."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PACKAGES = ("daemon", "storage")
 NAMED_ELSEWHERE = {
     "EVENTS[ended.status]": set(log_events.EVENTS.values()),
     "EVENTS[row.status]": set(log_events.EVENTS.values()),
-    # claim.py: of its own occurrence, and of older ones.
+    # The claimer emits these for its own occurrence and for older ones.
     "event": {"run_claimed", "run_missed", "run_skipped", "run_queued"},
 }
 """Events by the expression that stands for their names."""
@@ -27,18 +27,18 @@ OF_EVERY_LINE = {"level"}
 
 
 def literals(node: ast.expr | None) -> list[str]:
-    """The keys of a dictionary that is written out."""
+    """Return the keys of a dictionary display."""
     assert isinstance(node, ast.Dict), node
     return [ast.literal_eval(key) for key in node.keys if key is not None]
 
 
 def constants(nodes: list[ast.expr | None]) -> list[object]:
-    """The values of constants; None for another expression."""
+    """Return the values of constants; None for another expression."""
     return [node.value if isinstance(node, ast.Constant) else None for node in nodes]
 
 
 class Module:
-    """What a file of the code says in its log."""
+    """The events that one source file emits."""
 
     def __init__(self, path: Path) -> None:
         tree = ast.parse(path.read_text("utf-8"))
@@ -47,8 +47,8 @@ class Module:
         }
         self._nodes = list(ast.walk(tree))
 
-    def told(self, everywhere: dict[str, ast.FunctionDef]) -> Iterator[tuple[str, set[str]]]:
-        """Each event, with the keys of one call that tells of it."""
+    def emitted(self, everywhere: dict[str, ast.FunctionDef]) -> Iterator[tuple[str, set[str]]]:
+        """Yield each event, with the keys of one call that emits it."""
         functions = {**everywhere, **self.functions}
         for call in self._nodes:
             if not isinstance(call, ast.Call) or not call.args:
@@ -56,7 +56,7 @@ class Module:
             match getattr(call.func, "attr", getattr(call.func, "id", "")):
                 case "emit" | "_emit" | "log" as emitter:
                     if any(ast.unparse(each) == "**fields" for each in call.keywords):
-                        continue  # hands on what somebody else tells
+                        continue  # passes on an event of another caller
                     keys = [each.arg for each in call.keywords if each.arg is not None]
                     for each in call.keywords:
                         if each.arg is None:
@@ -71,7 +71,7 @@ class Module:
         yield from self._own_lines()
 
     def _own_lines(self) -> Iterator[tuple[str, set[str]]]:
-        """The lines that the log itself makes: dictionaries with the key `event`."""
+        """Yield the lines that the log itself makes: dictionaries with the key `event`."""
         for node in self._nodes:
             if isinstance(node, ast.Dict) and "event" in (keys := constants(node.keys)):
                 name = node.values[keys.index("event")]
@@ -80,7 +80,7 @@ class Module:
                     yield names(name).pop(), found - {"event"}
 
     def _spread(self, value: ast.expr, functions: dict[str, ast.FunctionDef]) -> list[str]:
-        """The keys of a dictionary: written here, assigned to a name, or made by a function."""
+        """Return the keys of a dictionary: a display, a variable, or a function's result."""
         if isinstance(value, ast.Dict):
             return literals(value)
         if isinstance(value, ast.Call) and ast.unparse(value.func).endswith(".log_fields"):
@@ -103,7 +103,7 @@ class Module:
 
 
 def names(event: ast.expr) -> set[str]:
-    """The events that a call tells of."""
+    """Return the events that an expression can name."""
     match event:
         case ast.Constant(value=str(name)):
             return {name}
@@ -113,30 +113,30 @@ def names(event: ast.expr) -> set[str]:
             return NAMED_ELSEWHERE.get(ast.unparse(event), set())
 
 
-def told_in_code() -> dict[str, set[str]]:
-    """Every event that the code tells of, with the keys of all calls that do."""
+def emitted_in_code() -> dict[str, set[str]]:
+    """Return every event that the code emits, with the keys of all its calls."""
     modules = [Module(path) for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
     everywhere = {name: node for module in modules for name, node in module.functions.items()}
     found: dict[str, set[str]] = defaultdict(set)
     for module in modules:
-        for event, keys in module.told(everywhere):
+        for event, keys in module.emitted(everywhere):
             found[event] |= keys
     return found
 
 
-def test_every_event_told_is_in_the_table() -> None:
-    """An event missing from the table would raise when it is told."""
-    assert told_in_code().keys() == EVENTS.keys()
+def test_every_emitted_event_is_in_the_table() -> None:
+    """An event missing from the table would raise when it is emitted."""
+    assert emitted_in_code().keys() == EVENTS.keys()
 
 
-def test_every_key_told_is_in_the_table() -> None:
-    """And no other: whoever looks for a key finds it in a line."""
+def test_every_emitted_key_is_in_the_table() -> None:
+    """The table has no other keys, so every documented key occurs in a line."""
     documented = {name: set(entry.keys) for name, entry in EVENTS.items()}
-    assert told_in_code() == documented
+    assert emitted_in_code() == documented
 
 
 def test_names_are_snake_case_and_meanings_are_sentences() -> None:
-    """Names are stable identifiers; the meaning is for people."""
+    """Names are stable identifiers; meanings are sentences for operators."""
     for name, entry in EVENTS.items():
         assert re.fullmatch(r"[a-z]+(_[a-z]+)*", name)
         assert entry.meaning.endswith(".")
@@ -144,19 +144,19 @@ def test_names_are_snake_case_and_meanings_are_sentences() -> None:
 
 
 def row(name: str, entry: EventSpec) -> str:
-    """An event as docs/events.md has it."""
+    """Return the row of an event in docs/events.md."""
     keys = list(entry.keys)
     shown = []
     for short, long in (("*run*", RUN), ("*outcome*", OUTCOME)):
         if set(long) <= set(keys):
             keys = [key for key in keys if key not in long]
             shown.append(short)
-    told = ", ".join([*shown, *(f"`{key}`" for key in keys)])
-    return f"| `{name}` | {entry.level} | {entry.meaning} | {told} | {entry.to_do} |"
+    listed = ", ".join([*shown, *(f"`{key}`" for key in keys)])
+    return f"| `{name}` | {entry.level} | {entry.meaning} | {listed} | {entry.to_do} |"
 
 
 def test_the_document_has_the_table() -> None:
-    """docs/events.md lists each event with its level, meaning, keys, and what to do."""
+    """docs/events.md lists each event with its level, meaning, keys and remedy."""
     text = (ROOT / "docs" / "events.md").read_text("utf-8")
     rows = [line for line in text.splitlines() if line.startswith("| `")]
     assert rows == [row(name, entry) for name, entry in EVENTS.items()]
@@ -167,7 +167,7 @@ def test_the_document_has_the_table() -> None:
 
 
 class Recorder:
-    """A logger that keeps what it is given."""
+    """A logger that keeps its lines."""
 
     def __init__(self) -> None:
         self.lines: list[tuple[int, str, dict[str, Any]]] = []
@@ -178,7 +178,7 @@ class Recorder:
 
 
 def test_an_event_is_logged_at_its_level_without_empty_keys() -> None:
-    """Keys without a value are left out; the level comes from the table."""
+    """Keys without a value are left out, and the level comes from the table."""
     logger = Recorder()
     EventLog(logger)("run_missed", campaign_id=7, run_id=None, target="log")
     assert logger.lines == [(30, "run_missed", {"campaign_id": 7, "target": "log"})]
@@ -191,13 +191,13 @@ def test_a_level_given_wins() -> None:
     assert logger.lines == [(40, "delivered", {"campaign_id": 7})]
 
 
-def test_what_is_not_written_costs_no_line() -> None:
-    """Below the log's level nothing is built."""
+def test_a_disabled_event_makes_no_line() -> None:
+    """Below the log's level no line is built."""
     logger = Recorder()
     EventLog(logger)("run_claimed", campaign_id=7)
     assert logger.lines == []
 
 
 def test_unavailable_is_retryable() -> None:
-    """What waits out an outage catches this class."""
+    """Code that waits out an outage catches this class."""
     assert Unavailable("away").retryable

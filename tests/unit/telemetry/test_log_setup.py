@@ -1,4 +1,4 @@
-"""Log lines: their form, and that nothing in them or around them breaks anything."""
+"""Log lines: their format, and that no value and no output can break them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from daemon.telemetry.log_setup import configure, get_logger
 
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
-    """Logging is global: put it back."""
+    """Restore the global configuration of logging."""
     root = logging.getLogger()
     handlers, level, output = list(root.handlers), root.level, log_setup._output
     descriptor = log_setup._WRITER.descriptor
@@ -37,7 +37,7 @@ def _as_before() -> Iterator[None]:
 
 @pytest.fixture
 def lines(tmp_path: Path) -> Iterator[Callable[..., list[str]]]:
-    """Configures on first use; what has been written since, as lines."""
+    """Return a function that configures the log and returns the lines written since."""
     path = tmp_path / "log"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
 
@@ -56,7 +56,7 @@ Lines = Callable[..., list[str]]
 
 
 def test_json_line(lines: Lines) -> None:
-    """Fixed keys first and in order, then the event's own."""
+    """The fixed keys come first and in order, then the event's own."""
     lines(start=True)
     get_logger(target="mail").info("run_finished", run_id=UUID(int=1), lateness_ms=1.5)
     (line,) = lines()
@@ -76,7 +76,7 @@ def test_json_line(lines: Lines) -> None:
 
 
 def test_timestamp_is_utc_and_has_six_digits(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the process's zone is, and in the first microsecond of a second too."""
+    """This holds in any zone, and in the first microsecond of a second too."""
     monkeypatch.setattr(log_setup.time, "time_ns", lambda: 1_767_225_600_000_000_999)
     lines(start=True)
     get_logger().info("x")
@@ -112,7 +112,7 @@ def test_exception_is_one_key(lines: Lines) -> None:
 
 
 class Hostile:
-    """A value that can not even be shown."""
+    """A value that has no text."""
 
     def __str__(self) -> str:
         raise ValueError("no")
@@ -143,7 +143,7 @@ circle.append(circle)
 )
 @pytest.mark.parametrize("format", ["json", "console"])
 def test_any_value_is_one_line(lines: Lines, value: object, format: str) -> None:
-    """Whatever is logged, there is one line, JSON is strict JSON, and nobody is disturbed."""
+    """Any value makes one line of strict JSON, and no exception reaches the caller."""
     lines(format=format, start=True)
     get_logger().info("event", value=value)
     logging.getLogger("library").error("said %s", value)
@@ -156,7 +156,7 @@ def test_any_value_is_one_line(lines: Lines, value: object, format: str) -> None
 
 
 def test_columns(lines: Lines) -> None:
-    """Readable, without colours where there is no terminal."""
+    """Columns are readable, and without colours unless there is a terminal."""
     lines(format="console", start=True)
     get_logger().warning("lease_lost", run_id=7, reason="two words", plain="word", none=None)
     (line,) = lines()
@@ -167,8 +167,8 @@ def test_columns(lines: Lines) -> None:
     )
 
 
-def test_columns_can_not_be_forged(lines: Lines) -> None:
-    """Neither a key, an event nor an exception's text brings a terminal's commands along."""
+def test_columns_cannot_be_forged(lines: Lines) -> None:
+    """Control characters in a key, an event or an exception do not reach the terminal."""
     lines(format="console", start=True)
     try:
         raise RuntimeError("x\r\x1b[2J")
@@ -180,7 +180,7 @@ def test_columns_can_not_be_forged(lines: Lines) -> None:
 
 
 def test_colours_on_a_terminal() -> None:
-    """`auto` on a terminal is columns, with colour."""
+    """On a terminal, `auto` means columns with colour."""
     ours, terminal = os.openpty()
     try:
         configure("info", "auto", "n1", descriptor=terminal)
@@ -194,14 +194,14 @@ def test_colours_on_a_terminal() -> None:
 
 
 def test_auto_is_json_elsewhere(lines: Lines) -> None:
-    """A file is no terminal."""
+    """For a file, `auto` means JSON."""
     lines(format="auto", start=True)
     get_logger().info("x")
     assert json.loads(lines()[0])["event"] == "x"
 
 
 def test_libraries(lines: Lines) -> None:
-    """What libraries log is an event of ours, from warnings on, on one line."""
+    """A record of a library, from warnings on, becomes one line with an event of ours."""
     lines("debug", start=True)
     logging.getLogger("apscheduler.scheduler").info("not this")
     logging.getLogger("apscheduler.scheduler").warning("two\nlines %d", 2)
@@ -213,7 +213,7 @@ def test_libraries(lines: Lines) -> None:
 
 
 def test_library_errors(lines: Lines) -> None:
-    """With their traceback; and a wrong format string loses its line only."""
+    """An error has its traceback; a wrong format string loses only its own line."""
     lines(start=True)
     try:
         raise RuntimeError("x")
@@ -226,7 +226,7 @@ def test_library_errors(lines: Lines) -> None:
 
 
 def test_warnings_are_logged(lines: Lines) -> None:
-    """Python's own warnings too."""
+    """Python's own warnings become lines too."""
     lines(start=True)
     with warnings.catch_warnings():
         warnings.simplefilter("always")
@@ -239,28 +239,28 @@ def test_warnings_are_logged(lines: Lines) -> None:
 
 
 def test_a_reader_that_left() -> None:
-    """A broken pipe loses lines and nothing else."""
+    """A broken pipe loses lines, and raises nothing."""
     reader, writer = os.pipe()
     os.close(reader)
     try:
         configure("info", "json", descriptor=writer)
-        get_logger().info("nobody reads this")
-        logging.getLogger("library").error("nor this")
+        get_logger().info("no reader")
+        logging.getLogger("library").error("no reader either")
     finally:
         os.close(writer)
 
 
 def test_a_closed_descriptor() -> None:
-    """So does one that is closed."""
+    """A closed descriptor loses lines, and raises nothing."""
     reader, writer = os.pipe()
     configure("info", "json", descriptor=writer)
     os.close(reader)
     os.close(writer)
-    get_logger().info("nobody reads this")
+    get_logger().info("no reader")
 
 
 def test_a_full_pipe_that_does_not_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is given a moment, then the line is dropped."""
+    """The writer waits briefly, then drops the line."""
     monkeypatch.setattr(log_writer, "_FULL_WAIT_S", 0.001)
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
@@ -275,7 +275,7 @@ def test_a_full_pipe_that_does_not_block(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_the_journal_gets_priorities(tmp_path: Path) -> None:
-    """Where systemd connected standard error to the journal, and only there."""
+    """Lines have a priority only if systemd connected standard error to the journal."""
     path = tmp_path / "log"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
     there = os.fstat(descriptor)
@@ -290,10 +290,10 @@ def test_the_journal_gets_priorities(tmp_path: Path) -> None:
     assert [line[:4] for line in written] == ["<3>{", "<7>{", *['{"ti'] * 6]
 
 
-async def test_lines_of_one_turn_are_one_write(
+async def test_lines_of_one_iteration_are_one_write(
     lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was gathered is there a turn later, in order; a warning takes it along at once."""
+    """A batch is written one iteration later, in order; a warning writes it at once."""
     lines(start=True)
     writes: list[bytes] = []
     really = os.write
@@ -319,16 +319,16 @@ async def test_lines_of_one_turn_are_one_write(
 def test_lines_after_the_loop_has_ended_are_written(
     lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing that was gathered in the last turn is lost."""
+    """The batch of the last iteration is not lost."""
     lines(start=True)
     monkeypatch.setattr(log_setup, "_WRITER", log_writer.LogWriter(log_setup._WRITER.descriptor))
     structlog.configure(logger_factory=lambda *_: log_setup._WRITER)
 
-    async def last_turn() -> None:
+    async def last_iteration() -> None:
         log_setup.batch_writes(asyncio.get_running_loop())
         get_logger().info("one")
 
-    asyncio.run(last_turn())
+    asyncio.run(last_iteration())
     get_logger().info("two")
     assert [json.loads(line)["event"] for line in lines()] == ["one", "two"]
 
@@ -337,7 +337,7 @@ def test_lines_after_the_loop_has_ended_are_written(
     "value", ['é"\n', 5, True, None, 1.5, 1e300, UUID(int=5), Status.EXECUTING]
 )
 def test_a_line_reads_as_the_library_would_write_it(lines: Lines, value: object) -> None:
-    """The short way to JSON says the same as the long one."""
+    """The fast and the general way to JSON give the same text."""
     lines(start=True)
     get_logger().info("event", value=value)
     plain = value if isinstance(value, str | int | float | None) else str(value)

@@ -15,7 +15,7 @@ from daemon.telemetry.metrics import BY_TARGET, MAX_TARGETS, PLAIN, Metrics
 
 
 def values(metrics: Metrics) -> dict[str, float]:
-    """Every sample, by its name with its labels."""
+    """Return every sample, by its name with its labels."""
     found: dict[str, float] = {}
     for family in text_string_to_metric_families(metrics.render()[0].decode()):
         for sample in family.samples:
@@ -130,7 +130,7 @@ def test_every_counted_event_exists() -> None:
 
 
 def test_labels_from_outside_are_bounded() -> None:
-    """A campaign may name any target; those above the maximum are counted together."""
+    """A campaign can name any target; those above the maximum are counted together."""
     metrics = Metrics()
     for number in range(MAX_TARGETS + 50):
         metrics("run_failed", target=f"t{number}", attempt=1, lateness_ms=1.0, duration_ms=1.0)

@@ -1,4 +1,4 @@
-"""Attempts as spans: of one trace for each run, with times and outcome."""
+"""Attempts are spans of one trace for each run, with times and outcome."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RUN = UUID("6f9619ff-8b86-5011-b42d-00c04fc964ff")
 
 
 def test_attempts_are_spans_of_one_trace() -> None:
-    """What failed first and went well then; other events are not spans."""
+    """A failed and a successful attempt are spans; other events are not."""
     exporter = InMemorySpanExporter()
     traces = Traces("1.2", exporter)
     keys = {"run_id": RUN, "campaign_id": 7, "target": "mail", "lateness_ms": 3.5}
@@ -39,8 +39,8 @@ def test_attempts_are_spans_of_one_trace() -> None:
     assert dict(first.resource.attributes)["service.version"] == "1.2"
 
 
-def test_it_is_not_loaded_unless_asked_for() -> None:
-    """Off by default costs nothing."""
+def test_the_library_is_loaded_only_if_enabled() -> None:
+    """Traces that are disabled cost nothing."""
     script = "import sys, daemon.app; print([m for m in sys.modules if 'opentelemetry' in m])"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True

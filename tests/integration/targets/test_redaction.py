@@ -1,4 +1,4 @@
-"""What is kept out of the words that an attempt failed with."""
+"""Reasons of failed attempts contain neither addresses nor secrets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ URL = "amqp://user:s%40fe-w0rd@broker.example:5672/vhost%2Fname?token=abcdef"
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "shown"),
     [
         (OSError(111, "Connect call failed ('10.1.2.3', 5672)"), "Connection refused"),
         (OSError("Multiple exceptions: ('10.1.2.3', 5672), ('fe80::1:2', 5672, 0, 0)"), None),
@@ -33,23 +33,23 @@ URL = "amqp://user:s%40fe-w0rd@broker.example:5672/vhost%2Fname?token=abcdef"
         (RuntimeError(), "RuntimeError"),
     ],
 )
-def test_why(error: Exception, said: str | None) -> None:
-    """The system's words, or the library's without what is hidden."""
-    told = describe_error(error, redactor(URL))
-    assert said is None or said in told
+def test_the_reason(error: Exception, shown: str | None) -> None:
+    """The reason is the system's text, or the library's with the secrets hidden."""
+    reason = describe_error(error, redactor(URL))
+    assert shown is None or shown in reason
     for hidden in ("broker.example", "10.1.2.3", "fe80::1:2", "user", "w0rd", "vhost", "abcdef"):
-        assert hidden not in told
+        assert hidden not in reason
 
 
-def test_what_came_of_another_error() -> None:
-    """Libraries wrap what the system said."""
+def test_an_error_with_a_cause() -> None:
+    """Libraries wrap the system's error."""
     error = ValueError("Error 111 connecting to 10.1.2.3:6379")
     error.__cause__ = ConnectionRefusedError(111, "at 10.1.2.3")
     assert describe_error(error, redactor("")) == "ValueError: Connection refused"
 
 
 async def delivered(url: str, **settings: Any) -> str:
-    """Why a webhook did not take a run."""
+    """Return the reason of a failed webhook."""
     target = WebhookTarget(WebhookOptions(url, **settings), lambda: datetime.now(UTC))
     try:
         outcome = await target.deliver(work())
@@ -59,8 +59,8 @@ async def delivered(url: str, **settings: Any) -> str:
     return outcome.reason
 
 
-async def test_a_webhook_says_no_address() -> None:
-    """Whether nobody is there, or an answer repeats what it was asked for."""
+async def test_a_webhook_shows_no_address() -> None:
+    """Neither for a failed connection nor for a response that repeats the request."""
     path = "/hooks/pathtoken?key=querytoken"
     repeats = b"Cannot POST /hooks/pathtoken, pathtoken, querytoken, headertoken"
     with servers.nobody() as port, Server({path: answer(400, body=repeats)}) as server:
@@ -80,8 +80,8 @@ async def test_a_webhook_says_no_address() -> None:
     assert reasons[3] == "HTTP 400: Cannot POST …, …, …, …"
 
 
-async def test_a_time_out_says_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The library's words have the whole URL there."""
+async def test_a_timeout_shows_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library's own text contains the whole URL."""
 
     async def never(*_args: object, **_fields: object) -> None:
         await asyncio.Event().wait()
