@@ -1,6 +1,7 @@
-"""PostgreSQL URLs: checked by shape, and shown without their secrets.
+"""PostgreSQL URLs: a check of their shape, and a form without secrets for messages.
 
-libpq has the last word when it connects; here only what it would misread or report without a place.
+libpq decides when it connects. The check finds only mistakes that libpq would misread, or report
+without naming the setting.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ _SECRET_OPTION = re.compile(r"(?i)\b((?:ssl)?password|passfile)=[^&#\s]*")
 
 
 def checked_dsn(text: str) -> str:
-    """The URL with its scheme spelt `postgresql://`.
+    """Return the URL with its scheme spelt `postgresql://`.
 
     Raises:
-        ValueError: it is no such URL; the message has no secret in it.
+        ValueError: the text is not a PostgreSQL URL; the message contains no secret.
     """
     scheme = _SCHEME.match(text)
     if not scheme:
-        raise ValueError("it does not begin with postgresql://")
+        raise ValueError("must begin with postgresql://")
     rest = text[scheme.end() :]
     if any(character.isspace() or not character.isprintable() for character in rest):
-        raise ValueError("it has white space in it; write a space as %20")
+        raise ValueError("contains white space; write a space as %20")
     location, _, options = rest.partition("?")
     authority, _, _database = location.partition("/")
     if "@" in location.partition("/")[2]:
@@ -47,15 +48,15 @@ def checked_dsn(text: str) -> str:
 
 
 def redacted_dsn(text: str) -> str:
-    """The URL for logs and messages: every password in it is `***`.
+    """Return the URL for logs and messages, with `***` for every password.
 
-    Hides too much rather than too little where the URL is not well formed.
+    Of a URL that is not well formed, rather too much is hidden than too little.
     """
     scheme = _SCHEME.match(text)
     if not scheme:
         return "***"
     rest = text[scheme.end() :]
-    # Up to the last @, because a password that is not quoted may have one in it, or a slash.
+    # The last @ counts, because a password that is not quoted may contain one, or a slash.
     user, at, where = rest.rpartition("@")
     if at and ":" in user:
         user = user.partition(":")[0] + ":***"

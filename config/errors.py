@@ -1,4 +1,4 @@
-"""What is wrong with the configuration, all of it at once."""
+"""The error that lists every problem of a configuration."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 
 class ConfigurationError(Exception):
-    """The configuration can not be used.
+    """The configuration is invalid.
 
-    `problems` holds one line for each mistake: name, value, where it was set, what is allowed.
-    Secrets in it are redacted.
+    `problems` has one line for each problem: name, value, place, allowed values. Secrets in it are
+    redacted.
     """
 
     exit_code = 2

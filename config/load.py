@@ -1,7 +1,7 @@
-"""From flags, environment, files and defaults to `Settings`, or to a list of what is wrong.
+"""Read the settings from flags, environment, files and defaults; or list every problem.
 
-Precedence: flags, `CAMPAIGND_*`, systemd credentials, the TOML file, defaults. Each value keeps its
-place until everything has been checked, so that an error can name it.
+Precedence: flags, `CAMPAIGND_*`, systemd credentials, the TOML file, defaults. The place of each
+value is kept until all values are checked, so that an error can name it.
 """
 
 from __future__ import annotations
@@ -21,21 +21,26 @@ from config.errors import ConfigurationError
 from config.messages import explain, unknown_setting
 from config.names import ANY, ENV_PREFIX, SECRETS, env_name, is_secret, is_setting, is_table
 from config.settings import Settings
-from config.toml_lines import line_of
 
 DEFAULT_FILE = Path("/etc/campaignd/campaignd.toml")
 CONFIG_VARIABLE = ENV_PREFIX + "CONFIG"
-# Kubernetes gives every container such variables for a service that is called campaignd.
+# Kubernetes sets these variables in every container for a service called campaignd.
 _SERVICE_LINK = re.compile(
     rf"{ENV_PREFIX}(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)"
 )
+
+# The shapes of a line in a TOML file: a table header, and a key with its dotted parts.
+_TOML_HEADER = re.compile(r"\s*\[+\s*([^\[\]]+?)\s*\]+\s*(?:#.*)?")
+_TOML_PART = re.compile(r"""[\w-]+|"[^"]*"|'[^']*'""")
+_TOML_DOTTED = rf"(?:{_TOML_PART.pattern})(?:\s*\.\s*(?:{_TOML_PART.pattern}))*"
+_TOML_KEY = re.compile(rf"\s*({_TOML_DOTTED})\s*=")
 
 Name = tuple[str, ...]
 
 
 @dataclass
 class _Gathered:
-    """Values with their places, lowest precedence first, and the problems met on the way."""
+    """Values with their places, and the problems so far; a later value replaces an earlier one."""
 
     values: dict[Name, Any] = field(default_factory=dict)
     places: dict[Name, str] = field(default_factory=dict)
@@ -66,12 +71,12 @@ def load_settings(
     """Read, merge and check the configuration.
 
     Args:
-        config_file: what `--config` named; None: `CAMPAIGND_CONFIG`, else the default file.
-        flags: dotted name (`"api.port"`) to value, None for a flag that was not given.
+        config_file: the file of `--config`; None for `CAMPAIGND_CONFIG`, else the default file.
+        flags: values by dotted name (`"api.port"`); None for a flag that was not given.
         environ: the environment, `os.environ` by default.
 
     Raises:
-        ConfigurationError: with every problem there is.
+        ConfigurationError: the configuration is invalid; it lists every problem.
     """
     environ = os.environ if environ is None else environ
     gathered = _Gathered()
@@ -93,7 +98,7 @@ def load_settings(
 
 
 def _defaults(gathered: _Gathered, environ: Mapping[str, str]) -> None:
-    """Those that depend on the machine."""
+    """Set the defaults that depend on the machine."""
     name = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname()).lstrip("._-")[:63]
     gathered.set(("node_name",), name or "node", "the host name")
     if given := environ.get("STATE_DIRECTORY"):
@@ -105,7 +110,7 @@ def _defaults(gathered: _Gathered, environ: Mapping[str, str]) -> None:
             home = str(
                 Path(environ["HOME"] if environ.get("HOME") else Path.home(), ".local/share")
             )
-        except RuntimeError:  # no HOME, and a user that the system does not know
+        except RuntimeError:  # no HOME, and a user without an account
             home = "/var/lib"
     gathered.set(("state_dir",), str(Path(home, "campaignd")), "the user's data directory")
 
@@ -126,10 +131,10 @@ def _from_file(gathered: _Gathered, named: Path | None, environ: Mapping[str, st
         gathered.problems.append(f"{origin}: {problem}" if path else problem)
         return
     except UnicodeDecodeError:
-        gathered.problems.append(f"{path or DEFAULT_FILE}: it is not UTF-8 text")
+        gathered.problems.append(f"{path or DEFAULT_FILE}: not UTF-8 text")
         return
     except tomllib.TOMLDecodeError as error:
-        gathered.problems.append(f"{path or DEFAULT_FILE}: it is not TOML: {error}")
+        gathered.problems.append(f"{path or DEFAULT_FILE}: not valid TOML: {error}")
         return
     _from_table(gathered, (), tree, text, path or DEFAULT_FILE)
 
@@ -176,32 +181,32 @@ def _from_credentials(gathered: _Gathered, environ: Mapping[str, str]) -> None:
         if len(meant) == 1:
             _from_secret_file(gathered, meant[0], path, str(path))
         elif meant:
-            both = " as well as ".join(".".join(name) for name in meant)
+            both = " or ".join(".".join(name) for name in meant)
             gathered.problems.append(
-                f"{path}: it means {both}; name the file with CAMPAIGND_TARGETS__..._FILE"
+                f"{path}: ambiguous: {both}; name the file with CAMPAIGND_TARGETS__..._FILE"
             )
         else:
             gathered.problems.append(
-                f"{path}: no secret of a target that is configured; allowed is"
+                f"{path}: not a secret of a configured target; allowed is"
                 f" targets_NAME_SETTING, where SETTING is one of {', '.join(settings)}"
             )
 
 
 def _targets(gathered: _Gathered, environ: Mapping[str, str]) -> set[str]:
-    """Those that the file or the environment names: none is made of secrets alone."""
+    """Return the targets that the file or the environment names; secrets alone make none."""
     names = *gathered.values, *map(_name_of, environ)
     return {name[1] for name in names if len(name) > 2 and name[0] == "targets"}
 
 
 def _name_of(variable: str) -> Name:
-    """The setting that a variable is about; nothing for those of others."""
+    """Return the setting that a variable sets; empty for other programs' variables."""
     if not variable.startswith(ENV_PREFIX):
         return ()
     return tuple(variable.removeprefix(ENV_PREFIX).lower().split("__"))
 
 
-def _in_a_file(name: Name) -> Name | None:
-    """The secret whose file a name ending in _file says; `secrets_file` is a setting itself."""
+def _secret_of_file(name: Name) -> Name | None:
+    """Return the secret whose file a `..._file` name gives; `secrets_file` is a setting itself."""
     secret = (*name[:-1], name[-1].removesuffix("_file"))
     return secret if secret != name and is_secret(secret) and not is_setting(name) else None
 
@@ -213,11 +218,11 @@ def _from_environment(gathered: _Gathered, environ: Mapping[str, str]) -> None:
         if "KUBERNETES_SERVICE_HOST" in environ and _SERVICE_LINK.fullmatch(variable):
             continue
         name = _name_of(variable)
-        secret = _in_a_file(name)
+        secret = _secret_of_file(name)
         if variable != variable.upper() or not (secret or is_setting(name)):
             gathered.problems.append(unknown_setting(name, variable, in_environment=True))
         elif not value:
-            continue  # an empty one is unset, as compose files write it
+            continue  # Compose files write an unset variable as an empty one
         elif secret is None:
             gathered.set(name, value, variable)
         elif environ.get(env_name(secret)):
@@ -236,6 +241,33 @@ def _from_secret_file(gathered: _Gathered, name: Name, path: Path, place: str) -
             f"{'.'.join(name)} ({place}): {path}: {os.strerror(error.errno or 0)}"
         )
     except UnicodeDecodeError:
-        gathered.problems.append(f"{'.'.join(name)} ({place}): {path}: it is not UTF-8 text")
+        gathered.problems.append(f"{'.'.join(name)} ({place}): {path}: not UTF-8 text")
     else:
         gathered.set(name, value, place)
+
+
+def line_of(text: str, name: tuple[str, ...]) -> int | None:
+    """Return the line of a setting in a TOML file, or of the nearest table around it.
+
+    The text is scanned by shape. A key inside an inline table is not recognised, and gets the line
+    of the nearest key or table around it.
+
+    Returns:
+        The line, counted from 1; None if there is none.
+    """
+    best: tuple[int, int] | None = None  # (parts that match, line)
+    section: tuple[str, ...] = ()
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := _TOML_HEADER.fullmatch(line):
+            here = section = _parts(header[1])
+        elif key := _TOML_KEY.match(line):
+            here = section + _parts(key[1])
+        else:
+            continue
+        if name[: len(here)] == here and (best is None or len(here) > best[0]):
+            best = (len(here), number)
+    return best and best[1]
+
+
+def _parts(dotted: str) -> tuple[str, ...]:
+    return tuple(part.strip("\"'") for part in _TOML_PART.findall(dotted))

@@ -1,4 +1,4 @@
-"""One line for each mistake: name, value, place, what is allowed."""
+"""Error messages: one line for each problem, with name, value, place and allowed values."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from pydantic_core import ErrorDetails
 
 from config.dsn import redacted_dsn
 from config.names import ANY, FIELDS, env_name, is_secret, is_setting, pattern
+from config.settings import ALLOWED_NAME
 from config.target_settings import TARGET_TYPES
 from config.values import Allowed
 
 Name = tuple[str, ...]
 
 _LONGEST_SHOWN = 80
-_TOLD = ("value_error", "pattern", "not_a_number")
-"""Kinds of error whose own text says more than what is allowed."""
+_WITH_REASON = ("value_error", "pattern", "not_a_number")
+"""Error types whose own text adds a reason to the allowed values."""
 
 
 def explain(error: ValidationError, places: Mapping[Name, str]) -> list[str]:
-    """The lines for what pydantic found."""
+    """Return the lines for the errors that pydantic found."""
     return [_line(found, places) for found in error.errors(include_url=False)]
 
 
@@ -35,13 +36,13 @@ def _line(found: ErrorDetails, places: Mapping[Name, str]) -> str:
     if found["type"] == "extra_forbidden":
         return unknown_setting(name, place)
     if found["type"] == "union_tag_not_found":
-        return f"{dotted}.type ({place}): it is missing; allowed is {_allowed((*name, 'type'))}"
+        return f"{dotted}.type ({place}): missing; allowed is {_allowed((*name, 'type'))}"
     if found["type"] == "union_tag_invalid":
         name = (*name, "type")
         shown = found.get("ctx", {}).get("tag", "")
         return f"{dotted}.type = {shown!r} ({_place(name, places)}): allowed is {_allowed(name)}"
     if found["type"] == "missing":
-        return f"{dotted} ({place}): it is missing; allowed is {_allowed(name)}"
+        return f"{dotted} ({place}): missing; allowed is {_allowed(name)}"
     context = found.get("ctx", {})
     if found["type"] == "clash":
         value = getattr(found["input"], name[-1], None)
@@ -49,15 +50,15 @@ def _line(found: ErrorDetails, places: Mapping[Name, str]) -> str:
             value = found["input"].get(name[-1])
         return f"{dotted} = {value} ({place}): allowed is {context['allowed']}"
     if name[0] == "targets" and found["loc"][-1] == "[key]":
-        return f"{dotted} ({place}): allowed as a target's name are {_allowed_key()}"
-    why = ""
-    if found["type"] in _TOLD:
-        why = found["msg"].removeprefix("Value error, ") + "; "
-    return f"{dotted} = {_shown(name, found['input'])} ({place}): {why}allowed is {_allowed(name)}"
+        return f"{dotted} ({place}): allowed in a target's name are {ALLOWED_NAME}"
+    allowed = f"allowed is {_allowed(name)}"
+    if found["type"] in _WITH_REASON:
+        allowed = found["msg"].removeprefix("Value error, ") + "; " + allowed
+    return f"{dotted} = {_shown(name, found['input'])} ({place}): {allowed}"
 
 
 def unknown_setting(name: Name, place: str, *, in_environment: bool = False) -> str:
-    """The line for a name that is no setting, with the likely one."""
+    """Return the line for an unknown setting, with a suggestion."""
     shown = place if in_environment else f"{'.'.join(name)} ({place})"
     likely = _likely(name)
     if likely is None:
@@ -67,7 +68,7 @@ def unknown_setting(name: Name, place: str, *, in_environment: bool = False) -> 
 
 
 def _likely(name: Name) -> Name | None:
-    """The setting that was meant: set off wrongly, misspelt, or put into the wrong table."""
+    """Return the likely setting: wrongly separated, misspelt, or in the wrong table."""
     known = [
         tuple(name[1] if part == ANY else part for part in candidate)
         for candidate in FIELDS
@@ -86,7 +87,7 @@ def _likely(name: Name) -> Name | None:
 
 def _name(found: ErrorDetails) -> Name:
     name = tuple(str(part) for part in found["loc"] if part != "[key]")
-    # A tagged union puts the tag between the target's name and its field.
+    # pydantic puts the tag of a union between the target's name and its field.
     if len(name) > 2 and name[0] == "targets" and name[2] in TARGET_TYPES:
         name = (*name[:2], *name[3:])
     field = found.get("ctx", {}).get("field")
@@ -111,12 +112,8 @@ def _allowed(name: Name) -> str:
     return texts[-1] if texts else "a table"
 
 
-def _allowed_key() -> str:
-    return "lower-case letters, digits, - and _, at most 63"
-
-
 def _shown(name: Name, value: Any) -> str:
-    if name[0] == "targets" and is_secret(name[:3]):  # or something inside of it
+    if name[0] == "targets" and is_secret(name[:3]):  # also for values inside the setting
         return "***"
     if is_secret(name):
         return repr(redacted_dsn(value)) if isinstance(value, str) else "***"

@@ -1,4 +1,4 @@
-"""The names of all settings, read off the models."""
+"""The names of all settings, derived from the models."""
 
 from __future__ import annotations
 
@@ -40,26 +40,26 @@ SECRETS: tuple[Name, ...] = tuple(
 
 
 def pattern(name: Name) -> Name:
-    """The name as `FIELDS` has it."""
+    """Return the key of a setting in `FIELDS`."""
     return ("targets", ANY, *name[2:]) if len(name) > 1 and name[0] == "targets" else name
 
 
 def is_setting(name: Name) -> bool:
-    """Whether a value may be given under this name."""
+    """Return whether a setting has this name."""
     return pattern(name) in FIELDS
 
 
 def is_secret(name: Name) -> bool:
-    """Whether it is never shown, and may come from a file of its own."""
+    """Return whether the setting is a secret: never shown, and readable from a file of its own."""
     return pattern(name) in SECRETS
 
 
 def is_table(name: Name) -> bool:
-    """Whether other settings are inside this one."""
-    pattern_ = pattern(name)
-    return any(len(known) > len(name) and known[: len(name)] == pattern_ for known in FIELDS)
+    """Return whether the name is that of a table of settings."""
+    key = pattern(name)
+    return any(len(known) > len(name) and known[: len(name)] == key for known in FIELDS)
 
 
 def env_name(name: Name) -> str:
-    """The environment variable of a setting."""
+    """Return the environment variable of a setting."""
     return ENV_PREFIX + "__".join(name).upper()

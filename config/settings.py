@@ -1,7 +1,7 @@
-"""Every setting: its type, default, range. `campaignd.example.toml` says the same for people.
+"""Every setting, with type, default and range; `campaignd.example.toml` documents the same.
 
-All models are frozen. `Allowed` is what an error says may be written there; `SECRET` marks what is
-never shown and may come from a file.
+All models are frozen. `Allowed` describes the allowed values in error messages. `SECRET` marks
+settings that are never shown and may come from a file.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ DatabaseUrl = Annotated[str, AfterValidator(dsn.checked_dsn), Allowed(dsn.ALLOWE
 
 
 class ApiSettings(Section):
-    """The HTTP interface."""
+    """The HTTP API."""
 
     enabled: Annotated[bool, Allowed("true or false")] = True
     host: Annotated[
@@ -63,7 +63,7 @@ class ApiSettings(Section):
 
 
 class LogSettings(Section):
-    """What is logged, and how it looks."""
+    """Level and format of the log."""
 
     level: Level = "info"
     format: Annotated[
@@ -74,7 +74,7 @@ class LogSettings(Section):
 
 
 class SchedulerSettings(Section):
-    """When things happen; seconds all."""
+    """Times of the scheduler in seconds, and the batch size."""
 
     horizon: Seconds = 60.0
     poll: Seconds = 1.0
@@ -107,24 +107,24 @@ def _clash(field: str, allowed: str, other: float) -> PydanticCustomError:
 
 
 class TracesSettings(Section):
-    """OpenTelemetry."""
+    """OpenTelemetry traces."""
 
     enabled: Annotated[bool, Allowed("true or false")] = False
 
 
 class HistorySettings(Section):
-    """How long what happened is kept."""
+    """Retention of ended runs and events."""
 
     keep_days: Annotated[
         int,
         BeforeValidator(no_bool),
         Field(ge=0, le=36_500),
-        Allowed("whole days from 0 to 36500, 0 for ever"),
+        Allowed("whole days from 0 to 36500, 0 keeps everything"),
     ] = 0
 
 
 class DatabaseSettings(Section):
-    """How the database is used."""
+    """The connection pool."""
 
     pool_size: Annotated[
         int,
@@ -135,18 +135,15 @@ class DatabaseSettings(Section):
     pool_timeout: Seconds = 10.0
 
 
-TargetName = Annotated[
-    str,
-    matching(r"[a-z0-9][a-z0-9_-]{0,62}"),
-    Allowed("lower-case letters, digits, - and _, at most 63"),
-]
+ALLOWED_NAME = "lower-case letters, digits, - and _, at most 63"
+TargetName = Annotated[str, matching(r"[a-z0-9][a-z0-9_-]{0,62}"), Allowed(ALLOWED_NAME)]
 
 
 class Settings(Section):
     """The whole configuration, complete and checked.
 
-    `database_url` None means the embedded PostgreSQL under `state_dir`; `listen_database_url` None
-    means that `database_url` serves for LISTEN too. `targets` always has one called `log`.
+    `database_url` None means the embedded PostgreSQL under `state_dir`. `listen_database_url` None
+    means that LISTEN uses `database_url` too. `targets` always contains one called `log`.
     """
 
     database_url: Annotated[DatabaseUrl | None, Allowed(dsn.ALLOWED), SECRET] = Field(
@@ -175,3 +172,21 @@ class Settings(Section):
     def _log_target(self) -> Settings:
         self.targets.setdefault("log", LogTargetSettings(type="log"))
         return self
+
+
+_RELOADED = ("log", "targets", "history")
+"""Sections that a reload applies; every other setting is read only at start-up."""
+
+
+def needs_restart(old: Settings, new: Settings) -> list[str]:
+    """Return the dotted names of changed settings that a reload does not apply."""
+    changed = []
+    for name, value in new:
+        before = getattr(old, name)
+        if name in _RELOADED or value == before:
+            continue
+        if isinstance(value, Section):
+            changed += [f"{name}.{key}" for key, now in value if now != getattr(before, key)]
+        else:
+            changed.append(name)
+    return changed

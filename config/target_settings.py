@@ -1,4 +1,4 @@
-"""The settings of each type of target, told apart by `type`."""
+"""The settings of each type of target, which `type` selects."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _RESERVED = ("host", "content-length", "content-type", "transfer-encoding", "con
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def _refused(text: str) -> PydanticCustomError:
-    return PydanticCustomError("pattern", "{why}", {"why": text})
+def _invalid(text: str) -> PydanticCustomError:
+    return PydanticCustomError("pattern", "{reason}", {"reason": text})
 
 
-def _web_address(value: str) -> str:
+def _web_url(value: str) -> str:
     try:
         parts = urlsplit(value)
         port_is_right = parts.port is None or parts.port > 0
@@ -31,53 +31,53 @@ def _web_address(value: str) -> str:
         port_is_right = False
         parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_right:
-        raise _refused("it is no web address")
+        raise _invalid("not a valid URL")
     if parts.fragment or any(ord(character) <= 32 for character in value):
-        raise _refused("it has a fragment or a space in it")
+        raise _invalid("contains a fragment or a space")
     return value
 
 
-def _broker_address(value: str) -> str:
+def _broker_url(value: str) -> str:
     scheme, separator, rest = value.partition("://")
     if not separator or not rest or not re.fullmatch(r"[a-z][a-z0-9+]*", scheme):
-        raise _refused("it is no broker's address")
+        raise _invalid("not a valid URL")
     return value
 
 
 def _words(value: Any) -> Any:
-    """An environment variable holds a list as words."""
+    """Split the text of an environment variable into words."""
     return tuple(value.split()) if isinstance(value, str) else value
 
 
 def _table(value: Any) -> Any:
-    """A variable, or a file of its own, holds a table as TOML."""
+    """Parse the text of an environment variable, or of a file, as TOML."""
     if not isinstance(value, str):
         return value
     try:
         return tomllib.loads(value)
     except tomllib.TOMLDecodeError:
-        raise _refused("it is no table in TOML") from None
+        raise _invalid("not a valid TOML table") from None
 
 
 def _headers(value: Mapping[str, str]) -> Mapping[str, str]:
     for name, text in value.items():
         if not _HEADER.fullmatch(name) or not text.isprintable() or not text.isascii():
-            raise _refused("a name or value in it can not be sent")
+            raise _invalid("contains a name or value that cannot be sent")
         if name.lower() in _RESERVED or name.lower().startswith(("webhook-", "campaignd-")):
-            raise _refused(f"{name} is set by campaignd")
+            raise _invalid(f"{name} is set by campaignd")
     return value
 
 
 def _variables(value: Mapping[str, str]) -> Mapping[str, str]:
     for name, text in value.items():
         if not _VARIABLE.fullmatch(name) or "\0" in text:
-            raise _refused("a name or value in it can not be set")
+            raise _invalid("contains a name or value that cannot be set")
     return value
 
 
 def _argv(value: tuple[str, ...]) -> tuple[str, ...]:
     if not value or not value[0] or any("\0" in word for word in value):
-        raise _refused("it names no program")
+        raise _invalid("must name a program")
     return value
 
 
@@ -102,8 +102,8 @@ Words = Annotated[
 Texts = Annotated[dict[str, str], BeforeValidator(_table), Allowed("a table of texts")]
 
 
-class _Handed(Section):
-    """What every target has that hands runs to something that may fail."""
+class _Delivering(Section):
+    """Settings of every target whose delivery may fail."""
 
     concurrency: Concurrency = 32
     max_attempts: Annotated[int, *_whole(1, 1000)] = 3
@@ -115,7 +115,7 @@ class _Handed(Section):
     pause_longest: Seconds = 30.0
 
     @model_validator(mode="after")
-    def _in_proportion(self) -> _Handed:
+    def _in_proportion(self) -> _Delivering:
         if self.backoff_longest < self.backoff_first:
             raise PydanticCustomError(
                 "clash",
@@ -129,19 +129,19 @@ class _Handed(Section):
 
 
 class LogTargetSettings(Section):
-    """Runs end as a line in the log."""
+    """A target that writes each run as a line in the log."""
 
     type: Annotated[Literal["log"], one_of("log")]
     level: Level = "info"
 
 
-class WebhookTargetSettings(_Handed):
-    """Runs are posted to an address, signed as Standard Webhooks has it."""
+class WebhookTargetSettings(_Delivering):
+    """A target that posts runs to a URL, signed as Standard Webhooks specifies."""
 
     type: Annotated[Literal["webhook"], one_of("webhook")]
-    url: Annotated[
-        str, AfterValidator(_web_address), Allowed("an http:// or https:// address"), SECRET
-    ]
+    url: Annotated[str, AfterValidator(_web_url), Allowed("an http:// or https:// URL"), SECRET] = (
+        Field(repr=False)
+    )
     secrets: Annotated[Words, Allowed("a list of whsec_... texts"), SECRET] = Field(
         default=(), repr=False
     )
@@ -167,8 +167,8 @@ class WebhookTargetSettings(_Handed):
     ] = None
 
 
-class CommandTargetSettings(_Handed):
-    """Runs are the standard input of a program on this machine."""
+class CommandTargetSettings(_Delivering):
+    """A target that starts a program for each run, with the run on its standard input."""
 
     type: Annotated[Literal["command"], one_of("command")]
     argv: Annotated[
@@ -191,14 +191,14 @@ class CommandTargetSettings(_Handed):
     ] = Field(default_factory=dict, repr=False)
 
 
-class BrokerTargetSettings(_Handed):
-    """Runs are messages in a broker's queue; workers of yours take them."""
+class BrokerTargetSettings(_Delivering):
+    """A target that sends runs to the queue of a message broker."""
 
     type: Annotated[Literal["broker"], one_of("broker")]
     broker_url: Annotated[
         str,
-        AfterValidator(_broker_address),
-        Allowed("a broker's address such as amqp://host// or redis://host/0"),
+        AfterValidator(_broker_url),
+        Allowed("a broker's URL such as amqp://host// or redis://host/0"),
         SECRET,
     ] = Field(repr=False)
     queue: Annotated[str, Field(min_length=1, max_length=200), Allowed("a queue's name")] = (
@@ -210,16 +210,16 @@ class BrokerTargetSettings(_Handed):
     timeout: Seconds = 30.0
 
 
-class PostgresTargetSettings(_Handed):
-    """Runs wait in the table for a worker elsewhere."""
+class PostgresTargetSettings(_Delivering):
+    """A target whose runs wait in the database for `campaignd worker`."""
 
     type: Annotated[Literal["postgres"], one_of("postgres")]
     concurrency: Concurrency = 2
     lease: Seconds = 60.0
 
 
-class PluginTargetSettings(_Handed):
-    """A target that another package brings, by its entry point."""
+class PluginTargetSettings(_Delivering):
+    """A target of another package, by its entry point."""
 
     type: Annotated[Literal["plugin"], one_of("plugin")]
     plugin: Annotated[

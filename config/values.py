@@ -1,4 +1,4 @@
-"""The kinds of value that settings have, and what an error says may be written for them."""
+"""The types of settings, with the description of their allowed values for error messages."""
 
 from __future__ import annotations
 
@@ -15,46 +15,46 @@ _YEAR_S = 31_536_000
 
 @dataclass(frozen=True)
 class Allowed:
-    """What may stand here, in words."""
+    """The allowed values in words, for error messages."""
 
     text: str
 
 
 SECRET = object()
-"""Field metadata: redacted wherever it is shown, and readable from a file of its own."""
+"""Field metadata of a secret: redacted in messages, and readable from a file of its own."""
 
 
 def no_bool(value: Any) -> Any:
-    """Refuse a truth value, which Python takes for a number."""
+    """Refuse a boolean, which Python accepts as a number."""
     if isinstance(value, bool):
-        raise PydanticCustomError("not_a_number", "a truth value is no number")
+        raise PydanticCustomError("not_a_number", "a boolean is not a number")
     return value
 
 
 def lower(value: Any) -> Any:
-    """Text in lower case; anything else as it is."""
+    """Return text in lower case, and any other value unchanged."""
     return value.lower() if isinstance(value, str) else value
 
 
 def absolute_path(value: Path) -> Path:
-    """The path in full, with ~ as the home directory."""
+    """Return the absolute path, with ~ expanded."""
     return value.expanduser().absolute()
 
 
 def matching(pattern: str) -> AfterValidator:
-    """A validator: the whole text matches."""
+    """Return a validator that requires the whole text to match a pattern."""
     compiled = re.compile(pattern)
 
     def check(value: str) -> str:
         if not compiled.fullmatch(value):
-            raise PydanticCustomError("pattern", "it has other characters in it")
+            raise PydanticCustomError("pattern", "contains other characters")
         return value
 
     return AfterValidator(check)
 
 
 def one_of(*words: str) -> Allowed:
-    """Allowed words."""
+    """Describe a choice of words."""
     return Allowed("one of " + ", ".join(words))
 
 
@@ -89,6 +89,6 @@ Count = Annotated[
 
 
 class Section(BaseModel):
-    """A table of settings: frozen, and nothing unknown in it."""
+    """A table of settings: frozen, without unknown settings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -7,8 +7,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from config.changes import needs_restart
-from config.settings import Settings
+from config.settings import Settings, needs_restart
 from daemon import __version__
 from daemon.api.ports import Backend, Options
 from daemon.api.server.server import ApiServer, run_until

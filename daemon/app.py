@@ -14,8 +14,8 @@ from collections.abc import Awaitable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from config.changes import needs_restart
-from config.command_environment import command_environment
+from config.environment import command_environment
+from config.settings import needs_restart
 from daemon import __version__
 from daemon.cluster.heartbeat import Heartbeat, NodeInfo
 from daemon.cluster.node_rescuer import NodeRescuer

@@ -1,5 +1,5 @@
-"""The command line: one module a command, and the exit-code policy in `main`.
+"""The command line: one module for each command under `commands/`, errors and exit codes in `main`.
 
-Invariants: a command is imported only when it is asked for; errors reach the user as one clear line
-on standard error; nothing here decides anything about campaigns. May import everything below it.
+Invariants: a command is imported only when it is invoked; an error reaches the operator as one
+clear line on standard error; no rule about campaigns is decided here. May import every package.
 """

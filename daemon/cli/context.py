@@ -1,44 +1,43 @@
-"""What every command gets from the options before it: settings, and a database."""
+"""The global options of a command line, and the settings and database that they lead to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 if TYPE_CHECKING:
     from config.settings import Settings
-    from config.values_only import Reading
 
 
 @dataclass(frozen=True)
 class CommandContext:
-    """The global options; `typer.Context.obj` of every command."""
+    """The global options; `typer.Context.obj` of every command.
+
+    Imports that only some commands need are inside the methods: `--help`, `preview` and
+    `completion` read no settings and open no database.
+    """
 
     config: Path | None = None
-    debug: bool = False
 
     def settings(self, **flags: Any) -> Settings:
-        """The checked settings; flags by name with two underscores (`api__port=8080`), None: unset.
+        """Read and check the settings.
+
+        Args:
+            flags: settings from the command line, by name with two underscores for the dot
+                (`api__port=8080`). None means that the flag was not given.
 
         Raises:
-            ConfigurationError: with all that is wrong.
+            ConfigurationError: the configuration is invalid; it lists every problem.
         """
         from config.load import load_settings
 
-        return load_settings(self.config, _dotted(flags))
-
-    def reading(self, **flags: Any) -> Reading:
-        """The same settings, being read by another process: this one stays small.
-
-        Raises:
-            ConfigurationError: when the settings are asked for, with all that is wrong.
-        """
-        from config.values_only import Reading
-
-        return Reading(self.config, _dotted(flags))
+        dotted = {name.replace("__", "."): value for name, value in flags.items()}
+        return load_settings(self.config, dotted)
 
     @contextmanager
     def database(
@@ -48,13 +47,19 @@ class CommandContext:
         *,
         create: bool = False,
     ) -> Iterator[str]:
-        """The URL of the database: the given one as it is, or the embedded one, migrated.
+        """Provide the URL of the configured database, or of the embedded one after migration.
 
-        `create` is for commands that begin something: who only looks or steers in a place without
-        a database is in the wrong place, and would be told lies by a new and empty one.
+        Args:
+            settings: the checked settings.
+            log: the emitter for events of the embedded server; None discards them.
+            create: make an embedded database where there is none. For commands that begin
+                something. A command that only reads would report falsehoods from a new and empty
+                database, so without `create` a missing database is an error.
 
         Raises:
-            EmbeddedError, StorageUnavailable, SchemaOutOfDate: it can not be had.
+            EmbeddedError: the embedded server cannot be started, or there is no database.
+            StorageUnavailable: the database cannot be reached.
+            SchemaOutOfDate: the schema cannot be migrated by this release.
         """
         if settings.database_url is not None:
             yield settings.database_url
@@ -70,5 +75,8 @@ class CommandContext:
             yield url
 
 
-def _dotted(flags: Mapping[str, Any]) -> dict[str, Any]:
-    return {name.replace("__", "."): value for name, value in flags.items()}
+def context_of(context: typer.Context) -> CommandContext:
+    """Return the global options that a command was invoked with."""
+    found = context.find_object(CommandContext)
+    assert found is not None
+    return found

@@ -1,8 +1,8 @@
-"""The command `campaignd`: options before the command, errors as one line, exit codes.
+"""The program `campaignd`: global options, error lines, exit codes.
 
-Exit codes: 0 done; 1 the thing asked about is not so; 2 wrong usage or configuration; 3 database
-unreachable; 4 schema out of date; 130 interrupted. An exception class brings its own as
-`exit_code`, and advice as `hint`.
+Exit codes: 0 success; 1 the checked thing is not as it should be; 2 wrong usage or configuration;
+3 database unreachable; 4 schema out of date; 130 interrupted. An exception class sets its own code
+as `exit_code`, and its advice as `hint`.
 """
 
 from __future__ import annotations
@@ -12,27 +12,63 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
 
-from daemon.cli.lazy_group import BROKEN_PIPE, COMMANDS, discard_output
-from daemon.cli.plain import plain_command
+import typer
+from typer.main import get_command
+
+from campaignd import __version__
+from daemon.cli.context import CommandContext
+from daemon.cli.lazy_group import BROKEN_PIPE, LazyGroup, discard_output
+from daemon.domain.errors import CampaigndError
 
 USAGE = 2
 INTERRUPTED = 130
 
-_WITH_VALUE = ("--config",)
-_RELOADED = ("run", "api")
+_RELOADING = {"run", "api"}
+"""Commands that read their configuration again at SIGHUP."""
+
+app = typer.Typer(
+    cls=LazyGroup,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        typer.echo(f"campaignd {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _global_options(
+    context: typer.Context,
+    config: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="The TOML file with the settings.")
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """A daemon that carries out campaigns when they are due."""
+    context.obj = CommandContext(config)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run one command of the command line and exit."""
+    """Run the command that the arguments name, and exit with its code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if threading.current_thread() is threading.main_thread():
-        _end_properly_on_sigterm()
-        if _command(arguments) in _RELOADED:
-            # Until it has read its configuration there is nothing to read again.
+        _exit_on_sigterm()
+        if _RELOADING & set(arguments):
+            # A daemon that has not read its configuration yet has nothing to read again.
             signal.signal(signal.SIGHUP, lambda *_: None)
-    code = run(arguments)
+    code = invoke(arguments)
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -41,74 +77,53 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(code)
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run one command; its exit code. Errors are told on standard error."""
-    try:
-        if (plain := plain_command(arguments)) is not None:
-            return plain()
-        from daemon.cli.parsing import parser
+def invoke(arguments: Sequence[str]) -> int:
+    """Run the command that the arguments name; print errors to standard error.
 
-        app = parser(_command(arguments))
-        result = app(args=list(arguments), prog_name="campaignd", standalone_mode=False)
+    Returns:
+        The exit code.
+    """
+    try:
+        result = get_command(app)(
+            args=list(arguments), prog_name="campaignd", standalone_mode=False
+        )
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
         if "--debug" in arguments:
             traceback.print_exc()
-        return _tell(error)
+        return _report(error)
     return result if isinstance(result, int) else 0
 
 
-def _command(arguments: Sequence[str]) -> str | None:
-    """The command among the arguments: the first that is no global option."""
-    rest = iter(arguments)
-    for argument in rest:
-        if argument in _WITH_VALUE:
-            next(rest, None)
-        elif not argument.startswith("-"):
-            return argument
-    return None
-
-
-def _tell(error: BaseException) -> int:
-    """One line for each thing that is wrong; the exit code."""
+def _report(error: BaseException) -> int:
+    """Print one line for each problem; return the exit code."""
     error = next((inner for inner in _leaves(error) if hasattr(inner, "exit_code")), error)
     hint = getattr(error, "hint", None)
     code = getattr(error, "exit_code", 1)
     if isinstance(problems := getattr(error, "problems", None), tuple):
         texts = [str(problem) for problem in problems]
-    elif callable(format_message := getattr(error, "format_message", None)):
-        texts = [format_message()]  # the command line could not be read
+    elif callable(format_message := getattr(error, "format_message", None)):  # a usage error
+        texts = [format_message()]
         hint = _usage_hint(error)
-    elif _is_expected(error):
+    elif isinstance(error, CampaigndError) or hasattr(error, "exit_code"):
         texts = [str(error)]
     elif isinstance(error, OSError) and error.filename is not None:
         texts = [f"{error.filename}: {error.strerror}"]
         code = USAGE
-    elif _is_abort(error):
+    elif isinstance(error, typer.Abort):
         texts = ["aborted"]
     else:
         texts = [f"unexpected {type(error).__name__}: {error}"]
-        hint = "this is a fault of campaignd; --debug before the command shows where"
+        hint = "This is a bug in campaignd. Re-run with `campaignd --debug ...` for the traceback."
     for text in texts:
         print(f"campaignd: error: {_one_line(text)}", end="", file=sys.stderr)
         print(f" ({_one_line(hint)})" if hint else "", file=sys.stderr)
     return code if isinstance(code, int) else 1
 
 
-def _is_expected(error: BaseException) -> bool:
-    from daemon.domain.errors import CampaigndError
-
-    return isinstance(error, CampaigndError) or hasattr(error, "exit_code")
-
-
-def _is_abort(error: BaseException) -> bool:
-    typer = sys.modules.get("typer")  # who has not loaded it has raised nothing of it
-    return typer is not None and isinstance(error, typer.Abort)
-
-
 def _leaves(error: BaseException) -> Iterator[BaseException]:
-    """The errors that a task group has gathered, or the error itself."""
+    """Yield the errors inside exception groups, or the error itself."""
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
             yield from _leaves(inner)
@@ -126,14 +141,11 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _end_properly_on_sigterm() -> None:
-    """Leave by the ordinary way out, so that an embedded database is stopped too."""
+def _exit_on_sigterm() -> None:
+    """Let SIGTERM unwind the stack, so that an embedded database is stopped as well."""
 
-    def end(number: int, _frame: object) -> None:
+    def leave(number: int, _frame: object) -> None:
         sys.exit(128 + number)
 
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, end)
-
-
-__all__ = ["COMMANDS", "main", "run"]
+        signal.signal(signal.SIGTERM, leave)

@@ -1,8 +1,19 @@
-"""The manual page, from the commands: `python -m daemon.cli.man > docs/campaignd.1`."""
+"""The manual page, written from the commands: `python -m daemon.cli.man > docs/campaignd.1`.
+
+Not click-man: it reads options only from classes of the package click, and Typer has classes of its
+own. It also writes a page for each command, where one page with all of them is easier to search.
+"""
 
 from __future__ import annotations
 
-from daemon.cli.reference import Choosable, Entry, entries
+from collections.abc import Iterator
+from typing import Any
+
+import typer
+from typer.main import get_command
+
+from daemon.cli.lazy_group import COMMANDS, load_command
+from daemon.cli.main import app
 
 _HEAD = r""".\" Made from the commands by: python -m daemon.cli.man > docs/campaignd.1
 .TH CAMPAIGND 1 "" campaignd "User Commands"
@@ -12,50 +23,56 @@ campaignd \- a daemon that carries out campaigns when they are due
 .B campaignd
 [\-\-config PATH] [\-\-debug] COMMAND [ARGUMENT ...]
 .SH DESCRIPTION
-PostgreSQL holds campaigns and their schedules; campaignd claims each occurrence once when it is
-due, hands the run to its target, and keeps what became of it. REF is a campaign's id or uuid.
+PostgreSQL stores campaigns and their schedules. campaignd claims each due occurrence once, delivers
+the run to its target, and records the outcome. REF is a campaign's id or uuid.
 .SH OPTIONS
 .TP
 .BI \-\-config " PATH"
-The TOML file with the settings; else the environment variable CAMPAIGND_CONFIG, else
-/etc/campaignd/campaignd.toml.
+The TOML file with the settings. Without it, the file that the environment variable CAMPAIGND_CONFIG
+names, else /etc/campaignd/campaignd.toml.
 .TP
 .B \-\-debug
-Show tracebacks.
+Show tracebacks of errors.
 .TP
 .B \-\-version
-Show the version.
+Show the version and exit.
+.TP
+.BI \-\-install\-completion
+Install completion for the current shell.
+.TP
+.BI \-\-show\-completion
+Show the completion script for the current shell.
 .SH COMMANDS"""
 
 _TAIL = r""".SH EXIT STATUS
 .TP
 0
-done
+success
 .TP
 1
-the thing asked about is not so: a failed check, bad lines, a daemon that is not well
+the checked thing is not as it should be: a failed check, bad lines, an unhealthy node
 .TP
 2
 wrong usage or configuration
 .TP
 3
-the database can not be reached
+the database cannot be reached
 .TP
 4
 the schema is out of date
 .SH SIGNALS
 .B campaignd run
-drains and ends on SIGTERM and SIGINT, at once on a second one; SIGHUP reads the configuration
-again.
+drains and stops on SIGTERM and SIGINT, and stops at once on a second one. SIGHUP reads the
+configuration again.
 .SH FILES
 .TP
 /etc/campaignd/campaignd.toml
-The settings; campaignd.example.toml lists every one. CAMPAIGND_SECTION__NAME in the environment
-wins over the file.
+The settings; campaignd.example.toml documents every one. An environment variable
+CAMPAIGND_SECTION__NAME takes precedence over the file.
 .TP
 /var/lib/campaignd
-The embedded PostgreSQL, where no database is given: CAMPAIGND_STATE_DIR says where. run, api,
-import and db upgrade make one; the other commands want it to be there.
+The embedded PostgreSQL, where no database is configured; CAMPAIGND_STATE_DIR names another
+directory. The commands run, api, import and db upgrade create it; for the others it must exist.
 .SH SEE ALSO
 .BR systemctl (1),
 .BR journalctl (1),
@@ -64,27 +81,46 @@ import and db upgrade make one; the other commands want it to be there.
 
 
 def page() -> str:
-    """The page, as roff."""
-    return "\n".join([_HEAD, *map(_entry, entries()), _TAIL, ""])
+    """Return the manual page as roff."""
+    sections = (_section(context) for context in command_contexts())
+    return "\n".join([_HEAD, *sections, _TAIL, ""])
 
 
-def _entry(entry: Entry) -> str:
-    heading = " ".join([*map(_plain, entry.words), *map(_plain, entry.arguments)])
-    lines = [f'.SS "{heading}"', _plain(entry.help)]
-    for option in entry.options:
-        lines += [".TP", _option(option), _plain(option.help) or "\\&"]
+def command_contexts() -> Iterator[Any]:
+    """Yield a Click context for each command; for a group, one for each of its commands."""
+    root = typer.Context(get_command(app), info_name="campaignd")
+    for name in COMMANDS:
+        command = load_command(name)
+        context = typer.Context(command, info_name=name, parent=root)
+        inner = getattr(command, "commands", None)
+        if inner is None:
+            yield context
+        else:
+            for inner_name, inner_command in inner.items():
+                yield typer.Context(inner_command, info_name=inner_name, parent=context)
+
+
+def _section(context: Any) -> str:
+    """Return the section of a command: synopsis, help, options."""
+    command = context.command
+    words = context.command_path.removeprefix("campaignd ")
+    arguments = [piece for piece in command.collect_usage_pieces(context) if piece != "[OPTIONS]"]
+    lines = [f'.SS "{_escaped(" ".join([words, *arguments]))}"']
+    lines.append("\n.PP\n".join(_escaped(part) for part in _paragraphs(command.help)))
+    for parameter in command.params:
+        if parameter.param_type_name == "option" and (record := parameter.get_help_record(context)):
+            names, text = record
+            lines += [".TP", f".B {_escaped(names)}", _escaped(text)]
     return "\n".join(lines)
 
 
-def _option(option: Choosable) -> str:
-    names = ", ".join(option.names)
-    value = "|".join(option.choices) or option.value
-    return f".B {_plain(names)}" + (f" {_plain(value)}" if value else "")
+def _paragraphs(text: str) -> list[str]:
+    return [" ".join(part.split()) for part in text.split("\n\n")]
 
 
-def _plain(text: str) -> str:
-    """Text as roff takes it."""
-    escaped = text.replace("\\", "\\e").replace("-", "\\-")
+def _escaped(text: str) -> str:
+    """Return text as roff reads it literally."""
+    escaped = " ".join(text.split()).replace("\\", "\\e").replace("-", "\\-")
     return "\\&" + escaped if escaped[:1] in (".", "'") else escaped
 
 

@@ -1,4 +1,4 @@
-"""How commands say things: tables for people, one JSON object a line for programs."""
+"""Output of commands: tables for people, or one JSON object a line for programs."""
 
 from __future__ import annotations
 
@@ -12,29 +12,34 @@ from uuid import UUID
 
 import typer
 
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
 LimitOption = Annotated[
-    int, typer.Option("--limit", "-n", min=1, max=10_000_000, help="At most so many.")
+    int,
+    typer.Option(
+        "--limit", "-n", min=1, max=10_000_000, help="The largest number of lines.", metavar="N"
+    ),
 ]
 RefArgument = Annotated[
     str, typer.Argument(metavar="REF", help="The campaign's id or uuid.", show_default=False)
 ]
 OptionalRef = Annotated[
     str | None,
-    typer.Argument(metavar="[REF]", help="One campaign's: its id or uuid.", show_default=False),
+    typer.Argument(
+        metavar="REF", help="Only this campaign, by its id or uuid.", show_default=False
+    ),
 ]
 
 ItemT = TypeVar("ItemT")
 PlaceT = TypeVar("PlaceT")
 
 _PAGE = 1000
-_HIGHEST_ID = 2**63 - 1
+_MAX_ID = 2**63 - 1
 _UUID_LENGTH = 36
 
 
 def parse_ref(text: str) -> int | UUID:
-    """The id or uuid that a REF is; a usage error if it is neither."""
-    if text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= _HIGHEST_ID:
+    """Return the id or uuid that a REF is; raise a usage error if it is neither."""
+    if text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= _MAX_ID:
         return int(text)
     try:
         if len(text) == _UUID_LENGTH:
@@ -45,7 +50,7 @@ def parse_ref(text: str) -> int | UUID:
 
 
 def instant(value: datetime | None) -> str | None:
-    """An instant in UTC, such as 2026-01-01T14:00:00Z; microseconds only when not zero."""
+    """Return an instant in UTC, such as 2026-01-01T14:00:00Z; with microseconds if not zero."""
     return None if value is None else value.astimezone(UTC).isoformat()[:-6] + "Z"
 
 
@@ -61,7 +66,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, default=_plain).encode
 
 
 def print_json(value: dict[str, Any]) -> None:
-    """One object on one line."""
+    """Print one object on one line."""
     sys.stdout.write(_encode(value) + "\n")
 
 
@@ -75,16 +80,16 @@ async def print_pages(
     row: Callable[[ItemT], Sequence[object]],
     empty: str,
 ) -> None:
-    """A long list, page by page.
+    """Print a long list, which is read page by page.
 
     Args:
-        fetch: so many, from the first or from behind a place on.
-        place: of an item in the list.
-        limit: at most so many in all.
-        as_json: makes an item an object; each is written as soon as it is there. None: a table.
-        columns: of the table, with ``row`` and ``empty`` as for `print_table`.
-        row: an item's cells.
-        empty: said where there is no item.
+        fetch: reads a page, given its size and the place after which it begins, None for the start.
+        place: returns the place of an item in the list.
+        limit: the largest number of items in all.
+        as_json: turns an item into a JSON object, printed as soon as it is read; None for a table.
+        columns: the headings of the table.
+        row: returns the cells of an item.
+        empty: printed instead of a table without rows.
     """
     found: list[ItemT] = []
     left, before = limit, None
@@ -104,12 +109,13 @@ async def print_pages(
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty: str) -> None:
-    """A table on a terminal, aligned text elsewhere; `empty` is said where there is no row."""
+    """Print a table on a terminal, aligned text elsewhere; without a row, only `empty`."""
     texts = [["-" if cell is None else _cell(cell) for cell in row] for row in rows]
     if not texts:
         print(empty)
         return
     if sys.stdout.isatty():
+        # Only for a terminal: rich takes 50 ms to import, which a pipe does not need.
         from rich.box import SIMPLE_HEAD
         from rich.console import Console
         from rich.table import Table
@@ -128,6 +134,6 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty:
 
 
 def _cell(value: object) -> str:
-    """Text on one line: a name from outside can not break a table or move the cursor."""
+    """Return text on one line: no name may break a table or move the cursor."""
     text = str(_plain(value))
     return text if text.isprintable() else text.encode("unicode_escape").decode()

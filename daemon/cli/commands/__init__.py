@@ -1,1 +1,1 @@
-"""The commands, one module each."""
+"""The commands, one module for each; `daemon.cli.lazy_group` has the table of them."""

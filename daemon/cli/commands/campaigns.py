@@ -1,4 +1,4 @@
-"""`campaignd campaigns`: all of them, newest first."""
+"""`campaignd campaigns`: all campaigns, newest first."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from daemon.cli.opening import Store, with_store
 from daemon.cli.output import JsonOption, LimitOption, print_pages
+from daemon.cli.store import Store, with_store
 from daemon.domain.campaign.state_machine import Status
 from daemon.domain.schedule.schedule import CampaignType
 from storage.campaign_reads import Listed
@@ -15,19 +15,19 @@ from storage.campaign_reads import Listed
 
 def campaigns(
     context: typer.Context,
-    status: Annotated[Status | None, typer.Option(help="Only those in this status.")] = None,
-    type: Annotated[CampaignType | None, typer.Option(help="Only those of this type.")] = None,
+    status: Annotated[Status | None, typer.Option(help="Only campaigns in this status.")] = None,
+    type: Annotated[CampaignType | None, typer.Option(help="Only campaigns of this type.")] = None,
     limit: LimitOption = 50,
     json: JsonOption = False,
 ) -> int:
     """List campaigns, newest first."""
 
-    async def work(store: Store) -> None:
+    async def list_campaigns(store: Store) -> None:
         await print_pages(
-            lambda count, before: store.history.campaigns(
+            lambda count, before: store.reads.campaigns(
                 limit=count, before=before, status=status, type=type
             ),
-            lambda each: each.campaign.id,
+            lambda listed: listed.campaign.id,
             limit=limit,
             as_json=as_json if json else None,
             columns=("id", "name", "type", "status", "next run", "ends"),
@@ -35,11 +35,11 @@ def campaigns(
             empty="no campaigns",
         )
 
-    return with_store(context, work)
+    return with_store(context, list_campaigns)
 
 
 def as_json(listed: Listed) -> dict[str, Any]:
-    """A campaign in a list, for programs."""
+    """Return a listed campaign as a JSON object."""
     campaign = listed.campaign
     return {
         "id": campaign.id,

@@ -7,25 +7,26 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
-from config.command_environment import whole_environment
-from daemon.cli.opening import context_of, wait_for_database
+from config.environment import whole_environment
+from daemon.cli.context import context_of
+from daemon.cli.store import open_database
 from storage import migrate
-from storage.engine import Database
+from storage.embedded import embedded_postgres, embedded_programs
+from storage.libpq import libpq_environment
 
-db = typer.Typer(no_args_is_help=True)
+db = typer.Typer(help="Upgrade the schema, or run PostgreSQL's own programs.")
 
 
 @db.command()
 def upgrade(context: typer.Context) -> None:
-    """Bring the schema to the version that this release needs."""
-    invocation = context_of(context)
-    settings = invocation.settings()
-    with invocation.database(settings, create=True) as dsn:
-        asyncio.run(_answers(dsn, settings.scheduler.startup_timeout))
+    """Migrate the schema to the version of this release."""
+    with _answering_database(context, create=True) as dsn:
         before = migrate.current(dsn)
         migrate.upgrade(dsn)
         after = migrate.current(dsn)
@@ -34,11 +35,8 @@ def upgrade(context: typer.Context) -> None:
 
 @db.command()
 def current(context: typer.Context) -> None:
-    """Say which version the schema has, and whether this release can work on it."""
-    invocation = context_of(context)
-    settings = invocation.settings()
-    with invocation.database(settings) as dsn:
-        asyncio.run(_answers(dsn, settings.scheduler.startup_timeout))
+    """Show the version of the schema, and whether this release can work on it."""
+    with _answering_database(context, create=False) as dsn:
         found = migrate.current(dsn)
     print(f"schema {found}")
 
@@ -48,22 +46,25 @@ def exec_(
     context: typer.Context,
     command: Annotated[
         list[str],
-        typer.Argument(metavar="PROGRAM", help="Such as psql, pg_dump, pg_restore; its arguments."),
+        typer.Argument(
+            metavar="PROGRAM", help="psql, pg_dump, pg_restore or another, with its arguments."
+        ),
     ],
     create: Annotated[
-        bool, typer.Option("--create", help="Make an embedded database first, empty, to restore.")
+        bool,
+        typer.Option("--create", help="Make an empty embedded database first, to restore into."),
     ] = False,
 ) -> int:
-    """Run one of PostgreSQL's programs on the database; its exit code. Nothing is migrated."""
-    from storage.embedded import embedded_postgres, embedded_programs
-    from storage.libpq import libpq_environment
+    """Run one of PostgreSQL's programs on the database.
 
+    The exit code is the program's. The schema is not migrated.
+    """
     settings = context_of(context).settings()
     environment = whole_environment()
     path = [environment.get("PATH", os.defpath)]
-    # Last, the client programs that come with campaignd may be the only ones.
     bundled = str(embedded_programs(settings.state_dir))
     if settings.database_url is not None:
+        # The client programs that come with campaignd are the last resort: there may be no others.
         environment["PATH"] = os.pathsep.join([*path, bundled])
         return _run(command, environment | libpq_environment(settings.database_url))
     environment["PATH"] = os.pathsep.join([bundled, *path])
@@ -75,7 +76,7 @@ def _run(command: list[str], environment: dict[str, str]) -> int:
     program = shutil.which(command[0], path=environment["PATH"])
     if program is None:
         raise typer.BadParameter(f"there is no program {command[0]!r}")
-    # Control-C is the program's: psql ends a query with it, not itself.
+    # Control-C is for the program: psql ends a query with it, not itself.
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
         done = subprocess.run([program, *command[1:]], env=environment, check=False)
@@ -84,9 +85,16 @@ def _run(command: list[str], environment: dict[str, str]) -> int:
     return done.returncode if done.returncode >= 0 else 128 - done.returncode
 
 
-async def _answers(dsn: str, timeout: float) -> None:
-    database = Database(dsn, pool_size=1)
-    try:
-        await wait_for_database(database, dsn, timeout)
-    finally:
-        await database.close()
+@contextmanager
+def _answering_database(context: typer.Context, *, create: bool) -> Iterator[str]:
+    """Provide the URL of the database once it answers."""
+    options = context_of(context)
+    settings = options.settings()
+
+    async def wait(dsn: str) -> None:
+        async with open_database(dsn, settings):
+            pass
+
+    with options.database(settings, create=create) as dsn:
+        asyncio.run(wait(dsn))
+        yield dsn

@@ -1,4 +1,4 @@
-"""`campaignd explain REF`: what was due, what happened, why, and what comes next."""
+"""`campaignd explain REF`: due instants, what became of them and why, and upcoming events."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from daemon.cli.opening import Store, with_store
 from daemon.cli.output import JsonOption, RefArgument, instant, parse_ref, print_json, print_table
+from daemon.cli.store import Store, with_store
 from daemon.domain.campaign.explain import Evidence, LoggedEvent, why
 from daemon.domain.requests.datetimes import parse_datetime, settle
 from daemon.domain.schedule.timezones import wall_clock, zone
@@ -26,29 +26,32 @@ def explain(
         str | None,
         typer.Option(
             metavar="T",
-            help="The instant: 2026-11-20T09:00, in the campaign's zone unless it has an offset.",
+            help="The instant, such as 2026-11-20T09:00; the campaign's time zone or an offset.",
         ),
     ] = None,
     json: JsonOption = False,
 ) -> int:
-    """Say why a campaign ran at an instant, or did not; without one, of its last runs."""
+    """Explain why a campaign ran at an instant, or did not.
+
+    Without --at, the latest runs are explained.
+    """
     wanted = parse_ref(ref)
     written = None if at is None else _written(at)
 
-    async def work(store: Store) -> None:
-        explaining = ExplainReads(store.database)
-        shown = await store.history.campaign(wanted)
+    async def explain_campaign(store: Store) -> None:
+        explain_reads = ExplainReads(store.database)
+        shown = await store.reads.campaign(wanted)
         campaign = shown.campaign
         name = shown.current.schedule.timezone if shown.current is not None else campaign.timezone
         if written is not None:
             instants = [_instant(written, name)]
-            within = _meant(written)
+            within = _precision(written)
         else:
-            last = await store.history.runs(limit=_RUNS, ref=campaign.id)
-            instants = [each.run.scheduled_for for each in reversed(last)]
+            last = await store.reads.runs(limit=_RUNS, ref=campaign.id)
+            instants = [listed.run.scheduled_for for listed in reversed(last)]
             within = timedelta(microseconds=1)
-        records = [await explaining.record(campaign.id, each, within) for each in instants]
-        following = await store.history.upcoming_of(campaign.id, _NEXT)
+        records = [await explain_reads.record(campaign.id, at, within) for at in instants]
+        following = await store.reads.upcoming_of(campaign.id, _NEXT)
         if json:
             print_json(
                 {
@@ -59,7 +62,7 @@ def explain(
                     "timezone": name,
                     "explained": [_as_json(record) for record in records],
                     "armed": shown.timer is not None,
-                    "next": [{"event": each.kind, "at": each.at} for each in following],
+                    "next": [{"event": event.kind, "at": event.at} for event in following],
                 }
             )
             return
@@ -70,18 +73,18 @@ def explain(
             print("no run yet")
         _print_next(following, armed=shown.timer is not None, status=str(campaign.status))
 
-    return with_store(context, work)
+    return with_store(context, explain_campaign)
 
 
 def _written(text: str) -> datetime:
     found = parse_datetime(text)
     if found is None:
-        raise typer.BadParameter(f"{text!r} is no datetime", param_hint="--at")
+        raise typer.BadParameter(f"{text!r} is not a datetime", param_hint="--at")
     return found
 
 
-def _meant(written: datetime) -> timedelta:
-    """A minute without its seconds means all of it, and so does a second without its fraction."""
+def _precision(written: datetime) -> timedelta:
+    """Return the span that a text means: without seconds the whole minute, and so on."""
     if written.microsecond:
         return timedelta(microseconds=1)
     return timedelta(seconds=1) if written.second else timedelta(minutes=1)
@@ -104,8 +107,8 @@ def _as_json(record: Evidence) -> dict[str, Any]:
         "lateness_ms": run and run.lateness_ms,
         "error": run and run.error,
         "events": [
-            {"at": told.at, "event": told.event, "cause": told.cause, "actor": told.actor}
-            for told in record.run_events
+            {"at": event.at, "event": event.event, "cause": event.cause, "actor": event.actor}
+            for event in record.run_events
         ],
     }
 
@@ -118,19 +121,21 @@ def _print(record: Evidence, timezone: str, *, full: bool) -> None:
     if full and record.run_events:
         print_table(
             ("at", "event", "cause", "by"),
-            [_row(told) for told in record.run_events],
+            [_row(event) for event in record.run_events],
             "",
         )
 
 
-def _row(told: LoggedEvent) -> tuple[object, ...]:
-    return (told.at, told.event, told.cause, told.actor)
+def _row(event: LoggedEvent) -> tuple[object, ...]:
+    return (event.at, event.event, event.cause, event.actor)
 
 
 def _print_next(following: list[Upcoming], *, armed: bool, status: str) -> None:
     if not following:
         print("\nnext: nothing")
         return
-    note = "" if armed else f" (the campaign is {status}: only once it is started)"
+    note = "" if armed else f" (the campaign is {status}: these events need a start)"
     print(f"\nnext{note}")
-    print_table(("event", "local", "UTC"), [(e.kind, e.local, e.at) for e in following], "")
+    print_table(
+        ("event", "local", "UTC"), [(event.kind, event.local, event.at) for event in following], ""
+    )

@@ -1,4 +1,4 @@
-"""`campaignd export [FILE]`: dump every campaign; what is written loads again with `import`."""
+"""`campaignd export [FILE]`: every campaign as JSON lines, which `import` loads again."""
 
 from __future__ import annotations
 
@@ -10,29 +10,33 @@ from typing import Annotated, TextIO
 
 import typer
 
-from daemon.cli.opening import Store, with_store
+from daemon.cli.store import Store, with_store
 from storage.bulk.exporter import export_lines
 
 
 def export(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="Where to; - is standard output.")] = Path("-"),
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The file to write; - is standard output.")
+    ] = Path("-"),
 ) -> int:
-    """Write every campaign as one JSON object a line, in order of id."""
+    """Write every campaign as a JSON line for `import`.
 
-    async def work(store: Store) -> None:
+    Campaigns are in order of their ids. A file appears under its name once it is complete.
+    """
+
+    async def write(store: Store) -> None:
         if str(file) == "-":
             sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
             await _write(store, sys.stdout)
             return
-        # Under another name until it is whole.
         partial = file.with_name(file.name + ".partial")
         with partial.open("w", encoding="utf-8", newline="\n") as out:
             count = await _write(store, out)
         os.replace(partial, file)
         print(f"{count} campaigns exported", file=sys.stderr)
 
-    return with_store(context, work)
+    return with_store(context, write)
 
 
 async def _write(store: Store, out: TextIO) -> int:

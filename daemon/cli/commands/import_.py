@@ -1,4 +1,4 @@
-"""`campaignd import FILE`: load campaigns in bulk; what is wrong is told line by line."""
+"""`campaignd import FILE`: load campaigns in bulk; each bad line is reported with its number."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated, BinaryIO
 
 import typer
 
-from daemon.cli.opening import Store, actor, with_store
+from daemon.cli.store import Store, actor, with_store
 from storage.bulk.importer import ImportCounts, Importer
 from storage.bulk.line_parser import LONGEST_LINE
 from storage.bulk.planner import ScheduleDefaults
@@ -22,12 +22,24 @@ Progress = Callable[[ImportCounts], None]
 
 def import_(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="One JSON object a line; - is standard input.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="One JSON object a line; - is standard input.",
+            show_default=False,
+        ),
+    ],
     update: Annotated[
-        bool, typer.Option("--update", help="Give known campaigns the content of their lines.")
+        bool,
+        typer.Option("--update", help="Change existing campaigns to the content of their lines."),
     ] = False,
 ) -> int:
-    """Load campaigns; lines of a known uuid with the same content are left alone."""
+    """Load campaigns in bulk from JSON lines.
+
+    A line with the uuid of an existing campaign and the same content changes nothing. Bad lines are
+    reported and skipped; exit code 1 if there was one.
+    """
     if str(file) == "-":
         return _import(context, sys.stdin.buffer, update)
     with file.open("rb") as source:
@@ -35,33 +47,33 @@ def import_(
 
 
 def _import(context: typer.Context, source: BinaryIO, update: bool) -> int:
-    async def work(store: Store) -> int:
+    async def load(store: Store) -> int:
         scheduler = store.settings.scheduler
-        settings = ScheduleDefaults(
+        defaults = ScheduleDefaults(
             scheduler.continuous_interval,
             scheduler.misfire_grace_time,
             frozenset(store.settings.targets),
         )
-        with _telling(source) as (report, progress):
-            load = Importer(
-                store.database, actor=actor(), settings=settings, report=report, update=update
+        with _reporting(source) as (report, progress):
+            importer = Importer(
+                store.database, actor=actor(), settings=defaults, report=report, update=update
             )
             try:
-                await load.load(_lines(source), progress)
+                await importer.load(_lines(source), progress)
             finally:
-                _summarise(load.tally)
-        return 1 if load.tally.bad else 0
+                _print_summary(importer.tally)
+        return 1 if importer.tally.bad else 0
 
-    return with_store(context, work, create=True)
+    return with_store(context, load, create=True)
 
 
-def _summarise(tally: ImportCounts) -> None:
-    words = f"{tally.loaded} loaded, {tally.unchanged} unchanged, {tally.updated} updated"
-    print(f"{words}, {tally.bad} bad", file=sys.stderr)
+def _print_summary(counts: ImportCounts) -> None:
+    words = f"{counts.loaded} loaded, {counts.unchanged} unchanged, {counts.updated} updated"
+    print(f"{words}, {counts.bad} bad", file=sys.stderr)
 
 
 def _lines(source: BinaryIO) -> Iterator[bytes]:
-    """Lines without ever holding more of one than shows that it is too long."""
+    """Yield the lines; keep no more of a line than shows that it is too long."""
     limit = LONGEST_LINE + 2
     while raw := source.readline(limit):
         if not raw.endswith(b"\n") and len(raw) == limit:
@@ -71,41 +83,35 @@ def _lines(source: BinaryIO) -> Iterator[bytes]:
 
 
 @contextmanager
-def _telling(source: BinaryIO) -> Iterator[tuple[Report, Progress | None]]:
-    """How to report a bad line and progress: a bar on a terminal, nothing but lines elsewhere."""
+def _reporting(source: BinaryIO) -> Iterator[tuple[Report, Progress | None]]:
+    """Provide the reports of bad lines and of progress: with a progress bar on a terminal."""
     if not sys.stderr.isatty():
         yield lambda number, reason: print(f"line {number}: {reason}", file=sys.stderr), None
         return
+    # Only for a terminal: rich takes longer to import than a small file to load.
     from rich.console import Console
     from rich.markup import escape
-    from rich.progress import (
-        BarColumn,
-        TaskProgressColumn,
-        TextColumn,
-        TimeElapsedColumn,
-    )
-    from rich.progress import (
-        Progress as Bar,
-    )
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as ProgressBar
 
     status = os.fstat(source.fileno())
     size = status.st_size or None
     console = Console(stderr=True)
-    # The percentage says it where a terminal has too few colours for the bar to.
+    # The percentage is for terminals with too few colours for the bar.
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),
     )
-    with Bar(*columns, console=console, transient=True) as bar:
+    with ProgressBar(*columns, console=console, transient=True) as bar:
         task = bar.add_task("importing", total=size)
 
         def report(number: int, reason: str) -> None:
             console.print(escape(f"line {number}: {reason}"), highlight=False, soft_wrap=True)
 
-        def progress(tally: ImportCounts) -> None:
-            told = f"{tally.loaded + tally.unchanged + tally.updated} campaigns"
-            bar.update(task, description=told, completed=source.tell() if size else None)
+        def progress(counts: ImportCounts) -> None:
+            text = f"{counts.loaded + counts.unchanged + counts.updated} campaigns"
+            bar.update(task, description=text, completed=source.tell() if size else None)
 
         yield report, progress

@@ -1,72 +1,78 @@
-"""`campaignd pause REF` and the rest of the lifecycle: one line says what came of it."""
+"""`campaignd pause REF` and the other lifecycle commands; one line reports the new status."""
 
 from __future__ import annotations
 
 import typer
 
 from daemon.campaign_service import CommandResult
-from daemon.cli.opening import Store, actor, with_store
 from daemon.cli.output import RefArgument, instant, parse_ref
+from daemon.cli.store import Store, actor, with_store
 from daemon.domain.campaign.state_machine import Event
 
 
 def pause(context: typer.Context, ref: RefArgument) -> int:
-    """Start nothing new until it is started again; open attempts end by themselves."""
-    return _ask(context, ref, Event.PAUSE)
+    """Pause a campaign, so that it starts no new run.
+
+    Attempts in flight end by themselves. `campaignd start` resumes the campaign.
+    """
+    return _apply(context, ref, Event.PAUSE)
 
 
 def start(context: typer.Context, ref: RefArgument) -> int:
-    """Arm a draft, or resume what is paused; says when it will run."""
-    return _ask(context, ref, Event.START)
+    """Start a draft campaign, or resume a paused one.
+
+    The line names the instant of the next run.
+    """
+    return _apply(context, ref, Event.START)
 
 
 def stop(context: typer.Context, ref: RefArgument) -> int:
-    """Cancel it, with every open run."""
-    return _ask(context, ref, Event.STOP)
+    """Cancel a campaign and its open runs."""
+    return _apply(context, ref, Event.STOP)
 
 
 def rerun(context: typer.Context, ref: RefArgument) -> int:
-    """Run it once more now, although it has ended."""
-    return _ask(context, ref, Event.RERUN)
+    """Run an ended campaign again, now."""
+    return _apply(context, ref, Event.RERUN)
 
 
 def archive(context: typer.Context, ref: RefArgument) -> int:
-    """Put it away."""
-    return _ask(context, ref, Event.ARCHIVE)
+    """Archive a campaign."""
+    return _apply(context, ref, Event.ARCHIVE)
 
 
 def unarchive(context: typer.Context, ref: RefArgument) -> int:
-    """Bring back what was put away."""
-    return _ask(context, ref, Event.UNARCHIVE)
+    """Restore an archived campaign."""
+    return _apply(context, ref, Event.UNARCHIVE)
 
 
-def _ask(context: typer.Context, ref: str, event: Event) -> int:
+def _apply(context: typer.Context, ref: str, event: Event) -> int:
     wanted = parse_ref(ref)
 
-    async def work(store: Store) -> None:
-        control = store.control
+    async def apply(store: Store) -> None:
+        campaigns = store.campaigns
         commands = {
-            Event.PAUSE: control.pause,
-            Event.START: control.start,
-            Event.STOP: control.stop,
-            Event.RERUN: control.rerun,
-            Event.ARCHIVE: control.archive,
-            Event.UNARCHIVE: control.unarchive,
+            Event.PAUSE: campaigns.pause,
+            Event.START: campaigns.start,
+            Event.STOP: campaigns.stop,
+            Event.RERUN: campaigns.rerun,
+            Event.ARCHIVE: campaigns.archive,
+            Event.UNARCHIVE: campaigns.unarchive,
         }
-        done = await commands[event](wanted, actor())
-        print(told(done, says_when=event in (Event.START, Event.RERUN)))
+        result = await commands[event](wanted, actor())
+        print(result_line(result, with_next_run=event in (Event.START, Event.RERUN)))
 
-    return with_store(context, work)
+    return with_store(context, apply)
 
 
-def told(done: CommandResult, *, says_when: bool) -> str:
-    """What a command came to, as one line."""
-    already = "" if done.changed else " already"
-    line = f"campaign {done.campaign_id} {done.to_status}{already}"
-    if not says_when:
+def result_line(result: CommandResult, *, with_next_run: bool) -> str:
+    """Return the result of a command as one line."""
+    already = "" if result.changed else " already"
+    line = f"campaign {result.campaign_id} {result.to_status}{already}"
+    if not with_next_run:
         return line
-    if done.next_run_at is None:
+    if result.next_run_at is None:
         return f"{line}, no run is due by itself"
-    if done.next_run_at <= done.now:
+    if result.next_run_at <= result.now:
         return f"{line}, runs now"
-    return f"{line}, next run at {instant(done.next_run_at)}"
+    return f"{line}, next run at {instant(result.next_run_at)}"

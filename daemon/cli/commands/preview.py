@@ -1,4 +1,4 @@
-"""`campaignd preview`: one JSON case a line in, one JSON answer a line out."""
+"""`campaignd preview [FILE]`: one JSON case a line in, one JSON answer a line out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from datetime import datetime
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, Protocol, TextIO, cast
+from typing import Annotated, Any, Protocol, TextIO, cast
+
+import typer
 
 from daemon.domain.preview import LONGEST_LINE, preview_line
 from daemon.runtime.clock import SystemClock
@@ -23,12 +25,22 @@ class LineSource(Protocol):
     """A buffered file of bytes."""
 
     def read1(self, size: int = -1, /) -> bytes:
-        """What is there, at most so much; empty at the end."""
+        """Return the available bytes, at most `size`; empty at the end."""
         ...
 
 
-def preview_file(file: Path, table: bool) -> int:
-    """Answer every line of a file, or of standard input for `-`."""
+def preview(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The cases; - is standard input.")
+    ] = Path("-"),
+    table: Annotated[
+        bool, typer.Option("--table", help="Print a table instead of JSON lines.")
+    ] = False,
+) -> int:
+    """Compute when schedules would run, from JSON lines.
+
+    Each case gets one line with its answer; an error in a case is an answer too.
+    """
     now = SystemClock().now()
     if str(file) == "-":
         return run_preview(cast(BufferedReader, sys.stdin.buffer), sys.stdout, now, table)
@@ -37,41 +49,47 @@ def preview_file(file: Path, table: bool) -> int:
 
 
 def run_preview(source: LineSource, out: TextIO, now: datetime, table: bool) -> int:
-    """Answer every line of `source`; the exit code is 0, because errors are answers too.
+    """Answer every line of `source`; return exit code 0, because errors are answers too.
 
-    `now` is aware and counts where a case has no `after`. The answers to what has been read are
-    written before more is read, so that two programs can talk through pipes.
+    Lines that have been read are answered before more is read, so that two programs can exchange
+    cases and answers through pipes.
+
+    Args:
+        source: the cases.
+        out: receives the answers.
+        now: an aware instant, for cases without `after`.
+        table: print a table instead of JSON lines.
     """
-    lines = itertools.count(1)
-    answers = ([preview_line(raw, next(lines), now) for raw in some] for some in _lines(source))
+    numbers = itertools.count(1)
+    batches = ([preview_line(raw, next(numbers), now) for raw in some] for some in _lines(source))
     if table:
-        _print_table(itertools.chain.from_iterable(answers), out)
+        _print_table(itertools.chain.from_iterable(batches), out)
         return 0
-    for some in answers:
-        out.write("".join([_encode(answer) + "\n" for answer in some]))
+    for answers in batches:
+        out.write("".join([_encode(answer) + "\n" for answer in answers]))
         out.flush()
     return 0
 
 
 def _lines(source: LineSource) -> Iterator[list[bytes]]:
-    """The lines that each read completes; of one too long no more than shows that it is."""
-    begun = b""
+    """Yield the lines that each read completes; cut lines that are too long."""
+    rest = b""
     while chunk := source.read1(_CHUNK):
         first, *more = chunk.split(b"\n")
-        begun += first
+        rest += first
         if more:
-            yield [begun, *more[:-1]]
-            begun = more[-1]
-        if len(begun) > LONGEST_LINE:
-            # Whatever of it ends a line does not count; of the rest three bytes are enough.
-            over = begun[LONGEST_LINE:].rstrip(b"\r")
-            begun = begun[:LONGEST_LINE] + over[:2] + over[-1:]
-    if begun:
-        yield [begun]
+            yield [rest, *more[:-1]]
+            rest = more[-1]
+        if len(rest) > LONGEST_LINE:
+            # The end of the line does not count; three of the bytes beyond the limit are enough.
+            over = rest[LONGEST_LINE:].rstrip(b"\r")
+            rest = rest[:LONGEST_LINE] + over[:2] + over[-1:]
+    if rest:
+        yield [rest]
 
 
 def _print_table(answers: Iterator[dict[str, Any]], out: TextIO) -> None:
-    # Only for people, and slow to load: 50 ms that a pipe of cases does not need.
+    # rich takes 50 ms to import, which a pipe of cases does not need.
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -81,14 +99,14 @@ def _print_table(answers: Iterator[dict[str, Any]], out: TextIO) -> None:
         identity = answer["id"]
         name = f"line {number}" if identity is None else _encode(identity)
         runs = answer.get("occurrences", [])
-        told = "\n".join(runs[:_SHOWN_RUNS])
+        shown = "\n".join(runs[:_SHOWN_RUNS])
         if len(runs) > _SHOWN_RUNS:
-            told += f"\n... {len(runs) - _SHOWN_RUNS} more, the last {runs[-1]}"
+            shown += f"\n... {len(runs) - _SHOWN_RUNS} more, the last {runs[-1]}"
         if "error" in answer:
             note = f"{answer['error']['status']} {answer['error']['message']}"
         elif "launch_at" in answer:
             note = f"{answer['launch_at']} to {answer['complete_at'] or 'no end'}"
         else:
             note = "" if runs else "no runs"
-        table.add_row(escape(name), told, escape(note))
+        table.add_row(escape(name), shown, escape(note))
     Console(file=out).print(table)

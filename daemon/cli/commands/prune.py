@@ -1,4 +1,4 @@
-"""`campaignd prune`: delete history that is older than it has to be kept."""
+"""`campaignd prune`: delete history that is older than the retention period."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from daemon.cli.opening import Store, with_store
+from daemon.cli.store import Store, with_store
 from storage.prune import Prune
 
 
@@ -17,17 +17,24 @@ def prune(
     keep_days: Annotated[
         int | None,
         typer.Option(
-            min=1, max=36_500, metavar="N", help="Days to keep; default: the setting history."
+            min=1,
+            max=36_500,
+            metavar="N",
+            help="Days of history to keep; default: the setting history.keep_days.",
         ),
     ] = None,
 ) -> int:
-    """Delete ended runs and events older than N days; each campaign's newest stays."""
+    """Delete ended runs and events that are old enough.
 
-    async def work(store: Store) -> None:
+    The newest of each campaign are kept, whatever their age.
+    """
+
+    async def delete(store: Store) -> None:
         days = keep_days or store.settings.history.keep_days
         if not days:
             raise typer.BadParameter(
-                "history.keep_days is 0, for ever: say how many days", param_hint="--keep-days"
+                "history.keep_days is 0, which keeps everything: give a number of days",
+                param_hint="--keep-days",
             )
         runs = events = 0
         async for done in Prune(store.database).steps(timedelta(days=days)):
@@ -35,4 +42,4 @@ def prune(
             await asyncio.sleep(0)
         print(f"{runs} runs and {events} events deleted, older than {days} days")
 
-    return with_store(context, work)
+    return with_store(context, delete)

@@ -1,4 +1,4 @@
-"""`campaignd retry RUN` and `release RUN`: what a person decides about one run."""
+"""`campaignd retry RUN` and `campaignd release RUN`: an operator's decisions about one run."""
 
 from __future__ import annotations
 
@@ -7,45 +7,50 @@ from uuid import UUID
 
 import typer
 
-from daemon.cli.opening import Store, actor, with_store
+from daemon.cli.store import Store, actor, with_store
 
 RunArgument = Annotated[
-    str, typer.Argument(metavar="RUN", help="The run's id, as `runs` shows it.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="RUN", help="The run's id, as `campaignd runs` shows it.", show_default=False
+    ),
 ]
 
 
 def retry(context: typer.Context, run: RunArgument) -> int:
-    """Try a failed run again; its next attempt is due now."""
-    wanted = parse_run(run)
+    """Retry a failed run now."""
+    run_id = parse_run(run)
 
-    async def work(store: Store) -> None:
-        done = await store.control.retry(wanted, actor())
-        print(f"run {wanted} retrying, campaign {done.campaign_id} {done.to_status}")
+    async def retry_run(store: Store) -> None:
+        result = await store.campaigns.retry(run_id, actor())
+        print(f"run {run_id} retrying, campaign {result.campaign_id} {result.to_status}")
 
-    return with_store(context, work)
+    return with_store(context, retry_run)
 
 
 def release(
     context: typer.Context,
     run: RunArgument,
     fail: Annotated[
-        bool, typer.Option("--fail", help="Let it count as failed instead of delivering it.")
+        bool, typer.Option("--fail", help="Fail the run instead of delivering it again.")
     ] = False,
 ) -> int:
-    """Let a held run go on its way: it is delivered once more, with the same id."""
-    wanted = parse_run(run)
+    """Deliver a held run again, or fail it.
 
-    async def work(store: Store) -> None:
-        control = store.control
-        decide = control.fail_held if fail else control.release
-        answered = await decide(wanted, actor())
-        print(f"run {wanted} {answered.status}, campaign {answered.campaign_id}")
+    The repeated delivery has the same run id.
+    """
+    run_id = parse_run(run)
 
-    return with_store(context, work)
+    async def release_run(store: Store) -> None:
+        decide = store.campaigns.fail_held if fail else store.campaigns.release
+        update = await decide(run_id, actor())
+        print(f"run {run_id} {update.status}, campaign {update.campaign_id}")
+
+    return with_store(context, release_run)
 
 
 def parse_run(text: str) -> UUID:
-    """A run's id; a usage error if it is none."""
+    """Return the run id that a text is; raise a usage error if it is none."""
     try:
         return UUID(text)
     except ValueError:

@@ -4,37 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
-import gc
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
-from config.systemd_environment import take_systemd_environment
-from daemon.cli.context import CommandContext
+import typer
 
-if TYPE_CHECKING:
-    from config.settings import Settings
+from config.environment import take_systemd_environment
+from config.settings import Settings
+from daemon.app import Daemon
+from daemon.cli.context import context_of
+from daemon.runtime.systemd import SystemdNotifier, watchdog_interval
+from daemon.telemetry.event_log import EventLog
+from daemon.telemetry.log_setup import batch_writes, configure, get_logger
+from daemon.wiring import ProcessContext
 
 
-def run_daemon(invocation: CommandContext, no_api: bool) -> int:
-    """Run it until it is told to end; the exit code."""
+def run(
+    context: typer.Context,
+    no_api: Annotated[
+        bool, typer.Option("--no-api", help="Serve no HTTP, whatever the setting api.enabled is.")
+    ] = False,
+) -> int:
+    """Run the daemon in the foreground.
+
+    SIGTERM and SIGINT drain the runs in flight and stop; a second one stops at once. SIGHUP reads
+    the configuration again.
+    """
+    options = context_of(context)
     systemd = take_systemd_environment()
     flags: dict[str, Any] = {"api__enabled": False} if no_api else {}
-    reading = invocation.reading(**flags)
-    # What is imported stays: looking through it for garbage while it comes in finds none.
-    gc.disable()
-    from daemon.app import Daemon
-    from daemon.runtime.systemd import SystemdNotifier, watchdog_interval
-    from daemon.telemetry.event_log import EventLog
-    from daemon.telemetry.log_setup import batch_writes, configure, get_logger
-    from daemon.wiring import ProcessContext
-
-    settings = reading.settings()
-    gc.collect()
-    gc.freeze()
-    gc.enable()
+    settings = options.settings(**flags)
     notifier = SystemdNotifier(systemd.notify_socket)
     sign_every = watchdog_interval(systemd.watchdog_usec, systemd.watchdog_pid)
     if sign_every is not None:
-        # The watchdog ends a hung daemon by SIGABRT: leave behind where it hung.
+        # The watchdog ends a hung daemon by SIGABRT: leave a traceback of the place where it hung.
         faulthandler.enable()
 
     def apply_log(settings: Settings, node: str) -> None:
@@ -50,7 +52,7 @@ def run_daemon(invocation: CommandContext, no_api: bool) -> int:
             settings=settings,
             dsn=dsn,
             emit=emit,
-            reload=lambda: invocation.reading(**flags).settings(),
+            reload=lambda: options.settings(**flags),
             apply_log=apply_log,
             notify=lambda what, *args: getattr(notifier, what)(*args),
             embedded=settings.database_url is None,
@@ -58,5 +60,5 @@ def run_daemon(invocation: CommandContext, no_api: bool) -> int:
         )
         return await Daemon(host).run()
 
-    with invocation.database(settings, emit, create=True) as dsn:
+    with options.database(settings, emit, create=True) as dsn:
         return asyncio.run(serve(dsn))

@@ -1,4 +1,4 @@
-"""`campaignd runs [REF]`: what was carried out, newest first."""
+"""`campaignd runs [REF]`: runs, newest first."""
 
 from __future__ import annotations
 
@@ -6,14 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from daemon.cli.opening import Store, with_store
-from daemon.cli.output import (
-    JsonOption,
-    LimitOption,
-    OptionalRef,
-    parse_ref,
-    print_pages,
-)
+from daemon.cli.output import JsonOption, LimitOption, OptionalRef, parse_ref, print_pages
+from daemon.cli.store import Store, with_store
 from daemon.domain.campaign.state_machine import RunStatus
 from storage.campaign_reads import ListedRun
 
@@ -23,40 +17,31 @@ _COLUMNS = ("scheduled for", "campaign", "name", "status", "attempt", "late", "r
 def runs(
     context: typer.Context,
     ref: OptionalRef = None,
-    status: Annotated[RunStatus | None, typer.Option(help="Only those in this status.")] = None,
+    status: Annotated[RunStatus | None, typer.Option(help="Only runs in this status.")] = None,
     limit: LimitOption = 50,
     json: JsonOption = False,
 ) -> int:
     """List runs, newest first."""
     wanted = None if ref is None else parse_ref(ref)
 
-    async def work(store: Store) -> None:
+    async def list_runs(store: Store) -> None:
         await print_pages(
-            lambda count, before: store.history.runs(
+            lambda count, before: store.reads.runs(
                 limit=count, ref=wanted, status=status, before=before
             ),
-            lambda each: each.key,
+            lambda listed: listed.key,
             limit=limit,
             as_json=as_json if json else None,
-            columns=(
-                "scheduled for",
-                "campaign",
-                "name",
-                "status",
-                "attempt",
-                "late",
-                "run",
-                "error",
-            ),
+            columns=_COLUMNS,
             row=_row,
             empty="no runs",
         )
 
-    return with_store(context, work)
+    return with_store(context, list_runs)
 
 
 def as_json(listed: ListedRun) -> dict[str, Any]:
-    """A run, for programs."""
+    """Return a listed run as a JSON object."""
     run = listed.run
     return {
         "id": run.id,

@@ -1,4 +1,4 @@
-"""`campaignd schedule REF [FILE]`: save either body, clear the schedule, or only look ahead."""
+"""`campaignd schedule REF [FILE]`: save, clear or preview a schedule."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from daemon.cli.commands.lifecycle import told
-from daemon.cli.opening import Store, actor, with_store
+from daemon.cli.commands.lifecycle import result_line
 from daemon.cli.output import JsonOption, RefArgument, instant, parse_ref, print_json, print_table
+from daemon.cli.store import Store, actor, with_store
 from daemon.domain.campaign.model import Snapshot
 from daemon.domain.errors import INVALID_CONFIGURATION, InvalidInput
 from daemon.domain.preview import LONGEST_LINE, MOST_OCCURRENCES, occurrences_answer
@@ -22,7 +22,9 @@ from daemon.domain.schedule.timezones import wall_clock, zone
 def schedule(
     context: typer.Context,
     ref: RefArgument,
-    file: Annotated[Path, typer.Argument(help="The body; - is standard input.")] = Path("-"),
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The JSON body; - is standard input.")
+    ] = Path("-"),
     clear: Annotated[bool, typer.Option("--clear", help="Delete the schedule.")] = False,
     preview: Annotated[
         int | None,
@@ -30,48 +32,51 @@ def schedule(
             metavar="N",
             min=1,
             max=MOST_OCCURRENCES,
-            help="Show the next N runs of the body, save nothing.",
+            help="Show the next N runs of the body, and save nothing.",
         ),
     ] = None,
     json: JsonOption = False,
 ) -> int:
-    """Save a schedule, either body of the API, or clear it."""
+    """Save, clear or preview a campaign's schedule.
+
+    Both schedule bodies of the API are accepted: `schedule` and `update_schedule`.
+    """
     wanted = parse_ref(ref)
     if clear and (preview is not None or str(file) != "-"):
         raise typer.BadParameter("--clear takes neither a body nor --preview")
     body = None if clear else _read(file)
 
-    async def work(store: Store) -> None:
+    async def apply(store: Store) -> None:
         if clear:
-            done = await store.control.clear_schedule(wanted, actor())
+            result = await store.campaigns.clear_schedule(wanted, actor())
         elif preview is not None:
             await _preview(store, wanted, body, preview, json)
             return
         elif is_schedule_body(body):
-            done = await store.control.save_schedule(wanted, body, actor())
+            result = await store.campaigns.save_schedule(wanted, body, actor())
         else:
-            done = await store.control.update_schedule(wanted, body, actor())
+            result = await store.campaigns.update_schedule(wanted, body, actor())
         if json:
             print_json(
                 {
-                    "campaign_id": done.campaign_id,
-                    "campaign_uuid": done.campaign_uuid,
-                    "from_status": done.from_status,
-                    "to_status": done.to_status,
-                    "next_run_at": done.next_run_at,
+                    "campaign_id": result.campaign_id,
+                    "campaign_uuid": result.campaign_uuid,
+                    "from_status": result.from_status,
+                    "to_status": result.to_status,
+                    "next_run_at": result.next_run_at,
                 }
             )
         else:
-            print(told(done, says_when=done.schedule is not None))
+            print(result_line(result, with_next_run=result.schedule is not None))
 
-    return with_store(context, work)
+    return with_store(context, apply)
 
 
 async def _preview(store: Store, ref: Any, body: object, count: int, as_json: bool) -> None:
-    shown = await store.history.campaign(ref)
+    shown = await store.reads.campaign(ref)
     snapshot = Snapshot(shown.campaign, shown.now, shown.current, shown.timer)
-    reads = save_schedule if is_schedule_body(body) else update_schedule
-    saved: Saved = reads(body, store.control.context(snapshot))
+    parse = save_schedule if is_schedule_body(body) else update_schedule
+    saved: Saved = parse(body, store.campaigns.context(snapshot))
     answer = occurrences_answer(saved, shown.now, count)
     if as_json:
         print_json(answer)

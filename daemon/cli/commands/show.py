@@ -1,4 +1,4 @@
-"""`campaignd show REF`: one campaign with its schedule, what comes next and what happened last."""
+"""`campaignd show REF`: one campaign with its schedule, upcoming events and latest history."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json as json_module
 
 import typer
 
-from daemon.cli.opening import Store, with_store
 from daemon.cli.output import (
     JsonOption,
     RefArgument,
@@ -15,6 +14,7 @@ from daemon.cli.output import (
     print_json,
     print_table,
 )
+from daemon.cli.store import Store, with_store
 from daemon.domain.schedule.schedule import EventKind
 from storage.campaign_reads import LoggedEvent, Shown, Upcoming, next_events
 
@@ -26,16 +26,16 @@ def show(context: typer.Context, ref: RefArgument, json: JsonOption = False) -> 
     """Show one campaign."""
     wanted = parse_ref(ref)
 
-    async def work(store: Store) -> None:
-        shown = await store.history.campaign(wanted)
-        upcoming = await store.history.upcoming_of(shown.campaign.id, _NEXT)
-        events = await store.history.events(shown.campaign.id, limit=_LAST_EVENTS)
+    async def show_campaign(store: Store) -> None:
+        shown = await store.reads.campaign(wanted)
+        upcoming = await store.reads.upcoming_of(shown.campaign.id, _NEXT)
+        events = await store.reads.events(shown.campaign.id, limit=_LAST_EVENTS)
         if json:
             _print_json(shown)
         else:
             _print(shown, upcoming, events)
 
-    return with_store(context, work)
+    return with_store(context, show_campaign)
 
 
 def _print_json(shown: Shown) -> None:
@@ -89,7 +89,7 @@ def _next_run(shown: Shown) -> object:
 
 def _print(shown: Shown, upcoming: list[Upcoming], events: list[LoggedEvent]) -> None:
     campaign, current = shown.campaign, shown.current
-    lines: dict[str, object] = {
+    rows: dict[str, object] = {
         "id": campaign.id,
         "uuid": campaign.uuid,
         "name": campaign.name,
@@ -101,24 +101,35 @@ def _print(shown: Shown, upcoming: list[Upcoming], events: list[LoggedEvent]) ->
         "open runs": campaign.open_runs,
     }
     if current is None:
-        lines["schedule"] = "none"
+        rows["schedule"] = "none"
     else:
-        lines["schedule"] = json_module.dumps(current.body, ensure_ascii=False)
-        lines["time zone"] = current.schedule.timezone
-        lines["ends"] = instant(current.schedule.ends_at) or "never"
+        rows["schedule"] = json_module.dumps(current.body, ensure_ascii=False)
+        rows["time zone"] = current.schedule.timezone
+        rows["ends"] = instant(current.schedule.ends_at) or "never"
         if shown.rrule is not None:
-            lines["rrule"] = " ".join(shown.rrule.split("\n"))
-    print_table(("field", "value"), lines.items(), "")
+            rows["rrule"] = " ".join(shown.rrule.split("\n"))
+    print_table(("field", "value"), rows.items(), "")
     if upcoming:
         print("\nnext" if shown.timer is not None else "\nnext, once started")
         print_table(
             ("event", "local", "UTC"),
-            [(each.kind, each.local, each.at) for each in upcoming],
+            [(event.kind, event.local, event.at) for event in upcoming],
             "",
         )
     print("\nlast events")
     print_table(
         ("at", "event", "from", "to", "cause", "by"),
-        [(e.at, e.event, e.from_status, e.to_status, e.cause, e.actor) for e in events],
+        [_row(event) for event in events],
         "none",
+    )
+
+
+def _row(event: LoggedEvent) -> tuple[object, ...]:
+    return (
+        event.at,
+        event.event,
+        event.from_status,
+        event.to_status,
+        event.cause,
+        event.actor,
     )

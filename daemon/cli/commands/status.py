@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from daemon.cli.opening import Store, with_store
 from daemon.cli.output import JsonOption, instant, print_json, print_table
+from daemon.cli.store import Store, with_store
 from daemon.domain.durations import duration
 from storage.cluster_reads import Counts, NodeState, Overview, full_counts, overview
 
@@ -17,13 +17,13 @@ def status(
     context: typer.Context,
     counts: Annotated[
         bool,
-        typer.Option("--counts", help="Count campaigns and runs by status; reads all of them."),
+        typer.Option("--counts", help="Count campaigns and runs by status; reads every one."),
     ] = False,
     json: JsonOption = False,
 ) -> int:
-    """Say which nodes are at work and how far behind they are."""
+    """Show nodes, lag and open runs."""
 
-    async def work(store: Store) -> None:
+    async def show_status(store: Store) -> None:
         found = await overview(store.database)
         totals = await full_counts(store.database) if counts else None
         if json:
@@ -31,7 +31,7 @@ def status(
         else:
             _print(found, totals)
 
-    return with_store(context, work)
+    return with_store(context, show_status)
 
 
 _NESTED = ("nodes", "schema")
@@ -69,7 +69,7 @@ def _print(found: Overview, totals: Counts | None) -> None:
     )
     print()
     behind = f", the oldest by {duration(found.lag)}" if found.overdue else ""
-    lines: dict[str, object] = {
+    rows: dict[str, object] = {
         "overdue": f"{found.overdue}{behind}",
         "behind their run": found.backlog,
         "next event": instant(found.next_event_at) or "none",
@@ -79,12 +79,12 @@ def _print(found: Overview, totals: Counts | None) -> None:
         "PostgreSQL": found.server_version,
         "schema": found.schema,
     }
-    print_table(("what", "now"), lines.items(), "")
+    print_table(("what", "now"), rows.items(), "")
     if totals is not None:
         print()
-        rows = [("campaigns", *each) for each in totals.campaigns.items()]
-        rows += [("runs", *each) for each in totals.runs.items()]
-        print_table(("what", "status", "count"), rows, "no campaigns, no runs")
+        counted = [("campaigns", *count) for count in totals.campaigns.items()]
+        counted += [("runs", *count) for count in totals.runs.items()]
+        print_table(("what", "status", "count"), counted, "no campaigns, no runs")
 
 
 def _row(node: NodeState) -> tuple[object, ...]:

@@ -1,4 +1,4 @@
-"""`campaignd upcoming [REF]`: what is armed, soonest first; of one campaign as far as wanted."""
+"""`campaignd upcoming [REF]`: upcoming events of all campaigns, or of one."""
 
 from __future__ import annotations
 
@@ -6,15 +6,11 @@ from typing import Any
 
 import typer
 
-from daemon.cli.opening import Store, with_store
-from daemon.cli.output import (
-    JsonOption,
-    LimitOption,
-    OptionalRef,
-    parse_ref,
-    print_pages,
-)
+from daemon.cli.output import JsonOption, LimitOption, OptionalRef, parse_ref, print_pages
+from daemon.cli.store import Store, with_store
 from storage.campaign_reads import Upcoming, UpcomingKey
+
+_COLUMNS = ("UTC", "local", "time zone", "event", "campaign", "name", "status")
 
 
 def upcoming(
@@ -23,39 +19,35 @@ def upcoming(
     limit: LimitOption = 20,
     json: JsonOption = False,
 ) -> int:
-    """List what comes next: runs, and windows that open or close."""
+    """List upcoming events, soonest first.
+
+    An event is a run, or the opening or closing of a window. Without REF the list has the next
+    event of each started campaign; with REF it has the next events of that campaign.
+    """
     wanted = None if ref is None else parse_ref(ref)
 
-    async def work(store: Store) -> None:
+    async def list_events(store: Store) -> None:
         async def fetch(count: int, after: UpcomingKey | None) -> list[Upcoming]:
             if wanted is None:
-                return await store.history.upcoming(limit=count, after=after)
-            # One campaign's are computed, all of them at once.
-            return [] if after is not None else await store.history.upcoming_of(wanted, limit)
+                return await store.reads.upcoming(limit=count, after=after)
+            # The events of one campaign are computed, all of them on one page.
+            return [] if after is not None else await store.reads.upcoming_of(wanted, limit)
 
         await print_pages(
             fetch,
-            lambda each: each.key,
+            lambda event: event.key,
             limit=limit,
             as_json=as_json if json else None,
-            columns=("UTC", "local", "time zone", "event", "campaign", "name", "status"),
-            row=lambda e: (
-                e.at,
-                e.local,
-                e.timezone,
-                e.kind,
-                e.campaign_id,
-                e.campaign_name,
-                e.status,
-            ),
-            empty="nothing is to come",
+            columns=_COLUMNS,
+            row=_row,
+            empty="no upcoming events",
         )
 
-    return with_store(context, work)
+    return with_store(context, list_events)
 
 
 def as_json(event: Upcoming) -> dict[str, Any]:
-    """An armed event, for programs."""
+    """Return an upcoming event as a JSON object."""
     return {
         "campaign_id": event.campaign_id,
         "campaign_uuid": event.campaign_uuid,
@@ -67,3 +59,15 @@ def as_json(event: Upcoming) -> dict[str, Any]:
         "local": event.local,
         "timezone": event.timezone,
     }
+
+
+def _row(event: Upcoming) -> tuple[object, ...]:
+    return (
+        event.at,
+        event.local,
+        event.timezone,
+        event.kind,
+        event.campaign_id,
+        event.campaign_name,
+        event.status,
+    )

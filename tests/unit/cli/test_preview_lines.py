@@ -1,4 +1,4 @@
-"""How `campaignd preview` reads: in whatever pieces input comes, and never waiting to answer."""
+"""`campaignd preview` reads input in pieces of any size, and answers at once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LIMIT = 12
 
 
 class InPieces(io.BytesIO):
-    """Gives so many bytes at each read, in turn."""
+    """A file that returns the given numbers of bytes, one after the other."""
 
     def __init__(self, data: bytes, sizes: list[int]) -> None:
         super().__init__(data)
@@ -41,7 +41,7 @@ class InPieces(io.BytesIO):
 )
 @example(data=b"\n" + b" " * 4 * LIMIT + b"\n", sizes=[25])
 def test_lines_are_the_same_however_they_come(data: bytes, sizes: list[int]) -> None:
-    """Of one too long, whatever is kept of it still shows that it is."""
+    """A line that is too long is still too long after it was cut."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(preview, "LONGEST_LINE", LIMIT)
         found = [line for some in preview._lines(InPieces(data, sizes)) for line in some]
@@ -57,7 +57,7 @@ def test_lines_are_the_same_however_they_come(data: bytes, sizes: list[int]) -> 
 
 
 def test_numbers_go_on_from_piece_to_piece() -> None:
-    """An unreadable line is told by its number in the file."""
+    """The error of an unreadable line has its number in the file."""
     data = b"\n".join([json.dumps(CASE).encode()] * 20 + [b"{"] * 20)
     out = io.StringIO()
     run_preview(InPieces(data, [7, 300, 1]), out, NOW, table=False)
@@ -67,7 +67,7 @@ def test_numbers_go_on_from_piece_to_piece() -> None:
 
 
 def test_two_programs_can_talk() -> None:
-    """Each question is answered while the pipe stays open."""
+    """Each case is answered while the pipe stays open."""
     questions, answers = os.pipe(), os.pipe()
     with (
         open(questions[0], "rb") as asked,

@@ -1,4 +1,4 @@
-"""systemd's variables are read here, once."""
+"""The variables of systemd are read once."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import os
 
 import pytest
 
-from config.systemd_environment import SystemdEnvironment, take_systemd_environment
+from config.environment import SystemdEnvironment, take_systemd_environment
 
 
 def test_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A command that a target starts must not notify in the daemon's name."""
+    """A program that a target starts must not notify systemd in the daemon's name."""
     monkeypatch.delenv("JOURNAL_STREAM", raising=False)
     monkeypatch.setenv("NOTIFY_SOCKET", "@x")
     monkeypatch.setenv("WATCHDOG_USEC", "7")
@@ -20,7 +20,7 @@ def test_taken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_given() -> None:
-    """Another environment is left alone."""
+    """A given environment is not changed."""
     given = {"WATCHDOG_PID": "3"}
     assert take_systemd_environment(given) == SystemdEnvironment(None, None, "3")
     assert given

@@ -1,4 +1,4 @@
-"""The example file is the settings reference: complete, and true."""
+"""The example file is the reference of all settings: complete and correct."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import tomllib
 from importlib.resources import files
 from pathlib import Path
 
-from config.load import load_settings
+from config.load import line_of, load_settings
 from config.names import FIELDS
 from config.settings import Settings
 from config.target_settings import TARGET_MODELS, TARGET_TYPES
-from config.toml_lines import line_of
 
 EXAMPLE = files("config").joinpath("campaignd.example.toml").read_text(encoding="utf-8")
 SETTING = re.compile(r"^#(?=[a-z_]+ = )", re.MULTILINE)
@@ -30,13 +29,13 @@ def uncommented(text: str) -> str:
 
 
 def other_targets() -> str:
-    """The part that shows the other types of target."""
+    """Return the part with the other types of target."""
     lines = (line for line in EXAMPLE.splitlines() if line.startswith("#|"))
     return "\n".join(line.removeprefix("#|").removeprefix(" ") for line in lines)
 
 
 def test_uncommented_it_gives_the_defaults(tmp_path: Path) -> None:
-    """Every value in it is the default, but for those that depend on the machine."""
+    """Every value is the default, except those that depend on the machine."""
     fixed = "\n".join(
         line
         for line in EXAMPLE.splitlines()
@@ -47,17 +46,17 @@ def test_uncommented_it_gives_the_defaults(tmp_path: Path) -> None:
 
 
 def test_all_of_it_loads(tmp_path: Path) -> None:
-    """The values shown for the others are valid too."""
+    """The values for settings without a default are valid too."""
     assert str(loads(uncommented(EXAMPLE), tmp_path).state_dir) == "/var/lib/campaignd"
 
 
 def test_as_it_is_it_loads_too(tmp_path: Path) -> None:
-    """Somebody may copy it and change one line."""
+    """A copy of the file is a valid configuration."""
     assert loads(EXAMPLE, tmp_path) == loads("", tmp_path)
 
 
 def test_every_setting_is_in_it() -> None:
-    """A new setting is not forgotten here."""
+    """A new setting must be documented."""
     text = uncommented(EXAMPLE)
     missing = []
     for name in FIELDS:
@@ -71,7 +70,7 @@ def test_every_setting_is_in_it() -> None:
 
 
 def test_every_setting_is_described() -> None:
-    """Each stands under a comment of its own."""
+    """Every setting has a comment of its own."""
     lines = EXAMPLE.splitlines()
     bare = [
         line
@@ -82,20 +81,20 @@ def test_every_setting_is_described() -> None:
 
 
 def test_the_other_targets_load(tmp_path: Path) -> None:
-    """The types of target shown as comments are complete, and each is there."""
+    """The commented tables are valid, and show every type of target."""
     settings = loads(other_targets(), tmp_path)
     assert {target.type for target in settings.targets.values()} == set(TARGET_TYPES)
 
 
 def test_every_setting_of_a_target_is_shown() -> None:
-    """A new setting of a target is not forgotten here."""
+    """A new setting of a target must be documented."""
     shown = uncommented(EXAMPLE) + other_targets()
     keys = {name[2] for name in FIELDS if name[0] == "targets"}
     assert {key for key in keys if not re.search(rf"^{key} = ", shown, re.MULTILINE)} == set()
 
 
 def test_what_the_other_targets_show_is_the_default(tmp_path: Path) -> None:
-    """A value that stands there is the default, unless the comment above it says another."""
+    """A shown value is the default, unless the comment above it names another."""
     tables = tomllib.loads(other_targets())["targets"]
     told = set(re.findall(r"^# default.*\n(\w+) = ", other_targets(), re.MULTILINE))
     told |= {"ca_file"}

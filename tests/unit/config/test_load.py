@@ -1,4 +1,4 @@
-"""Where settings come from, which of them wins, and what is said about wrong ones."""
+"""Sources of settings, their precedence, and the error messages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from config.dsn import checked_dsn, redacted_dsn
 from config.errors import ConfigurationError
 from config.load import load_settings
-from config.settings import Settings
+from config.settings import Settings, needs_restart
 
 
 def load(
@@ -21,14 +21,14 @@ def load(
     flags: dict[str, Any] | None = None,
     **environ: str,
 ) -> Settings:
-    """Settings from a file of that text, with these variables and no others."""
+    """Load settings from a file with this text, and from no other variables than these."""
     path = tmp_path / "c.toml"
     path.write_text(toml)
     return load_settings(path, flags, {"HOME": "/home/u", **environ})
 
 
 def problems(tmp_path: Path, toml: str = "", **environ: str) -> list[str]:
-    """What is wrong, with the file's path cut to its name."""
+    """Return the problems, with only the name of the file."""
     with pytest.raises(ConfigurationError) as caught:
         load(tmp_path, toml, **environ)
     assert all("\n" not in problem for problem in caught.value.problems)
@@ -36,7 +36,7 @@ def problems(tmp_path: Path, toml: str = "", **environ: str) -> list[str]:
 
 
 def test_defaults(tmp_path: Path) -> None:
-    """Nothing has to be set."""
+    """No setting is required."""
     settings = load(tmp_path)
     assert settings.database_url is None
     assert settings.listen_database_url is None
@@ -66,7 +66,7 @@ def test_a_section_is_merged_key_by_key(tmp_path: Path) -> None:
 
 
 def test_frozen(tmp_path: Path) -> None:
-    """Nobody changes settings in passing."""
+    """Settings cannot be changed."""
     with pytest.raises(Exception, match="frozen"):
         load(tmp_path).api.port = 1  # type: ignore[misc]
 
@@ -82,7 +82,7 @@ def test_config_variable_names_the_file(tmp_path: Path) -> None:
 
 
 def test_default_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is read if it is there, and nobody minds if not."""
+    """The default file is optional."""
     path = tmp_path / "campaignd.toml"
     monkeypatch.setattr("config.load.DEFAULT_FILE", path)
     assert load_settings(environ={"HOME": "/"}).api.port == 8080
@@ -101,12 +101,12 @@ def test_default_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_state_dir(tmp_path: Path, environ: dict[str, str], expected: str) -> None:
-    """Set, else systemd's, else the user's data directory; an empty variable is unset."""
+    """The setting, else systemd's directory, else the user's; an empty variable is unset."""
     assert load(tmp_path, **environ).state_dir == Path(expected)
 
 
 def test_secret_from_a_file(tmp_path: Path) -> None:
-    """The line's end does not belong to the secret."""
+    """The end of the line is not part of the secret."""
     secret = tmp_path / "secret"
     secret.write_text("postgres://u:p@h/d\n")
     settings = load(tmp_path, CAMPAIGND_DATABASE_URL_FILE=str(secret))
@@ -115,7 +115,7 @@ def test_secret_from_a_file(tmp_path: Path) -> None:
 
 
 def test_secret_from_systemd(tmp_path: Path) -> None:
-    """A credential counts more than the file and less than the environment."""
+    """A credential takes precedence over the file, and the environment over both."""
     (tmp_path / "database_url").write_text("postgresql://credential/d")
     toml = 'database_url = "postgresql://toml/d"'
     directory = str(tmp_path)
@@ -131,7 +131,7 @@ def test_secret_from_systemd(tmp_path: Path) -> None:
 
 
 def test_secret_given_twice_or_not_readable(tmp_path: Path) -> None:
-    """Which one counts would be a guess."""
+    """Two values for one secret are an error."""
     assert problems(
         tmp_path, CAMPAIGND_DATABASE_URL="postgresql://h/d", CAMPAIGND_DATABASE_URL_FILE="/x"
     ) == [
@@ -148,7 +148,7 @@ def test_secret_given_twice_or_not_readable(tmp_path: Path) -> None:
     [
         ("[api]\nport = 65536", "api.port = 65536 (c.toml:2): allowed is a port from 0 to 65535,"),
         ("[api]\n\n# x\nport = -1", "api.port = -1 (c.toml:4): allowed is a port"),
-        ("api.port = true", "api.port = True (c.toml:1): a truth value is no number; allowed is"),
+        ("api.port = true", "api.port = True (c.toml:1): a boolean is not a number; allowed is"),
         ("[api]\nenabled = 'maybe'", "api.enabled = 'maybe' (c.toml:2): allowed is true or false"),
         ("api = 3", "api = 3 (c.toml:1): allowed is a table"),
         ("[[api]]\nport = 3", "api = [{'port': 3}] (c.toml:1): allowed is a table"),
@@ -159,28 +159,28 @@ def test_secret_given_twice_or_not_readable(tmp_path: Path) -> None:
         ("[scheduler]\nlease = 1", "scheduler.lease = 1 (c.toml:2): allowed is more than"),
         ("[scheduler]\npoll = 90", "scheduler.poll = 90 (c.toml:2): allowed is less than"),
         ("[scheduler]\nmisfire_grace_time = 1.5", "scheduler.misfire_grace_time = 1.5 (c.toml:2)"),
-        ("node_name = 'a b'", "node_name = 'a b' (c.toml:1): it has other characters in it"),
-        ("node_name = ''", "node_name = '' (c.toml:1): it has other characters in it"),
+        ("node_name = 'a b'", "node_name = 'a b' (c.toml:1): contains other characters"),
+        ("node_name = ''", "node_name = '' (c.toml:1): contains other characters"),
         ("state_dir = 3", "state_dir = 3 (c.toml:1): allowed is the path of a directory"),
         ("[log]\nlevel = 'loud'", "log.level = 'loud' (c.toml:2): allowed is one of debug, info,"),
         ("[log]\nlevle = 'info'", "log.levle (c.toml:2): unknown setting, did you mean log.level?"),
         ("port = 80", "port (c.toml:1): unknown setting, did you mean api.port?"),
         ("[apii]\nport = 80", "apii (c.toml:1): unknown setting"),
         ("zzz = 80", "zzz (c.toml:1): unknown setting"),
-        ("[targets.a]", "targets.a.type (c.toml:1): it is missing; allowed is one of log"),
+        ("[targets.a]", "targets.a.type (c.toml:1): missing; allowed is one of log"),
         ("[targets.a]\ntype = 'fax'", "targets.a.type = 'fax' (c.toml:2): allowed is one of log"),
-        ("[targets.A]\ntype = 'log'", "targets.A (c.toml:2): allowed as a target's name are"),
+        ("[targets.A]\ntype = 'log'", "targets.A (c.toml:2): allowed in a target's name are"),
         (
             "[targets.a]\ntype='log'\nlevl='x'",
             "targets.a.levl (c.toml:3): unknown setting, did you",
         ),
         ("targets = 3", "targets = 3 (c.toml:1): allowed is a table"),
         ("targets.a = 3", "targets.a = 3 (c.toml:1): allowed is a table"),
-        ("a = ", "c.toml: it is not TOML: "),
+        ("a = ", "c.toml: not valid TOML: "),
     ],
 )
 def test_wrong_in_the_file(tmp_path: Path, toml: str, expected: str) -> None:
-    """Name, value, file and line, what is allowed."""
+    """The message has name, value, file, line and allowed values."""
     found = problems(tmp_path, toml)
     assert len(found) == 1
     assert found[0].startswith(expected)
@@ -220,14 +220,14 @@ def test_wrong_in_the_file(tmp_path: Path, toml: str, expected: str) -> None:
     ],
 )
 def test_wrong_in_the_environment(tmp_path: Path, variable: str, value: str, expected: str) -> None:
-    """The variable is the place."""
+    """The message names the variable as the place."""
     found = problems(tmp_path, **{variable: value})
     assert len(found) == 1
     assert found[0].startswith(expected)
 
 
 def test_all_problems_at_once(tmp_path: Path) -> None:
-    """Nobody repairs one thing after the other."""
+    """One attempt reports every problem."""
     found = problems(
         tmp_path,
         "nonsense = 1\n[api]\nport = -1\n[scheduler]\nlease = -1\n",
@@ -238,14 +238,14 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
 
 
 def test_kubernetes_service_links_are_no_settings(tmp_path: Path) -> None:
-    """A service called campaignd puts such variables into every container beside it."""
+    """Kubernetes sets these variables for a service called campaignd."""
     link = {"CAMPAIGND_PORT": "tcp://10.0.0.1:80", "CAMPAIGND_PORT_80_TCP_ADDR": "10.0.0.1"}
     load(tmp_path, KUBERNETES_SERVICE_HOST="10.0.0.2", **link)
     assert len(problems(tmp_path, **link)) == 2
 
 
 def test_target_from_the_environment(tmp_path: Path) -> None:
-    """A target's table may be spelt in variables."""
+    """Variables alone can configure a target."""
     settings = load(tmp_path, CAMPAIGND_TARGETS__A__TYPE="log", CAMPAIGND_TARGETS__A__LEVEL="DEBUG")
     assert settings.targets["a"].level == "debug"
     assert set(settings.targets) == {"a", "log"}
@@ -264,7 +264,7 @@ def test_target_from_the_environment(tmp_path: Path) -> None:
     ],
 )
 def test_good_urls(text: str) -> None:
-    """What libpq takes."""
+    """URLs that libpq accepts."""
     assert checked_dsn(text) == text
 
 
@@ -285,8 +285,8 @@ def test_good_urls(text: str) -> None:
     ],
 )
 def test_bad_urls(tmp_path: Path, text: str) -> None:
-    """Refused, and never with the password in the message."""
-    with pytest.raises(ValueError, match=r"^(it|write|a|an) "):
+    """The message never contains the password."""
+    with pytest.raises(ValueError, match=r"^(must|contains|write|a|an) "):
         checked_dsn(text)
     for problem in problems(tmp_path, f"database_url = '{text}'"):
         assert problem.startswith("database_url = ")
@@ -307,12 +307,30 @@ def test_bad_urls(tmp_path: Path, text: str) -> None:
     ],
 )
 def test_redacted_dsn(text: str, shown: str) -> None:
-    """No password is ever shown, even of a URL that is not well formed."""
+    """Passwords are hidden, also in a URL that is not well formed."""
     assert redacted_dsn(text) == shown
 
 
+def test_what_needs_a_restart(tmp_path: Path) -> None:
+    """Changed settings outside of the reloadable sections, by their dotted names."""
+    toml = """
+    [api]
+    port = 9
+    [scheduler]
+    horizon = 30
+    [targets.shop]
+    type = "webhook"
+    url = "https://shop.example/hook"
+    """
+    before = load(tmp_path, toml)
+    changed = toml.replace("30", "31").replace("9", "8").replace("shop.e", "shops.e")
+    after = load(tmp_path, changed, {"state_dir": "/elsewhere"})
+    assert needs_restart(before, after) == ["state_dir", "api.port", "scheduler.horizon"]
+    assert needs_restart(before, before) == []
+
+
 def test_loading_is_light() -> None:
-    """Settings do not pull in what only the daemon needs."""
+    """Settings import none of the daemon's libraries."""
     done = subprocess.run(
         [
             sys.executable,

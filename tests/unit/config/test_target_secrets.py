@@ -1,4 +1,4 @@
-"""What is secret of a target: in a variable, in a file that one names, or as a credential."""
+"""Secrets of targets: in a variable, in a file that a variable names, or as a credential."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tests.unit.config.test_load import load, problems
 QUEUE = '[targets.q]\ntype = "broker"\n'
 ADDRESS = "amqp://user:pass@host//"
 UNKNOWN = (
-    "no secret of a target that is configured; allowed is targets_NAME_SETTING, where SETTING is"
+    "not a secret of a configured target; allowed is targets_NAME_SETTING, where SETTING is"
     " one of broker_url, environment, headers, options, secrets, url"
 )
 
 
 def write(directory: Path, **files: str) -> str:
-    """Files of these texts, with a line's end; the path of their directory."""
+    """Write files with these texts; return the path of their directory."""
     directory.mkdir(exist_ok=True)
     for name, text in files.items():
         (directory / name).write_text(text + "\n")
@@ -25,7 +25,7 @@ def write(directory: Path, **files: str) -> str:
 
 
 def test_the_three_ways(tmp_path: Path) -> None:
-    """And which of them counts: the environment over a credential over the file of settings."""
+    """Precedence: the environment, then a credential, then the configuration file."""
     toml = QUEUE + 'broker_url = "amqp://toml//"\n'
     directory = write(tmp_path / "c", targets_q_broker_url=ADDRESS)
     named = {"CAMPAIGND_TARGETS__Q__BROKER_URL_FILE": f"{directory}/targets_q_broker_url"}
@@ -45,7 +45,7 @@ def test_the_three_ways(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["q", "my-queue", "my_queue", "a_broker", "name"])
 def test_any_name(tmp_path: Path, name: str) -> None:
-    """As it is in a credential, in upper case in a variable."""
+    """A target's name is unchanged in a credential, and in upper case in a variable."""
     toml = f'[targets.{name}]\ntype = "broker"\n'
     directory = write(tmp_path / "c", **{f"targets_{name}_broker_url": ADDRESS})
     variable = f"CAMPAIGND_TARGETS__{name.upper()}__BROKER_URL_FILE"
@@ -59,14 +59,14 @@ def test_any_name(tmp_path: Path, name: str) -> None:
 
 
 def test_a_target_that_is_in_the_environment_alone(tmp_path: Path) -> None:
-    """Its credential is known by the variable that says its type."""
+    """A variable with its type makes the target known, and so its credential."""
     directory = write(tmp_path / "c", targets_crm_url="https://crm.example/hook")
     found = load(tmp_path, CAMPAIGND_TARGETS__CRM__TYPE="webhook", CREDENTIALS_DIRECTORY=directory)
     assert found.targets["crm"].url == "https://crm.example/hook"
 
 
 def test_a_list_and_tables(tmp_path: Path) -> None:
-    """Keys are words, one a line or more; a table is written as in the file of settings."""
+    """Keys are words; a table is TOML, as in the configuration file."""
     toml = """
         [targets.crm]
         type = "webhook"
@@ -98,7 +98,7 @@ def test_a_list_and_tables(tmp_path: Path) -> None:
 
 
 def test_secrets_file_is_a_setting_of_its_own(tmp_path: Path) -> None:
-    """Its variable looks like that of a file with `secrets`; it may stand beside them."""
+    """Its variable is not mistaken for the file of the setting `secrets`."""
     found = load(
         tmp_path,
         CAMPAIGND_TARGETS__CRM__TYPE="webhook",
@@ -135,12 +135,12 @@ def test_secrets_file_is_a_setting_of_its_own(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_variables(tmp_path: Path, environ: dict[str, str], expected: str) -> None:
-    """Each is said with its name."""
+    """The message names the variable."""
     assert problems(tmp_path, QUEUE, **environ)[0].startswith(expected)
 
 
 def test_wrong_credentials(tmp_path: Path) -> None:
-    """What is for a target and fits none is not left aside in silence; others are not ours."""
+    """A credential for an unknown target is an error; other credentials are ignored."""
     toml = QUEUE + 'broker_url = "amqp://host//"\n'
     directory = write(
         tmp_path / "c",
@@ -159,12 +159,12 @@ def test_wrong_credentials(tmp_path: Path) -> None:
 
 
 def test_a_credential_of_two_meanings(tmp_path: Path) -> None:
-    """Which one counts would be a guess."""
+    """An ambiguous name is an error."""
     toml = QUEUE.replace("q]", "a]") + 'broker_url = "amqp://host//"\n'
     toml += '[targets.a_broker]\ntype = "webhook"\nurl = "https://a.example/"\n'
     directory = write(tmp_path / "c", targets_a_broker_url=ADDRESS)
     assert problems(tmp_path, toml, CREDENTIALS_DIRECTORY=directory) == [
-        "c/targets_a_broker_url: it means targets.a.broker_url as well as targets.a_broker.url;"
+        "c/targets_a_broker_url: ambiguous: targets.a.broker_url or targets.a_broker.url;"
         " name the file with CAMPAIGND_TARGETS__..._FILE"
     ]
 
@@ -180,7 +180,7 @@ def test_a_credential_of_two_meanings(tmp_path: Path) -> None:
     ],
 )
 def test_a_secret_that_is_wrong_is_not_shown(tmp_path: Path, setting: str, text: str) -> None:
-    """Only whose it is, where it came from, and what is allowed."""
+    """The message has name, place and allowed values only."""
     toml = '[targets.crm]\ntype = "webhook"\nurl = "https://crm.example/"\n'
     directory = write(tmp_path / "c", **{f"targets_crm_{setting}": text})
     (problem,) = problems(tmp_path, toml, CREDENTIALS_DIRECTORY=directory)

@@ -1,4 +1,4 @@
-"""The campaigns of the demonstration: one or two of each type, all over within ten seconds."""
+"""The campaigns of the demo: one or two of each type, which all end within eleven seconds."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from daemon.domain.requests import is_schedule_body
 from daemon.domain.schedule.schedule import CampaignType
 
 CONTINUOUS_INTERVAL = 2
-"""Seconds between the runs of the continuous window; a setting of the demonstration's daemon."""
+"""Seconds between the runs of the continuous window, as the demo's daemon is configured."""
 ACTOR = "demo"
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A campaign to create and what must come of it; without a body it is started as it is."""
+    """A campaign to create, with the runs and the status that it must reach.
+
+    A campaign without a body is started as it is.
+    """
 
     name: str
     type: CampaignType
@@ -30,7 +33,7 @@ class Case:
 
 
 def cases(now: datetime) -> list[Case]:
-    """What to create at an instant: the first fires 3 seconds later, the last closes by 11."""
+    """Return the campaigns to create at an instant: the last window closes 11 seconds later."""
     start = now.replace(microsecond=0) + timedelta(seconds=1)
 
     def at(seconds: float) -> str:
@@ -84,8 +87,8 @@ def cases(now: datetime) -> list[Case]:
     ]
 
 
-async def create(control: CampaignService, case: Case) -> UUID:
-    """Create a campaign, give it its schedule and arm it; its uuid."""
+async def create(campaigns: CampaignService, case: Case) -> UUID:
+    """Create a campaign, save its schedule and start it; return its uuid."""
     draft = Campaign(
         id=0,
         uuid=uuid4(),
@@ -94,11 +97,11 @@ async def create(control: CampaignService, case: Case) -> UUID:
         status=Status.DRAFT,
         payload={"demo": case.name},
     )
-    uuid = (await control.create(draft, ACTOR)).uuid
+    uuid = (await campaigns.create(draft, ACTOR)).uuid
     if case.body is not None and is_schedule_body(case.body):
-        await control.save_schedule(uuid, case.body, ACTOR)
+        await campaigns.save_schedule(uuid, case.body, ACTOR)
         return uuid
     if case.body is not None:
-        await control.update_schedule(uuid, case.body, ACTOR)
-    await control.start(uuid, ACTOR)
+        await campaigns.update_schedule(uuid, case.body, ACTOR)
+    await campaigns.start(uuid, ACTOR)
     return uuid

@@ -1,4 +1,4 @@
-"""`campaignd demo`: everything, on a database of its own, in less than half a minute."""
+"""`campaignd demo`: a database, a daemon and campaigns of every type, in half a minute."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ import typer
 from config.load import load_settings
 from daemon.cli.commands.demo.cases import CONTINUOUS_INTERVAL, Case, cases, create
 from daemon.cli.commands.demo.process import DemoDaemon, demo_daemon
-from daemon.cli.opening import Store, open_store
 from daemon.cli.output import instant, print_table
+from daemon.cli.store import Store, open_store
 from daemon.domain.campaign.state_machine import RunStatus, Status
 from daemon.runtime.clock import SystemClock
 from storage import migrate
 from storage.campaign_reads import Listed, ListedRun
 from storage.embedded import embedded_postgres
 
-_LOOK_EVERY_S = 0.1
+_POLL_S = 0.1
 _TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A campaign of the demonstration as it stands, with its runs, oldest first."""
+    """A campaign of the demo as it was read, with its runs, oldest first."""
 
     case: Case
     listed: Listed
@@ -45,11 +45,11 @@ class Seen:
 
     @property
     def is_right(self) -> bool:
-        """Whether it has reached the state it should, with all its runs completed."""
+        """Whether the campaign has its final status, and all its runs are completed."""
         return (
             self.listed.campaign.status is self.case.status
             and len(self.runs) == self.case.runs
-            and all(each.run.status is RunStatus.COMPLETED for each in self.runs)
+            and all(listed.run.status is RunStatus.COMPLETED for listed in self.runs)
         )
 
 
@@ -59,49 +59,56 @@ Show = Callable[[list[Seen]], None]
 def demo(
     state_dir: Annotated[
         Path | None,
-        typer.Option(help="Where the database goes; without it a place that is removed again."),
+        typer.Option(
+            metavar="DIRECTORY",
+            help="The directory of the database; default: a temporary one.",
+        ),
     ] = None,
 ) -> int:
-    """Start a database and a daemon, and watch campaigns of every type run."""
-    with _place(state_dir) as place:
+    """Run a campaign of every type on a database of its own.
+
+    Starts a database and a daemon, shows the campaigns while they run, and stops both. Exit code 1
+    if a campaign did not reach its expected status.
+    """
+    with _directory(state_dir) as directory:
         print("starting the embedded PostgreSQL ...", flush=True)
-        with embedded_postgres(place) as dsn:
+        with embedded_postgres(directory) as dsn:
             migrate.upgrade(dsn)
-            return asyncio.run(_demo(place, dsn))
+            return asyncio.run(_demo(directory, dsn))
 
 
 @contextmanager
-def _place(state_dir: Path | None) -> Iterator[Path]:
+def _directory(state_dir: Path | None) -> Iterator[Path]:
     if state_dir is not None:
         state_dir.mkdir(parents=True, exist_ok=True)
         yield state_dir.absolute()
         return
-    place = Path(tempfile.mkdtemp(prefix="campaignd-demo-"))
+    directory = Path(tempfile.mkdtemp(prefix="campaignd-demo-"))
     try:
         if os.geteuid() == 0:
-            place.chmod(0o711)  # the server does not run as root
-        yield place
+            directory.chmod(0o711)  # the server does not run as root
+        yield directory
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(directory, ignore_errors=True)
 
 
-async def _demo(place: Path, dsn: str) -> int:
+async def _demo(directory: Path, dsn: str) -> int:
     print("starting campaignd run ...", flush=True)
-    async with demo_daemon(place) as daemon:
+    async with demo_daemon(directory) as daemon:
         await daemon.ready()
-        same = {"database_url": dsn, "scheduler.continuous_interval": CONTINUOUS_INTERVAL}
-        settings = load_settings(place / "demo.toml", same)
+        flags = {"database_url": dsn, "scheduler.continuous_interval": CONTINUOUS_INTERVAL}
+        settings = load_settings(directory / "demo.toml", flags)
         async with open_store(settings, dsn) as store:
             now = SystemClock().now()
-            made = {await create(store.control, case): case for case in cases(now)}
+            made = {await create(store.campaigns, case): case for case in cases(now)}
             print(f"{len(made)} campaigns created at {instant(now)}; they run now\n", flush=True)
             with _screen() as show:
                 seen = await _watch(store, made, daemon, show)
         code = await daemon.stop()
-        _summarise(seen)
-        wrong = [each.case.name for each in seen if not each.is_right]
+        _print_summary(seen)
+        wrong = [campaign.case.name for campaign in seen if not campaign.is_right]
         if code != 0:
-            print(f"campaignd run ended with {code}: {daemon.last_words()}", file=sys.stderr)
+            print(f"campaignd run ended with {code}: {daemon.last_line()}", file=sys.stderr)
         if wrong:
             print(f"not as expected: {', '.join(wrong)}", file=sys.stderr)
         if wrong or code != 0:
@@ -113,29 +120,29 @@ async def _demo(place: Path, dsn: str) -> int:
 async def _watch(
     store: Store, made: dict[UUID, Case], daemon: DemoDaemon, show: Show
 ) -> list[Seen]:
-    """Show the campaigns until each is as it should be, the daemon is gone, or time is up."""
+    """Show the campaigns until all are as expected, the daemon has ended, or time is up."""
     deadline = time.monotonic() + _TIMEOUT_S
-    # An interrupt that came as a cancellation could get lost in a library that waits (Python 3.11).
+    # As a cancellation, an interrupt could be swallowed by a library that waits (Python 3.11).
     interrupted = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted.set)
     while not interrupted.is_set():
-        seen = await _look(store, made)
+        seen = await _read(store, made)
         show(seen)
         if all(each.is_right for each in seen) or daemon.has_ended:
             return seen
         if time.monotonic() > deadline:
             return seen
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(interrupted.wait(), _LOOK_EVERY_S)
+            await asyncio.wait_for(interrupted.wait(), _POLL_S)
     raise KeyboardInterrupt
 
 
-async def _look(store: Store, made: dict[UUID, Case]) -> list[Seen]:
+async def _read(store: Store, made: dict[UUID, Case]) -> list[Seen]:
     listed = {
-        each.campaign.uuid: each for each in await store.history.campaigns(limit=len(made) + 100)
+        each.campaign.uuid: each for each in await store.reads.campaigns(limit=len(made) + 100)
     }
     runs: dict[UUID, list[ListedRun]] = {uuid: [] for uuid in made}
-    for run in await store.history.runs(limit=200):
+    for run in await store.reads.runs(limit=200):
         if run.campaign_uuid in runs:
             runs[run.campaign_uuid].insert(0, run)
     return [Seen(case, listed[uuid], runs[uuid]) for uuid, case in made.items()]
@@ -143,20 +150,21 @@ async def _look(store: Store, made: dict[UUID, Case]) -> list[Seen]:
 
 @contextmanager
 def _screen() -> Iterator[Show]:
-    """A table that changes in place on a terminal, a line for each change elsewhere."""
+    """Provide the display: a live table on a terminal, a line for each change elsewhere."""
     if not sys.stdout.isatty():
-        told: dict[UUID, str] = {}
+        printed: dict[UUID, str] = {}
 
-        def say(seen: list[Seen]) -> None:
+        def print_changes(seen: list[Seen]) -> None:
             for each in seen:
                 name, kind, *rest = _columns(each)
                 line = f"{name:22}{kind:19}{rest[0]:11}{rest[1]:15}{rest[2]}"
-                if told.get(each.listed.campaign.uuid) != line:
-                    told[each.listed.campaign.uuid] = line
+                if printed.get(each.listed.campaign.uuid) != line:
+                    printed[each.listed.campaign.uuid] = line
                     print(line, flush=True)
 
-        yield say
+        yield print_changes
         return
+    # Only for a terminal: rich takes 50 ms to import, which a pipe does not need.
     from rich.box import SIMPLE_HEAD
     from rich.live import Live
     from rich.table import Table
@@ -197,7 +205,7 @@ def _time_of_day(instant: datetime | None) -> str:
     return "-" if instant is None else f"next {instant.astimezone(UTC):%H:%M:%S}"
 
 
-def _summarise(seen: list[Seen]) -> None:
+def _print_summary(seen: list[Seen]) -> None:
     print("\nruns")
     print_table(
         ("campaign", "scheduled for", "status", "late"),

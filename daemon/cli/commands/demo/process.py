@@ -1,4 +1,4 @@
-"""A `campaignd run` of one's own, as a process: started, waited for, stopped."""
+"""The demo's own `campaignd run` process: start, wait until ready, stop."""
 
 from __future__ import annotations
 
@@ -15,42 +15,46 @@ from typing import Any
 from daemon.cli.commands.demo.cases import CONTINUOUS_INTERVAL
 from daemon.domain.errors import CampaigndError
 
-_LOOK_EVERY_S = 0.02
+_POLL_S = 0.02
 _READY_TIMEOUT_S = 20.0
 _STOP_TIMEOUT_S = 10.0
 
 
 class DemoFailed(CampaigndError):
-    """The demonstration's daemon did not do its part"""
+    """The daemon of the demo failed"""
 
     exit_code = 1
 
 
 class DemoDaemon:
-    """The process, and the log that it writes."""
+    """A daemon process and its log file."""
 
     def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
         self._process = process
         self.log = log
 
     async def ready(self) -> dict[str, Any]:
-        """Return its `ready` event once it has logged it. Raises DemoFailed."""
+        """Wait for the `ready` event in the log, and return it.
+
+        Raises:
+            DemoFailed: the process has ended, or 20 seconds have passed.
+        """
         deadline = time.monotonic() + _READY_TIMEOUT_S
         while True:
             for event in _events(self.log):
                 if event.get("event") == "ready":
                     return event
             if self.has_ended or time.monotonic() > deadline:
-                raise DemoFailed(f"campaignd run did not become ready: {self.last_words()}")
-            await asyncio.sleep(_LOOK_EVERY_S)
+                raise DemoFailed(f"campaignd run did not become ready: {self.last_line()}")
+            await asyncio.sleep(_POLL_S)
 
     @property
     def has_ended(self) -> bool:
-        """Whether the process is gone."""
+        """Whether the process has ended."""
         return self._process.returncode is not None
 
     async def stop(self) -> int:
-        """Ask it to drain and stop; its exit code."""
+        """Let the daemon drain and stop, and return its exit code."""
         if not self.has_ended:
             self._process.terminate()
         try:
@@ -60,15 +64,15 @@ class DemoDaemon:
             self._process.kill()
             return await self._process.wait()
 
-    def last_words(self) -> str:
-        """The last line of its log."""
+    def last_line(self) -> str:
+        """Return the last line of the log."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return lines[-1] if lines else "it said nothing"
+        return lines[-1] if lines else "the log is empty"
 
 
 @asynccontextmanager
 async def demo_daemon(state_dir: Path) -> AsyncIterator[DemoDaemon]:
-    """`campaignd run` on a state directory, with settings of its own and no others."""
+    """Run `campaignd run` on a state directory; the operator's settings do not apply."""
     config, log = state_dir / "demo.toml", state_dir / "demo.log"
     config.write_text(
         f"state_dir = {json.dumps(str(state_dir))}\n"
@@ -88,7 +92,7 @@ async def demo_daemon(state_dir: Path) -> AsyncIterator[DemoDaemon]:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=sink,
             stderr=sink,
-            # A Ctrl-C is for the demonstration, which then stops its daemon.
+            # Control-C is for the demo, which then stops its daemon.
             start_new_session=True,
             env={"PATH": os.defpath, "HOME": str(state_dir), "LANG": "C.UTF-8"},
         )

@@ -1,39 +1,39 @@
-"""Manual page and completion say what the commands say."""
+"""The manual page and shell completion match the commands."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from daemon.cli.completion import Shell, completion
+from daemon.cli.commands.completion import Shell, completion
 from daemon.cli.lazy_group import COMMANDS
-from daemon.cli.man import page
-from daemon.cli.reference import entries
+from daemon.cli.man import command_contexts, page
 
 MANUAL = Path(__file__).parents[3] / "docs" / "campaignd.1"
 
 
-def test_the_manual_is_what_the_commands_say() -> None:
-    """Made again after a change: `make man`."""
+def test_the_manual_is_up_to_date() -> None:
+    """After a change of a command, `make man` writes the page again."""
     assert MANUAL.read_text("utf-8") == page()
 
 
-def test_every_command_is_in_it() -> None:
-    """With a sentence."""
-    found = entries()
-    assert {entry.words[0] for entry in found} == set(COMMANDS)
-    for entry in found:
-        assert entry.help.endswith("."), entry
-        for option in entry.options:
-            assert all(name.startswith("-") for name in option.names), option
-            assert option.help, (entry.words, option)
+def test_every_command_and_option_has_help() -> None:
+    """Commands in full sentences."""
+    contexts = list(command_contexts())
+    assert {context.command_path.split()[1] for context in contexts} == set(COMMANDS)
+    for context in contexts:
+        assert context.command.help.endswith("."), context.command_path
+        for parameter in context.command.params:
+            assert parameter.help, (context.command_path, parameter.name)
 
 
 def test_the_manual_is_well_formed() -> None:
-    """As groff sees it."""
+    """groff formats it without a warning."""
     if not shutil.which("groff"):
         pytest.skip("groff is not installed")
     done = subprocess.run(
@@ -46,7 +46,8 @@ def test_the_manual_is_well_formed() -> None:
 @pytest.mark.parametrize(
     ("line", "wanted", "unwanted"),
     [
-        ("campaignd ", {"run", "explain", "--config"}, {"create"}),
+        ("campaignd ", {"run", "explain"}, {"create"}),
+        ("campaignd --", {"--config", "--debug"}, {"run"}),
         ("campaignd ex", {"explain", "export"}, {"run"}),
         ("campaignd keys ", {"create", "list", "revoke"}, {"run"}),
         ("campaignd keys create name --scope ", {"read", "write", "admin"}, {"list"}),
@@ -57,17 +58,18 @@ def test_the_manual_is_well_formed() -> None:
 def test_bash_completes(
     line: str, wanted: set[str], unwanted: set[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As somebody presses the tab key."""
+    """An operator presses the tab key at the end of the line."""
     completion(Shell.BASH)
     script = capsys.readouterr().out
     words = line.split(" ")
     quoted = " ".join(f"'{word}'" for word in words)
-    asked = f"{script}\nCOMP_WORDS=({quoted}) COMP_CWORD={len(words) - 1}\n_campaignd\n"
+    program = Path(sys.executable).with_name("campaignd")
+    pressed = (
+        f"{script}\nCOMP_WORDS=({quoted}) COMP_CWORD={len(words) - 1}\n"
+        f'_campaignd_completion {program}\nprintf "%s\\n" "${{COMPREPLY[@]}}"'
+    )
     done = subprocess.run(
-        ["bash", "-euc", asked + 'printf "%s\\n" "${COMPREPLY[@]}"'],
-        capture_output=True,
-        text=True,
-        check=False,
+        ["bash", "-euc", pressed], capture_output=True, text=True, check=False, env=os.environ
     )
     assert (done.returncode, done.stderr) == (0, "")
     found = set(done.stdout.split())
@@ -77,10 +79,10 @@ def test_bash_completes(
 
 @pytest.mark.parametrize("shell", [Shell.ZSH, Shell.FISH])
 def test_other_shells(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
-    """There is one, and the shell takes it, where it is installed."""
+    """The script is valid where the shell is installed."""
     completion(shell)
     script = capsys.readouterr().out
-    assert "explain" in script
+    assert f"_CAMPAIGND_COMPLETE=complete_{shell}" in script
     if program := shutil.which(shell):
         done = subprocess.run([program, "-n"], input=script, text=True, check=False)
         assert done.returncode == 0

@@ -1,0 +1,146 @@
+"""An open database with a checked schema, for the commands that read or change campaigns."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import typer
+
+from config.dsn import redacted_dsn
+from config.settings import Settings
+from daemon.campaign_service import CampaignService
+from daemon.cli.context import context_of
+from daemon.runtime.startup import wait_for_database
+from daemon.telemetry.event_log import EventLog
+from daemon.telemetry.log_setup import configure, get_logger
+from storage.campaign_reads import CampaignReads
+from storage.campaigns import Campaigns
+from storage.engine import Database
+from storage.errors import StorageUnavailable
+from storage.run_results import RunResults
+from storage.schema import require_schema
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open database, with the reads and the commands on campaigns."""
+
+    settings: Settings
+    database: Database
+
+    @cached_property
+    def reads(self) -> CampaignReads:
+        """The read models."""
+        return CampaignReads(self.database)
+
+    @cached_property
+    def campaigns(self) -> CampaignService:
+        """The commands on campaigns and runs."""
+        scheduler = self.settings.scheduler
+        return CampaignService(
+            Campaigns(self.database),
+            runs=RunResults(self.database),
+            continuous_interval=scheduler.continuous_interval,
+            misfire_grace_time=scheduler.misfire_grace_time,
+            emit=self._emit,
+        )
+
+    def _emit(self, event: str, /, **fields: Any) -> None:
+        """Log an event on standard error: a run that the command has ended."""
+        log = self.settings.log
+        configure(log.level, log.format)
+        EventLog(get_logger())(event, **fields)
+
+
+def with_store(
+    context: typer.Context,
+    action: Callable[[Store], Awaitable[int | None]],
+    *,
+    create: bool = False,
+) -> int:
+    """Open the configured database, run the action on it, close it.
+
+    Args:
+        context: the command's context.
+        action: returns the exit code; None means 0.
+        create: make an embedded database where there is none.
+
+    Raises:
+        EmbeddedError, StorageUnavailable: the database cannot be reached (exit code 3).
+        SchemaOutOfDate: another release or `campaignd db upgrade` is needed (exit code 4).
+    """
+    options = context_of(context)
+    settings = options.settings()
+
+    async def run(dsn: str) -> int:
+        async with open_store(settings, dsn) as store:
+            return await action(store) or 0
+
+    with options.database(settings, create=create) as dsn:
+        return asyncio.run(run(dsn))
+
+
+@asynccontextmanager
+async def open_store(settings: Settings, dsn: str) -> AsyncIterator[Store]:
+    """Open a connection pool once the database answers, and check the schema."""
+    async with open_database(
+        dsn,
+        settings,
+        pool_size=2,
+        pool_timeout=settings.database.pool_timeout,
+        prepare=settings.listen_database_url is None,
+    ) as database:
+        async with database.statement() as connection:
+            await require_schema(connection)
+        yield Store(settings, database)
+
+
+@asynccontextmanager
+async def open_database(
+    dsn: str, settings: Settings, *, pool_size: int = 1, **options: Any
+) -> AsyncIterator[Database]:
+    """Open a connection pool once the database answers; its schema is not checked.
+
+    Raises:
+        StorageUnavailable: no answer within `scheduler.startup_timeout`.
+    """
+    database = Database(dsn, pool_size=pool_size, **options)
+    timeout = settings.scheduler.startup_timeout
+    deadline = asyncio.get_running_loop().time() + timeout
+
+    async def ping() -> None:
+        try:
+            async with asyncio.timeout_at(deadline), database.statement() as connection:
+                await connection.exec_driver_sql("SELECT 1")
+        except (StorageUnavailable, TimeoutError) as error:
+            raise StorageUnavailable(f"{redacted_dsn(dsn)}: {error or 'no answer'}") from error
+
+    try:
+        await wait_for_database(ping, timeout=timeout, stop=asyncio.Event(), emit=_report_waiting)
+        yield database
+    finally:
+        await database.close()
+
+
+def _report_waiting(event: str, /, **fields: Any) -> None:
+    """Show at a terminal why the command does not go on; the only event is a failed attempt."""
+    del event
+    if sys.stderr.isatty():
+        print(f"campaignd: waiting for the database: {fields['error']}", file=sys.stderr)
+
+
+def actor() -> str:
+    """Return the operator at the command line, for `campaign_events.actor`."""
+    user = os.geteuid()
+    try:
+        return f"cli:{pwd.getpwuid(user).pw_name}"
+    except KeyError:
+        return f"cli:{user}"
