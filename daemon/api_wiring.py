@@ -1,10 +1,14 @@
-"""Wires the HTTP interface to control, storage and telemetry, beside the daemon or alone."""
+"""Builds the HTTP interface from the campaign service, storage and telemetry.
+
+`daemon.wiring` runs the server beside the daemon; ``campaignd api`` runs it alone.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from config.settings import Settings, needs_restart
@@ -30,11 +34,87 @@ from storage.run_results import RunResults
 from storage.schema import require_schema
 
 PolicyOf = Callable[[str], RetryPolicy]
-Ready = Callable[[], dict[str, str]]
+Readiness = Callable[[], dict[str, str]]
+
+
+async def serve_alone(
+    settings: Settings,
+    dsn: str,
+    emit: Emit,
+    *,
+    reload: Callable[[], Settings],
+    apply_log: Callable[[Settings], None],
+) -> int:
+    """Run ``campaignd api``: serve HTTP without a scheduler; return the exit code.
+
+    Args:
+        settings: the settings at the start.
+        dsn: the database URL.
+        emit: receives every event, also one for each request.
+        reload: reads the configuration again, at SIGHUP. Raises ConfigurationError.
+        apply_log: configures the log.
+    """
+    configuration = _Configuration(settings, emit, reload, apply_log)
+    supervisor = Supervisor(configuration.reload)
+    supervisor.install()
+    server = api_server(
+        lambda: configuration.settings, dsn, emit, policy_of=configuration.policy_of
+    )
+    server.bind()
+    emit("starting", version=__version__, pid=os.getpid())
+    try:
+        if await _wait_for_schema(settings, dsn, emit, supervisor.stop_asked):
+            emit("ready")
+            signals = asyncio.create_task(supervisor.watch([]), name="signals")
+            try:
+                await run_until(server, supervisor.stop_asked)
+            finally:
+                signals.cancel()
+    finally:
+        server.close()
+        emit("stopped")
+    return 0
+
+
+def api_server(
+    settings: Callable[[], Settings],
+    dsn: str,
+    emit: Emit,
+    *,
+    ready: Readiness = dict,
+    policy_of: PolicyOf = lambda _target: RetryPolicy(),
+    metrics: Metrics | None = None,
+    tag: str | None = None,
+) -> ApiServer:
+    """Build the server. It has its own connection pool, so that requests never delay runs.
+
+    Args:
+        settings: returns the settings in force.
+        dsn: the database URL.
+        emit: receives one event for each request.
+        ready: further readiness checks; each must be "ok".
+        policy_of: returns the retry policy of a target.
+        metrics: counts requests; None creates metrics for this process.
+        tag: of the node that runs in the same process. A node that replaces this one
+            terminates the database sessions with this tag.
+    """
+    if metrics is None:
+        metrics = Metrics(__version__)
+        metrics.expect(settings().targets)
+    backend = _BackendBuilder(
+        settings=settings,
+        dsn=dsn,
+        emit=_counted(emit, metrics),
+        ready=ready,
+        policy_of=policy_of,
+        metrics=metrics,
+        tag=tag,
+    )
+    return ApiServer(options_of(settings()), backend.build, backend.emit)
 
 
 def options_of(settings: Settings) -> Options:
-    """The settings of [api] as the API takes them."""
+    """Convert the settings of [api] to the API's options."""
     api = settings.api
     return Options(
         host=api.host,
@@ -50,127 +130,96 @@ def options_of(settings: Settings) -> Options:
     )
 
 
-def api_server(
-    settings: Callable[[], Settings],
-    dsn: str,
-    emit: Emit,
-    *,
-    ready: Ready = dict,
-    policy_of: PolicyOf = lambda _target: RetryPolicy(),
-    metrics: Metrics | None = None,
-    tag: str | None = None,
-) -> ApiServer:
-    """The API's server; its connections are its own, so that requests take none from the firing.
+@dataclass(frozen=True, slots=True)
+class _BackendBuilder:
+    """Builds the backend inside the server's event loop, to which its connections belong."""
 
-    Args:
-        settings: those in force.
-        dsn: the database.
-        emit: told of every request.
-        ready: what else has to be "ok" for the node to be ready.
-        policy_of: how patiently the runs of a target are tried again.
-        metrics: where requests are counted.
-        tag: of the node in whose process it serves; whoever takes over from it ends its sessions.
-    """
-    counted = metrics or Metrics(__version__)
-    if metrics is None:
-        counted.expect(settings().targets)
+    settings: Callable[[], Settings]
+    dsn: str
+    emit: Emit
+    ready: Readiness
+    policy_of: PolicyOf
+    metrics: Metrics
+    tag: str | None
 
-    def tell(event: str, /, **fields: Any) -> None:
-        counted(event, **fields)
-        emit(event, **fields)
-
-    def backend() -> Backend:
-        given = settings()
+    def build(self) -> Backend:
+        settings = self.settings()
         database = Database(
-            dsn,
-            pool_size=given.api.pool_size,
-            pool_timeout=given.database.pool_timeout,
-            application_name=f"campaignd-api-{tag}" if tag else "campaignd-api",
+            self.dsn,
+            pool_size=settings.api.pool_size,
+            pool_timeout=settings.database.pool_timeout,
+            application_name=f"campaignd-api-{self.tag}" if self.tag else "campaignd-api",
             overflow=0,
-            prepare=given.listen_database_url is None,
+            prepare=settings.listen_database_url is None,
         )
-        scheduler = given.scheduler
 
-        def control(connections: Connections, *, commits: bool = False) -> CampaignService:
+        def service(connections: Connections, *, commits: bool = False) -> CampaignService:
             return CampaignService(
                 Campaigns(connections),
-                continuous_interval=scheduler.continuous_interval,
-                misfire_grace_time=scheduler.misfire_grace_time,
+                continuous_interval=settings.scheduler.continuous_interval,
+                misfire_grace_time=settings.scheduler.misfire_grace_time,
                 runs=RunResults(connections),
-                policy_of=policy_of,
-                emit=tell,
+                policy_of=self.policy_of,
+                emit=self.emit,
                 commits=commits,
             )
 
-        async def checks() -> dict[str, str]:
-            return {**await _database_checks(database), **ready()}
+        async def readiness() -> dict[str, str]:
+            return {**await _database_checks(database), **self.ready()}
 
         return Backend(
-            control=control(database, commits=True),
+            service=service(database, commits=True),
             reads=CampaignReads(database),
             keys=ApiKeys(database),
-            receipts=IdempotencyKeys(database, control),
-            ready=checks,
-            metrics=counted.render,
-            targets=lambda: settings().targets.keys(),
-            close=database.close,
+            idempotency=IdempotencyKeys(database, service),
             overview=lambda: overview(database),
+            readiness=readiness,
+            metrics=self.metrics.render,
+            targets=lambda: self.settings().targets.keys(),
+            close=database.close,
         )
 
-    return ApiServer(options_of(settings()), backend, tell)
 
+class _Configuration:
+    """The settings in force of a process that serves only the API."""
 
-async def serve_alone(
-    settings: Settings,
-    dsn: str,
-    emit: Emit,
-    *,
-    reload: Callable[[], Settings],
-    apply_log: Callable[[Settings], None],
-) -> int:
-    """`campaignd api`: no scheduler in this process. The exit code.
+    def __init__(
+        self,
+        settings: Settings,
+        emit: Emit,
+        reload: Callable[[], Settings],
+        apply_log: Callable[[Settings], None],
+    ) -> None:
+        self.settings = settings
+        self._emit = emit
+        self._read = reload
+        self._apply_log = apply_log
 
-    Args:
-        settings: those to begin with.
-        dsn: the database.
-        emit: told of every request.
-        reload: reads the configuration again, at SIGHUP. Raises ConfigurationError.
-        apply_log: configures the log.
-    """
-    in_force = settings
-
-    async def read_again() -> None:
-        nonlocal in_force
+    async def reload(self) -> None:
+        """Apply the configuration as it is now; keep the old settings if it is invalid."""
         try:
-            found = await asyncio.to_thread(reload)
+            settings = await asyncio.to_thread(self._read)
         except Exception as error:
-            emit("reload_failed", error=str(error))
+            self._emit("reload_failed", error=str(error))
             return
-        apply_log(found)
-        emit("reloaded", needs_restart=needs_restart(in_force, found) or None)
-        in_force = found
+        self._apply_log(settings)
+        self._emit("reloaded", needs_restart=needs_restart(self.settings, settings) or None)
+        self.settings = settings
 
-    def policy_of_target(name: str) -> RetryPolicy:
-        target = in_force.targets.get(name)
+    def policy_of(self, name: str) -> RetryPolicy:
+        """Return the retry policy of a target; the default policy for an unknown target."""
+        target = self.settings.targets.get(name)
         return RetryPolicy() if target is None else policy_of(target)
 
-    supervisor = Supervisor(read_again)
-    supervisor.install()
-    server = api_server(lambda: in_force, dsn, emit, policy_of=policy_of_target)
-    server.bind()
-    emit("starting", version=__version__, pid=os.getpid())
-    try:
-        if await _await_schema(settings, dsn, emit, supervisor.stop_asked):
-            emit("ready")
-            watching = asyncio.create_task(supervisor.watch([]), name="signals")
-            try:
-                await run_until(server, supervisor.stop_asked)
-            finally:
-                watching.cancel()
-    finally:
-        server.close()
-        emit("stopped")
-    return 0
+
+def _counted(emit: Emit, metrics: Metrics) -> Emit:
+    """Return an Emit that counts each event before emitting it."""
+
+    def count_and_emit(event: str, /, **fields: Any) -> None:
+        metrics(event, **fields)
+        emit(event, **fields)
+
+    return count_and_emit
 
 
 async def _database_checks(database: Database) -> dict[str, str]:
@@ -178,14 +227,14 @@ async def _database_checks(database: Database) -> dict[str, str]:
         async with database.statement() as connection:
             await require_schema(connection)
     except Unavailable:
-        return {"database": "can not be reached"}
+        return {"database": "cannot be reached"}
     except SchemaOutOfDate as error:
         return {"database": "ok", "schema": f"{error.detail} ({error.hint})"}
     return {"database": "ok", "schema": "ok"}
 
 
-async def _await_schema(settings: Settings, dsn: str, emit: Emit, stop: asyncio.Event) -> bool:
-    """Wait for the database and check its schema; False if asked to stop meanwhile."""
+async def _wait_for_schema(settings: Settings, dsn: str, emit: Emit, stop: asyncio.Event) -> bool:
+    """Wait for the database and check its schema; return False if a stop is requested first."""
     database = Database(dsn, pool_size=1)
 
     async def require() -> None:

@@ -1,7 +1,7 @@
-"""What a person may ask of campaigns. The API and the command line both call only this.
+"""Use cases on campaigns and runs: the only way in which the API and the commands change them.
 
 Each command locks the campaign, decides by the transition table
-(`daemon.domain.campaign.commands`) and writes the change with its event row in
+(`daemon.domain.campaign.commands`), and writes the change with its event row in
 one transaction. May import `daemon.domain`.
 """
 
@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from daemon.domain.campaign import commands
 from daemon.domain.campaign.model import Campaign, Change, Snapshot
 from daemon.domain.campaign.state_machine import Status
 from daemon.domain.errors import Stale
-from daemon.domain.ports import CampaignStore, Emit, RunResultStore
+from daemon.domain.ports import Emit
 from daemon.domain.requests import Context, Saved, is_schedule_body, save_schedule, update_schedule
 from daemon.domain.run.attempt import AttemptUpdate, OpenAttempt, RunEnded
 from daemon.domain.run.log_events import emit_ended
@@ -26,13 +27,13 @@ from daemon.domain.run.outcome import Delivered, Outcome, Reject, Retry
 from daemon.domain.run.retry import RetryPolicy
 from daemon.domain.schedule.schedule import EventKind, Schedule, TimedEvent
 
-Expect = Callable[[int | None], bool]
-"""Whether a schedule's revision (None: there is no schedule) is the one that a request is about."""
+RevisionCheck = Callable[[int | None], bool]
+"""Returns whether a schedule's revision is the expected one; None: there is no schedule."""
 
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """What a command came to."""
+    """The state of a campaign before and after a command."""
 
     campaign_id: int
     campaign_uuid: UUID
@@ -41,27 +42,108 @@ class CommandResult:
     changed: bool
     schedule: Schedule | None
     next_run_at: datetime | None
-    """The next run's instant, aware UTC, if one is to come."""
+    """Aware UTC instant of the next run; None when no run is armed."""
     now: datetime
     revision: int | None = None
-    """Of the schedule as it is now."""
+    """Revision of the schedule after the command."""
 
 
-def _nothing(_event: str, /, **_fields: Any) -> None:
+class CampaignEdit(Protocol):
+    """A campaign whose row is locked until the surrounding transaction ends."""
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The state of the campaign, read under the lock."""
+        ...
+
+    @property
+    def revision(self) -> int | None:
+        """Revision of the schedule after the applied changes; None without a schedule."""
+        ...
+
+    @property
+    def endings(self) -> Sequence[RunEnded]:
+        """The runs that the applied changes have ended."""
+        ...
+
+    async def apply(self, change: Change, actor: str) -> None:
+        """Write a change, its event row, and the notification to the nodes."""
+        ...
+
+
+class CampaignStore(Protocol):
+    """The store of campaigns."""
+
+    async def create(self, campaign: Campaign, actor: str) -> Campaign:
+        """Insert a draft. Raises Conflict if its uuid is in use."""
+        ...
+
+    def edit(
+        self, ref: int | UUID, now: datetime | None = None
+    ) -> AbstractAsyncContextManager[CampaignEdit]:
+        """Lock a campaign; commit at the end of the block, unless the block raises."""
+        ...
+
+
+class RunResultStore(Protocol):
+    """The store of results that are reported later, each guarded by run and attempt."""
+
+    async def end(
+        self,
+        run_id: UUID,
+        attempt: int,
+        decide: Callable[[OpenAttempt], Outcome],
+        actor: str,
+    ) -> AttemptUpdate:
+        """Write the outcome that ``decide`` returns for the open attempt.
+
+        Raises NotFound, Conflict.
+        """
+        ...
+
+    async def extend(self, run_id: UUID, attempt: int, seconds: float) -> AttemptUpdate:
+        """Extend the open attempt's lease to ``seconds`` from now. Raises NotFound, Conflict."""
+        ...
+
+    async def campaign_of(self, run_id: UUID) -> int:
+        """Return the id of the run's campaign. Raises NotFound."""
+        ...
+
+    async def release(self, run_id: UUID, grace: float, actor: str) -> AttemptUpdate:
+        """Make a held run due, with ``grace`` seconds to start. Raises NotFound, Refused."""
+        ...
+
+    async def fail_held(self, run_id: UUID, reason: str, actor: str) -> AttemptUpdate:
+        """Fail a held run. Raises NotFound, Refused."""
+        ...
+
+
+def _emit_nothing(_event: str, /, **_fields: Any) -> None:
     pass
 
 
 class CampaignService:
-    """Commands on campaigns.
+    """Commands on campaigns and their runs.
+
+    Example::
+
+        service = CampaignService(Campaigns(database), runs=RunResults(database), emit=emit)
+        body = {"schedule_type": "scheduled", "scheduled_at": "2031-02-15T09:00:00"}
+        result = await service.save_schedule(42, body, actor="cli:ann")
+        assert result.to_status is Status.SCHEDULED
+        await service.stop(42, actor="cli:ann")
 
     Args:
-        store: where campaigns are kept.
+        store: the store of campaigns.
         continuous_interval: seconds between the runs of a continuous window saved from now on.
-        misfire_grace_time: seconds, for schedules that name none and runs without a schedule.
-        runs: where the answers go of those who finish runs later.
-        emit: told of the runs that a command has ended.
-        commits: False where somebody else commits, and calls ``emit_pending`` then.
-        policy_of: how patiently the runs of a target are tried again.
+        misfire_grace_time: seconds, for schedules without their own value and for runs
+            without a schedule.
+        runs: the store of results that are reported later; without it, only commands on
+            campaigns work.
+        policy_of: returns the retry policy of a target.
+        emit: receives the events of runs that a command has ended.
+        commits: False when the caller commits the transaction; the caller then calls
+            ``emit_pending``.
     """
 
     def __init__(
@@ -72,20 +154,20 @@ class CampaignService:
         misfire_grace_time: int = 3600,
         runs: RunResultStore | None = None,
         policy_of: Callable[[str], RetryPolicy] = lambda _target: RetryPolicy(),
-        emit: Emit = _nothing,
+        emit: Emit = _emit_nothing,
         commits: bool = True,
     ) -> None:
-        self.store = store
+        self._store = store
         self._emit = emit
         self._commits = commits
-        self._untold: list[RunEnded] = []
+        self._pending: list[RunEnded] = []
         self._runs = runs
         self._policy_of = policy_of
         self._continuous_interval = continuous_interval
         self._grace = misfire_grace_time
 
     def context(self, snapshot: Snapshot) -> Context:
-        """What the parsing of a body needs to know of its campaign."""
+        """Return what the parsers of request bodies need to know about the campaign."""
         campaign = snapshot.campaign
         return Context(
             now=snapshot.now,
@@ -96,72 +178,78 @@ class CampaignService:
             current=snapshot.current,
         )
 
+    def parse(self, snapshot: Snapshot, body: object) -> Saved:
+        """Parse a body of either form as it would be saved. Raises InvalidInput."""
+        parse = save_schedule if is_schedule_body(body) else update_schedule
+        return parse(body, self.context(snapshot))
+
     async def create(self, campaign: Campaign, actor: str) -> Campaign:
-        """A new draft."""
-        return await self.store.create(campaign, actor)
+        """Create a draft. Raises Conflict if its uuid is in use."""
+        return await self._store.create(campaign, actor)
 
     async def save_schedule(
-        self, ref: int | UUID, body: object, actor: str, expect: Expect | None = None
+        self, ref: int | UUID, body: object, actor: str, expect: RevisionCheck | None = None
     ) -> CommandResult:
-        """The ``schedule`` body: replaces the schedule, or clears it (``immediate``)."""
-        return await self._do(ref, actor, lambda s: commands.save(s, body, self.context(s)), expect)
+        """Replace the schedule with a ``schedule`` body; ``immediate`` clears the schedule."""
+        return await self._execute(
+            ref, actor, lambda s: commands.save(s, body, self.context(s)), expect
+        )
 
     async def update_schedule(
-        self, ref: int | UUID, body: object, actor: str, expect: Expect | None = None
+        self, ref: int | UUID, body: object, actor: str, expect: RevisionCheck | None = None
     ) -> CommandResult:
-        """The ``update_schedule`` body: merged into the schedule; the status stays."""
-        return await self._do(
+        """Merge an ``update_schedule`` body into the schedule; the status does not change."""
+        return await self._execute(
             ref, actor, lambda s: commands.update(s, body, self.context(s)), expect
         )
 
     async def clear_schedule(
-        self, ref: int | UUID, actor: str, expect: Expect | None = None
+        self, ref: int | UUID, actor: str, expect: RevisionCheck | None = None
     ) -> CommandResult:
-        """No schedule any more; back to draft."""
-        return await self._do(ref, actor, commands.clear, expect)
-
-    def read(self, snapshot: Snapshot, body: object) -> Saved:
-        """What either body would be saved as; nothing is saved. Raises InvalidInput."""
-        parse = save_schedule if is_schedule_body(body) else update_schedule
-        return parse(body, self.context(snapshot))
+        """Delete the schedule; the campaign becomes a draft."""
+        return await self._execute(ref, actor, commands.clear, expect)
 
     async def start(self, ref: int | UUID, actor: str) -> CommandResult:
-        """Arm, run now, or resume."""
-        return await self._do(ref, actor, lambda s: commands.start(s, self._grace))
+        """Arm the campaign, run it now, or resume it."""
+        return await self._execute(ref, actor, lambda s: commands.start(s, self._grace))
 
     async def pause(self, ref: int | UUID, actor: str) -> CommandResult:
-        """Start nothing new until started again."""
-        return await self._do(ref, actor, commands.pause)
+        """Start no new run until the campaign is started again."""
+        return await self._execute(ref, actor, commands.pause)
 
     async def stop(self, ref: int | UUID, actor: str) -> CommandResult:
-        """Cancel, with every open run."""
-        return await self._do(ref, actor, commands.stop)
+        """Cancel the campaign and every open run."""
+        return await self._execute(ref, actor, commands.stop)
 
     async def rerun(self, ref: int | UUID, actor: str) -> CommandResult:
-        """One run now, of a campaign that has ended."""
-        return await self._do(ref, actor, lambda s: commands.rerun(s, self._grace))
+        """Run a campaign that has ended once more, now."""
+        return await self._execute(ref, actor, lambda s: commands.rerun(s, self._grace))
 
     async def archive(self, ref: int | UUID, actor: str) -> CommandResult:
-        """Put away."""
-        return await self._do(ref, actor, commands.archive)
+        """Archive a campaign that has ended."""
+        return await self._execute(ref, actor, commands.archive)
 
     async def unarchive(self, ref: int | UUID, actor: str) -> CommandResult:
-        """Bring back what was put away."""
-        return await self._do(ref, actor, commands.unarchive)
+        """Restore the status that the campaign had before it was archived."""
+        return await self._execute(ref, actor, commands.unarchive)
 
     async def delete(self, ref: int | UUID, actor: str) -> CommandResult:
-        """Remove, with its history."""
-        return await self._do(ref, actor, commands.delete)
+        """Delete the campaign and its history."""
+        return await self._execute(ref, actor, commands.delete)
 
     async def complete(self, run_id: UUID, attempt: int, actor: str) -> AttemptUpdate:
-        """The attempt is done. Raises Conflict when it is not the open one."""
-        answered = await self._run_store.end(run_id, attempt, lambda _run: Delivered(), actor)
-        return self._tells(answered)
+        """End the attempt as completed. Raises Conflict unless it is the open attempt."""
+        update = await self._run_store.end(run_id, attempt, lambda _run: Delivered(), actor)
+        return self._queue_ended(update)
 
     async def fail(
         self, run_id: UUID, attempt: int, reason: str, actor: str, *, retry: bool = True
     ) -> AttemptUpdate:
-        """The attempt failed; there is another, as the target's policy has it, unless told not."""
+        """End the attempt as failed. Raises Conflict unless it is the open attempt.
+
+        The target's retry policy decides whether another attempt follows; with ``retry``
+        False, none does.
+        """
 
         def decide(run: OpenAttempt) -> Outcome:
             policy = self._policy_of(run.target)
@@ -169,71 +257,74 @@ class CampaignService:
                 return Reject(reason)
             return Retry(reason, policy.wait(run.attempt, random.random))
 
-        return self._tells(await self._run_store.end(run_id, attempt, decide, actor))
+        return self._queue_ended(await self._run_store.end(run_id, attempt, decide, actor))
 
     async def heartbeat(self, run_id: UUID, attempt: int, seconds: float) -> AttemptUpdate:
-        """The attempt goes on: nobody takes the run over for so long."""
+        """Extend the attempt's lease to ``seconds`` from now. Raises Conflict."""
         return await self._run_store.extend(run_id, attempt, seconds)
 
     async def retry(self, run_id: UUID, actor: str) -> CommandResult:
-        """A failed run once more: its next attempt is due now."""
+        """Make the next attempt of a failed run due now."""
         campaign_id = await self._run_store.campaign_of(run_id)
-        return await self._do(campaign_id, actor, lambda s: commands.retry(s, run_id, self._grace))
+        return await self._execute(
+            campaign_id, actor, lambda s: commands.retry(s, run_id, self._grace)
+        )
 
     async def release(self, run_id: UUID, actor: str) -> AttemptUpdate:
-        """A held run goes on its way, with the grace of its schedule from now on."""
+        """Make a held run due now; its schedule's grace time starts again."""
         campaign_id = await self._run_store.campaign_of(run_id)
-        async with self.store.edit(campaign_id) as edit:
+        async with self._store.edit(campaign_id) as edit:
             current = edit.snapshot.current
         grace = current.schedule.misfire_grace_time if current else self._grace
         return await self._run_store.release(run_id, grace, actor)
 
     async def fail_held(self, run_id: UUID, actor: str) -> AttemptUpdate:
-        """A held run has failed."""
-        return self._tells(await self._run_store.fail_held(run_id, f"failed by {actor}", actor))
+        """End a held run as failed."""
+        update = await self._run_store.fail_held(run_id, f"failed by {actor}", actor)
+        return self._queue_ended(update)
 
     def emit_pending(self) -> None:
-        """Tell of the runs that were ended: it is committed now."""
-        untold, self._untold = self._untold, []
-        for ending in untold:
-            emit_ended(self._emit, ending)
+        """Emit the events of ended runs; called after the transaction is committed."""
+        pending, self._pending = self._pending, []
+        for ended in pending:
+            emit_ended(self._emit, ended)
 
-    def _tells(self, answered: AttemptUpdate) -> AttemptUpdate:
-        if answered.changed and answered.ended is not None:
-            self._ended([answered.ended])
-        return answered
+    def _queue_ended(self, update: AttemptUpdate) -> AttemptUpdate:
+        if update.changed and update.ended is not None:
+            self._queue([update.ended])
+        return update
 
-    def _ended(self, endings: Sequence[RunEnded]) -> None:
-        self._untold += endings
+    def _queue(self, ended: Sequence[RunEnded]) -> None:
+        self._pending += ended
         if self._commits:
             self.emit_pending()
 
     @property
     def _run_store(self) -> RunResultStore:
         if self._runs is None:
-            raise RuntimeError("this Control was made without a store for runs")
+            raise RuntimeError("CampaignService was created without a RunResultStore")
         return self._runs
 
-    async def _do(
+    async def _execute(
         self,
         ref: int | UUID,
         actor: str,
         decide: Callable[[Snapshot], Change],
-        expect: Expect | None = None,
+        expect: RevisionCheck | None = None,
     ) -> CommandResult:
-        async with self.store.edit(ref) as edit:
+        async with self._store.edit(ref) as edit:
             if expect is not None and not expect(edit.snapshot.revision):
-                raise Stale("the schedule was changed in between; read it again")
+                raise Stale("the schedule was changed by another request; read it again")
             change = decide(edit.snapshot)
             await edit.apply(change, actor)
-        self._ended(edit.endings)
-        return _done(edit.snapshot, change, edit.revision)
+        self._queue(edit.endings)
+        return _result(edit.snapshot, change, edit.revision)
 
 
 def next_run_at(
     schedule: Schedule | None, timer: TimedEvent | None, status: Status
 ) -> datetime | None:
-    """When the armed schedule runs next; None where no run is to come, or it is paused."""
+    """Return the instant of the next run; None when no run is armed or the campaign is paused."""
     if timer is None or schedule is None or status is Status.PAUSED:
         return None
     if timer.kind is EventKind.OPEN:
@@ -241,7 +332,7 @@ def next_run_at(
     return timer.at if timer is not None and timer.kind is EventKind.FIRE else None
 
 
-def _done(snapshot: Snapshot, change: Change, revision: int | None) -> CommandResult:
+def _result(snapshot: Snapshot, change: Change, revision: int | None) -> CommandResult:
     campaign = snapshot.campaign
     schedule = snapshot.current.schedule if snapshot.current else None
     if change.schedule is not None:

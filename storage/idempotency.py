@@ -49,20 +49,20 @@ class ReservedRequest(Generic[T]):
         self,
         connection: AsyncConnection,
         row: dict[str, Any],
-        answer: dict[str, Any] | None,
-        commands: T,
+        response: dict[str, Any] | None,
+        service: T,
     ) -> None:
         self._connection = connection
         self._row = row
-        self.answer = answer
-        """What was answered the first time; None: this is the first time."""
-        self.commands = commands
-        """What changes things within this transaction."""
+        self.response = response
+        """The stored response; None when this is the first request with the key."""
+        self.service = service
+        """The service whose changes belong to this transaction."""
 
-    async def keep(self, answer: dict[str, Any]) -> None:
-        """Keep what is answered."""
+    async def store(self, response: dict[str, Any]) -> None:
+        """Store the response for repeated requests."""
         await self._connection.execute(
-            sa.insert(idempotency_keys).values(**self._row, answer=answer)
+            sa.insert(idempotency_keys).values(**self._row, answer=response)
         )
 
 
@@ -79,7 +79,7 @@ class IdempotencyKeys(Generic[T]):
         self._bind = bind
 
     @asynccontextmanager
-    async def once(
+    async def reserve(
         self, api_key_id: int, key: str, fingerprint: bytes
     ) -> AsyncIterator[ReservedRequest[T]]:
         """A transaction for one request; commits at the end of the block, unless it raises.
@@ -100,8 +100,8 @@ class IdempotencyKeys(Generic[T]):
                     "Idempotency-Key used before",
                     "the Idempotency-Key was used for another request within the last 24 hours",
                 )
-            answer = None if known is None else known.answer
-            yield ReservedRequest(connection, row, answer, self._bind(OneTransaction(connection)))
+            response = None if known is None else known.answer
+            yield ReservedRequest(connection, row, response, self._bind(OneTransaction(connection)))
 
 
 _LOCK = sa.text(f"SELECT pg_try_advisory_xact_lock({_LOCKS}, hashtext(:text))")

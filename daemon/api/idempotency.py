@@ -1,4 +1,4 @@
-"""Changing something once: with an Idempotency-Key, change and answer are one transaction."""
+"""Idempotent changes: the change and the response stored for its Idempotency-Key are atomic."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from daemon.campaign_service import CampaignService
 
 
 def backend_of(request: Request) -> Backend:
-    """What the application was built with."""
+    """Return the backend that the application was built with."""
     backend = request.app.state.backend
     assert isinstance(backend, Backend)
     return backend
@@ -28,23 +28,28 @@ async def run_idempotently(
     *,
     key_required: bool = False,
 ) -> Response:
-    """Do what is asked and answer; what was done before for this Idempotency-Key is only answered.
+    """Run a change once for each Idempotency-Key; answer a repetition with the stored response.
 
-    A refusal changes nothing and is not kept: the same request may succeed later.
+    A refusal changes nothing and is not stored: the same request may succeed later.
+
+    Args:
+        act: makes the change with the given service and returns the response.
+        raw: the request's body; a repetition must have the same one.
+        key_required: whether a request without an Idempotency-Key is refused.
     """
     backend = backend_of(request)
     key = idempotency_key(request, required=key_required)
     if key is None:
-        return (await act(backend.control)).response()
+        return (await act(backend.service)).response()
     fingerprint = hashlib.sha256(
         b"\0".join([request.method.encode(), request.url.path.encode(), raw])
     ).digest()
-    async with backend.receipts.once(key_of(request).id, key, fingerprint) as attempt:
-        if attempt.answer is None:
-            answer = await act(attempt.commands)
-            await attempt.keep(answer.to_keep())
+    async with backend.idempotency.reserve(key_of(request).id, key, fingerprint) as reserved:
+        if reserved.response is None:
+            answer = await act(reserved.service)
+            await reserved.store(answer.to_store())
             response = answer.response()
         else:
-            response = replay(attempt.answer)
-    attempt.commands.emit_pending()
+            response = replay(reserved.response)
+    reserved.service.emit_pending()
     return response

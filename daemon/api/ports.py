@@ -1,4 +1,7 @@
-"""What the API asks of the world, as Protocols; `daemon.app` hands in what satisfies them."""
+"""The API's dependencies: Protocols of the stores, and the values that hold them.
+
+`daemon.api_wiring` builds the implementations.
+"""
 
 from __future__ import annotations
 
@@ -115,7 +118,7 @@ class Upcoming(Protocol):
 
 
 class CampaignReader(Protocol):
-    """What people ask about campaigns and runs. Lists are keyset paged."""
+    """The reads of campaigns, runs and events. Lists are paged by the last item's key."""
 
     async def campaigns(
         self,
@@ -125,11 +128,11 @@ class CampaignReader(Protocol):
         status: Status | None = None,
         type: CampaignType | None = None,
     ) -> Sequence[Listed]:
-        """Campaigns, newest first."""
+        """Return campaigns, newest first."""
         ...
 
     async def campaign(self, ref: Ref) -> Shown:
-        """One campaign. Raises NotFound."""
+        """Return one campaign. Raises NotFound."""
         ...
 
     async def runs(
@@ -140,45 +143,45 @@ class CampaignReader(Protocol):
         status: RunStatus | None = None,
         before: RunKey | None = None,
     ) -> Sequence[ListedRun]:
-        """Runs, newest first."""
+        """Return runs, newest first."""
         ...
 
     async def run(self, run_id: UUID) -> ListedRun:
-        """One run. Raises NotFound."""
+        """Return one run. Raises NotFound."""
         ...
 
     async def events(
         self, ref: Ref, *, limit: int, before: int | None = None
     ) -> Sequence[LoggedEvent]:
-        """What happened to a campaign, newest first."""
+        """Return the events of a campaign, newest first."""
         ...
 
     async def upcoming(self, *, limit: int, after: UpcomingKey | None = None) -> Sequence[Upcoming]:
-        """What comes next, soonest first."""
+        """Return the armed events, soonest first."""
         ...
 
 
 class ApiKeyStore(Protocol):
-    """The API keys."""
+    """The store of API keys."""
 
     async def find(self, secret: str) -> ApiKey | None:
-        """The key with this secret, if it is in force."""
+        """Return the key with this secret; None if the key does not exist or is revoked."""
         ...
 
     async def touch(self, key_id: int) -> None:
-        """Note that a key is in use."""
+        """Record the current time as the key's last use."""
         ...
 
     async def create(self, name: str, scope: Scope) -> tuple[ApiKey, str]:
-        """A new key and its secret. Raises Conflict."""
+        """Create a key; return the key and its secret. Raises Conflict."""
         ...
 
     async def list(self) -> Sequence[ApiKey]:
-        """Every key there ever was."""
+        """Return every key, also the revoked ones."""
         ...
 
     async def revoke_id(self, key_id: int) -> ApiKey:
-        """End a key. Raises NotFound."""
+        """Revoke a key. Raises NotFound."""
         ...
 
 
@@ -186,27 +189,27 @@ class IdempotentRequest(Protocol):
     """A request with an Idempotency-Key, inside its transaction."""
 
     @property
-    def answer(self) -> dict[str, Any] | None:
-        """What was answered the first time."""
+    def response(self) -> dict[str, Any] | None:
+        """The stored response; None when this is the first request with the key."""
         ...
 
     @property
-    def commands(self) -> CampaignService:
-        """Control within this transaction."""
+    def service(self) -> CampaignService:
+        """The service whose changes belong to this transaction."""
         ...
 
-    async def keep(self, answer: dict[str, Any]) -> None:
-        """Keep what is answered."""
+    async def store(self, response: dict[str, Any]) -> None:
+        """Store the response for repeated requests."""
         ...
 
 
 class IdempotencyStore(Protocol):
-    """The kept answers."""
+    """The store of responses, by API key and Idempotency-Key."""
 
-    def once(
+    def reserve(
         self, api_key_id: int, key: str, fingerprint: bytes
     ) -> AbstractAsyncContextManager[IdempotentRequest]:
-        """A transaction for one request. Raises Conflict, InvalidInput (422)."""
+        """Open the transaction of one request. Raises Conflict, InvalidInput (422)."""
         ...
 
 
@@ -252,26 +255,26 @@ class Overview(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """What the handlers work with; made inside the API's own event loop, and closed there."""
+    """The dependencies of the request handlers, built and closed in the API's own event loop."""
 
-    control: CampaignService
+    service: CampaignService
     reads: CampaignReader
     keys: ApiKeyStore
-    receipts: IdempotencyStore
-    ready: Callable[[], Awaitable[dict[str, str]]]
-    """What is checked and how it is: "ok", or what is wrong."""
+    idempotency: IdempotencyStore
+    overview: Callable[[], Awaitable[Overview]]
+    """Reads the state of the cluster for the dashboard."""
+    readiness: Callable[[], Awaitable[dict[str, str]]]
+    """Runs the readiness checks: the result of each is "ok" or a description of the failure."""
     metrics: Callable[[], tuple[bytes, str]]
-    """The Prometheus exposition and its media type."""
+    """Returns the Prometheus exposition and its media type."""
     targets: Callable[[], Collection[str]]
-    """The names of the configured targets."""
+    """Returns the names of the configured targets."""
     close: Callable[[], Awaitable[None]]
-    overview: Callable[[], Awaitable[Overview]] | None = None
-    """What the page shows beside lists."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How the API listens and what it allows; seconds and bytes."""
+    """The API's address and limits, in seconds and bytes."""
 
     host: str = "127.0.0.1"
     port: int = 8080

@@ -31,7 +31,7 @@ class Answer:
         """As a response."""
         return JSONResponse(self.body, self.status, headers=self.headers)
 
-    def to_keep(self) -> dict[str, Any]:
+    def to_store(self) -> dict[str, Any]:
         """As JSON to store; the body as text, so that a replay is the same to the byte."""
         text = bytes(self.response().body).decode()
         return {"status": self.status, "headers": self.headers, "text": text}

@@ -24,7 +24,7 @@ _AXIS = 256
 @cache
 def style() -> str:
     """The style sheet."""
-    return files("daemon.api").joinpath("page.css").read_text("utf-8")
+    return files("daemon.api.dashboard").joinpath("page.css").read_text("utf-8")
 
 
 @cache

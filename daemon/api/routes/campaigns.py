@@ -110,7 +110,7 @@ async def read_campaign_(request: Request, ref: CampaignRef) -> Response:
 )
 async def delete_campaign(request: Request, ref: CampaignRef) -> Response:
     """A draft or archived campaign goes, with its history."""
-    await backend_of(request).control.delete(parse_ref(ref), actor_of(request))
+    await backend_of(request).service.delete(parse_ref(ref), actor_of(request))
     return JSONResponse({"success": True, "message": "Campaign deleted"})
 
 

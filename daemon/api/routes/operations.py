@@ -69,7 +69,7 @@ async def healthz() -> Response:
 async def readyz(request: Request) -> Response:
     """Asks the database and the loop that fires."""
     try:
-        checks = await asyncio.wait_for(backend_of(request).ready(), _READY_WITHIN_S)
+        checks = await asyncio.wait_for(backend_of(request).readiness(), _READY_WITHIN_S)
     except TimeoutError:
         checks = {"database": "no answer in time"}
     if all(found == "ok" for found in checks.values()):

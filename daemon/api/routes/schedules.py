@@ -133,7 +133,7 @@ async def clear_schedule(
     request: Request, campaign_id: CampaignRef, if_match: IfMatch = None
 ) -> Response:
     """No schedule any more; the campaign is a draft again."""
-    done = await backend_of(request).control.clear_schedule(
+    done = await backend_of(request).service.clear_schedule(
         parse_ref(campaign_id), actor_of(request), expectation(request)
     )
     return _saved(done).response()
@@ -155,7 +155,7 @@ async def preview_schedule(request: Request, ref: CampaignRef, count: Count = 10
     snapshot = Snapshot(shown.campaign, shown.now, shown.current, shown.timer)
 
     def compute() -> dict[str, object]:
-        saved = backend.control.read(snapshot, value)
+        saved = backend.service.parse(snapshot, value)
         return occurrences_answer(saved, shown.now, count)
 
     if count <= _QUICK:
