@@ -63,11 +63,11 @@ async def serve_alone(
     server.bind()
     emit("starting", version=__version__, pid=os.getpid())
     try:
-        if await _wait_for_schema(settings, dsn, emit, supervisor.stop_asked):
+        if await _wait_for_schema(settings, dsn, emit, supervisor.stop_requested):
             emit("ready")
             signals = asyncio.create_task(supervisor.watch([]), name="signals")
             try:
-                await run_until(server, supervisor.stop_asked)
+                await run_until(server, supervisor.stop_requested)
             finally:
                 signals.cancel()
     finally:

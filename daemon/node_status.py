@@ -1,4 +1,4 @@
-"""What the daemon says of itself: to the service manager, to /readyz and to the metrics."""
+"""The state of this node: for `systemctl status`, for /readyz and for the gauges of the metrics."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from daemon.cluster.heartbeat import Heartbeat
 from daemon.pipeline.pipeline import Pipeline
-from daemon.runtime.clock import SystemClock
+from daemon.runtime.clock import DatabaseClock, SystemClock
 from daemon.runtime.database_health import DatabaseHealth
 from daemon.runtime.service import Service
 from daemon.runtime.stopwatch import Stopwatch
@@ -21,11 +20,11 @@ if TYPE_CHECKING:
     from config.settings import Settings
     from daemon.telemetry.metrics import Metrics
 
-ALARM_STUCK_S = 15.0
-PULSE_AGE_S = 10.0
-"""How long the loop that fires may be silent before the node counts as not ready."""
+TIMER_STUCK_S = 15.0
+BEAT_AGE_S = 10.0
+"""Seconds without a beat of the firing loop after which the node is not ready."""
 BATCH_STUCK_S = 60.0
-"""How long a batch may be claimed or written, with the database there, before it counts as hung."""
+"""Seconds a claim or finish may take, with the database there, before it counts as stuck."""
 
 
 class NodeStatus:
@@ -33,93 +32,106 @@ class NodeStatus:
 
     def __init__(
         self,
-        link: DatabaseHealth,
-        alarm: TimerScheduler,
+        health: DatabaseHealth,
+        scheduler: TimerScheduler,
         loader: Loader,
         pipeline: Pipeline,
-        membership: Heartbeat,
-        pulse: Watchdog,
+        database_clock: DatabaseClock,
+        watchdog: Watchdog,
         database: Database,
         settings: Settings,
     ) -> None:
-        self.link = link
-        self.alarm = alarm
-        self.loader = loader
-        self.pipeline = pipeline
-        self.membership = membership
-        self.pulse = pulse
-        self.database = database
-        self.is_ready = False
+        self._health = health
+        self._scheduler = scheduler
+        self._loader = loader
+        self._pipeline = pipeline
+        self._database_clock = database_clock
+        self._watchdog = watchdog
+        self._database = database
         self._settings = settings
-        pulse.watch(
+        self._last_line = ""
+        self.is_ready = False
+        watchdog.watch(
             {
-                "the alarm": (alarm.late, ALARM_STUCK_S),
-                "the claim": (lambda: self._stuck(pipeline.claimer.busy), BATCH_STUCK_S),
-                "the finish": (lambda: self._stuck(pipeline.finisher.busy), BATCH_STUCK_S),
+                "the timer": (scheduler.lag, TIMER_STUCK_S),
+                "the claim": (lambda: self._stuck_for(pipeline.claimer.busy), BATCH_STUCK_S),
+                "the finish": (lambda: self._stuck_for(pipeline.completer.busy), BATCH_STUCK_S),
             }
         )
 
-    def _stuck(self, busy: Stopwatch) -> float:
-        """For how long a batch has been in work; what waits for a lost database is not stuck."""
-        return busy.running_for() if self.link.is_up else 0.0
+    def _stuck_for(self, busy: Stopwatch) -> float:
+        """Return for how long a batch is under way; waiting for a lost database is not stuck."""
+        return busy.running_for() if self._health.is_up else 0.0
 
-    def state(self) -> str:
-        """What the daemon is at, for `systemctl status`."""
-        if not self.link.is_up:
-            return f"the database is away for {self.link.away_for:.0f} s; it is tried again"
-        following = self.alarm.window.get_next_run_time()
-        come = "" if following is None else f", next at {following:%H:%M:%S}Z"
+    def line(self) -> str:
+        """Return the line that `systemctl status` shows."""
+        if not self._health.is_up:
+            return (
+                f"the database has been unavailable for {self._health.outage_seconds:.0f} s; "
+                "retrying"
+            )
+        window = self._scheduler.window
+        next_at = window.get_next_run_time()
+        upcoming = "" if next_at is None else f", next at {next_at:%H:%M:%S}Z"
         return (
-            f"{self.pipeline.due} due, {self.pipeline.in_flight} in hand, "
-            f"{len(self.alarm.window)} within {self._settings.scheduler.horizon:g} s{come}"
+            f"{self._pipeline.due} due, {len(self._pipeline.in_flight)} in flight, "
+            f"{len(window)} within {self._settings.scheduler.horizon:g} s{upcoming}"
         )
 
+    def send_line(self, send: Callable[[str], object]) -> None:
+        """Send the line, unless it is the line that was sent last."""
+        line = self.line()
+        if line != self._last_line:
+            send(line)
+            self._last_line = line
+
     def readiness(self) -> dict[str, str]:
-        """Whether the loop that fires is live, for /readyz. Called from the API's thread."""
-        stuck = self.pulse.stuck()
+        """Return whether the firing loop is live, for /readyz. Called from the API's thread."""
+        stuck = self._watchdog.stuck()
         if not self.is_ready:
             return {"scheduler": "starting or stopping"}
-        if stuck is None and self.pulse.age > PULSE_AGE_S:
-            stuck = f"has not turned for {self.pulse.age:.0f} s"
+        if stuck is None and self._watchdog.age > BEAT_AGE_S:
+            stuck = f"the firing loop has not run for {self._watchdog.age:.0f} s"
         return {"scheduler": "ok" if stuck is None else stuck}
 
     def measure(self, metrics: Metrics) -> Service:
-        """Tell the metrics where to read."""
+        """Connect the gauges and histograms; return the service that measures the event loop."""
         from daemon.telemetry.loop_lag import LoopLag
 
-        self.pipeline.claimer.busy.observers.append(metrics.timed("claim"))
-        self.pipeline.finisher.busy.observers.append(metrics.timed("finish"))
+        pipeline, window = self._pipeline, self._scheduler.window
+        pipeline.claimer.busy.observers.append(metrics.timed("claim"))
+        pipeline.completer.busy.observers.append(metrics.timed("finish"))
         gauges: dict[str, tuple[str, Callable[[], float | None]]] = {
-            "due_events": ("Due on this node, not claimed yet.", lambda: self.pipeline.due),
+            "due_events": ("Events due on this node and not claimed yet.", lambda: pipeline.due),
             "overdue_events": (
-                "Due for more than a second and claimed by no node, at most 5000.",
-                lambda: self.loader.overdue,
+                "Events due for more than a second and claimed by no node, at most 5000.",
+                lambda: self._loader.overdue,
             ),
             "in_flight_runs": (
-                "Claimed by this node, outcome not written yet.",
-                lambda: self.pipeline.in_flight,
+                "Runs claimed by this node whose outcome is not written yet.",
+                lambda: len(pipeline.in_flight),
             ),
-            "window_events": ("Held in memory until due.", lambda: len(self.alarm.window)),
+            "window_events": ("Events held in memory until they are due.", lambda: len(window)),
             "next_fire_timestamp_seconds": (
-                "When the first event of the window is due; no value: nothing within the horizon.",
-                lambda: _timestamp(self.alarm.window.get_next_run_time()),
+                "When the first event of the window is due; no value without one.",
+                lambda: _timestamp(window.get_next_run_time()),
             ),
             "clock_skew_seconds": (
                 "The database's clock minus this machine's.",
-                lambda: self.membership.skew.total_seconds(),
+                lambda: self._database_clock.skew.total_seconds(),
             ),
-            "database_up": ("1: the database answers.", lambda: int(self.link.is_up)),
+            "database_up": ("1 while the database answers.", lambda: int(self._health.is_up)),
             "scheduler_loop_age_seconds": (
-                "Since the loop that fires last turned; it does every second.",
-                lambda: self.pulse.age,
+                "Seconds since the firing loop last ran; it runs every second.",
+                lambda: self._watchdog.age,
             ),
             "pool_connections_in_use": (
-                "Of the pool that fires.",
-                lambda: self.database.connections_in_use,
+                "Connections in use by the firing pool.",
+                lambda: self._database.connections_in_use,
             ),
             "pool_connections_limit": (
-                "The most that it opens.",
-                lambda: self.database.connections_limit,
+                "Maximum connections of the firing pool.",
+                lambda: self._database.connections_limit,
             ),
         }
         metrics.expect(self._settings.targets)

@@ -1,20 +1,64 @@
-"""What a daemon stands on: the process that it runs in, as whoever starts it describes that."""
+"""Builds the parts of the daemon and connects them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import secrets
+import socket
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from daemon.domain.ports import Emit
+from config.environment import command_environment
+from daemon import __version__
+from daemon.cluster.heartbeat import Heartbeat
+from daemon.cluster.node_rescuer import NodeRescuer
+from daemon.cluster.store import NodeInfo
+from daemon.domain.ports import Clock, Emit
+from daemon.domain.schedule.timezones import tzdata_version
+from daemon.maintenance.lease_reaper import LeaseReaper
+from daemon.maintenance.periodic import PeriodicTask
+from daemon.maintenance.pruner import Pruner
+from daemon.maintenance.schema_watch import SchemaWatch
+from daemon.pipeline.canceller import RunCanceller
+from daemon.pipeline.context import PipelineContext
+from daemon.pipeline.pipeline import Pipeline
+from daemon.runtime.clock import DatabaseClock, SystemClock
+from daemon.runtime.database_health import DatabaseHealth
+from daemon.runtime.node_identity import NodeIdentity
+from daemon.runtime.service import Service
+from daemon.runtime.stopwatch import LoopTurn
+from daemon.runtime.watchdog import Watchdog
+from daemon.targets.registry import Built, build
+from daemon.telemetry import load_metrics, load_traces
+from daemon.telemetry.event_log import FanOut
+from daemon.timer.edit_listener import EditListener
+from daemon.timer.inbox import TimerInbox
+from daemon.timer.loader import Loader
+from daemon.timer.scheduler import TimerScheduler
+from storage.engine import Database
+from storage.leases import LeaseTable
+from storage.nodes import Nodes
+from storage.notifications import Notifications
+from storage.prune import Prune
+from storage.runs import RunStore
+from storage.schema import require_schema_in
+from storage.timers import Timers
+from storage.tzdata_refresh import TzdataRefresh
 
 if TYPE_CHECKING:
     from config.settings import Settings
+    from daemon.telemetry.metrics import Metrics
+    from daemon.telemetry.traces import Traces
+
+BEATS_PER_SIGN = 5
+"""Watchdog beats for each sign of life, so that one slow beat does not delay the sign."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessContext:
-    """What the daemon is told by whoever starts it."""
+    """The process that the daemon runs in, as the command that starts it describes it."""
 
     settings: Settings
     dsn: str
@@ -22,9 +66,251 @@ class ProcessContext:
     reload: Callable[[], Settings]
     """Reads the configuration again. Raises ConfigurationError."""
     apply_log: Callable[[Settings, str], None]
-    """Configures the log for a node's name."""
+    """Configures the log for a node's id."""
     notify: Callable[..., None]
-    """Tells the service manager: ``ready``, ``stopping``, ``reloading``, ``status`` ..."""
+    """Notifies the service manager: ``ready``, ``stopping``, ``reloading``, ``status`` ..."""
     embedded: bool = False
     sign_every: float | None = None
-    """Seconds between signs of life that the service manager waits for."""
+    """Seconds between signs of life that the service manager expects; None: it expects none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The parts of a daemon, connected and not started."""
+
+    tag: str
+    """Six hexadecimal digits of this process, in its node id and its database sessions."""
+    emit: Emit
+    metrics: Metrics | None
+    traces: Traces | None
+    clock: Clock
+    health: DatabaseHealth
+    database: Database
+    database_clock: DatabaseClock
+    node: NodeIdentity
+    run_store: RunStore
+    watchdog: Watchdog
+    scheduler: TimerScheduler
+    inbox: TimerInbox
+    loader: Loader
+    edit_listener: EditListener
+    pipeline: Pipeline
+    canceller: RunCanceller
+    heartbeat: Heartbeat
+    node_rescuer: NodeRescuer
+    lease_reaper: LeaseReaper
+    pruner: Pruner
+    schema_watch: SchemaWatch
+    schema_task: PeriodicTask
+    tzdata_refresh: TzdataRefresh
+    tzdata_task: PeriodicTask
+
+    @property
+    def services(self) -> list[Service]:
+        """Every service of the parts; the death of one ends the daemon."""
+        return [
+            self.heartbeat,
+            self.node_rescuer,
+            self.pipeline.completer,
+            self.pipeline.claimer,
+            self.edit_listener,
+            self.loader,
+            self.lease_reaper,
+            self.canceller,
+            self.pruner,
+            self.schema_task,
+            self.tzdata_task,
+        ]
+
+
+def build_targets(settings: Settings, emit: Emit) -> Built:
+    """Return the configured targets, by name."""
+    return build(settings.targets, emit, environment=command_environment())
+
+
+def build_parts(process: ProcessContext, in_force: Callable[[], Settings]) -> Parts:
+    """Build the parts of a daemon.
+
+    Args:
+        process: the process that the daemon runs in.
+        in_force: the settings in force; they may change with a reload.
+    """
+    settings, scheduler_settings = process.settings, process.settings.scheduler
+    # Without the API nothing reads the metrics, so their library is not loaded.
+    metrics = load_metrics() if settings.api.enabled else None
+    traces = load_traces() if settings.traces.enabled else None
+    subscribers = [each for each in (process.emit, metrics, traces) if each is not None]
+    emit = subscribers[0] if len(subscribers) == 1 else FanOut(*subscribers)
+    tag = secrets.token_hex(3)
+
+    clock = SystemClock()
+    database_clock = DatabaseClock(clock)
+    health = DatabaseHealth(emit, clock)
+    node = NodeIdentity(clock)
+    database = Database(
+        process.dsn,
+        application_name=f"campaignd-{tag}",
+        pool_size=settings.database.pool_size,
+        pool_timeout=settings.database.pool_timeout,
+        prepare=settings.listen_database_url is None,  # a separate URL means a pooler in between
+    )
+    run_store = RunStore(database, node)
+    leases = LeaseTable(database, node)
+    nodes = Nodes(database)
+
+    scheduler = TimerScheduler(clock, database_clock)
+    inbox = TimerInbox(scheduler)
+    context = PipelineContext(
+        store=run_store,
+        timer=inbox,
+        node=node,
+        clock=clock,
+        database_clock=database_clock,
+        turn=LoopTurn(clock, database_clock),
+        health=health,
+        emit=emit,
+        batch=scheduler_settings.batch,
+    )
+    pipeline = Pipeline(context, build_targets(settings, emit))
+    beat_every = process.sign_every and process.sign_every / BEATS_PER_SIGN
+    watchdog = Watchdog(
+        lambda: process.notify("watchdog"), every=beat_every, clock=clock, emit=emit
+    )
+    loader = Loader(
+        Timers(database),
+        scheduler,
+        inbox,
+        pipeline,
+        node=node,
+        database_clock=database_clock,
+        health=health,
+        watchdog=watchdog,
+        horizon=scheduler_settings.horizon,
+        poll=min(scheduler_settings.poll, beat_every or scheduler_settings.poll),
+    )
+    canceller = RunCanceller(leases, context, pipeline.pools, every=scheduler_settings.poll)
+    lease_reaper = LeaseReaper(
+        leases,
+        node,
+        pipeline,
+        inbox,
+        database_clock=database_clock,
+        health=health,
+        emit=emit,
+        every=scheduler_settings.poll,
+    )
+    edit_listener = EditListener(
+        Notifications(settings.listen_database_url or process.dsn).listen,
+        inbox,
+        health=health,
+        emit=emit,
+    )
+    edit_listener.on_edited += [canceller.campaigns_edited, lambda _ids: lease_reaper.wake()]
+    health.on_recovery.append(inbox.reload)
+
+    node_rescuer = NodeRescuer(nodes, node, inbox, health=health, emit=emit)
+    listener = DaemonListener(
+        scheduler, inbox, pipeline, node_rescuer, lambda: process.apply_log(in_force(), node.id)
+    )
+    heartbeat = Heartbeat(
+        nodes,
+        NodeInfo(
+            settings.node_name,
+            socket.gethostname(),
+            os.getpid(),
+            __version__,
+            tzdata_version(),
+            tag,
+        ),
+        node,
+        listener,
+        in_flight=context.in_flight,
+        lease=scheduler_settings.lease,
+        every=scheduler_settings.heartbeat,
+        clock=clock,
+        database_clock=database_clock,
+        health=health,
+        emit=emit,
+    )
+    schema_watch = SchemaWatch(lambda: require_schema_in(database), emit=emit)
+    tzdata_refresh = TzdataRefresh(database, emit)
+    return Parts(
+        tag=tag,
+        emit=emit,
+        metrics=metrics,
+        traces=traces,
+        clock=clock,
+        health=health,
+        database=database,
+        database_clock=database_clock,
+        node=node,
+        run_store=run_store,
+        watchdog=watchdog,
+        scheduler=scheduler,
+        inbox=inbox,
+        loader=loader,
+        edit_listener=edit_listener,
+        pipeline=pipeline,
+        canceller=canceller,
+        heartbeat=heartbeat,
+        node_rescuer=node_rescuer,
+        lease_reaper=lease_reaper,
+        pruner=Pruner(Prune(database).steps, lambda: _kept_for(in_force()), emit=emit),
+        schema_watch=schema_watch,
+        schema_task=PeriodicTask("looking", schema_watch.check),
+        tzdata_refresh=tzdata_refresh,
+        tzdata_task=PeriodicTask("retiming", tzdata_refresh.look),
+    )
+
+
+class DaemonListener:
+    """Passes on what the cluster reports: the `daemon.cluster.store.ClusterListener`.
+
+    Args:
+        scheduler: woken when the clocks were measured anew.
+        inbox: reloaded when this node's shards change.
+        pipeline: drops what belongs to another node, and goes on once the lease holds again.
+        node_rescuer: takes over from lost nodes.
+        name_log: puts the node's new id into every log line.
+    """
+
+    def __init__(
+        self,
+        scheduler: TimerScheduler,
+        inbox: TimerInbox,
+        pipeline: Pipeline,
+        node_rescuer: NodeRescuer,
+        name_log: Callable[[], None],
+    ) -> None:
+        self._scheduler = scheduler
+        self._inbox = inbox
+        self._pipeline = pipeline
+        self._node_rescuer = node_rescuer
+        self._name_log = name_log
+
+    def on_registered(self) -> None:
+        """Drop the runs of a former identity, and log under the new one."""
+        self._pipeline.abandon()
+        self._name_log()
+
+    def on_shards_changed(self) -> None:
+        """Load the events of the new shards."""
+        self._inbox.reload()
+
+    def on_clock_adjusted(self) -> None:
+        """Wake up at instants of the adjusted clock."""
+        self._scheduler.wake()
+
+    def on_lease_renewed(self) -> None:
+        """Let claimed attempts start again."""
+        self._pipeline.resume()
+
+    def on_nodes_lost(self, nodes: Sequence[str]) -> None:
+        """Reclaim the runs of lost nodes."""
+        self._node_rescuer.nodes_lost(nodes)
+
+
+def _kept_for(settings: Settings) -> timedelta | None:
+    """Return for how long history is kept; None: without a limit."""
+    days = settings.history.keep_days
+    return timedelta(days=days) if days else None

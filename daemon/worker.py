@@ -1,4 +1,4 @@
-"""A worker of the table: takes runs that wait for it, carries them out, keeps them, answers."""
+"""The loop of `campaignd worker`: acquires runs that wait in the table, and carries them out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import UUID
 
 from daemon.domain.errors import Conflict, NotFound, Unavailable
@@ -21,28 +21,28 @@ from daemon.domain.run.target import Target
 from daemon.runtime.database_health import DatabaseHealth
 from daemon.runtime.service import Service
 
-BEATS_IN_A_LEASE = 3
+HEARTBEATS_PER_LEASE = 3
 
 
 class WorkerQueue(Protocol):
-    """Where runs wait."""
+    """The runs that wait for a worker."""
 
-    async def take(self, target: str, worker: str, lease: float, max_rows: int) -> list[Attempt]:
-        """The oldest runs that wait, each held for ``lease`` seconds."""
+    async def acquire(self, target: str, worker: str, lease: float, max_rows: int) -> list[Attempt]:
+        """Acquire the oldest runs of a target, each leased for ``lease`` seconds."""
         ...
 
 
 class WorkerStore(Protocol):
-    """Where a worker says how it goes."""
+    """Where a worker reports progress and results."""
 
     async def end(
         self, run_id: UUID, attempt: int, decide: Callable[[OpenAttempt], Outcome], actor: str
     ) -> AttemptUpdate:
-        """Write what becomes of the attempt. Raises NotFound, Conflict."""
+        """Write the outcome that ``decide`` returns. Raises NotFound, Conflict."""
         ...
 
     async def extend(self, run_id: UUID, attempt: int, seconds: float) -> AttemptUpdate:
-        """Hold the run for so long from now. Raises NotFound, Conflict."""
+        """Extend the lease of a run to ``seconds`` from now. Raises NotFound, Conflict."""
         ...
 
 
@@ -50,13 +50,15 @@ class Worker(Service):
     """Works on the runs of one target until asked to stop.
 
     Args:
-        name: who takes them, for the table and the log.
-        target: the target's name.
-        carrier: carries a run out.
-        policy: what becomes of a failed attempt.
-        concurrency: runs under way at once.
-        lease: seconds for which a run is held; renewed in time while it is carried out.
-        poll: seconds between two looks when nothing waits.
+        queue: the runs that wait.
+        results: where progress and results are reported.
+        target: carries a run out.
+        worker_name: the name of this worker in the table and in the log.
+        target_name: the target's name.
+        policy: the target's retry policy.
+        concurrency: maximum runs under way at once.
+        lease: seconds that a run is leased; renewed while it is carried out.
+        poll: seconds between polls while no run waits.
         drain: seconds that runs under way are given at a stop.
     """
 
@@ -65,68 +67,70 @@ class Worker(Service):
     def __init__(
         self,
         queue: WorkerQueue,
-        answers: WorkerStore,
-        carrier: Target,
+        results: WorkerStore,
+        target: Target,
         *,
-        name: str,
-        target: str,
+        worker_name: str,
+        target_name: str,
         policy: RetryPolicy,
         concurrency: int,
         lease: float,
         poll: float,
         drain: float,
         clock: Clock,
-        link: DatabaseHealth,
+        health: DatabaseHealth,
         emit: Emit,
     ) -> None:
         super().__init__()
         self._queue = queue
-        self._answers = answers
-        self._carrier = carrier
-        self._worker = name
+        self._results = results
         self._target = target
+        self._worker_name = worker_name
+        self._target_name = target_name
         self._policy = policy
         self._concurrency = concurrency
         self._lease = lease
         self._poll = poll
         self._drain = drain
         self._clock = clock
-        self._link = link
+        self._health = health
         self._emit = emit
         self._under_way: set[asyncio.Task[None]] = set()
         self._lost: set[UUID] = set()
 
     async def run(self) -> None:
-        """Take and carry out; then let what is under way end, and give the rest back."""
+        """Acquire and carry out runs; at a stop, wait for those under way and release the rest."""
         stop = asyncio.create_task(self.stopping.wait())
         try:
             while not self.stopping.is_set():
                 try:
-                    more = await self._take()
+                    has_more = await self._acquire()
                 except Unavailable as error:
-                    await self._link.failed(self, error)
+                    await self._health.failed(self, error)
                     continue
-                self._link.ok(self)
+                self._health.succeeded(self)
                 await asyncio.wait(
                     {stop, *self._under_way},
-                    timeout=None if more and self._under_way else self._poll,
+                    timeout=None if has_more and self._under_way else self._poll,
                     return_when=asyncio.FIRST_COMPLETED,
                 )
         finally:
             stop.cancel()
             await self._finish()
 
-    async def _take(self) -> bool:
-        """Whether as many were taken as there was room for, so that more may wait."""
+    async def _acquire(self) -> bool:
+        """Return whether as many runs were acquired as there was room for, so more may wait."""
         room = self._concurrency - len(self._under_way)
         if room <= 0:
             return True
-        works = await self._queue.take(self._target, self._worker, self._lease, room)
-        for work in works:
-            task = asyncio.create_task(self._carry(work), name=f"run {work.run_id}")
+        attempts = await self._queue.acquire(
+            self._target_name, self._worker_name, self._lease, room
+        )
+        for attempt in attempts:
+            task = asyncio.create_task(self._carry_out(attempt), name=f"run {attempt.run_id}")
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
-        return len(works) == room
+        return len(attempts) == room
 
     async def _finish(self) -> None:
         if self._under_way:
@@ -136,43 +140,37 @@ class Worker(Service):
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
 
-    async def _carry(self, work: Attempt) -> None:
-        keys: dict[str, Any] = {
-            "campaign_id": work.campaign_id,
-            "campaign_uuid": work.campaign_uuid,
-            "run_id": work.run_id,
-            "scheduled_for": work.scheduled_for,
-            "attempt": work.attempt,
-            "target": work.target,
-        }
-        late = milliseconds((work.started_at or work.claimed_at) - work.scheduled_for)
-        self._emit("run_acquired", lateness_ms=late, **keys)
+    async def _carry_out(self, attempt: Attempt) -> None:
+        lateness = (attempt.started_at or attempt.claimed_at) - attempt.scheduled_for
+        self._emit("run_acquired", **attempt.log_fields(), lateness_ms=milliseconds(lateness))
         began = self._clock.monotonic()
         task = asyncio.current_task()
         assert task is not None
-        beats = asyncio.create_task(self._beat(work, task))
+        heartbeats = asyncio.create_task(self._renew_lease(attempt, task))
         outcome: Outcome
         try:
-            outcome = await self._carrier.deliver(work)
+            outcome = await self._target.deliver(attempt)
         except asyncio.CancelledError:
-            if work.run_id in self._lost:
-                self._lost.discard(work.run_id)
-                self._emit("attempt_cancelled", **keys)
+            if attempt.run_id in self._lost:
+                self._lost.discard(attempt.run_id)
+                self._emit("attempt_cancelled", **attempt.log_fields())
                 return
             outcome = Held("its worker was stopped") if self._policy.holds else Queued()
         finally:
-            beats.cancel()
-        took = timedelta(seconds=self._clock.monotonic() - began)
+            heartbeats.cancel()
+        duration = timedelta(seconds=self._clock.monotonic() - began)
         try:
-            answered = await self._answer(work, outcome)
+            update = await self._write(attempt, outcome)
         except (Conflict, NotFound) as error:
-            self._emit("lease_lost", error=error.detail, **keys)
+            self._emit("lease_lost", **attempt.log_fields(), error=error.detail)
             return
-        # Also where it was written the first time, and only the word of it was lost.
-        if answered.ended is not None:
-            emit_ended(self._emit, replace(answered.ended, duration=took, actor=None))
+        # Also when the first write succeeded and only its reply was lost.
+        if update.ended is not None:
+            emit_ended(self._emit, replace(update.ended, duration=duration, actor=None))
 
-    async def _answer(self, work: Attempt, outcome: Outcome) -> AttemptUpdate:
+    async def _write(self, attempt: Attempt, outcome: Outcome) -> AttemptUpdate:
+        """Write the outcome, however long the database is away. Raises NotFound, Conflict."""
+
         def decide(run: OpenAttempt) -> Outcome:
             return apply_retry_policy(
                 self._policy, run.attempt, run.takeovers, outcome, random.random
@@ -180,21 +178,23 @@ class Worker(Service):
 
         while True:
             try:
-                answered = await self._answers.end(work.run_id, work.attempt, decide, self._worker)
+                update = await self._results.end(
+                    attempt.run_id, attempt.attempt, decide, self._worker_name
+                )
             except Unavailable as error:
-                # Until it is written, or the run is somebody else's.
-                await self._link.failed(self, error)
+                await self._health.failed(self, error)
             else:
-                self._link.ok(self)
-                return answered
+                self._health.succeeded(self)
+                return update
 
-    async def _beat(self, work: Attempt, task: asyncio.Task[None]) -> None:
+    async def _renew_lease(self, attempt: Attempt, task: asyncio.Task[None]) -> None:
+        """Renew the run's lease until cancelled; cancel ``task`` when the run was taken away."""
         while True:
-            await asyncio.sleep(self._lease / BEATS_IN_A_LEASE)
+            await asyncio.sleep(self._lease / HEARTBEATS_PER_LEASE)
             try:
-                await self._answers.extend(work.run_id, work.attempt, self._lease)
+                await self._results.extend(attempt.run_id, attempt.attempt, self._lease)
             except (Conflict, NotFound):
-                self._lost.add(work.run_id)
+                self._lost.add(attempt.run_id)
                 task.cancel()
                 return
             except Unavailable:

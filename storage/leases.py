@@ -8,6 +8,7 @@ from typing import Any
 
 from daemon.domain.run.attempt import Attempt, ReclaimedRun, WorkerResult
 from daemon.domain.run.outcome import Delivered, Outcome, Reject, Retry
+from daemon.runtime.node_identity import NodeIdentity
 from storage.binary_arrays import bigints, instants
 from storage.engine import Database
 from storage.queries import query
@@ -19,20 +20,21 @@ class LeaseTable:
 
     Args:
         database: where to.
+        node: this node's identity.
         now: an instant to use instead of the server's clock, for tests.
     """
 
-    def __init__(self, database: Database, now: datetime | None = None) -> None:
+    def __init__(self, database: Database, node: NodeIdentity, now: datetime | None = None) -> None:
         self._database = database
+        self._node = node
         self.now = now
-        self.node = ""
 
     async def _rows(self, name: str, binds: dict[str, Any]) -> Sequence[Any]:
         async with self._database.statement() as connection:
             rows: Sequence[Any] = (await connection.execute(query(name), binds)).all()
             return rows
 
-    async def are_out(self) -> bool:
+    async def any_leased(self) -> bool:
         """Whether any run is out to be finished later."""
         (row,) = await self._rows("look_for_leases", {})
         return bool(row.found)
@@ -40,14 +42,14 @@ class LeaseTable:
     async def expire(self, hold_targets: Sequence[str], max_rows: int) -> list[ReclaimedRun]:
         """Take back runs that were not finished within their lease: to be retried, or held."""
         binds = {
-            "node": self.node,
+            "node": self._node.id,
             "hold_targets": list(hold_targets),
             "max_rows": max_rows,
             "now": self.now,
         }
         return [taken_from(row) for row in await self._rows("expire_leases", binds)]
 
-    async def answered(
+    async def worker_results(
         self,
         shards: Sequence[int],
         overdue_before: datetime,
@@ -62,12 +64,12 @@ class LeaseTable:
         ]
 
     async def statuses(
-        self, works: Sequence[Attempt]
+        self, attempts: Sequence[Attempt]
     ) -> dict[tuple[int, datetime], tuple[str, int, str]]:
         """Status and attempt of runs, and their campaign's, by (campaign id, scheduled for)."""
         binds = {
-            "campaign_ids": bigints([work.campaign_id for work in works]),
-            "scheduled_fors": instants([work.scheduled_for for work in works]),
+            "campaign_ids": bigints([attempt.campaign_id for attempt in attempts]),
+            "scheduled_fors": instants([attempt.scheduled_for for attempt in attempts]),
         }
         rows = await self._rows("load_statuses", binds)
         return {
@@ -75,7 +77,7 @@ class LeaseTable:
             for row in rows
         }
 
-    async def take(self, target: str, worker: str, lease: float, max_rows: int) -> list[Attempt]:
+    async def acquire(self, target: str, worker: str, lease: float, max_rows: int) -> list[Attempt]:
         """For a worker: the oldest runs that wait for it, each held for ``lease`` seconds."""
         binds = {
             "target": target,

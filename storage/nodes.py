@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
 
-from daemon.cluster.store import HeartbeatReply
+from daemon.cluster.store import HeartbeatReply, NodeInfo
 from daemon.domain.run.attempt import ReclaimedRun
 from storage.engine import Database
 from storage.queries import query
@@ -24,28 +24,16 @@ class Nodes:
     def __init__(self, database: Database, now: datetime | None = None) -> None:
         self._database = database
         self.now = now
-        self.hold_targets: list[str] = []
-        """Targets whose lost runs wait for a person."""
 
-    async def register(
-        self,
-        node: str,
-        *,
-        name: str,
-        host: str,
-        pid: int,
-        version: str,
-        tzdata: str,
-        lease: float,
-    ) -> datetime:
-        """Take a place; the server's instant. ``lease`` is in seconds."""
+    async def register(self, node: str, info: NodeInfo, *, lease: float) -> datetime:
+        """Register a node with a lease in seconds; return the server's instant."""
         binds = {
             "node": node,
-            "name": name,
-            "host": host,
-            "pid": pid,
-            "version": version,
-            "tzdata": tzdata,
+            "name": info.name,
+            "host": info.host,
+            "pid": info.pid,
+            "version": info.version,
+            "tzdata": info.tzdata,
             "lease": lease,
             "schema_version": HEAD,
             "now": self.now,
@@ -78,8 +66,10 @@ class Nodes:
             row = (await connection.execute(query("beat_node"), binds)).one_or_none()
         return None if row is None else HeartbeatReply(row.now, row.others, row.lost)
 
-    async def take_over(self, node: str, dead_node: str) -> AsyncIterator[list[ReclaimedRun]]:
-        """Free every run that ``dead_node`` held, then forget it; yields what was just written.
+    async def take_over(
+        self, node: str, lost_node: str, hold_targets: Sequence[str]
+    ) -> AsyncIterator[list[ReclaimedRun]]:
+        """Free every run that ``lost_node`` held, then forget it; yields what was just written.
 
         Its sessions are ended first: a process that stands still in the middle of a transaction
         would keep its rows locked for as long.
@@ -90,27 +80,27 @@ class Nodes:
         for the next call.
         """
         async with self._database.statement() as connection:
-            binds = {"dead_node": dead_node, "now": self.now}
+            binds = {"dead_node": lost_node, "now": self.now}
             await connection.execute(query("end_sessions"), binds)
-        async for taken in self._free(node, dead_node, from_start=False):
+        async for taken in self._free(node, lost_node, hold_targets, from_start=False):
             yield taken
         async with self._database.statement() as connection:
-            found = await connection.execute(query("find_in_flight"), {"dead_node": dead_node})
+            found = await connection.execute(query("find_in_flight"), {"dead_node": lost_node})
             if found.scalar_one():
                 return
-        if not await self._forget(dead_node):
-            async for taken in self._free(node, dead_node, from_start=True):
+        if not await self._forget(lost_node):
+            async for taken in self._free(node, lost_node, hold_targets, from_start=True):
                 yield taken
-            await self._forget(dead_node)
+            await self._forget(lost_node)
 
     async def _free(
-        self, node: str, dead_node: str, *, from_start: bool
+        self, node: str, lost_node: str, hold_targets: Sequence[str], *, from_start: bool
     ) -> AsyncIterator[list[ReclaimedRun]]:
         binds = {
             "node": node,
-            "dead_node": dead_node,
+            "dead_node": lost_node,
             "from_start": from_start,
-            "hold_targets": self.hold_targets,
+            "hold_targets": list(hold_targets),
             "max_rows": TAKE_OVER_BATCH,
             "now": self.now,
         }
@@ -121,9 +111,9 @@ class Nodes:
             if len(rows) < TAKE_OVER_BATCH:
                 return
 
-    async def _forget(self, dead_node: str) -> bool:
+    async def _forget(self, lost_node: str) -> bool:
         """Whether the node is gone (or in somebody else's hands)."""
-        binds = {"dead_node": dead_node, "now": self.now}
+        binds = {"dead_node": lost_node, "now": self.now}
         async with self._database.transaction() as connection:
             locked = await connection.execute(query("lock_lost_node"), binds)
             if locked.one_or_none() is None:
@@ -131,7 +121,7 @@ class Nodes:
             # A statement of its own: a claim that held the row is in its snapshot.
             return (
                 await connection.execute(
-                    query("forget_node"), {"dead_node": dead_node, "from_start": True}
+                    query("forget_node"), {"dead_node": lost_node, "from_start": True}
                 )
             ).one_or_none() is not None
 

@@ -15,6 +15,7 @@ from daemon.domain.run.attempt import (
     Attempt,
     ClaimResult,
     ExpiredAttempt,
+    FinishedAttempt,
     FinishResult,
     PendingRun,
     ReclaimedRun,
@@ -31,6 +32,7 @@ from daemon.domain.run.outcome import (
     Reject,
     Retry,
 )
+from daemon.runtime.node_identity import NodeIdentity
 from storage.binary_arrays import (
     bigints,
     booleans,
@@ -57,20 +59,20 @@ class RunStore:
 
     Args:
         database: where to.
-        node: this process's identity; every write names it.
+        node: this node's identity; every write names its id.
         now: an instant to use instead of the server's clock, for tests.
     """
 
-    def __init__(self, database: Database, node: str, now: datetime | None = None) -> None:
+    def __init__(self, database: Database, node: NodeIdentity, now: datetime | None = None) -> None:
         self._database = database
-        self.node = node
+        self._node = node
         self.now = now
 
     async def _rows(self, name: str, binds: dict[str, Any]) -> Sequence[Any]:
         async with self._database.statement() as connection:
             result = await connection.execute(
                 query(name),
-                {"node": self.node, "now": self.now, **binds},
+                {"node": self._node.id, "now": self.now, **binds},
             )
             return result.all()
 
@@ -82,8 +84,8 @@ class RunStore:
         """
         if not self._database.prepares:
             return
-        claim = {"node": self.node, "now": self.now, **_claim_binds([])}
-        finish = {**finish_binds([]), "node": self.node}
+        claim = {"node": self._node.id, "now": self.now, **_claim_binds([])}
+        finish = {**finish_binds([]), "node": self._node.id}
         async with AsyncExitStack() as open_at_once:
             for _ in range(self._database.connections_kept):
                 connection = await open_at_once.enter_async_context(self._database.statement())
@@ -119,9 +121,7 @@ class RunStore:
             ],
         )
 
-    async def finish(
-        self, outcomes: Sequence[tuple[Attempt, Outcome, str, datetime | None]]
-    ) -> list[FinishResult | None]:
+    async def finish(self, finished: Sequence[FinishedAttempt]) -> list[FinishResult | None]:
         """Write outcomes, each guarded by (run, attempt, node, expected status).
 
         Returns:
@@ -132,16 +132,16 @@ class RunStore:
         rows: list[tuple[Any, ...]] = []
         begun_ats: list[datetime | None] = []
         place_of = []
-        for work, outcome, expected, begun in outcomes:
-            guard = (work.campaign_id, work.scheduled_for, work.attempt, expected)
+        for attempt, outcome, expected, started_at, *_ in finished:
+            guard = (attempt.campaign_id, attempt.scheduled_for, attempt.attempt, expected)
             place = places.setdefault(guard, len(rows))
             if place == len(rows):
                 rows.append((*guard, *columns_of(outcome)))
-                begun_ats.append(begun)
+                begun_ats.append(started_at)
             place_of.append(place)
         written: list[FinishResult | None] = [None] * len(rows)
         async with self._database.transaction() as connection:
-            binds = finish_binds(rows, begun_ats=begun_ats, node=self.node)
+            binds = finish_binds(rows, begun_ats=begun_ats, node=self._node.id)
             for row in await write_finish(connection, {**binds, "now": self.now}):
                 status, from_status, to_status, promoted, numbers = row
                 alike = _RUN_STATUS[status], _STATUS[from_status], _STATUS[to_status], promoted
@@ -170,17 +170,16 @@ class RunStore:
 
     async def release(
         self,
-        works: Sequence[Attempt],
-        dispositions: Sequence[str] = (),
+        attempts: Sequence[Attempt],
+        dispositions: Sequence[str],
         cause: str = "given back by a stopping node",
     ) -> list[ReclaimedRun]:
-        """Give executing runs back; dispositions ``not_started``, ``retrying`` (default), ``held``.
+        """Give executing runs back; dispositions ``not_started``, ``retrying``, ``held``.
 
         Returns:
             Those that were this node's to give back, as they are now.
         """
-        dispositions = list(dispositions) or ["retrying"] * len(works)
-        return await self._release(works, dispositions, cause)
+        return await self._release(attempts, dispositions, cause)
 
     async def release_unacknowledged(
         self, in_flight: Collection[tuple[int, datetime]], since: datetime
@@ -197,10 +196,12 @@ class RunStore:
             How many there were; and whether that is all, because no claim is under way any more.
         """
         async with self._database.transaction() as connection:
-            fenced = (await connection.execute(query("fence_claims"), {"node": self.node})).all()
+            fenced = (
+                await connection.execute(query("fence_claims"), {"node": self._node.id})
+            ).all()
             rows = (
                 await connection.execute(
-                    query("load_in_flight"), {"node": self.node, "since": since}
+                    query("load_in_flight"), {"node": self._node.id, "since": since}
                 )
             ).all()
         unheard = [row for row in rows if (row.campaign_id, row.scheduled_for) not in in_flight]

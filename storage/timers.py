@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,14 +18,12 @@ class Timers:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self.full_targets: Callable[[], list[str]] = list
-        """Targets for which more than enough is loaded already: what is overdue for them stays."""
 
     async def _rows(self, name: str, binds: dict[str, Any]) -> Sequence[Any]:
         async with self._database.statement() as connection:
             return (await connection.execute(query(name), binds)).all()
 
-    async def between(
+    async def events_between(
         self,
         since: tuple[datetime, int],
         until: datetime,
@@ -45,10 +43,14 @@ class Timers:
         }
         return [armed_from(row) for row in await self._rows("load_timers_between", binds)]
 
-    async def overdue(
-        self, since: tuple[datetime, int], before: datetime, max_rows: int
+    async def overdue_events(
+        self,
+        since: tuple[datetime, int],
+        before: datetime,
+        max_rows: int,
+        without: Sequence[str],
     ) -> list[OverdueEvent]:
-        """Events of any shard after ``since`` and due before an instant, to be loaded by ``of``.
+        """Return events of any shard after ``since`` and due before an instant.
 
         In the order of (instant, campaign id), at most ``max_rows``.
         """
@@ -57,16 +59,16 @@ class Timers:
             "since_id": since[1],
             "before": before,
             "max_rows": max_rows,
-            "full_targets": self.full_targets(),
+            "full_targets": list(without),
         }
         return [OverdueEvent(*row) for row in await self._rows("look_for_overdue", binds)]
 
-    async def of(self, campaign_ids: Sequence[int], until: datetime) -> list[ArmedEvent]:
+    async def events_of(self, campaign_ids: Sequence[int], until: datetime) -> list[ArmedEvent]:
         """Events of the named campaigns due before an instant."""
         binds = {"campaign_ids": list(campaign_ids), "until": until}
         return [armed_from(row) for row in await self._rows("load_timers_of", binds)]
 
-    async def look(
+    async def poll(
         self,
         xmin: str,
         overdue_before: datetime,
@@ -83,7 +85,7 @@ class Timers:
         (row,) = await self._rows("look_for_work", binds)
         return PollResult(row.xmin, row.campaign_ids, row.overdue, row.waiting)
 
-    async def waiting(
+    async def pending_runs(
         self,
         since: tuple[datetime, int, datetime],
         until: datetime,
@@ -95,7 +97,7 @@ class Timers:
         """Runs that wait, due after ``since`` and before ``until``, of ``shards`` or overdue.
 
         In the order of (instant, campaign id, scheduled for), at most ``max_rows``, and none of
-        full targets nor of those in ``without``.
+        the targets in ``without``.
         """
         binds = {
             "since": since[0],
@@ -105,7 +107,7 @@ class Timers:
             "overdue_before": overdue_before,
             "shards": list(shards),
             "max_rows": max_rows,
-            "without": [*self.full_targets(), *without],
+            "without": list(without),
         }
         return [
             PendingRun(row.campaign_id, row.scheduled_for, row.next_attempt_at, row.target)

@@ -1,40 +1,37 @@
-"""This node's place among the others: its lease, its share, and who is lost."""
+"""The heartbeat: renews this node's lease, finds the live nodes, and measures the clock skew."""
 
 from __future__ import annotations
 
 import asyncio
-import math
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from daemon.cluster.store import HeartbeatReply, NodeStore
+from daemon.cluster.store import ClusterListener, HeartbeatReply, NodeInfo, NodeStore
 from daemon.domain.errors import Unavailable
 from daemon.domain.ports import Clock, Emit
+from daemon.domain.run.in_flight import InFlight
 from daemon.domain.sharding import shards_of
+from daemon.runtime.clock import DatabaseClock
 from daemon.runtime.database_health import DatabaseHealth
+from daemon.runtime.node_identity import NodeIdentity
 from daemon.runtime.service import Service
 
 
-@dataclass(frozen=True, slots=True)
-class NodeInfo:
-    """What a node says of itself."""
-
-    name: str
-    host: str
-    pid: int
-    version: str
-    tzdata: str
-    tag: str
-    """Six hexadecimal digits of this process; its database sessions carry them too."""
-
-
 class Heartbeat(Service):
-    """Renews the lease; learns who is alive, who is lost, and how far the clocks differ.
+    """Registers this node, renews its lease, and keeps its identity up to date.
 
-    The identity is new at every start, and whenever the node finds that its place was taken: that
-    is the fence. Whatever a former identity still tries to write names it, and is refused.
+    The identity is new at every start, and whenever another node has replaced this one. That is the
+    fence: a write under a former identity is refused.
+
+    Args:
+        store: the registered nodes.
+        info: what this node publishes about itself.
+        node: this node's identity, which the heartbeat writes.
+        listener: the daemon.
+        in_flight: whose oldest claim the heartbeat publishes.
+        lease: seconds that the lease holds after a heartbeat.
+        every: seconds between heartbeats.
     """
 
     name = "membership"
@@ -42,46 +39,36 @@ class Heartbeat(Service):
     def __init__(
         self,
         store: NodeStore,
-        me: NodeInfo,
+        info: NodeInfo,
+        node: NodeIdentity,
+        listener: ClusterListener,
         *,
+        in_flight: InFlight,
         lease: float,
         every: float,
         clock: Clock,
-        link: DatabaseHealth,
+        database_clock: DatabaseClock,
+        health: DatabaseHealth,
         emit: Emit,
-        on_identity: Callable[[str], None],
-        on_share: Callable[[tuple[int, ...]], None],
-        on_skew: Callable[[timedelta], None],
-        database_now: Callable[[], datetime],
-        on_lost: Callable[[Sequence[str]], None],
-        on_lease: Callable[[], None],
-        oldest_claim_at: Callable[[], datetime | None],
     ) -> None:
         super().__init__()
         self._store = store
-        self._me = me
+        self._info = info
+        self._node = node
+        self._listener = listener
+        self._in_flight = in_flight
         self._lease = lease
         self._every = every
         self._clock = clock
-        self._link = link
+        self._database_clock = database_clock
+        self._health = health
         self._emit = emit
-        self._on_identity = on_identity
-        self._on_share = on_share
-        self._on_skew = on_skew
-        self._database_now = database_now
-        self._on_lost = on_lost
-        self._on_lease = on_lease
-        self._oldest_claim_at = oldest_claim_at
-        self._shares: tuple[int, ...] = ()
         self._others: list[str] | None = None
-        self._held_until = -math.inf
-        self._places = 0
-        self.node = ""
-        self.skew = timedelta(0)
-        self.draining = False
+        self._registrations = 0
+        self._draining = False
 
     async def prepare(self) -> None:
-        """Take a place and learn the rest, before anything is loaded."""
+        """Register and beat once, before anything is loaded."""
         await self._register()
         await self._beat()
 
@@ -91,100 +78,90 @@ class Heartbeat(Service):
             try:
                 await self._beat()
             except Unavailable as error:
-                await self._link.failed(self, error)
+                await self._health.failed(self, error)
             else:
-                self._link.ok(self)
-
-    def holds_lease(self) -> bool:
-        """Whether nobody else can have taken this node's runs yet; reckoned on the safe side."""
-        return self._clock.monotonic() < self._held_until
+                self._health.succeeded(self)
 
     async def leave(self) -> None:
-        """Give up the place; what is still in hand goes when the lease ends."""
-        async with self._in_time():
-            await self._store.retire(self.node)
+        """Retire this node; runs still in flight are reclaimed when its lease ends."""
+        async with self._within_lease():
+            await self._store.retire(self._node.id)
 
     async def drain(self) -> None:
-        """Tell the others to take this node's share."""
-        self.draining = True
+        """Make the other nodes take this node's shards."""
+        self._draining = True
         await self._beat()
 
     async def _register(self) -> None:
-        self._places += 1
-        again = f"-{self._places}" if self._places > 1 else ""
-        node, began = f"{self._me.name}-{self._me.tag}{again}", self._clock.monotonic()
-        async with self._in_time():
-            await self._store.register(
-                node,
-                name=self._me.name,
-                host=self._me.host,
-                pid=self._me.pid,
-                version=self._me.version,
-                tzdata=self._me.tzdata,
-                lease=self._lease,
-            )
-        self.node = node
+        self._registrations += 1
+        again = f"-{self._registrations}" if self._registrations > 1 else ""
+        node_id, began = f"{self._info.name}-{self._info.tag}{again}", self._clock.monotonic()
+        async with self._within_lease():
+            await self._store.register(node_id, self._info, lease=self._lease)
         self._others = None
-        self._held_until = began + self._lease
-        self._on_identity(self.node)
+        self._node.id = node_id
+        self._node.extend_lease(began + self._lease)
+        self._listener.on_registered()
 
     async def _beat(self) -> None:
         before, began = self._clock.now(), self._clock.monotonic()
-        reckoned = self._database_now()
-        async with self._in_time():
-            beat = await self._store.beat(
-                self.node,
+        reckoned = self._database_clock.now()
+        async with self._within_lease():
+            reply = await self._store.beat(
+                self._node.id,
                 lease=self._lease,
-                oldest_claim_at=self._oldest_claim_at(),
-                skew_ms=round(self.skew.total_seconds() * 1000),
-                shards=len(self._shares),
-                draining=self.draining,
+                oldest_claim_at=self._in_flight.oldest_claim_at(),
+                skew_ms=round(self._database_clock.skew.total_seconds() * 1000),
+                shards=len(self._node.shards),
+                draining=self._draining,
             )
-        if beat is None:
-            self._emit("node_replaced", node=self.node)
+        if reply is None:
+            self._emit("node_replaced", node=self._node.id)
             await self._register()
             return
-        had_lapsed = not self.holds_lease()
-        self._held_until = began + self._lease
+        had_lapsed = not self._node.holds_lease()
+        self._node.extend_lease(began + self._lease)
         if had_lapsed:
-            self._on_lease()
+            self._listener.on_lease_renewed()
         took = timedelta(seconds=self._clock.monotonic() - began)
-        self._measure(beat.now - before, beat.now - reckoned, took)
-        self._share(beat)
-        self._on_lost(beat.lost)
+        self._measure_skew(reply.now - before, reply.now - reckoned, took)
+        self._reassign_shards(reply)
+        self._listener.on_nodes_lost(reply.lost)
 
     @asynccontextmanager
-    async def _in_time(self) -> AsyncIterator[None]:
-        """What is not answered within the lease failed, whatever its connection says."""
+    async def _within_lease(self) -> AsyncIterator[None]:
+        """Fail a statement that is not answered within the lease, whatever its connection says."""
         try:
             async with asyncio.timeout(self._lease):
                 yield
         except TimeoutError as error:
             raise Unavailable(f"no answer within {self._lease:g} s") from error
 
-    def _measure(self, difference: timedelta, reckoning: timedelta, took: timedelta) -> None:
-        """The server read its clock somewhere within the round trip: off by half of it at most.
+    def _measure_skew(self, difference: timedelta, reckoning: timedelta, took: timedelta) -> None:
+        """Measure the skew; the server read its clock somewhere within the round trip.
 
-        The skew may be the same although what is reckoned from it is wrong: when the wall clock was
-        set and set back, or monotonic time stood still, as in a machine that was suspended.
+        So the measurement is off by half of the round trip at most. The skew may be the same
+        although the reckoned clock is wrong: when the wall clock was set and set back, or when
+        monotonic time stood still, as in a suspended machine.
         """
         half = took / 2
-        skew = difference - half
-        if abs(skew - self.skew) <= half and abs(reckoning - half) <= half:
-            return  # the same, as far as this measurement can tell
-        if abs(skew - self.skew) > timedelta(seconds=1):
+        skew, former = difference - half, self._database_clock.skew
+        if abs(skew - former) <= half and abs(reckoning - half) <= half:
+            return  # the same, as far as this measurement shows
+        if abs(skew - former) > timedelta(seconds=1):
             self._emit(
                 "clock_skew",
                 skew_ms=round(skew.total_seconds() * 1000),
-                was_ms=round(self.skew.total_seconds() * 1000),
+                was_ms=round(former.total_seconds() * 1000),
             )
-        self.skew = skew
-        self._on_skew(skew)
+        self._database_clock.set_skew(skew)
+        self._listener.on_clock_adjusted()
 
-    def _share(self, beat: HeartbeatReply) -> None:
-        if beat.others == self._others:
+    def _reassign_shards(self, reply: HeartbeatReply) -> None:
+        if reply.others == self._others:
             return
-        self._others = beat.others
-        self._shares = shards_of(self.node, beat.others)
-        self._emit("shards_reassigned", nodes=len(beat.others) + 1, shards=len(self._shares))
-        self._on_share(self._shares)
+        self._others = reply.others
+        former, self._node.shards = self._node.shards, shards_of(self._node.id, reply.others)
+        self._emit("shards_reassigned", nodes=len(reply.others) + 1, shards=len(self._node.shards))
+        if self._node.shards != former:
+            self._listener.on_shards_changed()

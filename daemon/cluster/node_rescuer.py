@@ -1,24 +1,24 @@
-"""Frees what lost nodes held, beside the heartbeat: this node must not be the next one lost."""
+"""Reclaims the runs of lost nodes, beside the heartbeat, so that this node is not the next lost."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from daemon.cluster.store import NodeStore
-from daemon.domain.errors import Unavailable
+from daemon.cluster.store import NodeStore, RunsListener
 from daemon.domain.ports import Emit
 from daemon.domain.run.log_events import emit_held
 from daemon.runtime.database_health import DatabaseHealth
-from daemon.runtime.service import Service
+from daemon.runtime.node_identity import NodeIdentity
+from daemon.runtime.polling_service import PollingService
 
 
-class NodeRescuer(Service):
+class NodeRescuer(PollingService):
     """Takes over from the nodes that the heartbeat found lost, one after the other.
 
     Args:
+        store: the registered nodes.
         node: this node's identity.
-        on_freed: told when runs are due again.
+        listener: the timer, which loads the reclaimed runs.
     """
 
     name = "take_over"
@@ -26,55 +26,41 @@ class NodeRescuer(Service):
     def __init__(
         self,
         store: NodeStore,
+        node: NodeIdentity,
+        listener: RunsListener,
         *,
-        node: Callable[[], str],
-        link: DatabaseHealth,
+        health: DatabaseHealth,
         emit: Emit,
-        on_freed: Callable[[], None],
     ) -> None:
-        super().__init__()
+        super().__init__(health, every=None)
         self._store = store
         self._node = node
-        self._link = link
+        self._listener = listener
         self._emit = emit
-        self._on_freed = on_freed
         self._lost: Sequence[str] = ()
-        self._told: set[str] = set()
-        """One that is still there later has runs whose campaign somebody holds."""
-        self._wake = asyncio.Event()
+        self._logged: set[str] = set()
+        """Lost nodes already logged; one that is still there has runs in locked campaigns."""
 
-    def lost(self, nodes: Sequence[str]) -> None:
-        """The leases of these have ended, as of the last heartbeat. Never blocks."""
+    def nodes_lost(self, nodes: Sequence[str]) -> None:
+        """Take over from these nodes, whose leases have ended. Never blocks."""
         self._lost = nodes
-        self._told &= set(nodes)
+        self._logged &= set(nodes)
         if nodes:
-            self._wake.set()
+            self.wake()
 
-    async def run(self) -> None:
-        """Take over until asked to stop."""
-        while not self.stopping.is_set():
-            await self._wake.wait()
-            self._wake.clear()
-            try:
-                for lost in self._lost:
-                    await self._take_over(lost)
-            except Unavailable as error:
-                await self._link.failed(self, error)
-            else:
-                self._link.ok(self)
+    async def run_once(self) -> None:
+        """Take over from every lost node. Raises Unavailable."""
+        for lost_node in self._lost:
+            await self._take_over(lost_node)
 
-    async def stop(self, grace: float | None = None) -> None:
-        """Take over no more; the other nodes do, and this one at its next start."""
-        self.stopping.set()
-        self._wake.set()
-        await super().stop(grace)
-
-    async def _take_over(self, lost: str) -> None:
-        freed = 0
-        async for taken in self._store.take_over(self._node(), lost):
-            freed += len(taken)
-            emit_held(self._emit, taken)
-            self._on_freed()
-        if freed or lost not in self._told:
-            self._emit("node_lost", lost_node=lost, runs_taken_over=freed)
-        self._told.add(lost)
+    async def _take_over(self, lost_node: str) -> None:
+        count = 0
+        async for reclaimed in self._store.take_over(
+            self._node.id, lost_node, self._node.hold_targets
+        ):
+            count += len(reclaimed)
+            emit_held(self._emit, reclaimed)
+            self._listener.on_runs_available()
+        if count or lost_node not in self._logged:
+            self._emit("node_lost", lost_node=lost_node, runs_taken_over=count)
+        self._logged.add(lost_node)

@@ -1,13 +1,26 @@
-"""What the cluster asks of the database: registration, heartbeat, rescue."""
+"""What the cluster asks of the database, and what it reports to the daemon."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from daemon.domain.run.attempt import ReclaimedRun
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInfo:
+    """What a node publishes about itself in ``nodes``."""
+
+    name: str
+    host: str
+    pid: int
+    version: str
+    tzdata: str
+    tag: str
+    """Six hexadecimal digits of this process; the names of its database sessions carry them too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,20 +36,10 @@ class HeartbeatReply:
 
 
 class NodeStore(Protocol):
-    """The daemons at work on one database."""
+    """The nodes registered on one database."""
 
-    async def register(
-        self,
-        node: str,
-        *,
-        name: str,
-        host: str,
-        pid: int,
-        version: str,
-        tzdata: str,
-        lease: float,
-    ) -> datetime:
-        """Take a place; the database's instant."""
+    async def register(self, node: str, info: NodeInfo, *, lease: float) -> datetime:
+        """Register a node with a lease in seconds; return the server's instant."""
         ...
 
     async def beat(
@@ -49,13 +52,47 @@ class NodeStore(Protocol):
         shards: int = 0,
         draining: bool = False,
     ) -> HeartbeatReply | None:
-        """Renew the lease; None when the node's place is gone."""
+        """Renew the lease; return None when another node has replaced this one."""
         ...
 
-    def take_over(self, node: str, dead_node: str) -> AsyncIterator[list[ReclaimedRun]]:
-        """Free every run that a lost node held, a batch at a time, then forget it."""
+    def take_over(
+        self, node: str, lost_node: str, hold_targets: Sequence[str]
+    ) -> AsyncIterator[list[ReclaimedRun]]:
+        """Reclaim every run of a lost node, a batch at a time, then delete the node."""
         ...
 
     async def retire(self, node: str) -> None:
-        """Leave in good order."""
+        """Delete a node that stops; with runs in flight its row stays until its lease ends."""
+        ...
+
+
+class ClusterListener(Protocol):
+    """The daemon, as far as the cluster reports to it. No method blocks."""
+
+    def on_registered(self) -> None:
+        """This node has a new identity; runs of a former identity belong to other nodes."""
+        ...
+
+    def on_shards_changed(self) -> None:
+        """This node looks after other shards."""
+        ...
+
+    def on_clock_adjusted(self) -> None:
+        """The skew between this machine's clock and the database's was measured anew."""
+        ...
+
+    def on_lease_renewed(self) -> None:
+        """This node holds its lease again, after it had lapsed."""
+        ...
+
+    def on_nodes_lost(self, nodes: Sequence[str]) -> None:
+        """The leases of these nodes have ended, as of the last heartbeat."""
+        ...
+
+
+class RunsListener(Protocol):
+    """The timer, as far as the cluster reports to it."""
+
+    def on_runs_available(self) -> None:
+        """Runs of a lost node are due again. Never blocks."""
         ...

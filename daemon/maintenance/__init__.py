@@ -1,4 +1,4 @@
-"""What every node does now and then, whoever's turn it is: safe on all of them at once.
+"""What every node does periodically, safe on all of them at once.
 
 May import `daemon.pipeline`, `daemon.runtime` and `daemon.domain`.
 """

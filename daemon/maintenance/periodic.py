@@ -1,4 +1,4 @@
-"""Another process may work on the same database: another release, other time-zone data."""
+"""Periodic tasks: what other nodes may have changed is checked every few seconds."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ EVERY_S = 5.0
 
 
 class PeriodicTask(Service):
-    """Looks every few seconds for what others changed; what a look raises ends the daemon.
+    """Calls a check every few seconds; an error of the check ends the daemon.
 
     Args:
         name: of the service.
-        look: may take as long as it needs; it is cancelled when the daemon stops.
+        check: may take as long as it needs; it is cancelled when the daemon stops.
     """
 
-    def __init__(self, name: str, look: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, name: str, check: Callable[[], Awaitable[None]]) -> None:
         super().__init__()
         self.name = name
-        self._look = look
+        self._check = check
 
     async def run(self) -> None:
-        """Look, at once and then again and again, until asked to stop."""
+        """Check at once, and then periodically, until asked to stop."""
         while not self.stopping.is_set():
-            with contextlib.suppress(Unavailable):  # whoever fires tells of it
-                await self._look()
+            with contextlib.suppress(Unavailable):  # the services that fire runs log the outage
+                await self._check()
             await self.pause(EVERY_S)

@@ -1,4 +1,4 @@
-"""Retention: history older than it has to be kept is deleted, now and then, a little at a time."""
+"""Retention: deletes history older than the configured limit, periodically and in small steps."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from daemon.domain.ports import Emit
 from daemon.runtime.service import Service
 
 FIRST_S = 60.0
-"""Soon after the start, so that a node that is often started again prunes too."""
+"""Seconds to the first pruning: soon, so that a node that restarts often prunes too."""
 EVERY_S = 3600.0
-BREATH_S = 0.05
-"""Between two transactions, so that firing is not disturbed."""
+PAUSE_S = 0.05
+"""Seconds between two transactions, so that pruning does not disturb firing."""
 
 
 class PruneStats(Protocol):
@@ -29,14 +29,14 @@ class PruneStats(Protocol):
 
 
 class Pruner(Service):
-    """Prunes now and then, as long as there is a limit; of several nodes one does it at a time.
+    """Prunes periodically while a limit is set; of several nodes one prunes at a time.
 
     Args:
-        steps: deletes what is older, one item for each transaction.
-        keep: how long history is kept; None: for ever.
-        first: seconds from the start to the first look, give or take a half, so that nodes that
-            start together do not all begin.
-        every: seconds from one look to the next.
+        steps: deletes older history; yields the statistics of each transaction.
+        keep: how long history is kept; None: without a limit.
+        first: seconds from the start to the first pruning, varied by half, so that nodes that start
+            together do not prune together.
+        every: seconds between prunings.
     """
 
     name = "pruning"
@@ -64,14 +64,14 @@ class Pruner(Service):
             wait = self._every
             if (keep := self._keep()) is None:
                 continue
-            with suppress(Unavailable):  # whoever fires tells of it; the next look is soon enough
+            with suppress(Unavailable):  # services that fire log the outage
                 await self._prune(keep)
 
     async def _prune(self, keep: timedelta) -> None:
         runs = events = 0
         async for done in self._steps(keep):
             runs, events = runs + done.runs, events + done.events
-            if await self.pause(BREATH_S):
+            if await self.pause(PAUSE_S):
                 break
         if runs or events:
             self._emit("history_pruned", runs=runs, events=events, keep_days=keep.days)

@@ -1,4 +1,4 @@
-"""Two releases on one database: notices that another one has migrated it under this daemon."""
+"""Watches the schema: another release may migrate the database while this daemon runs."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ class SchemaInfo(Protocol):
 
 
 class SchemaWatch:
-    """What each look finds.
+    """Checks that this release can work on the schema, and logs newer schemas once.
 
     Args:
-        require: the database's schema; raises when this release can not work on it.
+        require: returns the database's schema; raises when this release cannot work on it.
     """
 
     def __init__(self, require: Callable[[], Awaitable[SchemaInfo]], *, emit: Emit) -> None:
         self._require = require
         self._emit = emit
-        self._told: str | None = None
+        self._logged: str | None = None
 
-    async def blamed(self, error: BaseException) -> BaseException:
-        """Why a part of the daemon died of ``error``: the schema, if that is not the right one."""
+    async def blame(self, error: BaseException) -> BaseException:
+        """Return why a service died: the schema, if this release cannot work on it."""
         try:
             async with asyncio.timeout(ANSWER_S):
                 await self._require()
@@ -46,11 +46,11 @@ class SchemaWatch:
             return schema
         return error
 
-    async def look(self) -> None:
-        """Require the schema, and say once of each newer one that it is."""
+    async def check(self) -> None:
+        """Require the schema, and log each newer one once."""
         found = await self._require()
-        if found.is_newer and found.version != self._told:
-            self._told = found.version
+        if found.is_newer and found.version != self._logged:
+            self._logged = found.version
             self._emit(
                 "schema_newer", schema=found.version, compatible_since=found.compatible_since
             )

@@ -1,7 +1,9 @@
-"""The pipeline: due events are claimed, runs dispatched to their targets, outcomes finished.
+"""The pipeline: due entries are claimed, attempts dispatched to targets, outcomes completed.
 
-Invariants: nothing is dispatched that was not claimed by this node in the database; nothing is
-claimed that no target has room for; every dispatched run's outcome is written or, when that fails
-for good, its lease ends and another node takes it over. May import `daemon.runtime` and
-`daemon.domain`.
+`pipeline` tells the story in order; docs/architecture.md#the-way-of-one-run shows the way of one
+run through the files.
+
+Invariants: nothing is dispatched that this node has not claimed in the database; nothing is claimed
+that no target has room for; the outcome of every dispatched attempt is written, or the lease of its
+run ends and another node takes the run over. May import `daemon.runtime` and `daemon.domain`.
 """

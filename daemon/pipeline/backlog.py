@@ -1,24 +1,24 @@
-"""What is due for one target and not claimed yet: what is on time beside what is late."""
+"""The backlog of one target: entries that are due and not claimed yet, on time or late."""
 
 from __future__ import annotations
 
 from collections import deque
 from datetime import datetime, timedelta
 
-from daemon.domain.run.attempt import ArmedEvent, PendingRun
+from daemon.domain.run.attempt import ArmedEvent, DueEntry
 
 LATE = timedelta(seconds=5)
-"""What is due for longer is of a backlog, after a downtime or for a target that was down."""
-AT_MOST = 50_000
-"""Entries kept in memory of either kind; more stay due in the database alone."""
-AT_MOST_PAUSED = 5_000
-"""The same for a target that pauses."""
+"""Entries due for longer are part of a backlog, after a downtime or while a target was down."""
+MAX_BACKLOG = 50_000
+"""Maximum entries of either kind in memory; further ones stay due in the database alone."""
+MAX_BACKLOG_PAUSED = 5_000
+"""The same maximum for a target whose circuit breaker is open."""
 
 
 class Backlog:
     """Two queues, each oldest first; a batch takes half of each, so that neither starves.
 
-    A backlog is late already. What comes due while it drains need not become so.
+    Late entries are late already; entries that come due while the late ones drain stay on time.
     """
 
     def __init__(self) -> None:
@@ -30,54 +30,54 @@ class Backlog:
         return len(self._on_time) + len(self._late)
 
     def is_full(self, *, paused: bool) -> bool:
-        """Whether as much of a backlog is here as is kept in memory."""
-        return len(self._late) >= (AT_MOST_PAUSED if paused else AT_MOST)
+        """Return whether the late queue is at its maximum."""
+        return len(self._late) >= (MAX_BACKLOG_PAUSED if paused else MAX_BACKLOG)
 
-    def add(self, entry: ArmedEvent | PendingRun, now: datetime | None, *, paused: bool) -> bool:
-        """Take an entry; False if too many wait already.
+    def push(self, entry: DueEntry, now: datetime, *, paused: bool) -> bool:
+        """Add an entry; return False when its queue is full.
 
         Args:
-            entry: what is due.
-            now: by the database's clock, as far as known; None if nothing is late.
-            paused: whether the target pauses.
+            entry: a due entry.
+            now: the database clock, as far as known.
+            paused: whether the target's circuit breaker is open.
         """
-        at = _instant_of(entry)
-        queue = self._late if now is not None and now - at > LATE else self._on_time
-        if len(queue) >= (AT_MOST_PAUSED if paused else AT_MOST):
+        at = entry.event.at if isinstance(entry, ArmedEvent) else entry.scheduled_for
+        queue = self._late if now - at > LATE else self._on_time
+        if len(queue) >= (MAX_BACKLOG_PAUSED if paused else MAX_BACKLOG):
             return False
-        queue.add(at, entry)
+        queue.push(at, entry)
         return True
 
-    def take(self, count: int) -> list[ArmedEvent | PendingRun]:
-        """Up to ``count``, the oldest of either kind."""
-        self._turn ^= 1  # of an odd number, now the one has more, now the other
+    def pop(self, count: int) -> list[DueEntry]:
+        """Remove and return up to ``count`` entries, the oldest of each queue."""
+        self._turn ^= 1  # an odd entry goes to the queues in turn
         late = min(len(self._late), (count + self._turn) // 2)
-        taken = self._on_time.take(count - late)
-        return taken + self._late.take(count - len(taken))
+        popped = self._on_time.pop(count - late)
+        return popped + self._late.pop(count - len(popped))
 
-    def take_untried(self) -> ArmedEvent | None:
-        """The oldest that was not tried yet."""
-        return self._late.take_untried() or self._on_time.take_untried()
+    def pop_first_attempt(self) -> ArmedEvent | None:
+        """Remove and return the oldest entry without an attempt, if there is one."""
+        return self._late.pop_first_attempt() or self._on_time.pop_first_attempt()
 
 
 class _Queue:
     def __init__(self) -> None:
-        self._entries: deque[tuple[datetime, ArmedEvent | PendingRun]] = deque()
+        self._entries: deque[tuple[datetime, DueEntry]] = deque()
         self._is_sorted = True
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def add(self, at: datetime, entry: ArmedEvent | PendingRun) -> None:
+    def push(self, at: datetime, entry: DueEntry) -> None:
         if self._entries and at < self._entries[-1][0]:
             self._is_sorted = False
         self._entries.append((at, entry))
 
-    def take(self, count: int) -> list[ArmedEvent | PendingRun]:
+    def pop(self, count: int) -> list[DueEntry]:
         self._sort()
         return [self._entries.popleft()[1] for _ in range(min(count, len(self._entries)))]
 
-    def take_untried(self) -> ArmedEvent | None:
+    def pop_first_attempt(self) -> ArmedEvent | None:
         self._sort()
         for place, (_, entry) in enumerate(self._entries):
             if isinstance(entry, ArmedEvent):
@@ -89,7 +89,3 @@ class _Queue:
         if not self._is_sorted:
             self._entries = deque(sorted(self._entries, key=lambda pair: pair[0]))
             self._is_sorted = True
-
-
-def _instant_of(entry: ArmedEvent | PendingRun) -> datetime:
-    return entry.event.at if isinstance(entry, ArmedEvent) else entry.scheduled_for

@@ -1,64 +1,114 @@
-"""Whether a target may be asked just now: failures in a row make it pause, one success ends that.
+"""The circuit breaker of a target: repeated failures open it, one success closes it.
 
-A pause spares attempts: what waits is not tried, so no attempt of it is used up while its target is
-down, and no slot is spent on waiting for time-outs. When it is over, one run is the probe.
+While the breaker is open no attempt starts. So pending runs lose no attempts while their target is
+down, and no slot waits for timeouts. After a pause the breaker is half open: one run is the probe.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from enum import StrEnum
+
+from daemon.domain.ports import Emit
 from daemon.domain.run.retry import RetryPolicy
 
 
+class BreakerState(StrEnum):
+    """State of a circuit breaker."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+
 class CircuitBreaker:
-    """Counts what attempts came to.
+    """Counts consecutive failures of one target and times its pauses.
 
     Args:
-        policy: after how many failures in a row to pause, and for how long.
+        target: the target's name.
+        policy: after how many failures in a row to open, and for how long.
+        emit: logs ``target_paused`` and ``target_resumed``.
+        on_change: called when attempts may start that could not before.
     """
 
-    def __init__(self, policy: RetryPolicy) -> None:
-        self.policy = policy
-        self.paused = False
-        """Nothing may be handed over, but for the probe."""
-        self.may_probe = False
-        """The pause is over: the next run shows whether the target is back."""
+    def __init__(
+        self, target: str, policy: RetryPolicy, *, emit: Emit, on_change: Callable[[], None]
+    ) -> None:
+        self.state = BreakerState.CLOSED
+        self.is_probing = False
+        """Whether the probe of a half-open breaker is under way."""
+        self._target = target
+        self._policy = policy
+        self._emit = emit
+        self._on_change = on_change
         self._failures = 0
         self._pauses = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether attempts start without a limit."""
+        return self.state is BreakerState.CLOSED
 
     @property
     def may_start(self) -> bool:
-        """Whether an attempt may begin."""
-        return not self.paused or self.may_probe
+        """Whether an attempt may start: any, or the probe."""
+        return self.state is BreakerState.CLOSED or (
+            self.state is BreakerState.HALF_OPEN and not self.is_probing
+        )
 
-    def replaced(self, policy: RetryPolicy) -> None:
-        """The target may be another one now: whether it pauses is found out at once."""
-        self.policy = policy
-        self.paused = self.paused and policy.pause_after > 0
-        self.may_probe = self.paused
+    def start(self) -> bool:
+        """Note that an attempt starts; return whether it is the probe."""
+        self.is_probing = self.state is not BreakerState.CLOSED
+        return self.is_probing
 
-    def begin(self) -> None:
-        """An attempt begins; if the target pauses, it is the probe."""
-        self.may_probe = False
-
-    def failed(self, *, was_probe: bool) -> float | None:
-        """An attempt failed in a way that may pass; how long to pause, None: not at all."""
-        if self.policy.pause_after <= 0 or (self.paused and not was_probe):
-            return None
-        self._failures += 1
-        if self._failures < self.policy.pause_after and not self.paused:
-            return None
-        self.paused, self.may_probe = True, False
-        pause = self.policy.first_pause * 2.0 ** min(self._pauses, 30)
-        self._pauses += 1
-        return min(self.policy.longest_pause, pause)
-
-    def pause_is_over(self) -> None:
-        """Time has passed."""
-        self.may_probe = self.paused
-
-    def succeeded(self) -> bool:
-        """The target answered; True if that ends a pause."""
-        was_paused = self.paused
-        self.paused = self.may_probe = False
+    def succeeded(self) -> None:
+        """Note that the target answered."""
+        was_closed = self.is_closed
+        self.state, self.is_probing = BreakerState.CLOSED, False
         self._failures = self._pauses = 0
-        return was_paused
+        if not was_closed:
+            self._closed()
+
+    def failed(self, reason: str, *, was_probe: bool) -> None:
+        """Note that an attempt failed in a way that may pass."""
+        if self._policy.pause_after <= 0 or (not self.is_closed and not was_probe):
+            return
+        self._failures += 1
+        if self._failures < self._policy.pause_after and self.is_closed:
+            return
+        self.state, self.is_probing = BreakerState.OPEN, False
+        pause = self._policy.first_pause * 2.0 ** min(self._pauses, 30)
+        pause = min(self._policy.longest_pause, pause)
+        self._pauses += 1
+        self._emit("target_paused", target=self._target, pause_s=round(pause, 3), error=reason)
+        self._timer = asyncio.get_running_loop().call_later(pause, self.half_open)
+
+    def half_open(self) -> None:
+        """Let one probe start: the pause is over, or the former probe was cancelled."""
+        if not self.is_closed:
+            self.state, self.is_probing = BreakerState.HALF_OPEN, False
+        self._on_change()
+
+    def replace_policy(self, policy: RetryPolicy) -> None:
+        """Take another policy, and find out at once whether the replaced target answers."""
+        self._policy = policy
+        if self.is_closed:
+            return
+        self.cancel_timer()
+        if policy.pause_after > 0:
+            self.half_open()
+        else:
+            self.state, self.is_probing = BreakerState.CLOSED, False
+            self._closed()
+
+    def cancel_timer(self) -> None:
+        """Stop timing the pause."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _closed(self) -> None:
+        self.cancel_timer()
+        self._emit("target_resumed", target=self._target)
+        self._on_change()

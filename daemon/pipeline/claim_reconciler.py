@@ -1,76 +1,61 @@
-"""Claims that the database may have carried out although their answer was lost on the way.
+"""Reconciles claims whose reply was lost: the database may have carried them out.
 
-Such a run is this node's by what the database says, and nobody has it in hand: as long as the node
-lives, no lease of it ends. So after every claim that failed the node asks what it is said to hold,
-and gives back what it does not.
+Such a run belongs to this node in the database, but the node does not have it in flight. As long as
+the node lives, no lease of the run ends. So after every failed claim the node compares the runs
+that the database lists as its own with those in flight, and releases the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
-from daemon.domain.ports import Clock, Emit
-from daemon.pipeline.store import PipelineStore
-from daemon.pipeline.target_pool import TargetPool
+from daemon.pipeline.context import PipelineContext
 
-LOOK_EVERY_S = 1.0
-LOOKED_FOR_S = 10.0
+RECONCILE_EVERY_S = 1.0
+RECONCILE_FOR_S = 10.0
 """A claim may still be on its way to the server when its connection is given up here."""
 MARGIN = timedelta(seconds=60)
-"""A claim's instant may be a little before the moment when it was found to have failed."""
+"""The instant of a claim may be a little before the moment at which it was found to have failed."""
 
 
 class ClaimReconciler:
-    """Asked by the claimer, between claims: what it looks at is then not about to change.
+    """Called by the claimer between claims, so that no claim changes what is compared.
 
     Args:
-        lanes: what this node has in hand.
-        on_freed: told when runs are due again.
+        context: what the stages of the pipeline share.
     """
 
-    def __init__(
-        self,
-        store: PipelineStore,
-        *,
-        lanes: Callable[[], Iterable[TargetPool]],
-        database_now: Callable[[], datetime],
-        on_freed: Callable[[], None],
-        clock: Clock,
-        emit: Emit,
-    ) -> None:
-        self._store = store
-        self._lanes = lanes
-        self._database_now = database_now
-        self._on_freed = on_freed
-        self._clock = clock
-        self._emit = emit
+    def __init__(self, context: PipelineContext) -> None:
+        self._context = context
         self._since: datetime | None = None
-        self._failed_at = self._looked_at = 0.0
+        self._failed_at = self._reconciled_at = 0.0
 
-    def suspect(self, began: datetime) -> None:
-        """A claim failed that began then, by the server's clock; nobody knows what came of it."""
-        self._failed_at = self._clock.monotonic()
+    def claim_failed(self, began: datetime) -> None:
+        """Note that a claim failed that began at ``began`` by the database clock."""
+        self._failed_at = self._context.clock.monotonic()
         if self._since is None:
             self._since = began - MARGIN
-            self._looked_at = self._failed_at - LOOK_EVERY_S
+            self._reconciled_at = self._failed_at - RECONCILE_EVERY_S
 
     @property
     def due_in(self) -> float | None:
-        """Seconds until the next look; None if nothing is suspected."""
+        """Seconds until the next reconciliation; None when no claim is in doubt."""
         if self._since is None:
             return None
-        return max(0.0, self._looked_at + LOOK_EVERY_S - self._clock.monotonic())
+        due_at = self._reconciled_at + RECONCILE_EVERY_S
+        return max(0.0, due_at - self._context.clock.monotonic())
 
-    async def look(self) -> None:
-        """Give back what was claimed unheard. Raises Unavailable."""
+    async def reconcile(self) -> None:
+        """Release the runs of unacknowledged claims. Raises Unavailable."""
         if self._since is None:
             return
-        self._looked_at = self._clock.monotonic()
-        in_flight = {key for lane in self._lanes() for key in lane.in_flight}
-        released, is_all = await self._store.release_unacknowledged(in_flight, self._since)
+        context = self._context
+        self._reconciled_at = context.clock.monotonic()
+        released, is_complete = await context.store.release_unacknowledged(
+            context.in_flight.keys(), self._since
+        )
         if released:
-            self._emit("unacknowledged_claims_released", count=released)
-            self._on_freed()
-        if is_all and self._clock.monotonic() - self._failed_at > LOOKED_FOR_S:
+            context.emit("unacknowledged_claims_released", count=released)
+            context.timer.on_runs_available()
+        if is_complete and context.clock.monotonic() - self._failed_at > RECONCILE_FOR_S:
             self._since = None

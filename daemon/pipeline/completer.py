@@ -1,223 +1,195 @@
-"""Writes what became of runs: outcomes that gather while one batch is written go in the next."""
+"""Writes outcomes: those that gather while one batch is written go into the next."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
 
 from daemon.domain.campaign.state_machine import RunStatus
 from daemon.domain.errors import Unavailable
-from daemon.domain.ports import Clock, Emit
-from daemon.domain.run.attempt import Attempt, FinishResult
+from daemon.domain.run.attempt import (
+    Attempt,
+    AttemptKey,
+    ExpiredAttempt,
+    FinishedAttempt,
+    FinishResult,
+)
 from daemon.domain.run.log_events import EVENTS, milliseconds
 from daemon.domain.run.outcome import Outcome, Reject
-from daemon.pipeline.claimer import bisect_failures
-from daemon.pipeline.store import PipelineStore
-from daemon.pipeline.target_pool import TargetPool, key_of
-from daemon.runtime.database_health import DatabaseHealth
+from daemon.pipeline.batching import bisect_failures
+from daemon.pipeline.context import PipelineContext
 from daemon.runtime.service import Service, run_concurrently
 from daemon.runtime.stopwatch import Stopwatch
 
-AT_ONCE = 2
-"""Batches under way: the server writes one while this process makes or tells the other."""
+CONCURRENT_WRITES = 2
+"""Batches under way: the server writes one while this process makes or logs the other."""
 
-TOLD_AT_ONCE = 200
-"""Lines made before the event loop may go on."""
+YIELD_EVERY = 200
+"""Log lines made before the event loop may go on."""
 
 UNWRITABLE = Reject("the outcome could not be written; the log says why, at finish_failed")
 
 
-class FinishedAttempt(NamedTuple):
-    """An attempt's outcome on its way to the database."""
-
-    work: Attempt
-    outcome: Outcome
-    expected: str
-    lane: TargetPool | None
-    duration: float | None
-    """Seconds of the attempt, if there was one."""
-    begun: datetime | None = None
-    """By the database's clock as far as known; None if this node did not make the attempt."""
-    actor: str | None = None
-    """Who ended it, if it was not this node."""
-
-
 class Completer(Service):
-    """From ended to durably written, a batch at a time, with the next one under way."""
+    """From finished to durably written, a batch at a time, with the next one under way.
+
+    Args:
+        context: what the stages of the pipeline share.
+    """
 
     name = "finish"
 
-    def __init__(
-        self,
-        store: PipelineStore,
-        *,
-        clock: Clock,
-        link: DatabaseHealth,
-        emit: Emit,
-        batch: int,
-        follow: Callable[[FinishResult], None],
-        room_freed: Callable[[], None],
-    ) -> None:
+    def __init__(self, context: PipelineContext) -> None:
         super().__init__()
-        self._store = store
-        self._clock = clock
-        self._link = link
-        self._emit = emit
-        self._batch = batch
-        self._follow = follow
-        self._room_freed = room_freed
-        self._ended: deque[FinishedAttempt] = deque()
-        self._others: dict[tuple[int, datetime], Attempt] = {}
-        """What no lane of this node has in hand, until it is written."""
-        self._unsure: set[tuple[int, datetime]] = set()
-        """What may be written already: the database's answer was lost."""
+        self._context = context
+        self._queue: deque[FinishedAttempt] = deque()
+        self._unwritten: dict[AttemptKey, Attempt] = {}
+        self._unacknowledged: set[AttemptKey] = set()
+        """Runs whose outcome may be written already: the reply of the database was lost."""
         self._wake = asyncio.Event()
-        self._written = asyncio.Event()
-        self.busy = Stopwatch(clock)
+        self._batch_written = asyncio.Event()
+        self.busy = Stopwatch(context.clock)
 
-    def ended(
-        self,
-        lane: TargetPool,
-        work: Attempt,
-        outcome: Outcome,
-        duration: float,
-        begun: datetime | None,
+    def complete_local(
+        self, attempt: Attempt, outcome: Outcome, started_at: datetime | None, seconds: float
     ) -> None:
-        """An attempt of this node has ended."""
-        self._add(FinishedAttempt(work, outcome, RunStatus.EXECUTING, lane, duration, begun))
+        """Queue the outcome of an attempt that this node made.
 
-    def settle(self, work: Attempt, outcome: Outcome, expected: str) -> None:
-        """A run that waits is over without another attempt."""
-        self._add(FinishedAttempt(work, outcome, expected, None, None))
+        Args:
+            attempt: the attempt that ended.
+            outcome: its outcome, after the retry policy.
+            started_at: its start by the database clock; None if it never started.
+            seconds: its duration.
+        """
+        self._enqueue(FinishedAttempt(attempt, outcome, RunStatus.EXECUTING, started_at, seconds))
 
-    def answered(self, work: Attempt, outcome: Outcome, by: str, duration: float) -> None:
-        """Somebody else's attempt has ended, after so many seconds."""
-        self._add(FinishedAttempt(work, outcome, RunStatus.EXECUTING, None, duration, actor=by))
+    def complete_external(
+        self, attempt: Attempt, outcome: Outcome, worker: str, seconds: float
+    ) -> None:
+        """Queue the outcome of an attempt that a worker made, and its duration in seconds."""
+        self._enqueue(
+            FinishedAttempt(attempt, outcome, RunStatus.EXECUTING, None, seconds, actor=worker)
+        )
 
-    def _add(self, ended: FinishedAttempt) -> None:
-        if ended.lane is None:
-            self._others[key_of(ended.work)] = ended.work
-        self._ended.append(ended)
-        self._wake.set()
+    def expire(self, expired: ExpiredAttempt) -> None:
+        """Queue the end of a pending run that gets no other attempt."""
+        self._enqueue(FinishedAttempt(expired.attempt, expired.outcome, expired.expected))
+
+    async def wait_written(self) -> None:
+        """Wait until the next batch is written."""
+        self._batch_written.clear()
+        await self._batch_written.wait()
+
+    async def run(self) -> None:
+        """Write until asked to stop and nothing is left."""
+        await run_concurrently(self._write_batches, CONCURRENT_WRITES)
 
     async def stop(self, grace: float | None = None) -> None:
-        """Ask to stop once everything is written."""
+        """Stop once everything is written, or after ``grace`` seconds."""
         self.stopping.set()
         self._wake.set()
         await super().stop(grace)
 
-    async def wait_written(self) -> None:
-        """Until the next batch is written."""
-        self._written.clear()
-        await self._written.wait()
+    def _enqueue(self, finished: FinishedAttempt) -> None:
+        attempt = finished.attempt
+        self._unwritten[attempt.campaign_id, attempt.scheduled_for] = attempt
+        self._queue.append(finished)
+        self._wake.set()
 
-    async def run(self) -> None:
-        """Write until asked to stop and nothing is left."""
-        await run_concurrently(self._run, AT_ONCE)
-
-    async def _run(self) -> None:
-        while self._ended or not self.stopping.is_set():
-            if await self._link.waits_with(self):
+    async def _write_batches(self) -> None:
+        health = self._context.health
+        while self._queue or not self.stopping.is_set():
+            if await health.wait_while_backing_off(self):
                 continue
-            if not self._ended:
+            if not self._queue:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            since = self._clock.monotonic()
-            batch = [self._ended.popleft() for _ in range(min(self._batch, len(self._ended)))]
+            since = self._context.clock.monotonic()
+            size = min(self._context.batch, len(self._queue))
+            batch = [self._queue.popleft() for _ in range(size)]
             try:
                 with self.busy.lap():
-                    await bisect_failures(batch, self._write, self._poisoned)
+                    await bisect_failures(batch, self._write, self._on_unwritable)
             except Unavailable as error:
-                # Guarded by attempt and node: writing some of them a second time changes nothing.
-                left = [item for item in batch if self._is_open(item)]
-                self._unsure.update(key_of(item.work) for item in left)
-                self._ended.extendleft(reversed(left))
-                await self._link.failed(self, error)
+                # Guarded by attempt and node, so writing an outcome twice changes nothing.
+                left = [item for item in batch if self._is_unwritten(item.attempt)]
+                self._unacknowledged.update(item.attempt.key for item in left)
+                self._queue.extendleft(reversed(left))
+                await health.failed(self, error)
             else:
-                self._link.ok(self, since)
-
-    def _is_open(self, item: FinishedAttempt) -> bool:
-        in_flight = self._others if item.lane is None else item.lane.in_flight
-        return in_flight.get(key_of(item.work)) is item.work
-
-    def _forget(self, item: FinishedAttempt) -> None:
-        if item.lane is None:
-            self._others.pop(key_of(item.work), None)
-        else:
-            item.lane.forget(item.work)
+                health.succeeded(self, since)
 
     async def _write(self, batch: Sequence[FinishedAttempt]) -> None:
-        written = await self._store.finish(
-            [(item.work, item.outcome, item.expected, item.begun) for item in batch]
-        )
-        if self._unsure:
-            written = [
-                row if row is not None else await self._heard_late(item)
-                for item, row in zip(batch, written, strict=True)
+        found = await self._context.store.finish(batch)
+        if self._unacknowledged:
+            found = [
+                result if result is not None else await self._find_result(item)
+                for item, result in zip(batch, found, strict=True)
             ]
-            self._unsure.difference_update(key_of(item.work) for item in batch)
-        for number, (item, row) in enumerate(zip(batch, written, strict=True), start=1):
-            if number % TOLD_AT_ONCE == 0:
+            self._unacknowledged.difference_update(item.attempt.key for item in batch)
+        results: list[FinishResult] = []
+        for number, (item, result) in enumerate(zip(batch, found, strict=True), start=1):
+            if number % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
-            self._forget(item)
-            if row is None:
-                self._emit("lease_lost", **_keys(item.work))
-                continue
-            self._tell(item, row)
-            self._follow(row)
-        self._written.set()
-        self._room_freed()
+            self._forget(item.attempt)
+            if result is None:
+                self._context.emit("lease_lost", **item.attempt.log_fields())
+            else:
+                self._log(item, result)
+                results.append(result)
+        self._context.timer.runs_finished(results)
+        self._batch_written.set()
+        self._context.claims_wanted.set()
 
-    async def _heard_late(self, item: FinishedAttempt) -> FinishResult | None:
-        """What was written of it when the answer was lost, if it was."""
-        if key_of(item.work) not in self._unsure:
+    async def _find_result(self, item: FinishedAttempt) -> FinishResult | None:
+        """Return what was written of an outcome whose reply was lost, if it was written."""
+        if item.attempt.key not in self._unacknowledged:
             return None
-        return await self._store.find_finish_result(item.work, item.outcome)
+        return await self._context.store.find_finish_result(item.attempt, item.outcome)
 
-    def _tell(self, item: FinishedAttempt, row: FinishResult) -> None:
-        work, outcome = item.work, item.outcome
-        # Of what never began, to the decision.
-        began = work.started_at or item.begun or work.claimed_at
-        more = {"actor": item.actor} if item.actor is not None else {}
-        if (reason := getattr(outcome, "reason", None)) is not None:
-            more["error"] = reason
-        self._emit(
-            EVENTS[row.status],
-            campaign_id=work.campaign_id,
-            campaign_uuid=work.campaign_uuid,
-            run_id=work.run_id,
-            scheduled_for=work.scheduled_for,
-            attempt=work.attempt,
-            target=work.target,
-            lateness_ms=milliseconds(began - work.scheduled_for),
-            duration_ms=None if item.duration is None else round(item.duration * 1000, 3),
-            outcome=row.status,
-            from_status=row.from_status,
-            to_status=row.to_status,
-            **more,
+    def _is_unwritten(self, attempt: Attempt) -> bool:
+        return self._unwritten.get(attempt.key) is attempt
+
+    def _forget(self, attempt: Attempt) -> None:
+        key = attempt.campaign_id, attempt.scheduled_for
+        if self._unwritten.get(key) is attempt:
+            del self._unwritten[key]
+        self._context.in_flight.remove(attempt)
+
+    def _log(self, item: FinishedAttempt, result: FinishResult) -> None:
+        attempt = item.attempt
+        # Without a start, lateness is that of the decision.
+        started_at = attempt.started_at or item.started_at or attempt.claimed_at
+        optional = {"actor": item.actor} if item.actor is not None else {}
+        if (reason := getattr(item.outcome, "reason", None)) is not None:
+            optional["error"] = reason
+        self._context.emit(
+            EVENTS[result.status],
+            campaign_id=attempt.campaign_id,
+            campaign_uuid=attempt.campaign_uuid,
+            run_id=attempt.run_id,
+            scheduled_for=attempt.scheduled_for,
+            attempt=attempt.attempt,
+            target=attempt.target,
+            lateness_ms=milliseconds(started_at - attempt.scheduled_for),
+            duration_ms=None if item.seconds is None else round(item.seconds * 1000, 3),
+            outcome=result.status,
+            from_status=result.from_status,
+            to_status=result.to_status,
+            **optional,
         )
 
-    def _poisoned(self, item: FinishedAttempt, error: Exception) -> None:
-        self._emit("finish_failed", **_keys(item.work), error=f"{type(error).__name__}: {error}")
+    def _on_unwritable(self, item: FinishedAttempt, error: Exception) -> None:
+        self._context.emit(
+            "finish_failed", **item.attempt.log_fields(), error=f"{type(error).__name__}: {error}"
+        )
         if item.outcome != UNWRITABLE:
-            # Left executing on a node that lives, the run would be open for ever.
-            self._add(item._replace(outcome=UNWRITABLE))
+            # The run would stay executing for as long as this node lives.
+            self._enqueue(item._replace(outcome=UNWRITABLE))
             return
-        self._forget(item)
-        self._written.set()
-        self._room_freed()
-
-
-def _keys(work: Attempt) -> dict[str, object]:
-    return {
-        "campaign_id": work.campaign_id,
-        "campaign_uuid": work.campaign_uuid,
-        "run_id": work.run_id,
-        "scheduled_for": work.scheduled_for,
-        "attempt": work.attempt,
-        "target": work.target,
-    }
+        self._forget(item.attempt)
+        self._batch_written.set()
+        self._context.claims_wanted.set()

@@ -1,7 +1,7 @@
-"""Plans made ahead: what a burst needs at its instant is worked out in the quiet before it.
+"""Claim requests planned in advance, so that a burst does not wait for its own arithmetic.
 
-A plan says what to claim and what comes after it. It claims nothing: an edit or a pause before the
-instant wins, for then the entry that was planned for is not the one that comes due.
+A cached plan claims nothing. An edit or a pause before the instant wins, because the entry that was
+planned for is then not the one that comes due.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from itertools import islice
 from daemon.domain.run.attempt import ArmedEvent
 from daemon.domain.run.claim_plan import ClaimRequest, plan
 
-AT_MOST = 20_000
-"""Plans kept; more are made when they are needed."""
-AT_ONCE = 200
+MAX_PLANS = 20_000
+"""Maximum plans kept in memory; further ones are made when they are due."""
+YIELD_EVERY = 200
 """Plans made before the event loop may go on."""
 
 
 class PlanCache:
-    """The plans of what is due soon, by campaign."""
+    """The plans of events that are due soon, by campaign."""
 
     def __init__(self) -> None:
         self._plans: dict[int, ClaimRequest] = {}
@@ -30,36 +30,36 @@ class PlanCache:
     def __len__(self) -> int:
         return len(self._plans) + len(self._former)
 
-    async def prepare(self, soon: Iterable[ArmedEvent]) -> None:
-        """Have plans for these; those that are not among them are forgotten the next time.
+    async def warm(self, soon: Iterable[ArmedEvent]) -> None:
+        """Plan these events; plans of other events are dropped at the next call.
 
-        What has come due meanwhile may still wait for its claim.
+        They are kept until then because an event that came due may still wait for its claim.
         """
         former, self._plans = self._plans, {}
         self._former = former
-        for number, entry in enumerate(islice(soon, AT_MOST), start=1):
-            known = former.pop(entry.campaign_id, None)
-            if known is None or known.armed is not entry:
+        for number, event in enumerate(islice(soon, MAX_PLANS), start=1):
+            known = former.pop(event.campaign_id, None)
+            if known is None or known.armed is not event:
                 try:
-                    known = plan(entry, entry.event.at)
+                    known = plan(event, event.event.at)
                 except Exception:
-                    continue  # the claim will tell, of this one alone
-            self._plans[entry.campaign_id] = known
-            if number % AT_ONCE == 0:
+                    continue  # the claim logs the error of this event alone
+            self._plans[event.campaign_id] = known
+            if number % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
 
-    def plan(self, entry: ArmedEvent, now: datetime) -> ClaimRequest:
-        """What ``plan`` says of an entry that is due at ``now``; the entry's plan is used up."""
-        known = self._plans.pop(entry.campaign_id, None)
+    def get(self, event: ArmedEvent, now: datetime) -> ClaimRequest:
+        """Return the plan of an event that is due at ``now``, and remove it from the cache."""
+        known = self._plans.pop(event.campaign_id, None)
         if known is None:
-            known = self._former.pop(entry.campaign_id, None)
-        if known is not None and known.armed is entry and _holds(known, now):
+            known = self._former.pop(event.campaign_id, None)
+        if known is not None and known.armed is event and _is_valid(known, now):
             return known
-        return plan(entry, now)
+        return plan(event, now)
 
 
-def _holds(planned: ClaimRequest, now: datetime) -> bool:
-    """Whether the plan would be the same: no later occurrence is due, and this one not too late."""
-    if planned.next is not None and planned.next.at <= now:
+def _is_valid(request: ClaimRequest, now: datetime) -> bool:
+    """Return whether a new plan would be equal: no later event is due, this one not too late."""
+    if request.next is not None and request.next.at <= now:
         return False
-    return planned.start_before is None or now <= planned.start_before
+    return request.start_before is None or now <= request.start_before

@@ -1,15 +1,19 @@
-"""What the pipeline asks of the database: claim and finish, each one statement over a batch."""
+"""What the pipeline asks of the database and of the timer."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from daemon.domain.run.attempt import (
+    ArmedEvent,
     Attempt,
+    AttemptKey,
     ClaimResult,
+    DueEntry,
     ExpiredAttempt,
+    FinishedAttempt,
     FinishResult,
     PendingRun,
     ReclaimedRun,
@@ -19,40 +23,84 @@ from daemon.domain.run.outcome import Outcome
 
 
 class PipelineStore(Protocol):
-    """Claiming and finishing, each one statement over a batch."""
+    """Claims and finishes runs, each by one statement over a batch."""
 
-    async def claim(self, planned: Sequence[ClaimRequest]) -> list[ClaimResult]:
-        """Win what is still due; what is missing from the answer was lost."""
+    async def claim(self, requests: Sequence[ClaimRequest]) -> list[ClaimResult]:
+        """Claim what is still due; a request without a result was lost."""
         ...
 
     async def claim_attempts(
-        self,
-        waiting: Sequence[PendingRun],
+        self, pending: Sequence[PendingRun]
     ) -> tuple[list[Attempt], list[ExpiredAttempt]]:
-        """Start what may start; say what came too late."""
+        """Claim the next attempts of pending runs; return those that may start, and the others."""
         ...
 
-    async def finish(
-        self, outcomes: Sequence[tuple[Attempt, Outcome, str, datetime | None]]
-    ) -> list[FinishResult | None]:
-        """Write outcomes of (work, outcome, status the run is expected to be in, when it began).
-
-        One for each; None where the run was somebody else's by then.
-        """
+    async def finish(self, finished: Sequence[FinishedAttempt]) -> list[FinishResult | None]:
+        """Write outcomes; one result for each, None where the run belonged to another by then."""
         ...
 
-    async def find_finish_result(self, work: Attempt, outcome: Outcome) -> FinishResult | None:
-        """What this node has written of an attempt already, though it never heard so."""
+    async def find_finish_result(self, attempt: Attempt, outcome: Outcome) -> FinishResult | None:
+        """Return the result that this node has written already, if its reply was lost."""
         ...
 
     async def release(
-        self, works: Sequence[Attempt], dispositions: Sequence[str] = ()
+        self,
+        attempts: Sequence[Attempt],
+        dispositions: Sequence[str],
+        cause: str = "given back by a stopping node",
     ) -> list[ReclaimedRun]:
-        """Give executing runs back: ``not_started``, ``retrying`` or ``held``; those there were."""
+        """Release executing runs as ``not_started``, ``retrying`` or ``held``.
+
+        Returns:
+            The runs that were this node's to release.
+        """
         ...
 
     async def release_unacknowledged(
-        self, in_flight: Collection[tuple[int, datetime]], since: datetime
+        self, in_flight: Collection[AttemptKey], since: datetime
     ) -> tuple[int, bool]:
-        """Give back what was claimed and never heard of; how many, and whether that is all."""
+        """Release runs claimed since ``since`` whose claim was never acknowledged.
+
+        Returns:
+            How many were released, and whether no claim can be under way any more.
+        """
+        ...
+
+
+class RunStatusStore(Protocol):
+    """Reads the present status of runs."""
+
+    async def statuses(
+        self, attempts: Sequence[Attempt]
+    ) -> Mapping[AttemptKey, tuple[str, int, str]]:
+        """Return the status and attempt of each run and the status of its campaign, by key."""
+        ...
+
+
+class Timer(Protocol):
+    """What the pipeline reports to the timer. No method blocks."""
+
+    def settle(
+        self,
+        claimed: Sequence[DueEntry],
+        following: Sequence[ArmedEvent] = (),
+        lost: Sequence[int] = (),
+        backlogged: Sequence[int] = (),
+    ) -> None:
+        """Report the result of a claim.
+
+        Args:
+            claimed: the entries that were claimed or lost; they may be loaded again.
+            following: the next events of the schedules whose event was won.
+            lost: campaigns whose event was not won; their state is read from the database.
+            backlogged: campaigns whose next event is due already and waits for the run before it.
+        """
+        ...
+
+    def runs_finished(self, results: Sequence[FinishResult]) -> None:
+        """Report written outcomes, after which other runs may be due."""
+        ...
+
+    def on_runs_available(self) -> None:
+        """Report that pending runs may be due: load them."""
         ...

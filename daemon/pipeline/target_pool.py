@@ -1,297 +1,256 @@
-"""One target's lane: what is due for it, what is in its hands, and the workers that deliver."""
+"""The worker pool of one target: its backlog, its claimed attempts and its concurrency."""
 
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import deque
-from collections.abc import Callable, Collection
-from datetime import datetime
+from collections.abc import Awaitable, Collection
 
-from daemon.domain.ports import Clock, Emit
-from daemon.domain.run.attempt import ArmedEvent, Attempt, PendingRun
-from daemon.domain.run.outcome import Missed, Outcome, OutcomeUnknown, Reject, Retry, normalize
-from daemon.domain.run.retry import RetryPolicy, apply_retry_policy
+from daemon.domain.run.attempt import Attempt, AttemptKey, DueEntry
+from daemon.domain.run.outcome import Outcome
+from daemon.domain.run.retry import RetryPolicy
 from daemon.domain.run.target import Target
+from daemon.pipeline.attempt_runner import AttemptRunner
 from daemon.pipeline.backlog import Backlog
 from daemon.pipeline.circuit_breaker import CircuitBreaker
+from daemon.pipeline.completer import Completer
+from daemon.pipeline.context import PipelineContext
 
-BUSY_S = 0.002
-"""Workers whose target never waits let the event loop go on after so long."""
-AHEAD_S = 0.5
-"""For a target that waits for somebody, as many runs are claimed ahead as it begins in so long."""
-TOO_LATE = "the next attempt would start later than misfire_grace_time"
-
-Finished = Callable[["TargetPool", Attempt, Outcome, float, datetime | None], None]
-Key = tuple[int, datetime]
-
-
-def key_of(work: Attempt) -> Key:
-    """What identifies a run in memory."""
-    return work.campaign_id, work.scheduled_for
-
-
-def _nothing(*_args: object, **_fields: object) -> None:
-    pass
+YIELD_AFTER_S = 0.002
+"""Seconds after which workers of targets that never wait yield to the event loop."""
+ADVANCE_S = 0.5
+"""Seconds of work to claim in advance for targets that wait on an external system."""
 
 
 class TargetPool:
-    """A target with a bound on what it may have in hand, so that it can not delay another's runs.
+    """Bounds what one target may have in flight, so that no target delays another's runs.
 
     Args:
         name: the target's name.
-        target: where runs are handed to.
-        policy: how often an attempt is repeated, and when the target pauses.
-        concurrency: attempts under way at once.
-        batch: the most that one statement claims.
-        clock: for durations.
-        finished: told of every outcome, with the attempt's duration in seconds and when it began,
-            by the database's clock as far as known; None if it did not.
-        database_now: what the database's clock shows; without it no attempt is too late.
-        emit: told of pauses and stopped attempts.
-        room_freed: told when more may be claimed although nothing was finished.
-        may_begin: whether this node's lease holds; without it another may have taken the run.
+        target: where attempts are delivered.
+        policy: the target's retry policy.
+        concurrency: maximum attempts under way at once.
+        context: what the stages of the pipeline share.
+        completer: receives every outcome.
     """
 
     def __init__(
         self,
         name: str,
         target: Target,
-        *,
         policy: RetryPolicy,
         concurrency: int,
-        batch: int,
-        clock: Clock,
-        finished: Finished,
-        database_now: Callable[[], datetime] | None = None,
-        emit: Emit = _nothing,
-        room_freed: Callable[[], None] = _nothing,
-        may_begin: Callable[[], bool] = lambda: True,
+        *,
+        context: PipelineContext,
+        completer: Completer,
     ) -> None:
         self.name = name
         self.target = target
-        self.due = Backlog()
-        self.in_flight: dict[Key, Attempt] = {}
         self.claiming = 0
-        """Entries that were taken out of what is due, until it is known whether they were won."""
-        self.policy = policy
+        """Entries popped from the backlog whose claim is under way."""
+        self._context = context
+        self._in_flight = context.in_flight
         self._concurrency = concurrency
-        self._batch = batch
-        self._attempt_s: float | None = None
-        self._clock = clock
-        self._finished = finished
-        self._database_now = database_now
-        self._emit = emit
-        self._room_freed = room_freed
-        self._may_begin = may_begin
-        self._breaker = CircuitBreaker(policy)
-        self._pause: asyncio.TimerHandle | None = None
-        self._ready: deque[Attempt] = deque()
-        self._idle: deque[asyncio.Future[None]] = deque()
-        self._begun: dict[Key, Attempt] = {}
-        self._under_way: dict[Key, tuple[asyncio.Task[None], Target]] = {}
-        self._ending: set[asyncio.Task[None]] = set()
-        """Workers that were cancelled for the attempt they make, and go on after it."""
+        self._backlog = Backlog()
+        self._breaker = CircuitBreaker(
+            name, policy, emit=context.emit, on_change=self._on_breaker_change
+        )
+        self._runner = AttemptRunner(context, completer, self._breaker, policy)
+        self._claimed: deque[Attempt] = deque()
+        """Attempts in flight that have not started."""
+        self._under_way: dict[AttemptKey, tuple[asyncio.Task[None], Target]] = {}
+        self._cancelled: set[asyncio.Task[None]] = set()
+        """Workers cancelled for the sake of one attempt; they go on after it."""
         self._workers: dict[int, asyncio.Task[None]] = {}
-        self._turn_began: float | None = None
-        self._turn_now: datetime | None = None
-        self._aside: set[asyncio.Task[None]] = set()
+        self._idle: deque[asyncio.Future[None]] = deque()
+        self._background: set[asyncio.Task[None]] = set()
         self._aborting = False
-
-    # What is due.
-
-    @property
-    def room(self) -> int:
-        """How many more runs may be claimed for this target."""
-        if self._breaker.paused:
-            has_probe = self._ready or self.claiming
-            return 1 if self._breaker.may_probe and not has_probe else 0
-        capacity = self._concurrency + self._ahead
-        used = len(self.in_flight) + self.claiming
-        # A claim costs much the same for few as for many: while nobody idles it waits until it is
-        # worth it.
-        return capacity - used if used < self._concurrency or 4 * used <= 3 * capacity else 0
+        for number in range(concurrency):
+            self._start_worker(number)
 
     @property
-    def _ahead(self) -> int:
-        """Runs to claim beside those under way."""
-        if not self.target.waits:
-            # A batch being claimed, one under way and two being finished; and no more.
-            return 4 * self._batch
-        # What is claimed ahead of its turn, no other node can take.
-        if self._attempt_s is None:
-            return 0
-        soon = int(self._concurrency * AHEAD_S / max(self._attempt_s, 0.001))
-        return min(soon, 2 * self._batch)
+    def policy(self) -> RetryPolicy:
+        """The target's retry policy."""
+        return self._runner.policy
+
+    # Due entries.
+
+    @property
+    def due(self) -> int:
+        """Entries that are due and not claimed yet."""
+        return len(self._backlog)
 
     @property
     def is_full(self) -> bool:
-        """Whether as much is overdue as is kept in memory; the rest stays in the database."""
-        return self.due.is_full(paused=self._breaker.paused)
+        """Whether the backlog in memory is full; further entries stay in the database."""
+        return self._backlog.is_full(paused=self.is_paused)
 
     @property
     def is_paused(self) -> bool:
-        """Whether the target failed so often that it is left alone for a while."""
-        return self._breaker.paused
+        """Whether the circuit breaker keeps attempts from starting, but for a probe."""
+        return not self._breaker.is_closed
 
-    def add(self, entry: ArmedEvent | PendingRun) -> bool:
-        """Take an entry that is due; False if too many wait already."""
-        self._begin_turn()
-        return self.due.add(entry, self._turn_now, paused=self._breaker.paused)
+    def enqueue(self, entry: DueEntry) -> bool:
+        """Add a due entry to the backlog; return False when the backlog is full."""
+        return self._backlog.push(entry, self._context.turn.now(), paused=self.is_paused)
 
-    def take(self, count: int) -> list[ArmedEvent | PendingRun]:
-        """The oldest entries, out of what is due and into ``claiming``."""
-        taken: list[ArmedEvent | PendingRun] = []
-        # The probe: if possible a run not tried yet, so that none runs out of attempts.
-        if self._breaker.paused and count == 1 and (untried := self.due.take_untried()) is not None:
-            taken.append(untried)
+    @property
+    def room(self) -> int:
+        """How many more runs to claim for this target."""
+        if not self._breaker.is_closed:
+            has_probe = self._claimed or self.claiming
+            return 1 if self._breaker.may_start and not has_probe else 0
+        capacity = self._concurrency + self._claimed_in_advance
+        used = self._in_flight.count(self.name) + self.claiming
+        # A claim costs much the same for few runs as for many. So while every worker is busy, the
+        # pool waits until a claim is worth its cost.
+        return capacity - used if used < self._concurrency or 4 * used <= 3 * capacity else 0
+
+    @property
+    def _claimed_in_advance(self) -> int:
+        """Maximum runs claimed beside those under way."""
+        batch = self._context.batch
+        if not self.target.waits:
+            # One batch being claimed, one under way, two being finished.
+            return 4 * batch
+        # No other node can execute a claimed run, so a slow target gets few in advance.
+        average = self._runner.average_seconds
+        if average is None:
+            return 0
+        return min(int(self._concurrency * ADVANCE_S / max(average, 0.001)), 2 * batch)
+
+    def pop(self, count: int) -> list[DueEntry]:
+        """Remove and return the oldest entries of the backlog, to be claimed."""
+        entries: list[DueEntry] = []
+        # The probe is a run without an attempt where there is one, so that no run loses its last.
+        if self.is_paused and count == 1 and (first := self._backlog.pop_first_attempt()):
+            entries.append(first)
         else:
-            taken = self.due.take(count)
-        self.claiming += len(taken)
-        return taken
+            entries = self._backlog.pop(count)
+        self.claiming += len(entries)
+        return entries
 
-    # What is in hand.
+    # Attempts.
 
-    def start(self) -> None:
-        """Begin to hand over."""
-        self._aborting = False
-        self._ending.clear()
-        for number in range(self._concurrency):
-            if number not in self._workers or self._workers[number].done():
-                self._workers[number] = asyncio.create_task(
-                    self._work(number), name=f"target {self.name} {number}"
-                )
-
-    def dispatch(self, work: Attempt) -> None:
-        """Queue a claimed run for its attempt."""
-        self.in_flight[key_of(work)] = work
-        self._ready.append(work)
-        self._wake(1)
-
-    def forget(self, work: Attempt) -> None:
-        """Its outcome is written, or it is somebody else's now."""
-        key = key_of(work)
-        if self.in_flight.get(key) is work:
-            del self.in_flight[key]
-        if self._begun.get(key) is work:
-            del self._begun[key]
-
-    def has_started(self, work: Attempt) -> bool:
-        """Whether the target was asked for this attempt."""
-        return self._begun.get(key_of(work)) is work
+    def dispatch(self, attempt: Attempt) -> None:
+        """Queue a claimed attempt for the next free worker."""
+        self._in_flight.add(attempt)
+        self._claimed.append(attempt)
+        if self._idle:
+            self._wake(1)
 
     def resume(self) -> None:
-        """Attempts may begin again."""
-        self._wake(len(self._ready))
+        """Let claimed attempts start again."""
+        self._wake(len(self._claimed))
 
-    def drain_not_started(self, of: Collection[Key] | None = None) -> list[Attempt]:
-        """Out of hand: what the target was not asked for yet; of all runs, or of these."""
-        not_started: list[Attempt] = []
-        rest: deque[Attempt] = deque()
-        for work in self._ready:
-            (not_started if of is None or key_of(work) in of else rest).append(work)
-        self._ready = rest
-        for work in not_started:
-            self.forget(work)
-        if not_started:
-            self._room_freed()
-        return not_started
+    def drain_not_started(self, keys: Collection[AttemptKey] | None = None) -> list[Attempt]:
+        """Remove and return attempts that have not started: all of them, or those with ``keys``."""
+        drained: list[Attempt] = []
+        kept: deque[Attempt] = deque()
+        for attempt in self._claimed:
+            (drained if keys is None or attempt.key in keys else kept).append(attempt)
+        self._claimed = kept
+        for attempt in drained:
+            self._in_flight.remove(attempt)
+        if drained:
+            self._context.claims_wanted.set()
+        return drained
 
-    def cancel(self, work: Attempt) -> None:
-        """The run was stopped: its attempt ends here, and the target is told if it wants to be."""
-        if self.in_flight.get(key_of(work)) is not work:
+    def apply_policy(self, attempt: Attempt, outcome: Outcome) -> Outcome:
+        """Return what the target's retry policy makes of an outcome that came from outside."""
+        return self._runner.apply_policy(attempt, outcome)
+
+    def cancel(self, attempt: Attempt) -> None:
+        """End an attempt whose run was stopped, and notify the target of it."""
+        if attempt not in self._in_flight:
             return
-        if work in self._ready:
-            self._ready.remove(work)
-            self._stopped(work)
-        elif (under_way := self._under_way.get(key_of(work))) is not None:
-            self._ending.add(under_way[0])
+        if attempt in self._claimed:
+            self._claimed.remove(attempt)
+            self._on_cancelled(attempt)
+        elif (under_way := self._under_way.get(attempt.key)) is not None:
+            self._cancelled.add(under_way[0])
             under_way[0].cancel()
 
     def replace(self, target: Target, policy: RetryPolicy, concurrency: int) -> None:
-        """Another target under this name; the attempts under way end with the former one."""
+        """Deliver to another target from now on; attempts under way end with the former one."""
         former, self.target = self.target, target
-        self.policy = policy
+        self._runner.policy = policy
+        self._runner.average_seconds = None
         self._concurrency = concurrency
-        self._attempt_s = None
         self._close_unused(former)
-        was_paused = self._breaker.paused
-        self._breaker.replaced(policy)
-        if was_paused:
-            self._pause_ended()
-        if self._workers:
-            self.start()
-            self._wake(len(self._idle))
+        self._breaker.replace_policy(policy)
+        for number in range(concurrency):
+            self._start_worker(number)
+        self._wake(len(self._idle))
 
     async def abort(self) -> None:
-        """Stop handing over, at once."""
+        """Cancel every worker."""
         self._aborting = True
-        if self._pause is not None:
-            self._pause.cancel()
+        self._breaker.cancel_timer()
         for worker in self._workers.values():
             worker.cancel()
         await asyncio.gather(*self._workers.values(), return_exceptions=True)
         self._workers.clear()
 
     async def close(self) -> None:
-        """Let the target go, after ``abort``."""
+        """Close the target, after ``abort``."""
         self._close_unused(self.target)
-        if self._aside:
-            await asyncio.wait(set(self._aside), timeout=2)
+        if self._background:
+            await asyncio.wait(set(self._background), timeout=2)
+
+    # Workers.
+
+    def _start_worker(self, number: int) -> None:
+        worker = self._workers.get(number)
+        if worker is None or worker.done():
+            self._workers[number] = asyncio.create_task(
+                self._work(number), name=f"target {self.name} {number}"
+            )
 
     async def _work(self, number: int) -> None:
         task = asyncio.current_task()
         assert task is not None
+        turn, node = self._context.turn, self._context.node
         while number < self._concurrency:
-            work = None
+            attempt = None
             try:
-                if not (self._ready and self._breaker.may_start and self._may_begin()):
-                    await self._something_to_do()
+                if not (self._claimed and self._breaker.may_start and node.holds_lease()):
+                    await self._until_woken()
                     continue
-                if self._turn_is_over():
+                if turn.seconds() > YIELD_AFTER_S:
                     await asyncio.sleep(0)
                     continue
-                work = self._next()
-                await self._attempt(work, task)
+                attempt, target = self._next_attempt(), self.target
+                self._under_way[attempt.key] = task, target
+                await self._runner.run(attempt, target)
+                if self._under_way.get(attempt.key) == (task, target):
+                    del self._under_way[attempt.key]
+                if target is not self.target:
+                    self._close_unused(target)
             except asyncio.CancelledError:
-                if self._aborting or task not in self._ending:
-                    raise  # not one attempt's end but ours
-                self._ending.discard(task)
+                if self._aborting or task not in self._cancelled:
+                    raise  # the worker itself was cancelled
+                self._cancelled.discard(task)
                 task.uncancel()
-                if work is not None and key_of(work) in self._under_way:
-                    _, target = self._under_way.pop(key_of(work))
-                    self._stopped(work, target)
+                if attempt is not None and attempt.key in self._under_way:
+                    _, target = self._under_way.pop(attempt.key)
+                    self._on_cancelled(attempt, target)
 
-    def _turn_is_over(self) -> bool:
-        """Whether the workers together have held the event loop for long enough."""
-        return self._clock.monotonic() - self._begin_turn() > BUSY_S
-
-    def _begin_turn(self) -> float:
-        """When this turn of the event loop began, or for what follows does now."""
-        if self._turn_began is None:
-            self._turn_began = self._clock.monotonic()
-            self._turn_now = self._database_now() if self._database_now is not None else None
-            asyncio.get_running_loop().call_soon(self._end_turn)
-        return self._turn_began
-
-    def _end_turn(self) -> None:
-        self._turn_began = None
-
-    def _next(self) -> Attempt:
-        if not self._breaker.paused:
-            return self._ready.popleft()
-        # The probe: a run that has attempts to lose.
-        probe = min(self._ready, key=lambda work: work.attempt - work.takeovers)
-        self._ready.remove(probe)
+    def _next_attempt(self) -> Attempt:
+        if self._breaker.is_closed:
+            return self._claimed.popleft()
+        # The probe is the run with the most attempts left.
+        probe = min(self._claimed, key=lambda attempt: attempt.attempt - attempt.takeovers)
+        self._claimed.remove(probe)
         return probe
 
-    async def _something_to_do(self) -> None:
+    async def _until_woken(self) -> None:
         waiter = asyncio.get_running_loop().create_future()
         self._idle.append(waiter)
         try:
             await waiter
         except asyncio.CancelledError:
-            self._wake(1)  # whatever this worker was woken for
+            self._wake(1)  # pass on the wake-up that this worker may have received
             raise
 
     def _wake(self, count: int) -> None:
@@ -301,95 +260,31 @@ class TargetPool:
                 waiter.set_result(None)
                 count -= 1
 
-    async def _attempt(self, work: Attempt, task: asyncio.Task[None]) -> None:
-        began = self._clock.monotonic()
-        if self._turn_now is not None and work.start_before < self._turn_now:
-            outcome = Missed() if work.attempt == 1 else Reject(TOO_LATE)
-            self._finished(self, work, outcome, 0.0, None)
-            return
-        at = self._turn_now
-        key, target = key_of(work), self.target
-        was_probe = self._breaker.paused
-        self._breaker.begin()
-        self._begun[key] = work
-        self._under_way[key] = task, target
-        raw: Outcome
-        try:
-            raw = await target.deliver(work)
-        except Exception as error:
-            raw = OutcomeUnknown(f"{type(error).__name__}: {error}")
-        except asyncio.CancelledError:
-            if was_probe:
-                self._breaker.pause_is_over()
-            raise
-        raw = normalize(raw)
-        del self._under_way[key]
-        took = self._clock.monotonic() - began
-        self._note(raw, was_probe, took)
-        self._finished(self, work, self.judge(work, raw), took, at)
-        if target is not self.target:
-            self._close_unused(target)
+    def _on_breaker_change(self) -> None:
+        self._wake(len(self._claimed))
+        self._context.claims_wanted.set()
 
-    def judge(self, work: Attempt, outcome: Outcome) -> Outcome:
-        """What an outcome comes to by this target's policy."""
-        return apply_retry_policy(self.policy, work.attempt, work.takeovers, outcome, random.random)
-
-    def _note(self, outcome: Outcome, was_probe: bool, took: float) -> None:
-        if not isinstance(outcome, Retry | OutcomeUnknown):
-            # A target that is down refuses faster than it ever worked: that makes no room.
-            former = took if self._attempt_s is None else self._attempt_s
-            self._attempt_s = 0.9 * former + 0.1 * took
-            if self._breaker.succeeded():
-                self._pause_ended()
-            return
-        pause = self._breaker.failed(was_probe=was_probe)
-        if pause is None:
-            return
-        self._emit("target_paused", target=self.name, pause_s=round(pause, 3), error=outcome.reason)
-        self._pause = asyncio.get_running_loop().call_later(pause, self._probe)
-
-    def _pause_ended(self) -> None:
-        if self._pause is not None:
-            self._pause.cancel()
-        if not self._breaker.paused:
-            self._emit("target_resumed", target=self.name)
-        self._wake(len(self._ready))
-        self._room_freed()
-
-    def _probe(self) -> None:
-        self._breaker.pause_is_over()
-        self._wake(1)
-        self._room_freed()
-
-    def _stopped(self, work: Attempt, target: Target | None = None) -> None:
-        self.forget(work)
-        self._emit(
-            "attempt_cancelled",
-            campaign_id=work.campaign_id,
-            campaign_uuid=work.campaign_uuid,
-            run_id=work.run_id,
-            scheduled_for=work.scheduled_for,
-            attempt=work.attempt,
-            target=work.target,
-        )
+    def _on_cancelled(self, attempt: Attempt, target: Target | None = None) -> None:
+        """Log a cancelled attempt and notify the target that was asked to carry it out."""
+        self._in_flight.remove(attempt)
+        self._context.emit("attempt_cancelled", **attempt.log_fields())
         if target is not None:
-            self._set_aside(target.cancel(work))
-        self._room_freed()
+            self._run_in_background(target.cancel(attempt))
+        self._context.claims_wanted.set()
 
     def _close_unused(self, target: Target) -> None:
-        if any(used is target for _, used in self._under_way.values()):
-            return
-        self._set_aside(target.close())
+        if all(used is not target for _, used in self._under_way.values()):
+            self._run_in_background(target.close())
 
-    def _set_aside(self, coroutine: object) -> None:
-        async def finish() -> None:
+    def _run_in_background(self, call: Awaitable[None]) -> None:
+        async def run() -> None:
             try:
-                await coroutine  # type: ignore[misc]
+                await call
             except Exception as error:
-                self._emit(
+                self._context.emit(
                     "target_error", target=self.name, error=f"{type(error).__name__}: {error}"
                 )
 
-        task = asyncio.create_task(finish(), name=f"target {self.name} aside")
-        self._aside.add(task)
-        task.add_done_callback(self._aside.discard)
+        task = asyncio.create_task(run(), name=f"target {self.name} in background")
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)

@@ -1,5 +1,5 @@
-"""How the daemon starts, is watched and stops.
+"""The runtime of a long-running process: services, their supervision, clocks and database health.
 
-Invariants: no component knows another; stopping is idempotent; nobody is told that the daemon is
-ready before it is. May import `daemon.domain` and the standard library.
+Invariants: a service is ready when ``start`` returns and stops once; a service that dies ends the
+process; only `clock` reads this machine's clocks. May import `daemon.domain`.
 """

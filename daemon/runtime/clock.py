@@ -1,20 +1,45 @@
-"""The one place that reads this machine's clocks."""
+"""The clocks: this machine's, which only this module reads, and the database's, as reckoned."""
 
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-_NEVER_SET = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+from daemon.domain.ports import Clock
+
+_INCLUDING_SLEEP = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class SystemClock:
-    """Wall time and monotonic time, as the machine has them."""
+    """Wall time and monotonic time of this machine."""
 
     def now(self) -> datetime:
-        """The aware UTC instant."""
+        """Return the current instant, aware and in UTC."""
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Seconds, for differences only; they go on while the machine sleeps, where it can tell."""
-        return time.clock_gettime(_NEVER_SET)
+        """Return seconds for differences only; time asleep counts where the machine can tell."""
+        return time.clock_gettime(_INCLUDING_SLEEP)
+
+
+class DatabaseClock:
+    """The database's clock, reckoned from its last measurement and monotonic time.
+
+    An entry is never taken for late because this machine's wall clock was set.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._measured = clock.now(), clock.monotonic()
+        self.skew = timedelta(0)
+        """The database's clock minus this machine's, as last measured."""
+
+    def now(self) -> datetime:
+        """Return what the database's clock shows now, as far as known."""
+        then, at = self._measured
+        return then + timedelta(seconds=self._clock.monotonic() - at)
+
+    def set_skew(self, skew: timedelta) -> None:
+        """Take over a new measurement of the skew."""
+        self.skew = skew
+        self._measured = self._clock.now() + skew, self._clock.monotonic()

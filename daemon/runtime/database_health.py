@@ -1,4 +1,4 @@
-"""The daemon's link to its database: an outage is said once, waited out, and said to be over."""
+"""Database outages: logs the start and the end of each one, and backs off in between."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from daemon.domain.errors import Unavailable
 from daemon.domain.ports import Clock, Emit
 from daemon.runtime.service import Service
 
-FIRST_WAIT_S = 0.1
-LONGEST_WAIT_S = 2.0
+FIRST_BACKOFF_S = 0.1
+LONGEST_BACKOFF_S = 2.0
 
 
 class DatabaseHealth:
-    """Shared by everything that talks to the database.
+    """The state of the database, shared by every service that uses it.
 
-    An outage is over once all that failed have succeeded: a server that can be read but not written
-    to, or one session that hangs, is said once, not again and again.
+    An outage is over once every service that failed has succeeded again. So a server that answers
+    reads but not writes, or one session that hangs, is logged once and not again and again.
     """
 
     def __init__(
@@ -33,25 +33,28 @@ class DatabaseHealth:
         self._lost_at: float | None = None
         self._failures: dict[str, int] = {}
         self._failing: dict[str, float] = {}
-        """When each last failed, of those that have not succeeded since."""
-        self._waiting: dict[str, asyncio.Event] = {}
-        """Of those that wait before they try again: set when they do."""
+        """Last failure of each service that has not succeeded since, on the monotonic clock."""
+        self._backing_off: dict[str, asyncio.Event] = {}
+        """Services that wait before the next try; the event is set when they try."""
         self.on_recovery: list[Callable[[], None]] = []
 
     @property
     def is_up(self) -> bool:
-        """Whether nothing that is asked of the database fails."""
+        """Whether no service fails to reach the database."""
         return self._lost_at is None
 
     @property
-    def away_for(self) -> float:
-        """Seconds since the database was lost; 0 while it is there."""
+    def outage_seconds(self) -> float:
+        """Seconds since the outage began; 0 without one."""
         return 0.0 if self._lost_at is None else self._clock.monotonic() - self._lost_at
 
-    def ok(self, service: Service, since: float | None = None) -> None:
-        """A statement of ``service`` succeeded that began at ``since``, by ``monotonic``.
+    def succeeded(self, service: Service, since: float | None = None) -> None:
+        """Note that a statement of ``service`` succeeded.
 
-        Where two are under way at once, what began before the other failed says nothing of now.
+        Args:
+            service: the service whose statement it was.
+            since: when the statement began, on the monotonic clock. With two statements under way,
+                one that began before the other failed does not prove that the outage is over.
         """
         if since is None or since >= self._failing.get(service.name, since):
             self._failures.pop(service.name, None)
@@ -61,11 +64,11 @@ class DatabaseHealth:
         away = self._clock.monotonic() - self._lost_at
         self._lost_at = None
         self._emit("database_back", away_s=round(away, 3))
-        for call in self.on_recovery:
-            call()
+        for recovered in self.on_recovery:
+            recovered()
 
     async def failed(self, service: Service, error: Unavailable) -> None:
-        """A statement of ``service`` failed; wait before the next try, longer each time."""
+        """Note that a statement of ``service`` failed; wait before the next try."""
         self._failing[service.name] = self._clock.monotonic()
         if self._lost_at is None:
             self._lost_at = self._clock.monotonic()
@@ -73,25 +76,25 @@ class DatabaseHealth:
         await self.back_off(service)
 
     async def back_off(self, service: Service) -> None:
-        """Wait before ``service`` tries again, longer each time until one try is ``ok``."""
+        """Wait before the next try of ``service``; the wait grows until a try succeeds."""
         failures = self._failures.get(service.name, 0)
         self._failures[service.name] = failures + 1
-        ceiling = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(failures, 10))
+        ceiling = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2 ** min(failures, 10))
         wait = ceiling * (0.5 + self._jitter() / 2)
-        waiting = self._waiting.setdefault(service.name, asyncio.Event())
+        tried = self._backing_off.setdefault(service.name, asyncio.Event())
         try:
             if service.stopping.is_set():
-                await asyncio.sleep(wait)  # still writing outcomes: not in a hot loop
+                await asyncio.sleep(wait)  # outcomes are still written: not in a hot loop
             else:
                 await service.pause(wait)
         finally:
-            self._waiting.pop(service.name, None)
-            waiting.set()
+            self._backing_off.pop(service.name, None)
+            tried.set()
 
-    async def waits_with(self, service: Service) -> bool:
-        """Wait while a part of ``service`` waits before it tries again; whether one did."""
-        waiting = self._waiting.get(service.name)
-        if waiting is None:
+    async def wait_while_backing_off(self, service: Service) -> bool:
+        """Wait while another task of ``service`` backs off; return whether one did."""
+        tried = self._backing_off.get(service.name)
+        if tried is None:
             return False
-        await waiting.wait()
+        await tried.wait()
         return True

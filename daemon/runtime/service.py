@@ -1,4 +1,4 @@
-"""The contract of every long-running part: ready when started, stopped once, never a zombie."""
+"""The contract of long-running components: ready when started, stopped once, never a zombie."""
 
 from __future__ import annotations
 
@@ -13,8 +13,18 @@ class Service(ABC):
     """A named task with a stop request.
 
     ``start`` may be called again after ``stop``; both are idempotent. An exception that leaves
-    ``run`` is kept in the task, which the supervisor watches: it ends the daemon rather than leave
-    a zombie.
+    ``run`` is kept in the task, which the supervisor watches: the daemon ends rather than go on
+    without one of its services.
+
+    Example:
+        A service that does something every second::
+
+            class Ticker(Service):
+                name = "ticker"
+
+                async def run(self) -> None:
+                    while not await self.pause(1.0):
+                        await self._tick()
     """
 
     name: str = "service"
@@ -24,7 +34,7 @@ class Service(ABC):
         self.stopping = asyncio.Event()
 
     async def start(self) -> None:
-        """Begin; returns when the service is ready."""
+        """Start the service; return when it is ready."""
         if self.task is not None:
             return
         self.stopping.clear()
@@ -32,14 +42,14 @@ class Service(ABC):
         self.task = asyncio.create_task(self.run(), name=self.name)
 
     async def prepare(self) -> None:  # noqa: B027 - most services have nothing to prepare
-        """What must have succeeded before the service counts as ready."""
+        """Do what must succeed before the service counts as ready."""
 
     @abstractmethod
     async def run(self) -> None:
         """Work until ``stopping`` is set."""
 
     async def stop(self, grace: float | None = None) -> None:
-        """Ask to stop and wait; after ``grace`` seconds (None: for ever) cancel."""
+        """Ask the service to stop and wait; cancel it after ``grace`` seconds (None: never)."""
         self.stopping.set()
         task, self.task = self.task, None
         if task is None:
@@ -53,14 +63,14 @@ class Service(ABC):
             raise error
 
     async def pause(self, seconds: float) -> bool:
-        """Wait, or less if asked to stop; True if asked to stop."""
+        """Wait, less if a stop is requested; return whether it is."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.stopping.wait(), seconds)
         return self.stopping.is_set()
 
 
 async def run_concurrently(work: Callable[[], Coroutine[Any, Any, None]], count: int) -> None:
-    """Do ``work`` so many times at once; an error of one ends all, and is what is raised."""
+    """Run ``work`` ``count`` times at once; the first error ends all of them and is raised."""
     try:
         async with asyncio.TaskGroup() as group:
             for _ in range(count):

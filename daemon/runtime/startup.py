@@ -1,4 +1,4 @@
-"""A start waits for a database that is not there yet, up to a limit."""
+"""Start-up waits for a database that is not there yet, up to a limit."""
 
 from __future__ import annotations
 
@@ -16,35 +16,36 @@ LONGEST_WAIT_S = 2.0
 async def wait_for_database(
     begin: Callable[[], Awaitable[None]], *, timeout: float, stop: asyncio.Event, emit: Emit
 ) -> bool:
-    """Do ``begin`` again until it succeeds; False if asked to stop first, which cancels it.
+    """Repeat ``begin`` until it succeeds; return False if a stop is requested first.
 
-    A database that goes away meanwhile is waited for like one that is not there yet.
+    A stop cancels ``begin``. A database that goes away during ``begin`` is waited for like one that
+    is not there yet.
 
     Raises:
-        Unavailable: it is still not there after ``timeout`` seconds.
+        Unavailable: the database is still not there after ``timeout`` seconds.
     """
     deadline = time.monotonic() + timeout
-    wait, told = 0.1, False
+    wait, is_logged = 0.1, False
     while not stop.is_set():
         try:
-            return await _unless(stop, begin)
+            return await _unless_stopped(stop, begin)
         except Unavailable as error:
             if time.monotonic() + wait > deadline:
                 raise type(error)(
                     f"no database within {timeout:g} s: {error.detail}",
                     hint="is it running, and is CAMPAIGND_DATABASE_URL right?",
                 ) from error
-            if not told:
+            if not is_logged:
                 emit("waiting_for_database", error=error.detail)
-                told = True
+                is_logged = True
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), wait)
         wait = min(wait * 2, LONGEST_WAIT_S)
     return False
 
 
-async def _unless(stop: asyncio.Event, begin: Callable[[], Awaitable[None]]) -> bool:
-    """Whether ``begin`` came to its end before a stop was asked for."""
+async def _unless_stopped(stop: asyncio.Event, begin: Callable[[], Awaitable[None]]) -> bool:
+    """Return whether ``begin`` ended before a stop was requested."""
     beginning = asyncio.ensure_future(begin())
     stopped = asyncio.ensure_future(stop.wait())
     try:
@@ -54,6 +55,6 @@ async def _unless(stop: asyncio.Event, begin: Callable[[], Awaitable[None]]) -> 
             return True
         return False
     finally:
-        for each in (beginning, stopped):
-            each.cancel()
+        for task in (beginning, stopped):
+            task.cancel()
         await asyncio.gather(beginning, stopped, return_exceptions=True)

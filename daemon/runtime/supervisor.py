@@ -1,4 +1,4 @@
-"""Runs until told to stop, or until a part of the daemon dies."""
+"""Supervision of a process: it runs until a signal ends it, or until one of its services dies."""
 
 from __future__ import annotations
 
@@ -11,36 +11,40 @@ from daemon.runtime.service import Service
 
 
 class Supervisor:
-    """Signals in, one decision out: keep on, reload, stop, or fail."""
+    """Turns signals and dead services into one decision: go on, reload, stop or fail.
+
+    Args:
+        reload: called at SIGHUP.
+    """
 
     def __init__(self, reload: Callable[[], Awaitable[None]]) -> None:
         self._reload = reload
         self._stop = asyncio.Event()
-        self._reload_asked = asyncio.Event()
+        self._reload_requested = asyncio.Event()
 
     def install(self) -> None:
-        """Take SIGTERM, SIGINT and SIGHUP. A second of the first two is the default: at once."""
+        """Handle SIGTERM, SIGINT and SIGHUP; a second SIGTERM or SIGINT kills the process."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._asked)
-        loop.add_signal_handler(signal.SIGHUP, self._reload_asked.set)
+            loop.add_signal_handler(number, self._request_stop)
+        loop.add_signal_handler(signal.SIGHUP, self._reload_requested.set)
 
-    def _asked(self) -> None:
+    def _request_stop(self) -> None:
         self._stop.set()
-        for each in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().remove_signal_handler(each)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().remove_signal_handler(number)
 
     def stop(self) -> None:
-        """The same as a SIGTERM."""
+        """Request a stop, like a SIGTERM."""
         self._stop.set()
 
     @property
-    def stop_asked(self) -> asyncio.Event:
-        """Set once a stop was asked for."""
+    def stop_requested(self) -> asyncio.Event:
+        """The event that is set once a stop is requested."""
         return self._stop
 
     async def wait_for(self, event: asyncio.Event) -> bool:
-        """Wait for an event; False if asked to stop first."""
+        """Wait for an event; return False if a stop is requested first."""
         waits = [asyncio.ensure_future(each.wait()) for each in (event, self._stop)]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -50,13 +54,17 @@ class Supervisor:
         return not self._stop.is_set()
 
     async def watch(self, services: Iterable[Service]) -> tuple[Service, BaseException] | None:
-        """Until asked to stop: None. Until a service dies: which one, and of what."""
+        """Wait for a stop request or a dead service.
+
+        Returns:
+            None after a stop request, else the service and the error that ended it.
+        """
         tasks: dict[asyncio.Future[Any], Service] = {
             service.task: service for service in services if service.task is not None
         }
         while True:
             stop: asyncio.Future[Any] = asyncio.ensure_future(self._stop.wait())
-            reload: asyncio.Future[Any] = asyncio.ensure_future(self._reload_asked.wait())
+            reload: asyncio.Future[Any] = asyncio.ensure_future(self._reload_requested.wait())
             try:
                 ended, _ = await asyncio.wait(
                     {*tasks, stop, reload},
@@ -71,5 +79,5 @@ class Supervisor:
                     return service, error or RuntimeError(f"{service.name} ended by itself")
             if stop in ended:
                 return None
-            self._reload_asked.clear()
+            self._reload_requested.clear()
             await self._reload()

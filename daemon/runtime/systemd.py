@@ -1,8 +1,8 @@
-"""Tell systemd how far the daemon is: the sd_notify protocol over a datagram socket.
+"""Notify systemd of the daemon's state: the sd_notify protocol over a datagram socket.
 
-The environment is read in `config`: `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID` are handed
-in. Without a socket every call is silent, and a service manager that does not listen never stops
-the daemon.
+The `config` package reads `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID` and passes them in.
+Without a socket every call does nothing. A service manager that does not listen never blocks the
+daemon.
 """
 
 from __future__ import annotations
@@ -17,33 +17,37 @@ _SEND_TIMEOUT_S = 1.0
 
 @dataclass(frozen=True)
 class SystemdNotifier:
-    """Messages to the service manager; `address` is `NOTIFY_SOCKET`, None or empty: no messages."""
+    """Messages to the service manager.
+
+    Args:
+        address: `NOTIFY_SOCKET`; None or empty: no messages are sent.
+    """
 
     address: str | None = None
 
     def ready(self, status: str = "") -> bool:
-        """The daemon serves, after a start or a reload."""
+        """Report that the daemon serves, after a start or a reload."""
         return self._send("READY=1", status)
 
     def reloading(self, status: str = "") -> bool:
-        """The configuration is being read again; `ready` has to follow."""
+        """Report that the configuration is being read again; `ready` must follow."""
         microseconds = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         return self._send(f"RELOADING=1\nMONOTONIC_USEC={microseconds}", status)
 
     def stopping(self, status: str = "") -> bool:
-        """The daemon drains."""
+        """Report that the daemon drains."""
         return self._send("STOPPING=1", status)
 
     def status(self, status: str) -> bool:
-        """One line for `systemctl status`."""
+        """Send the line that `systemctl status` shows."""
         return self._send("", status)
 
     def watchdog(self) -> bool:
-        """The daemon is alive; to be sent more often than `watchdog_interval`."""
+        """Send a sign of life; call this more often than `watchdog_interval`."""
         return self._send("WATCHDOG=1")
 
     def _send(self, message: str, status: str = "") -> bool:
-        """Whether the message was handed over."""
+        """Send a message; return whether the service manager received it."""
         if not self.address:
             return False
         lines = [message] if message else []
@@ -62,9 +66,9 @@ class SystemdNotifier:
 
 
 def watchdog_interval(watchdog_usec: str | None, watchdog_pid: str | None = None) -> float | None:
-    """Seconds between two `watchdog` messages; None when systemd does not watch this process.
+    """Return the seconds between two `watchdog` messages; None without a watchdog.
 
-    It is half of what systemd allows (`WATCHDOG_USEC`), as sd_watchdog_enabled(3) advises.
+    The interval is half of `WATCHDOG_USEC`, as sd_watchdog_enabled(3) advises.
     """
     try:
         allowed = int(watchdog_usec or "0")

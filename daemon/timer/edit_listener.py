@@ -1,4 +1,4 @@
-"""Hears of edits and tells the loader; listens again, with everything reloaded, after a loss."""
+"""Listens for edits; after a lost connection it listens again, with everything reloaded."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from daemon.domain.errors import Unavailable
 from daemon.domain.ports import Emit
 from daemon.runtime.database_health import DatabaseHealth
 from daemon.runtime.service import Service
-from daemon.timer.loader import Loader
+from daemon.timer.inbox import TimerInbox
 
 
 class EditListener(Service):
-    """The listener as a service.
+    """Passes notifications of edited campaigns on.
 
     Args:
-        listen: opens a connection and yields campaign ids, or None when anything may be missed.
+        listen: opens a connection and yields campaign ids, or None when any may be missed.
+        inbox: the timer's inbox.
+        health: the state of the database.
+        emit: logs a lost connection.
     """
 
     name = "listen"
@@ -24,45 +27,45 @@ class EditListener(Service):
     def __init__(
         self,
         listen: Callable[[], AsyncIterator[list[int] | None]],
-        loader: Loader,
+        inbox: TimerInbox,
         *,
-        link: DatabaseHealth,
+        health: DatabaseHealth,
         emit: Emit,
     ) -> None:
         super().__init__()
         self._listen = listen
-        self._loader = loader
-        self._link = link
+        self._inbox = inbox
+        self._health = health
         self._emit = emit
         self.connected = asyncio.Event()
         self.on_edited: list[Callable[[list[int]], None]] = []
-        """Told beside the loader of campaigns that were edited."""
+        """Called, beside the inbox, with the campaigns that were edited."""
 
     async def run(self) -> None:
-        """Listen until cancelled; a lost connection is opened again.
+        """Listen until cancelled; open a lost connection again.
 
-        Its loss alone is no outage: edits are polled for, and whoever polls tells if it is one.
+        Its loss alone is no outage: edits are polled for, and the poll finds out if it is one.
         """
-        told = False
+        is_logged = False
         while not self.stopping.is_set():
             try:
                 async for campaign_ids in self._listen():
-                    self._link.ok(self)
-                    told = False
+                    self._health.succeeded(self)
+                    is_logged = False
                     self.connected.set()
                     if campaign_ids is None:
-                        self._loader.reload()
+                        self._inbox.reload()
                     else:
-                        self._loader.changed(campaign_ids)
-                        for tell in self.on_edited:
-                            tell(campaign_ids)
+                        self._inbox.campaigns_edited(campaign_ids)
+                        for edited in self.on_edited:
+                            edited(campaign_ids)
             except Unavailable as error:
-                if not told:
+                if not is_logged:
                     self._emit("listen_lost", error=error.detail)
-                told = True
-                await self._link.back_off(self)
+                is_logged = True
+                await self._health.back_off(self)
 
     async def stop(self, grace: float | None = None) -> None:
-        """Close the connection, whatever it waits for."""
+        """Close the connection at once."""
         del grace
         await super().stop(grace=0)

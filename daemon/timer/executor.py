@@ -1,4 +1,4 @@
-"""The executor: hands what is due to the pipeline, and runs nothing itself."""
+"""The executor: hands due jobs to the pipeline, and runs nothing itself."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from datetime import datetime
 from apscheduler.executors.base import BaseExecutor
 from apscheduler.job import Job
 
-from daemon.timer.window import Entry
+from daemon.domain.run.attempt import DueEntry
 
 
 class PipelineExecutor(BaseExecutor):  # type: ignore[misc]
-    """Gives each due entry to ``take``; overlap is decided in the claim, not counted here."""
+    """Passes the entry of each due job on; overlap is decided in the claim, not counted here."""
 
-    def __init__(self, take: Callable[[Entry], None]) -> None:
+    def __init__(self, handle_due: Callable[[DueEntry], None]) -> None:
         super().__init__()
-        self._take = take
+        self._handle_due = handle_due
 
     def submit_job(self, job: Job, run_times: list[datetime]) -> None:
-        """Hand over; never blocks, never refuses."""
-        self._do_submit_job(job, run_times)
+        """Hand over one job. Never blocks, never refuses."""
+        del run_times  # always one: the window hands out single instants
+        self._handle_due(job.args[0])
 
     def _do_submit_job(self, job: Job, run_times: list[datetime]) -> None:
-        del run_times  # one: the store hands out single instants
-        self._take(job.args[0])
+        raise NotImplementedError("submit_job does not call it")

@@ -1,59 +1,60 @@
-"""Fills the window. Every reason to load is the same act: put what the database says into it.
+"""Fills the window. Every reason to load is the same act: put what the database has into it.
 
-Start-up, the horizon moving on, an edit, a lost connection, a dead neighbour's share, overdue rows,
-a claim that was lost: no second code path, and none for recovery.
+Start-up, the moving horizon, an edit, a lost connection, a dead neighbour's shards, overdue rows, a
+lost claim: there is no second code path, and none for recovery.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Awaitable, Sequence
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from daemon.domain.errors import Unavailable
-from daemon.domain.ports import Emit
-from daemon.domain.run.attempt import ArmedEvent, PendingRun, PollResult
+from daemon.domain.run.attempt import ArmedEvent, DueEntry, PollResult
+from daemon.pipeline.pipeline import Pipeline
+from daemon.runtime.clock import DatabaseClock
 from daemon.runtime.database_health import DatabaseHealth
-from daemon.runtime.service import Service
+from daemon.runtime.node_identity import NodeIdentity
+from daemon.runtime.polling_service import PollingService
+from daemon.runtime.watchdog import Watchdog
+from daemon.timer.inbox import EARLIEST, TimerInbox
 from daemon.timer.scheduler import TimerScheduler
 from daemon.timer.store import TimerStore
 
-START = (datetime.min.replace(tzinfo=UTC) + timedelta(days=2), 0)
-"""Before every event; two days in, so that no time zone can push it out of range."""
-Place = tuple[datetime, int, datetime]
-"""Of a run among those that wait: when it is due, its campaign, when it was scheduled for."""
-FIRST_RUN: Place = (*START, START[0])
+FIRST_EVENT = EARLIEST, 0
+FIRST_RUN = EARLIEST, 0, EARLIEST
+"""Sort key of a pending run: due instant, campaign id, scheduled instant."""
 ROWS_AT_ONCE = 5000
 CHANGES_AT_ONCE = 10_000
-RECHECK_S = 0.05
-"""How soon an event that was not won is looked at again."""
+LOAD_AT_ONCE = 500
+"""Entries put into the window before the event loop may go on."""
+WINDOW_LIMIT = 50_000
+"""Maximum entries in the window."""
 OVERDUE_S = 1.0
-"""How long the node that an event belongs to is given, before any other loads it."""
+"""Seconds that the node of a shard is given before any other node loads the event."""
 OTHERS_S = 5.0
-"""How often other targets' overdue events are looked for behind the backlog of a full one."""
+"""Seconds between queries for other targets' overdue events while a target's backlog is full."""
 ANSWER_S = 15.0
-"""A database that takes longer to answer a look is away, whatever its connection says."""
+"""A database that takes longer to answer counts as away, whatever its connection says."""
 
 AnswerT = TypeVar("AnswerT")
 
 
-async def _nothing(_soon: Iterable[ArmedEvent]) -> None:
-    pass
-
-
-class Loader(Service):
+class Loader(PollingService):
     """Keeps the window filled up to the horizon.
 
     Args:
-        store: reads what is armed and what waits.
-        alarm: whose window is filled.
-        horizon: seconds ahead that are held.
-        poll: seconds between looks at the database; edits arrive sooner, by notification.
-        window_limit: the most entries held at once.
-        turned: told whenever the database has answered, or is known to be away.
+        store: reads armed events and pending runs.
+        scheduler: whose window is filled.
+        inbox: what other components report.
+        pipeline: whose plans are made in advance, and whose full targets are left out.
+        node: whose shards are loaded.
+        horizon: seconds ahead that the window holds.
+        poll: seconds between polls of the database; edits arrive sooner, by notification.
+        watchdog: gets a beat whenever the database has answered, or is known to be away.
     """
 
     name = "loader"
@@ -61,295 +62,231 @@ class Loader(Service):
     def __init__(
         self,
         store: TimerStore,
-        alarm: TimerScheduler,
+        scheduler: TimerScheduler,
+        inbox: TimerInbox,
+        pipeline: Pipeline,
         *,
-        link: DatabaseHealth,
-        emit: Emit,
+        node: NodeIdentity,
+        database_clock: DatabaseClock,
+        health: DatabaseHealth,
+        watchdog: Watchdog,
         horizon: float,
         poll: float,
-        window_limit: int = 50_000,
-        turned: Callable[[], None] = lambda: None,
+        window_limit: int = WINDOW_LIMIT,
     ) -> None:
-        super().__init__()
+        super().__init__(health, poll)
+        self._wake = inbox.changed
         self._store = store
-        self._alarm = alarm
-        self._link = link
-        self._emit = emit
+        self._scheduler = scheduler
+        self._window = scheduler.window
+        self._inbox = inbox
+        self._pipeline = pipeline
+        self._node = node
+        self._database_clock = database_clock
+        self._watchdog = watchdog
         self._horizon = timedelta(seconds=horizon)
-        # What is held for so long ahead needs no look at what comes behind it: idling is cheap.
+        # A window that reaches this far needs no query for what comes behind it: idling is cheap.
         self._enough = timedelta(seconds=max(horizon / 2, 2 * poll))
         self._poll = poll
         self._soon = timedelta(seconds=3 * poll)
-        self._shown_at = -math.inf
-        self.on_soon: Callable[[Iterable[ArmedEvent]], Awaitable[None]] = _nothing
-        """Shown, once a poll, what is due before the poll after the next."""
+        self._warmed_at = -math.inf
         self._limit = window_limit
-        self._turned = turned
-        self._shards: tuple[int, ...] = ()
-        self._loaded_to = START
-        self._loading_to = START[0]
-        self._overdue_to = START
-        self._waiting_to = FIRST_RUN
-        self._with_enough: set[str] = set()
-        self._followed: dict[int, ArmedEvent] | None = None
-        self._others_looked_for = 0.0
+        self._loaded_to = FIRST_EVENT
+        self._overdue_to = FIRST_EVENT
+        self._pending_to = FIRST_RUN
+        self._sated: set[str] = set()
+        self._others_loaded_at = 0.0
         self._xmin: str | None = None
-        self._asked: set[int] = set()
-        self._lost: set[int] = set()
-        self._everything = True
-        self._wake = asyncio.Event()
         self.loaded = asyncio.Event()
         """Set once the window was filled for the first time."""
-        self.is_full: Callable[[], bool] = lambda: False
-        """Whether a target's backlog fills the memory it may have; the rest of it can wait."""
         self.overdue = 0
-        """Events found unclaimed though due for a second, at the last look, up to ROWS_AT_ONCE."""
+        """Events that were due for a second and unclaimed at the last poll, up to ROWS_AT_ONCE."""
 
-    # What others may ask for; none of it waits.
+    async def run_once(self) -> None:
+        """Poll the database, and load what is due soon or overdue. Raises Unavailable."""
+        try:
+            found = await self._poll_changes()
+            if self._inbox.take_reload():
+                # Entries stay in the window until they are due: a stale one loses its claim.
+                self._loaded_to = self._overdue_before(), 0
+                self._overdue_to = FIRST_EVENT
+            await self._load_edited()
+            await self._load_horizon()
+            await self._load_overdue(found.overdue)
+            await self._load_pending(found.waiting)
+            await self._warm_plans()
+        except Unavailable:
+            self._inbox.request_reload()
+            self._watchdog.beat()
+            raise
+        self.loaded.set()
 
-    def share(self, shards: tuple[int, ...]) -> None:
-        """This node looks after other shards from now on."""
-        if shards != self._shards:
-            self._shards = shards
-            self.reload()
-
-    def reload(self) -> None:
-        """Something may have been missed: load everything due soon."""
-        self._everything = True
-        self._wake.set()
-
-    def changed(self, campaign_ids: Iterable[int]) -> None:
-        """The schedules of these campaigns were written."""
-        self._asked.update(campaign_ids)
-        self._wake.set()
-
-    def recheck(self, campaign_ids: Sequence[int]) -> None:
-        """These were due but not won: look again in a moment."""
-        self._lost.update(campaign_ids)
-        if campaign_ids:
-            asyncio.get_running_loop().call_later(RECHECK_S, self._wake.set)
-
-    def recheck_attempts(self) -> None:
-        """A run that waited is due."""
-        self._wake.set()
-
-    def done(self, entries: Sequence[ArmedEvent | PendingRun]) -> None:
-        """These were claimed or lost; they may be loaded again."""
-        self._alarm.window.done(entries)
-
-    def follow(self, entries: Sequence[ArmedEvent]) -> None:
-        """What comes next for schedules that this node has just claimed."""
-        # What is being read just now may be from before the claim: up to there it is taken here.
-        until, is_past = self._loading_to, self._alarm.window.holds_newer
-        if self._followed is not None:
-            self._followed.update((entry.campaign_id, entry) for entry in entries)
-        self._alarm.load(
-            [entry for entry in entries if entry.event.at < until and not is_past(entry)]
-        )
-
-    def database_now(self) -> datetime:
-        """What the database's clock shows now, as far as known."""
-        return self._alarm.database_now()
-
-    async def run(self) -> None:
-        """Load until asked to stop."""
-        while not self.stopping.is_set():
-            try:
-                await self._load()
-            except Unavailable as error:
-                self._everything = True
-                self._turned()
-                await self._link.failed(self, error)
-                continue
-            self._link.ok(self)
-            self.loaded.set()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._poll)
-            self._wake.clear()
-
-    async def stop(self, grace: float | None = None) -> None:
-        """Load no more."""
-        self.stopping.set()
-        self._wake.set()
-        await super().stop(grace)
-
-    async def _load(self) -> None:
-        look = await self._look()
-        if self._everything:
-            # What is held stays until it is due: a stale entry loses its claim, no more.
-            self._everything = False
-            self._loaded_to = self._overdue_before(), 0
-            self._overdue_to = START
-        await self._load_named()
-        await self._load_horizon()
-        await self._load_overdue(look.overdue)
-        await self._load_waiting(look.waiting)
-        await self._show_soon()
-
-    async def _look(self) -> PollResult:
-        """The guarantee behind notifications, and the one statement of a second without work."""
-        first = self._xmin is None
-        look = await self._ask(
-            self._store.look(
+    async def _poll_changes(self) -> PollResult:
+        """Poll for changes: the guarantee behind notifications, and all that an idle node asks."""
+        is_first = self._xmin is None
+        found = await self._ask(
+            self._store.poll(
                 self._xmin or "0",
                 self._overdue_before(),
                 self._soon_at(),
-                0 if first else CHANGES_AT_ONCE,
+                0 if is_first else CHANGES_AT_ONCE,
             )
         )
-        self._xmin = look.xmin
-        if first or len(look.campaign_ids) >= CHANGES_AT_ONCE:
-            self._everything = True
+        self._xmin = found.xmin
+        if is_first or len(found.campaign_ids) >= CHANGES_AT_ONCE:
+            self._inbox.request_reload()
         else:
-            self._asked.update(look.campaign_ids)
-        return look
+            self._inbox.request_campaigns(found.campaign_ids)
+        return found
 
-    async def _load_named(self) -> None:
-        named = self._asked | self._lost
-        self._asked, self._lost = set(), set()
-        if not named:
+    async def _load_edited(self) -> None:
+        campaign_ids = self._inbox.take_campaigns()
+        if not campaign_ids:
             return
-        with self._reading() as followed:
+        with self._inbox.collecting_followed() as followed:
             try:
-                entries = await self._ask(self._store.of(sorted(named), self._until()))
+                events = await self._ask(
+                    self._store.events_of(sorted(campaign_ids), self._horizon_at())
+                )
             except Unavailable:
-                self._asked |= named
+                self._inbox.request_campaigns(campaign_ids)
                 raise
-            self._alarm.window.drop(named - followed.keys())
-            await self._take(entries)
+            self._window.drop(campaign_ids - followed.keys())
+            await self._load(events, followed)
 
     async def _load_horizon(self) -> None:
-        if self._loaded_to[0] > self.database_now() + self._enough:
+        if self._loaded_to[0] > self._database_clock.now() + self._enough:
             return
-        while len(self._alarm.window) < self._limit:
-            until = self._until()
+        while len(self._window) < self._limit:
+            until = self._horizon_at()
             if until <= self._loaded_to[0]:
                 return
-            self._loading_to = until
-            with self._reading():
-                entries = await self._ask(
-                    self._store.between(self._loaded_to, until, self._shards, ROWS_AT_ONCE)
+            self._inbox.loading_to = until
+            with self._inbox.collecting_followed() as followed:
+                events = await self._ask(
+                    self._store.events_between(
+                        self._loaded_to, until, self._node.shards, ROWS_AT_ONCE
+                    )
                 )
-                await self._take(entries)
-            if len(entries) < ROWS_AT_ONCE:
+                await self._load(events, followed)
+            if len(events) < ROWS_AT_ONCE:
                 self._loaded_to = until, 0
                 return
-            self._loaded_to = entries[-1].event.at, entries[-1].campaign_id
+            self._loaded_to = events[-1].event.at, events[-1].campaign_id
 
-    async def _load_overdue(self, there_is: bool) -> None:
-        """A part of what nobody claimed in time; the next part soon, so that nothing waits for it.
+    async def _load_overdue(self, there_are_some: bool) -> None:
+        """Load a part of the events that no node claimed in time; the next part follows soon.
 
-        What is on time is loaded between the parts of a backlog, however long that is.
+        Events on time are loaded between the parts, however long the overdue list is.
         """
-        if not there_is:
-            self.overdue, self._overdue_to = 0, START
+        if not there_are_some:
+            self.overdue, self._overdue_to = 0, FIRST_EVENT
             return
-        if len(self._alarm.window) >= self._limit:
+        if len(self._window) >= self._limit:
             return
-        is_full = self.is_full()
-        if is_full and self._others_looked_for + OTHERS_S > asyncio.get_running_loop().time():
+        full_targets = self._pipeline.pools.full()
+        now = asyncio.get_running_loop().time()
+        if full_targets and self._others_loaded_at + OTHERS_S > now:
             return
-        since = START if is_full else self._overdue_to
-        found = await self._ask(self._store.overdue(since, self._overdue_before(), ROWS_AT_ONCE))
+        since = FIRST_EVENT if full_targets else self._overdue_to
+        found = await self._ask(
+            self._store.overdue_events(since, self._overdue_before(), ROWS_AT_ONCE, full_targets)
+        )
         self.overdue = len(found)
-        # In a burst most of it is here already, and waits for its claim.
-        unknown = [item.campaign_id for item in found if not self._alarm.window.knows(item)]
+        # In a burst most overdue events are in the pipeline already, and wait for their claim.
+        unknown = [item.campaign_id for item in found if not self._window.knows(item)]
         if unknown:
-            with self._reading():
-                await self._take(await self._ask(self._store.of(unknown, self._until())))
-        if is_full:
-            self._others_looked_for = asyncio.get_running_loop().time()
+            with self._inbox.collecting_followed() as followed:
+                events = await self._ask(self._store.events_of(unknown, self._horizon_at()))
+                await self._load(events, followed)
+        if full_targets:
+            self._others_loaded_at = asyncio.get_running_loop().time()
         elif len(found) < ROWS_AT_ONCE:
-            self._overdue_to = START
+            self._overdue_to = FIRST_EVENT
         else:
             self._overdue_to = found[-1].at, found[-1].campaign_id
-            self._wake.set()
+            self.wake()
 
-    async def _show_soon(self) -> None:
-        # Once a poll, however often there is something to load.
-        now = asyncio.get_running_loop().time()
-        if now >= self._shown_at + self._poll:
-            self._shown_at = now
-            await self.on_soon(self._alarm.window.soon(self._soon_at()))
+    async def _load_pending(self, there_are_some: bool) -> None:
+        """Load a part of the pending runs; the next part follows soon, for the other targets.
 
-    async def _load_waiting(self, there_is: bool) -> None:
-        """A part of the runs that wait, the next part soon: each target's turn comes."""
-        if not there_is:
-            self._waiting_to = FIRST_RUN
+        Targets with a full backlog, or with enough runs in the pipeline, are left out.
+        """
+        if not there_are_some:
+            self._pending_to = FIRST_RUN
             return
         found = await self._ask(
-            self._store.waiting(
-                self._waiting_to,
+            self._store.pending_runs(
+                self._pending_to,
                 self._soon_at(),
                 self._overdue_before(),
-                self._shards,
+                self._node.shards,
                 ROWS_AT_ONCE,
-                self._have_enough(),
+                [*self._pipeline.pools.full(), *self._sated_targets()],
             )
         )
-        await self._take(found)
+        await self._load(found, {})
         if len(found) < ROWS_AT_ONCE:
-            self._waiting_to = FIRST_RUN
+            self._pending_to = FIRST_RUN
         else:
             last = found[-1]
-            self._waiting_to = last.at, last.campaign_id, last.scheduled_for
-            self._wake.set()
+            self._pending_to = last.at, last.campaign_id, last.scheduled_for
+            self.wake()
 
-    def _have_enough(self) -> list[str]:
-        """Targets of which so many runs that wait are here that it takes a while to claim them.
+    def _sated_targets(self) -> list[str]:
+        """Return the targets with so many runs in the pipeline that claiming them takes a while.
 
-        Until half of them were claimed: reading again what is here already is work for nothing.
+        A target is left out until half of its runs were claimed: reading them again is waste.
         """
-        self._with_enough = {
+        self._sated = {
             target
-            for target, count in self._alarm.window.attempts_out.items()
-            if count >= (ROWS_AT_ONCE if target in self._with_enough else 2 * ROWS_AT_ONCE)
+            for target, count in self._window.runs_handed_out.items()
+            if count >= (ROWS_AT_ONCE if target in self._sated else 2 * ROWS_AT_ONCE)
         }
-        return sorted(self._with_enough)
+        return sorted(self._sated)
 
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[dict[int, ArmedEvent]]:
-        """While events are read and taken: what this node learns of them meanwhile counts."""
-        followed: dict[int, ArmedEvent] = {}
-        self._followed = followed
-        try:
-            yield followed
-        finally:
-            self._followed = None
+    async def _warm_plans(self) -> None:
+        """Plan, once a poll, the claims of what is due before the poll after the next."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._warmed_at + self._poll:
+            self._warmed_at = now
+            await self._pipeline.plans.warm(self._window.soon(self._soon_at()))
+
+    async def _load(self, entries: Sequence[DueEntry], followed: dict[int, ArmedEvent]) -> None:
+        """Put entries into the window, but those read before a claim that was settled since."""
+        for start in range(0, len(entries), LOAD_AT_ONCE):
+            part = entries[start : start + LOAD_AT_ONCE]
+            if followed:
+                part = [entry for entry in part if not _is_past(entry, followed)]
+            self._scheduler.load(part)
+            await asyncio.sleep(0)
 
     async def _ask(self, question: Awaitable[AnswerT]) -> AnswerT:
-        """The database's answer, which is a sign of life; Unavailable when there is none."""
+        """Return the database's answer, which is a beat; raise Unavailable without one."""
         try:
             async with asyncio.timeout(ANSWER_S):
                 answer = await question
         except TimeoutError as error:
             raise Unavailable(f"no answer within {ANSWER_S:g} s") from error
-        self._turned()
+        self._watchdog.beat()
         return answer
 
     def _overdue_before(self) -> datetime:
-        return self.database_now() - timedelta(seconds=OVERDUE_S)
+        return self._database_clock.now() - timedelta(seconds=OVERDUE_S)
 
     def _soon_at(self) -> datetime:
-        return self.database_now() + self._soon
+        return self._database_clock.now() + self._soon
 
-    def _until(self) -> datetime:
-        return self.database_now() + self._horizon
+    def _horizon_at(self) -> datetime:
+        return self._database_clock.now() + self._horizon
 
-    async def _take(self, entries: Sequence[ArmedEvent | PendingRun]) -> None:
-        for start in range(0, len(entries), 500):
-            part = entries[start : start + 500]
-            if self._followed:
-                part = [entry for entry in part if not self._is_past(entry)]
-            self._alarm.load(part)
-            await asyncio.sleep(0)
 
-    def _is_past(self, entry: ArmedEvent | PendingRun) -> bool:
-        """Whether it was read before a claim that this node has heard of since."""
-        if self._followed is None or not isinstance(entry, ArmedEvent):
-            return False
-        next_ = self._followed.get(entry.campaign_id)
-        return next_ is not None and (entry.revision, entry.event.at) < (
-            next_.revision,
-            next_.event.at,
-        )
+def _is_past(entry: DueEntry, followed: dict[int, ArmedEvent]) -> bool:
+    """Return whether a claim that was settled meanwhile has armed a later event."""
+    if not isinstance(entry, ArmedEvent):
+        return False
+    following = followed.get(entry.campaign_id)
+    return following is not None and (entry.revision, entry.event.at) < (
+        following.revision,
+        following.event.at,
+    )

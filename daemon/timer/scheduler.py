@@ -1,67 +1,58 @@
-"""APScheduler itself, wired to the window and the pipeline."""
+"""APScheduler, with the window as its job store and the pipeline as its executor."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from daemon.domain.ports import Clock
+from daemon.domain.run.attempt import DueEntry
+from daemon.runtime.clock import DatabaseClock
 from daemon.timer.executor import PipelineExecutor
-from daemon.timer.window import EXECUTOR, Entry, WindowJobStore
+from daemon.timer.window import EXECUTOR, WindowJobStore
 
 
 class TimerScheduler:
-    """Wakes up when something in the window is due, and hands it over."""
+    """Wakes up when an entry of the window is due, and hands it to the pipeline."""
 
-    def __init__(self, take: Callable[[Entry], None], clock: Clock) -> None:
+    def __init__(self, clock: Clock, database_clock: DatabaseClock) -> None:
         self._clock = clock
-        self._known = clock.now(), clock.monotonic()
-        self._is_on = False
-        self.window = WindowJobStore()
-        self._scheduler = AsyncIOScheduler(
-            timezone=UTC,
-            jobstores={"default": self.window},
-            executors={"default": PipelineExecutor(take), EXECUTOR: PipelineExecutor(take)},
-        )
+        self._is_started = False
+        self.window = WindowJobStore(database_clock)
+        self._scheduler = AsyncIOScheduler(timezone=UTC, jobstores={"default": self.window})
 
-    def start(self) -> None:
-        """Begin to wake up, on the running event loop."""
+    def start(self, handle_due: Callable[[DueEntry], None]) -> None:
+        """Start to wake up, on the running event loop.
+
+        Args:
+            handle_due: `daemon.pipeline.pipeline.Pipeline.handle_due`.
+        """
+        for name in ("default", EXECUTOR):
+            self._scheduler.add_executor(PipelineExecutor(handle_due), name)
         self._scheduler.start()
-        self._is_on = True
+        self._is_started = True
 
     def stop(self) -> None:
-        """Wake up no more."""
-        # The scheduler itself stops a turn of the event loop later, and still says it runs.
-        if self._is_on:
-            self._is_on = False
+        """Stop to wake up."""
+        # APScheduler itself stops one turn of the event loop later, and calls itself running until
+        # then.
+        if self._is_started:
+            self._is_started = False
             self._scheduler.shutdown(wait=False)
 
-    def load(self, entries: Iterable[Entry]) -> None:
-        """Take entries into the window; wake earlier if one of them is due first."""
+    def load(self, entries: Iterable[DueEntry]) -> None:
+        """Add entries to the window; wake up earlier if one of them is due first."""
         if self.window.load(entries):
             self.wake()
 
     def wake(self) -> None:
-        """Look at the window now: entries or the clock have changed."""
-        if self._is_on:
+        """Check the window now, because entries or the clock have changed."""
+        if self._is_started:
             self._scheduler.wakeup()
 
-    def late(self) -> float:
-        """Seconds since the first thing in the window should have been handed over."""
+    def lag(self) -> float:
+        """Return the seconds since the first entry of the window should have been handed over."""
         due = self.window.get_next_run_time()
         return 0.0 if due is None else max(0.0, (self._clock.now() - due).total_seconds())
-
-    def set_skew(self, skew: timedelta) -> None:
-        """The database's clock minus this machine's, as last measured."""
-        self.window.skew = skew
-        self._known = self._clock.now() + skew, self._clock.monotonic()
-
-    def database_now(self) -> datetime:
-        """What the database's clock shows now, as far as known.
-
-        Reckoned in monotonic time: nothing is taken for late because this machine's clock was set.
-        """
-        then, at = self._known
-        return then + timedelta(seconds=self._clock.monotonic() - at)

@@ -10,39 +10,36 @@ from daemon.domain.run.attempt import ArmedEvent, OverdueEvent, PendingRun, Poll
 
 
 class TimerStore(Protocol):
-    """Reads what is armed and what waits; the one way into the timer."""
+    """Reads armed events and pending runs; the only way from the database into the timer."""
 
-    async def between(
+    async def events_between(
         self,
         since: tuple[datetime, int],
         until: datetime,
         shards: Sequence[int],
         max_rows: int,
     ) -> list[ArmedEvent]:
-        """Events of ``shards`` after ``since`` (instant, campaign id), due before ``until``."""
+        """Return events of ``shards`` after ``since`` (instant, campaign id), before ``until``."""
         ...
 
-    async def overdue(
-        self, since: tuple[datetime, int], before: datetime, max_rows: int
-    ) -> list[OverdueEvent]:
-        """Events of any shard after a place in the order and due before an instant."""
+    async def events_of(self, campaign_ids: Sequence[int], until: datetime) -> list[ArmedEvent]:
+        """Return the events of these campaigns that are due before an instant."""
         ...
 
-    async def of(self, campaign_ids: Sequence[int], until: datetime) -> list[ArmedEvent]:
-        """Events of the named campaigns due before an instant."""
-        ...
-
-    async def look(
+    async def overdue_events(
         self,
-        xmin: str,
-        overdue_before: datetime,
-        until: datetime,
+        since: tuple[datetime, int],
+        before: datetime,
         max_rows: int,
-    ) -> PollResult:
-        """Whether there is anything to load: written since ``xmin``, overdue, or waiting."""
+        without: Sequence[str],
+    ) -> list[OverdueEvent]:
+        """Return events of any shard due after ``since`` and before an instant.
+
+        Events of the targets in ``without`` are left out.
+        """
         ...
 
-    async def waiting(
+    async def pending_runs(
         self,
         since: tuple[datetime, int, datetime],
         until: datetime,
@@ -51,5 +48,18 @@ class TimerStore(Protocol):
         max_rows: int,
         without: Sequence[str],
     ) -> list[PendingRun]:
-        """Runs after a place in the order and due before an instant, but for some targets."""
+        """Return pending runs after ``since`` and due before ``until``, of ``shards`` or overdue.
+
+        Runs of the targets in ``without`` are left out.
+        """
+        ...
+
+    async def poll(
+        self,
+        xmin: str,
+        overdue_before: datetime,
+        until: datetime,
+        max_rows: int,
+    ) -> PollResult:
+        """Return whether there is anything to load: edited since ``xmin``, overdue or pending."""
         ...

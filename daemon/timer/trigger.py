@@ -12,9 +12,9 @@ from daemon.domain.schedule.schedule import Kind, Schedule, TimedEvent
 class ScheduleTrigger(BaseTrigger):  # type: ignore[misc]
     """Fires at a schedule's events, in its zone, from its start to its end.
 
-    APScheduler's own triggers treat DST gaps and overlaps otherwise than spec section 4, so the
-    arithmetic is the domain's. Occurrences that are over are jumped, not walked: what became of
-    them is decided in the claim.
+    APScheduler's own triggers treat DST gaps and overlaps otherwise than
+    docs/semantics.md#occurrences, so the arithmetic is the domain's. Occurrences that are over are
+    skipped without a walk: the claim decides what becomes of them.
     """
 
     __slots__ = ("_event", "_following", "_schedule", "timezone")
@@ -30,20 +30,20 @@ class ScheduleTrigger(BaseTrigger):  # type: ignore[misc]
         previous_fire_time: datetime | None,
         now: datetime,
     ) -> datetime | None:
-        """The armed event first; after it, the first event that is still ahead."""
+        """Return the armed event first; after it, the first event that is still ahead."""
         if previous_fire_time is None:
             return self._event.at
         if self._schedule.kind is Kind.ONCE:
             return None
-        # A scheduler asks twice in a row.
+        # APScheduler asks twice in a row.
         if self._following is None or self._following[0] != now:
             try:
                 following = self._schedule.event_following(self._event)
                 if following is not None and following.at <= now:
                     following = self._schedule.event_after(now)
             except Exception:
-                # A zone that this node's data lacks, say. Raised here it would stop APScheduler's
-                # loop, and everybody's campaigns; the claim tells of the one that it is about.
+                # For example a zone that this node's data lacks. An error raised here would stop
+                # APScheduler's loop and all campaigns; the claim logs it for this schedule alone.
                 following = None
             self._following = now, None if following is None else following.at
         return self._following[1]
@@ -65,5 +65,5 @@ class OnceTrigger(BaseTrigger):  # type: ignore[misc]
         previous_fire_time: datetime | None,
         now: datetime,
     ) -> datetime | None:
-        """The instant, once."""
+        """Return the instant, once."""
         return self._at if previous_fire_time is None else None

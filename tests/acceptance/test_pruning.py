@@ -18,10 +18,10 @@ CAMPAIGNS = 30
 DAYS = 40
 HASTY = """
 from functools import partial
-import daemon.app, storage.prune
+import daemon.wiring, storage.prune
 from daemon.cli.main import main
-from daemon.maintenance.pruner import Pruning
-daemon.app.Pruning = partial(Pruning, first=0.05, every=0.05)
+from daemon.maintenance.pruner import Pruner
+daemon.wiring.Pruner = partial(Pruner, first=0.05, every=0.05)
 storage.prune.CAMPAIGNS_AT_ONCE = 2
 storage.prune.ROWS_AT_ONCE = 7
 main()

@@ -14,6 +14,7 @@ import psycopg
 import sqlalchemy as sa
 
 from daemon.campaign_service import CampaignService
+from daemon.cluster.store import NodeInfo
 from daemon.domain.campaign.model import Campaign
 from daemon.domain.campaign.state_machine import OPEN_RUN, RunStatus, Status
 from daemon.domain.run.attempt import (
@@ -21,6 +22,7 @@ from daemon.domain.run.attempt import (
     Attempt,
     ClaimResult,
     ExpiredAttempt,
+    FinishedAttempt,
     FinishResult,
     PendingRun,
     ReclaimedRun,
@@ -29,7 +31,9 @@ from daemon.domain.run.claim_plan import ClaimRequest, plan
 from daemon.domain.run.outcome import Delivered, Outcome, Reject
 from daemon.domain.schedule.schedule import CampaignType
 from daemon.domain.sharding import SHARDS
-from daemon.timer.loader import FIRST_RUN, START
+from daemon.runtime.clock import SystemClock
+from daemon.runtime.node_identity import NodeIdentity
+from daemon.timer.loader import FIRST_EVENT, FIRST_RUN
 from storage.campaigns import Campaigns
 from storage.engine import Database
 from storage.nodes import Nodes
@@ -153,6 +157,7 @@ class Node:
     name: str
     firing: RunStore
     nodes: Nodes
+    hold_targets: list[str] = field(default_factory=list)
     taken: list[ReclaimedRun] = field(default_factory=list)
     """What it took back last."""
 
@@ -186,7 +191,7 @@ class Node:
         works, late = await self.firing.claim_attempts(waiting)
         if late:
             await self.firing.finish(
-                [(item.attempt, item.outcome, item.expected, None) for item in late]
+                [FinishedAttempt(item.attempt, item.outcome, item.expected) for item in late]
             )
         return works, late
 
@@ -199,7 +204,9 @@ class Node:
     ) -> list[FinishResult]:
         """What was written; nothing if the run was somebody else's."""
         self._set_clock()
-        written = await self.firing.finish([(work, outcome or Delivered(), expected, begun)])
+        written = await self.firing.finish(
+            [FinishedAttempt(work, outcome or Delivered(), expected, begun)]
+        )
         return [row for row in written if row is not None]
 
     async def fail(self, work: Attempt, reason: str = "no") -> list[FinishResult]:
@@ -213,7 +220,7 @@ class Node:
     async def register(self, lease: float) -> None:
         self._set_clock()
         await self.nodes.register(
-            self.name, name=self.name, host="h", pid=1, version="0", tzdata="t", lease=lease
+            self.name, NodeInfo(self.name, "h", 1, "0", "t", "000000"), lease=lease
         )
 
     async def beat(self, lease: float = LONG, **fields: Any) -> Any:
@@ -222,7 +229,9 @@ class Node:
 
     async def take_over(self, dead: Node) -> int:
         self._set_clock()
-        batches = [batch async for batch in self.nodes.take_over(self.name, dead.name)]
+        batches = [
+            batch async for batch in self.nodes.take_over(self.name, dead.name, self.hold_targets)
+        ]
         self.taken = [run for batch in batches for run in batch]
         return len(self.taken)
 
@@ -246,7 +255,12 @@ class World:
 
     async def node(self, name: str = "node", lease: float = LONG) -> Node:
         """A registered node."""
-        node = Node(self, name, RunStore(self.database, name), Nodes(self.database))
+        node = Node(
+            self,
+            name,
+            RunStore(self.database, NodeIdentity(SystemClock(), name)),
+            Nodes(self.database),
+        )
         await node.register(lease)
         return node
 
@@ -311,13 +325,13 @@ class World:
     async def due(self, *campaign_ids: int) -> list[ArmedEvent]:
         """What a timer has loaded and is due by now."""
         if campaign_ids:
-            return await self.timers.of(campaign_ids, self.now + TICK)
-        found = await self.timers.overdue(START, self.now + TICK, 10_000)
-        return await self.timers.of([item.campaign_id for item in found], self.now + TICK)
+            return await self.timers.events_of(campaign_ids, self.now + TICK)
+        found = await self.timers.overdue_events(FIRST_EVENT, self.now + TICK, 10_000, [])
+        return await self.timers.events_of([item.campaign_id for item in found], self.now + TICK)
 
     async def armed(self, campaign_id: int) -> ArmedEvent:
         """The campaign's next event, however far ahead."""
-        (found,) = await self.timers.of([campaign_id], self.now + days(10_000))
+        (found,) = await self.timers.events_of([campaign_id], self.now + days(10_000))
         return found
 
     async def waiting(self, *campaign_ids: int) -> list[PendingRun]:
@@ -326,7 +340,7 @@ class World:
 
     async def later(self, until: datetime) -> list[PendingRun]:
         """The runs whose next attempt is due before an instant."""
-        return await self.timers.waiting(FIRST_RUN, until, self.now, ALL, 10_000, [])
+        return await self.timers.pending_runs(FIRST_RUN, until, self.now, ALL, 10_000, [])
 
     async def works(self, campaign_id: int) -> list[Attempt]:
         """The executing runs, as the node that has them in hand would report them."""

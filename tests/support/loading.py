@@ -5,45 +5,109 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 
-from daemon.domain.run.attempt import ArmedEvent, PendingRun
-from daemon.runtime.clock import SystemClock
+from daemon.domain.ports import Emit
+from daemon.domain.run.attempt import ArmedEvent
+from daemon.pipeline.pipeline import Pipeline
+from daemon.runtime.clock import DatabaseClock, SystemClock
 from daemon.runtime.database_health import DatabaseHealth
+from daemon.runtime.node_identity import NodeIdentity
+from daemon.runtime.watchdog import Watchdog
+from daemon.timer.inbox import TimerInbox
 from daemon.timer.loader import Loader
 from daemon.timer.scheduler import TimerScheduler
 from daemon.timer.store import TimerStore
+from daemon.timer.window import WindowJobStore
 
 PATIENCE_S = 60
 
+Warm = Callable[[Iterable[ArmedEvent]], Awaitable[None]]
 
-@asynccontextmanager
-async def loading(
+
+async def _ignore(_soon: Iterable[ArmedEvent]) -> None:
+    pass
+
+
+class PipelineStub:
+    """The pipeline, as far as the loader reads it."""
+
+    def __init__(self, full: list[str], warm: Warm) -> None:
+        self._full = full
+        self.warm = warm
+
+    @property
+    def pools(self) -> PipelineStub:
+        return self
+
+    @property
+    def plans(self) -> PipelineStub:
+        return self
+
+    def full(self) -> list[str]:
+        return self._full
+
+
+@dataclass
+class Loading:
+    """A loader and the objects around it."""
+
+    loader: Loader
+    inbox: TimerInbox
+    scheduler: TimerScheduler
+    database_clock: DatabaseClock
+    health: DatabaseHealth
+    watchdog: Watchdog
+
+    @property
+    def window(self) -> WindowJobStore:
+        return self.scheduler.window
+
+
+def _unexpected(event: str, /, **fields: Any) -> None:
+    raise AssertionError((event, fields))
+
+
+def loader_over(
     store: TimerStore,
     *,
-    is_full: bool = False,
-    on_soon: Callable[[Iterable[ArmedEvent]], Awaitable[None]] | None = None,
-    take: Callable[[ArmedEvent | PendingRun], None] = lambda _entry: None,
+    full: Iterable[str] = (),
+    warm: Warm = _ignore,
     horizon: float = 60,
     poll: float = 3600,
-) -> AsyncIterator[Loader]:
-    """A loader that has loaded for the first time; ``take`` is handed what comes due."""
+    emit: Emit = _unexpected,
+) -> Loading:
+    """Build a loader, not started."""
     clock = SystemClock()
-
-    def emit(event: str, /, **fields: Any) -> None:
-        raise AssertionError((event, fields))
-
-    alarm = TimerScheduler(take, clock)
-    made = Loader(
-        store, alarm, link=DatabaseHealth(emit, clock), emit=emit, horizon=horizon, poll=poll
+    database_clock = DatabaseClock(clock)
+    scheduler = TimerScheduler(clock, database_clock)
+    inbox = TimerInbox(scheduler)
+    health = DatabaseHealth(emit, clock)
+    watchdog = Watchdog(lambda: None, every=None, clock=clock, emit=emit)
+    loader = Loader(
+        store,
+        scheduler,
+        inbox,
+        cast(Pipeline, PipelineStub(list(full), warm)),
+        node=NodeIdentity(clock),
+        database_clock=database_clock,
+        health=health,
+        watchdog=watchdog,
+        horizon=horizon,
+        poll=poll,
     )
-    if on_soon is not None:
-        made.on_soon = on_soon
-    made.is_full = lambda: is_full
-    await made.start()
+    return Loading(loader, inbox, scheduler, database_clock, health, watchdog)
+
+
+@asynccontextmanager
+async def loading(store: TimerStore, **options: Any) -> AsyncIterator[Loading]:
+    """Start a loader, and wait until it has loaded for the first time."""
+    made = loader_over(store, **options)
+    await made.loader.start()
     try:
         async with asyncio.timeout(PATIENCE_S):
-            await made.loaded.wait()
+            await made.loader.loaded.wait()
         yield made
     finally:
-        await made.stop(1)
+        await made.loader.stop(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
@@ -18,7 +19,9 @@ from daemon.domain.run.attempt import (
     ArmedEvent,
     Attempt,
     ClaimResult,
+    DueEntry,
     ExpiredAttempt,
+    FinishedAttempt,
     FinishResult,
     PendingRun,
     ReclaimedRun,
@@ -27,8 +30,12 @@ from daemon.domain.run.claim_plan import ClaimRequest
 from daemon.domain.run.outcome import Delivered, Outcome, Retry
 from daemon.domain.run.retry import RetryPolicy
 from daemon.domain.schedule.schedule import CampaignType, EventKind, TimedEvent
+from daemon.pipeline.context import PipelineContext
 from daemon.pipeline.pipeline import Pipeline
+from daemon.runtime.clock import DatabaseClock
 from daemon.runtime.database_health import DatabaseHealth
+from daemon.runtime.node_identity import NodeIdentity
+from daemon.runtime.stopwatch import LoopTurn
 from storage.runs import columns_of
 
 AT = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -145,15 +152,13 @@ class Store:
         ]
         return started, late
 
-    async def finish(
-        self, outcomes: Sequence[tuple[Attempt, Outcome, str, datetime | None]]
-    ) -> list[FinishResult | None]:
-        self._check([work.campaign_id for work, *_ in outcomes])
-        self.finishes.append(len(outcomes))
+    async def finish(self, finished: Sequence[FinishedAttempt]) -> list[FinishResult | None]:
+        self._check([item.attempt.campaign_id for item in finished])
+        self.finishes.append(len(finished))
         written: list[FinishResult | None] = []
-        if self.unwritable & {type(outcome) for _, outcome, *_ in outcomes}:
+        if self.unwritable & {type(item.outcome) for item in finished}:
             raise ValueError("bad outcome")
-        for work, outcome, _, begun in outcomes:
+        for work, outcome, _, begun, *_ in finished:
             self.outcomes.append(outcome)
             self.begun[work.campaign_id] = begun
             if work.campaign_id in self.losing or work.campaign_id in self.unheard:
@@ -181,7 +186,7 @@ class Store:
         return row if row is not None and row.status == columns_of(outcome)[0] else None
 
     async def release(
-        self, works: Sequence[Attempt], dispositions: Sequence[str] = ()
+        self, works: Sequence[Attempt], dispositions: Sequence[str], cause: str = ""
     ) -> list[ReclaimedRun]:
         self._check([work.campaign_id for work in works])
         self.released += [
@@ -242,7 +247,7 @@ class Target(plugin.Target):
 
 
 class Timer:
-    """What the pipeline tells the timer."""
+    """Records what the pipeline reports to the timer."""
 
     def __init__(self) -> None:
         self.settled: list[int] = []
@@ -250,24 +255,26 @@ class Timer:
         self.rechecked: list[int] = []
         self.attempts_asked = 0
         self.broken = False
-        self.seconds = 0.0
 
-    def done(self, entries: Sequence[ArmedEvent | PendingRun]) -> None:
+    def settle(
+        self,
+        claimed: Sequence[DueEntry],
+        following: Sequence[ArmedEvent] = (),
+        lost: Sequence[int] = (),
+        backlogged: Sequence[int] = (),
+    ) -> None:
+        del backlogged
         if self.broken:
             raise RuntimeError("the timer is broken")
-        self.settled += [entry.campaign_id for entry in entries]
+        self.settled += [entry.campaign_id for entry in claimed]
+        self.followed += following
+        self.rechecked += lost
 
-    def follow(self, entries: Sequence[ArmedEvent]) -> None:
-        self.followed += entries
+    def runs_finished(self, results: Sequence[FinishResult]) -> None:
+        self.attempts_asked += sum(result.promoted for result in results)
 
-    def recheck(self, campaign_ids: Sequence[int]) -> None:
-        self.rechecked += campaign_ids
-
-    def recheck_attempts(self) -> None:
+    def on_runs_available(self) -> None:
         self.attempts_asked += 1
-
-    def database_now(self) -> datetime:
-        return AT + timedelta(seconds=self.seconds)
 
 
 class World:
@@ -277,25 +284,34 @@ class World:
         self, *, batch: int = 4, pause_after: int = 0, **targets: tuple[Target, int]
     ) -> None:
         self.store, self.timer, self.clock = Store(), Timer(), Clock()
-        self.told: list[tuple[str, dict[str, Any]]] = []
+        self.events: list[tuple[str, dict[str, Any]]] = []
         # No waiting for real time: the jitter makes every wait next to nothing.
-        self.link = DatabaseHealth(self.emit, self.clock, jitter=lambda: -1.0)
-        policy = RetryPolicy(pause_after=pause_after)
-        self.pipeline = Pipeline(
-            self.store,
-            {name: (target, policy, count) for name, (target, count) in targets.items()},
+        self.health = DatabaseHealth(self.emit, self.clock, jitter=lambda: -1.0)
+        self.node = NodeIdentity(self.clock, "me")
+        self.node.extend_lease(math.inf)
+        database_clock = DatabaseClock(self.clock)
+        self.context = PipelineContext(
+            store=self.store,
             timer=self.timer,
+            node=self.node,
             clock=self.clock,
-            link=self.link,
+            database_clock=database_clock,
+            turn=LoopTurn(self.clock, database_clock),
+            health=self.health,
             emit=self.emit,
             batch=batch,
         )
+        policy = RetryPolicy(pause_after=pause_after)
+        self.pipeline = Pipeline(
+            self.context,
+            {name: (target, policy, count) for name, (target, count) in targets.items()},
+        )
 
     def emit(self, event: str, /, **fields: Any) -> None:
-        self.told.append((event, fields))
+        self.events.append((event, fields))
 
     def names(self) -> list[str]:
-        return [name for name, _ in self.told]
+        return [name for name, _ in self.events]
 
     async def __aenter__(self) -> World:
         await self.pipeline.start()

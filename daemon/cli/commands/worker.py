@@ -16,6 +16,7 @@ from daemon.cli.context import context_of
 from daemon.cli.store import open_store
 from daemon.runtime.clock import SystemClock
 from daemon.runtime.database_health import DatabaseHealth
+from daemon.runtime.node_identity import NodeIdentity
 from daemon.runtime.supervisor import Supervisor
 from daemon.targets.command import CommandOptions, CommandTarget
 from daemon.targets.registry import policy_of
@@ -72,20 +73,20 @@ def worker(
         supervisor.install()
         async with open_store(settings, dsn) as store:
             service = Worker(
-                LeaseTable(store.database),
+                LeaseTable(store.database, NodeIdentity(clock)),
                 RunResults(store.database),
                 CommandTarget(
                     CommandOptions(argv, environment=command_environment(), timeout=timeout), emit
                 ),
-                name=identity,
-                target=name,
+                worker_name=identity,
+                target_name=name,
                 policy=policy_of(chosen),
                 concurrency=concurrency,
                 lease=chosen.lease,  # type: ignore[union-attr]
                 poll=settings.scheduler.poll,
                 drain=settings.scheduler.drain_timeout,
                 clock=clock,
-                link=DatabaseHealth(emit, clock),
+                health=DatabaseHealth(emit, clock),
                 emit=emit,
             )
             await service.start()

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from daemon.domain.run.attempt import FinishedAttempt
 from daemon.domain.run.outcome import Delivered
 from tests.support.database_world import NOON, days, opened
 
@@ -72,7 +73,9 @@ async def test_every_night_of_a_year(database_url: str) -> None:
             while claimed := await node.claim():
                 works = [item.attempt for item in claimed if item.attempt is not None]
                 assert len(works) == len(claimed)
-                await node.firing.finish([(work, Delivered(), "executing", None) for work in works])
+                await node.firing.finish(
+                    [FinishedAttempt(work, Delivered(), "executing", None) for work in works]
+                )
 
         rows = await world.rows("SELECT campaign_id, scheduled_for, status FROM runs")
     found: dict[int, list[datetime]] = {campaign_id: [] for campaign_id in expected}

@@ -24,10 +24,10 @@ async def test_another_target_is_loaded_anew(world: World, node: Node) -> None:
     """A node may hold the timer for the former target, and wait for room there."""
     campaign_id = await world.saved(once(AT), target="former")
     former = await world.armed(campaign_id)
-    xmin = (await world.timers.look("0", NOON, NOON, 10)).xmin
+    xmin = (await world.timers.poll("0", NOON, NOON, 10)).xmin
 
     edit = await amend(world, campaign_id, target="other")
-    look = await world.timers.look(xmin, NOON, NOON, 10)
+    look = await world.timers.poll(xmin, NOON, NOON, 10)
     assert look.campaign_ids == [campaign_id], "for those who were not notified"
     armed = await world.armed(campaign_id)
     assert (armed.target, armed.event) == ("other", former.event)

@@ -12,6 +12,8 @@ from daemon.campaign_service import CampaignService
 from daemon.domain.errors import Conflict
 from daemon.domain.run.attempt import Attempt
 from daemon.domain.run.outcome import Accepted, Delivered, Held, Retry
+from daemon.runtime.clock import SystemClock
+from daemon.runtime.node_identity import NodeIdentity
 from storage.leases import LeaseTable
 from storage.run_results import RunResults
 from tests.support.database_world import (
@@ -200,6 +202,8 @@ async def test_answers_in_the_table_say_who_and_how_long(world: World, node: Nod
         " node = 'their worker' WHERE id = :id",
         id=work.run_id,
     )
-    (found,) = await LeaseTable(world.database).answered(ALL, AT, 10)
+    (found,) = await LeaseTable(world.database, NodeIdentity(SystemClock())).worker_results(
+        ALL, AT, 10
+    )
     assert (found.attempt.run_id, found.outcome) == (work.run_id, Delivered())
     assert (found.worker, found.seconds) == ("their worker", 90.0)

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 
+from daemon.domain.run.attempt import FinishedAttempt
 from daemon.domain.run.outcome import Delivered
 from tests.support.database_world import continuous, hours, opened, seconds
 
@@ -26,7 +27,9 @@ async def test_the_event_that_moves_the_campaign_comes_last(database_url: str, s
         random.Random(seed).shuffle(works)
 
         node.firing.now = world.now
-        await node.firing.finish([(work, Delivered(), "executing", None) for work in works])
+        await node.firing.finish(
+            [FinishedAttempt(work, Delivered(), "executing", None) for work in works]
+        )
 
         events = await world.events(campaign_id)
         chain = [(event.from_status, event.to_status) for event in events if event.from_status]

@@ -11,6 +11,9 @@ import pytest
 
 from daemon.domain.run.attempt import Attempt
 from daemon.domain.schedule.schedule import EventKind, TimedEvent
+from daemon.runtime.clock import SystemClock
+from daemon.runtime.node_identity import NodeIdentity
+from storage.runs import RunStore
 from tests.support.database_world import (
     GRACE,
     NOON,
@@ -181,7 +184,8 @@ async def test_a_node_whose_lease_ended_claims_nothing(world: World) -> None:
     world.after(seconds(6))
     assert await late.attempts() == ([], [])
     assert len((await other.attempts())[0]) == 1
-    stranger = Node(world, "stranger", type(late.firing)(world.database, "stranger"), late.nodes)
+    identity = NodeIdentity(SystemClock(), "stranger")
+    stranger = Node(world, "stranger", RunStore(world.database, identity), late.nodes)
     await world.saved(once(NOON + seconds(20)))
     world.after(seconds(20))
     assert await stranger.claim() == []

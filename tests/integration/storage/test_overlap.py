@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from daemon.domain.run.attempt import Attempt
+from daemon.domain.run.attempt import Attempt, FinishedAttempt
 from daemon.domain.run.outcome import Delivered, Reject
 from tests.support.database_world import (
     GRACE,
@@ -121,7 +121,10 @@ async def test_both_runs_end_in_one_batch(world: World, node: Node) -> None:
     world.after(days(1))
     (won,) = await node.claim()
     written = await node.firing.finish(
-        [(first, Delivered(), "executing", None), (won.attempt, Reject("no"), "executing", None)]
+        [
+            FinishedAttempt(first, Delivered(), "executing", None),
+            FinishedAttempt(won.attempt, Reject("no"), "executing", None),
+        ]
     )
     assert sorted((row.to_status, row.scheduled_for) for row in written if row) == [
         ("executing", first.scheduled_for),
@@ -163,7 +166,7 @@ async def test_late_and_right_answers_in_one_batch(world: World, node: Node) -> 
     await node.release(work)
     ((again,), _) = await node.attempts()
     outcomes = [
-        (again, Delivered(), "executing", None),
+        FinishedAttempt(again, Delivered(), "executing", None),
         (work, Reject("late"), "executing", None),
     ]
     written, late = await node.firing.finish(outcomes)

@@ -26,7 +26,7 @@ async def write(connection: AsyncConnection, campaign_id: int) -> None:
 
 async def changes(world: World, xmin: str, max_rows: int) -> tuple[str, list[int]]:
     """The xmin to go on from, and the campaigns written since the given one."""
-    look = await world.timers.look(xmin, NOON, NOON, max_rows)
+    look = await world.timers.poll(xmin, NOON, NOON, max_rows)
     return look.xmin, look.campaign_ids
 
 
@@ -102,11 +102,11 @@ async def test_a_look_says_whether_anything_is_overdue_or_waits(world: World) ->
     """Most looks find nothing, and then nothing more is asked."""
     due = NOON + hours(1)
     await world.saved(once(due))
-    quiet = await world.timers.look("0", due, NOON + hours(9), MANY)
+    quiet = await world.timers.poll("0", due, NOON + hours(9), MANY)
     assert (quiet.overdue, quiet.waiting) == (False, False)
-    late = await world.timers.look("0", due + hours(1), NOON + hours(9), MANY)
+    late = await world.timers.poll("0", due + hours(1), NOON + hours(9), MANY)
     assert (late.overdue, late.waiting) == (True, False)
     draft = await world.create("one_time")
     await world.control.start(draft, "tester")
-    asked = await world.timers.look("0", due, NOON + hours(9), MANY)
+    asked = await world.timers.poll("0", due, NOON + hours(9), MANY)
     assert (asked.overdue, asked.waiting) == (False, True)

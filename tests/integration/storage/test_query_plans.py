@@ -12,11 +12,13 @@ import pytest
 import sqlalchemy as sa
 
 from daemon.domain.requests import Context, save_schedule
-from daemon.domain.run.attempt import ArmedEvent, Attempt, PendingRun
+from daemon.domain.run.attempt import ArmedEvent, Attempt, FinishedAttempt, PendingRun
 from daemon.domain.run.claim_plan import plan
 from daemon.domain.run.outcome import Delivered
 from daemon.domain.schedule.schedule import CampaignType, EventKind, TimedEvent
-from daemon.timer.loader import FIRST_RUN, START
+from daemon.runtime.clock import SystemClock
+from daemon.runtime.node_identity import NodeIdentity
+from daemon.timer.loader import FIRST_EVENT, FIRST_RUN
 from storage import runs
 from storage.engine import Database
 from storage.nodes import Nodes
@@ -103,7 +105,7 @@ async def explained(seeded_url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     explained = Explained(seeded_url)
 
     async def rows(self: Any, name: str, binds: dict[str, Any]) -> list[Any]:
-        common = {"node": self.node, "now": self.now} if hasattr(self, "node") else {}
+        common = {"node": self._node.id, "now": self.now} if hasattr(self, "_node") else {}
         await explained.plan(name, {**common, **binds})
         return []
 
@@ -133,7 +135,7 @@ def work(number: int) -> Attempt:
 
 @pytest.mark.parametrize("batch", [1, 10, 100])
 async def test_claims(explained: Explained, batch: int) -> None:
-    statements = RunStore(explained.database, "node", now=NOW)
+    statements = RunStore(explained.database, NodeIdentity(SystemClock(), "node"), now=NOW)
     await statements.claim([plan(armed(number), NOW) for number in range(1, batch + 1)])
     assert explained.scanned() == set()
     assert {"timers_pkey", "campaigns_pkey", "runs_pkey"} <= explained.indexes()
@@ -141,7 +143,7 @@ async def test_claims(explained: Explained, batch: int) -> None:
 
 @pytest.mark.parametrize("batch", [1, 10, 100])
 async def test_attempts(explained: Explained, batch: int) -> None:
-    statements = RunStore(explained.database, "node", now=NOW)
+    statements = RunStore(explained.database, NodeIdentity(SystemClock(), "node"), now=NOW)
     at = datetime(2026, 6, 1, 11, tzinfo=UTC)
     await statements.claim_attempts(
         [PendingRun(n, at, NOW, "log") for n in range(101, 101 + batch)]
@@ -152,9 +154,9 @@ async def test_attempts(explained: Explained, batch: int) -> None:
 
 @pytest.mark.parametrize("batch", [1, 10, 100])
 async def test_finishing(explained: Explained, batch: int) -> None:
-    statements = RunStore(explained.database, "node", now=NOW)
+    statements = RunStore(explained.database, NodeIdentity(SystemClock(), "node"), now=NOW)
     await statements.finish(
-        [(work(n), Delivered(), "executing", None) for n in range(1, batch + 1)]
+        [FinishedAttempt(work(n), Delivered(), "executing", None) for n in range(1, batch + 1)]
     )
     assert explained.scanned() == set()
     assert {"campaigns_pkey", "runs_pkey"} <= explained.indexes()
@@ -162,7 +164,7 @@ async def test_finishing(explained: Explained, batch: int) -> None:
 
 @pytest.mark.parametrize("batch", [1, 100])
 async def test_giving_back(explained: Explained, batch: int) -> None:
-    statements = RunStore(explained.database, "node", now=NOW)
+    statements = RunStore(explained.database, NodeIdentity(SystemClock(), "node"), now=NOW)
     await statements.release([work(n) for n in range(1, batch + 1)], ["retrying"] * batch)
     assert explained.scanned() == set()
     assert {"campaigns_pkey", "runs_pkey"} <= explained.indexes()
@@ -170,19 +172,19 @@ async def test_giving_back(explained: Explained, batch: int) -> None:
 
 async def test_loading(explained: Explained) -> None:
     timers = Timers(explained.database)
-    await timers.between((NOW, 0), NOW + timedelta(minutes=1), ALL, 5000)
-    await timers.overdue(START, NOW, 5000)
+    await timers.events_between((NOW, 0), NOW + timedelta(minutes=1), ALL, 5000)
+    await timers.overdue_events(FIRST_EVENT, NOW, 5000, [])
     assert "timers_fire_at_idx" in explained.indexes()
     assert explained.scanned() == set()
-    await timers.of([5, 7, 4000], NOW + days(10))
+    await timers.events_of([5, 7, 4000], NOW + days(10))
     assert "timers_pkey" in explained.indexes()
     assert explained.scanned() == set()
 
 
 async def test_loading_what_waits(explained: Explained) -> None:
     timers = Timers(explained.database)
-    await timers.waiting(FIRST_RUN, NOW, NOW, ALL, 5000, [])
-    await timers.waiting((NOW - timedelta(minutes=1), 150, NOW), NOW, NOW, ALL, 5000, ["log"])
+    await timers.pending_runs(FIRST_RUN, NOW, NOW, ALL, 5000, [])
+    await timers.pending_runs((NOW - timedelta(minutes=1), 150, NOW), NOW, NOW, ALL, 5000, ["log"])
     assert "runs_next_attempt_at_idx" in explained.indexes()
     assert "runs" not in explained.scanned()
 
@@ -226,10 +228,10 @@ async def test_the_statements_explained_are_those_that_run(seeded_url: str) -> N
     database = Database(seeded_url)
     try:
         timers = Timers(database)
-        overdue = await timers.overdue(START, NOW, 20)
-        due = await timers.of([item.campaign_id for item in overdue], NOW)
+        overdue = await timers.overdue_events(FIRST_EVENT, NOW, 20, [])
+        due = await timers.events_of([item.campaign_id for item in overdue], NOW)
         assert len(due) == len(overdue) == 9
-        statements = RunStore(database, "node", now=NOW)
+        statements = RunStore(database, NodeIdentity(SystemClock(), "node"), now=NOW)
         assert len(await statements.claim([plan(entry, NOW) for entry in due])) == 9
         assert await Nodes(database, now=NOW).beat("node", lease=5, oldest_claim_at=None)
     finally:

@@ -74,7 +74,7 @@ async def test_runs_of_a_lost_node_are_held_where_a_repeat_can_not_be_told(
     world.after(seconds(6))
     for each in others:
         await each.beat(lease=60)
-        each.nodes.hold_targets = ["log"]
+        each.hold_targets = ["log"]
     await asyncio.gather(*(each.take_over(lost) for each in others))
     error = "its node was lost: lost"
     said = sorted((run for each in others for run in each.taken), key=lambda r: r.campaign_id)

@@ -12,9 +12,12 @@ import psycopg
 import pytest
 
 from daemon.domain.campaign.state_machine import RunStatus
+from daemon.domain.run.attempt import FinishedAttempt
 from daemon.domain.run.claim_plan import plan
 from daemon.domain.run.outcome import Delivered
-from daemon.timer.loader import FIRST_RUN, START
+from daemon.runtime.clock import SystemClock
+from daemon.runtime.node_identity import NodeIdentity
+from daemon.timer.loader import FIRST_EVENT, FIRST_RUN
 from storage.campaign_reads import CampaignReads
 from storage.cluster_reads import overview
 from storage.engine import Database
@@ -75,17 +78,19 @@ async def test_everything_goes_by_index(long_lived_url: str) -> None:
     database = Database(url)
     try:
         timers, history = Timers(database), CampaignReads(database)
-        statements = RunStore(database, "node", now=NOW)
-        overdue = await timed("overdue", timers.overdue(START, NOW, 20))
-        due = await timed("of", timers.of([item.campaign_id for item in overdue], NOW))
-        await timed("horizon", timers.between((NOW, 0), NOW + timedelta(minutes=1), ALL, 5000))
-        await timed("named", timers.of([5, 7, 4000], NOW + days(10)))
-        waiting = await timed("waiting", timers.waiting(FIRST_RUN, NOW, NOW, ALL, 5000, []))
+        statements = RunStore(database, NodeIdentity(SystemClock(), "node"), now=NOW)
+        overdue = await timed("overdue", timers.overdue_events(FIRST_EVENT, NOW, 20, []))
+        due = await timed("of", timers.events_of([item.campaign_id for item in overdue], NOW))
+        await timed(
+            "horizon", timers.events_between((NOW, 0), NOW + timedelta(minutes=1), ALL, 5000)
+        )
+        await timed("named", timers.events_of([5, 7, 4000], NOW + days(10)))
+        waiting = await timed("waiting", timers.pending_runs(FIRST_RUN, NOW, NOW, ALL, 5000, []))
         claimed = await timed("claim", statements.claim([plan(each, NOW) for each in due]))
         works = [each.attempt for each in claimed if each.attempt is not None]
         works += (await timed("attempts", statements.claim_attempts(waiting[:20])))[0]
         assert works
-        outcomes = [(work, Delivered(), "executing", None) for work in works]
+        outcomes = [FinishedAttempt(work, Delivered(), "executing", None) for work in works]
         await timed("finish", statements.finish(outcomes))
         nodes = Nodes(database, now=NOW)
         await timed("beat", nodes.beat("node", lease=5, oldest_claim_at=None))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from daemon.cluster.node_rescuer import NodeRescuer
@@ -19,39 +19,41 @@ class Nodes:
         self.resume = asyncio.Event()
         self.down = False
 
-    async def take_over(self, node: str, dead_node: str) -> AsyncIterator[list[Any]]:
+    async def take_over(
+        self, node: str, lost_node: str, hold_targets: Sequence[str]
+    ) -> AsyncIterator[list[Any]]:
         assert node == "me"
         if self.down:
             raise Unavailable("away")
-        if dead_node == self.held_up:
+        if lost_node == self.held_up:
             await self.resume.wait()
         yield []
 
 
-def taking_over(world: World, nodes: Nodes, freed: list[int]) -> NodeRescuer:
+def rescuer_of(world: World, nodes: Nodes) -> NodeRescuer:
     return NodeRescuer(
         nodes,  # type: ignore[arg-type]
-        node=lambda: "me",
-        link=world.link,
+        world.node,
+        world.timer,
+        health=world.health,
         emit=world.emit,
-        on_freed=lambda: freed.append(1),
     )
 
 
 async def test_whoever_tells_of_a_lost_node_does_not_wait() -> None:
     async with World() as world:
-        nodes, freed = Nodes(), list[int]()
+        nodes = Nodes()
         nodes.held_up = "a"
-        service = taking_over(world, nodes, freed)
+        service = rescuer_of(world, nodes)
         await service.start()
-        service.lost(["a", "b"])
+        service.nodes_lost(["a", "b"])
         await asyncio.sleep(0)
         assert world.names().count("node_lost") == 0
         nodes.resume.set()
         await until(lambda: world.names().count("node_lost") == 2)
-        assert freed
-        service.lost(["a", "b"])
-        service.lost([])
+        assert world.timer.attempts_asked
+        service.nodes_lost(["a", "b"])
+        service.nodes_lost([])
         await asyncio.sleep(0)
         assert world.names().count("node_lost") == 2, "each is told of once"
         await service.stop()
@@ -61,13 +63,13 @@ async def test_an_outage_is_waited_out() -> None:
     async with World() as world:
         nodes = Nodes()
         nodes.down = True
-        service = taking_over(world, nodes, [])
+        service = rescuer_of(world, nodes)
         await service.start()
-        service.lost(["a"])
-        await until(lambda: not world.link.is_up)
+        service.nodes_lost(["a"])
+        await until(lambda: not world.health.is_up)
         nodes.down = False
-        service.lost(["a"])
-        await until(lambda: world.link.is_up and "node_lost" in world.names())
+        service.nodes_lost(["a"])
+        await until(lambda: world.health.is_up and "node_lost" in world.names())
         await service.stop()
 
 
@@ -75,9 +77,9 @@ async def test_it_stops_although_it_is_held_up() -> None:
     async with World() as world:
         nodes = Nodes()
         nodes.held_up = "a"
-        service = taking_over(world, nodes, [])
+        service = rescuer_of(world, nodes)
         await service.start()
-        service.lost(["a"])
+        service.nodes_lost(["a"])
         await asyncio.sleep(0)
         await service.stop(0.01)
         assert "node_lost" not in world.names()

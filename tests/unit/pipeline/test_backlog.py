@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from daemon.domain.run.attempt import ArmedEvent, DueEntry
 from daemon.pipeline import backlog
 from daemon.pipeline.backlog import LATE, Backlog
 from tests.support.pipeline_world import AT, armed, waiting
@@ -13,70 +14,63 @@ from tests.support.pipeline_world import AT, armed, waiting
 SECOND = timedelta(seconds=1)
 
 
-def at(number: int, instant: datetime) -> backlog.Armed:
+def at(number: int, instant: datetime) -> ArmedEvent:
     entry = armed(number)
     return entry._replace(event=entry.event.__class__(entry.event.kind, instant, entry.event.local))
 
 
-def numbers(entries: list[backlog.Armed | backlog.Waiting]) -> list[int]:
+def numbers(entries: list[DueEntry]) -> list[int]:
     return [entry.campaign_id for entry in entries]
 
 
-def filled(*entries: backlog.Armed | backlog.Waiting, now: datetime = AT) -> Backlog:
+def filled(*entries: DueEntry, now: datetime = AT) -> Backlog:
     made = Backlog()
     for entry in entries:
-        assert made.add(entry, now, paused=False)
+        assert made.push(entry, now, paused=False)
     return made
 
 
 def test_the_oldest_come_first() -> None:
     made = filled(at(1, AT), at(2, AT - SECOND), at(3, AT - 2 * SECOND))
     assert len(made) == 3
-    assert numbers(made.take(2)) == [3, 2]
-    assert numbers(made.take(2)) == [1]
+    assert numbers(made.pop(2)) == [3, 2]
+    assert numbers(made.pop(2)) == [1]
 
 
 def test_a_batch_takes_half_of_a_backlog_and_half_of_what_is_on_time() -> None:
     late = [at(number, AT - LATE - number * SECOND) for number in range(1, 7)]
     made = filled(*late, *(at(number, AT) for number in range(10, 16)))
-    assert numbers(made.take(4)) == [10, 11, 6, 5]
-    assert numbers(made.take(4)) == [12, 13, 4, 3]
-    assert sorted(numbers(made.take(100))) == [1, 2, 14, 15]
+    assert numbers(made.pop(4)) == [10, 11, 6, 5]
+    assert numbers(made.pop(4)) == [12, 13, 4, 3]
+    assert sorted(numbers(made.pop(100))) == [1, 2, 14, 15]
 
 
 def test_either_has_its_turn_where_there_is_room_for_one() -> None:
     made = filled(at(1, AT - 2 * LATE), at(2, AT - 3 * LATE), at(10, AT), at(11, AT))
-    assert sorted(numbers(made.take(1) + made.take(1))) == [2, 10]
-    assert sorted(numbers(made.take(1) + made.take(1))) == [1, 11]
-
-
-def test_without_a_clock_nothing_is_late() -> None:
-    made = Backlog()
-    made.add(at(1, AT - 100 * LATE), None, paused=False)
-    assert not made.is_full(paused=False)
-    assert numbers(made.take(1)) == [1]
+    assert sorted(numbers(made.pop(1) + made.pop(1))) == [2, 10]
+    assert sorted(numbers(made.pop(1) + made.pop(1))) == [1, 11]
 
 
 @pytest.mark.parametrize("paused", [False, True])
 def test_a_full_backlog_leaves_room_for_what_is_on_time(
     monkeypatch: pytest.MonkeyPatch, paused: bool
 ) -> None:
-    monkeypatch.setattr(backlog, "AT_MOST_PAUSED" if paused else "AT_MOST", 2)
+    monkeypatch.setattr(backlog, "MAX_BACKLOG_PAUSED" if paused else "MAX_BACKLOG", 2)
     made = Backlog()
-    assert [made.add(at(n, AT - 2 * LATE), AT, paused=paused) for n in (1, 2, 3)] == [
+    assert [made.push(at(n, AT - 2 * LATE), AT, paused=paused) for n in (1, 2, 3)] == [
         True,
         True,
         False,
     ]
     assert made.is_full(paused=paused)
-    assert [made.add(at(n, AT), AT, paused=paused) for n in (4, 5, 6)] == [True, True, False]
+    assert [made.push(at(n, AT), AT, paused=paused) for n in (4, 5, 6)] == [True, True, False]
     assert len(made) == 4
 
 
 def test_a_probe_takes_what_was_not_tried() -> None:
     made = filled(waiting(1), at(2, AT - SECOND), at(3, AT))
-    untried = made.take_untried()
+    untried = made.pop_first_attempt()
     assert untried is not None
     assert untried.campaign_id == 2
     assert len(made) == 2
-    assert filled(waiting(1)).take_untried() is None
+    assert filled(waiting(1)).pop_first_attempt() is None

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from daemon.domain.errors import Unavailable
 from daemon.domain.run.attempt import Attempt
 from daemon.pipeline.canceller import RunCanceller
-from daemon.pipeline.target_pool import key_of
 from tests.support.pipeline_world import LIMIT, Target, World, armed, until
 
 Found = dict[tuple[int, datetime], tuple[str, int, str]]
@@ -23,50 +21,29 @@ class Runs:
         self.stopped: set[int] = set()
         self.paused: set[int] = set()
         self.down = False
-        self.released: list[tuple[int, str]] = []
         self.asked = 0
 
     async def statuses(self, works: Sequence[Attempt]) -> Found:
         self.asked += 1
         if self.down:
             raise Unavailable("away")
-        return {key_of(work): self._of(work) for work in works}
+        return {work.key: self._of(work) for work in works}
 
     def _of(self, work: Attempt) -> tuple[str, int, str]:
         status = "cancelled" if work.campaign_id in self.stopped else "executing"
         campaign = "paused" if work.campaign_id in self.paused else "executing"
         return status, work.attempt, campaign
 
-    async def release(
-        self, works: Sequence[Attempt], dispositions: Sequence[str], cause: str
-    ) -> Any:
-        assert cause == "the campaign was paused"
-        if self.down:
-            raise Unavailable("away")
-        self.released += [
-            (work.campaign_id, disposition)
-            for work, disposition in zip(works, dispositions, strict=True)
-        ]
-        return len(works)
 
-
-def looking(world: World, runs: Runs, every: float = 3600.0) -> RunCanceller:
-    return RunCanceller(
-        runs,
-        runs.release,
-        lambda: world.pipeline.lanes,
-        clock=world.clock,
-        link=world.link,
-        emit=world.emit,
-        every=every,
-    )
+def canceller_of(world: World, runs: Runs, every: float = 3600.0) -> RunCanceller:
+    return RunCanceller(runs, world.context, world.pipeline.pools, every=every)
 
 
 async def in_flight(world: World, target: Target, count: int) -> None:
     """One attempt is under way, the others wait for it."""
     for number in range(count):
-        world.pipeline.take(armed(number))
-    await until(lambda: world.pipeline.in_flight == count and target.asked == [0])
+        world.pipeline.handle_due(armed(number))
+    await until(lambda: len(world.pipeline.in_flight) == count and target.asked == [0])
 
 
 async def test_a_paused_campaign_begins_nothing() -> None:
@@ -76,15 +53,15 @@ async def test_a_paused_campaign_begins_nothing() -> None:
         await in_flight(world, target, 4)
         runs = Runs()
         runs.paused = {0, 2, 3}
-        stopping = looking(world, runs)
-        await stopping.start()
-        stopping.changed([0, 2, 3, 77])
-        await until(lambda: len(runs.released) == 2)
-        assert runs.released == [(2, "not_started"), (3, "not_started")]
+        canceller = canceller_of(world, runs)
+        await canceller.start()
+        canceller.campaigns_edited([0, 2, 3, 77])
+        await until(lambda: len(world.store.released) == 2)
+        assert world.store.released == [(2, "not_started"), (3, "not_started")]
         target.gate.set()
-        await until(lambda: world.pipeline.in_flight == 0)
+        await until(lambda: len(world.pipeline.in_flight) == 0)
         assert target.asked == [0, 1]
-        await stopping.stop()
+        await canceller.stop()
 
 
 async def test_what_nobody_told_of_is_seen_all_the_same() -> None:
@@ -93,29 +70,29 @@ async def test_what_nobody_told_of_is_seen_all_the_same() -> None:
     async with World(log=(target, 1), batch=10) as world:
         runs = Runs()
         runs.stopped, runs.paused = {0, 1}, {2}
-        stopping = looking(world, runs, every=0.01)
+        canceller = canceller_of(world, runs, every=0.01)
         await in_flight(world, target, 3)
-        await stopping.start()
+        await canceller.start()
         async with asyncio.timeout(LIMIT):
-            while not (runs.released and world.pipeline.in_flight == 0):
+            while not (world.store.released and len(world.pipeline.in_flight) == 0):
                 world.clock.seconds += 0.01
                 await asyncio.sleep(0.001)
         assert world.names().count("attempt_cancelled") == 2
-        assert runs.released == [(2, "not_started")]
+        assert world.store.released == [(2, "not_started")]
         assert target.asked == [0]
-        await stopping.stop()
+        await canceller.stop()
 
 
 async def test_nothing_in_hand_asks_nothing() -> None:
     async with World(log=(Target(), 1)) as world:
         runs = Runs()
-        stopping = looking(world, runs, every=0.001)
-        await stopping.start()
+        canceller = canceller_of(world, runs, every=0.001)
+        await canceller.start()
         for _ in range(20):
             world.clock.seconds += 1
             await asyncio.sleep(0.002)
         assert runs.asked == 0
-        await stopping.stop()
+        await canceller.stop()
 
 
 async def test_an_outage_is_over_when_there_is_nothing_left_to_ask() -> None:
@@ -124,13 +101,13 @@ async def test_an_outage_is_over_when_there_is_nothing_left_to_ask() -> None:
     async with World(log=(target, 1), batch=10) as world:
         await in_flight(world, target, 2)
         runs = Runs()
-        stopping = looking(world, runs)
-        await stopping.start()
+        canceller = canceller_of(world, runs)
+        await canceller.start()
         runs.down = True
-        stopping.changed([0])
-        await until(lambda: not world.link.is_up)
+        canceller.campaigns_edited([0])
+        await until(lambda: not world.health.is_up)
         target.gate.set()
-        await until(lambda: world.pipeline.in_flight == 0)
-        await until(lambda: world.link.is_up)
+        await until(lambda: len(world.pipeline.in_flight) == 0)
+        await until(lambda: world.health.is_up)
         assert world.names().count("database_back") == 1
-        await stopping.stop()
+        await canceller.stop()

@@ -16,51 +16,51 @@ from tests.support.timer_entries import AT, armed, unplannable
 
 async def test_a_plan_made_ahead_is_used_once() -> None:
     made, entry = PlanCache(), armed(1)
-    await made.prepare([entry])
+    await made.warm([entry])
     assert len(made) == 1
-    planned = made.plan(entry, AT)
+    planned = made.get(entry, AT)
     assert planned == plan(entry, AT)
     assert len(made) == 0
-    assert made.plan(entry, AT) == planned
+    assert made.get(entry, AT) == planned
 
 
 async def test_an_entry_that_was_replaced_is_planned_anew() -> None:
     made = PlanCache()
-    await made.prepare([armed(1)])
+    await made.warm([armed(1)])
     edited = armed(1, AT + timedelta(minutes=1), revision=2)
-    assert made.plan(edited, edited.event.at).armed is edited
+    assert made.get(edited, edited.event.at).armed is edited
 
 
 async def test_what_is_not_due_soon_any_more_is_forgotten() -> None:
     made = PlanCache()
     first, second = armed(1), armed(2)
-    await made.prepare([first, second])
-    await made.prepare([second])
+    await made.warm([first, second])
+    await made.warm([second])
     assert len(made) == 2, "the first may have come due, and wait for its claim"
-    await made.prepare([second])
+    await made.warm([second])
     assert len(made) == 1
 
 
 async def test_a_plan_is_kept_while_its_entry_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     made, entry = PlanCache(), armed(1)
-    await made.prepare([entry])
+    await made.warm([entry])
     monkeypatch.setattr(plan_cache, "plan", lambda *_: pytest.fail("it was planned already"))
-    await made.prepare([entry])
-    made.plan(entry, AT)
+    await made.warm([entry])
+    made.get(entry, AT)
 
 
 async def test_one_that_can_not_be_planned_is_left_to_its_claim() -> None:
     made, good, bad = PlanCache(), armed(1), unplannable(2)
-    await made.prepare([bad, good])
+    await made.warm([bad, good])
     assert len(made) == 1
     with pytest.raises(KeyError):
-        made.plan(bad, AT)
+        made.get(bad, AT)
 
 
 async def test_no_more_plans_than_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan_cache, "AT_MOST", 2)
+    monkeypatch.setattr(plan_cache, "MAX_PLANS", 2)
     made = PlanCache()
-    await made.prepare(armed(number) for number in range(5))
+    await made.warm(armed(number) for number in range(5))
     assert len(made) == 2
 
 
@@ -68,5 +68,5 @@ async def test_no_more_plans_than_are_allowed(monkeypatch: pytest.MonkeyPatch) -
 async def test_whenever_the_entry_is_claimed_the_plan_is_right(late: timedelta) -> None:
     """A daily schedule with an hour's grace: on time, too late, or further occurrences due."""
     made, entry = PlanCache(), armed(1)
-    await made.prepare([entry])
-    assert made.plan(entry, AT + late) == plan(entry, AT + late)
+    await made.warm([entry])
+    assert made.get(entry, AT + late) == plan(entry, AT + late)

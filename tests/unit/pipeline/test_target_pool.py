@@ -1,4 +1,4 @@
-"""One target's lane: how much is claimed for it, when it pauses, what its answers come to."""
+"""One target's pool: how much is claimed for it, when it pauses, what its answers come to."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.pipeline_world import AT, Target, World, armed, until
 async def test_whatever_a_target_answers_can_be_written(answer: object) -> None:
     target = Target(outcome=answer)  # type: ignore[arg-type]
     async with World(log=(target, 1)) as world:
-        world.pipeline.take(armed(1))
+        world.pipeline.handle_due(armed(1))
         await until(lambda: bool(world.store.outcomes))
         (outcome,) = world.store.outcomes
         if isinstance(answer, Accepted):
@@ -35,32 +35,32 @@ async def test_whatever_a_target_answers_can_be_written(answer: object) -> None:
 async def test_a_slot_that_is_free_is_filled_at_once() -> None:
     """However few there are: what is due does not wait for a claim to be worth it."""
     target = Target(slow=True)
-    target.waits = True  # type: ignore[attr-defined]
+    target.waits = True
     async with World(batch=100, log=(target, 8)) as world:
         for number in range(20):
-            world.pipeline.take(armed(number))
+            world.pipeline.handle_due(armed(number))
         await until(lambda: target.under_way == 8)
-        lane = world.pipeline.lane("log")
+        pool = world.pipeline.pools.of("log")
         world.clock.seconds += 60
         target.gates[0].set()
         await until(lambda: len(target.asked) == 9)
-        assert lane.room == 0
+        assert pool.room == 0
 
 
 async def test_a_probe_waits_for_no_other_attempt() -> None:
     """One attempt hangs, five fail, the target pauses; when that is over one is tried at once."""
     target = Target(slow=True, outcome=Retry("down"))
-    target.waits = True  # type: ignore[attr-defined]
+    target.waits = True
     async with World(pause_after=2, log=(target, 3)) as world:
         for number in range(3):
-            world.pipeline.take(armed(number))
+            world.pipeline.handle_due(armed(number))
         await until(lambda: target.under_way == 3)
         target.gates[0].set()
         target.gates[1].set()
-        lane = world.pipeline.lane("log")
-        await until(lambda: lane.is_paused and len(world.store.finished) == 2)
-        lane._probe()
-        world.pipeline.take(armed(3))
+        pool = world.pipeline.pools.of("log")
+        await until(lambda: pool.is_paused and len(world.store.finished) == 2)
+        pool._breaker.half_open()
+        world.pipeline.handle_due(armed(3))
         await until(lambda: 3 in target.asked)
         assert target.under_way == 2, "the one that hangs, and the probe"
 
@@ -71,15 +71,15 @@ async def test_a_reload_ends_a_pause(pause_after: int) -> None:
     target = Target(outcome=Retry("down"))
     async with World(pause_after=2, log=(target, 2)) as world:
         for number in range(2):
-            world.pipeline.take(armed(number))
-        lane = world.pipeline.lane("log")
-        await until(lambda: lane.is_paused and world.pipeline.in_flight == 0)
+            world.pipeline.handle_due(armed(number))
+        pool = world.pipeline.pools.of("log")
+        await until(lambda: pool.is_paused and len(world.pipeline.in_flight) == 0)
         good = Target()
-        lane.replace(good, RetryPolicy(pause_after=pause_after), 2)
+        pool.replace(good, RetryPolicy(pause_after=pause_after), 2)
         for number in range(2, 6):
-            world.pipeline.take(armed(number))
+            world.pipeline.handle_due(armed(number))
         await until(lambda: sorted(good.asked) == [2, 3, 4, 5])
-        assert not lane.is_paused
+        assert not pool.is_paused
         assert world.names().count("target_resumed") == 1
 
 
@@ -87,15 +87,15 @@ async def test_lateness_is_that_of_the_start() -> None:
     """Not of the claim: what was claimed may wait for its turn."""
     target = Target(slow=True)
     async with World(log=(target, 1), batch=2) as world:
-        world.pipeline.take(armed(0))
-        world.pipeline.take(armed(1))
-        await until(lambda: target.asked == [0] and world.pipeline.in_flight == 2)
-        world.timer.seconds = 7.0
+        world.pipeline.handle_due(armed(0))
+        world.pipeline.handle_due(armed(1))
+        await until(lambda: target.asked == [0] and len(world.pipeline.in_flight) == 2)
+        world.clock.seconds += 7
         target.gate.set()
         await until(lambda: len(world.store.finished) == 2)
         late = {
             fields["campaign_id"]: fields["lateness_ms"]
-            for name, fields in world.told
+            for name, fields in world.events
             if name == "run_finished"
         }
         assert late == {0: 0.0, 1: 7000.0}
@@ -108,7 +108,7 @@ async def test_what_is_being_claimed_takes_room() -> None:
     async with World(batch=4, log=(target, 1)) as world:
         world.store.gate.clear()
         for number in range(100):
-            world.pipeline.take(armed(number))
+            world.pipeline.handle_due(armed(number))
         await until(lambda: len(world.store.claims) == 2)
         world.store.gate.set()
         for _ in range(200):
@@ -135,16 +135,16 @@ async def test_what_is_claimed_ahead_follows_how_long_attempts_take(
     say that it has room.
     """
     target = Target(slow=True, outcome=outcome)
-    target.waits = True  # type: ignore[attr-defined]
+    target.waits = True
     async with World(batch=100, log=(target, 2)) as world:
-        world.pipeline.take(armed(0))
+        world.pipeline.handle_due(armed(0))
         await until(lambda: target.asked == [0])
         world.clock.seconds += attempt_s
         target.gate.set()
         await until(lambda: len(world.store.finished) == 1)
         target.gate.clear()
         for number in range(1, 1000):
-            world.pipeline.take(armed(number))
+            world.pipeline.handle_due(armed(number))
         for _ in range(500):
             await asyncio.sleep(0)
         assert sum(map(len, world.store.claims)) - 1 == claimed

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from config.settings import SchedulerSettings
-from daemon.runtime.database_health import LONGEST_WAIT_S
+from daemon.runtime.database_health import LONGEST_BACKOFF_S
 from daemon.timer.loader import ANSWER_S
 from storage.embedded.postmaster import READY_TIMEOUT_S, STOP_TIMEOUT_S
 from storage.errors import SchemaOutOfDate
@@ -49,7 +49,7 @@ def test_there_is_time_to_start_and_to_drain(unit: str) -> None:
 @pytest.mark.parametrize("unit", DAEMONS)
 def test_a_lost_database_is_no_hang(unit: str) -> None:
     """The loop turns more often than the watchdog wants, however silent the database is."""
-    longest = ANSWER_S + CANCEL_S + LONGEST_WAIT_S
+    longest = ANSWER_S + CANCEL_S + LONGEST_BACKOFF_S
     allowed = float(setting(unit, "WatchdogSec"))
     rate = allowed / 2 / 5
     assert longest + rate < allowed

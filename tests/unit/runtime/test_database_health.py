@@ -29,56 +29,56 @@ class Part(Service):
         """Nothing: only its name counts."""
 
 
-def link_and_told() -> tuple[DatabaseHealth, list[str]]:
-    told: list[str] = []
+def health_and_events() -> tuple[DatabaseHealth, list[str]]:
+    events: list[str] = []
 
     def emit(event: str, **_fields: Any) -> None:
-        told.append(event)
+        events.append(event)
 
-    return DatabaseHealth(emit, Clock(), jitter=lambda: -1.0), told
+    return DatabaseHealth(emit, Clock(), jitter=lambda: -1.0), events
 
 
 async def test_who_can_still_read_does_not_end_an_outage() -> None:
     """The writer fails again and again while the reader succeeds: one outage."""
-    link, told = link_and_told()
+    health, events = health_and_events()
     recovered: list[str] = []
-    link.on_recovery.append(lambda: recovered.append("yes"))
+    health.on_recovery.append(lambda: recovered.append("yes"))
     reader, writer = Part("reader"), Part("writer")
     for _ in range(3):
-        await link.failed(writer, Unavailable("read-only"))
-        link.ok(reader)
-        assert not link.is_up
-    link.ok(writer)
-    assert link.is_up
-    link.ok(reader)
-    assert told == ["database_lost", "database_back"]
+        await health.failed(writer, Unavailable("read-only"))
+        health.succeeded(reader)
+        assert not health.is_up
+    health.succeeded(writer)
+    assert health.is_up
+    health.succeeded(reader)
+    assert events == ["database_lost", "database_back"]
     assert recovered == ["yes"]
 
 
 async def test_all_that_failed_must_succeed() -> None:
-    link, told = link_and_told()
+    health, events = health_and_events()
     parts = [Part("one"), Part("two")]
     for part in parts:
-        await link.failed(part, Unavailable("away"))
-    link.ok(parts[1])
-    assert told == ["database_lost"]
-    link.ok(parts[0])
-    assert told == ["database_lost", "database_back"]
+        await health.failed(part, Unavailable("away"))
+    health.succeeded(parts[1])
+    assert events == ["database_lost"]
+    health.succeeded(parts[0])
+    assert events == ["database_lost", "database_back"]
 
 
 async def test_what_began_before_the_failure_does_not_end_the_outage() -> None:
     """Two batches are under way when the server goes: one fails, the other's answer was there."""
-    told: list[str] = []
+    events: list[str] = []
     clock = Clock()
-    link = DatabaseHealth(
-        lambda event, /, **_fields: told.append(event), clock, jitter=lambda: -1.0
+    health = DatabaseHealth(
+        lambda event, /, **_fields: events.append(event), clock, jitter=lambda: -1.0
     )
     finish = Part("finish")
     clock.seconds = 5
-    await link.failed(finish, Unavailable("away"))
-    link.ok(finish, since=4)
-    assert not link.is_up
+    await health.failed(finish, Unavailable("away"))
+    health.succeeded(finish, since=4)
+    assert not health.is_up
     clock.seconds = 6
-    link.ok(finish, since=5.5)
-    assert link.is_up
-    assert told == ["database_lost", "database_back"]
+    health.succeeded(finish, since=5.5)
+    assert health.is_up
+    assert events == ["database_lost", "database_back"]

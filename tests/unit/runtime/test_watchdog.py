@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from daemon.runtime.status_line import StatusLine
 from daemon.runtime.stopwatch import Stopwatch
-from daemon.runtime.watchdog import AILING_S, Watchdog
+from daemon.runtime.watchdog import GRACE_S, Watchdog
 
 
 @dataclass
@@ -33,7 +32,7 @@ class Heard:
         self.clock = Hand()
         self.signs = 0
         self.events: list[tuple[str, dict[str, Any]]] = []
-        self.pulse = Watchdog(self.sign, every=every, clock=self.clock, emit=self.emit)
+        self.watchdog = Watchdog(self.sign, every=every, clock=self.clock, emit=self.emit)
 
     def sign(self) -> None:
         """A sign of life."""
@@ -46,7 +45,7 @@ class Heard:
     def turn(self, after: float) -> None:
         """Some seconds later the loop turns."""
         self.clock.seconds += after
-        self.pulse.turn()
+        self.watchdog.beat()
 
 
 def test_a_turn_is_a_sign_but_not_every_turn() -> None:
@@ -57,7 +56,7 @@ def test_a_turn_is_a_sign_but_not_every_turn() -> None:
     assert heard.signs == 3, "at once, after 10 s, after 20 s"
     heard.clock.seconds += 1000
     assert heard.signs == 3
-    assert heard.pulse.age == 1000
+    assert heard.watchdog.age == 1000
 
 
 def test_nobody_waits() -> None:
@@ -71,21 +70,21 @@ def test_a_part_that_hangs_ends_the_signs() -> None:
     """Said once, after a moment in which it may recover; over when the part is well again."""
     heard = Heard(every=1.0)
     busy = Stopwatch(heard.clock)
-    heard.pulse.watch({"the claim": (busy.running_for, 60.0)})
+    heard.watchdog.watch({"the claim": (busy.running_for, 60.0)})
     with busy.lap():
         heard.turn(59)
         assert heard.signs == 1
         heard.turn(2)
         assert (heard.signs, heard.events) == (1, [])
-        heard.turn(AILING_S)
-        heard.turn(AILING_S)
+        heard.turn(GRACE_S)
+        heard.turn(GRACE_S)
         assert heard.signs == 1
         ((event, fields),) = heard.events
         assert (event, fields["error"]) == ("service_stalled", "the claim is stuck for 66 s")
-        assert heard.pulse.stuck() is not None
+        assert heard.watchdog.stuck() is not None
     heard.turn(1)
     assert heard.signs == 2
-    assert heard.pulse.stuck() is None
+    assert heard.watchdog.stuck() is None
 
 
 def test_a_stopwatch_tells_of_work_that_ended_well() -> None:
@@ -102,13 +101,3 @@ def test_a_stopwatch_tells_of_work_that_ended_well() -> None:
         pass
     assert took == [2]
     assert watch.running_for() == 0
-
-
-def test_the_status_is_sent_when_it_changes() -> None:
-    """And not again and again."""
-    said = list[str]()
-    lines = iter(["one", "one", "two"])
-    line = StatusLine(lambda: next(lines), said.append)
-    for _ in range(3):
-        line.refresh()
-    assert said == ["one", "two"]

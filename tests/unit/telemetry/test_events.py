@@ -18,9 +18,9 @@ ROOT = Path(__file__).parents[3]
 PACKAGES = ("daemon", "storage")
 NAMED_ELSEWHERE = {
     "EVENTS[ended.status]": set(log_events.EVENTS.values()),
-    "EVENTS[row.status]": set(log_events.EVENTS.values()),
+    "EVENTS[result.status]": set(log_events.EVENTS.values()),
     # The claimer emits these for its own occurrence and for older ones.
-    "event": {"run_claimed", "run_missed", "run_skipped", "run_queued"},
+    "name": {"run_claimed", "run_missed", "run_skipped", "run_queued"},
 }
 """Events by the expression that stands for their names."""
 OF_EVERY_LINE = {"level"}

@@ -1,4 +1,4 @@
-"""A database that takes a question and never answers counts as away; the loop goes on turning."""
+"""A database that takes a question and never answers counts as away; the loop keeps beating."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from daemon.runtime.clock import SystemClock
-from daemon.runtime.database_health import DatabaseHealth
+from daemon.runtime.clock import DatabaseClock, SystemClock
 from daemon.timer import loader
-from daemon.timer.loader import Loader
 from daemon.timer.scheduler import TimerScheduler
+from tests.support.loading import loader_over
 
 
 class Silent:
@@ -25,35 +24,28 @@ class Silent:
 
 
 async def test_silence_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Said once, tried again, and no reason for the watchdog."""
+    """It is logged once, the poll is repeated, and the watchdog is content."""
     monkeypatch.setattr(loader, "ANSWER_S", 0.01)
-    told: list[str] = []
-    turned = asyncio.Event()
-    clock = SystemClock()
+    events: list[str] = []
+    beaten = asyncio.Event()
 
     def emit(event: str, /, **_fields: Any) -> None:
-        told.append(event)
+        events.append(event)
 
-    link = DatabaseHealth(emit, clock)
-    service = Loader(
-        Silent(),
-        TimerScheduler(lambda _entry: None, clock),
-        link=link,
-        emit=emit,
-        horizon=60,
-        poll=1,
-        turned=turned.set,
-    )
-    await service.start()
+    made = loader_over(Silent(), poll=1, emit=emit)
+    made.watchdog.on_beat.append(beaten.set)
+    await made.loader.start()
     for _ in range(2):
-        await asyncio.wait_for(turned.wait(), 60)
-        turned.clear()
-    assert not link.is_up
-    assert link.away_for > 0
-    assert told == ["database_lost"]
-    await service.stop(1)
+        await asyncio.wait_for(beaten.wait(), 60)
+        beaten.clear()
+    assert not made.health.is_up
+    assert made.health.outage_seconds > 0
+    assert events == ["database_lost"]
+    await made.loader.stop(1)
 
 
-def test_the_alarm_knows_that_it_is_late() -> None:
-    """Nothing held, nothing late."""
-    assert TimerScheduler(lambda _entry: None, SystemClock()).late() == 0
+def test_an_empty_window_has_no_lag() -> None:
+    clock = SystemClock()
+    scheduler = TimerScheduler(clock, DatabaseClock(clock))
+    assert scheduler.window.get_next_run_time() is None
+    assert scheduler.lag() == 0

@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.timer.window import EXECUTOR, HANDED_OUT_AT_MOST, WindowJobStore
+from daemon.runtime.clock import DatabaseClock, SystemClock
+from daemon.timer.window import EXECUTOR, JOBS_AT_ONCE, WindowJobStore
 from tests.support.timer_entries import AT, armed, seconds, waiting
 
 
 @pytest.fixture
 def window() -> WindowJobStore:
-    return WindowJobStore()
+    return WindowJobStore(DatabaseClock(SystemClock()))
 
 
 def handed_out(window: WindowJobStore, now: datetime = AT) -> list[object]:
@@ -42,7 +43,7 @@ def test_an_entry_is_handed_out_once(window: WindowJobStore) -> None:
     assert handed_out(window) == [entry]
     window.load([armed(1)])
     assert handed_out(window) == [], "it is on its way"
-    window.done([entry])
+    window.forget_handed_out([entry])
     window.load([armed(1)])
     assert len(handed_out(window)) == 1, "it was lost, and is due again"
 
@@ -51,7 +52,7 @@ def test_only_what_was_handed_out_is_done(window: WindowJobStore) -> None:
     entry = armed(1)
     window.load([entry])
     handed_out(window)
-    window.done([armed(1, revision=2)])
+    window.forget_handed_out([armed(1, revision=2)])
     window.load([armed(1)])
     assert handed_out(window) == []
 
@@ -73,7 +74,7 @@ def test_what_comes_next_is_taken_in_while_the_former_is_on_its_way(
     window.load([first])
     handed_out(window)
     window.load([following])
-    window.done([first])
+    window.forget_handed_out([first])
     assert handed_out(window, AT + seconds(60)) == [following]
 
 
@@ -105,7 +106,7 @@ def test_loading_says_whether_to_wake_earlier(window: WindowJobStore) -> None:
 @pytest.mark.parametrize("skew", [5.0, -5.0, 0.0])
 def test_the_database_clock_decides(window: WindowJobStore, skew: float) -> None:
     """Skew is the database's clock minus ours: what is due there at noon is due here before."""
-    window.skew = seconds(skew)
+    window._database_clock.set_skew(seconds(skew))
     window.load([armed(1)])
     local = AT - seconds(skew)
     assert window.get_next_run_time() == local
@@ -115,8 +116,8 @@ def test_the_database_clock_decides(window: WindowJobStore, skew: float) -> None
 
 
 def test_a_burst_is_handed_out_in_parts(window: WindowJobStore) -> None:
-    window.load([armed(number) for number in range(HANDED_OUT_AT_MOST + 1)])
-    assert len(handed_out(window)) == HANDED_OUT_AT_MOST
+    window.load([armed(number) for number in range(JOBS_AT_ONCE + 1)])
+    assert len(handed_out(window)) == JOBS_AT_ONCE
     assert window.get_next_run_time() == AT
     assert len(handed_out(window)) == 1
 
@@ -157,7 +158,7 @@ def test_entries_come_from_the_loader_only(window: WindowJobStore) -> None:
     )
 )
 def test_it_agrees_with_a_plain_model(steps: list[tuple[str, int, int, int]]) -> None:
-    window = WindowJobStore()
+    window = WindowJobStore(DatabaseClock(SystemClock()))
     held: dict[int, object] = {}
     out: dict[int, object] = {}
     now = AT
@@ -174,7 +175,7 @@ def test_it_agrees_with_a_plain_model(steps: list[tuple[str, int, int, int]]) ->
             for n in due:
                 out[n] = held.pop(n)
         elif what == "done" and number in out:
-            window.done([out.pop(number)])
+            window.forget_handed_out([out.pop(number)])
         elif what == "drop":
             window.drop([number])
             held.pop(number, None)

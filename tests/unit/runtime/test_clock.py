@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from daemon.timer.scheduler import TimerScheduler
+from daemon.runtime.clock import DatabaseClock
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
@@ -27,17 +27,17 @@ class Clock:
 
 @pytest.mark.parametrize("step", [-300, -5, 5, 300])
 def test_a_step_does_not_move_the_database_s_clock(step: int) -> None:
-    """Not even until it is measured again: no attempt is taken for too late meanwhile."""
+    """Not even until it is measured again, so that no attempt counts as too late meanwhile."""
     clock = Clock()
-    alarm = TimerScheduler(lambda _entry: None, clock)
-    assert alarm.database_now() == clock.now()
-    alarm.set_skew(timedelta(seconds=7))
-    before = alarm.database_now()
+    database_clock = DatabaseClock(clock)
+    assert database_clock.now() == clock.now()
+    database_clock.set_skew(timedelta(seconds=7))
+    before = database_clock.now()
     assert before == clock.now() + timedelta(seconds=7)
 
     clock.offset = timedelta(seconds=step)
     clock.seconds += 0.5
-    assert alarm.database_now() == before + timedelta(seconds=0.5)
+    assert database_clock.now() == before + timedelta(seconds=0.5)
 
-    alarm.set_skew(timedelta(seconds=7 - step))  # as the next heartbeat finds
-    assert alarm.database_now() == before + timedelta(seconds=0.5)
+    database_clock.set_skew(timedelta(seconds=7 - step))  # as the next heartbeat finds
+    assert database_clock.now() == before + timedelta(seconds=0.5)

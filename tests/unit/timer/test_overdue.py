@@ -10,7 +10,7 @@ import pytest
 
 from daemon.domain.run.attempt import ArmedEvent, OverdueEvent, PendingRun, PollResult
 from daemon.timer import loader
-from daemon.timer.loader import START
+from daemon.timer.loader import FIRST_EVENT
 from tests.support.loading import loading
 from tests.support.timer_entries import armed
 
@@ -30,17 +30,17 @@ class Store:
         self.loaded: list[int] = []
         self.asked: list[str] = []
 
-    async def look(self, *_arguments: object) -> PollResult:
-        self.asked.append("look")
+    async def poll(self, *_arguments: object) -> PollResult:
+        self.asked.append("poll")
         return PollResult("1", [], True, False)
 
-    async def between(self, since: tuple[datetime, int], *_rest: object) -> list[ArmedEvent]:
+    async def events_between(self, since: tuple[datetime, int], *_rest: object) -> list[ArmedEvent]:
         self.asked.append("between")
         both = [*self.backlog.values(), self.next]
         return [entry for entry in both if (entry.event.at, entry.campaign_id) > since]
 
-    async def overdue(
-        self, since: tuple[datetime, int], before: datetime, max_rows: int
+    async def overdue_events(
+        self, since: tuple[datetime, int], before: datetime, max_rows: int, without: Sequence[str]
     ) -> list[OverdueEvent]:
         assert before <= datetime.now(UTC)
         self.asked.append("overdue")
@@ -52,11 +52,11 @@ class Store:
         ]
         return after[:max_rows]
 
-    async def of(self, campaign_ids: Sequence[int], _until: datetime) -> list[ArmedEvent]:
+    async def events_of(self, campaign_ids: Sequence[int], _until: datetime) -> list[ArmedEvent]:
         self.loaded += campaign_ids
         return [self.backlog[number] for number in campaign_ids]
 
-    async def waiting(self, *_arguments: object) -> list[PendingRun]:
+    async def pending_runs(self, *_arguments: object) -> list[PendingRun]:
         return []
 
 
@@ -69,7 +69,7 @@ async def test_ready_after_what_is_on_time_and_one_part_of_the_backlog() -> None
     store = Store(5 * PART)
     async with loading(store) as made:
         assert store.loaded == list(range(1, PART + 1))
-        assert len(made._alarm.window) == PART + 1
+        assert len(made.window) == PART + 1
 
 
 async def test_the_parts_follow_without_waiting_for_the_next_poll() -> None:
@@ -78,23 +78,23 @@ async def test_the_parts_follow_without_waiting_for_the_next_poll() -> None:
         while len(store.loaded) < 5 * PART + 1:  # noqa: ASYNC110 - the store tells nobody
             await asyncio.sleep(0)
     assert store.loaded == list(range(1, 5 * PART + 2)), "each once, oldest first"
-    assert store.since[0] == START
-    assert store.asked.count("look") == store.asked.count("overdue"), "one look between two parts"
+    assert store.since[0] == FIRST_EVENT
+    assert store.asked.count("poll") == store.asked.count("overdue"), "one look between two parts"
 
 
 async def test_a_full_target_is_not_loaded_further_but_others_are_looked_for() -> None:
     store = Store(5 * PART)
-    async with loading(store, is_full=True) as made:
-        assert store.since == [START]
+    async with loading(store, full=["log"]) as made:
+        assert store.since == [FIRST_EVENT]
         for _ in range(3):
-            made.recheck_attempts()
+            made.inbox.on_runs_available()
             await asyncio.sleep(0)
-        looks = store.asked.count("look")
+        polls = store.asked.count("poll")
         async with asyncio.timeout(60):
-            while store.asked.count("look") == looks:
-                made.recheck_attempts()
+            while store.asked.count("poll") == polls:
+                made.inbox.on_runs_available()
                 await asyncio.sleep(0)
-        assert store.since == [START], "not again so soon"
+        assert store.since == [FIRST_EVENT], "not again so soon"
 
 
 async def test_what_is_due_soon_is_shown_once_a_poll() -> None:
@@ -106,7 +106,7 @@ async def test_what_is_due_soon_is_shown_once_a_poll() -> None:
         shown.append([entry.campaign_id for entry in soon])
 
     store.next = armed(1000, datetime.now(UTC) + timedelta(seconds=600))
-    async with loading(store, on_soon=show, horizon=3600, poll=300), asyncio.timeout(60):
+    async with loading(store, warm=show, horizon=3600, poll=300), asyncio.timeout(60):
         while len(store.loaded) < 3 * PART:  # noqa: ASYNC110 - the store tells nobody
             await asyncio.sleep(0)
     assert shown == [[*range(1, PART + 1), 1000]]

@@ -10,11 +10,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from daemon.domain.run.attempt import ArmedEvent, OverdueEvent, PendingRun, PollResult
-from daemon.timer.loader import Loader
-from tests.support.loading import PATIENCE_S, loading
+from tests.support.loading import PATIENCE_S, Loading, loading
 from tests.support.timer_entries import armed
 
-Read = Callable[[Loader], None]
+Read = Callable[[Loading], None]
 
 
 class Store:
@@ -36,19 +35,19 @@ class Store:
         await self.may_answer.wait()
         return found
 
-    async def look(self, *_arguments: object) -> PollResult:
+    async def poll(self, *_arguments: object) -> PollResult:
         return PollResult("1", [], False, False)
 
-    async def between(self, *_arguments: object) -> list[ArmedEvent]:
+    async def events_between(self, *_arguments: object) -> list[ArmedEvent]:
         return await self._answer()
 
-    async def of(self, _campaign_ids: Sequence[int], _until: datetime) -> list[ArmedEvent]:
+    async def events_of(self, _campaign_ids: Sequence[int], _until: datetime) -> list[ArmedEvent]:
         return await self._answer()
 
-    async def overdue(self, *_arguments: object) -> list[OverdueEvent]:
+    async def overdue_events(self, *_arguments: object) -> list[OverdueEvent]:
         return []
 
-    async def waiting(self, *_arguments: object) -> list[PendingRun]:
+    async def pending_runs(self, *_arguments: object) -> list[PendingRun]:
         return []
 
 
@@ -58,7 +57,7 @@ def store() -> Store:
 
 
 @pytest.fixture
-async def made(store: Store) -> AsyncIterator[Loader]:
+async def made(store: Store) -> AsyncIterator[Loading]:
     async with loading(store) as made:
         yield made
 
@@ -66,11 +65,13 @@ async def made(store: Store) -> AsyncIterator[Loader]:
 @pytest.fixture(params=["refill", "edit"])
 def read(request: pytest.FixtureRequest) -> Read:
     """What makes the loader read the database."""
-    return Loader.reload if request.param == "refill" else lambda made: made.changed([1])
+    if request.param == "refill":
+        return lambda made: made.inbox.reload()
+    return lambda made: made.inbox.campaigns_edited([1])
 
 
 @asynccontextmanager
-async def reading(store: Store, made: Loader, read: Read) -> AsyncIterator[None]:
+async def reading(store: Store, made: Loading, read: Read) -> AsyncIterator[None]:
     """While the database has been read, and its answer is not here yet; then until it is loaded."""
     store.read.clear()
     store.may_answer.clear()
@@ -80,60 +81,60 @@ async def reading(store: Store, made: Loader, read: Read) -> AsyncIterator[None]
         yield
         store.found = []
         store.read.clear()
-        made.changed([99])  # asked for when that is loaded
+        made.inbox.campaigns_edited([99])  # asked for when that is loaded
         store.may_answer.set()
         await store.read.wait()
 
 
-def held(made: Loader) -> list[ArmedEvent]:
-    return list(made._alarm.window.soon(datetime.max.replace(tzinfo=UTC)))
+def held(made: Loading) -> list[ArmedEvent]:
+    return list(made.window.soon(datetime.max.replace(tzinfo=UTC)))
 
 
 @pytest.mark.parametrize("after", [10, 45])
 async def test_what_comes_next_is_held_though_all_is_read_again(
-    store: Store, made: Loader, after: float
+    store: Store, made: Loading, after: float
 ) -> None:
     """The answer is from before the claim, and the next answer begins where this one ends."""
     store.found = [armed(2, store.at(after))]
-    async with reading(store, made, Loader.reload):
-        made.follow([armed(1, store.at(after))])
+    async with reading(store, made, lambda made: made.inbox.reload()):
+        made.inbox.settle([], [armed(1, store.at(after))])
     assert {entry.campaign_id for entry in held(made)} == {1, 2}
 
 
 async def test_what_comes_next_is_held_though_the_horizon_moves_on(
-    store: Store, made: Loader, monkeypatch: pytest.MonkeyPatch
+    store: Store, made: Loading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It lies beyond what was loaded so far, within what is read just now."""
     later = store.at(45)
-    monkeypatch.setattr(made._alarm, "database_now", lambda: later)
+    monkeypatch.setattr(made.database_clock, "now", lambda: later)
     following = armed(1, store.at(100))
-    async with reading(store, made, Loader.recheck_attempts):
-        made.follow([following])
+    async with reading(store, made, lambda made: made.inbox.on_runs_available()):
+        made.inbox.settle([], [following])
     assert held(made) == [following]
 
 
-async def test_what_lies_beyond_is_left_to_the_next_refill(store: Store, made: Loader) -> None:
-    made.follow([armed(1, store.at(600))])
+async def test_what_lies_beyond_is_left_to_the_next_refill(store: Store, made: Loading) -> None:
+    made.inbox.settle([], [armed(1, store.at(600))])
     assert held(made) == []
-    assert not made._followed, "however many claims come before it"
+    assert not made.inbox._followed, "however many claims come before it"
 
 
 async def test_what_was_read_before_the_claim_does_not_undo_it(
-    store: Store, made: Loader, read: Read
+    store: Store, made: Loading, read: Read
 ) -> None:
     following = armed(1, store.at(20))
     store.found = [armed(1, store.at(5)), armed(2, store.at(5))]
     async with reading(store, made, read):
-        made.follow([following])
+        made.inbox.settle([], [following])
     assert following in held(made)
 
 
-async def test_what_was_read_after_an_edit_stands(store: Store, made: Loader, read: Read) -> None:
+async def test_what_was_read_after_an_edit_stands(store: Store, made: Loading, read: Read) -> None:
     """The claim came before the edit, though this node hears of that first, or last."""
     edited = armed(1, store.at(5), revision=2)
     store.found = [edited]
     async with reading(store, made, read):
-        made.follow([armed(1, store.at(20))])
+        made.inbox.settle([], [armed(1, store.at(20))])
     assert held(made) == [edited]
-    made.follow([armed(1, store.at(20))])
+    made.inbox.settle([], [armed(1, store.at(20))])
     assert held(made) == [edited]

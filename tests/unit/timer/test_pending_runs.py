@@ -10,10 +10,11 @@ import pytest
 
 from daemon.domain.run.attempt import ArmedEvent, OverdueEvent, PendingRun, PollResult
 from daemon.timer import loader
-from daemon.timer.loader import FIRST_RUN, Loader, Place
-from tests.support.loading import PATIENCE_S, loading
+from daemon.timer.loader import FIRST_RUN
+from tests.support.loading import PATIENCE_S, Loading, loading
 
 PART = 10
+Place = tuple[datetime, int, datetime]
 
 
 @pytest.fixture(autouse=True)
@@ -27,13 +28,13 @@ class Store:
     def __init__(self, runs: Sequence[PendingRun]) -> None:
         self.runs = sorted(runs, key=place)
         self.since: list[Place] = []
-        self.looks = 0
+        self.polls = 0
 
-    async def look(self, *_arguments: object) -> PollResult:
-        self.looks += 1
+    async def poll(self, *_arguments: object) -> PollResult:
+        self.polls += 1
         return PollResult("1", [], False, bool(self.runs))
 
-    async def waiting(
+    async def pending_runs(
         self,
         since: Place,
         until: datetime,
@@ -50,13 +51,13 @@ class Store:
         ]
         return found[:max_rows]
 
-    async def between(self, *_arguments: object) -> list[ArmedEvent]:
+    async def events_between(self, *_arguments: object) -> list[ArmedEvent]:
         return []
 
-    async def of(self, *_arguments: object) -> list[ArmedEvent]:
+    async def events_of(self, *_arguments: object) -> list[ArmedEvent]:
         return []
 
-    async def overdue(self, *_arguments: object) -> list[OverdueEvent]:
+    async def overdue_events(self, *_arguments: object) -> list[OverdueEvent]:
         return []
 
 
@@ -94,13 +95,13 @@ async def until_handed_over(taken: Taken, campaign_id: int) -> None:
             await asyncio.sleep(0)
 
 
-async def until_looked(made: Loader, store: Store) -> None:
+async def until_looked(made: Loading, store: Store) -> None:
     """Until a look more was taken, and what it found was loaded."""
     for _ in range(2):
-        looks = store.looks
-        made.recheck_attempts()
+        polls = store.polls
+        made.inbox.on_runs_available()
         async with asyncio.timeout(PATIENCE_S):
-            while store.looks == looks:  # noqa: ASYNC110 - the store tells nobody
+            while store.polls == polls:  # noqa: ASYNC110 - the store tells nobody
                 await asyncio.sleep(0)
 
 
@@ -109,8 +110,8 @@ async def test_one_target_s_backlog_does_not_hide_the_runs_of_another(backlog: i
     """They follow at once, in parts, and no more of the backlog is held than can be used soon."""
     store = Store([*runs(backlog, "slow", since=-60), *runs(2, "other", since=-5, first=10_000)])
     taken = Taken()
-    async with loading(store, take=taken) as made:
-        made._alarm.start()
+    async with loading(store) as made:
+        made.scheduler.start(taken)
         await until_handed_over(taken, 10_001)
         assert taken.of("other") == [10_000, 10_001]
         assert taken.of("slow") == list(range(1, len(taken.of("slow")) + 1)), "oldest first"
@@ -118,39 +119,39 @@ async def test_one_target_s_backlog_does_not_hide_the_runs_of_another(backlog: i
         asked = len(store.since)
         await until_looked(made, store)
         assert len(store.since) - asked <= 4, "what is not claimed is not read again and again"
-        made._alarm.stop()
+        made.scheduler.stop()
 
 
 async def test_more_is_loaded_once_most_of_it_was_claimed() -> None:
     store, taken = Store(runs(9 * PART, "slow", since=-60)), Taken()
-    async with loading(store, take=taken) as made:
-        made._alarm.start()
+    async with loading(store) as made:
+        made.scheduler.start(taken)
         done = 0
         async with asyncio.timeout(PATIENCE_S):
             while len(taken) < 9 * PART:
                 await until_looked(made, store)
                 store.runs = [run for run in store.runs if run not in taken]
-                made.done(taken[done:])
+                made.inbox.settle(taken[done:])
                 done = len(taken)
         assert taken.of("slow") == list(range(1, 9 * PART + 1)), "each once, oldest first"
-        made._alarm.stop()
+        made.scheduler.stop()
 
 
 async def test_it_begins_with_the_oldest_again() -> None:
     """What was due meanwhile may come before what was read last."""
     store, taken = Store(runs(PART + 1, "log", since=-5)), Taken()
-    async with loading(store, take=taken) as made:
-        made._alarm.start()
+    async with loading(store) as made:
+        made.scheduler.start(taken)
         await until_handed_over(taken, PART + 1)
         assert store.since[:2] == [FIRST_RUN, place(store.runs[PART - 1])]
         store.runs[:0] = runs(1, "log", since=-60, first=500)
-        made.recheck_attempts()
+        made.inbox.on_runs_available()
         await until_handed_over(taken, 500)
-        made._alarm.stop()
+        made.scheduler.stop()
 
 
-async def test_only_what_is_due_before_the_next_looks_is_held() -> None:
+async def test_only_what_is_due_before_the_next_polls_is_held() -> None:
     """However many are to be tried again within the horizon."""
     store = Store([*runs(5, "log", since=2), *runs(5, "log", since=30, first=100)])
     async with loading(store, poll=1, horizon=60) as made:
-        assert len(made._alarm.window) == 5
+        assert len(made.window) == 5

@@ -1,0 +1,73 @@
+"""The pools of all configured targets, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from daemon.domain.run.attempt import Attempt
+from daemon.domain.run.outcome import Outcome, Reject
+from daemon.domain.run.retry import RetryPolicy
+from daemon.domain.run.target import Target
+from daemon.pipeline.completer import Completer
+from daemon.pipeline.context import PipelineContext
+from daemon.pipeline.target_pool import TargetPool
+
+TargetConfiguration = tuple[Target, RetryPolicy, int]
+"""A target, its retry policy, and its maximum of attempts at once."""
+
+
+class UnconfiguredTarget(Target):
+    """Rejects every attempt: no later attempt on this node could succeed."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    async def deliver(self, attempt: Attempt) -> Outcome:
+        """Reject the attempt."""
+        return Reject(f"target {self._name!r} is not configured")
+
+
+class TargetPools:
+    """One pool for each target; a name without a configuration gets a pool that rejects.
+
+    Args:
+        context: what the stages of the pipeline share.
+        completer: receives every outcome.
+    """
+
+    def __init__(self, context: PipelineContext, completer: Completer) -> None:
+        self._context = context
+        self._completer = completer
+        self._pools: dict[str, TargetPool] = {}
+
+    def __iter__(self) -> Iterator[TargetPool]:
+        return iter(list(self._pools.values()))
+
+    def of(self, name: str) -> TargetPool:
+        """Return the pool of a target."""
+        pool = self._pools.get(name)
+        return pool if pool is not None else self._add(name, *_unconfigured(name))
+
+    def configure(self, targets: Mapping[str, TargetConfiguration]) -> None:
+        """Take over the targets as configured now; attempts under way end with the former ones."""
+        removed = {name: _unconfigured(name) for name in self._pools if name not in targets}
+        for name, configuration in {**targets, **removed}.items():
+            if name in self._pools:
+                self._pools[name].replace(*configuration)
+            else:
+                self._add(name, *configuration)
+        self._context.node.hold_targets = [pool.name for pool in self if pool.policy.holds]
+
+    def full(self) -> list[str]:
+        """Return the targets whose backlog in memory is full."""
+        return [pool.name for pool in self._pools.values() if pool.is_full]
+
+    def _add(self, name: str, target: Target, policy: RetryPolicy, concurrency: int) -> TargetPool:
+        pool = self._pools[name] = TargetPool(
+            name, target, policy, concurrency, context=self._context, completer=self._completer
+        )
+        return pool
+
+
+def _unconfigured(name: str) -> TargetConfiguration:
+    return UnconfiguredTarget(name), RetryPolicy(), 1
