@@ -10,9 +10,9 @@ from daemon.telemetry.log_setup import LEVELS, is_written
 
 
 class Logger(Protocol):
-    """The method of a structlog logger that `EventLog` uses."""
+    """The method of a logger that `EventLog` uses."""
 
-    def log(self, level: int, event: str, **fields: Any) -> Any: ...
+    def write(self, level: int, event: str, fields: dict[str, Any]) -> None: ...
 
 
 LEVEL_OF = {name: LEVELS[spec.level] for name, spec in EVENTS.items()}
@@ -22,7 +22,7 @@ class EventLog:
     """Writes each event at the level of its `EventSpec`, with the keys that have a value."""
 
     def __init__(self, logger: Logger) -> None:
-        self._log = logger.log
+        self._write = logger.write
 
     def is_enabled(self, event: str) -> bool:
         """Return whether the event is written, if it is emitted without a level of its own."""
@@ -32,11 +32,9 @@ class EventLog:
         """Write an event; ``level`` among the fields overrides the level of its `EventSpec`."""
         level = LEVELS[fields.pop("level")] if "level" in fields else LEVEL_OF[event]
         if is_written(level):
-            for value in fields.values():
-                if value is None:
-                    fields = {key: value for key, value in fields.items() if value is not None}
-                    break
-            self._log(level, event, **fields)
+            for key in [key for key, value in fields.items() if value is None]:
+                del fields[key]
+            self._write(level, event, fields)
 
 
 class FanOut:

@@ -6,13 +6,15 @@ import json
 from collections.abc import Callable
 from datetime import datetime, tzinfo
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from structlog.dev import Column, ConsoleRenderer
 from structlog.processors import JSONRenderer
-from structlog.typing import EventDict, Processor
+from structlog.typing import EventDict
 
+Renderer = Callable[[Any, str, EventDict], str]
+"""The last processor of structlog: returns the line of an event."""
 _COLOURS = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical": "1;31"}
 _EVENT_WIDTH = 28
 _MAX_NESTING = 20
@@ -40,7 +42,7 @@ def _instant(value: datetime, _zone: tzinfo | None) -> str:
     return _text(value)
 
 
-json_renderer = JSONRenderer(_to_json, default=_default)
+json_renderer = cast(Renderer, JSONRenderer(_to_json, default=_default))
 """Renders strict JSON in ASCII."""
 _encode = json.JSONEncoder(
     allow_nan=False, separators=(",", ":"), default=lambda value: _text(value)
@@ -73,7 +75,7 @@ def _text(value: Any) -> str:
         return f"<{type(value).__name__}: {type(error).__name__}>"
 
 
-def console_renderer(*, colour: bool) -> Processor:
+def console_renderer(*, colour: bool) -> Renderer:
     """Return a renderer of columns.
 
     All columns are formatted here, because structlog's formatters write control characters in

@@ -19,9 +19,9 @@ from typing import Any, Literal, cast
 import structlog
 from structlog.processors import ExceptionRenderer, add_log_level
 from structlog.stdlib import ProcessorFormatter
-from structlog.typing import EventDict, FilteringBoundLogger, Processor
+from structlog.typing import EventDict
 
-from daemon.telemetry.log_renderers import console_renderer, json_renderer
+from daemon.telemetry.log_renderers import Renderer, console_renderer, json_renderer
 from daemon.telemetry.log_writer import LogWriter
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
@@ -37,7 +37,7 @@ class _Output:
     """The present configuration; replaced as a whole, so that kept loggers follow it."""
 
     threshold: int
-    render: Processor
+    render: Renderer
     node: str
     to_journal: bool = False
 
@@ -68,7 +68,7 @@ def configure(
     _WRITER.descriptor = descriptor
     structlog.configure(
         processors=[_begin, add_log_level, ExceptionRenderer(), _render],
-        wrapper_class=_BoundLogger,
+        wrapper_class=BoundLogger,
         logger_factory=lambda *_: _WRITER,
         cache_logger_on_first_use=True,
     )
@@ -89,15 +89,19 @@ def is_written(level: int) -> bool:
     return level >= _output.threshold
 
 
-def get_logger(**fields: Any) -> FilteringBoundLogger:
+def get_logger(**fields: Any) -> BoundLogger:
     """Return a logger that adds ``fields`` to every line."""
-    return cast(FilteringBoundLogger, structlog.get_logger(**_HEAD, **fields).bind())
+    return cast(BoundLogger, structlog.get_logger(**_HEAD, **fields).bind())
 
 
-class _BoundLogger(structlog.make_filtering_bound_logger(LEVELS["debug"])):  # type: ignore[misc]
-    """structlog's bound logger without interpolation, which costs a microsecond per line."""
+class BoundLogger(structlog.make_filtering_bound_logger(LEVELS["debug"])):  # type: ignore[misc]
+    """structlog's bound logger with a short way for events.
 
-    def log(self, level: int, event: str, **fields: Any) -> None:
+    `write` neither interpolates the event nor copies its fields from call to call, which would
+    cost two microseconds for each line.
+    """
+
+    def write(self, level: int, event: str, fields: dict[str, Any]) -> None:
         """Write an event at the number of a level."""
         method = _NAMES[level]
         try:
@@ -144,7 +148,7 @@ def _add_time_and_node(event_dict: EventDict) -> EventDict:
 def _render(logger: Any, method: str, event_dict: EventDict) -> str:
     level = event_dict["level"]
     try:
-        line = cast(str, _output.render(logger, method, event_dict))
+        line = _output.render(logger, method, event_dict)
     except Exception as error:  # whatever a value's own code raises
         return _lost_line({"event": "log_line_lost", "reason": type(error).__name__})
     return _PRIORITY[level] + line if _output.to_journal else line

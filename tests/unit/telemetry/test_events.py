@@ -172,7 +172,7 @@ class Recorder:
     def __init__(self) -> None:
         self.lines: list[tuple[int, str, dict[str, Any]]] = []
 
-    def log(self, level: int, event: str, **fields: Any) -> None:
+    def write(self, level: int, event: str, fields: dict[str, Any]) -> None:
         """Keep a line."""
         self.lines.append((level, event, fields))
 
