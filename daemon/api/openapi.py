@@ -8,13 +8,11 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Header, Path, Query
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, WithJsonSchema
-from pydantic.json_schema import models_json_schema
 
 from daemon import __version__
-from daemon.api import request_models
+from daemon.api.request_models import component_schemas, reference, schema_names
 from daemon.api.response_models import Problem
-
-_REFS = "#/components/schemas/{model}"
+from daemon.domain.requests.declaration import Body
 
 DESCRIPTION = """\
 Campaigns, when they run, and what became of their runs.
@@ -109,9 +107,9 @@ def _header(name: str) -> dict[str, Any]:
     return {"description": text, "schema": {"type": kind}}
 
 
-def body(*models: type[BaseModel], examples: dict[str, Any] | None = None) -> dict[str, Any]:
-    """A route's `openapi_extra` for a request body that is one of these models."""
-    refs = [{"$ref": _REFS.format(model=model.__name__)} for model in models]
+def body(*bodies: Body[Any], examples: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return a route's `openapi_extra` for a request body that is one of `bodies`."""
+    refs = [reference(name) for each in bodies for name in schema_names(each)]
     content: dict[str, Any] = {"schema": refs[0] if len(refs) == 1 else {"anyOf": refs}}
     if examples:
         content["examples"] = {name: {"value": value} for name, value in examples.items()}
@@ -135,10 +133,7 @@ def _specify(app: FastAPI) -> dict[str, Any]:
     )
     components = spec.setdefault("components", {})
     found = components.setdefault("schemas", {})
-    _, described = models_json_schema(
-        [(model, "validation") for model in request_models.MODELS], ref_template=_REFS
-    )
-    found.update(described["$defs"])
+    found.update(component_schemas())
     for name in ("HTTPValidationError", "ValidationError"):
         found.pop(name, None)
     components["securitySchemes"] = {

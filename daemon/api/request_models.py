@@ -1,218 +1,167 @@
-"""What requests look like, for the specification: the constraints are those of the semantics.
+"""The request bodies as OpenAPI schemas, derived from the declarations that also read them.
 
-These models describe; they parse nothing. What a body of a schedule means is decided by
-`daemon.domain.requests` alone, and a test holds the two against each other.
+The bodies of schedules and campaigns are declared in the domain; those that only the API has are
+declared here.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import inspect
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from daemon.domain.api_keys import NAME_LIMIT, Scope
+from daemon.domain.campaign.create_request import NEW_CAMPAIGN
+from daemon.domain.requests.declaration import Body, Field, Variant, declared
+from daemon.domain.requests.forms import BOOLEAN, as_given, integer, member, text
+from daemon.domain.requests.save_schedule import SAVE_SCHEDULE
+from daemon.domain.requests.update_schedule import UPDATE_SCHEDULE
 
-from daemon.domain.api_keys import NAME_LIMIT as KEY_NAME_LIMIT
-from daemon.domain.campaign.model import NAME_LIMIT
-from daemon.domain.requests.context import LONGEST_GRACE
+ERROR_LIMIT = 2000
+DEFAULT_HEARTBEAT_S = 60
+MAX_HEARTBEAT_S = 86_400
+_ATTEMPT = integer(1, 32_767)
+_ATTEMPT_DOC = "The attempt that the target received. Every other attempt is refused."
 
-_DATE = r"(?!0000)[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])"
-_TIME = r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,9})?)?"
-_OFFSET = r"(Z|[+-]([01][0-9]|2[0-3]):?[0-5][0-9])?"
-
-_LONG_DATE = r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
-
-
-def _text(pattern: str, **more: Any) -> Any:
-    return Field(json_schema_extra={"pattern": f"^{pattern}$", **more})
-
-
-Instant = Annotated[
-    str,
-    _text(f"{_LONG_DATE}T{_TIME}{_OFFSET}", examples=["2031-07-01T09:00:00"]),
-    Field(
-        description="YYYY-MM-DDTHH:MM[:SS[.fraction]], with optional Z, +HH:MM or +HHMM. With an "
-        "offset it is that instant, without one wall-clock time in the schedule's zone."
-    ),
-]
-EndDate = Annotated[
-    str,
-    _text(f"{_LONG_DATE}(T{_TIME}{_OFFSET})?", examples=["2031-12-31"]),
-    Field(description="A date, inclusive by local date, or a datetime, an inclusive instant."),
-]
-Zone = Annotated[
-    str,
-    Field(
-        description="IANA time zone name, in its exact case.",
-        examples=["America/New_York", "Europe/London", "UTC"],
-        min_length=1,
-    ),
-]
-Ref = Annotated[int, Field(ge=1, le=2**63 - 1)]
+JsonSchema = dict[str, Any]
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class _Extras(_Body):
-    misfire_grace_time: Annotated[int, Field(ge=1, le=LONGEST_GRACE)] | None = Field(
-        None, description="Seconds after which an occurrence is too late to be started. Kept."
-    )
-    coalesce: bool | None = Field(
-        None, description="Of several late occurrences only the newest fires. Kept."
-    )
-    overlap: Literal["skip", "queue", "allow"] | None = Field(
-        None, description="What an occurrence does while a run is open. Kept."
-    )
-
-
-class Immediate(_Extras):
-    """No schedule: the campaign starts when it is told to. Clears an existing one."""
-
-    schedule_type: Literal["immediate"]
-    scheduled_at: Instant | None = None
-    timezone: Zone | None = None
-    recurring_config: Any = Field(None, description="Ignored unread.")
-
-
-class Scheduled(_Extras):
-    """Once, at a date and time."""
-
-    schedule_type: Literal["scheduled"]
-    scheduled_at: Instant
-    timezone: Zone | None = None
-    recurring_config: Any = Field(None, description="Ignored unread.")
-
-
-class RecurringConfig(_Body):
-    """When a recurring campaign runs."""
-
-    frequency: Literal["daily", "weekly", "monthly"]
-    interval: Annotated[int, Field(ge=1, le=999)] | None = Field(
-        None, description="Every so many days, weeks or months. Default: 1."
-    )
-    days_of_week: Annotated[list[Annotated[int, Field(ge=1, le=7)]], Field(min_length=1)] | None = (
-        Field(None, description="1 to 7, Monday is 1.")
-    )
-    day_of_month: Annotated[int, Field(ge=1, le=31)] | None = Field(
-        None, description="In a shorter month its last day, unless skip says otherwise."
-    )
-    time: Annotated[str, _text("([01][0-9]|2[0-3]):[0-5][0-9]")] | None = Field(
-        None, description="HH:MM. Default: scheduled_at's.", examples=["09:00"]
-    )
-    time_zone: Zone | None = None
-    end_date: EndDate | None = None
-    skip: Literal["backward", "omit"] | None = Field(
-        None, description="A month without the day: its last day (backward), or no run (omit)."
-    )
-
-
-class Recurring(_Extras):
-    """Again and again."""
-
-    schedule_type: Literal["recurring"]
-    scheduled_at: Instant | None = Field(None, description="The earliest possible run.")
-    timezone: Zone | None = None
-    recurring_config: RecurringConfig
-
-
-class RepeatingAttributes(_Body):
-    """The recurrence of a recurring campaign; what is absent stays, null clears.
-
-    Another value is a 422 for such a campaign, and for all others ignored, as the whole object is.
-    """
-
-    interval_size: Annotated[int, Field(ge=1, le=999)] | int | None = None
-    interval_unit: Literal["day", "week", "month"] | str | None = None
-    days_of_week: (
-        list[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]] | list[str] | None
-    ) = None
-    day_of_month: Literal["nth_day", "nth_weekday", "last_day"] | str | None = None
-
-
-class UpdateSchedule(_Extras):
-    """A change of a campaign's schedule; what is absent stays, null clears."""
-
-    startdate: Instant
-    enddate: Instant | None = Field(None, description="Null: for ever.")
-    timezone: Zone | None = None
-    recurring_schedule: Literal["daily", "continuously"] | str | None = Field(
-        None,
-        description="How often a segment_triggered campaign runs. Another text is a 422 for such a "
-        "campaign, and for all others ignored, as the whole field is.",
-    )
-    repeating_schedule_attributes: RepeatingAttributes | None = None
-
-
-class NewCampaign(_Body):
-    """A campaign to create; it begins as a draft."""
-
-    name: Annotated[str, Field(min_length=1, max_length=NAME_LIMIT)]
-    type: (
-        Literal["one_time", "recurring", "segment_triggered", "event_triggered", "live_content"]
-        | None
-    ) = Field(None, description="Default: one_time.")
-    uuid: (
-        Annotated[str, _text(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")]
-        | None
-    ) = Field(None, description="Default: a random one.")
-    timezone: Zone | None = Field(None, description="Default: UTC.")
-    target: Annotated[str, Field(min_length=1)] | None = Field(
-        None, description="Name of a configured target. Default: log.", examples=["log"]
-    )
-    payload: dict[str, Any] | None = Field(
-        None, description="Handed to the target with every run; at most 64 KiB. Default: {}."
-    )
-
-
-class _Attempt(_Body):
-    attempt: Annotated[int, Field(ge=1, le=32767)] = Field(
-        description="The attempt that the target was given; the answer to another one is refused."
-    )
-
-
-class CompleteRequest(_Attempt):
+class CompleteRequest(NamedTuple):
     """The run is done."""
 
+    attempt: int = declared(_ATTEMPT, required=True, doc=_ATTEMPT_DOC)
 
-class FailRequest(_Attempt):
+
+class FailRequest(NamedTuple):
     """The attempt failed."""
 
-    error: Annotated[str, Field(min_length=1, max_length=2000)] = Field(
-        description="Why, for people."
+    attempt: int = declared(_ATTEMPT, required=True, doc=_ATTEMPT_DOC)
+    error: str = declared(text(ERROR_LIMIT), required=True, doc="The reason, for the operator.")
+    retry: bool = declared(BOOLEAN, default=True, doc="Whether another attempt may succeed.")
+
+
+class HeartbeatRequest(NamedTuple):
+    """The attempt is still in progress."""
+
+    attempt: int = declared(_ATTEMPT, required=True, doc=_ATTEMPT_DOC)
+    seconds: int = declared(
+        integer(1, MAX_HEARTBEAT_S),
+        default=DEFAULT_HEARTBEAT_S,
+        doc="Seconds from now in which no node may take the run over.",
     )
-    retry: bool | None = Field(
-        None, description="Whether another attempt is of use. Default: true."
-    )
 
 
-class HeartbeatRequest(_Attempt):
-    """The attempt goes on."""
-
-    seconds: Annotated[int, Field(ge=1, le=86400)] | None = Field(
-        None, description="For how long nobody may take the run over. Default: 60."
-    )
-
-
-class NewKey(_Body):
+class NewKey(NamedTuple):
     """An API key to create."""
 
-    name: Annotated[
-        str,
-        Field(min_length=1, max_length=KEY_NAME_LIMIT, description="Printable characters."),
-    ]
-    scope: Literal["read", "write", "admin"]
+    name: str = declared(
+        text(NAME_LIMIT, printable=True), required=True, doc="Printable characters."
+    )
+    scope: Scope = declared(member(Scope), required=True)
 
 
-MODELS: tuple[type[BaseModel], ...] = (
-    Immediate,
-    Scheduled,
-    Recurring,
-    UpdateSchedule,
-    NewCampaign,
-    CompleteRequest,
-    FailRequest,
-    HeartbeatRequest,
-    NewKey,
+COMPLETE_REQUEST = Body(CompleteRequest)
+FAIL_REQUEST = Body(FailRequest)
+HEARTBEAT_REQUEST = Body(HeartbeatRequest)
+NEW_KEY = Body(NewKey)
+
+_BODIES: tuple[Body[Any], ...] = (
+    SAVE_SCHEDULE,
+    UPDATE_SCHEDULE,
+    NEW_CAMPAIGN,
+    COMPLETE_REQUEST,
+    FAIL_REQUEST,
+    HEARTBEAT_REQUEST,
+    NEW_KEY,
 )
-SAVE_BODY = (Immediate, Scheduled, Recurring)
-PREVIEW_BODY = (*SAVE_BODY, UpdateSchedule)
+
+
+def schema_names(body: Body[Any]) -> list[str]:
+    """Return the names of the schemas of which a request body matches one."""
+    variants = [variant.name for variant in body.variants.values()]
+    return variants or [body.declaration.__name__]
+
+
+def reference(name: str) -> JsonSchema:
+    """Return a reference to a named schema of the specification."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def component_schemas() -> dict[str, JsonSchema]:
+    """Return the schemas of all request bodies by name, with those of nested objects."""
+    schemas: dict[str, JsonSchema] = {}
+    for body in _BODIES:
+        if not body.variants:
+            _add(schemas, body)
+        for word, variant in body.variants.items():
+            fields = _fields_of_variant(body, word, variant)
+            schemas[variant.name] = _object(schemas, body, variant.name, variant.doc, fields)
+    return schemas
+
+
+def _fields_of_variant(body: Body[Any], word: str, variant: Variant) -> dict[str, Field]:
+    fields = dict(body.fields)
+    kind = next(iter(fields))
+    fields[kind] = replace(fields[kind], form=as_given({"type": "string", "const": word}))
+    for name, nested in variant.used.items():
+        fields[name] = replace(fields[name], form=nested, doc="")
+    for name in variant.required:
+        fields[name] = replace(fields[name], required=True)
+    return fields
+
+
+def _add(schemas: dict[str, JsonSchema], body: Body[Any]) -> JsonSchema:
+    name = body.declaration.__name__
+    if name not in schemas:
+        doc = inspect.getdoc(body.declaration) or ""
+        schemas[name] = _object(schemas, body, name, doc, body.fields)
+    return reference(name)
+
+
+def _object(
+    schemas: dict[str, JsonSchema],
+    body: Body[Any],
+    name: str,
+    doc: str,
+    fields: Mapping[str, Field],
+) -> JsonSchema:
+    return {
+        "title": name,
+        "description": doc,
+        "type": "object",
+        "properties": _properties(schemas, body, fields),
+        "required": [name for name, field in fields.items() if field.required],
+        "additionalProperties": False,
+    }
+
+
+def _properties(
+    schemas: dict[str, JsonSchema], body: Body[Any], fields: Mapping[str, Field]
+) -> dict[str, JsonSchema]:
+    properties: dict[str, JsonSchema] = {}
+    for name, field in fields.items():
+        if field.beside and isinstance(field.form, Body):
+            properties |= _properties(schemas, field.form, field.form.fields)
+            continue
+        kinds = _kinds(schemas, field, ignores_values=bool(field.used_by or body.used_by))
+        if not field.required and kinds != [{}]:
+            kinds.append({"type": "null"})
+        schema: JsonSchema = {"anyOf": kinds} if len(kinds) > 1 else dict(kinds[0])
+        properties[name] = schema
+        if field.doc:
+            schema["description"] = field.doc
+        if not field.required and not body.patch and field.default not in (None, ()):
+            schema["default"] = field.default
+    return properties
+
+
+def _kinds(
+    schemas: dict[str, JsonSchema], field: Field, *, ignores_values: bool
+) -> list[JsonSchema]:
+    """Return the schemas of which a value other than null matches one."""
+    if isinstance(field.form, Body):
+        return [_add(schemas, field.form)]
+    if ignores_values and field.form.well_formed is not None:
+        return [field.form.schema, field.form.well_formed]
+    return [field.form.schema]

@@ -12,13 +12,12 @@ from daemon.api.auth import needs
 from daemon.api.idempotency import backend_of, run_idempotently
 from daemon.api.openapi import CampaignRef, Cursor, IdempotencyKey, Limit, answers, body
 from daemon.api.ports import Options
-from daemon.api.request_models import NewCampaign
 from daemon.api.requests import actor_of, parse_json, parse_ref, read_body
 from daemon.api.response_models import ActedAnswer, CampaignAnswer, CampaignPage, DeletedAnswer
 from daemon.api.responses import Answer, acted, campaign_answer, listed_item, shown_next
 from daemon.campaign_service import CampaignService, CommandResult
 from daemon.domain.api_keys import Scope
-from daemon.domain.campaign.create_request import MESSAGE, read_campaign
+from daemon.domain.campaign.create_request import MESSAGE, NEW_CAMPAIGN, read_campaign
 from daemon.domain.campaign.state_machine import Status
 from daemon.domain.schedule.schedule import CampaignType
 
@@ -42,7 +41,7 @@ def body_limit(request: Request) -> int:
     status_code=201,
     responses=answers(CampaignAnswer, 409, 422, status=201, headers=["Location"]),
     openapi_extra=body(
-        NewCampaign,
+        NEW_CAMPAIGN,
         examples={
             "weekly letter": {
                 "name": "Weekly letter",

@@ -11,14 +11,14 @@ from starlette.responses import JSONResponse, Response
 from daemon.api.auth import needs
 from daemon.api.idempotency import backend_of
 from daemon.api.openapi import answers, body
-from daemon.api.request_models import NewKey
+from daemon.api.request_models import NEW_KEY
 from daemon.api.requests import key_of, parse_json, read_body
 from daemon.api.response_models import KeyCreated, KeyItem, KeyPage
 from daemon.api.responses import key_item
 from daemon.api.routes.campaigns import body_limit
-from daemon.domain.api_keys import NAME_LIMIT, Scope
+from daemon.domain.api_keys import Scope
 from daemon.domain.errors import Conflict, NotFound
-from daemon.domain.requests.fields import BLANK, Faults, invalid, read_choice, shown
+from daemon.domain.requests.fields import shown
 
 router = APIRouter(tags=["Keys"], dependencies=[Depends(needs(Scope.ADMIN))])
 
@@ -35,26 +35,13 @@ KeyId = Annotated[
     summary="Create an API key",
     status_code=201,
     responses=answers(KeyCreated, 409, status=201),
-    openapi_extra=body(NewKey, examples={"a reader": {"name": "dashboard", "scope": "read"}}),
+    openapi_extra=body(NEW_KEY, examples={"a reader": {"name": "dashboard", "scope": "read"}}),
 )
 async def create_key(request: Request) -> Response:
     """A new key. Its secret is in this answer and nowhere else."""
     value = parse_json(await read_body(request, body_limit(request)), MESSAGE)
-    if not isinstance(value, dict):
-        raise invalid(400, MESSAGE, {"body": [f"is {shown(value)}, must be an object"]})
-    faults = Faults()
-    faults.unknown(value, frozenset({"name", "scope"}))
-    name = value.get("name")
-    if name is None or name == "":
-        faults.malformed("name", BLANK)
-    elif not isinstance(name, str) or len(name) > NAME_LIMIT or not name.isprintable():
-        faults.malformed("name", f"must be text of at most {NAME_LIMIT} printable characters")
-    scope = read_choice(faults, "scope", value.get("scope"), [each.value for each in Scope])
-    if scope is None and "scope" not in faults:
-        faults.malformed("scope", BLANK)
-    if faults:
-        raise faults.error(MESSAGE)
-    key, secret = await backend_of(request).keys.create(str(name), Scope(str(scope)))
+    wanted = NEW_KEY.parse(value, MESSAGE)
+    key, secret = await backend_of(request).keys.create(wanted.name, wanted.scope)
     return JSONResponse({**key_item(key), "key": secret}, 201)
 
 

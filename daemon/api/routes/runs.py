@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, Request
@@ -11,40 +11,27 @@ from starlette.responses import Response
 
 from daemon.api.idempotency import run_idempotently
 from daemon.api.openapi import IdempotencyKey, RunId, answers, body
-from daemon.api.request_models import CompleteRequest, FailRequest, HeartbeatRequest
+from daemon.api.request_models import COMPLETE_REQUEST, FAIL_REQUEST, HEARTBEAT_REQUEST
 from daemon.api.requests import actor_of, parse_json, parse_run_id, read_body
 from daemon.api.response_models import RunAnswered
 from daemon.api.responses import Answer, answered
 from daemon.api.routes.campaigns import WRITE, body_limit
 from daemon.campaign_service import CampaignService
-from daemon.domain.requests.fields import BLANK, Faults, invalid, read_boolean, read_integer, shown
+from daemon.domain.requests.declaration import Body
 from daemon.domain.run.attempt import AttemptUpdate
 
 router = APIRouter(tags=["Runs that finish later"])
 
+T = TypeVar("T", bound=NamedTuple)
 MESSAGE = "Invalid run values"
-DEFAULT_HEARTBEAT_S = 60
-LONGEST_HEARTBEAT_S = 86_400
-ERROR_LIMIT = 2000
-_SMALLINT = 32_767
 
 _RESPONSES = answers(RunAnswered, 404, 409, 422)
 
 
-async def _read(
-    request: Request, known: frozenset[str]
-) -> tuple[bytes, dict[str, Any], Faults, int]:
-    """The body, what is wrong with it so far, and the attempt that it is about."""
+async def _read(request: Request, body: Body[T]) -> tuple[bytes, T]:
+    """Return the body as received and as read."""
     raw = await read_body(request, body_limit(request))
-    value = parse_json(raw, MESSAGE)
-    if not isinstance(value, dict):
-        raise invalid(400, MESSAGE, {"body": [f"is {shown(value)}, must be an object"]})
-    faults = Faults()
-    faults.unknown(value, known)
-    attempt = read_integer(faults, "attempt", value.get("attempt"), 1, _SMALLINT)
-    if attempt is None and "attempt" not in faults:
-        faults.malformed("attempt", BLANK)
-    return raw, value, faults, attempt or 0
+    return raw, body.parse(parse_json(raw, MESSAGE), MESSAGE)
 
 
 async def _answer(
@@ -61,18 +48,16 @@ async def _answer(
     dependencies=WRITE,
     summary="Say that a run is done",
     responses=_RESPONSES,
-    openapi_extra=body(CompleteRequest, examples={"first attempt": {"attempt": 1}}),
+    openapi_extra=body(COMPLETE_REQUEST, examples={"first attempt": {"attempt": 1}}),
 )
 async def complete_run(
     request: Request, run_id: RunId, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Ends the attempt; 409 if it is not the open one. Saying so twice changes nothing more."""
     identity: UUID = parse_run_id(run_id)
-    raw, _, faults, attempt = await _read(request, frozenset({"attempt"}))
-    if faults:
-        raise faults.error(MESSAGE)
+    raw, done = await _read(request, COMPLETE_REQUEST)
     actor = actor_of(request)
-    return await _answer(request, raw, lambda c: c.complete(identity, attempt, actor))
+    return await _answer(request, raw, lambda c: c.complete(identity, done.attempt, actor))
 
 
 @router.post(
@@ -81,7 +66,7 @@ async def complete_run(
     summary="Say that an attempt failed",
     responses=_RESPONSES,
     openapi_extra=body(
-        FailRequest, examples={"for good": {"attempt": 1, "error": "no", "retry": False}}
+        FAIL_REQUEST, examples={"for good": {"attempt": 1, "error": "no", "retry": False}}
     ),
 )
 async def fail_run(
@@ -89,20 +74,12 @@ async def fail_run(
 ) -> Response:
     """Ends the attempt; there may be another, as the target has it, unless `retry` is false."""
     identity = parse_run_id(run_id)
-    raw, value, faults, attempt = await _read(request, frozenset({"attempt", "error", "retry"}))
-    reason = value.get("error")
-    if reason is None or reason == "":
-        faults.malformed("error", BLANK)
-    elif not isinstance(reason, str) or len(reason) > ERROR_LIMIT:
-        faults.malformed("error", f"must be text of at most {ERROR_LIMIT} characters")
-    retry = read_boolean(faults, "retry", value.get("retry"))
-    if faults:
-        raise faults.error(MESSAGE)
-    actor, text = actor_of(request), str(reason)
+    raw, failed = await _read(request, FAIL_REQUEST)
+    actor = actor_of(request)
     return await _answer(
         request,
         raw,
-        lambda c: c.fail(identity, attempt, text, actor, retry=retry is not False),
+        lambda c: c.fail(identity, failed.attempt, failed.error, actor, retry=failed.retry),
     )
 
 
@@ -111,16 +88,14 @@ async def fail_run(
     dependencies=WRITE,
     summary="Say that a run goes on",
     responses=_RESPONSES,
-    openapi_extra=body(HeartbeatRequest, examples={"two minutes": {"attempt": 1, "seconds": 120}}),
+    openapi_extra=body(HEARTBEAT_REQUEST, examples={"two minutes": {"attempt": 1, "seconds": 120}}),
 )
 async def extend_run(
     request: Request, run_id: RunId, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Keeps the run from being taken over, for `seconds` from now."""
     identity = parse_run_id(run_id)
-    raw, value, faults, attempt = await _read(request, frozenset({"attempt", "seconds"}))
-    seconds = read_integer(faults, "seconds", value.get("seconds"), 1, LONGEST_HEARTBEAT_S)
-    if faults:
-        raise faults.error(MESSAGE)
-    lasts = seconds or DEFAULT_HEARTBEAT_S
-    return await _answer(request, raw, lambda c: c.heartbeat(identity, attempt, lasts))
+    raw, extended = await _read(request, HEARTBEAT_REQUEST)
+    return await _answer(
+        request, raw, lambda c: c.heartbeat(identity, extended.attempt, extended.seconds)
+    )

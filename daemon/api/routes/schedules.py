@@ -17,7 +17,6 @@ from daemon.api.openapi import (
     answers,
     body,
 )
-from daemon.api.request_models import PREVIEW_BODY, SAVE_BODY, UpdateSchedule
 from daemon.api.requests import (
     actor_of,
     etag_of,
@@ -33,6 +32,8 @@ from daemon.campaign_service import CampaignService, CommandResult
 from daemon.domain.campaign.model import Snapshot
 from daemon.domain.errors import INVALID_CONFIGURATION, INVALID_VALUES
 from daemon.domain.preview import occurrences_answer
+from daemon.domain.requests.save_schedule import SAVE_SCHEDULE
+from daemon.domain.requests.update_schedule import UPDATE_SCHEDULE
 
 router = APIRouter(tags=["Schedules"])
 
@@ -89,7 +90,7 @@ def _saved(done: CommandResult) -> Answer:
     dependencies=WRITE,
     summary="Save a campaign's schedule",
     responses=answers(SavedAnswer, 404, 409, 412, 422, headers=["ETag"]),
-    openapi_extra=body(*SAVE_BODY, examples=_SAVE_EXAMPLES),
+    openapi_extra=body(SAVE_SCHEDULE, examples=_SAVE_EXAMPLES),
 )
 async def save_schedule(
     request: Request,
@@ -144,7 +145,9 @@ async def clear_schedule(
     dependencies=READ,
     summary="Say when a body would run",
     responses=answers(PreviewAnswer, 404, 422),
-    openapi_extra=body(*PREVIEW_BODY, examples={**_SAVE_EXAMPLES, **_UPDATE_EXAMPLES}),
+    openapi_extra=body(
+        SAVE_SCHEDULE, UPDATE_SCHEDULE, examples={**_SAVE_EXAMPLES, **_UPDATE_EXAMPLES}
+    ),
 )
 async def preview_schedule(request: Request, ref: CampaignRef, count: Count = 10) -> Response:
     """The next occurrences of either body for this campaign. Nothing is saved."""
@@ -170,7 +173,7 @@ async def preview_schedule(request: Request, ref: CampaignRef, count: Count = 10
     responses=answers(
         UpdatedAnswer, 404, 409, 412, 422, headers=["ETag"], example={"success": True}
     ),
-    openapi_extra=body(UpdateSchedule, examples=_UPDATE_EXAMPLES),
+    openapi_extra=body(UPDATE_SCHEDULE, examples=_UPDATE_EXAMPLES),
 )
 async def update_schedule(
     request: Request,

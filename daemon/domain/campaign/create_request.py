@@ -1,87 +1,105 @@
-"""A campaign as somebody asks for it (semantics section 1)."""
+"""The body that creates a campaign (docs/semantics.md#campaigns)."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Collection
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 from daemon.domain.campaign.model import NAME_LIMIT, PAYLOAD_LIMIT, Campaign
 from daemon.domain.campaign.state_machine import Status
+from daemon.domain.requests.declaration import Body, declared
 from daemon.domain.requests.fields import (
     BLANK,
     Faults,
-    invalid,
     read_choice,
     read_object,
-    read_zone,
+    require_object,
     shown,
 )
+from daemon.domain.requests.forms import ZONE, Form, as_given, matching, member
 from daemon.domain.schedule.schedule import CampaignType
 
 MESSAGE = "Invalid campaign values"
-FIELDS = frozenset({"name", "type", "uuid", "timezone", "target", "payload"})
-_TYPES = {kind.value: kind for kind in CampaignType}
-_UUID = r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
-_is_uuid = re.compile(_UUID).fullmatch
+_UUID_PATTERN = r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
+_is_uuid = re.compile(_UUID_PATTERN).fullmatch
+
+
+def _read_name(faults: Faults, path: str, value: object) -> str | None:
+    if value == "":
+        faults.malformed(path, BLANK)
+    elif not isinstance(value, str):
+        faults.malformed(path, f"is {shown(value)}, must be text")
+    elif len(value) > NAME_LIMIT:
+        faults.unsupported(path, f"has {len(value)} characters, must have 1 to {NAME_LIMIT}")
+    else:
+        return value
+    return None
+
+
+def _read_uuid(faults: Faults, path: str, value: object) -> UUID | None:
+    if isinstance(value, str) and _is_uuid(value):
+        return UUID(value)
+    faults.malformed(path, f"is {shown(value)}, must be a uuid")
+    return None
+
+
+def _read_payload(faults: Faults, path: str, value: object) -> dict[str, Any] | None:
+    payload = read_object(faults, path, value)
+    if payload is not None:
+        size = len(json.dumps(payload, ensure_ascii=False).encode())
+        if size > PAYLOAD_LIMIT:
+            text = f"has {size} bytes as JSON, must have at most {PAYLOAD_LIMIT}"
+            faults.unsupported(path, text)
+    return payload
+
+
+_NAME = Form(_read_name, {"type": "string", "minLength": 1, "maxLength": NAME_LIMIT})
+_UUID = Form(_read_uuid, matching(_UUID_PATTERN))
+_PAYLOAD = Form(_read_payload, {"type": "object"})
+_TARGET = as_given({"type": "string", "minLength": 1, "examples": ["log"]})
+
+
+class NewCampaign(NamedTuple):
+    """A campaign to create, as a draft."""
+
+    name: str = declared(_NAME, required=True)
+    type: CampaignType = declared(member(CampaignType), default=CampaignType.ONE_TIME)
+    uuid: UUID | None = declared(_UUID, doc="Default: a random UUID.")
+    timezone: str = declared(ZONE, default="UTC")
+    target: object = declared(_TARGET, doc="Name of a configured target. Default: log.")
+    payload: dict[str, Any] | None = declared(
+        _PAYLOAD, doc="Handed to the target with every run; at most 64 KiB. Default: {}."
+    )
+
+
+NEW_CAMPAIGN = Body(NewCampaign)
 
 
 def read_campaign(body: object, targets: Collection[str]) -> Campaign:
-    """The draft that a body asks for; its id is none yet. `targets` are the names there are.
+    """Read the draft that a body asks for; its id is 0 until it is stored.
+
+    Args:
+        body: The request body.
+        targets: The names of the configured targets.
 
     Raises:
-        InvalidInput: 400, with all that is wrong.
+        InvalidInput: 400 with all faults.
     """
-    if not isinstance(body, dict):
-        raise invalid(400, MESSAGE, {"body": [f"is {shown(body)}, must be an object"]})
     faults = Faults()
-    faults.unknown(body, FIELDS)
-    name = _read_name(faults, body.get("name"))
-    kind = read_choice(faults, "type", body.get("type"), _TYPES)
-    uuid = _read_uuid(faults, body.get("uuid"))
-    timezone = read_zone(faults, "timezone", body.get("timezone"))
-    target = read_choice(faults, "target", body.get("target"), sorted(targets))
-    payload = _read_payload(faults, body.get("payload"))
+    fields = NEW_CAMPAIGN.read(faults, require_object(body, MESSAGE))
+    target = read_choice(faults, "target", fields.target, sorted(targets))
     if faults:
         raise faults.error(MESSAGE)
     return Campaign(
         id=0,
-        uuid=uuid or uuid4(),
-        name=name,
-        type=_TYPES[kind] if kind else CampaignType.ONE_TIME,
+        uuid=fields.uuid or uuid4(),
+        name=fields.name,
+        type=fields.type,
         status=Status.DRAFT,
-        timezone=timezone or "UTC",
+        timezone=fields.timezone,
         target=target or "log",
-        payload=payload,
+        payload=fields.payload or {},
     )
-
-
-def _read_name(faults: Faults, value: object) -> str:
-    if value is None or value == "":
-        faults.malformed("name", BLANK)
-    elif not isinstance(value, str):
-        faults.malformed("name", f"is {shown(value)}, must be text")
-    elif len(value) > NAME_LIMIT:
-        faults.unsupported("name", f"has {len(value)} characters, must have 1 to {NAME_LIMIT}")
-    else:
-        return value
-    return ""
-
-
-def _read_uuid(faults: Faults, value: object) -> UUID | None:
-    if value is None:
-        return None
-    if isinstance(value, str) and _is_uuid(value):
-        return UUID(value)
-    faults.malformed("uuid", f"is {shown(value)}, must be a uuid")
-    return None
-
-
-def _read_payload(faults: Faults, value: object) -> dict[str, Any]:
-    payload = read_object(faults, "payload", value) or {}
-    size = len(json.dumps(payload, ensure_ascii=False).encode())
-    if size > PAYLOAD_LIMIT:
-        faults.unsupported("payload", f"has {size} bytes as JSON, at most {PAYLOAD_LIMIT} may be")
-    return payload

@@ -1,4 +1,4 @@
-"""What both request bodies are read against, and what comes of them."""
+"""The values that both schedule bodies share: their context, their result and common fields."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from daemon.domain.requests.fields import Faults, read_boolean, read_choice, read_integer
+from daemon.domain.requests.declaration import Body, declared
+from daemon.domain.requests.forms import BOOLEAN, integer, member
 from daemon.domain.schedule.schedule import CampaignType, Overlap, Schedule, ScheduleSource
 
-EXTRAS = ("misfire_grace_time", "coalesce", "overlap")
 LONGEST_GRACE = 31_536_000
-_OVERLAPS = tuple(overlap.value for overlap in Overlap)
+"""Maximum misfire_grace_time in seconds: one year."""
 
 
 class Past(StrEnum):
-    """Which start times that are over are accepted."""
+    """The start times before now that are accepted."""
 
     REFUSE = "refuse"  # a save: none
     RECURRENCES = "recurrences"  # an import: those of recurrences and windows
-    ANY = "any"  # history, and stored bodies read again
+    ANY = "any"  # history, and stored bodies that are read again
 
 
 @dataclass(frozen=True, slots=True)
 class Current:
-    """The schedule that a campaign has now, and the stored body it came from."""
+    """A campaign's current schedule, and the stored body from which it was read."""
 
     source: ScheduleSource
     body: dict[str, Any]
@@ -33,10 +33,10 @@ class Current:
 
 
 class Context(NamedTuple):
-    """What a body is read against; `now` is aware, durations are in seconds.
+    """The facts outside a body that decide its meaning; `now` is aware, durations are in seconds.
 
-    `anchor` is a naive local DTSTART for a `schedule` body whose recurrence names no scheduled_at,
-    when that body is read again later: otherwise its first occurrence would be the next one.
+    `anchor` is a naive local DTSTART. A stored `schedule` body whose recurrence has no scheduled_at
+    needs it when the body is read again: its first occurrence would otherwise be the next one.
     """
 
     now: datetime
@@ -50,10 +50,10 @@ class Context(NamedTuple):
 
 
 class Saved(NamedTuple):
-    """What a body asks for; `schedule` is None for `immediate`.
+    """The meaning of a body; `schedule` is None for `immediate`.
 
-    `body` is what to store: as given, null fields dropped, with what was kept from before written
-    out, so that it means the same when it is read again on its own.
+    `body` is the text to store: the input without null fields, plus the values kept from the former
+    schedule. The stored body alone therefore has the same meaning when it is read again.
     """
 
     schedule: Schedule | None
@@ -63,38 +63,34 @@ class Saved(NamedTuple):
 
 
 class Extras(NamedTuple):
-    """How late and overlapping occurrences are treated (semantics section 6); None is absent."""
+    """The treatment of late and overlapping occurrences (docs/semantics.md#runs)."""
 
-    misfire_grace_time: int | None
-    coalesce: bool | None
-    overlap: Overlap | None
-
-
-_NO_EXTRAS = Extras(None, None, None)
-
-
-def read_extras(faults: Faults, body: dict[str, Any]) -> Extras:
-    """Read the three extension fields that both bodies may hold."""
-    grace, coalesce, overlap = map(body.get, EXTRAS)
-    if grace is None and coalesce is None and overlap is None:
-        return _NO_EXTRAS
-    word = read_choice(faults, "overlap", overlap, _OVERLAPS)
-    return Extras(
-        read_integer(faults, "misfire_grace_time", grace, 1, LONGEST_GRACE),
-        read_boolean(faults, "coalesce", coalesce),
-        None if word is None else Overlap(word),
+    overlap: Overlap | None = declared(
+        member(Overlap),
+        doc="Effect of an open run on the next occurrence: it is skipped, it waits, or it runs "
+        "beside. Kept when absent.",
+    )
+    misfire_grace_time: int | None = declared(
+        integer(1, LONGEST_GRACE),
+        doc="Seconds after which an occurrence is too late to start. Kept when absent.",
+    )
+    coalesce: bool | None = declared(
+        BOOLEAN, doc="Fire only the newest of several late occurrences. Kept when absent."
     )
 
 
+EXTRAS = Body(Extras)
+
+
 def without_nulls(body: dict[str, Any]) -> dict[str, Any]:
-    """The body with its null fields left out: null means absent."""
+    """Return the body without its null fields: null means absent."""
     return {name: value for name, value in body.items() if value is not None}
 
 
 def keep_extras(body: dict[str, Any], ctx: Context) -> dict[str, Any]:
-    """Write the extension fields that `body` does not name and the campaign has into it.
+    """Add the campaign's extension fields to `body` where it names none; return `body`.
 
-    Only values that differ from the defaults are written; mutates and returns `body`.
+    Only values that differ from the defaults are added.
     """
     if ctx.current is not None:
         schedule = ctx.current.schedule

@@ -1,8 +1,8 @@
-"""Reading the fields of a JSON object, and saying everything that is wrong with them at once.
+"""Readers of single JSON values, and `Faults`, which collects all faults of a request.
 
-Two ways to be wrong (semantics section 3): malformed (not of the described form) and unsupported
-(well-formed, but not a value there is). Every reader answers None for an absent field and for a
-wrong one; the caller looks at the faults before it uses any value.
+A value is either malformed (not of the described form) or unsupported (well-formed, but outside the
+allowed values); see docs/semantics.md#input-the-update_schedule-body. Every reader returns None for
+an absent value and for a faulty one. The caller checks the faults before it uses any value.
 """
 
 from __future__ import annotations
@@ -16,25 +16,27 @@ from daemon.domain.requests.datetimes import DATE_FORM, DATETIME_FORM, parse_dat
 from daemon.domain.schedule.timezones import is_zone, likely_zone
 
 BLANK = "can't be blank"
-_SHOWN_AT_MOST = 80
-_LISTED_AT_MOST = 20
+_MAX_SHOWN = 80
+"""Maximum characters of a value in an error message."""
+_MAX_LISTED = 20
+"""Maximum unknown fields that one error names."""
 
 
 def shown(value: object) -> str:
-    """A value from outside for use in an error: its repr, at most about 80 characters."""
-    if isinstance(value, str) and len(value) > _SHOWN_AT_MOST:
-        value = value[: _SHOWN_AT_MOST + 1]
-    elif isinstance(value, (dict, list)) and len(value) > _SHOWN_AT_MOST:
+    """Return a caller's value for an error message: its repr, at most about 80 characters."""
+    if isinstance(value, str) and len(value) > _MAX_SHOWN:
+        value = value[: _MAX_SHOWN + 1]
+    elif isinstance(value, (dict, list)) and len(value) > _MAX_SHOWN:
         return f"{'an object' if isinstance(value, dict) else 'an array'} of {len(value)} entries"
     try:
         text = ascii(value)
     except (ValueError, RecursionError):  # an integer of thousands of digits, deep nesting
         return f"of type {type(value).__name__} and too large to show"
-    return text if len(text) <= _SHOWN_AT_MOST else text[: _SHOWN_AT_MOST - 3] + "..."
+    return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 3] + "..."
 
 
 class Faults:
-    """What is wrong, by field path ("recurring_config.interval"), in the order found."""
+    """The faults of a request by field path ("recurring_config.interval"), in reading order."""
 
     __slots__ = ("_malformed", "_unsupported")
 
@@ -49,15 +51,15 @@ class Faults:
         return path in self._malformed or path in self._unsupported
 
     def malformed(self, path: str, text: str) -> None:
-        """The field is missing or not of the described form; `text` follows its name."""
+        """Note a missing or malformed field; `text` follows the field's name."""
         self._malformed.setdefault(path, []).append(text)
 
     def unsupported(self, path: str, text: str) -> None:
-        """The field is well-formed, but no such value exists; `text` follows its name."""
+        """Note a well-formed field with an unsupported value; `text` follows the field's name."""
         self._unsupported.setdefault(path, []).append(text)
 
     def ignoring(self, unused: Faults) -> frozenset[str]:
-        """Take over what is malformed in fields that are not used; those only unsupported."""
+        """Add the malformed ones of the unused fields, and return the names of unsupported ones."""
         for path, texts in unused._malformed.items():
             self._malformed.setdefault(path, []).extend(texts)
         return frozenset(path.partition(".")[0] for path in unused._unsupported)
@@ -66,15 +68,15 @@ class Faults:
         """Note every field that is not a known one."""
         if fields.keys() <= known:  # type: ignore[operator]
             return
-        strange = [name for name in fields if name not in known]
-        for name in strange[:_LISTED_AT_MOST]:
+        unknown = [name for name in fields if name not in known]
+        for name in unknown[:_MAX_LISTED]:
             written = str(name)
-            if len(written) > _SHOWN_AT_MOST or not written.isprintable():
+            if len(written) > _MAX_SHOWN or not written.isprintable():
                 written = shown(name)
             self.malformed(path + written, f"is unknown, known are {', '.join(sorted(known))}")
 
     def error(self, message: str, unsupported_status: int = 400) -> InvalidInput:
-        """All faults as one error: 400 if anything is malformed, else `unsupported_status`."""
+        """Return all faults as one error: 400 if any is malformed, else `unsupported_status`."""
         errors = dict(self._malformed)
         for path, texts in self._unsupported.items():
             errors[path] = errors.get(path, []) + texts
@@ -83,13 +85,24 @@ class Faults:
 
 
 def invalid(status: int, message: str, errors: dict[str, list[str]]) -> InvalidInput:
-    """An error whose detail is made of its fields' texts."""
+    """Return an error whose detail joins the texts of its fields."""
     detail = "; ".join(f"{path} {text}" for path, texts in errors.items() for text in texts)
     return InvalidInput(status, message, detail, errors)
 
 
+def require_object(body: object, message: str) -> dict[str, Any]:
+    """Return a request body that is a JSON object.
+
+    Raises:
+        InvalidInput: 400 with `message` for any other value.
+    """
+    if not isinstance(body, dict):
+        raise invalid(400, message, {"body": [f"is {shown(body)}, must be an object"]})
+    return body
+
+
 def read_choice(faults: Faults, path: str, value: object, allowed: Collection[str]) -> str | None:
-    """One of a set of words, in their exact case."""
+    """Read one of a set of words, in its exact case."""
     if value is None:
         return None
     if not isinstance(value, str):
@@ -102,7 +115,7 @@ def read_choice(faults: Faults, path: str, value: object, allowed: Collection[st
 
 
 def read_integer(faults: Faults, path: str, value: object, low: int, high: int) -> int | None:
-    """A JSON integer within low..high; booleans and 1.0 are none."""
+    """Read a JSON integer within low..high; booleans and 1.0 are malformed."""
     if value is None:
         return None
     if type(value) is not int:
@@ -115,7 +128,7 @@ def read_integer(faults: Faults, path: str, value: object, low: int, high: int) 
 
 
 def read_boolean(faults: Faults, path: str, value: object) -> bool | None:
-    """A JSON boolean."""
+    """Read a JSON boolean."""
     if value is None or value is True or value is False:
         return value
     faults.malformed(path, f"is {shown(value)}, must be true or false")
@@ -123,7 +136,7 @@ def read_boolean(faults: Faults, path: str, value: object) -> bool | None:
 
 
 def read_datetime(faults: Faults, path: str, value: object) -> datetime | None:
-    """A datetime, naive or aware as written."""
+    """Read a datetime, naive or aware as written."""
     if value is None:
         return None
     written = parse_datetime(value) if isinstance(value, str) else None
@@ -133,7 +146,7 @@ def read_datetime(faults: Faults, path: str, value: object) -> datetime | None:
 
 
 def read_end_date(faults: Faults, path: str, value: object) -> datetime | date | None:
-    """A calendar date or a datetime."""
+    """Read a calendar date or a datetime."""
     if value is None:
         return None
     if isinstance(value, str):
@@ -147,7 +160,7 @@ def read_end_date(faults: Faults, path: str, value: object) -> datetime | date |
 
 
 def read_zone(faults: Faults, path: str, value: object) -> str | None:
-    """An IANA zone name in its exact case."""
+    """Read an IANA zone name in its exact case."""
     if value is None:
         return None
     if not isinstance(value, str):
@@ -162,7 +175,7 @@ def read_zone(faults: Faults, path: str, value: object) -> str | None:
 
 
 def read_object(faults: Faults, path: str, value: object) -> dict[str, Any] | None:
-    """A JSON object."""
+    """Read a JSON object."""
     if value is None or isinstance(value, dict):
         return value
     faults.malformed(path, f"is {shown(value)}, must be an object")
@@ -170,7 +183,7 @@ def read_object(faults: Faults, path: str, value: object) -> dict[str, Any] | No
 
 
 def read_array(faults: Faults, path: str, value: object, of: str) -> list[Any] | None:
-    """A JSON array; `of` says of what, for the error."""
+    """Read a JSON array; `of` names the items in the error."""
     if value is None or isinstance(value, list):
         return value
     faults.malformed(path, f"is {shown(value)}, must be an array of {of}")

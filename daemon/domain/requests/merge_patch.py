@@ -1,8 +1,9 @@
-"""Laying an `update_schedule` body over what the campaign has (semantics section 3).
+"""Merges an `update_schedule` body into the campaign's schedule.
 
-Works on bodies, not on values, so that what is stored is still the input as given. A recurring
-campaign that was set with a `schedule` body keeps that form as long as it can say what is asked
-for; everything else becomes an `update_schedule` body. Bodies that come here are well-formed.
+The rules are in docs/semantics.md#input-the-update_schedule-body. Merging works on bodies, not on
+values, so that the stored body is still the input as given. A recurring campaign that was set by a
+`schedule` body keeps that form if it can express the update. Every other result is an
+`update_schedule` body. The bodies that are merged are well-formed.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _ALL_CLEARED = dict.fromkeys(("interval_size", "interval_unit", "days_of_week", 
 
 
 class Merged(NamedTuple):
-    """The body to read and store, in one of the two forms, and its end as written."""
+    """The body to read and store, its form, and its end as written."""
 
     source: ScheduleSource
     body: dict[str, Any]
@@ -27,7 +28,7 @@ class Merged(NamedTuple):
 
 
 def merge(given: dict[str, Any], current: Current | None, ctx: Context) -> Merged:
-    """The whole body that `given` amounts to: absent stays, null clears, field by field."""
+    """Return the whole body: absent fields keep their value, null clears it."""
     if current is None:
         body = without_nulls(given)
         if _ATTRIBUTES in body:
@@ -36,7 +37,7 @@ def merge(given: dict[str, Any], current: Current | None, ctx: Context) -> Merge
     if current.source is ScheduleSource.UPDATE_SCHEDULE:
         base = current.body
     elif current.schedule.kind is not Kind.RECURRING:
-        base = {name: current.body[name] for name in EXTRAS if name in current.body}
+        base = {name: current.body[name] for name in EXTRAS.fields if name in current.body}
     else:
         attributes = given.get(_ATTRIBUTES, {})
         if attributes is None:
@@ -58,15 +59,15 @@ def _updated(body: dict[str, Any]) -> Merged:
 def _keep_absent(
     body: dict[str, Any], given: dict[str, Any], current: Current, ctx: Context
 ) -> None:
-    """Write what the campaign's schedule has, and its body does not say, into `body`."""
+    """Add the values of the campaign's schedule that its stored body does not contain."""
     if "timezone" not in given and current.schedule.timezone != ctx.campaign_timezone:
         body["timezone"] = current.schedule.timezone
-    # A null in `body` is a value cleared just now, and setdefault leaves it alone.
+    # A null in `body` is a value that this update clears, and setdefault does not replace it.
     keep_extras(body, ctx)
 
 
 def _needs_ordinal(attributes: dict[str, Any], config: dict[str, Any]) -> bool:
-    """Whether an nth weekday is asked for, which a `schedule` body cannot say."""
+    """Return whether the update asks for an nth weekday, which a `schedule` body cannot express."""
     unit = _FREQUENCIES[attributes.get("interval_unit") or "day"]
     frequency = unit if "interval_unit" in attributes else config["frequency"]
     return attributes.get("day_of_month") == "nth_weekday" and frequency == "monthly"
@@ -80,7 +81,7 @@ def _over_saved(
     body["scheduled_at"] = given["startdate"]
     if "enddate" in given:
         config["end_date"] = given["enddate"]
-    for name in ("timezone", *EXTRAS):
+    for name in ("timezone", *EXTRAS.fields):
         if name in given:
             body[name] = given[name]
     if "timezone" in given:
@@ -94,7 +95,7 @@ def _over_saved(
 
 
 def _apply(attributes: dict[str, Any], config: dict[str, Any], current: Current) -> None:
-    """Translate attributes of the one body into the other's recurring_config."""
+    """Translate repeating_schedule_attributes into a recurring_config."""
     if "interval_size" in attributes:
         config["interval"] = attributes["interval_size"]
     if "interval_unit" in attributes:
@@ -107,12 +108,12 @@ def _apply(attributes: dict[str, Any], config: dict[str, Any], current: Current)
             config["day_of_month"] = 31
             config["skip"] = None
         else:
-            # Startdate's own day, which is what an absent day means.
+            # An absent day means startdate's own day.
             config["day_of_month"] = None
 
 
 def _as_update(current: Current) -> dict[str, Any]:
-    """The `update_schedule` body nearest to a saved recurrence; its own time of day is lost."""
+    """Return the `update_schedule` body nearest to a saved recurrence, without its time of day."""
     config = current.body["recurring_config"]
     attributes: dict[str, Any] = {"interval_unit": "month"}
     if "interval" in config:
@@ -120,10 +121,10 @@ def _as_update(current: Current) -> dict[str, Any]:
     if "days_of_week" in config:
         attributes["days_of_week"] = [WEEKDAYS[day - 1] for day in config["days_of_week"]]
     base: dict[str, Any] = {_ATTRIBUTES: attributes}
-    base.update({name: current.body[name] for name in EXTRAS if name in current.body})
+    base.update({name: current.body[name] for name in EXTRAS.fields if name in current.body})
     if "end_date" in config:
         end = config["end_date"]
-        # This body's enddate is a datetime: a date lasts until its end.
+        # The enddate of this body is a datetime: that of a date is the end of the day.
         base["enddate"] = end if "T" in end else f"{end}T23:59:59.999999"
     if "timezone" in current.body or "time_zone" in config:
         base["timezone"] = current.schedule.timezone

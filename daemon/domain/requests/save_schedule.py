@@ -1,4 +1,4 @@
-"""The `schedule` body (seed save-campaign-schedule; semantics section 2) to a schedule."""
+"""The `schedule` body (docs/semantics.md#input-the-schedule-body)."""
 
 from __future__ import annotations
 
@@ -14,99 +14,146 @@ from daemon.domain.requests.context import (
     Past,
     Saved,
     keep_extras,
-    read_extras,
     without_nulls,
 )
 from daemon.domain.requests.datetimes import end_of_day, settle
+from daemon.domain.requests.declaration import Body, Variant, declared, spread
 from daemon.domain.requests.fields import (
     BLANK,
     Faults,
     invalid,
     read_array,
-    read_choice,
-    read_datetime,
-    read_end_date,
-    read_integer,
-    read_object,
-    read_zone,
+    require_object,
     shown,
+)
+from daemon.domain.requests.forms import (
+    DATETIME,
+    END_DATE,
+    ZONE,
+    Form,
+    as_given,
+    choice,
+    integer,
+    matching,
+    member,
 )
 from daemon.domain.schedule.dtstart import Pattern, begin_after, begin_at
 from daemon.domain.schedule.recurrence import Frequency, Skip
 from daemon.domain.schedule.schedule import CampaignType, Kind, Overlap, Schedule, ScheduleSource
 from daemon.domain.schedule.timezones import zone
 
-FIELDS = frozenset({"schedule_type", "scheduled_at", "timezone", "recurring_config", *EXTRAS})
-CONFIG_FIELDS = frozenset(
-    {
-        "frequency",
-        "interval",
-        "days_of_week",
-        "day_of_month",
-        "time",
-        "time_zone",
-        "end_date",
-        "skip",
-    }
+_TIME_PATTERN = "([01][0-9]|2[0-3]):([0-5][0-9])"
+_time_of_day = re.compile(_TIME_PATTERN).fullmatch
+
+
+def _read_weekdays(faults: Faults, path: str, value: object) -> tuple[int, ...] | None:
+    days = read_array(faults, path, value, "weekdays 1 to 7, Monday is 1")
+    if days is None:
+        return None
+    if not days:
+        faults.malformed(path, "is empty, must name at least one weekday from 1 (Monday) to 7")
+    elif not all(type(day) is int and 1 <= day <= 7 for day in days):
+        faults.malformed(path, f"is {shown(days)}, must hold weekdays 1 to 7, Monday is 1")
+    else:
+        return tuple(sorted(set(days)))
+    return None
+
+
+def _read_time(faults: Faults, path: str, value: object) -> time | None:
+    written = _time_of_day(value) if isinstance(value, str) else None
+    if written is None:
+        faults.malformed(path, f"is {shown(value)}, must be HH:MM from 00:00 to 23:59")
+        return None
+    return time(int(written[1]), int(written[2]))
+
+
+_WEEKDAYS = Form(
+    _read_weekdays,
+    {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 1, "maximum": 7}},
 )
-_TYPES = ("immediate", "scheduled", "recurring")
-_FREQUENCIES = {frequency.value: frequency for frequency in Frequency}
-_SKIPS = {skip.value: skip for skip in Skip}
-_time_of_day = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])").fullmatch
+_TIME = Form(_read_time, matching(_TIME_PATTERN, examples=["09:00"]))
 
 
-class _Config(NamedTuple):
-    """recurring_config as read; None where absent. Weekdays are sorted ISO numbers."""
+class RecurringConfig(NamedTuple):
+    """The recurrence of a recurring campaign."""
 
-    frequency: Frequency
-    interval: int
-    weekdays: tuple[int, ...]
-    month_day: int | None
-    time: time | None
-    timezone: str | None
-    end: datetime | date | None
-    skip: Skip
+    frequency: Frequency = declared(member(Frequency), required=True)
+    interval: int = declared(integer(1, 999), default=1, doc="Number of days, weeks or months.")
+    days_of_week: tuple[int, ...] = declared(_WEEKDAYS, default=(), doc="1 to 7, Monday is 1.")
+    day_of_month: int | None = declared(
+        integer(1, 31), doc="In a shorter month its last day, unless skip is omit."
+    )
+    time: time | None = declared(_TIME, doc="HH:MM. Default: the time of scheduled_at.")
+    time_zone: str | None = declared(ZONE)
+    end_date: datetime | date | None = declared(END_DATE)
+    skip: Skip = declared(
+        member(Skip),
+        default=Skip.BACKWARD,
+        doc="In a month without the day: its last day (backward), or no run (omit).",
+    )
+
+
+RECURRING_CONFIG = Body(RecurringConfig)
+VARIANTS = {
+    "immediate": Variant(
+        "Immediate", "No schedule: the campaign waits for its start. Clears an existing schedule."
+    ),
+    "scheduled": Variant("Scheduled", "One run, at a date and time.", ("scheduled_at",)),
+    "recurring": Variant(
+        "Recurring",
+        "Runs at the occurrences of a recurrence.",
+        ("recurring_config",),
+        {"recurring_config": RECURRING_CONFIG},
+    ),
+}
+_SCHEDULE_TYPE = choice({word: word for word in VARIANTS})
+
+
+class SaveSchedule(NamedTuple):
+    """A new schedule that replaces the current one."""
+
+    schedule_type: str = declared(_SCHEDULE_TYPE, required=True)
+    scheduled_at: datetime | None = declared(
+        DATETIME, doc="The instant of the run, or the earliest possible run of a recurrence."
+    )
+    timezone: str | None = declared(ZONE)
+    extras: Extras = spread(EXTRAS)
+    recurring_config: object = declared(as_given({}), doc="Ignored, and may hold anything.")
+
+
+SAVE_SCHEDULE = Body(SaveSchedule, variants=VARIANTS)
+
+
+def is_schedule_body(body: object) -> bool:
+    """Return whether this is a `schedule` body; an `update_schedule` body has no schedule_type."""
+    return isinstance(body, dict) and "schedule_type" in body
 
 
 def save_schedule(body: object, ctx: Context) -> Saved:
-    """What a `schedule` body asks for; InvalidInput (400) when it cannot be used.
+    """Read a `schedule` body, which replaces the whole schedule.
 
-    Replaces the whole schedule; only the three extension fields are kept from the current one.
+    Only the three extension fields are kept from the current schedule.
+
+    Raises:
+        InvalidInput: 400 with all faults.
     """
-    if not isinstance(body, dict):
-        raise invalid(
-            400, INVALID_CONFIGURATION, {"body": [f"is {shown(body)}, must be an object"]}
-        )
-    faults = Faults()
-    faults.unknown(body, FIELDS)
-    schedule_type = read_choice(faults, "schedule_type", body.get("schedule_type"), _TYPES)
-    if schedule_type is None and "schedule_type" not in faults:
-        faults.malformed("schedule_type", BLANK)
-    at = read_datetime(faults, "scheduled_at", body.get("scheduled_at"))
-    timezone = read_zone(faults, "timezone", body.get("timezone"))
-    extras = read_extras(faults, body)
-    config = None
-    if schedule_type == "recurring":
-        config = _read_config(faults, body.get("recurring_config"))
-    elif schedule_type == "scheduled" and at is None and "scheduled_at" not in faults:
-        faults.malformed("scheduled_at", BLANK)
-    if faults:
-        raise faults.error(INVALID_CONFIGURATION)
-
+    body = require_object(body, INVALID_CONFIGURATION)
+    fields, config = _read(body)
+    timezone, extras, at = fields.timezone, fields.extras, fields.scheduled_at
     stored = without_nulls(body)
-    if schedule_type != "recurring":
-        # Unread, so it may hold anything, even what the database cannot.
+    if config is None:
+        # Nothing has read it, so it may hold values that the database cannot store.
         stored.pop("recurring_config", None)
-    if schedule_type == "immediate":
+    if fields.schedule_type == "immediate":
         return Saved(None, ctx.campaign_type, ScheduleSource.SCHEDULE, stored)
     if ctx.campaign_type.is_window:
         raise _wrong(
             "schedule_type",
-            f"is {schedule_type}, which a {ctx.campaign_type} campaign cannot have: its window is "
-            "set with update_schedule",
+            f"is {fields.schedule_type}, which a {ctx.campaign_type} campaign cannot have: its "
+            "window is set with update_schedule",
         )
     if config is not None:
-        timezone = config.timezone or timezone
+        timezone = config.time_zone or timezone
         stored["recurring_config"] = without_nulls(body["recurring_config"])
     timezone = timezone or ctx.campaign_timezone
     start = None
@@ -122,59 +169,22 @@ def save_schedule(body: object, ctx: Context) -> Saved:
     return Saved(schedule, campaign_type, ScheduleSource.SCHEDULE, keep_extras(stored, ctx))
 
 
-def _read_config(faults: Faults, value: object) -> _Config | None:
-    config = read_object(faults, "recurring_config", value)
-    if config is None:
-        if value is None:
-            faults.malformed("recurring_config", BLANK)
-        return None
-    faults.unknown(config, CONFIG_FIELDS, "recurring_config.")
-    get = config.get
-    frequency = read_choice(faults, "recurring_config.frequency", get("frequency"), _FREQUENCIES)
-    if frequency is None and "recurring_config.frequency" not in faults:
-        faults.malformed("recurring_config.frequency", BLANK)
-    interval = read_integer(faults, "recurring_config.interval", get("interval"), 1, 999)
-    weekdays = _read_weekdays(faults, "recurring_config.days_of_week", get("days_of_week"))
-    day = read_integer(faults, "recurring_config.day_of_month", get("day_of_month"), 1, 31)
-    time_of_day = _read_time(faults, "recurring_config.time", get("time"))
-    timezone = read_zone(faults, "recurring_config.time_zone", get("time_zone"))
-    end = read_end_date(faults, "recurring_config.end_date", get("end_date"))
-    skip = read_choice(faults, "recurring_config.skip", get("skip"), _SKIPS)
-    if frequency is None:
-        return None
-    return _Config(
-        _FREQUENCIES[frequency],
-        interval or 1,
-        weekdays,
-        day,
-        time_of_day,
-        timezone,
-        end,
-        Skip.BACKWARD if skip is None else _SKIPS[skip],
-    )
-
-
-def _read_weekdays(faults: Faults, path: str, value: object) -> tuple[int, ...]:
-    days = read_array(faults, path, value, "weekdays 1 to 7, Monday is 1")
-    if days is None:
-        return ()
-    if not days:
-        faults.malformed(path, "is empty, must name at least one weekday from 1 (Monday) to 7")
-    elif not all(type(day) is int and 1 <= day <= 7 for day in days):
-        faults.malformed(path, f"is {shown(days)}, must hold weekdays 1 to 7, Monday is 1")
-    else:
-        return tuple(sorted(set(days)))
-    return ()
-
-
-def _read_time(faults: Faults, path: str, value: object) -> time | None:
-    if value is None:
-        return None
-    written = _time_of_day(value) if isinstance(value, str) else None
-    if written is None:
-        faults.malformed(path, f"is {shown(value)}, must be HH:MM from 00:00 to 23:59")
-        return None
-    return time(int(written[1]), int(written[2]))
+def _read(body: dict[str, Any]) -> tuple[SaveSchedule, RecurringConfig | None]:
+    faults = Faults()
+    fields = SAVE_SCHEDULE.read(faults, body)
+    variant = VARIANTS.get(fields.schedule_type)
+    config = None
+    if variant is not None:
+        for name in variant.required:
+            if body.get(name) is None:
+                faults.malformed(name, BLANK)
+        if variant.used and fields.recurring_config is not None:
+            config = RECURRING_CONFIG.read_field(
+                faults, "recurring_config", fields.recurring_config
+            )
+    if faults:
+        raise faults.error(INVALID_CONFIGURATION)
+    return fields, config
 
 
 def _start(
@@ -192,7 +202,7 @@ def _start(
 
 
 def _recurring(
-    config: _Config,
+    config: RecurringConfig,
     timezone: str,
     start: tuple[datetime, datetime] | None,
     extras: Extras,
@@ -200,22 +210,22 @@ def _recurring(
 ) -> Schedule:
     pattern = _pattern(config, start)
     ends_at = ends_on = None
-    if isinstance(config.end, datetime):
+    if isinstance(config.end_date, datetime):
         try:
-            ends_at = settle(config.end, zone(timezone))[0]
+            ends_at = settle(config.end_date, zone(timezone))[0]
         except OverflowError:
-            raise _out_of_range("recurring_config.end_date", config.end.isoformat()) from None
-    elif config.end is not None:
-        ends_on = config.end
+            raise _out_of_range("recurring_config.end_date", config.end_date.isoformat()) from None
+    elif config.end_date is not None:
+        ends_on = config.end_date
         ends_at = end_of_day(ends_on, zone(timezone))
     if start is not None:
         beginning = begin_at(pattern, timezone, *start)
     elif ctx.anchor is not None:
         try:
-            again = settle(ctx.anchor.replace(tzinfo=None, fold=0), zone(timezone))
+            anchor = settle(ctx.anchor.replace(tzinfo=None, fold=0), zone(timezone))
         except OverflowError:
             raise _out_of_range("anchor", ctx.anchor.isoformat()) from None
-        beginning = begin_at(pattern, timezone, *again)
+        beginning = begin_at(pattern, timezone, *anchor)
     else:
         beginning = begin_after(pattern, timezone, ctx.now)
     if beginning is not None:
@@ -229,22 +239,22 @@ def _recurring(
             ends_at=ends_at,
             ends_on=ends_on,
         )
-        if config.end is None or schedule.first_event() is not None:
+        if config.end_date is None or schedule.first_event() is not None:
             return schedule
-    if config.end is None:
+    if config.end_date is None:
         raise _wrong("recurring_config", "has no occurrence before the year 10000")
     first = "no occurrence" if beginning is None else f"the first one is {beginning.at.isoformat()}"
     raise _wrong(
         "recurring_config.end_date",
-        f"is {config.end.isoformat()}, so the recurrence would never run: {first}",
+        f"is {config.end_date.isoformat()}, so the recurrence would never run: {first}",
     )
 
 
-def _pattern(config: _Config, start: tuple[datetime, datetime] | None) -> Pattern:
-    """The recurrence, with what it does not say taken from scheduled_at's wall-clock time."""
+def _pattern(config: RecurringConfig, start: tuple[datetime, datetime] | None) -> Pattern:
+    """Return the recurrence; its absent fields follow from scheduled_at's wall-clock time."""
     local = None if start is None else start[1]
     faults = Faults()
-    time_of_day, weekdays, day = config.time, config.weekdays, None
+    time_of_day, weekdays, day = config.time, config.days_of_week, None
     if time_of_day is None:
         if local is None:
             faults.malformed("recurring_config.time", f"{BLANK} without scheduled_at")
@@ -257,7 +267,7 @@ def _pattern(config: _Config, start: tuple[datetime, datetime] | None) -> Patter
             weekdays = (local.isoweekday(),)
     elif config.frequency is Frequency.MONTHLY:
         weekdays = ()
-        day = config.month_day
+        day = config.day_of_month
         if day is None:
             if local is None:
                 faults.malformed("recurring_config.day_of_month", f"{BLANK} without scheduled_at")
@@ -276,14 +286,14 @@ def _schedule(
     ctx: Context,
     **recurrence: Any,
 ) -> Schedule:
-    before = None if ctx.current is None else ctx.current.schedule
+    current = None if ctx.current is None else ctx.current.schedule
     grace, coalesce, overlap = extras.misfire_grace_time, extras.coalesce, extras.overlap
     if grace is None:
-        grace = ctx.misfire_grace_time if before is None else before.misfire_grace_time
+        grace = ctx.misfire_grace_time if current is None else current.misfire_grace_time
     if coalesce is None:
-        coalesce = True if before is None else before.coalesce
+        coalesce = True if current is None else current.coalesce
     if overlap is None:
-        overlap = Overlap.SKIP if before is None else before.overlap
+        overlap = Overlap.SKIP if current is None else current.overlap
     return Schedule(
         source=ScheduleSource.SCHEDULE,
         kind=kind,

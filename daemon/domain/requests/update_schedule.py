@@ -1,7 +1,7 @@
-"""The `update_schedule` body (seed update-campaign-schedule; semantics section 3) to a schedule.
+"""The `update_schedule` body (docs/semantics.md#input-the-update_schedule-body), a PATCH.
 
-A PATCH: the body is laid over what the campaign has (`update_merge`), and the result is read as if
-it had been given whole.
+The body is merged into the campaign's schedule (`merge_patch`), and the result is read as if it had
+been given whole.
 """
 
 from __future__ import annotations
@@ -10,28 +10,11 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from daemon.domain.errors import INVALID_VALUES, InvalidInput
-from daemon.domain.requests.context import (
-    EXTRAS,
-    Context,
-    Current,
-    Extras,
-    Past,
-    Saved,
-    read_extras,
-)
+from daemon.domain.requests.context import EXTRAS, Context, Current, Extras, Past, Saved
 from daemon.domain.requests.datetimes import settle
-from daemon.domain.requests.fields import (
-    BLANK,
-    Faults,
-    invalid,
-    read_array,
-    read_choice,
-    read_datetime,
-    read_integer,
-    read_object,
-    read_zone,
-    shown,
-)
+from daemon.domain.requests.declaration import Body, declared, spread
+from daemon.domain.requests.fields import Faults, invalid, read_array, require_object, shown
+from daemon.domain.requests.forms import DATETIME, ZONE, Form, choice, integer, not_empty
 from daemon.domain.requests.merge_patch import WEEKDAYS, merge
 from daemon.domain.requests.save_schedule import save_schedule
 from daemon.domain.schedule.dtstart import Pattern, begin_at
@@ -39,62 +22,96 @@ from daemon.domain.schedule.recurrence import Frequency, Rule
 from daemon.domain.schedule.schedule import CampaignType, Kind, Overlap, Schedule, ScheduleSource
 from daemon.domain.schedule.timezones import zone
 
-FIELDS = frozenset(
-    {
-        "startdate",
-        "enddate",
-        "timezone",
-        "recurring_schedule",
-        "repeating_schedule_attributes",
-        *EXTRAS,
-    }
-)
-ATTRIBUTES = frozenset({"interval_size", "interval_unit", "day_of_month", "days_of_week"})
 _FREQUENCIES = {"day": Frequency.DAILY, "week": Frequency.WEEKLY, "month": Frequency.MONTHLY}
-_MONTH_DAYS = ("nth_day", "nth_weekday", "last_day")
-_RUNS = ("daily", "continuously")
 _KINDS = {CampaignType.ONE_TIME: Kind.ONCE, CampaignType.RECURRING: Kind.RECURRING}
-# Fields of the other body, by what they are called in this one.
-_CALLED_HERE = {
+_NAMES_HERE = {
     "scheduled_at": "startdate",
     "recurring_config.end_date": "enddate",
     "timezone": "timezone",
 }
+"""Fields of the `schedule` body, and their names in this one."""
 
 
-class _Attributes(NamedTuple):
-    """repeating_schedule_attributes as read, defaults filled in; weekdays are ISO numbers."""
-
-    interval: int = 1
-    unit: str = "day"
-    weekdays: tuple[int, ...] = ()
-    day_of_month: str = "nth_day"
+def _words(*words: str) -> Form[str]:
+    return choice({word: word for word in words})
 
 
-_DEFAULTS = _Attributes()
+def _read_days(faults: Faults, path: str, value: object) -> tuple[int, ...] | None:
+    names = read_array(faults, path, value, f"weekdays {', '.join(WEEKDAYS)}")
+    if not names:
+        return None
+    if not all(isinstance(name, str) for name in names):
+        faults.malformed(path, f"is {shown(names)}, must hold names: {', '.join(WEEKDAYS)}")
+    elif not all(name in WEEKDAYS for name in names):
+        faults.unsupported(path, f"is {shown(names)}, must hold only {', '.join(WEEKDAYS)}")
+    else:
+        return tuple(sorted({WEEKDAYS.index(name) + 1 for name in names}))
+    return None
 
 
-class _Fields(NamedTuple):
-    start: datetime
-    end: datetime | None
-    timezone: str | None
-    runs: str
-    attributes: _Attributes
-    extras: Extras
-    ignored: frozenset[str]
-    """Fields that the type does not use, with a value that there is not."""
+_WEEKDAY_NAMES = Form(
+    _read_days,
+    {"type": "array", "items": {"type": "string", "enum": list(WEEKDAYS)}},
+    {"type": "array", "items": {"type": "string"}},
+)
+
+
+class RepeatingAttributes(NamedTuple):
+    """The recurrence of a recurring campaign. An absent field stays as it is, null clears it.
+
+    An unsupported value is a 422 for a recurring campaign. Campaigns of other types ignore the
+    object.
+    """
+
+    interval_size: int = declared(integer(1, 999), default=1)
+    interval_unit: Frequency = declared(choice(_FREQUENCIES), default=Frequency.DAILY)
+    days_of_week: tuple[int, ...] = declared(_WEEKDAY_NAMES, default=())
+    day_of_month: str = declared(_words("nth_day", "nth_weekday", "last_day"), default="nth_day")
+
+
+REPEATING_ATTRIBUTES = Body(RepeatingAttributes, patch=True, used_by=CampaignType.RECURRING)
+
+
+class UpdateSchedule(NamedTuple):
+    """A change of a campaign's schedule. An absent field stays as it is, null clears it."""
+
+    startdate: datetime = declared(not_empty(DATETIME), required=True)
+    enddate: datetime | None = declared(DATETIME, doc="Null: the schedule has no end.")
+    timezone: str | None = declared(ZONE)
+    recurring_schedule: str = declared(
+        _words("daily", "continuously"),
+        default="daily",
+        used_by=CampaignType.SEGMENT_TRIGGERED,
+        doc="How often a segment_triggered campaign runs. Another text is a 422 for such a "
+        "campaign. Campaigns of other types ignore the field.",
+    )
+    extras: Extras = spread(EXTRAS)
+    repeating_schedule_attributes: RepeatingAttributes = declared(
+        REPEATING_ATTRIBUTES,
+        default=REPEATING_ATTRIBUTES.absent,
+        used_by=CampaignType.RECURRING,
+    )
+
+
+UPDATE_SCHEDULE = Body(UpdateSchedule, patch=True)
+_UNUSED = {
+    kind: [
+        name for name, field in UPDATE_SCHEDULE.fields.items() if field.used_by not in (None, kind)
+    ]
+    for kind in CampaignType
+}
+"""The fields that campaigns of each type ignore."""
 
 
 def update_schedule(body: object, ctx: Context) -> Saved:
-    """What an `update_schedule` body asks for, over what the campaign has now.
+    """Read an `update_schedule` body, merged into the campaign's schedule.
 
-    InvalidInput: 400 when something is missing or malformed, 422 when it is well-formed but not
-    supported; both name the fields.
+    Raises:
+        InvalidInput: 400 when a field is missing or malformed, 422 when one is unsupported.
     """
-    if not isinstance(body, dict):
-        raise invalid(400, INVALID_VALUES, {"body": [f"is {shown(body)}, must be an object"]})
-    given = _read(body, ctx.campaign_type)
-    body = {name: value for name, value in body.items() if name not in given.ignored}
+    body = require_object(body, INVALID_VALUES)
+    given, ignored = _read(body, ctx.campaign_type)
+    body = {name: value for name, value in body.items() if name not in ignored}
     current = ctx.current
     kind = _KINDS.get(ctx.campaign_type, Kind.WINDOW)
     if current is not None and current.schedule.kind is not kind:
@@ -103,80 +120,41 @@ def update_schedule(body: object, ctx: Context) -> Saved:
     if merged.source is ScheduleSource.SCHEDULE:
         schedule = _read_saved(merged.body, ctx)
     else:
-        fields = given if current is None else _read(merged.body, ctx.campaign_type)
+        fields = given if current is None else _read(merged.body, ctx.campaign_type)[0]
         schedule = _settle(fields, merged.body, ctx, kind)
     _check_times(schedule, merged.end, ctx, current, body)
     return Saved(schedule, ctx.campaign_type, merged.source, merged.body)
 
 
-def _read(body: dict[str, Any], campaign_type: CampaignType) -> _Fields:
-    """Every field. One that the type does not use is ignored, but has to be well-formed."""
+def _read(
+    body: dict[str, Any], campaign_type: CampaignType
+) -> tuple[UpdateSchedule, frozenset[str]]:
+    """Read every field, and return the names of unused ones that have an unsupported value."""
     faults, unused = Faults(), Faults()
-    of_runs = faults if campaign_type is CampaignType.SEGMENT_TRIGGERED else unused
-    of_attributes = faults if campaign_type is CampaignType.RECURRING else unused
-    faults.unknown(body, FIELDS)
-    get = body.get
-    start = get("startdate")
-    if start is None or start == "":
-        faults.malformed("startdate", BLANK)
-        start = None
-    starts = read_datetime(faults, "startdate", start)
-    end = read_datetime(faults, "enddate", get("enddate"))
-    timezone = read_zone(faults, "timezone", get("timezone"))
-    runs = read_choice(of_runs, "recurring_schedule", get("recurring_schedule"), _RUNS)
-    attributes = get("repeating_schedule_attributes")
-    extras = read_extras(faults, body)
-    read = _DEFAULTS if attributes is None else _read_attributes(of_attributes, attributes)
+    elsewhere = dict.fromkeys(_UNUSED[campaign_type], unused)
+    fields = UPDATE_SCHEDULE.read(faults, body, elsewhere=elsewhere)
     ignored = faults.ignoring(unused)
-    if faults or starts is None:
+    if faults:
         raise faults.error(INVALID_VALUES, 422)
-    return _Fields(starts, end, timezone, runs or "daily", read, extras, ignored)
+    return fields, ignored
 
 
-def _read_attributes(faults: Faults, value: object) -> _Attributes:
-    path = "repeating_schedule_attributes"
-    attributes = read_object(faults, path, value)
-    if attributes is None:
-        return _DEFAULTS
-    path += "."
-    faults.unknown(attributes, ATTRIBUTES, path)
-    get = attributes.get
-    size = read_integer(faults, path + "interval_size", get("interval_size"), 1, 999)
-    unit = read_choice(faults, path + "interval_unit", get("interval_unit"), _FREQUENCIES)
-    days = _read_days(faults, path + "days_of_week", get("days_of_week"))
-    month = read_choice(faults, path + "day_of_month", get("day_of_month"), _MONTH_DAYS)
-    return _Attributes(size or 1, unit or "day", days, month or "nth_day")
-
-
-def _read_days(faults: Faults, path: str, value: object) -> tuple[int, ...]:
-    names = read_array(faults, path, value, f"weekdays {', '.join(WEEKDAYS)}")
-    if not names:
-        return ()
-    if not all(isinstance(name, str) for name in names):
-        faults.malformed(path, f"is {shown(names)}, must hold names: {', '.join(WEEKDAYS)}")
-    elif not all(name in WEEKDAYS for name in names):
-        faults.unsupported(path, f"is {shown(names)}, must hold only {', '.join(WEEKDAYS)}")
-    else:
-        return tuple(sorted({WEEKDAYS.index(name) + 1 for name in names}))
-    return ()
-
-
-def _settle(fields: _Fields, body: dict[str, Any], ctx: Context, kind: Kind) -> Schedule:
-    """The schedule of a body read whole; times in the past are judged by the caller."""
+def _settle(fields: UpdateSchedule, body: dict[str, Any], ctx: Context, kind: Kind) -> Schedule:
+    """Return the schedule of a whole body; the caller refuses times in the past."""
     timezone = fields.timezone or ctx.campaign_timezone
-    start, local = _instant(fields.start, "startdate", body, timezone)
+    start, local = _instant(fields.startdate, "startdate", body, timezone)
     ends_at = None
-    if fields.end is not None:
-        ends_at, _ = _instant(fields.end, "enddate", body, timezone)
+    if fields.enddate is not None:
+        ends_at, _ = _instant(fields.enddate, "enddate", body, timezone)
         if ends_at <= start:
             raise _not_after("enddate", body["enddate"], body["startdate"])
     rule = every = None
     if kind is Kind.RECURRING:
-        rule = _rule(fields.attributes, timezone, start, local)
+        rule = _rule(fields.repeating_schedule_attributes, timezone, start, local)
     elif kind is Kind.ONCE:
         ends_at = None
     elif ctx.campaign_type is CampaignType.SEGMENT_TRIGGERED:
-        if fields.runs == "continuously":
+        if fields.recurring_schedule == "continuously":
             every = ctx.continuous_interval
         else:
             rule = Rule(Frequency.DAILY, 1, local.date(), local.time())
@@ -197,9 +175,9 @@ def _settle(fields: _Fields, body: dict[str, Any], ctx: Context, kind: Kind) -> 
     )
 
 
-def _rule(attributes: _Attributes, timezone: str, start: datetime, local: datetime) -> Rule:
-    frequency = _FREQUENCIES[attributes.unit]
-    weekdays, month_day, nth = attributes.weekdays, None, None
+def _rule(attributes: RepeatingAttributes, timezone: str, start: datetime, local: datetime) -> Rule:
+    frequency = attributes.interval_unit
+    weekdays, month_day, nth = attributes.days_of_week, None, None
     if frequency is Frequency.WEEKLY:
         weekdays = weekdays or (local.isoweekday(),)
     elif frequency is Frequency.MONTHLY:
@@ -209,7 +187,7 @@ def _rule(attributes: _Attributes, timezone: str, start: datetime, local: dateti
         else:
             weekdays = ()
             month_day = 31 if attributes.day_of_month == "last_day" else local.day
-    pattern = Pattern(frequency, attributes.interval, local.time(), weekdays, month_day, nth)
+    pattern = Pattern(frequency, attributes.interval_size, local.time(), weekdays, month_day, nth)
     beginning = begin_at(pattern, timezone, start, local)
     if beginning is None:
         raise _unsupported(
@@ -219,14 +197,14 @@ def _rule(attributes: _Attributes, timezone: str, start: datetime, local: dateti
 
 
 def _read_saved(body: dict[str, Any], ctx: Context) -> Schedule:
-    """The schedule of a merged `schedule` body; what is wrong is told in this body's words."""
+    """Return the schedule of a merged `schedule` body; faults have this body's field names."""
     alone = ctx._replace(current=None, anchor=None, past=Past.ANY)
     try:
         schedule = save_schedule(body, alone).schedule
     except InvalidInput as error:
         errors: dict[str, list[str]] = {}
         for path, texts in error.errors.items():
-            here = _CALLED_HERE.get(path, "repeating_schedule_attributes")
+            here = _NAMES_HERE.get(path, "repeating_schedule_attributes")
             errors.setdefault(here, []).extend(texts)
         raise invalid(422, INVALID_VALUES, errors) from error
     assert schedule is not None
@@ -236,7 +214,7 @@ def _read_saved(body: dict[str, Any], ctx: Context) -> Schedule:
 def _check_times(
     schedule: Schedule, end: str | None, ctx: Context, current: Current | None, body: dict[str, Any]
 ) -> None:
-    """Refuse an end that is not after the start, a start that is over, and what never runs."""
+    """Refuse an end at or before the start, a start in the past, and a schedule without runs."""
     if schedule.ends_at is not None and schedule.ends_at <= schedule.anchor_at:
         raise _not_after("enddate", end or schedule.ends_at.isoformat(), body["startdate"])
     recurs = schedule.kind is Kind.RECURRING
@@ -247,7 +225,7 @@ def _check_times(
         if not kept:
             text = f"is {shown(body['startdate'])}, must be after {ctx.now.isoformat()}"
             raise _unsupported("startdate", text)
-    # Without an end, what begins later than now has something to come.
+    # A recurrence that starts after now and has no end always has an occurrence ahead.
     if recurs and (schedule.ends_at is not None or schedule.anchor_at <= ctx.now):
         to_come = (
             schedule.event_after(ctx.now) if ctx.past is Past.REFUSE else schedule.first_event()
@@ -258,7 +236,7 @@ def _check_times(
 
 
 def _is_kept(start: datetime, written: str, current: Current) -> bool:
-    """Whether startdate is the one that the schedule has: the same instant, or the same text."""
+    """Return whether startdate is that of the schedule: the same instant, or the same text."""
     before = "scheduled_at" if current.source is ScheduleSource.SCHEDULE else "startdate"
     return start == current.schedule.anchor_at or written == current.body.get(before)
 

@@ -1,0 +1,167 @@
+"""Request bodies as data: each field is declared once, and read and described from that.
+
+A named tuple whose fields are made by `declared` is the declaration of a body, and the type of what
+is read from one. `Body` derives the reader, which collects all faults, from the declaration.
+`daemon.api.request_models` derives the OpenAPI schema from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from daemon.domain.requests.fields import BLANK, Faults, read_object, require_object
+from daemon.domain.requests.forms import Form
+from daemon.domain.schedule.schedule import CampaignType
+
+T = TypeVar("T", bound=NamedTuple)
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A declared field; see `declared`."""
+
+    form: Form[Any] | Body[Any]
+    default: Any = None
+    required: bool = False
+    used_by: CampaignType | None = None
+    beside: bool = False
+    doc: str = ""
+
+
+def declared(
+    form: Form[Any] | Body[Any],
+    *,
+    default: object = None,
+    required: bool = False,
+    used_by: CampaignType | None = None,
+    doc: str = "",
+) -> Any:
+    """Declare a field of a body, in a named tuple.
+
+    Args:
+        form: How the value is read and described.
+        default: The value of an absent or null field.
+        required: Whether an absent or null field is a fault.
+        used_by: The only campaign type that uses the field. Campaigns of other types ignore a value
+            that is not supported, but refuse a malformed one.
+        doc: A description for the specification.
+    """
+    return Field(form, default, required, used_by, doc=doc)
+
+
+def spread(body: Body[T]) -> Any:
+    """Declare that all fields of another body stand beside those of this one."""
+    return Field(body, body.absent, beside=True)
+
+
+class Variant(NamedTuple):
+    """One kind of a body that has several kinds, told apart by the value of its first field."""
+
+    name: str
+    doc: str
+    required: tuple[str, ...] = ()
+    """The fields that this kind requires beside those that all kinds require."""
+    used: Mapping[str, Body[Any]] = _NOTHING
+    """The fields that only this kind reads."""
+
+
+class Body(Generic[T]):
+    """A JSON object, as a named tuple of declared fields describes it.
+
+    Args:
+        declaration: The named tuple. Its name and docstring become those of the schema.
+        variants: The kinds of this body, by the value of its first field.
+        patch: Whether an absent field keeps the stored value, so that the schema has no defaults.
+        used_by: As in `declared`, for the whole object.
+    """
+
+    def __init__(
+        self,
+        declaration: type[T],
+        *,
+        variants: Mapping[str, Variant] = _NOTHING,
+        patch: bool = False,
+        used_by: CampaignType | None = None,
+    ) -> None:
+        self.declaration, self.variants = declaration, variants
+        self.patch, self.used_by = patch, used_by
+        self.fields: dict[str, Field] = declaration._field_defaults
+        names: set[str] = set()
+        plan: list[Any] = []
+        for name, field in self.fields.items():
+            form = field.form
+            if isinstance(form, Body) and field.beside:
+                names |= form.names
+                # No object has a field called None, so that this field is always read as absent.
+                plan.append((None, form._read_beside, field.default, False, True))
+            else:
+                names.add(name)
+                read = form.read_field if isinstance(form, Body) else form.read
+                plan.append((name, read, field.default, field.required, False))
+        self.names: frozenset[str] = frozenset(names)
+        self._plan = tuple(plan)
+        self.absent: T = declaration._make(field.default for field in self.fields.values())
+        """The value of an object that has none of the fields."""
+
+    def parse(self, value: object, message: str) -> T:
+        """Read a whole request body.
+
+        Raises:
+            InvalidInput: 400 with `message` and all faults.
+        """
+        faults = Faults()
+        read = self.read(faults, require_object(value, message))
+        if faults:
+            raise faults.error(message)
+        return read
+
+    def read(
+        self,
+        faults: Faults,
+        value: Mapping[str, Any],
+        path: str = "",
+        elsewhere: Mapping[str, Faults] = _NOTHING,
+    ) -> T:
+        """Read an object and note its faults; with faults, the result means nothing.
+
+        Args:
+            faults: Where faults are collected.
+            value: The object.
+            path: What precedes each field's name in the faults.
+            elsewhere: Where the faults of single fields are collected instead.
+        """
+        faults.unknown(value, self.names, path)
+        return self._read_known(faults, value, path, elsewhere)
+
+    def read_field(self, faults: Faults, path: str, value: object) -> T | None:
+        """Read this body as the value of a field; None after noting that it is no object."""
+        given = read_object(faults, path, value)
+        return None if given is None else self.read(faults, given, path + ".")
+
+    def _read_known(
+        self,
+        faults: Faults,
+        value: Mapping[str, Any],
+        path: str,
+        elsewhere: Mapping[str, Faults] = _NOTHING,
+    ) -> T:
+        values = []
+        for name, read, default, is_required, is_beside in self._plan:
+            given = value.get(name)
+            if given is not None:
+                given = read(elsewhere.get(name, faults), path + name, given)
+            elif is_required:
+                faults.malformed(path + name, BLANK)
+            elif is_beside:
+                given = read(faults, path, value)
+            values.append(default if given is None else given)
+        return self.declaration._make(values)
+
+    def _read_beside(self, faults: Faults, path: str, value: Mapping[str, Any]) -> T | None:
+        if self.names.isdisjoint(value):
+            return None
+        return self._read_known(faults, value, path)

@@ -1,0 +1,124 @@
+"""Forms of JSON values: how a value is read, and the JSON schema that describes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from daemon.domain.requests import fields
+from daemon.domain.requests.datetimes import DATETIME_PATTERN, END_DATE_PATTERN, MAX_LENGTH
+from daemon.domain.requests.fields import BLANK, Faults
+
+T = TypeVar("T")
+E = TypeVar("E", bound=StrEnum)
+JsonSchema = dict[str, Any]
+
+
+class Form(NamedTuple, Generic[T]):
+    """One kind of JSON value: its reader and its schema."""
+
+    read: Callable[[Faults, str, Any], T | None]
+    """Returns None after noting a fault. Never called for null."""
+    schema: JsonSchema
+    well_formed: JsonSchema | None = None
+    """The schema of all well-formed values, where some of them are unsupported."""
+
+
+def choice(words: Mapping[str, T]) -> Form[T]:
+    """Return the form of a word in its exact case; the reader returns the value of that word."""
+
+    def read(faults: Faults, path: str, value: object) -> T | None:
+        if isinstance(value, str) and value in words:
+            return words[value]
+        fields.read_choice(faults, path, value, words)
+        return None
+
+    return Form(read, {"type": "string", "enum": list(words)}, {"type": "string"})
+
+
+def member(enum: type[E]) -> Form[E]:
+    """Return the form of an enumeration's values."""
+    return choice({each.value: each for each in enum})
+
+
+def integer(low: int, high: int) -> Form[int]:
+    """Return the form of a JSON integer within low..high."""
+    return Form(
+        lambda faults, path, value: fields.read_integer(faults, path, value, low, high),
+        {"type": "integer", "minimum": low, "maximum": high},
+        {"type": "integer"},
+    )
+
+
+def text(limit: int, *, printable: bool = False) -> Form[str]:
+    """Return the form of text of 1 to `limit` characters."""
+    kind = "printable characters" if printable else "characters"
+
+    def read(faults: Faults, path: str, value: object) -> str | None:
+        if value == "":
+            faults.malformed(path, BLANK)
+        elif (
+            not isinstance(value, str)
+            or len(value) > limit
+            or (printable and not value.isprintable())
+        ):
+            faults.malformed(path, f"must be text of at most {limit} {kind}")
+        else:
+            return value
+        return None
+
+    return Form(read, {"type": "string", "minLength": 1, "maxLength": limit})
+
+
+def matching(pattern: str, **annotations: Any) -> JsonSchema:
+    """Return the schema of text that matches a regular expression as a whole."""
+    return {"type": "string", "pattern": f"^{pattern}$", **annotations}
+
+
+def not_empty(form: Form[T]) -> Form[T]:
+    """Return the form with another fault for empty text: missing instead of malformed."""
+
+    def read(faults: Faults, path: str, value: object) -> T | None:
+        if value == "":
+            faults.malformed(path, BLANK)
+            return None
+        return form.read(faults, path, value)
+
+    return form._replace(read=read)
+
+
+def as_given(schema: JsonSchema) -> Form[Any]:
+    """Return the form of a value that the caller reads, or that remains unread."""
+    return Form(lambda _faults, _path, value: value, schema)
+
+
+BOOLEAN = Form(fields.read_boolean, {"type": "boolean"})
+DATETIME = Form(
+    fields.read_datetime,
+    matching(
+        DATETIME_PATTERN,
+        maxLength=MAX_LENGTH,
+        examples=["2031-07-01T09:00:00"],
+        description="YYYY-MM-DDTHH:MM[:SS[.fraction]], with optional Z, +HH:MM or +HHMM. With an "
+        "offset it is that instant, without one wall-clock time in the schedule's zone.",
+    ),
+)
+END_DATE = Form(
+    fields.read_end_date,
+    matching(
+        END_DATE_PATTERN,
+        maxLength=MAX_LENGTH,
+        examples=["2031-12-31"],
+        description="A date, inclusive by local date, or a datetime, an inclusive instant.",
+    ),
+)
+ZONE = Form(
+    fields.read_zone,
+    {
+        "type": "string",
+        "minLength": 1,
+        "examples": ["America/New_York", "Europe/London", "UTC"],
+        "description": "IANA time zone name, in its exact case.",
+    },
+)
