@@ -47,7 +47,7 @@ def goal(number: int, wanted: str, measured: str, share: float, *, least: bool =
     """
     reached = share >= 1
     how = "reached" if reached else "**not reached**"
-    much = f"{share:.2f} times what is wanted" if least else f"{1 / share:.2f} of what is allowed"
+    much = f"{share:.2f} times the goal" if least else f"{1 / share:.2f} times the limit"
     return f"- **Goal {number}**: {wanted}: {measured}: {how} ({much})."
 
 

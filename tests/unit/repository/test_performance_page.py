@@ -41,9 +41,9 @@ def test_the_summary_is_what_the_parts_say() -> None:
     assert sorted(summary) == sorted(lines) != []
     for line in lines:
         figure, kind = re.findall(
-            r"\((\d+\.\d+) (times what is wanted|of what is allowed)\)", line
+            r"\((\d+\.\d+) (times the goal|times the limit)\)", line
         )[0]
-        enough = float(figure) >= 0.995 if kind.startswith("times") else float(figure) <= 1.005
+        enough = float(figure) >= 0.995 if kind == "times the goal" else float(figure) <= 1.005
         assert ("**not reached**" not in line) == enough or 0.99 < float(figure) < 1.01, line
 
 
@@ -62,11 +62,11 @@ def test_a_block_is_replaced_and_the_rest_stays(benchmarks: Any, tmp_path: Path)
     assert re.findall(r"^[abc]$", text, re.M) == ["a", "b", "c"]
     line = (
         "- **Goal 9**: 10 webhooks, 2 at a time, within 1.5 times of a bare client: 500/s beside"
-        " 1,000/s: 2.00 times as long: **not reached** (1.33 of what is allowed)."
+        " 1,000/s: 2.00 times as long: **not reached** (1.33 times the limit)."
     )
     assert text.count(line) == 2
     assert "fsync on" in text
     again = report.webhook_section(800.0, 1000.0, 10, 2)
     report.write(page, [again], shown, 0.5, 3)
-    assert page.read_text().count("reached (0.83 of what is allowed)") == 2
+    assert page.read_text().count("reached (0.83 times the limit)") == 2
     assert "not reached" not in page.read_text()
