@@ -40,9 +40,7 @@ def test_the_summary_is_what_the_parts_say() -> None:
     lines = [line for text in blocks.values() for line in re.findall(r"^- \*\*Goal.*$", text, re.M)]
     assert sorted(summary) == sorted(lines) != []
     for line in lines:
-        figure, kind = re.findall(
-            r"\((\d+\.\d+) (times the goal|times the limit)\)", line
-        )[0]
+        figure, kind = re.findall(r"\((\d+\.\d+) (times the goal|times the limit)\)", line)[0]
         enough = float(figure) >= 0.995 if kind == "times the goal" else float(figure) <= 1.005
         assert ("**not reached**" not in line) == enough or 0.99 < float(figure) < 1.01, line
 
