@@ -22,7 +22,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 CHAOS_ARGS ?=
 
-.PHONY: help install install-dev run test check acceptance properties schemathesis chaos bench long-life lock image \
+.PHONY: help install install-dev run test check prose acceptance properties schemathesis chaos bench long-life lock image \
     figures man clean
 
 help:
@@ -60,6 +60,14 @@ check: install-dev ## lint, format, types, import contract
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# "nobody" in quotes is the user of that name. CONTRIBUTING.md has the rules.
+PROSE := campaignd daemon storage config systemd docs tests benchmarks README.md CHANGELOG.md Dockerfile compose.yaml
+NOT_USED := \b(can not|for ever|told|whoever|somebody|nobody)\b
+prose: install-dev ## the words that are not used here, and spelling
+	@if grep -rnEiI --exclude-dir=__pycache__ '$(NOT_USED)' $(PROSE) | grep -vF '"nobody"'; then \
+	    echo "prose: use the words of docs/glossary.md instead of those above" >&2; exit 1; fi
+	$(BIN)/codespell $(PROSE) CONTRIBUTING.md Makefile
 
 # Exit status 5 of pytest: nothing was collected, which is no failure here.
 acceptance: install-dev ## what needs more of the machine than Python; says what was skipped and why

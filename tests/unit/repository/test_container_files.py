@@ -1,4 +1,4 @@
-"""compose.yaml, Dockerfile and the page on how to use them fit each other and the daemon."""
+"""compose.yaml, the Dockerfile and docs/operations.md fit each other and the daemon."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NODES = ("a", "b")
 
 
 def test_secrets_of_read_only_services_are_files() -> None:
-    """Others are copied into the container, which Compose refuses where its root is read-only."""
+    """Compose copies other secrets into the container, which fails if its root is read-only."""
     for name, service in SERVICES.items():
         for secret in service.get("secrets", []):
             assert not service.get("read_only") or COMPOSE["secrets"][secret].keys() == {"file"}, (
@@ -33,8 +33,8 @@ def test_secrets_of_read_only_services_are_files() -> None:
     assert SERVICES["a"]["secrets"]
 
 
-def test_what_is_mounted_is_made_by_the_page() -> None:
-    """Every file and directory of the host is made there first, and in no repository or image."""
+def test_the_page_creates_what_is_mounted() -> None:
+    """The page creates each mounted file and directory; none is in the repository or image."""
     ignored = (ROOT / ".gitignore").read_text().splitlines()
     for secret in COMPOSE["secrets"].values():
         assert f" > {secret['file'].removeprefix('./')}" in PAGE
@@ -48,8 +48,8 @@ def test_what_is_mounted_is_made_by_the_page() -> None:
     assert not {"!etc", "!secrets", "!.env"} & set(only)
 
 
-def test_nodes_are_there_to_stay_and_have_time_to_drain() -> None:
-    """After a reboot too; the migration alone is over once it is over."""
+def test_nodes_restart_and_have_time_to_drain() -> None:
+    """Every service restarts after a reboot, except the migration."""
     for name, service in SERVICES.items():
         assert service["restart"] == ("no" if name == "migrate" else "unless-stopped"), name
     drain = SchedulerSettings().drain_timeout
@@ -68,7 +68,7 @@ def test_nodes_are_there_to_stay_and_have_time_to_drain() -> None:
 def test_the_broker_of_the_profile_is_a_target(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The settings of the example are right, and name the service that the profile starts."""
+    """The example settings are valid, and name the service that the profile starts."""
     monkeypatch.setenv("CAMPAIGND_DATABASE_URL", "postgresql://campaignd@postgres/campaignd")
     settings = load_settings(ROOT / "docs" / "campaignd.compose.toml")
     address = getattr(settings.targets["queue"], "broker_url", "")
@@ -77,7 +77,7 @@ def test_the_broker_of_the_profile_is_a_target(
 
 
 def test_nothing_secret_is_written_down() -> None:
-    """Nor is a password a variable of the environment, where others see it."""
+    """compose.yaml has no password, and passes none in the environment, where others see it."""
     text = (
         json.dumps(COMPOSE).replace("postgres_password", "").replace("POSTGRES_PASSWORD_FILE", "")
     )
@@ -85,7 +85,7 @@ def test_nothing_secret_is_written_down() -> None:
 
 
 def test_build_arguments_are_known() -> None:
-    """Each that a page gives."""
+    """The Dockerfile declares each build argument that a page passes."""
     for page in ROOT.glob("docs/*.md"):
         for name in re.findall(r"--build-arg (\w+)", page.read_text("utf-8")):
             assert re.search(rf"^ARG .*\b{name}\b", DOCKERFILE, re.M), (page.name, name)

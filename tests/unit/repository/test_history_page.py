@@ -31,25 +31,25 @@ STATUSES = {*Status, *RunStatus, *(kind for kind in EventKind if kind is not Eve
 
 
 def in_sql() -> set[str]:
-    """Every word that the statements put into event rows, or decide them by."""
+    """Return every word that the statements write into event rows, or compare with them."""
     found: set[str] = set()
     for file in ROOT.glob("storage/sql/*.sql"):
         statement = re.sub(r"--.*", "", file.read_text("utf-8"))
         for logged in re.findall(r"INSERT INTO campaign_events\b(.*?)\n\)\s", statement, re.S):
             found.update(re.findall(r"'([^']+)'", logged))
-    # A reason follows the one, the status of an open run the other; the third is a verdict.
+    # A reason follows the first, the status of an open run the second; the third is a verdict.
     found -= {": ", "run_", "started"}
     return {*(f"run_{status}" for status in OPEN_RUN), *found} - STATUSES
 
 
 def in_modules(pattern: str) -> set[str]:
-    """What the modules write, up to the first value in it."""
+    """Return the texts that the modules write, each up to its first value."""
     sources = (file.read_text("utf-8") for file in MODULES)
     return {name for source in sources for name in re.findall(pattern, source)}
 
 
 def beginning(cause: str) -> str:
-    """A documented cause up to what stands for a value."""
+    """Return a documented cause up to its first placeholder."""
     return re.split(r"[A-Z]", cause, maxsplit=1)[0]
 
 
@@ -60,8 +60,11 @@ CAUSES_IN_MODULES = in_modules(
 
 
 def test_every_event() -> None:
-    told = in_sql() & {*Event, *(f"run_{status}" for status in OPEN_RUN), "attempt", "run_ended"}
-    assert {row.event for row in ROWS} == told | EVENTS_IN_MODULES | (set(Event) - {Event.DELETE})
+    known = {*Event, *(f"run_{status}" for status in OPEN_RUN), "attempt", "run_ended"}
+    written = (in_sql() & known) | EVENTS_IN_MODULES
+    assert {row.event for row in ROWS} == written | EVENTS_IN_MODULES | (
+        set(Event) - {Event.DELETE}
+    )
 
 
 def test_every_cause() -> None:
@@ -71,7 +74,7 @@ def test_every_cause() -> None:
     assert documented == (in_sql() - events) | CAUSES_IN_MODULES | outcomes
 
 
-def test_how_rows_are_found() -> None:
+def test_documented_rows_are_recognised() -> None:
     assert is_documented("run_ended", "failed: HTTP 500\nin two lines")
     assert is_documented("passed", "missed: stop came first")
     assert is_documented("stop", None)
@@ -81,14 +84,14 @@ def test_how_rows_are_found() -> None:
     assert not is_documented("run_held", "released")
 
 
-def test_what_the_log_calls_them() -> None:
+def test_the_log_events_named_exist() -> None:
     for row in ROWS:
         assert set(re.findall(r"`(\w+)`", row.logged)) <= EVENTS.keys(), row
 
 
 @pytest.mark.parametrize("event", sorted({row.event for row in TABLE} - {Event.DELETE}))
 def test_the_statuses(event: Event) -> None:
-    """Those that the lifecycle table allows it in; a start of what is live changes nothing."""
+    """The page has the statuses of the table; starting a live campaign changes nothing."""
     before = {
         status
         for row in ROWS

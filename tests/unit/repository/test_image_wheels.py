@@ -1,4 +1,4 @@
-"""What is downloaded for an image is what the image's own Python wants."""
+"""The wheels for an image are those that the image's own Python needs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ always==2 \\
 """
 
 
-def test_a_marker_is_answered_by_the_image_and_not_by_this_python() -> None:
+def test_the_image_and_not_this_python_evaluates_a_marker() -> None:
     assert wanted_by({"python_full_version": "3.11.2"}, LOCK) == LOCK.replace(
         " ; python_full_version < '3.11.3'", ""
     )

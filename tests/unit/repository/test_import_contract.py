@@ -1,4 +1,4 @@
-"""The layers contract in pyproject.toml names every package there is."""
+"""The layers contract in pyproject.toml and the architecture page name every package."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ THERE = {
 
 
 def test_every_package_has_a_layer() -> None:
-    """A new package below daemon is put into the contract on the day it appears."""
+    """A new package below daemon has a line in the contract."""
     named = set(re.findall(r"[\w.]+", " ".join(LAYERS)))
     assert named >= THERE
     assert {"storage", "config"} <= named
 
 
 def test_the_architecture_page_shows_the_layers() -> None:
-    """Line by line, as the contract has them."""
+    """The lines are those of the contract."""
     page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
     shown = re.search(r"^```text\n(.*?)^```$", page, re.M | re.S)
     assert shown

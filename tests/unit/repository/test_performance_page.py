@@ -1,4 +1,4 @@
-"""docs/performance.md: what a run of the benchmarks puts into it, and what it says of the goals."""
+"""docs/performance.md: the blocks that the benchmarks write, and the summary of the goals."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ BLOCK = re.compile(r"<!-- measured: (\w+) -->\n(.*?)<!-- end -->", re.S)
 
 @pytest.fixture
 def benchmarks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Imports a module of `benchmarks`, which lies outside every package."""
+    """Import a module of `benchmarks`, which lies outside every package."""
     monkeypatch.syspath_prepend(BENCHMARKS)
     yield importlib.import_module
     for name in [name for name in sys.modules if (BENCHMARKS / f"{name}.py").exists()]:
-        del sys.modules[name]  # names such as "main" may be anybody's
+        del sys.modules[name]  # other packages may use names such as "main"
 
 
 def test_every_part_has_its_place(benchmarks: Any) -> None:
-    """And the page's plot is there."""
+    """The page has one block for each part, and its plot exists."""
     parts = benchmarks("main").PARTS
     assert sorted(name for name, _ in BLOCK.findall(PAGE)) == sorted([*parts, "summary"])
     assert (ROOT / "docs" / "performance.svg").stat().st_size > 1_000
 
 
-def test_the_summary_is_what_the_parts_say() -> None:
-    """Goal by goal; a part that says "reached" does so of at least what is wanted."""
+def test_the_summary_repeats_the_goals_of_the_parts() -> None:
+    """The lines are equal, and "reached" agrees with the figure."""
     blocks = dict(BLOCK.findall(PAGE))
     summary = re.findall(r"^- \*\*Goal \d.*$", blocks.pop("summary"), re.M)
     lines = [line for text in blocks.values() for line in re.findall(r"^- \*\*Goal.*$", text, re.M)]
@@ -46,7 +46,7 @@ def test_the_summary_is_what_the_parts_say() -> None:
 
 
 def test_a_block_is_replaced_and_the_rest_stays(benchmarks: Any, tmp_path: Path) -> None:
-    """By the figures of the run; the summary follows."""
+    """The run's figures replace the block, and the summary follows."""
     report = benchmarks("report")
     page = tmp_path / "page.md"
     page.write_text(

@@ -1,4 +1,4 @@
-"""The unit files fit the daemon: time to drain, signs of life, exit codes, who is told to stop."""
+"""The unit files fit the daemon: time to drain, watchdog, exit codes, and the stop signal."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ UNITS = sorted(SYSTEMD.glob("*.service"))
 DAEMONS = ["campaignd.service", "campaignd@.service"]
 HIGHEST_EXPOSURE = 1.5
 CANCEL_S = 5
-"""How long psycopg tries to cancel a statement that is given up."""
+"""Seconds that psycopg tries to cancel an abandoned statement."""
 
 
 def setting(unit: str, name: str) -> str:
-    """The last value of a key."""
+    """Return the last value of a key."""
     return re.findall(rf"^{name}=(.*)$", (SYSTEMD / unit).read_text(), re.MULTILINE)[-1]
 
 
 def hardening(unit: Path) -> str:
-    """What every unit has to have."""
+    """Return the hardening section, which every unit must have."""
     found = re.search(
         r"^# What follows is the same.*?(?=^\[Install\])", unit.read_text(), re.M | re.S
     )
@@ -40,7 +40,7 @@ def hardening(unit: Path) -> str:
 
 @pytest.mark.parametrize("unit", DAEMONS)
 def test_there_is_time_to_start_and_to_drain(unit: str) -> None:
-    """systemd waits longer than the daemon may take."""
+    """systemd waits longer than the daemon needs at most."""
     scheduler = SchedulerSettings()
     assert float(setting(unit, "TimeoutStopSec")) > scheduler.drain_timeout + STOP_TIMEOUT_S
     assert float(setting(unit, "TimeoutStartSec")) > scheduler.startup_timeout + READY_TIMEOUT_S
@@ -48,7 +48,7 @@ def test_there_is_time_to_start_and_to_drain(unit: str) -> None:
 
 @pytest.mark.parametrize("unit", DAEMONS)
 def test_a_lost_database_is_no_hang(unit: str) -> None:
-    """The loop turns more often than the watchdog wants, however silent the database is."""
+    """The loop beats more often than the watchdog requires, also while the database is silent."""
     longest = ANSWER_S + CANCEL_S + LONGEST_BACKOFF_S
     allowed = float(setting(unit, "WatchdogSec"))
     rate = allowed / 2 / 5
@@ -56,33 +56,33 @@ def test_a_lost_database_is_no_hang(unit: str) -> None:
 
 
 @pytest.mark.parametrize("unit", DAEMONS)
-def test_what_restarting_does_not_cure(unit: str) -> None:
-    """Wrong configuration and an old schema are left to a person."""
+def test_faults_that_a_restart_does_not_fix(unit: str) -> None:
+    """Wrong configuration and an old schema are left to the operator."""
     assert setting(unit, "RestartPreventExitStatus") == f"2 {SchemaOutOfDate.exit_code}"
 
 
 @pytest.mark.parametrize("unit", DAEMONS)
-def test_the_embedded_server_is_not_told_to_stop(unit: str) -> None:
+def test_the_embedded_server_gets_no_stop_signal(unit: str) -> None:
     """Only the main process gets the signal."""
     assert setting(unit, "KillMode") == "mixed"
     assert setting(unit, "Type") == "notify"
 
 
 def test_the_units_are_hardened_alike() -> None:
-    """What protects one protects the others."""
+    """Every unit has the same protection."""
     assert len(UNITS) == 3
     assert len({hardening(unit) for unit in UNITS}) == 1
 
 
 def test_the_migration_comes_first() -> None:
-    """Whoever starts a daemon waits for it, where it is enabled."""
+    """A daemon starts after the migration unit where that unit is enabled."""
     for unit in DAEMONS:
         assert "campaignd-migrate.service" in setting(unit, "After")
         assert unit in setting("campaignd-migrate.service", "WantedBy")
 
 
-def test_the_command_is_where_the_service_is() -> None:
-    """The same program, user, state directory and credential."""
+def test_the_command_matches_the_service() -> None:
+    """The wrapper uses the service's program, user, state directory and credential."""
     wrapper = SYSTEMD / "campaignd-as-service"
     text = wrapper.read_text()
     assert os.access(wrapper, os.X_OK)
@@ -97,7 +97,7 @@ def test_the_command_is_where_the_service_is() -> None:
 
 @pytest.fixture
 def analyze(tmp_path: Path) -> list[str]:
-    """`systemd-analyze`, and the directory with copies of the units that it may look at."""
+    """`systemd-analyze`, and the directory with copies of the units that it may read."""
     if not shutil.which("systemd-analyze"):
         pytest.skip("systemd-analyze is not installed")
     for unit in UNITS:
@@ -108,7 +108,7 @@ def analyze(tmp_path: Path) -> list[str]:
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_systemd_understands_it(analyze: list[str], unit: Path) -> None:
-    """By its own word."""
+    """`systemd-analyze verify` reports no fault."""
     name = unit.name.replace("@.", "@a.")
     program, directory = analyze
     if name != unit.name:
@@ -117,13 +117,14 @@ def test_systemd_understands_it(analyze: list[str], unit: Path) -> None:
         [program, "verify", f"{directory}/{name}"], capture_output=True, text=True, check=False
     )
     # Manual pages may be missing.
-    told = [line for line in done.stderr.splitlines() if "campaignd" in line and "man " not in line]
-    assert told == []
+    lines = done.stderr.splitlines()
+    faults = [line for line in lines if "campaignd" in line and "man " not in line]
+    assert faults == []
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_little_is_exposed(analyze: list[str], unit: Path) -> None:
-    """As systemd counts it, from 0 (nothing) to 10."""
+    """The exposure that systemd computes, from 0 (nothing) to 10, is low."""
     program, directory = analyze
     done = subprocess.run(
         [program, "security", "--offline=true", "--no-pager", f"{directory}/{unit.name}"],
