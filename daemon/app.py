@@ -112,7 +112,7 @@ class Daemon:
             return False
         warm_up = asyncio.create_task(_quietly(parts.run_store.warm()), name="warm")
         await parts.pipeline.start()
-        parts.scheduler.start(parts.pipeline.handle_due)
+        parts.scheduler.start(parts.pipeline.claimer.enqueue)
         for service in (
             parts.edit_listener,
             parts.loader,

@@ -63,7 +63,11 @@ class Completer(Service):
             started_at: its start by the database clock; None if it never started.
             seconds: its duration.
         """
-        self._enqueue(FinishedAttempt(attempt, outcome, RunStatus.EXECUTING, started_at, seconds))
+        self._unwritten[attempt.campaign_id, attempt.scheduled_for] = attempt
+        self._queue.append(
+            FinishedAttempt(attempt, outcome, RunStatus.EXECUTING, started_at, seconds)
+        )
+        self._wake.set()
 
     def complete_external(
         self, attempt: Attempt, outcome: Outcome, worker: str, seconds: float
@@ -134,9 +138,13 @@ class Completer(Service):
         for number, (item, result) in enumerate(zip(batch, found, strict=True), start=1):
             if number % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
-            self._forget(item.attempt)
+            attempt = item.attempt
+            key = attempt.campaign_id, attempt.scheduled_for
+            if self._unwritten.get(key) is attempt:
+                del self._unwritten[key]
+            self._context.in_flight.remove(attempt)
             if result is None:
-                self._context.emit("lease_lost", **item.attempt.log_fields())
+                self._context.emit("lease_lost", **attempt.log_fields())
             else:
                 self._log(item, result)
                 results.append(result)
@@ -152,12 +160,6 @@ class Completer(Service):
 
     def _is_unwritten(self, attempt: Attempt) -> bool:
         return self._unwritten.get(attempt.key) is attempt
-
-    def _forget(self, attempt: Attempt) -> None:
-        key = attempt.campaign_id, attempt.scheduled_for
-        if self._unwritten.get(key) is attempt:
-            del self._unwritten[key]
-        self._context.in_flight.remove(attempt)
 
     def _log(self, item: FinishedAttempt, result: FinishResult) -> None:
         attempt = item.attempt
@@ -190,6 +192,8 @@ class Completer(Service):
             # The run would stay executing for as long as this node lives.
             self._enqueue(item._replace(outcome=UNWRITABLE))
             return
-        self._forget(item.attempt)
+        if self._is_unwritten(item.attempt):
+            del self._unwritten[item.attempt.key]
+        self._context.in_flight.remove(item.attempt)
         self._batch_written.set()
         self._context.claims_wanted.set()

@@ -2,7 +2,7 @@
 
 The way of one run, in the order of the calls:
 
-1. The timer calls ``handle_due`` when the trigger of a schedule says that an event is due.
+1. The timer passes an event to `Claimer` when the trigger of its schedule fires.
 2. `Claimer` adds the event to the backlog of its target's `TargetPool`, takes as much from the
    backlogs as the pools have room for, and claims that batch in one statement.
 3. It dispatches every attempt that was won to its pool, and settles the batch with the timer.
@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from daemon.domain.errors import Unavailable
-from daemon.domain.run.attempt import Attempt, DueEntry, WorkerResult
+from daemon.domain.run.attempt import Attempt, WorkerResult
 from daemon.domain.run.log_events import emit_held
 from daemon.pipeline.claim_reconciler import ClaimReconciler
 from daemon.pipeline.claimer import Claimer
@@ -54,10 +54,6 @@ class Pipeline:
             context, self.pools, self.completer, self.plans, ClaimReconciler(context)
         )
         self.pools.configure(targets)
-
-    def handle_due(self, entry: DueEntry) -> None:
-        """Claim and carry out an entry that is due. Never blocks."""
-        self.claimer.enqueue(entry)
 
     def complete_external(self, result: WorkerResult) -> None:
         """Write what a worker answered, after the retry policy of its target."""

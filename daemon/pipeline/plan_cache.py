@@ -53,13 +53,12 @@ class PlanCache:
         known = self._plans.pop(event.campaign_id, None)
         if known is None:
             known = self._former.pop(event.campaign_id, None)
-        if known is not None and known.armed is event and _is_valid(known, now):
+        # A new plan would be equal if no later event is due and this one is not too late.
+        if (
+            known is not None
+            and known.armed is event
+            and (known.next is None or now < known.next.at)
+            and (known.start_before is None or now <= known.start_before)
+        ):
             return known
         return plan(event, now)
-
-
-def _is_valid(request: ClaimRequest, now: datetime) -> bool:
-    """Return whether a new plan would be equal: no later event is due, this one not too late."""
-    if request.next is not None and request.next.at <= now:
-        return False
-    return request.start_before is None or now <= request.start_before

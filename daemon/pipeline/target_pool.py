@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Collection
+from uuid import UUID
 
 from daemon.domain.run.attempt import Attempt, AttemptKey, DueEntry
 from daemon.domain.run.outcome import Outcome
@@ -58,7 +59,8 @@ class TargetPool:
         self._runner = AttemptRunner(context, completer, self._breaker, policy)
         self._claimed: deque[Attempt] = deque()
         """Attempts in flight that have not started."""
-        self._under_way: dict[AttemptKey, tuple[asyncio.Task[None], Target]] = {}
+        self._under_way: dict[UUID, tuple[asyncio.Task[None], Target]] = {}
+        """Worker and target of each attempt that has started, by run id."""
         self._cancelled: set[asyncio.Task[None]] = set()
         """Workers cancelled for the sake of one attempt; they go on after it."""
         self._workers: dict[int, asyncio.Task[None]] = {}
@@ -167,7 +169,7 @@ class TargetPool:
         if attempt in self._claimed:
             self._claimed.remove(attempt)
             self._on_cancelled(attempt)
-        elif (under_way := self._under_way.get(attempt.key)) is not None:
+        elif (under_way := self._under_way.get(attempt.run_id)) is not None:
             self._cancelled.add(under_way[0])
             under_way[0].cancel()
 
@@ -220,11 +222,12 @@ class TargetPool:
                 if turn.seconds() > YIELD_AFTER_S:
                     await asyncio.sleep(0)
                     continue
-                attempt, target = self._next_attempt(), self.target
-                self._under_way[attempt.key] = task, target
+                attempt = self._claimed.popleft() if self._breaker.is_closed else self._pop_probe()
+                target = self.target
+                self._under_way[attempt.run_id] = task, target
                 await self._runner.run(attempt, target)
-                if self._under_way.get(attempt.key) == (task, target):
-                    del self._under_way[attempt.key]
+                if self._under_way.get(attempt.run_id) == (task, target):
+                    del self._under_way[attempt.run_id]
                 if target is not self.target:
                     self._close_unused(target)
             except asyncio.CancelledError:
@@ -232,14 +235,12 @@ class TargetPool:
                     raise  # the worker itself was cancelled
                 self._cancelled.discard(task)
                 task.uncancel()
-                if attempt is not None and attempt.key in self._under_way:
-                    _, target = self._under_way.pop(attempt.key)
+                if attempt is not None and attempt.run_id in self._under_way:
+                    _, target = self._under_way.pop(attempt.run_id)
                     self._on_cancelled(attempt, target)
 
-    def _next_attempt(self) -> Attempt:
-        if self._breaker.is_closed:
-            return self._claimed.popleft()
-        # The probe is the run with the most attempts left.
+    def _pop_probe(self) -> Attempt:
+        """Remove and return the run with the most attempts left."""
         probe = min(self._claimed, key=lambda attempt: attempt.attempt - attempt.takeovers)
         self._claimed.remove(probe)
         return probe

@@ -66,13 +66,13 @@ class TimerInbox:
             # A read under way may be from before the claim: its range ends at ``loading_to``.
             if self._followed is not None:
                 self._followed.update((event.campaign_id, event) for event in following)
-            self._scheduler.load(
-                [
-                    event
-                    for event in following
-                    if event.event.at < self.loading_to and not window.holds_newer(event)
-                ]
-            )
+            known = [
+                event
+                for event in following
+                if event.event.at < self.loading_to and not window.holds_newer(event)
+            ]
+            if window.load(known):
+                self._scheduler.wake()
         if lost:
             self._recheck(lost)
 

@@ -258,7 +258,8 @@ class Loader(PollingService):
             part = entries[start : start + LOAD_AT_ONCE]
             if followed:
                 part = [entry for entry in part if not _is_past(entry, followed)]
-            self._scheduler.load(part)
+            if self._window.load(part):
+                self._scheduler.wake()
             await asyncio.sleep(0)
 
     async def _ask(self, question: Awaitable[AnswerT]) -> AnswerT:

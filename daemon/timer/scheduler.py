@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -10,8 +10,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from daemon.domain.ports import Clock
 from daemon.domain.run.attempt import DueEntry
 from daemon.runtime.clock import DatabaseClock
-from daemon.timer.executor import PipelineExecutor
-from daemon.timer.window import EXECUTOR, WindowJobStore
+from daemon.timer.window import EXECUTOR, PipelineExecutor, WindowJobStore
 
 
 class TimerScheduler:
@@ -27,7 +26,7 @@ class TimerScheduler:
         """Start to wake up, on the running event loop.
 
         Args:
-            handle_due: `daemon.pipeline.pipeline.Pipeline.handle_due`.
+            handle_due: `daemon.pipeline.claimer.Claimer.enqueue`.
         """
         for name in ("default", EXECUTOR):
             self._scheduler.add_executor(PipelineExecutor(handle_due), name)
@@ -42,13 +41,8 @@ class TimerScheduler:
             self._is_started = False
             self._scheduler.shutdown(wait=False)
 
-    def load(self, entries: Iterable[DueEntry]) -> None:
-        """Add entries to the window; wake up earlier if one of them is due first."""
-        if self.window.load(entries):
-            self.wake()
-
     def wake(self) -> None:
-        """Check the window now, because entries or the clock have changed."""
+        """Check the window now: an entry is due earlier, or the clock has changed."""
         if self._is_started:
             self._scheduler.wakeup()
 

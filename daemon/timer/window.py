@@ -1,13 +1,18 @@
-"""The job store: a window onto PostgreSQL that holds, as light tuples, only what is due soon."""
+"""The plug-ins of APScheduler: the window as job store, and the executor.
+
+The window is a view of PostgreSQL that holds, as light tuples, only what is due soon. The executor
+hands due entries to the pipeline.
+"""
 
 from __future__ import annotations
 
 import heapq
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from apscheduler.executors.base import BaseExecutor
 from apscheduler.job import Job
 from apscheduler.jobstores.base import BaseJobStore
 
@@ -28,11 +33,6 @@ def key_of(entry: DueEntry) -> Key:
     if isinstance(entry, ArmedEvent):
         return entry.campaign_id, None
     return entry.campaign_id, entry.scheduled_for
-
-
-def instant_of(entry: DueEntry) -> datetime:
-    """Return when the entry is due, by the database clock."""
-    return entry.event.at if isinstance(entry, ArmedEvent) else entry.at
 
 
 class WindowJobStore(BaseJobStore):  # type: ignore[misc]
@@ -63,11 +63,15 @@ class WindowJobStore(BaseJobStore):  # type: ignore[misc]
         earlier = False
         held, out = self._held, self._out
         for entry in entries:
-            key = key_of(entry)
+            if isinstance(entry, ArmedEvent):
+                key: Key = (entry.campaign_id, None)
+                at = entry.event.at
+            else:
+                key = (entry.campaign_id, entry.scheduled_for)
+                at = entry.at
             if entry in (held.get(key), out.get(key)):
                 continue
             held[key] = entry
-            at = instant_of(entry)
             due = self._due_at.get(at)
             if due is None:
                 due = self._due_at[at] = deque()
@@ -210,3 +214,25 @@ class WindowJobStore(BaseJobStore):  # type: ignore[misc]
 
 
 _new_job = Job.__new__
+
+
+class PipelineExecutor(BaseExecutor):  # type: ignore[misc]
+    """Hands each due entry to the pipeline, and runs nothing itself.
+
+    Overlap is decided in the claim, not counted here.
+
+    Args:
+        handle_due: `daemon.pipeline.claimer.Claimer.enqueue`.
+    """
+
+    def __init__(self, handle_due: Callable[[DueEntry], None]) -> None:
+        super().__init__()
+        self._handle_due = handle_due
+
+    def submit_job(self, job: Job, run_times: list[datetime]) -> None:
+        """Hand over one job. Never blocks, never refuses."""
+        del run_times  # always one: the window hands out single instants
+        self._handle_due(job.args[0])
+
+    def _do_submit_job(self, job: Job, run_times: list[datetime]) -> None:
+        raise NotImplementedError("submit_job does not call it")

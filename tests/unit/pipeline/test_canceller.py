@@ -42,7 +42,7 @@ def canceller_of(world: World, runs: Runs, every: float = 3600.0) -> RunCancelle
 async def in_flight(world: World, target: Target, count: int) -> None:
     """One attempt is under way, the others wait for it."""
     for number in range(count):
-        world.pipeline.handle_due(armed(number))
+        world.pipeline.claimer.enqueue(armed(number))
     await until(lambda: len(world.pipeline.in_flight) == count and target.asked == [0])
 
 

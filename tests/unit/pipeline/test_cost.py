@@ -29,7 +29,7 @@ async def burst(count: int) -> tuple[World, Counter[str]]:
         sys.setprofile(profile)
         try:
             for entry in entries:
-                world.pipeline.handle_due(entry)
+                world.pipeline.claimer.enqueue(entry)
             await until(lambda: len(world.store.finished) == count)
         finally:
             sys.setprofile(None)

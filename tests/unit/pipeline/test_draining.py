@@ -13,7 +13,7 @@ async def test_draining_does_not_wait_for_what_can_not_be_written() -> None:
     target = Target(slow=True)
     world = World(log=(target, 1))
     await world.pipeline.start()
-    world.pipeline.handle_due(armed(1))
+    world.pipeline.claimer.enqueue(armed(1))
     await until(lambda: target.under_way == 1)
     world.store.poison = {1}
     async with asyncio.timeout(LIMIT):
@@ -29,12 +29,12 @@ async def test_draining_waits_for_what_ends_in_time() -> None:
     world = World(log=(target, 2))
     await world.pipeline.start()
     for number in range(2):
-        world.pipeline.handle_due(armed(number))
+        world.pipeline.claimer.enqueue(armed(number))
     await until(lambda: target.under_way == 2)
     async with asyncio.timeout(LIMIT):
         drained = asyncio.ensure_future(world.pipeline.drain(LIMIT))
         await asyncio.sleep(0)
-        world.pipeline.handle_due(armed(7))
+        world.pipeline.claimer.enqueue(armed(7))
         target.gate.set()
         await drained
     assert sorted(world.store.finished) == [(0, "Delivered"), (1, "Delivered")]
@@ -46,7 +46,7 @@ async def test_draining_gives_back_what_does_not_end() -> None:
     world = World(log=(target, 1))
     await world.pipeline.start()
     for number in range(3):
-        world.pipeline.handle_due(armed(number))
+        world.pipeline.claimer.enqueue(armed(number))
     await until(lambda: len(world.pipeline.in_flight) == 3)
     async with asyncio.timeout(LIMIT):
         await world.pipeline.drain(0)
@@ -63,7 +63,7 @@ async def test_draining_tells_of_each_run_that_is_held() -> None:
     world.pipeline.pools.configure({"keep": (target, RetryPolicy(holds=True), 2)})
     await world.pipeline.start()
     for number in range(3):
-        world.pipeline.handle_due(armed(number, "keep"))
+        world.pipeline.claimer.enqueue(armed(number, "keep"))
     await until(lambda: len(world.pipeline.in_flight) == 3)
     world.store.losing.add(1)
     async with asyncio.timeout(LIMIT):
@@ -91,10 +91,10 @@ async def test_draining_works_although_the_claimer_died() -> None:
     target = Target(slow=True)
     world = World(log=(target, 1))
     await world.pipeline.start()
-    world.pipeline.handle_due(armed(1))
+    world.pipeline.claimer.enqueue(armed(1))
     await until(lambda: len(world.pipeline.in_flight) == 1)
     world.timer.broken = True
-    world.pipeline.handle_due(armed(2))
+    world.pipeline.claimer.enqueue(armed(2))
     task = world.pipeline.claimer.task
     await until(task.done)
     async with asyncio.timeout(LIMIT):
@@ -122,7 +122,7 @@ async def test_it_ends_though_one_part_waited_with_another_that_failed() -> None
             return await resume.wait()
 
         finisher.pause = pause  # type: ignore[method-assign]
-        world.pipeline.handle_due(armed(1))
+        world.pipeline.claimer.enqueue(armed(1))
         await until(lambda: store.claims == [[1]])
         store.down = True
         async with asyncio.timeout(LIMIT):

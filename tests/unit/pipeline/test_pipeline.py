@@ -15,7 +15,7 @@ async def test_what_is_due_is_claimed_delivered_and_written() -> None:
     target = Target()
     async with World(log=(target, 2)) as world:
         for number in range(20):
-            world.pipeline.handle_due(armed(number))
+            world.pipeline.claimer.enqueue(armed(number))
         await until(lambda: len(world.store.finished) == 20)
         assert sorted(target.asked) == list(range(20))
         assert sorted(world.timer.settled) == list(range(20))
@@ -27,7 +27,7 @@ async def test_no_more_is_claimed_than_its_target_has_room_for() -> None:
     target = Target(slow=True)
     async with World(log=(target, 2), batch=4) as world:
         for number in range(100):
-            world.pipeline.handle_due(armed(number))
+            world.pipeline.claimer.enqueue(armed(number))
         pool = world.pipeline.pools.of("log")
         await until(lambda: pool.room == 0)
         room = len(world.pipeline.in_flight)
@@ -45,9 +45,9 @@ async def test_a_slow_target_stops_nobody_else() -> None:
     slow, quick = Target(slow=True), Target()
     async with World(slow=(slow, 1), quick=(quick, 1)) as world:
         for number in range(200):
-            world.pipeline.handle_due(armed(number, "slow"))
+            world.pipeline.claimer.enqueue(armed(number, "slow"))
         for number in range(200, 300):
-            world.pipeline.handle_due(armed(number, "quick"))
+            world.pipeline.claimer.enqueue(armed(number, "quick"))
         await until(lambda: len(quick.asked) == 100)
         assert len(slow.asked) == 1
 
@@ -56,7 +56,7 @@ async def test_the_oldest_wait_shortest() -> None:
     target = Target()
     async with World(log=(target, 1), batch=3) as world:
         for number in range(30):
-            world.pipeline.handle_due(armed(number))
+            world.pipeline.claimer.enqueue(armed(number))
         await until(lambda: len(target.asked) == 30)
         assert target.asked == list(range(30))
 
@@ -65,9 +65,9 @@ async def test_a_window_opens_whatever_its_target_does() -> None:
     target = Target(slow=True)
     async with World(log=(target, 1)) as world:
         for number in range(50):
-            world.pipeline.handle_due(armed(number))
+            world.pipeline.claimer.enqueue(armed(number))
         await until(lambda: world.pipeline.pools.of("log").room == 0)
-        world.pipeline.handle_due(armed(99, kind=EventKind.OPEN))
+        world.pipeline.claimer.enqueue(armed(99, kind=EventKind.OPEN))
         await until(lambda: "window_opened" in world.names())
 
 
@@ -75,7 +75,7 @@ async def test_what_is_lost_is_looked_at_again() -> None:
     async with World(log=(Target(), 1)) as world:
         world.store.losing = {2}
         for number in range(4):
-            world.pipeline.handle_due(armed(number))
+            world.pipeline.claimer.enqueue(armed(number))
         await until(lambda: len(world.store.finished) == 3)
         assert world.timer.rechecked == [2]
         assert 2 in world.timer.settled
@@ -86,8 +86,8 @@ async def test_a_bad_row_is_alone_in_its_fault() -> None:
     async with World(log=(target, 1), batch=8) as world:
         world.store.poison = {3}
         for number in range(8):
-            world.pipeline.handle_due(armed(number))
-        world.pipeline.handle_due(waiting(20))
+            world.pipeline.claimer.enqueue(armed(number))
+        world.pipeline.claimer.enqueue(waiting(20))
         await until(lambda: len(world.store.finished) == 8)
         assert sorted(target.asked) == [0, 1, 2, 4, 5, 6, 7, 20]
         (failed,) = [fields for name, fields in world.events if name == "claim_failed"]
@@ -100,7 +100,7 @@ async def test_an_outcome_that_can_not_be_written_frees_its_place() -> None:
     async with World(log=(target, 1), batch=1) as world:
         pool = world.pipeline.pools.of("log")
         for number in range(10):
-            world.pipeline.handle_due(armed(number))
+            world.pipeline.claimer.enqueue(armed(number))
         await until(lambda: pool.room == 0)
         world.store.poison = set(target.asked) | {
             work.campaign_id for work in world.pipeline.in_flight
@@ -117,7 +117,7 @@ async def test_what_can_not_be_written_fails_its_run() -> None:
     target = Target(outcome=Accepted(5.0))
     async with World(log=(target, 1)) as world:
         world.store.unwritable = {Accepted}
-        world.pipeline.handle_due(armed(1))
+        world.pipeline.claimer.enqueue(armed(1))
         await until(lambda: len(world.pipeline.in_flight) == 0 and bool(world.store.finished))
         assert world.store.finished == [(1, "Reject")]
         assert world.names().count("finish_failed") == 1
@@ -127,7 +127,7 @@ async def test_outcomes_outlive_an_outage_that_is_told_once() -> None:
     target = Target(slow=True)
     async with World(log=(target, 4)) as world:
         for number in range(4):
-            world.pipeline.handle_due(armed(number))
+            world.pipeline.claimer.enqueue(armed(number))
         await until(lambda: target.under_way == 4)
         world.store.down = True
         target.gate.set()
@@ -153,7 +153,7 @@ async def test_an_outcome_is_told_once_though_the_answer_was_lost(late: set[int]
     async with World(log=(Target(), 4)) as world:
         world.store.muffled, world.store.late = {1}, late
         for number in range(3):
-            world.pipeline.handle_due(waiting(number))
+            world.pipeline.claimer.enqueue(waiting(number))
         await until(lambda: sum(name.startswith("run_") for name in world.names()) == 3)
         assert sorted(number for number, _ in world.store.finished) == [0, 1, 2]
         assert world.names().count("run_finished") == 3 - len(late)
@@ -167,8 +167,8 @@ async def test_what_could_not_be_claimed_is_claimed_after_the_outage() -> None:
     async with World(log=(target, 2)) as world:
         world.store.down = True
         for number in range(10):
-            world.pipeline.handle_due(armed(number))
-        world.pipeline.handle_due(waiting(20))
+            world.pipeline.claimer.enqueue(armed(number))
+        world.pipeline.claimer.enqueue(waiting(20))
         await until(lambda: "database_lost" in world.names())
         assert world.timer.settled == []
         world.store.down = False
@@ -181,14 +181,14 @@ async def test_a_run_that_came_too_late_is_settled_without_its_target() -> None:
     target = Target()
     async with World(log=(target, 1)) as world:
         world.store.late = {5}
-        world.pipeline.handle_due(waiting(5))
+        world.pipeline.claimer.enqueue(waiting(5))
         await until(lambda: world.store.finished == [(5, "Retry")])
         assert target.asked == []
 
 
 async def test_a_late_answer_is_told_and_forgotten() -> None:
     async with World(log=(Target(slow=True), 1)) as world:
-        world.pipeline.handle_due(armed(1))
+        world.pipeline.claimer.enqueue(armed(1))
         await until(lambda: len(world.pipeline.in_flight) == 1)
         world.store.losing = {1}
         world.pipeline.pools.of("log").target.gate.set()
@@ -203,7 +203,7 @@ async def test_a_late_answer_is_told_and_forgotten() -> None:
 )
 async def test_every_outcome_has_its_event(outcome: object, event: str) -> None:
     async with World(log=(Target(outcome=outcome), 1)) as world:
-        world.pipeline.handle_due(armed(1))
+        world.pipeline.claimer.enqueue(armed(1))
         await until(lambda: event in world.names())
         (fields,) = [fields for name, fields in world.events if name == event]
         assert (fields["campaign_id"], fields["attempt"], fields["target"]) == (1, 1, "log")
@@ -211,7 +211,7 @@ async def test_every_outcome_has_its_event(outcome: object, event: str) -> None:
 
 async def test_a_target_that_nobody_configured_rejects() -> None:
     async with World(log=(Target(), 1)) as world:
-        world.pipeline.handle_due(armed(1, "elsewhere"))
+        world.pipeline.claimer.enqueue(armed(1, "elsewhere"))
         await until(lambda: world.store.finished == [(1, "Reject")])
 
 
@@ -225,7 +225,7 @@ async def test_a_target_that_raises_is_tried_again_and_its_worker_lives() -> Non
     target.deliver = deliver
     async with World(log=(target, 1)) as world:
         for number in range(3):
-            world.pipeline.handle_due(armed(number))
+            world.pipeline.claimer.enqueue(armed(number))
         await until(lambda: len(world.store.finished) == 3)
         assert {name for _, name in world.store.finished} == {"Retry"}
         (fields, *_) = [fields for name, fields in world.events if name == "run_retrying"]
@@ -236,7 +236,7 @@ async def test_the_oldest_claim_is_that_of_what_is_in_hand() -> None:
     target = Target(slow=True)
     async with World(log=(target, 1)) as world:
         assert world.pipeline.in_flight.oldest_claim_at() is None
-        world.pipeline.handle_due(armed(1))
+        world.pipeline.claimer.enqueue(armed(1))
         await until(lambda: len(world.pipeline.in_flight) == 1)
         assert world.pipeline.in_flight.oldest_claim_at() is not None
         target.gate.set()
@@ -247,10 +247,10 @@ async def test_a_newer_attempt_is_not_forgotten_with_the_former() -> None:
     """A run can come back to the node that lost it while its former attempt still goes on."""
     target = Target(slow=True)
     async with World(log=(target, 2)) as world:
-        world.pipeline.handle_due(armed(1))
+        world.pipeline.claimer.enqueue(armed(1))
         await until(lambda: target.under_way == 1)
         (former,) = world.pipeline.in_flight
-        world.pipeline.handle_due(waiting(1))
+        world.pipeline.claimer.enqueue(waiting(1))
         await until(lambda: target.under_way == 2)
         (newer,) = world.pipeline.in_flight
         assert (former.attempt, newer.attempt) == (1, 2)
@@ -265,8 +265,8 @@ async def test_a_campaign_loaded_twice_is_carried_out_once() -> None:
     async with World(log=(target, 1)) as world:
         stale, current = armed(1), armed(1)._replace(revision=2)
         world.store.down = True
-        world.pipeline.handle_due(current)
-        world.pipeline.handle_due(stale)
+        world.pipeline.claimer.enqueue(current)
+        world.pipeline.claimer.enqueue(stale)
         await until(lambda: "database_lost" in world.names())
         world.store.down = False
         await until(lambda: len(world.store.finished) == 1)
@@ -281,11 +281,11 @@ async def test_two_claims_are_under_way_at_once() -> None:
     """The server works on one while the next is made."""
     async with World(log=(Target(), 1)) as world:
         world.store.gate.clear()
-        world.pipeline.handle_due(armed(1))
+        world.pipeline.claimer.enqueue(armed(1))
         await until(lambda: world.store.claims == [[1]])
-        world.pipeline.handle_due(armed(2))
+        world.pipeline.claimer.enqueue(armed(2))
         await until(lambda: world.store.claims == [[1], [2]])
-        world.pipeline.handle_due(armed(3))
+        world.pipeline.claimer.enqueue(armed(3))
         world.store.gate.set()
         await until(lambda: len(world.store.finished) == 3)
         assert world.store.claims == [[1], [2], [3]]
@@ -295,17 +295,17 @@ async def test_what_was_claimed_unheard_is_looked_for_between_claims() -> None:
     """A claim that is under way could add to what is looked at."""
     async with World(log=(Target(), 1)) as world:
         world.store.down = True
-        world.pipeline.handle_due(armed(1))
+        world.pipeline.claimer.enqueue(armed(1))
         await until(lambda: "database_lost" in world.names())
         world.store.down = False
         world.clock.seconds += 1
         await until(lambda: len(world.store.finished) == 1)
         await until(lambda: len(world.store.asked_unheard) == 1)
         world.store.gate.clear()
-        world.pipeline.handle_due(armed(2))
+        world.pipeline.claimer.enqueue(armed(2))
         await until(lambda: [2] in world.store.claims)
         world.clock.seconds += 1  # the next look is due
-        world.pipeline.handle_due(armed(3))
+        world.pipeline.claimer.enqueue(armed(3))
         for _ in range(100):
             await asyncio.sleep(0)
         assert len(world.store.asked_unheard) == 1

@@ -19,7 +19,7 @@ from tests.support.pipeline_world import AT, Target, World, armed, until
 async def test_whatever_a_target_answers_can_be_written(answer: object) -> None:
     target = Target(outcome=answer)  # type: ignore[arg-type]
     async with World(log=(target, 1)) as world:
-        world.pipeline.handle_due(armed(1))
+        world.pipeline.claimer.enqueue(armed(1))
         await until(lambda: bool(world.store.outcomes))
         (outcome,) = world.store.outcomes
         if isinstance(answer, Accepted):
@@ -38,7 +38,7 @@ async def test_a_slot_that_is_free_is_filled_at_once() -> None:
     target.waits = True
     async with World(batch=100, log=(target, 8)) as world:
         for number in range(20):
-            world.pipeline.handle_due(armed(number))
+            world.pipeline.claimer.enqueue(armed(number))
         await until(lambda: target.under_way == 8)
         pool = world.pipeline.pools.of("log")
         world.clock.seconds += 60
@@ -53,14 +53,14 @@ async def test_a_probe_waits_for_no_other_attempt() -> None:
     target.waits = True
     async with World(pause_after=2, log=(target, 3)) as world:
         for number in range(3):
-            world.pipeline.handle_due(armed(number))
+            world.pipeline.claimer.enqueue(armed(number))
         await until(lambda: target.under_way == 3)
         target.gates[0].set()
         target.gates[1].set()
         pool = world.pipeline.pools.of("log")
         await until(lambda: pool.is_paused and len(world.store.finished) == 2)
         pool._breaker.half_open()
-        world.pipeline.handle_due(armed(3))
+        world.pipeline.claimer.enqueue(armed(3))
         await until(lambda: 3 in target.asked)
         assert target.under_way == 2, "the one that hangs, and the probe"
 
@@ -71,13 +71,13 @@ async def test_a_reload_ends_a_pause(pause_after: int) -> None:
     target = Target(outcome=Retry("down"))
     async with World(pause_after=2, log=(target, 2)) as world:
         for number in range(2):
-            world.pipeline.handle_due(armed(number))
+            world.pipeline.claimer.enqueue(armed(number))
         pool = world.pipeline.pools.of("log")
         await until(lambda: pool.is_paused and len(world.pipeline.in_flight) == 0)
         good = Target()
         pool.replace(good, RetryPolicy(pause_after=pause_after), 2)
         for number in range(2, 6):
-            world.pipeline.handle_due(armed(number))
+            world.pipeline.claimer.enqueue(armed(number))
         await until(lambda: sorted(good.asked) == [2, 3, 4, 5])
         assert not pool.is_paused
         assert world.names().count("target_resumed") == 1
@@ -87,8 +87,8 @@ async def test_lateness_is_that_of_the_start() -> None:
     """Not of the claim: what was claimed may wait for its turn."""
     target = Target(slow=True)
     async with World(log=(target, 1), batch=2) as world:
-        world.pipeline.handle_due(armed(0))
-        world.pipeline.handle_due(armed(1))
+        world.pipeline.claimer.enqueue(armed(0))
+        world.pipeline.claimer.enqueue(armed(1))
         await until(lambda: target.asked == [0] and len(world.pipeline.in_flight) == 2)
         world.clock.seconds += 7
         target.gate.set()
@@ -108,7 +108,7 @@ async def test_what_is_being_claimed_takes_room() -> None:
     async with World(batch=4, log=(target, 1)) as world:
         world.store.gate.clear()
         for number in range(100):
-            world.pipeline.handle_due(armed(number))
+            world.pipeline.claimer.enqueue(armed(number))
         await until(lambda: len(world.store.claims) == 2)
         world.store.gate.set()
         for _ in range(200):
@@ -137,14 +137,14 @@ async def test_what_is_claimed_ahead_follows_how_long_attempts_take(
     target = Target(slow=True, outcome=outcome)
     target.waits = True
     async with World(batch=100, log=(target, 2)) as world:
-        world.pipeline.handle_due(armed(0))
+        world.pipeline.claimer.enqueue(armed(0))
         await until(lambda: target.asked == [0])
         world.clock.seconds += attempt_s
         target.gate.set()
         await until(lambda: len(world.store.finished) == 1)
         target.gate.clear()
         for number in range(1, 1000):
-            world.pipeline.handle_due(armed(number))
+            world.pipeline.claimer.enqueue(armed(number))
         for _ in range(500):
             await asyncio.sleep(0)
         assert sum(map(len, world.store.claims)) - 1 == claimed
