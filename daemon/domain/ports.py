@@ -1,4 +1,4 @@
-"""What the daemon's parts ask of the world, as Protocols; `daemon.app` wires what fits them."""
+"""What every component asks of its surroundings: a place for events, and a clock."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 
 class Emit(Protocol):
-    """Tells what happened: a stable event name and its keys. Never raises, never waits."""
+    """Emits an event: a stable name and its keys. Never raises, never waits."""
 
     def __call__(self, event: str, /, **fields: Any) -> None: ...
 
@@ -27,9 +27,9 @@ class Clock(Protocol):
     """Wall time for decisions, monotonic time for durations."""
 
     def now(self) -> datetime:
-        """The aware UTC instant."""
+        """Return the current instant, aware and in UTC."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds, for differences only."""
+        """Return seconds, for differences only."""
         ...

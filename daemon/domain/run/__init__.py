@@ -1,4 +1,4 @@
-"""Runs: what is claimed, what is attempted, what an attempt comes to, and how it is logged.
+"""Runs: their claims, their attempts, the outcomes, and how they are logged.
 
 May import `daemon.domain.campaign`, `daemon.domain.requests` and `daemon.domain.schedule`.
 """

@@ -1,4 +1,4 @@
-"""From an armed event that is due to what the claim statement needs, computed without any lock."""
+"""Plans a claim: from a due event to the input of the claim statement, without any lock."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from daemon.domain.schedule.schedule import EventKind, Kind, TimedEvent
 
 @dataclass(frozen=True, slots=True)
 class PassedOccurrence:
-    """An occurrence of a late stretch that no attempt is made for."""
+    """An occurrence of a late stretch that gets no attempt."""
 
     at: datetime
     run_id: UUID
@@ -25,7 +25,7 @@ class PassedOccurrence:
 
 @dataclass(frozen=True, slots=True)
 class PassedStretch:
-    """More than a hundred such occurrences, told as one event row."""
+    """More than a hundred such occurrences, written as one event row."""
 
     first: datetime
     last: datetime
@@ -34,7 +34,7 @@ class PassedStretch:
 
 
 class ClaimRequest(NamedTuple):
-    """One claim: the armed event, the occurrence to decide on, and what comes after it."""
+    """One claim: the armed event, the occurrence to decide on, and the event that follows."""
 
     armed: ArmedEvent
     fire_at: datetime | None
@@ -49,10 +49,10 @@ class ClaimRequest(NamedTuple):
 
 
 def plan(armed: ArmedEvent, now: datetime) -> ClaimRequest:
-    """What to claim for an event that is due at ``now`` (the database's clock, as far as known).
+    """Return what to claim for an event that is due at ``now``, by the database clock.
 
-    The newest occurrence of the stretch is put to the claim as the one to carry out even when it
-    seems too late: the claim decides that by its own clock.
+    The newest occurrence of a late stretch is the one to carry out, even when it seems too late:
+    the claim decides that by its own clock.
     """
     schedule, event = armed.schedule, armed.event
     if event.kind is not EventKind.FIRE:

@@ -1,4 +1,4 @@
-"""What an attempt can come to, and what was written of it."""
+"""The outcomes of an attempt."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The target took the run and it is done."""
+    """The target took the run, and the run is done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The target took the run and finishes it later, within ``seconds`` unless it asks for more."""
+    """The target took the run and finishes it later, within ``seconds`` unless it extends them."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Not now: try again, not sooner than ``after`` seconds from now."""
+    """The attempt failed in a way that may pass: try again, at the earliest in ``after`` seconds."""
 
     reason: str
     after: float = 0.0
@@ -28,7 +28,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """The target will not take this run; no attempt is of use."""
+    """The target does not take this run; further attempts are useless."""
 
     reason: str
 
@@ -40,9 +40,9 @@ class Missed:
 
 @dataclass(frozen=True, slots=True)
 class OutcomeUnknown:
-    """Nobody knows whether the target took the run: no answer, or one of a machine in between.
+    """It is unknown whether the target took the run: no answer, or one from a machine in between.
 
-    Tried again like ``Retry``, or held for a person, as the target's ``on_lost`` has it.
+    The target's ``on_lost`` decides: the run is retried like after ``Retry``, or held.
     """
 
     reason: str
@@ -51,7 +51,7 @@ class OutcomeUnknown:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The run waits for a person, who releases or fails it."""
+    """The run waits for an operator, who releases it or fails it."""
 
     reason: str
 
@@ -64,34 +64,35 @@ class Queued:
 Outcome = Delivered | Accepted | Retry | Reject | Missed | OutcomeUnknown | Held | Queued
 
 LONGEST_S = 366 * 86_400.0
-"""The longest wait or lease that a target's answer can ask for."""
+"""Maximum seconds of a wait or lease that a target can ask for."""
 LONGEST_REASON = 2_000
+"""Maximum characters of a reason."""
 
 
 def normalize(outcome: object) -> Outcome:
-    """What a target answered, as it can be kept: a target's own code may return anything.
+    """Return a target's answer in a form that can be stored, whatever the target returned.
 
-    Seconds are brought into [0, LONGEST_S], reasons into text that PostgreSQL and UTF-8 have room
-    for. What is no outcome at all is a failure: repeating it could send a run twice.
+    Seconds are limited to [0, LONGEST_S], reasons to text that PostgreSQL and UTF-8 can hold. An
+    answer that is no outcome is a failure, because repeating the attempt could send a run twice.
     """
     match outcome:
         case Delivered() | Missed() | Queued():
             return outcome
         case Accepted(seconds):
-            return replace(outcome, seconds=_seconds(seconds))
+            return replace(outcome, seconds=_bounded_seconds(seconds))
         case Retry(reason, after) | OutcomeUnknown(reason, after):
-            return replace(outcome, reason=_text(reason), after=_seconds(after))
+            return replace(outcome, reason=_storable_text(reason), after=_bounded_seconds(after))
         case Reject(reason) | Held(reason):
-            return replace(outcome, reason=_text(reason))
-    return Reject(_text(f"the target answered {outcome!r:.200}, which is no outcome"))
+            return replace(outcome, reason=_storable_text(reason))
+    return Reject(_storable_text(f"the target answered {outcome!r:.200}, which is no outcome"))
 
 
-def _seconds(value: object) -> float:
+def _bounded_seconds(value: object) -> float:
     if not isinstance(value, int | float) or math.isnan(value):
         return 0.0
     return float(min(max(value, 0.0), LONGEST_S))
 
 
-def _text(value: object) -> str:
+def _storable_text(value: object) -> str:
     text = str(value)[:LONGEST_REASON].replace("\0", "\\0")
     return text.encode("utf-8", "backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""When the next attempt is made: exponential backoff with full jitter."""
+"""The retry policy: exponential backoff with full jitter."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from daemon.domain.run.outcome import Held, Outcome, OutcomeUnknown, Reject, Ret
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often and how patiently a run is tried; seconds.
+    """How often a run is attempted, and how long the waits in between are, in seconds.
 
-    ``holds``: an attempt of which nobody knows what it came to is not repeated; the run is held for
-    a person. ``pause_after`` attempts that fail in a row make the target pause (0: never), at first
-    for ``first_pause``, then twice as long each time, up to ``longest_pause``.
+    With ``holds``, an attempt with an unknown outcome is not repeated; its run is held for an
+    operator. After ``pause_after`` consecutive failures (0: never) the circuit breaker of the
+    target opens, first for ``first_pause``, then twice as long each time, up to ``longest_pause``.
     """
 
     max_attempts: int = 3
@@ -27,16 +27,16 @@ class RetryPolicy:
     longest_pause: float = 30.0
 
     def gives_up(self, attempt: int, takeovers: int = 0) -> bool:
-        """Whether ``attempt`` (from 1) was the last; attempts lost with their node do not count."""
+        """Return whether ``attempt`` (from 1) was the last; attempts lost with a node do not count."""
         return attempt - takeovers >= self.max_attempts
 
     def ceiling(self, attempt: int) -> float:
-        """The longest wait after ``attempt``, in seconds."""
-        # The exponent is bounded so that a huge attempt number can not overflow.
+        """Return the maximum wait after ``attempt``, in seconds."""
+        # The exponent is bounded so that a huge attempt number cannot overflow.
         return min(self.longest, self.first * self.factor ** min(attempt - 1, 64))
 
     def wait(self, attempt: int, random: Callable[[], float]) -> float:
-        """Seconds to wait after ``attempt``: anywhere in [0, ceiling); ``random`` is in [0, 1)."""
+        """Return the seconds to wait after ``attempt``, in [0, ceiling); ``random`` is in [0, 1)."""
         return self.ceiling(attempt) * random()
 
 
@@ -47,9 +47,9 @@ def apply_retry_policy(
     outcome: Outcome,
     random: Callable[[], float],
 ) -> Outcome:
-    """What an outcome comes to: a retry gets its wait, or is a failure after the last attempt.
+    """Return the outcome to write: a retry gets its wait, or fails after the last attempt.
 
-    An attempt of which nobody knows what it came to is a retry, unless the policy holds it.
+    An unknown outcome is a retry, unless the policy holds the run.
     """
     if isinstance(outcome, OutcomeUnknown):
         if policy.holds:
