@@ -105,7 +105,7 @@ class Heartbeat(Service):
 
     async def _beat(self) -> None:
         before, began = self._clock.now(), self._clock.monotonic()
-        reckoned = self._database_clock.now()
+        estimated = self._database_clock.now()
         async with self._within_lease():
             reply = await self._store.beat(
                 self._node.id,
@@ -124,7 +124,7 @@ class Heartbeat(Service):
         if had_lapsed:
             self._listener.on_lease_renewed()
         took = timedelta(seconds=self._clock.monotonic() - began)
-        self._measure_skew(reply.now - before, reply.now - reckoned, took)
+        self._measure_skew(reply.now - before, reply.now - estimated, took)
         self._reassign_shards(reply)
         self._listener.on_nodes_lost(reply.lost)
 
@@ -137,16 +137,16 @@ class Heartbeat(Service):
         except TimeoutError as error:
             raise Unavailable(f"no answer within {self._lease:g} s") from error
 
-    def _measure_skew(self, difference: timedelta, reckoning: timedelta, took: timedelta) -> None:
+    def _measure_skew(self, difference: timedelta, estimate: timedelta, took: timedelta) -> None:
         """Measure the skew; the server read its clock somewhere within the round trip.
 
         So the measurement is off by half of the round trip at most. The skew may be the same
-        although the reckoned clock is wrong: when the wall clock was set and set back, or when
+        although the estimated clock is wrong: when the wall clock was set and set back, or when
         monotonic time stood still, as in a suspended machine.
         """
         half = took / 2
         skew, former = difference - half, self._database_clock.skew
-        if abs(skew - former) <= half and abs(reckoning - half) <= half:
+        if abs(skew - former) <= half and abs(estimate - half) <= half:
             return  # the same, as far as this measurement shows
         if abs(skew - former) > timedelta(seconds=1):
             self._emit(

@@ -1,4 +1,4 @@
-"""The clocks: this machine's, which only this module reads, and the database's, as reckoned."""
+"""The clocks: this machine's, which only this module reads, and the database's, as estimated."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SystemClock:
 
 
 class DatabaseClock:
-    """The database's clock, reckoned from its last measurement and monotonic time.
+    """The database's clock, estimated from its last measurement and monotonic time.
 
     An entry is never taken for late because this machine's wall clock was set.
     """

@@ -234,7 +234,7 @@ class Loader(PollingService):
             self.wake()
 
     def _sated_targets(self) -> list[str]:
-        """Return the targets with so many runs in the pipeline that claiming them takes a while.
+        """Return the targets with enough runs in the pipeline for the next polls.
 
         A target is left out until half of its runs were claimed: reading them again is waste.
         """

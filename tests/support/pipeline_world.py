@@ -1,4 +1,4 @@
-"""A pipeline over a store in memory: what it is asked to claim it wins, unless told otherwise."""
+"""A pipeline over a store in memory, which wins every claim unless a test decides otherwise."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """The attempt failed in a way that may pass: try again, at the earliest in ``after`` seconds."""
+    """The attempt failed in a way that may pass: try again, not before ``after`` seconds."""
 
     reason: str
     after: float = 0.0

@@ -27,7 +27,7 @@ class RetryPolicy:
     longest_pause: float = 30.0
 
     def gives_up(self, attempt: int, takeovers: int = 0) -> bool:
-        """Return whether ``attempt`` (from 1) was the last; attempts lost with a node do not count."""
+        """Return whether ``attempt`` (from 1) was the last; lost nodes do not count."""
         return attempt - takeovers >= self.max_attempts
 
     def ceiling(self, attempt: int) -> float:
@@ -36,7 +36,7 @@ class RetryPolicy:
         return min(self.longest, self.first * self.factor ** min(attempt - 1, 64))
 
     def wait(self, attempt: int, random: Callable[[], float]) -> float:
-        """Return the seconds to wait after ``attempt``, in [0, ceiling); ``random`` is in [0, 1)."""
+        """Return the wait in seconds, in [0, ceiling); ``random`` is in [0, 1)."""
         return self.ceiling(attempt) * random()
 
 

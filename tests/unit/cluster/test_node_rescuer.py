@@ -1,4 +1,4 @@
-"""Taking over goes on beside the heartbeat, tells of each lost node, and outlives an outage."""
+"""The rescuer works beside the heartbeat, logs each lost node, and outlives an outage."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.pipeline_world import World, until
 
 
 class Nodes:
-    """Lost nodes without a run; one of them may be held up."""
+    """Lost nodes without a run; the rescue of one may be held up."""
 
     def __init__(self) -> None:
         self.held_up = ""
@@ -40,7 +40,7 @@ def rescuer_of(world: World, nodes: Nodes) -> NodeRescuer:
     )
 
 
-async def test_whoever_tells_of_a_lost_node_does_not_wait() -> None:
+async def test_the_heartbeat_does_not_wait_for_a_rescue() -> None:
     async with World() as world:
         nodes = Nodes()
         nodes.held_up = "a"
@@ -55,7 +55,7 @@ async def test_whoever_tells_of_a_lost_node_does_not_wait() -> None:
         service.nodes_lost(["a", "b"])
         service.nodes_lost([])
         await asyncio.sleep(0)
-        assert world.names().count("node_lost") == 2, "each is told of once"
+        assert world.names().count("node_lost") == 2, "each is logged once"
         await service.stop()
 
 

@@ -1,4 +1,4 @@
-"""Runs in hand of campaigns that were stopped or paused, whether or not somebody told of it."""
+"""Attempts in flight of campaigns that were stopped or paused, with or without a notification."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Found = dict[tuple[int, datetime], tuple[str, int, str]]
 
 
 class Runs:
-    """What the database says of runs: all are executing, but for those that were said otherwise."""
+    """The statuses of runs: all are executing, but for those named otherwise."""
 
     def __init__(self) -> None:
         self.stopped: set[int] = set()
@@ -46,8 +46,8 @@ async def in_flight(world: World, target: Target, count: int) -> None:
     await until(lambda: len(world.pipeline.in_flight) == count and target.asked == [0])
 
 
-async def test_a_paused_campaign_begins_nothing() -> None:
-    """What was claimed and not begun goes back; the attempt under way ends by itself."""
+async def test_a_paused_campaign_starts_nothing() -> None:
+    """Attempts that have not started are released; the attempt under way ends by itself."""
     target = Target(slow=True)
     async with World(log=(target, 1), batch=10) as world:
         await in_flight(world, target, 4)
@@ -64,8 +64,8 @@ async def test_a_paused_campaign_begins_nothing() -> None:
         await canceller.stop()
 
 
-async def test_what_nobody_told_of_is_seen_all_the_same() -> None:
-    """News may be lost: what is long in hand is looked at now and then, what is new is not."""
+async def test_lost_notifications_are_made_good_by_the_poll() -> None:
+    """Attempts that are in flight for long are checked periodically; new ones are not."""
     target = Target(slow=True)
     async with World(log=(target, 1), batch=10) as world:
         runs = Runs()
@@ -83,7 +83,7 @@ async def test_what_nobody_told_of_is_seen_all_the_same() -> None:
         await canceller.stop()
 
 
-async def test_nothing_in_hand_asks_nothing() -> None:
+async def test_nothing_in_flight_asks_nothing() -> None:
     async with World(log=(Target(), 1)) as world:
         runs = Runs()
         canceller = canceller_of(world, runs, every=0.001)
@@ -95,8 +95,8 @@ async def test_nothing_in_hand_asks_nothing() -> None:
         await canceller.stop()
 
 
-async def test_an_outage_is_over_when_there_is_nothing_left_to_ask() -> None:
-    """It must not be said to fail still, nor forget what it took out of hand."""
+async def test_an_outage_ends_when_nothing_is_left_to_ask() -> None:
+    """The canceller must not count as failing, nor forget the attempts that it drained."""
     target = Target(slow=True)
     async with World(log=(target, 1), batch=10) as world:
         await in_flight(world, target, 2)

@@ -1,4 +1,4 @@
-"""Draining: what ends in time is written, the rest is given back, and nothing waits for ever."""
+"""Draining: outcomes in time are written, the rest is released, and nothing waits forever."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from daemon.domain.run.retry import RetryPolicy
 from tests.support.pipeline_world import AT, LIMIT, UUID_OF, Target, World, armed, until
 
 
-async def test_draining_does_not_wait_for_what_can_not_be_written() -> None:
+async def test_draining_does_not_wait_for_unwritable_outcomes() -> None:
     target = Target(slow=True)
     world = World(log=(target, 1))
     await world.pipeline.start()
@@ -24,7 +24,7 @@ async def test_draining_does_not_wait_for_what_can_not_be_written() -> None:
     assert world.store.released == []
 
 
-async def test_draining_waits_for_what_ends_in_time() -> None:
+async def test_draining_waits_for_attempts_that_end_in_time() -> None:
     target = Target(slow=True)
     world = World(log=(target, 2))
     await world.pipeline.start()
@@ -41,7 +41,7 @@ async def test_draining_waits_for_what_ends_in_time() -> None:
     assert (world.store.released, 7 in target.asked) == ([], False)
 
 
-async def test_draining_gives_back_what_does_not_end() -> None:
+async def test_draining_releases_attempts_that_do_not_end() -> None:
     target = Target(slow=True)
     world = World(log=(target, 1))
     await world.pipeline.start()
@@ -56,8 +56,8 @@ async def test_draining_gives_back_what_does_not_end() -> None:
     assert ("runs_released", {"count": 3}) in world.events
 
 
-async def test_draining_tells_of_each_run_that_is_held() -> None:
-    """Once, and only of those that were still this node's; the rest is given back."""
+async def test_draining_logs_each_held_run() -> None:
+    """Once, and only runs that were still this node's; the rest is released."""
     target = Target(slow=True)
     world = World(keep=(target, 2))
     world.pipeline.pools.configure({"keep": (target, RetryPolicy(holds=True), 2)})
@@ -69,7 +69,7 @@ async def test_draining_tells_of_each_run_that_is_held() -> None:
     async with asyncio.timeout(LIMIT):
         await world.pipeline.drain(0)
     assert sorted(world.store.released) == [(0, "held"), (1, "held"), (2, "not_started")]
-    assert [told for told in world.events if told[0] in ("run_held", "runs_released")] == [
+    assert [event for event in world.events if event[0] in ("run_held", "runs_released")] == [
         (
             "run_held",
             {
@@ -111,24 +111,24 @@ async def test_starting_and_draining_twice_is_harmless() -> None:
         await world.pipeline.drain(0)
 
 
-async def test_it_ends_though_one_part_waited_with_another_that_failed() -> None:
-    """Asked to stop in an outage: who waits to try again looks whether there is still anything."""
+async def test_the_completer_stops_although_one_writer_waits_for_another() -> None:
+    """A stop in an outage: a writer that backed off checks whether anything is left to write."""
     async with World(log=(Target(), 1)) as world:
-        finisher, store = world.pipeline.completer, world.store
+        completer, store = world.pipeline.completer, world.store
         pausing, resume = asyncio.Event(), asyncio.Event()
 
         async def pause(_seconds: float) -> bool:
             pausing.set()
             return await resume.wait()
 
-        finisher.pause = pause  # type: ignore[method-assign]
+        completer.pause = pause  # type: ignore[method-assign]
         world.pipeline.claimer.enqueue(armed(1))
         await until(lambda: store.claims == [[1]])
         store.down = True
         async with asyncio.timeout(LIMIT):
             await pausing.wait()
         store.down = False
-        stopped = asyncio.create_task(finisher.stop())
+        stopped = asyncio.create_task(completer.stop())
         await asyncio.sleep(0)
         resume.set()
         async with asyncio.timeout(LIMIT):

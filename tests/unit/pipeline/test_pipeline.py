@@ -11,7 +11,7 @@ from daemon.domain.schedule.schedule import EventKind
 from tests.support.pipeline_world import Target, World, armed, until, waiting
 
 
-async def test_what_is_due_is_claimed_delivered_and_written() -> None:
+async def test_due_entries_are_claimed_delivered_and_written() -> None:
     target = Target()
     async with World(log=(target, 2)) as world:
         for number in range(20):
@@ -41,7 +41,7 @@ async def test_no_more_is_claimed_than_its_target_has_room_for() -> None:
         assert max(world.store.finishes) <= 4
 
 
-async def test_a_slow_target_stops_nobody_else() -> None:
+async def test_a_slow_target_delays_no_other() -> None:
     slow, quick = Target(slow=True), Target()
     async with World(slow=(slow, 1), quick=(quick, 1)) as world:
         for number in range(200):
@@ -52,7 +52,7 @@ async def test_a_slow_target_stops_nobody_else() -> None:
         assert len(slow.asked) == 1
 
 
-async def test_the_oldest_wait_shortest() -> None:
+async def test_entries_start_oldest_first() -> None:
     target = Target()
     async with World(log=(target, 1), batch=3) as world:
         for number in range(30):
@@ -71,7 +71,7 @@ async def test_a_window_opens_whatever_its_target_does() -> None:
         await until(lambda: "window_opened" in world.names())
 
 
-async def test_what_is_lost_is_looked_at_again() -> None:
+async def test_lost_claims_are_read_again() -> None:
     async with World(log=(Target(), 1)) as world:
         world.store.losing = {2}
         for number in range(4):
@@ -81,7 +81,7 @@ async def test_what_is_lost_is_looked_at_again() -> None:
         assert 2 in world.timer.settled
 
 
-async def test_a_bad_row_is_alone_in_its_fault() -> None:
+async def test_a_bad_row_fails_alone() -> None:
     target = Target()
     async with World(log=(target, 1), batch=8) as world:
         world.store.poison = {3}
@@ -95,7 +95,7 @@ async def test_a_bad_row_is_alone_in_its_fault() -> None:
         assert 3 in world.timer.settled, "it may be loaded again"
 
 
-async def test_an_outcome_that_can_not_be_written_frees_its_place() -> None:
+async def test_an_unwritable_outcome_frees_its_place() -> None:
     target = Target(slow=True)
     async with World(log=(target, 1), batch=1) as world:
         pool = world.pipeline.pools.of("log")
@@ -112,8 +112,8 @@ async def test_an_outcome_that_can_not_be_written_frees_its_place() -> None:
         await until(lambda: len(world.store.finished) == 10 - held)
 
 
-async def test_what_can_not_be_written_fails_its_run() -> None:
-    """Else it would stay executing for as long as its node lives."""
+async def test_an_unwritable_outcome_fails_its_run() -> None:
+    """The run would otherwise stay executing for as long as its node lives."""
     target = Target(outcome=Accepted(5.0))
     async with World(log=(target, 1)) as world:
         world.store.unwritable = {Accepted}
@@ -123,7 +123,7 @@ async def test_what_can_not_be_written_fails_its_run() -> None:
         assert world.names().count("finish_failed") == 1
 
 
-async def test_outcomes_outlive_an_outage_that_is_told_once() -> None:
+async def test_outcomes_outlive_an_outage_that_is_logged_once() -> None:
     target = Target(slow=True)
     async with World(log=(target, 4)) as world:
         for number in range(4):
@@ -148,8 +148,8 @@ async def test_outcomes_outlive_an_outage_that_is_told_once() -> None:
 
 
 @pytest.mark.parametrize("late", [set(), {1}])
-async def test_an_outcome_is_told_once_though_the_answer_was_lost(late: set[int]) -> None:
-    """Of an attempt, and of a run that came too late for one, beside others in the same batch."""
+async def test_an_outcome_is_logged_once_although_the_reply_was_lost(late: set[int]) -> None:
+    """Both of an attempt and of an expired run, beside others in the same batch."""
     async with World(log=(Target(), 4)) as world:
         world.store.muffled, world.store.late = {1}, late
         for number in range(3):
@@ -162,7 +162,7 @@ async def test_an_outcome_is_told_once_though_the_answer_was_lost(late: set[int]
         assert len(world.pipeline.in_flight) == 0
 
 
-async def test_what_could_not_be_claimed_is_claimed_after_the_outage() -> None:
+async def test_unclaimed_entries_are_claimed_after_the_outage() -> None:
     target = Target()
     async with World(log=(target, 2)) as world:
         world.store.down = True
@@ -177,7 +177,7 @@ async def test_what_could_not_be_claimed_is_claimed_after_the_outage() -> None:
         assert world.names().count("database_lost") == 1
 
 
-async def test_a_run_that_came_too_late_is_settled_without_its_target() -> None:
+async def test_an_expired_run_ends_without_its_target() -> None:
     target = Target()
     async with World(log=(target, 1)) as world:
         world.store.late = {5}
@@ -186,7 +186,7 @@ async def test_a_run_that_came_too_late_is_settled_without_its_target() -> None:
         assert target.asked == []
 
 
-async def test_a_late_answer_is_told_and_forgotten() -> None:
+async def test_a_late_answer_is_logged_and_dropped() -> None:
     async with World(log=(Target(slow=True), 1)) as world:
         world.pipeline.claimer.enqueue(armed(1))
         await until(lambda: len(world.pipeline.in_flight) == 1)
@@ -209,7 +209,7 @@ async def test_every_outcome_has_its_event(outcome: object, event: str) -> None:
         assert (fields["campaign_id"], fields["attempt"], fields["target"]) == (1, 1, "log")
 
 
-async def test_a_target_that_nobody_configured_rejects() -> None:
+async def test_an_unconfigured_target_rejects() -> None:
     async with World(log=(Target(), 1)) as world:
         world.pipeline.claimer.enqueue(armed(1, "elsewhere"))
         await until(lambda: world.store.finished == [(1, "Reject")])
@@ -232,7 +232,7 @@ async def test_a_target_that_raises_is_tried_again_and_its_worker_lives() -> Non
         assert fields["error"] == "ConnectionError: refused"
 
 
-async def test_the_oldest_claim_is_that_of_what_is_in_hand() -> None:
+async def test_the_oldest_claim_is_that_of_the_attempts_in_flight() -> None:
     target = Target(slow=True)
     async with World(log=(target, 1)) as world:
         assert world.pipeline.in_flight.oldest_claim_at() is None
@@ -260,7 +260,7 @@ async def test_a_newer_attempt_is_not_forgotten_with_the_former() -> None:
 
 
 async def test_a_campaign_loaded_twice_is_carried_out_once() -> None:
-    """What it was armed with before an outage, and what it is armed with now, are due together."""
+    """Its event from before an outage and its present event are due together."""
     target = Target()
     async with World(log=(target, 1)) as world:
         stale, current = armed(1), armed(1)._replace(revision=2)
@@ -291,8 +291,8 @@ async def test_two_claims_are_under_way_at_once() -> None:
         assert world.store.claims == [[1], [2], [3]]
 
 
-async def test_what_was_claimed_unheard_is_looked_for_between_claims() -> None:
-    """A claim that is under way could add to what is looked at."""
+async def test_unacknowledged_claims_are_reconciled_between_claims() -> None:
+    """A claim under way could change what is compared."""
     async with World(log=(Target(), 1)) as world:
         world.store.down = True
         world.pipeline.claimer.enqueue(armed(1))
@@ -304,7 +304,7 @@ async def test_what_was_claimed_unheard_is_looked_for_between_claims() -> None:
         world.store.gate.clear()
         world.pipeline.claimer.enqueue(armed(2))
         await until(lambda: [2] in world.store.claims)
-        world.clock.seconds += 1  # the next look is due
+        world.clock.seconds += 1  # the next reconciliation is due
         world.pipeline.claimer.enqueue(armed(3))
         for _ in range(100):
             await asyncio.sleep(0)

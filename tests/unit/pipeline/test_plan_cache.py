@@ -1,4 +1,4 @@
-"""A plan made ahead is the plan that would be made at the instant, or it is made anew."""
+"""A cached plan equals the plan that would be made at the instant, or a new one is made."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from daemon.pipeline.plan_cache import PlanCache
 from tests.support.timer_entries import AT, armed, unplannable
 
 
-async def test_a_plan_made_ahead_is_used_once() -> None:
+async def test_a_cached_plan_is_used_once() -> None:
     made, entry = PlanCache(), armed(1)
     await made.warm([entry])
     assert len(made) == 1
@@ -24,14 +24,14 @@ async def test_a_plan_made_ahead_is_used_once() -> None:
     assert made.get(entry, AT) == planned
 
 
-async def test_an_entry_that_was_replaced_is_planned_anew() -> None:
+async def test_a_replaced_event_is_planned_anew() -> None:
     made = PlanCache()
     await made.warm([armed(1)])
     edited = armed(1, AT + timedelta(minutes=1), revision=2)
     assert made.get(edited, edited.event.at).armed is edited
 
 
-async def test_what_is_not_due_soon_any_more_is_forgotten() -> None:
+async def test_plans_of_other_events_are_dropped() -> None:
     made = PlanCache()
     first, second = armed(1), armed(2)
     await made.warm([first, second])
@@ -49,7 +49,7 @@ async def test_a_plan_is_kept_while_its_entry_is_the_same(monkeypatch: pytest.Mo
     made.get(entry, AT)
 
 
-async def test_one_that_can_not_be_planned_is_left_to_its_claim() -> None:
+async def test_an_event_without_a_plan_is_left_to_its_claim() -> None:
     made, good, bad = PlanCache(), armed(1), unplannable(2)
     await made.warm([bad, good])
     assert len(made) == 1

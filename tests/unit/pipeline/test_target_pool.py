@@ -1,4 +1,4 @@
-"""One target's pool: how much is claimed for it, when it pauses, what its answers come to."""
+"""The pool of one target: how much is claimed for it, when it pauses, its outcomes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.pipeline_world import AT, Target, World, armed, until
 @pytest.mark.parametrize(
     "answer", [None, "done", Accepted(math.inf), Retry("a\0b\udc00", math.nan)]
 )
-async def test_whatever_a_target_answers_can_be_written(answer: object) -> None:
+async def test_every_answer_of_a_target_can_be_written(answer: object) -> None:
     target = Target(outcome=answer)  # type: ignore[arg-type]
     async with World(log=(target, 1)) as world:
         world.pipeline.claimer.enqueue(armed(1))
@@ -33,7 +33,7 @@ async def test_whatever_a_target_answers_can_be_written(answer: object) -> None:
 
 
 async def test_a_slot_that_is_free_is_filled_at_once() -> None:
-    """However few there are: what is due does not wait for a claim to be worth it."""
+    """However few are free: due entries do not wait until a claim is worth its cost."""
     target = Target(slow=True)
     target.waits = True
     async with World(batch=100, log=(target, 8)) as world:
@@ -48,7 +48,7 @@ async def test_a_slot_that_is_free_is_filled_at_once() -> None:
 
 
 async def test_a_probe_waits_for_no_other_attempt() -> None:
-    """One attempt hangs, five fail, the target pauses; when that is over one is tried at once."""
+    """One attempt hangs, others fail, the breaker opens; after the pause a probe starts at once."""
     target = Target(slow=True, outcome=Retry("down"))
     target.waits = True
     async with World(pause_after=2, log=(target, 3)) as world:
@@ -67,7 +67,7 @@ async def test_a_probe_waits_for_no_other_attempt() -> None:
 
 @pytest.mark.parametrize("pause_after", [0, 2])
 async def test_a_reload_ends_a_pause(pause_after: int) -> None:
-    """The target may be another one: it is asked at once, by all or by a probe."""
+    """The target may be another one, so it is tried at once: by every attempt, or by a probe."""
     target = Target(outcome=Retry("down"))
     async with World(pause_after=2, log=(target, 2)) as world:
         for number in range(2):
@@ -84,7 +84,7 @@ async def test_a_reload_ends_a_pause(pause_after: int) -> None:
 
 
 async def test_lateness_is_that_of_the_start() -> None:
-    """Not of the claim: what was claimed may wait for its turn."""
+    """Not of the claim: a claimed attempt may wait for its turn."""
     target = Target(slow=True)
     async with World(log=(target, 1), batch=2) as world:
         world.pipeline.claimer.enqueue(armed(0))
@@ -102,8 +102,8 @@ async def test_lateness_is_that_of_the_start() -> None:
         assert world.store.begun == {0: AT, 1: AT + timedelta(seconds=7)}
 
 
-async def test_what_is_being_claimed_takes_room() -> None:
-    """Claims at once do not take more than the target may have in hand."""
+async def test_claims_under_way_use_room() -> None:
+    """Concurrent claims do not take more than the target may have in flight."""
     target = Target(slow=True)
     async with World(batch=4, log=(target, 1)) as world:
         world.store.gate.clear()
@@ -126,13 +126,13 @@ async def test_what_is_being_claimed_takes_room() -> None:
         (0.0, Retry("refused"), 2),
     ],
 )
-async def test_what_is_claimed_ahead_follows_how_long_attempts_take(
+async def test_the_duration_of_attempts_limits_what_is_claimed_in_advance(
     attempt_s: float, outcome: Outcome, claimed: int
 ) -> None:
-    """Of a quick target many, for a claim costs much the same; of a slow one none.
+    """A quick target gets many runs in advance, because claims cost much the same; a slow one none.
 
-    They would wait here, while another node idles. One that is down fails quickly, which is not to
-    say that it has room.
+    Its runs would wait here while another node idles. A target that is down fails quickly, which
+    does not mean that it has room.
     """
     target = Target(slow=True, outcome=outcome)
     target.waits = True

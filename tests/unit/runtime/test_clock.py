@@ -1,4 +1,4 @@
-"""This machine's clock is set while the daemon runs: the database's time stays known."""
+"""The database clock stays known while this machine's clock is set."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
 
 class Clock:
-    """Wall time that can be set; monotonic time that can not."""
+    """Wall time that can be set; monotonic time that cannot."""
 
     def __init__(self) -> None:
         self.offset = timedelta(0)

@@ -1,4 +1,4 @@
-"""An outage is said once and said to be over once, whoever of several notices it."""
+"""An outage is logged once when it starts and once when it ends, whichever service notices it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Part(Service):
         self.name = name
 
     async def run(self) -> None:
-        """Nothing: only its name counts."""
+        """Do nothing: only the name counts."""
 
 
 def health_and_events() -> tuple[DatabaseHealth, list[str]]:
@@ -38,7 +38,7 @@ def health_and_events() -> tuple[DatabaseHealth, list[str]]:
     return DatabaseHealth(emit, Clock(), jitter=lambda: -1.0), events
 
 
-async def test_who_can_still_read_does_not_end_an_outage() -> None:
+async def test_a_service_that_succeeds_does_not_end_an_outage() -> None:
     """The writer fails again and again while the reader succeeds: one outage."""
     health, events = health_and_events()
     recovered: list[str] = []
@@ -66,8 +66,8 @@ async def test_all_that_failed_must_succeed() -> None:
     assert events == ["database_lost", "database_back"]
 
 
-async def test_what_began_before_the_failure_does_not_end_the_outage() -> None:
-    """Two batches are under way when the server goes: one fails, the other's answer was there."""
+async def test_a_statement_from_before_the_failure_does_not_end_the_outage() -> None:
+    """Two batches are under way when the server dies: one fails, the other was answered."""
     events: list[str] = []
     clock = Clock()
     health = DatabaseHealth(

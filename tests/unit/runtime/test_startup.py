@@ -13,7 +13,7 @@ from daemon.runtime.startup import wait_for_database
 PATIENCE_S = 60
 
 
-def told(_event: str, /, **_fields: Any) -> None:
+def emit(_event: str, /, **_fields: Any) -> None:
     pass
 
 
@@ -29,7 +29,7 @@ async def test_a_stop_ends_what_it_begins() -> None:
             ended.set()
 
     async with asyncio.timeout(PATIENCE_S):
-        starting = asyncio.create_task(wait_for_database(begin, timeout=600, stop=stop, emit=told))
+        starting = asyncio.create_task(wait_for_database(begin, timeout=600, stop=stop, emit=emit))
         await begun.wait()
         stop.set()
         assert await starting is False
@@ -46,7 +46,7 @@ async def test_begun_again_until_it_succeeds() -> None:
             raise Unavailable("not yet")
 
     async with asyncio.timeout(PATIENCE_S):
-        assert await wait_for_database(begin, timeout=600, stop=asyncio.Event(), emit=told)
+        assert await wait_for_database(begin, timeout=600, stop=asyncio.Event(), emit=emit)
     assert tries == 3
 
 
@@ -55,4 +55,4 @@ async def test_other_faults_are_no_reason_to_wait() -> None:
         raise ValueError("a fault")
 
     with pytest.raises(ValueError, match="a fault"):
-        await wait_for_database(begin, timeout=600, stop=asyncio.Event(), emit=told)
+        await wait_for_database(begin, timeout=600, stop=asyncio.Event(), emit=emit)

@@ -50,7 +50,7 @@ def test_messages(manager: tuple[socket.socket, str]) -> None:
 
 
 @pytest.mark.parametrize("address", [None, "", "/not/there", "/" + "x" * 300])
-def test_nobody_listens(address: str | None) -> None:
+def test_without_a_listener(address: str | None) -> None:
     """Silence, and the daemon goes on."""
     assert not SystemdNotifier(address).ready("serving")
 

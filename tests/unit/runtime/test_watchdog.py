@@ -1,4 +1,4 @@
-"""Signs of life: from turns of the firing loop only, and not while a part hangs."""
+"""Signs of life come from the firing loop only, and not while a component hangs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Hand:
 
 
 class Heard:
-    """What was told to the service manager, and what was logged."""
+    """The signs sent to the service manager, and the events logged."""
 
     def __init__(self, every: float | None = 10.0) -> None:
         self.clock = Hand()
@@ -42,27 +42,27 @@ class Heard:
         """An event."""
         self.events.append((event, fields))
 
-    def turn(self, after: float) -> None:
-        """Some seconds later the loop turns."""
+    def beat(self, after: float) -> None:
+        """Let the loop run some seconds later."""
         self.clock.seconds += after
         self.watchdog.beat()
 
 
-def test_a_turn_is_a_sign_but_not_every_turn() -> None:
-    """The manager hears as often as it wants to, and never without a turn."""
+def test_a_beat_is_a_sign_but_not_every_beat() -> None:
+    """The service manager gets signs as often as it wants, and never without a beat."""
     heard = Heard()
     for _ in range(21):
-        heard.turn(1.0)
+        heard.beat(1.0)
     assert heard.signs == 3, "at once, after 10 s, after 20 s"
     heard.clock.seconds += 1000
     assert heard.signs == 3
     assert heard.watchdog.age == 1000
 
 
-def test_nobody_waits() -> None:
-    """Outside systemd there is nothing to tell."""
+def test_without_a_service_manager() -> None:
+    """Outside systemd no sign is sent."""
     heard = Heard(every=None)
-    heard.turn(60)
+    heard.beat(60)
     assert heard.signs == 0
 
 
@@ -72,17 +72,17 @@ def test_a_part_that_hangs_ends_the_signs() -> None:
     busy = Stopwatch(heard.clock)
     heard.watchdog.watch({"the claim": (busy.running_for, 60.0)})
     with busy.lap():
-        heard.turn(59)
+        heard.beat(59)
         assert heard.signs == 1
-        heard.turn(2)
+        heard.beat(2)
         assert (heard.signs, heard.events) == (1, [])
-        heard.turn(GRACE_S)
-        heard.turn(GRACE_S)
+        heard.beat(GRACE_S)
+        heard.beat(GRACE_S)
         assert heard.signs == 1
         ((event, fields),) = heard.events
         assert (event, fields["error"]) == ("service_stalled", "the claim is stuck for 66 s")
         assert heard.watchdog.stuck() is not None
-    heard.turn(1)
+    heard.beat(1)
     assert heard.signs == 2
     assert heard.watchdog.stuck() is None
 

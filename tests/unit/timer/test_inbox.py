@@ -1,4 +1,4 @@
-"""What a claim says comes next, while the database is read: none is lost, and the newer counts."""
+"""Claims settled while the database is read: no following event is lost, the newer one counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A long downtime is over: what is overdue comes in parts, and does not hide what is on time."""
+"""After a long downtime overdue events are loaded in parts, and do not hide those on time."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loader, "ROWS_AT_ONCE", PART)
 
 
-async def test_ready_after_what_is_on_time_and_one_part_of_the_backlog() -> None:
+async def test_ready_after_events_on_time_and_one_part_of_the_backlog() -> None:
     store = Store(5 * PART)
     async with loading(store) as made:
         assert store.loaded == list(range(1, PART + 1))
@@ -75,14 +75,14 @@ async def test_ready_after_what_is_on_time_and_one_part_of_the_backlog() -> None
 async def test_the_parts_follow_without_waiting_for_the_next_poll() -> None:
     store = Store(5 * PART + 1)
     async with loading(store), asyncio.timeout(60):
-        while len(store.loaded) < 5 * PART + 1:  # noqa: ASYNC110 - the store tells nobody
+        while len(store.loaded) < 5 * PART + 1:  # noqa: ASYNC110 - the store has no event to wait for
             await asyncio.sleep(0)
     assert store.loaded == list(range(1, 5 * PART + 2)), "each once, oldest first"
     assert store.since[0] == FIRST_EVENT
-    assert store.asked.count("poll") == store.asked.count("overdue"), "one look between two parts"
+    assert store.asked.count("poll") == store.asked.count("overdue"), "one poll between two parts"
 
 
-async def test_a_full_target_is_not_loaded_further_but_others_are_looked_for() -> None:
+async def test_a_full_target_is_left_out_and_others_are_loaded() -> None:
     store = Store(5 * PART)
     async with loading(store, full=["log"]) as made:
         assert store.since == [FIRST_EVENT]
@@ -97,8 +97,8 @@ async def test_a_full_target_is_not_loaded_further_but_others_are_looked_for() -
         assert store.since == [FIRST_EVENT], "not again so soon"
 
 
-async def test_what_is_due_soon_is_shown_once_a_poll() -> None:
-    """An edit, or the next part of a backlog, shows nothing again."""
+async def test_plans_are_warmed_once_a_poll() -> None:
+    """An edit, or the next part of a backlog, warms nothing again."""
     store = Store(3 * PART)
     shown: list[list[int]] = []
 
@@ -107,6 +107,6 @@ async def test_what_is_due_soon_is_shown_once_a_poll() -> None:
 
     store.next = armed(1000, datetime.now(UTC) + timedelta(seconds=600))
     async with loading(store, warm=show, horizon=3600, poll=300), asyncio.timeout(60):
-        while len(store.loaded) < 3 * PART:  # noqa: ASYNC110 - the store tells nobody
+        while len(store.loaded) < 3 * PART:  # noqa: ASYNC110 - the store has no event to wait for
             await asyncio.sleep(0)
     assert shown == [[*range(1, PART + 1), 1000]]

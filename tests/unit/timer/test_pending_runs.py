@@ -1,4 +1,4 @@
-"""Runs that wait for an attempt: however many one target has, those of the others are loaded."""
+"""Pending runs: however many one target has, those of the others are loaded."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Store:
-    """Runs in the order in which they wait."""
+    """Pending runs in order."""
 
     def __init__(self, runs: Sequence[PendingRun]) -> None:
         self.runs = sorted(runs, key=place)
@@ -66,7 +66,7 @@ def place(run: PendingRun) -> Place:
 
 
 def runs(count: int, target: str, *, since: float, first: int = 1) -> list[PendingRun]:
-    """So many, each due a millisecond after the one before."""
+    """Return ``count`` runs, each due a millisecond after the one before."""
     at = datetime.now(UTC) + timedelta(seconds=since)
     return [
         PendingRun(first + number, at, at + timedelta(milliseconds=number), target)
@@ -75,7 +75,7 @@ def runs(count: int, target: str, *, since: float, first: int = 1) -> list[Pendi
 
 
 class Taken(list[PendingRun]):
-    """What came due, and stays in hand until the test says that it was claimed."""
+    """Entries that came due, handed out until the test settles them."""
 
     def __call__(self, entry: ArmedEvent | PendingRun) -> None:
         assert isinstance(entry, PendingRun)
@@ -95,19 +95,19 @@ async def until_handed_over(taken: Taken, campaign_id: int) -> None:
             await asyncio.sleep(0)
 
 
-async def until_looked(made: Loading, store: Store) -> None:
-    """Until a look more was taken, and what it found was loaded."""
+async def until_polled(made: Loading, store: Store) -> None:
+    """Wait until one more poll was made, and its result loaded."""
     for _ in range(2):
         polls = store.polls
         made.inbox.on_runs_available()
         async with asyncio.timeout(PATIENCE_S):
-            while store.polls == polls:  # noqa: ASYNC110 - the store tells nobody
+            while store.polls == polls:  # noqa: ASYNC110 - the store has no event to wait for
                 await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize("backlog", [PART, 3 * PART, 3 * PART + 1, 50 * PART])
 async def test_one_target_s_backlog_does_not_hide_the_runs_of_another(backlog: int) -> None:
-    """They follow at once, in parts, and no more of the backlog is held than can be used soon."""
+    """Runs follow at once, in parts, and only as much of the backlog is held as is usable soon."""
     store = Store([*runs(backlog, "slow", since=-60), *runs(2, "other", since=-5, first=10_000)])
     taken = Taken()
     async with loading(store) as made:
@@ -117,19 +117,19 @@ async def test_one_target_s_backlog_does_not_hide_the_runs_of_another(backlog: i
         assert taken.of("slow") == list(range(1, len(taken.of("slow")) + 1)), "oldest first"
         assert len(taken.of("slow")) <= 4 * PART
         asked = len(store.since)
-        await until_looked(made, store)
-        assert len(store.since) - asked <= 4, "what is not claimed is not read again and again"
+        await until_polled(made, store)
+        assert len(store.since) - asked <= 4, "unclaimed runs are not read again and again"
         made.scheduler.stop()
 
 
-async def test_more_is_loaded_once_most_of_it_was_claimed() -> None:
+async def test_more_runs_are_loaded_once_most_were_claimed() -> None:
     store, taken = Store(runs(9 * PART, "slow", since=-60)), Taken()
     async with loading(store) as made:
         made.scheduler.start(taken)
         done = 0
         async with asyncio.timeout(PATIENCE_S):
             while len(taken) < 9 * PART:
-                await until_looked(made, store)
+                await until_polled(made, store)
                 store.runs = [run for run in store.runs if run not in taken]
                 made.inbox.settle(taken[done:])
                 done = len(taken)
@@ -137,8 +137,8 @@ async def test_more_is_loaded_once_most_of_it_was_claimed() -> None:
         made.scheduler.stop()
 
 
-async def test_it_begins_with_the_oldest_again() -> None:
-    """What was due meanwhile may come before what was read last."""
+async def test_loading_starts_with_the_oldest_again() -> None:
+    """A run that became due meanwhile may come before the last run that was read."""
     store, taken = Store(runs(PART + 1, "log", since=-5)), Taken()
     async with loading(store) as made:
         made.scheduler.start(taken)
@@ -151,7 +151,7 @@ async def test_it_begins_with_the_oldest_again() -> None:
 
 
 async def test_only_what_is_due_before_the_next_polls_is_held() -> None:
-    """However many are to be tried again within the horizon."""
+    """However many retries are due within the horizon."""
     store = Store([*runs(5, "log", since=2), *runs(5, "log", since=30, first=100)])
     async with loading(store, poll=1, horizon=60) as made:
         assert len(made.window) == 5

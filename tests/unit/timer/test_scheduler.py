@@ -1,4 +1,4 @@
-"""APScheduler itself over the window: what is due is handed over once, by the database's clock."""
+"""APScheduler over the window: due entries are handed over once, by the database clock."""
 
 from __future__ import annotations
 
@@ -66,15 +66,13 @@ def soon(count: float) -> datetime:
     return datetime.now(UTC) + seconds(count)
 
 
-async def test_what_is_due_is_handed_over(scheduler: TimerScheduler, taken: Taken) -> None:
+async def test_due_entries_are_handed_over(scheduler: TimerScheduler, taken: Taken) -> None:
     load(scheduler, [armed(1, soon(-5)), waiting(2, soon(-1))])
     assert sorted(await taken.count(2)) == [1, 2]
 
 
-async def test_one_that_can_not_be_reckoned_stops_no_other(
-    scheduler: TimerScheduler, taken: Taken
-) -> None:
-    """It is handed over too, for the claim to tell of it."""
+async def test_an_invalid_schedule_stops_no_other(scheduler: TimerScheduler, taken: Taken) -> None:
+    """It is handed over too, so that the claim logs its error."""
     load(scheduler, [armed(1, soon(-2)), unplannable(2, soon(-1)), armed(3, soon(-0.5))])
     assert await taken.count(3) == [1, 2, 3]
     load(scheduler, [armed(4, soon(0.05))])
@@ -96,7 +94,7 @@ async def test_an_earlier_entry_wakes_it(scheduler: TimerScheduler, taken: Taken
     assert await taken.count(1) == [2]
 
 
-async def test_what_is_loaded_again_and_again_is_handed_over_once(
+async def test_an_entry_loaded_repeatedly_is_handed_over_once(
     scheduler: TimerScheduler, taken: Taken
 ) -> None:
     entry = armed(1, soon(-1))
