@@ -7,14 +7,22 @@ own; a filter of campaigns (status, type) makes it look further along the same i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from daemon.domain.campaign.model import Campaign, Run
+from daemon.domain.campaign.model import LoggedEvent, Run
 from daemon.domain.campaign.state_machine import RunStatus, Status
 from daemon.domain.errors import NotFound
+from daemon.domain.read_models import (
+    CampaignDetail,
+    CampaignSummary,
+    Ref,
+    RunDetail,
+    RunKey,
+    UpcomingEvent,
+    UpcomingKey,
+)
 from daemon.domain.requests import Current
 from daemon.domain.schedule.schedule import (
     CampaignType,
@@ -27,87 +35,6 @@ from storage import listings
 from storage.campaigns import campaign_from, not_found
 from storage.engine import Database
 from storage.schedule_rows import schedule_from
-
-Ref = int | UUID
-RunKey = tuple[datetime, int, datetime]
-"""Where a page of runs ends: claimed_at, campaign_id, scheduled_for."""
-UpcomingKey = tuple[datetime, int]
-"""Where a page of what is upcoming ends: the instant, campaign_id."""
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A campaign in a list. ``next_run_at`` is None when no run is armed."""
-
-    campaign: Campaign
-    next_run_at: datetime | None
-    next_event_at: datetime | None
-    ends_at: datetime | None
-    rrule: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """One campaign in full. ``timer`` is the armed event; ``saved_at`` is of the schedule."""
-
-    campaign: Campaign
-    current: Current | None
-    timer: TimedEvent | None
-    rrule: str | None
-    revision: int | None
-    saved_at: datetime | None
-    now: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class ListedRun:
-    """A run in a list, with what its campaign is called."""
-
-    run: Run
-    campaign_uuid: UUID
-    campaign_name: str
-
-    @property
-    def key(self) -> RunKey:
-        """What the next page begins after."""
-        return (self.run.claimed_at, self.run.campaign_id, self.run.scheduled_for)
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedEvent:
-    """A row of ``campaign_events``."""
-
-    id: int
-    campaign_id: int
-    at: datetime
-    event: str
-    from_status: str | None
-    to_status: str | None
-    cause: str | None
-    actor: str
-    run_id: UUID | None
-    scheduled_for: datetime | None
-    details: dict[str, Any] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Upcoming:
-    """An armed event of a campaign; ``local`` is naive, in ``timezone``."""
-
-    campaign_id: int
-    campaign_uuid: UUID
-    campaign_name: str
-    type: CampaignType
-    status: Status
-    kind: EventKind
-    at: datetime
-    local: datetime
-    timezone: str
-
-    @property
-    def key(self) -> UpcomingKey:
-        """What the next page begins after."""
-        return (self.at, self.campaign_id)
 
 
 class CampaignReads:
@@ -123,7 +50,7 @@ class CampaignReads:
         before: int | None = None,
         status: Status | None = None,
         type: CampaignType | None = None,
-    ) -> list[Listed]:
+    ) -> list[CampaignSummary]:
         """Campaigns, newest first, of an id lower than ``before``; payloads are left out."""
         found = await self._database.rows(
             listings.campaigns_page(before is not None, status is not None, type is not None),
@@ -133,11 +60,13 @@ class CampaignReads:
             type=type,
         )
         return [
-            Listed(campaign_from(row), row.next_run_at, row.fire_at, row.ends_at, row.rrule)
+            CampaignSummary(
+                campaign_from(row), row.next_run_at, row.fire_at, row.ends_at, row.rrule
+            )
             for row in found
         ]
 
-    async def campaign(self, ref: Ref) -> Shown:
+    async def campaign(self, ref: Ref) -> CampaignDetail:
         """One campaign with its schedule and its timer. Raises NotFound."""
         found = await self._database.rows(listings.campaign_in_full(isinstance(ref, UUID)), ref=ref)
         if not found:
@@ -150,7 +79,7 @@ class CampaignReads:
         timed = None
         if row.fire_at is not None:
             timed = TimedEvent(EventKind(row.event_kind), row.fire_at, row.local)
-        return Shown(
+        return CampaignDetail(
             campaign_from(row),
             current,
             timed,
@@ -167,7 +96,7 @@ class CampaignReads:
         ref: Ref | None = None,
         status: RunStatus | None = None,
         before: RunKey | None = None,
-    ) -> list[ListedRun]:
+    ) -> list[RunDetail]:
         """Runs, newest first: by when claimed, those of one campaign by scheduled instant."""
         values: dict[str, Any] = {"max_rows": limit}
         if before is not None:
@@ -181,12 +110,12 @@ class CampaignReads:
             values["since"] = mark.since
         which = listings.runs_page(ref is not None, status, before is not None)
         found = await self._database.rows(which, **values)
-        return [ListedRun(run_from(row), row.campaign_uuid, row.name) for row in found]
+        return [RunDetail(run_from(row), row.campaign_uuid, row.name) for row in found]
 
-    async def run(self, run_id: UUID) -> ListedRun:
+    async def run(self, run_id: UUID) -> RunDetail:
         """One run. Raises NotFound."""
         for row in await self._database.rows(listings.RUN, run_id=run_id):
-            return ListedRun(run_from(row), row.campaign_uuid, row.name)
+            return RunDetail(run_from(row), row.campaign_uuid, row.name)
         raise NotFound(f"no run has the id {run_id}", message="Run not found")
 
     async def events(self, ref: Ref, *, limit: int, before: int | None = None) -> list[LoggedEvent]:
@@ -198,24 +127,11 @@ class CampaignReads:
             max_rows=limit,
             before=before,
         )
-        return [
-            LoggedEvent(
-                row.id,
-                row.campaign_id,
-                row.at,
-                row.event,
-                row.from_status,
-                row.to_status,
-                row.cause,
-                row.actor,
-                row.run_id,
-                row.scheduled_for,
-                row.details,
-            )
-            for row in found
-        ]
+        return [event_from(row) for row in found]
 
-    async def upcoming(self, *, limit: int, after: UpcomingKey | None = None) -> list[Upcoming]:
+    async def upcoming(
+        self, *, limit: int, after: UpcomingKey | None = None
+    ) -> list[UpcomingEvent]:
         """The next armed event of each campaign that is not paused, soonest first."""
         after_at, after_id = after or (None, None)
         found = await self._database.rows(
@@ -225,7 +141,7 @@ class CampaignReads:
             after_id=after_id,
         )
         return [
-            Upcoming(
+            UpcomingEvent(
                 row.campaign_id,
                 row.uuid,
                 row.name,
@@ -239,14 +155,14 @@ class CampaignReads:
             for row in found
         ]
 
-    async def upcoming_of(self, ref: Ref, count: int) -> list[Upcoming]:
+    async def upcoming_of(self, ref: Ref, count: int) -> list[UpcomingEvent]:
         """The next ``count`` events of one campaign, of its schedule if it is not armed."""
         shown = await self.campaign(ref)
         if shown.current is None:
             return []
         schedule, campaign = shown.current.schedule, shown.campaign
         return [
-            Upcoming(
+            UpcomingEvent(
                 campaign.id,
                 campaign.uuid,
                 campaign.name,
@@ -295,6 +211,23 @@ def run_from(row: Any) -> Run:
         next_attempt_at=row.next_attempt_at,
         finished_at=row.finished_at,
         error=row.error,
+    )
+
+
+def event_from(row: Any) -> LoggedEvent:
+    """The LoggedEvent that a row of ``campaign_events`` holds."""
+    return LoggedEvent(
+        id=row.id,
+        campaign_id=row.campaign_id,
+        at=row.at,
+        event=row.event,
+        from_status=row.from_status,
+        to_status=row.to_status,
+        cause=row.cause,
+        actor=row.actor,
+        run_id=row.run_id,
+        scheduled_for=row.scheduled_for,
+        details=row.details,
     )
 
 

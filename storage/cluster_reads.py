@@ -2,73 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
-
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from daemon.domain.read_models import NodeState, Overview, StatusCounts
 from storage.engine import Database
 from storage.queries import query
-from storage.schema import UNSAID, Schema, schema_of
+from storage.schema import UNSAID, schema_of
 from storage.tables import campaigns, nodes, runs
-
-
-@dataclass(frozen=True, slots=True)
-class NodeState:
-    """A daemon as its last heartbeat left it; ages are in seconds, by the server's clock."""
-
-    id: str
-    name: str
-    host: str
-    pid: int
-    version: str
-    tzdata: str
-    live: bool
-    draining: bool
-    started_at: datetime
-    heartbeat_age: float
-    lease_left: float
-    skew_ms: int
-    shards: int
-    schema_version: str
-
-
-@dataclass(frozen=True, slots=True)
-class Overview:
-    """The state of the whole at ``now``, the server's instant.
-
-    ``overdue`` counts due events nobody has claimed yet, ``backlog`` those that wait for the run
-    before them. ``executing`` counts runs in the hands of nodes, and those accepted to finish later
-    that were claimed since the oldest of these; ``queued`` those about to start.
-    """
-
-    now: datetime
-    nodes: list[NodeState]
-    overdue: int
-    backlog: int
-    oldest_overdue_at: datetime | None
-    next_event_at: datetime | None
-    executing: int
-    retrying: int
-    queued: int
-    server_version: str
-    schema: Schema
-
-    @property
-    def lag(self) -> float:
-        """Seconds that the oldest due event has been waiting for a node."""
-        if self.oldest_overdue_at is None:
-            return 0.0
-        return (self.now - self.oldest_overdue_at).total_seconds()
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """How many campaigns and runs there are, by status."""
-
-    campaigns: dict[str, int]
-    runs: dict[str, int]
 
 
 async def overview(database: Database) -> Overview:
@@ -109,7 +50,7 @@ async def overview(database: Database) -> Overview:
         retrying=row.retrying,
         queued=row.queued,
         server_version=row.server_version,
-        schema=schema,
+        schema=schema.info(),
     )
 
 
@@ -121,7 +62,7 @@ async def live_nodes(connection: AsyncConnection, name: str) -> int:
     return await connection.scalar(living) or 0
 
 
-async def full_counts(database: Database) -> Counts:
+async def full_counts(database: Database) -> StatusCounts:
     """Campaigns and runs by status: reads both tables whole."""
     async with database.statement() as connection:
         by_status = []
@@ -129,4 +70,4 @@ async def full_counts(database: Database) -> Counts:
             grouped = sa.select(table.c.status, sa.func.count()).group_by(table.c.status)
             rows = (await connection.execute(grouped)).all()
             by_status.append({row[0]: row[1] for row in sorted(rows)})
-    return Counts(*by_status)
+    return StatusCounts(*by_status)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 import sqlalchemy as sa
 
-from daemon.domain.campaign.explain import Evidence, LoggedEvent
+from daemon.domain.campaign.explain import Evidence
+from daemon.domain.campaign.model import LoggedEvent
 from daemon.domain.campaign.state_machine import Event
-from storage.campaign_reads import CampaignReads, Ref, run_from
+from daemon.domain.read_models import Ref
+from storage.campaign_reads import CampaignReads, event_from, run_from
 from storage.engine import Database
 from storage.tables import campaign_events, nodes, runs
 
@@ -71,14 +72,14 @@ class ExplainReads:
             at=at,
             run=None if row is None else run_from(row),
             run_events=tuple(
-                await self._told(campaign.id, campaign_events.c.scheduled_for == at, limit=50)
+                await self._events(campaign.id, campaign_events.c.scheduled_for == at, limit=50)
             ),
-            moved=_first(await self._told(campaign.id, moved, limit=1, newest=True)),
-            schedule_change=_first(await self._told(campaign.id, edited, limit=1)),
-            stretch=_first(await self._told(campaign.id, stretch, limit=1)),
+            moved=_first(await self._events(campaign.id, moved, limit=1, newest=True)),
+            schedule_change=_first(await self._events(campaign.id, edited, limit=1)),
+            stretch=_first(await self._events(campaign.id, stretch, limit=1)),
         )
 
-    async def _told(
+    async def _events(
         self,
         campaign_id: int,
         condition: sa.ColumnElement[bool],
@@ -95,14 +96,8 @@ class ExplainReads:
         )
         async with self._database.statement() as connection:
             rows = (await connection.execute(statement)).all()
-        return [_told(row) for row in rows]
+        return [event_from(row) for row in rows]
 
 
-def _told(row: Any) -> LoggedEvent:
-    return LoggedEvent(
-        row.at, row.event, row.to_status, row.cause, row.actor, row.scheduled_for, row.details
-    )
-
-
-def _first(told: Sequence[LoggedEvent]) -> LoggedEvent | None:
-    return told[0] if told else None
+def _first(events: Sequence[LoggedEvent]) -> LoggedEvent | None:
+    return events[0] if events else None

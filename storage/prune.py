@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
+from daemon.domain.read_models import PruneStats
 from storage.engine import Database
 from storage.queries import query
 from storage.tables import campaigns
@@ -17,14 +17,6 @@ ROWS_AT_ONCE = 5000
 LOCK = 0x7072756E
 """Advisory lock: whoever holds it prunes; others have nothing to do."""
 _TURN = sa.select(sa.func.pg_try_advisory_xact_lock(LOCK), sa.func.now())
-
-
-@dataclass(frozen=True, slots=True)
-class PruneStats:
-    """What a step deleted."""
-
-    runs: int
-    events: int
 
 
 class Prune:

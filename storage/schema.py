@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from daemon.domain.read_models import SchemaInfo
 from storage.engine import Database
 from storage.errors import SchemaOutOfDate
 
@@ -76,6 +77,10 @@ class Schema:
             hint="run the newer release of campaignd that migrated it",
         )
 
+    def info(self) -> SchemaInfo:
+        """The schema as a plain value."""
+        return SchemaInfo(self.version, self.compatible_since, self.is_newer)
+
     def __str__(self) -> str:
         """For people: the version, and what it means for this release."""
         if self.version == HEAD:
@@ -87,6 +92,11 @@ class Schema:
         return f"{self.version}, newer than this release's {HEAD}, {means} {since}"
 
 
+def describe(info: SchemaInfo) -> str:
+    """The version as a text for operators, and its meaning for this release."""
+    return str(Schema(info.version, info.compatible_since))
+
+
 async def schema_of(connection: AsyncConnection) -> Schema:
     """The database's schema."""
     has = (await connection.execute(HAS_TABLES)).one()
@@ -96,10 +106,10 @@ async def schema_of(connection: AsyncConnection) -> Schema:
     return Schema(None) if row is None else Schema(row.version, row.compatible_since)
 
 
-async def require_schema_in(database: Database) -> Schema:
-    """The same, of a database that nothing is asked of yet."""
+async def require_schema_in(database: Database) -> SchemaInfo:
+    """Like `require_schema`, on a connection of its own."""
     async with database.statement() as connection:
-        return await require_schema(connection)
+        return (await require_schema(connection)).info()
 
 
 async def require_schema(connection: AsyncConnection) -> Schema:

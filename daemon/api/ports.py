@@ -8,113 +8,24 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
 from daemon.campaign_service import CampaignService
 from daemon.domain.api_keys import ApiKey, Scope
-from daemon.domain.campaign.model import Campaign, Run
+from daemon.domain.campaign.model import LoggedEvent
 from daemon.domain.campaign.state_machine import RunStatus, Status
-from daemon.domain.requests import Current
-from daemon.domain.schedule.schedule import CampaignType, EventKind, TimedEvent
-
-Ref = int | UUID
-RunKey = tuple[datetime, int, datetime]
-UpcomingKey = tuple[datetime, int]
-
-
-class Listed(Protocol):
-    """A campaign in a list."""
-
-    @property
-    def campaign(self) -> Campaign: ...
-    @property
-    def next_run_at(self) -> datetime | None: ...
-
-
-class Shown(Protocol):
-    """One campaign in full, and the database's clock."""
-
-    @property
-    def campaign(self) -> Campaign: ...
-    @property
-    def current(self) -> Current | None: ...
-    @property
-    def timer(self) -> TimedEvent | None: ...
-    @property
-    def rrule(self) -> str | None: ...
-    @property
-    def revision(self) -> int | None: ...
-    @property
-    def saved_at(self) -> datetime | None: ...
-    @property
-    def now(self) -> datetime: ...
-
-
-class ListedRun(Protocol):
-    """A run in a list, with what its campaign is called."""
-
-    @property
-    def run(self) -> Run: ...
-    @property
-    def campaign_uuid(self) -> UUID: ...
-    @property
-    def campaign_name(self) -> str: ...
-    @property
-    def key(self) -> RunKey: ...
-
-
-class LoggedEvent(Protocol):
-    """Something that happened to a campaign."""
-
-    @property
-    def id(self) -> int: ...
-    @property
-    def campaign_id(self) -> int: ...
-    @property
-    def at(self) -> datetime: ...
-    @property
-    def event(self) -> str: ...
-    @property
-    def from_status(self) -> str | None: ...
-    @property
-    def to_status(self) -> str | None: ...
-    @property
-    def cause(self) -> str | None: ...
-    @property
-    def actor(self) -> str: ...
-    @property
-    def run_id(self) -> UUID | None: ...
-    @property
-    def scheduled_for(self) -> datetime | None: ...
-    @property
-    def details(self) -> dict[str, Any] | None: ...
-
-
-class Upcoming(Protocol):
-    """An armed event of a campaign."""
-
-    @property
-    def campaign_id(self) -> int: ...
-    @property
-    def campaign_uuid(self) -> UUID: ...
-    @property
-    def campaign_name(self) -> str: ...
-    @property
-    def type(self) -> CampaignType: ...
-    @property
-    def status(self) -> Status: ...
-    @property
-    def kind(self) -> EventKind: ...
-    @property
-    def at(self) -> datetime: ...
-    @property
-    def local(self) -> datetime: ...
-    @property
-    def timezone(self) -> str: ...
-    @property
-    def key(self) -> UpcomingKey: ...
+from daemon.domain.read_models import (
+    CampaignDetail,
+    CampaignSummary,
+    Overview,
+    Ref,
+    RunDetail,
+    RunKey,
+    UpcomingEvent,
+    UpcomingKey,
+)
+from daemon.domain.schedule.schedule import CampaignType
 
 
 class CampaignReader(Protocol):
@@ -127,11 +38,11 @@ class CampaignReader(Protocol):
         before: int | None = None,
         status: Status | None = None,
         type: CampaignType | None = None,
-    ) -> Sequence[Listed]:
+    ) -> Sequence[CampaignSummary]:
         """Return campaigns, newest first."""
         ...
 
-    async def campaign(self, ref: Ref) -> Shown:
+    async def campaign(self, ref: Ref) -> CampaignDetail:
         """Return one campaign. Raises NotFound."""
         ...
 
@@ -142,11 +53,11 @@ class CampaignReader(Protocol):
         ref: Ref | None = None,
         status: RunStatus | None = None,
         before: RunKey | None = None,
-    ) -> Sequence[ListedRun]:
+    ) -> Sequence[RunDetail]:
         """Return runs, newest first."""
         ...
 
-    async def run(self, run_id: UUID) -> ListedRun:
+    async def run(self, run_id: UUID) -> RunDetail:
         """Return one run. Raises NotFound."""
         ...
 
@@ -156,7 +67,9 @@ class CampaignReader(Protocol):
         """Return the events of a campaign, newest first."""
         ...
 
-    async def upcoming(self, *, limit: int, after: UpcomingKey | None = None) -> Sequence[Upcoming]:
+    async def upcoming(
+        self, *, limit: int, after: UpcomingKey | None = None
+    ) -> Sequence[UpcomingEvent]:
         """Return the armed events, soonest first."""
         ...
 
@@ -211,46 +124,6 @@ class IdempotencyStore(Protocol):
     ) -> AbstractAsyncContextManager[IdempotentRequest]:
         """Open the transaction of one request. Raises Conflict, InvalidInput (422)."""
         ...
-
-
-class NodeState(Protocol):
-    """A node as its last heartbeat left it; times in seconds."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def live(self) -> bool: ...
-    @property
-    def draining(self) -> bool: ...
-    @property
-    def heartbeat_age(self) -> float: ...
-    @property
-    def shards(self) -> int: ...
-    @property
-    def skew_ms(self) -> int: ...
-    @property
-    def version(self) -> str: ...
-    @property
-    def tzdata(self) -> str: ...
-
-
-class Overview(Protocol):
-    """The state of the whole."""
-
-    @property
-    def now(self) -> datetime: ...
-    @property
-    def nodes(self) -> Sequence[NodeState]: ...
-    @property
-    def overdue(self) -> int: ...
-    @property
-    def lag(self) -> float: ...
-    @property
-    def executing(self) -> int: ...
-    @property
-    def retrying(self) -> int: ...
-    @property
-    def queued(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)

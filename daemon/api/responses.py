@@ -8,13 +8,13 @@ from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
-from daemon.api.ports import Listed, ListedRun, LoggedEvent, Shown, Upcoming
 from daemon.api.requests import etag_of
 from daemon.campaign_service import CommandResult, next_run_at
 from daemon.domain.api_keys import ApiKey
-from daemon.domain.campaign.model import Campaign
+from daemon.domain.campaign.model import Campaign, LoggedEvent
 from daemon.domain.campaign.state_machine import Status
 from daemon.domain.preview import utc_text
+from daemon.domain.read_models import CampaignDetail, CampaignSummary, RunDetail, UpcomingEvent
 from daemon.domain.run.attempt import AttemptUpdate
 from daemon.domain.schedule.schedule import CampaignType
 
@@ -64,7 +64,7 @@ def campaign_item(campaign: Campaign, next_at: datetime | None) -> dict[str, Any
     }
 
 
-def listed_item(listed: Listed) -> dict[str, Any]:
+def listed_item(listed: CampaignSummary) -> dict[str, Any]:
     """A CampaignItem of a list."""
     is_paused = listed.campaign.status is Status.PAUSED
     return campaign_item(listed.campaign, None if is_paused else listed.next_run_at)
@@ -75,13 +75,13 @@ def campaign_answer(campaign: Campaign, next_at: datetime | None = None) -> dict
     return {**campaign_item(campaign, next_at), "payload": campaign.payload}
 
 
-def shown_next(shown: Shown) -> datetime | None:
+def shown_next(shown: CampaignDetail) -> datetime | None:
     """When a campaign runs next."""
     schedule = shown.current.schedule if shown.current else None
     return next_run_at(schedule, shown.timer, shown.campaign.status)
 
 
-def schedule_answer(shown: Shown) -> Answer:
+def schedule_answer(shown: CampaignDetail) -> Answer:
     """A ScheduleAnswer; ``immediate`` stands for having no schedule."""
     current = shown.current
     body = {
@@ -110,7 +110,7 @@ def acted(done: CommandResult, message: str) -> dict[str, Any]:
     }
 
 
-def run_item(listed: ListedRun) -> dict[str, Any]:
+def run_item(listed: RunDetail) -> dict[str, Any]:
     """A RunItem."""
     run = listed.run
     return {
@@ -150,7 +150,7 @@ def event_item(event: LoggedEvent) -> dict[str, Any]:
     }
 
 
-def upcoming_item(upcoming: Upcoming) -> dict[str, Any]:
+def upcoming_item(upcoming: UpcomingEvent) -> dict[str, Any]:
     """An UpcomingItem."""
     return {
         "campaign_id": upcoming.campaign_id,

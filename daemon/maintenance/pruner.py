@@ -6,10 +6,10 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from datetime import timedelta
-from typing import Protocol
 
 from daemon.domain.errors import Unavailable
 from daemon.domain.ports import Emit
+from daemon.domain.read_models import PruneStats
 from daemon.runtime.service import Service
 
 FIRST_S = 60.0
@@ -17,15 +17,6 @@ FIRST_S = 60.0
 EVERY_S = 3600.0
 PAUSE_S = 0.05
 """Seconds between two transactions, so that pruning does not disturb firing."""
-
-
-class PruneStats(Protocol):
-    """What a transaction deleted."""
-
-    @property
-    def runs(self) -> int: ...
-    @property
-    def events(self) -> int: ...
 
 
 class Pruner(Service):

@@ -4,23 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 
 from daemon.domain.errors import CampaigndError, Unavailable
 from daemon.domain.ports import Emit
+from daemon.domain.read_models import SchemaInfo
 
 ANSWER_S = 5.0
-
-
-class SchemaInfo(Protocol):
-    """A schema that this release can work on."""
-
-    @property
-    def version(self) -> str | None: ...
-    @property
-    def compatible_since(self) -> str | None: ...
-    @property
-    def is_newer(self) -> bool: ...
 
 
 class SchemaWatch:

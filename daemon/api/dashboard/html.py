@@ -10,9 +10,9 @@ from functools import cache
 from html import escape
 from importlib.resources import files
 
-from daemon.api.ports import ListedRun, Overview, Upcoming
 from daemon.domain.campaign.state_machine import RunStatus
 from daemon.domain.durations import duration
+from daemon.domain.read_models import Overview, RunDetail, UpcomingEvent
 
 WAITING = (RunStatus.HELD, RunStatus.RETRYING, RunStatus.QUEUED)
 """Open runs that are not executing; those that need a person come first."""
@@ -54,9 +54,9 @@ def login(problem: str = "") -> str:
 
 def overview_page(
     found: Overview,
-    open_runs: Mapping[RunStatus, Sequence[ListedRun]],
-    runs: Sequence[ListedRun],
-    upcoming: Sequence[Upcoming],
+    open_runs: Mapping[RunStatus, Sequence[RunDetail]],
+    runs: Sequence[RunDetail],
+    upcoming: Sequence[UpcomingEvent],
     key_name: str,
 ) -> str:
     """Everything at a glance.
@@ -136,14 +136,14 @@ def _cell(text: object, kind: str = "") -> str:
     return f"{opening}{escape('' if text is None else str(text))}</td>"
 
 
-def _runs(runs: Sequence[ListedRun]) -> str:
+def _runs(runs: Sequence[RunDetail]) -> str:
     return _table(
         ("scheduled for (UTC)", "campaign", "status", "late", "attempt", "node", "error"),
         [_run(each) for each in runs],
     )
 
 
-def _run(each: ListedRun) -> list[str]:
+def _run(each: RunDetail) -> list[str]:
     run = each.run
     late = run.lateness_ms
     is_bad = run.status in (RunStatus.FAILED, RunStatus.MISSED, RunStatus.HELD)
@@ -161,7 +161,7 @@ def _run(each: ListedRun) -> list[str]:
     ]
 
 
-def _upcoming(upcoming: Sequence[Upcoming], now: datetime) -> str:
+def _upcoming(upcoming: Sequence[UpcomingEvent], now: datetime) -> str:
     last = max((each.at for each in upcoming), default=now)
     span = max((last - now).total_seconds(), 60.0)
     return _table(

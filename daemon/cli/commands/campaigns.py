@@ -9,8 +9,8 @@ import typer
 from daemon.cli.output import JsonOption, LimitOption, print_pages
 from daemon.cli.store import Store, with_store
 from daemon.domain.campaign.state_machine import Status
+from daemon.domain.read_models import CampaignSummary
 from daemon.domain.schedule.schedule import CampaignType
-from storage.campaign_reads import Listed
 
 
 def campaigns(
@@ -38,7 +38,7 @@ def campaigns(
     return with_store(context, list_campaigns)
 
 
-def as_json(listed: Listed) -> dict[str, Any]:
+def as_json(listed: CampaignSummary) -> dict[str, Any]:
     """Return a listed campaign as a JSON object."""
     campaign = listed.campaign
     return {
@@ -58,7 +58,7 @@ def as_json(listed: Listed) -> dict[str, Any]:
     }
 
 
-def _row(listed: Listed) -> tuple[object, ...]:
+def _row(listed: CampaignSummary) -> tuple[object, ...]:
     campaign = listed.campaign
     return (
         campaign.id,

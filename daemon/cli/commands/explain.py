@@ -9,10 +9,11 @@ import typer
 
 from daemon.cli.output import JsonOption, RefArgument, instant, parse_ref, print_json, print_table
 from daemon.cli.store import Store, with_store
-from daemon.domain.campaign.explain import Evidence, LoggedEvent, why
+from daemon.domain.campaign.explain import Evidence, why
+from daemon.domain.campaign.model import LoggedEvent
+from daemon.domain.read_models import UpcomingEvent
 from daemon.domain.requests.datetimes import parse_datetime, settle
 from daemon.domain.schedule.timezones import wall_clock, zone
-from storage.campaign_reads import Upcoming
 from storage.explain_reads import ExplainReads
 
 _RUNS = 5
@@ -130,7 +131,7 @@ def _row(event: LoggedEvent) -> tuple[object, ...]:
     return (event.at, event.event, event.cause, event.actor)
 
 
-def _print_next(following: list[Upcoming], *, armed: bool, status: str) -> None:
+def _print_next(following: list[UpcomingEvent], *, armed: bool, status: str) -> None:
     if not following:
         print("\nnext: nothing")
         return

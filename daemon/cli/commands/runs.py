@@ -9,7 +9,7 @@ import typer
 from daemon.cli.output import JsonOption, LimitOption, OptionalRef, parse_ref, print_pages
 from daemon.cli.store import Store, with_store
 from daemon.domain.campaign.state_machine import RunStatus
-from storage.campaign_reads import ListedRun
+from daemon.domain.read_models import RunDetail
 
 _COLUMNS = ("scheduled for", "campaign", "name", "status", "attempt", "late", "run", "error")
 
@@ -40,7 +40,7 @@ def runs(
     return with_store(context, list_runs)
 
 
-def as_json(listed: ListedRun) -> dict[str, Any]:
+def as_json(listed: RunDetail) -> dict[str, Any]:
     """Return a listed run as a JSON object."""
     run = listed.run
     return {
@@ -62,7 +62,7 @@ def as_json(listed: ListedRun) -> dict[str, Any]:
     }
 
 
-def _row(listed: ListedRun) -> tuple[object, ...]:
+def _row(listed: RunDetail) -> tuple[object, ...]:
     run = listed.run
     late = None if run.lateness_ms is None else f"{run.lateness_ms:.1f} ms"
     return (

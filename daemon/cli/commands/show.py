@@ -15,8 +15,10 @@ from daemon.cli.output import (
     print_table,
 )
 from daemon.cli.store import Store, with_store
+from daemon.domain.campaign.model import LoggedEvent
+from daemon.domain.read_models import CampaignDetail, UpcomingEvent
 from daemon.domain.schedule.schedule import EventKind
-from storage.campaign_reads import LoggedEvent, Shown, Upcoming, next_events
+from storage.campaign_reads import next_events
 
 _NEXT = 5
 _LAST_EVENTS = 10
@@ -38,7 +40,7 @@ def show(context: typer.Context, ref: RefArgument, json: JsonOption = False) -> 
     return with_store(context, show_campaign)
 
 
-def _print_json(shown: Shown) -> None:
+def _print_json(shown: CampaignDetail) -> None:
     campaign, current = shown.campaign, shown.current
     schedule = None
     if current is not None:
@@ -78,7 +80,7 @@ def _print_json(shown: Shown) -> None:
     )
 
 
-def _next_run(shown: Shown) -> object:
+def _next_run(shown: CampaignDetail) -> object:
     if shown.current is None or shown.timer is None:
         return None
     for event in next_events(shown.current.schedule, shown.timer, shown.now, 2):
@@ -87,7 +89,7 @@ def _next_run(shown: Shown) -> object:
     return None
 
 
-def _print(shown: Shown, upcoming: list[Upcoming], events: list[LoggedEvent]) -> None:
+def _print(shown: CampaignDetail, upcoming: list[UpcomingEvent], events: list[LoggedEvent]) -> None:
     campaign, current = shown.campaign, shown.current
     rows: dict[str, object] = {
         "id": campaign.id,

@@ -10,7 +10,9 @@ import typer
 from daemon.cli.output import JsonOption, instant, print_json, print_table
 from daemon.cli.store import Store, with_store
 from daemon.domain.durations import duration
-from storage.cluster_reads import Counts, NodeState, Overview, full_counts, overview
+from daemon.domain.read_models import NodeState, Overview, StatusCounts
+from storage.cluster_reads import full_counts, overview
+from storage.schema import describe
 
 
 def status(
@@ -37,7 +39,7 @@ def status(
 _NESTED = ("nodes", "schema")
 
 
-def _print_json(found: Overview, totals: Counts | None) -> None:
+def _print_json(found: Overview, totals: StatusCounts | None) -> None:
     for node in found.nodes:
         print_json({"kind": "node", **asdict(node)})
     summary = {name: value for name, value in asdict(found).items() if name not in _NESTED}
@@ -50,7 +52,7 @@ def _print_json(found: Overview, totals: Counts | None) -> None:
         print_json({"kind": "counts", **asdict(totals)})
 
 
-def _print(found: Overview, totals: Counts | None) -> None:
+def _print(found: Overview, totals: StatusCounts | None) -> None:
     print_table(
         (
             "node",
@@ -77,7 +79,7 @@ def _print(found: Overview, totals: Counts | None) -> None:
         "runs queued": found.queued,
         "runs retrying": found.retrying,
         "PostgreSQL": found.server_version,
-        "schema": found.schema,
+        "schema": describe(found.schema),
     }
     print_table(("what", "now"), rows.items(), "")
     if totals is not None:

@@ -8,7 +8,7 @@ import typer
 
 from daemon.cli.output import JsonOption, LimitOption, OptionalRef, parse_ref, print_pages
 from daemon.cli.store import Store, with_store
-from storage.campaign_reads import Upcoming, UpcomingKey
+from daemon.domain.read_models import UpcomingEvent, UpcomingKey
 
 _COLUMNS = ("UTC", "local", "time zone", "event", "campaign", "name", "status")
 
@@ -27,7 +27,7 @@ def upcoming(
     wanted = None if ref is None else parse_ref(ref)
 
     async def list_events(store: Store) -> None:
-        async def fetch(count: int, after: UpcomingKey | None) -> list[Upcoming]:
+        async def fetch(count: int, after: UpcomingKey | None) -> list[UpcomingEvent]:
             if wanted is None:
                 return await store.reads.upcoming(limit=count, after=after)
             # The events of one campaign are computed, all of them on one page.
@@ -46,7 +46,7 @@ def upcoming(
     return with_store(context, list_events)
 
 
-def as_json(event: Upcoming) -> dict[str, Any]:
+def as_json(event: UpcomingEvent) -> dict[str, Any]:
     """Return an upcoming event as a JSON object."""
     return {
         "campaign_id": event.campaign_id,
@@ -61,7 +61,7 @@ def as_json(event: Upcoming) -> dict[str, Any]:
     }
 
 
-def _row(event: Upcoming) -> tuple[object, ...]:
+def _row(event: UpcomingEvent) -> tuple[object, ...]:
     return (
         event.at,
         event.local,

@@ -4,24 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-from daemon.domain.campaign.model import Campaign, Run
+from daemon.domain.campaign.model import Campaign, LoggedEvent, Run
 from daemon.domain.campaign.state_machine import RunStatus, Status
 from daemon.domain.schedule.schedule import EventKind, Schedule, TimedEvent
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedEvent:
-    """A row of ``campaign_events``."""
-
-    at: datetime
-    event: str
-    to_status: str | None
-    cause: str | None
-    actor: str
-    scheduled_for: datetime | None = None
-    details: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,23 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class LoggedEvent:
+    """One event of a campaign's history: a row of ``campaign_events``."""
+
+    id: int
+    campaign_id: int
+    at: datetime
+    event: str
+    from_status: str | None
+    to_status: str | None
+    cause: str | None
+    actor: str
+    run_id: UUID | None
+    scheduled_for: datetime | None
+    details: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A campaign whose row is locked, with all that a decision about it needs."""
 

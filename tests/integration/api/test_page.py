@@ -14,9 +14,8 @@ from daemon.api.dashboard import html
 from daemon.api.dashboard.session import COOKIE, LIFE_S, Sessions
 from daemon.domain.api_keys import Scope
 from daemon.domain.campaign.state_machine import Status
+from daemon.domain.read_models import NodeState, Overview, SchemaInfo, UpcomingEvent
 from daemon.domain.schedule.schedule import CampaignType, EventKind
-from storage.campaign_reads import Upcoming
-from storage.cluster_reads import NodeState, Overview
 from tests.support.api_server import TIMEOUT_S, Api
 
 
@@ -159,8 +158,20 @@ def test_what_is_overdue_is_red() -> None:
     """And so is a node that is lost, and an event that nobody took."""
     now = datetime(2026, 6, 1, 12, tzinfo=UTC)
     lost = NodeState("n-1", "n", "h", 1, "1", "2026a", False, False, now, 90.0, -85.0, 0, 0, "3")
-    found = Overview(now, [lost], 3, 0, now - timedelta(seconds=75), None, 1, 0, 0, "17", "2")
-    late = Upcoming(
+    found = Overview(
+        now,
+        [lost],
+        3,
+        0,
+        now - timedelta(seconds=75),
+        None,
+        1,
+        0,
+        0,
+        "17",
+        SchemaInfo("0002", None, False),
+    )
+    late = UpcomingEvent(
         7,
         UUID(int=7),
         "Late",

@@ -26,9 +26,9 @@ from daemon.cli.commands.demo.process import DemoDaemon, demo_daemon
 from daemon.cli.output import instant, print_table
 from daemon.cli.store import Store, open_store
 from daemon.domain.campaign.state_machine import RunStatus, Status
+from daemon.domain.read_models import CampaignSummary, RunDetail
 from daemon.runtime.clock import SystemClock
 from storage import migrate
-from storage.campaign_reads import Listed, ListedRun
 from storage.embedded import embedded_postgres
 
 _POLL_S = 0.1
@@ -40,8 +40,8 @@ class Seen:
     """A campaign of the demo as it was read, with its runs, oldest first."""
 
     case: Case
-    listed: Listed
-    runs: list[ListedRun]
+    listed: CampaignSummary
+    runs: list[RunDetail]
 
     @property
     def is_right(self) -> bool:
@@ -141,7 +141,7 @@ async def _read(store: Store, made: dict[UUID, Case]) -> list[Seen]:
     listed = {
         each.campaign.uuid: each for each in await store.reads.campaigns(limit=len(made) + 100)
     }
-    runs: dict[UUID, list[ListedRun]] = {uuid: [] for uuid in made}
+    runs: dict[UUID, list[RunDetail]] = {uuid: [] for uuid in made}
     for run in await store.reads.runs(limit=200):
         if run.campaign_uuid in runs:
             runs[run.campaign_uuid].insert(0, run)
@@ -234,6 +234,6 @@ def _print_summary(seen: list[Seen]) -> None:
     )
 
 
-def _late(listed: ListedRun) -> str:
+def _late(listed: RunDetail) -> str:
     late = listed.run.lateness_ms
     return "never started" if late is None else f"{late:.1f} ms"
