@@ -10,7 +10,8 @@ without the HTTP interface and without traces does not need them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any
 
 from daemon import __version__
 from daemon.domain.errors import CampaigndError
@@ -18,6 +19,24 @@ from daemon.domain.errors import CampaigndError
 if TYPE_CHECKING:
     from daemon.telemetry.metrics import Metrics
     from daemon.telemetry.traces import Traces
+
+
+def _import_structlog() -> None:
+    """Import structlog without rich, which it would use only to draw tracebacks.
+
+    This saves every daemon 5 MiB and 50 ms. Remove it when structlog imports rich on first use.
+    """
+    modules: dict[str, Any] = sys.modules
+    if "rich" in modules:
+        return
+    modules["rich"] = None
+    try:
+        import structlog  # noqa: F401
+    finally:
+        del modules["rich"]
+
+
+_import_structlog()
 
 
 class TracesUnavailable(CampaigndError):
