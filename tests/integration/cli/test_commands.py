@@ -1,4 +1,4 @@
-"""The commands as people call them: the installed console script on a database of its own."""
+"""The commands: their output, errors and exit codes, each on a database of its own."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.support.in_process import campaignd
+
 CAMPAIGND = Path(sys.executable).with_name("campaignd")
 ONE_OFF = {"schedule_type": "scheduled", "scheduled_at": "2100-01-01T09:00:00Z"}
 WEEKLY = {
@@ -30,7 +32,7 @@ Call = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def call(database_url: str, tmp_path: Path) -> Call:
-    """Runs `campaignd` with arguments; standard input and more environment by name."""
+    """Run a command with these arguments, standard input and further variables."""
     return caller(database_url, tmp_path)
 
 
@@ -38,23 +40,13 @@ def caller(url: str, state_dir: Path) -> Call:
     def run(
         *arguments: object, input: str | bytes = "", **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [CAMPAIGND, *map(str, arguments)],
-            input=input.encode("utf-8", "surrogateescape") if isinstance(input, str) else input,
-            capture_output=True,
-            timeout=150,
-            env={
-                **os.environ,
-                "CAMPAIGND_DATABASE_URL": url,
-                "CAMPAIGND_STATE_DIR": str(state_dir),
-                **environment,
-            },
-        )
-        out, err = done.stdout.decode(), done.stderr.decode()
-        assert "Traceback" not in err, err
-        return subprocess.CompletedProcess(done.args, done.returncode, out, err)
+        return campaignd(arguments, environment_of(url, state_dir) | environment, input)
 
     return run
+
+
+def environment_of(url: str, state_dir: Path) -> dict[str, str]:
+    return os.environ | {"CAMPAIGND_DATABASE_URL": url, "CAMPAIGND_STATE_DIR": str(state_dir)}
 
 
 def lines(*each: tuple[str, Any]) -> str:
@@ -66,7 +58,7 @@ def lines(*each: tuple[str, Any]) -> str:
 
 @pytest.fixture
 def loaded(call: Call) -> Call:
-    """Campaign 1 is a scheduled one-off, 2 a weekly one, 3 a draft without schedule."""
+    """Load campaign 1, a scheduled one-off, 2, a weekly one, and 3, a draft without schedule."""
     done = call("import", "-", input=lines(("once", ONE_OFF), ("weekly", WEEKLY), ("draft", None)))
     assert (done.returncode, done.stderr) == (0, "3 loaded, 0 unchanged, 0 updated, 0 bad\n")
     return call
@@ -99,10 +91,10 @@ def test_import_and_export(loaded: Call, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", [["export"], ["campaigns", "--json", "-n", "10000"]])
-def test_a_reader_that_leaves(
+def test_a_reader_that_has_gone(
     call: Call, database_url: str, tmp_path: Path, command: list[str]
 ) -> None:
-    """As `campaignd export | head -1`: silent, and with the code of a broken pipe."""
+    """`campaignd export | head -1` is silent, and ends with the code of a broken pipe."""
     many = lines(*((f"campaign {number}", ONE_OFF) for number in range(3000)))
     assert call("import", "-", input=many).returncode == 0
     with subprocess.Popen(
@@ -119,7 +111,7 @@ def test_a_reader_that_leaves(
     assert process.returncode == 141
 
 
-def test_import_tells_bad_lines_and_loads_the_others(call: Call) -> None:
+def test_import_reports_bad_lines_and_loads_the_others(call: Call) -> None:
     given = (
         lines(("a", None)).encode() + b"nope\n\n" + b"x" * 300_000 + b"\n" + b"\xff\n"
         b'{"campaign": {"name": "b", "payload": {"t": "\\u0000"}}}\n'
@@ -127,11 +119,11 @@ def test_import_tells_bad_lines_and_loads_the_others(call: Call) -> None:
         ("c", {"schedule_type": "scheduled", "scheduled_at": "2020-01-01T09:00:00Z"})
     ).encode()
     done = call("import", "-", input=given)
-    told = done.stderr.splitlines()
+    reported = done.stderr.splitlines()
     assert done.returncode == 1
-    assert [line.split(":")[0] for line in told[:-1]] == [f"line {n}" for n in (2, 4, 5, 6, 7)]
-    assert told[-1] == "1 loaded, 0 unchanged, 0 updated, 5 bad"
-    assert "Scheduled time is in the past" in told[-2]
+    assert [line.split(":")[0] for line in reported[:-1]] == [f"line {n}" for n in (2, 4, 5, 6, 7)]
+    assert reported[-1] == "1 loaded, 0 unchanged, 0 updated, 5 bad"
+    assert "Scheduled time is in the past" in reported[-2]
 
 
 def test_import_of_a_file_that_is_not_there(call: Call) -> None:
@@ -191,10 +183,19 @@ def test_a_ref_that_names_no_campaign(call: Call, ref: str, code: int, reason: s
         _refused(call(command, ref), code, reason)
 
 
-def test_a_stop_tells_of_the_runs_that_it_ends(loaded: Call) -> None:
-    """On standard error, as every process does that writes how a run ended; once."""
+def test_a_stop_logs_the_runs_that_it_ends(loaded: Call, database_url: str, tmp_path: Path) -> None:
+    """On standard error, as every process does that writes the outcome of a run; once."""
     assert loaded("start", 3).returncode == 0
-    stopped, again = loaded("stop", 3), loaded("stop", 3)
+    stopped, again = (
+        subprocess.run(
+            [CAMPAIGND, "stop", "3"],
+            capture_output=True,
+            text=True,
+            env=environment_of(database_url, tmp_path),
+            check=False,
+        )
+        for _ in range(2)
+    )
     assert (stopped.returncode, stopped.stdout) == (0, "campaign 3 cancelled\n")
     (line,) = map(json.loads, stopped.stderr.splitlines())
     assert (line["event"], line["campaign_id"], line["target"]) == ("run_cancelled", 3, "log")
@@ -205,7 +206,7 @@ def test_a_stop_tells_of_the_runs_that_it_ends(loaded: Call) -> None:
 @pytest.mark.parametrize(
     "command", ["start", "stop", "rerun", "archive", "unarchive", "upcoming", "runs", "schedule"]
 )
-def test_every_command_looks_for_its_campaign(call: Call, command: str) -> None:
+def test_every_command_requires_its_campaign(call: Call, command: str) -> None:
     _refused(call(command, 77, input=json.dumps(ONE_OFF)), 1, "no campaign has the id 77")
 
 
@@ -216,13 +217,13 @@ def _refused(done: subprocess.CompletedProcess[str], code: int, reason: str) -> 
     assert done.stderr.count("\n") == 1
 
 
-def test_the_lifecycle_says_what_came_of_it(loaded: Call) -> None:
-    told = [
+def test_a_lifecycle_command_prints_the_new_status(loaded: Call) -> None:
+    printed = [
         (loaded(command, 1).stdout, command)
         for command in ("pause", "start", "start", "stop", "archive", "unarchive", "rerun")
     ]
     at = "2100-01-01T09:00:00Z"
-    assert told == [
+    assert printed == [
         ("campaign 1 paused\n", "pause"),
         (f"campaign 1 scheduled, next run at {at}\n", "start"),
         (f"campaign 1 scheduled already, next run at {at}\n", "start"),
@@ -237,7 +238,7 @@ def test_the_lifecycle_says_what_came_of_it(loaded: Call) -> None:
     assert loaded("start", 3).stdout == "campaign 3 executing, runs now\n"
 
 
-def test_who_did_it_is_on_record(loaded: Call, database_url: str) -> None:
+def test_the_operator_is_recorded(loaded: Call, database_url: str) -> None:
     import pwd
 
     loaded("pause", 1)
@@ -272,7 +273,7 @@ def test_schedule_saves_either_body(loaded: Call, tmp_path: Path) -> None:
         (b"\xff", "the body is not JSON"),
     ],
 )
-def test_a_body_that_can_not_be_used(loaded: Call, body: str, reason: str) -> None:
+def test_an_invalid_body(loaded: Call, body: str, reason: str) -> None:
     before = loaded("export").stdout
     done = loaded("schedule", 1, input=body)
     assert (done.returncode, done.stdout) == (1, "")
@@ -303,7 +304,7 @@ def test_upcoming_of_all_and_of_one(loaded: Call) -> None:
         timedelta(days=7),
         timedelta(days=7),
     ]
-    assert loaded("upcoming", 3).stdout == "nothing is to come\n"
+    assert loaded("upcoming", 3).stdout == "no upcoming events\n"
 
 
 def test_runs(loaded: Call) -> None:
@@ -325,7 +326,7 @@ def test_status_without_a_daemon(loaded: Call) -> None:
     assert counts["campaigns"] == {"draft": 1, "scheduled": 2}
 
 
-def test_check_says_each_on_a_line(call: Call) -> None:
+def test_check_prints_a_line_for_each(call: Call) -> None:
     done = call("check")
     assert done.returncode == 0
     assert [line.split(":")[0] for line in done.stdout.splitlines()] == [
@@ -351,32 +352,34 @@ def test_an_unmigrated_database(empty_database_url: str, tmp_path: Path) -> None
 
 
 def test_an_unreachable_database(tmp_path: Path) -> None:
-    """Tried for `scheduler.startup_timeout`, then told without the password."""
+    """Retried for `scheduler.startup_timeout`; the message has no password."""
     call = caller("postgresql://someone:hidden-word@127.0.0.1:1/nothing", tmp_path)
     quick = {"CAMPAIGND_SCHEDULER__STARTUP_TIMEOUT": "0.5"}
     for command in (["campaigns"], ["db", "current"], ["db", "upgrade"], ["import", "-"]):
         done = call(*command, **quick)
         assert done.returncode == 3, command
-        assert done.stderr.startswith("campaignd: error: no database at postgresql://someone:***@")
+        assert done.stderr.startswith(
+            "campaignd: error: no database within 0.5 s: postgresql://someone:***@"
+        )
         assert done.stderr.count("\n") == 1
         assert "hidden-word" not in done.stderr
     checked = call("check", **quick)
     assert checked.returncode == 1
-    assert "failed database: no database at" in checked.stdout
+    assert "failed database: no database within 0.5 s: " in checked.stdout
     assert "hidden-word" not in checked.stdout + checked.stderr
 
 
 def test_a_wrong_setting(call: Call) -> None:
-    """Commands that need the settings end with 2; `check` was asked, and says each as a line."""
+    """Commands that need the settings end with 2; `check` prints a line for each problem."""
     wrong = {"CAMPAIGND_API__PORT": "many", "CAMPAIGND_LOG__LEVEL": "loud"}
     done = call("campaigns", **wrong)
     assert (done.returncode, done.stdout) == (2, "")
     assert "CAMPAIGND_API__PORT" in done.stderr
     checked = call("check", **wrong)
     assert (checked.returncode, checked.stderr) == (1, "")
-    told = checked.stdout.splitlines()
-    assert len(told) == 2
-    assert all(line.startswith("failed configuration: ") for line in told)
+    printed = checked.stdout.splitlines()
+    assert len(printed) == 2
+    assert all(line.startswith("failed configuration: ") for line in printed)
     for name in wrong:
         assert name in checked.stdout
 
@@ -387,7 +390,7 @@ def test_a_configuration_file_that_is_not_there(call: Call) -> None:
     assert checked.stdout.startswith("failed configuration: --config: /nonexistent/file: No such")
 
 
-def test_names_can_not_steer_the_terminal(call: Call) -> None:
+def test_names_cannot_control_the_terminal(call: Call) -> None:
     call("import", "-", input=lines(("bell \x07 and \x1b[2J", None), ("two\nlines", None)))
     text = call("campaigns").stdout
     assert "\x1b" not in text
@@ -395,7 +398,7 @@ def test_names_can_not_steer_the_terminal(call: Call) -> None:
 
 
 def test_a_table_on_a_terminal(loaded: Call, database_url: str) -> None:
-    """There rich draws it; the same rows are in it."""
+    """rich draws the table, with the same rows."""
     leader, follower = pty.openpty()
     environment = os.environ | {"CAMPAIGND_DATABASE_URL": database_url, "COLUMNS": "120"}
     with subprocess.Popen(

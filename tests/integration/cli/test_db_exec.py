@@ -1,4 +1,4 @@
-"""PostgreSQL's own programs on whatever database there is; docs/operations.md, backed up by it."""
+"""`campaignd db exec`, and the backup commands of docs/operations.md."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DUMP, *RESTORE = re.findall(r"^```sh\n(.*?)^```$", BACKUP, re.M | re.S)[0].split
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A checkout with what `make install` makes, where every user gets to."""
+    """Make a directory with a `.venv`, as `make install` does, which every user can read."""
     top = Path(tempfile.mkdtemp(prefix="campaignd-backup-"))
     top.chmod(0o755)
     (top / ".venv").symlink_to(sys.prefix, target_is_directory=True)
@@ -31,7 +31,7 @@ def place() -> Iterator[Path]:
 
 
 def bash(script: str, place: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A script in the checkout; the database of the daemon there is the embedded one."""
+    """Run a script in the directory, with the embedded database there."""
     return subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=place,
@@ -50,14 +50,14 @@ def bash(script: str, place: Path, **environment: str) -> subprocess.CompletedPr
 
 
 def done(script: str, place: Path) -> str:
-    """What a script prints that has to succeed."""
+    """Return the output of a script that must succeed."""
     ran = bash(script, place)
     assert ran.returncode == 0, f"{script}\n{ran.stdout}{ran.stderr}"
     return ran.stdout
 
 
-def test_what_is_dumped_fires_where_it_is_restored(place: Path) -> None:
-    """The commands of the page, beside a daemon that runs and without one."""
+def test_a_restored_dump_fires(place: Path) -> None:
+    """The commands of the page, with and without a running daemon."""
     begun = {
         "startdate": "2026-01-01T00:00:00Z",
         "enddate": "2100-01-01T00:00:00Z",
@@ -89,8 +89,8 @@ def test_what_is_dumped_fires_where_it_is_restored(place: Path) -> None:
     assert (place / "again.dump").stat().st_size > 1000
 
 
-def test_nothing_is_dumped_where_nothing_is(place: Path) -> None:
-    """A wrong directory is not made into an empty database without being asked."""
+def test_no_database_is_made_to_be_dumped(place: Path) -> None:
+    """In a wrong directory the command fails, and creates nothing."""
     ran = bash(".venv/bin/campaignd db exec pg_dump", place)
     assert ran.returncode == 3
     assert "there is no database in" in ran.stderr
@@ -98,7 +98,7 @@ def test_nothing_is_dumped_where_nothing_is(place: Path) -> None:
 
 
 def test_a_given_database(place: Path, database_url: str) -> None:
-    """By its URL, which no command line shows; the program's exit code is the command's."""
+    """The URL is on no command line; the exit code is the program's."""
     script = ".venv/bin/campaignd db exec psql -XAtc 'SELECT count(*) FROM schema_versions'"
     ran = bash(script, place, CAMPAIGND_DATABASE_URL=database_url)
     assert (ran.returncode, ran.stderr) == (0, "")
@@ -110,7 +110,7 @@ def test_a_given_database(place: Path, database_url: str) -> None:
 
 
 def test_no_such_program(place: Path, database_url: str) -> None:
-    """Said as a mistake in the command."""
+    """An unknown program is a usage error."""
     ran = bash(".venv/bin/campaignd db exec psq", place, CAMPAIGND_DATABASE_URL=database_url)
     assert ran.returncode == 2
     assert "there is no program 'psq'" in ran.stderr

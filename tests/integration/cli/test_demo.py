@@ -1,4 +1,4 @@
-"""`campaignd demo` as `make run` calls it: on a machine that has nothing but the package."""
+"""`campaignd demo` as `make run` starts it, without any configuration."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ import pytest
 
 CAMPAIGND = Path(sys.executable).with_name("campaignd")
 
-# The demonstration of two other campaigns: one that will be right, and one that can not be.
-GOES_WRONG = """
-from daemon.cli import demo
+FAILING = """
+from daemon.cli.commands.demo import demo
 from daemon.cli.commands.demo.cases import Case
 from daemon.cli.main import main
 from daemon.domain.schedule.schedule import CampaignType
@@ -27,18 +26,19 @@ from daemon.domain.campaign.state_machine import Status
 LATER = {"schedule_type": "scheduled", "scheduled_at": "2100-01-01T00:00:00Z"}
 demo.cases = lambda now: [
     Case("much later", CampaignType.ONE_TIME, LATER, 0, Status.SCHEDULED),
-    Case("said to fail", CampaignType.ONE_TIME, None, 1, Status.FAILED),
+    Case("expected to fail", CampaignType.ONE_TIME, None, 1, Status.FAILED),
 ]
 demo._TIMEOUT_S = 3.0
 main(["demo"])
 """
+"""A demo with two other campaigns, of which the second cannot reach its expected status."""
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A directory for temporary files that PostgreSQL's own user can pass, and nobody else uses."""
+    """Make a directory for temporary files that PostgreSQL's own user can enter."""
     with tempfile.TemporaryDirectory(prefix="demo-") as name:
         Path(name).chmod(0o755)
         yield Path(name)
@@ -54,7 +54,7 @@ def start(place: Path, *command: str | Path) -> subprocess.Popen[str]:
         env={
             **os.environ,
             "TMPDIR": str(place),
-            # Neither of these is the demonstration's business.
+            # The demo ignores both.
             "CAMPAIGND_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/elsewhere",
             "CAMPAIGND_SCHEDULER__CONTINUOUS_INTERVAL": "7",
         },
@@ -62,8 +62,8 @@ def start(place: Path, *command: str | Path) -> subprocess.Popen[str]:
 
 
 def nothing_is_left(place: Path) -> bool:
-    """No file, and no process that was started on the place."""
-    inside = [each for each in place.iterdir() if each.name.startswith("campaignd")]
+    """Return whether neither a file nor a process of the demo is left."""
+    inside = [path for path in place.iterdir() if path.name.startswith("campaignd")]
     return not inside and not [
         process
         for process in psutil.process_iter(["cmdline"])
@@ -72,12 +72,12 @@ def nothing_is_left(place: Path) -> bool:
 
 
 @pytest.mark.alone
-def test_the_demonstration_reaches_what_it_should(place: Path) -> None:
+def test_every_campaign_reaches_its_status(place: Path) -> None:
     began = time.monotonic()
     with start(place) as process:
         out, err = process.communicate()
     assert (process.returncode, err) == (0, ""), out
-    assert "all 9 campaigns reached the state they should" in out
+    assert "all 9 campaigns reached their expected status" in out
     for kind in ("one_time", "recurring", "segment_triggered", "event_triggered", "live_content"):
         assert kind in out
     summary = out[out.index("\nruns\n") : out.index("\ncampaigns\n")].splitlines()[3:]
@@ -89,14 +89,14 @@ def test_the_demonstration_reaches_what_it_should(place: Path) -> None:
     assert nothing_is_left(place)
 
 
-def test_a_campaign_that_is_not_as_it_should_be(place: Path) -> None:
-    """Told by name, in the summary and on standard error, and by the exit code."""
-    with start(place, sys.executable, "-c", GOES_WRONG) as process:
+def test_a_campaign_with_another_status(place: Path) -> None:
+    """Named in the summary and on standard error; exit code 1."""
+    with start(place, sys.executable, "-c", FAILING) as process:
         out, err = process.communicate()
-    assert (process.returncode, err) == (1, "not as expected: said to fail\n"), out
+    assert (process.returncode, err) == (1, "not as expected: expected to fail\n"), out
     campaigns = out[out.index("\ncampaigns\n") :].splitlines()
     assert [line.split()[-1] for line in campaigns if "one_time" in line] == ["ok", "WRONG"]
-    assert "reached the state they should" not in out
+    assert "reached their expected status" not in out
     assert nothing_is_left(place)
 
 

@@ -1,4 +1,4 @@
-"""`campaignd health`, `explain` and `prune` as operators call them."""
+"""`campaignd health`, `explain` and `prune` beside a daemon."""
 
 from __future__ import annotations
 
@@ -7,21 +7,20 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from tests.support.daemons import Daemons, World, free_port, utc_now, wait_until
+from tests.support.in_process import campaignd
 from tests.support.servers import Server
-
-CAMPAIGND = Path(sys.executable).with_name("campaignd")
 
 
 @pytest.fixture
 def daemons(tmp_path: Path) -> Iterator[Daemons]:
-    """Starts processes; none outlives the test."""
+    """Start processes that end with the test."""
     started = Daemons(tmp_path)
     try:
         yield started
@@ -35,13 +34,12 @@ from daemon.cli.main import main
 daemon.maintenance.periodic.EVERY_S = 3600.0
 main()
 """
-"""`campaignd` that does not end by itself when the schema changes under it."""
-Call = Callable[..., subprocess.CompletedProcess[str]]
+"""A `campaignd` that does not notice a newer schema by itself."""
 
 
 @pytest.fixture
 def env(daemons: Daemons, database_url: str) -> dict[str, str]:
-    """Of a daemon with the HTTP interface, and of commands beside it."""
+    """The environment of a daemon with the API, and of commands beside it."""
     return daemons.environment(
         database_url,
         CAMPAIGND_API__ENABLED="true",
@@ -52,39 +50,32 @@ def env(daemons: Daemons, database_url: str) -> dict[str, str]:
 
 
 def call(env: dict[str, str], *arguments: object) -> subprocess.CompletedProcess[str]:
-    """A command, run to its end."""
-    return subprocess.run(
-        [CAMPAIGND, *map(str, arguments)],
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=150,
-        check=False,
-    )
+    """Run a command to its end."""
+    return campaignd(arguments, env)
 
 
-def well(env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """What health says once the node is well and serves HTTP."""
+def healthy(env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Wait until the node is healthy and serves HTTP; return the result of `health`."""
 
-    def asked() -> subprocess.CompletedProcess[str] | None:
+    def result() -> subprocess.CompletedProcess[str] | None:
         done = call(env, "health")
         return done if done.stdout.startswith("ok process\n") and done.returncode == 0 else None
 
-    found: subprocess.CompletedProcess[str] = wait_until("it is well", asked)
+    found: subprocess.CompletedProcess[str] = wait_until("the node is healthy", result)
     return found
 
 
-def test_well_then_wedged_then_gone(daemons: Daemons, env: dict[str, str]) -> None:
-    """By the HTTP interface: fine, silent although somebody listens, nobody listening."""
+def test_healthy_then_hung_then_stopped(daemons: Daemons, env: dict[str, str]) -> None:
+    """The API answers, then listens without an answer, then is closed."""
     daemon = daemons.command("run", env=env)
     daemon.wait_for("ready")
-    done = well(env)
+    done = healthy(env)
     assert done.stdout.splitlines() == ["ok process", "ok database", "ok schema", "ok scheduler"]
 
     daemon.send(signal.SIGSTOP)
     done = call(env, "health")
     assert done.returncode == 1
-    assert done.stdout.startswith("failed process: wedged: no answer on 127.0.0.1:")
+    assert done.stdout.startswith("failed process: hung: no answer on 127.0.0.1:")
     daemon.send(signal.SIGCONT)
 
     assert daemon.stop() == 0
@@ -95,7 +86,7 @@ def test_well_then_wedged_then_gone(daemons: Daemons, env: dict[str, str]) -> No
 
 
 def test_without_the_api(daemons: Daemons, env: dict[str, str]) -> None:
-    """The database says whether the node lives."""
+    """The lease in the database shows whether the node is alive."""
     env["CAMPAIGND_API__ENABLED"] = "false"
     assert "failed scheduler" in call(env, "health").stdout
     daemons.command("run", env=env).wait_for("ready")
@@ -104,12 +95,12 @@ def test_without_the_api(daemons: Daemons, env: dict[str, str]) -> None:
 
 
 def test_run_without_the_api(daemons: Daemons, env: dict[str, str]) -> None:
-    """Only the daemon knows that it serves no HTTP: its lease says that it is well."""
+    """The settings of the command have the API; the lease shows that the node is alive."""
     daemon = daemons.command("run", "--no-api", env=env)
     daemon.wait_for("ready")
     done = call(env, "health")
     assert done.returncode == 0, done.stdout
-    assert "ok process: me holds its lease; no HTTP interface, nothing listens on" in done.stdout
+    assert "ok process: me holds its lease; no HTTP API, nothing listens on" in done.stdout
     assert "failed" not in done.stdout
 
     with Server() as other:
@@ -118,13 +109,13 @@ def test_run_without_the_api(daemons: Daemons, env: dict[str, str]) -> None:
         assert f"127.0.0.1:{other.port} is not a campaignd" in elsewhere.stdout
 
     daemon.send(signal.SIGSTOP)
-    wait_until("its lease is over", lambda: call(env, "health").returncode == 1)
+    wait_until("the lease has expired", lambda: call(env, "health").returncode == 1)
     assert "it starts, or is gone" in call(env, "health").stdout
     daemon.send(signal.SIGCONT)
 
 
 def test_another_node(daemons: Daemons, env: dict[str, str]) -> None:
-    """By its name: its lease; by its port as well: what it says itself."""
+    """By name, its lease is checked; by its port as well, its API is."""
     other = {**env, "CAMPAIGND_NODE_NAME": "a", "CAMPAIGND_API__PORT": "0"}
     listening = daemons.command("run", env=other).wait_for("api_listening")
     by_lease = "ok database\nok schema\nok scheduler\n"
@@ -133,31 +124,31 @@ def test_another_node(daemons: Daemons, env: dict[str, str]) -> None:
         done = call(env, "health", *arguments)
         return done.returncode, done.stdout
 
-    wait_until("it is well", lambda: asked("--node", "a") == (0, by_lease))
+    wait_until("the node is healthy", lambda: asked("--node", "a") == (0, by_lease))
     by_http = ("--node", "a", "--port", listening["port"])
-    wait_until("it says so", lambda: asked(*by_http) == (0, f"ok process\n{by_lease}"))
+    wait_until("the API answers", lambda: asked(*by_http) == (0, f"ok process\n{by_lease}"))
     assert asked("--port", listening["port"]) == (0, f"ok process\n{by_lease}")
-    code, told = asked("--port", free_port(), "--node", "b")
+    code, stdout = asked("--port", free_port(), "--node", "b")
     assert code == 1
-    assert "failed scheduler: no node called b has a lease" in told
-    code, told = asked("--node", "b")
-    assert (code, "failed process" in told) == (1, False)
+    assert "failed scheduler: no node called b has a lease" in stdout
+    code, stdout = asked("--node", "b")
+    assert (code, "failed process" in stdout) == (1, False)
     assert call(env, "health", "--port", "0").returncode == 2
 
 
 def test_a_lost_database(env: dict[str, str]) -> None:
-    """Neither a hang nor a traceback."""
+    """The command neither hangs nor prints a traceback."""
     env["CAMPAIGND_DATABASE_URL"] = f"postgresql://nobody@127.0.0.1:{free_port()}/x"
     done = call(env, "health")
     assert (done.returncode, done.stderr) == (1, "")
-    assert done.stdout.startswith("failed database: can not be reached")
+    assert done.stdout.startswith("failed database: cannot be reached")
 
 
 def test_a_stale_schema(daemons: Daemons, env: dict[str, str], database_url: str) -> None:
-    """Told apart, also while the daemon runs."""
+    """Reported as such, also while the daemon runs."""
     daemon = daemons.command("run", env=env, program=(sys.executable, "-c", BLIND))
     daemon.wait_for("ready")
-    well(env)
+    healthy(env)
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     done = call(env, "health")
@@ -169,7 +160,7 @@ def test_a_stale_schema(daemons: Daemons, env: dict[str, str], database_url: str
 
 
 def test_the_embedded_database_is_not_started(tmp_path: Path) -> None:
-    """Asking does not change anything."""
+    """A check changes nothing."""
     env = {
         **os.environ,
         "CAMPAIGND_STATE_DIR": str(tmp_path / "none"),
@@ -183,7 +174,7 @@ def test_the_embedded_database_is_not_started(tmp_path: Path) -> None:
 
 
 def test_explain_and_prune(daemons: Daemons, env: dict[str, str], database_url: str) -> None:
-    """A campaign that ran: why, as a table and as JSON; and its history stays when it is new."""
+    """A run is explained as a table and as JSON; its new history is not pruned."""
     with World(database_url) as world:
         (campaign,) = world.add_one_offs(1, utc_now())
         daemon = daemons.command("run", env=env)
@@ -195,9 +186,9 @@ def test_explain_and_prune(daemons: Daemons, env: dict[str, str], database_url: 
     assert "it ran: started at" in done.stdout
     assert "next: nothing" in done.stdout
     asked = call(env, "explain", campaign, "--at", at.isoformat(), "--json")
-    told = json.loads(asked.stdout)
-    assert told["explained"][0]["run_status"] == "completed"
-    assert told["explained"][0]["why"].startswith("it ran: ")
+    answer = json.loads(asked.stdout)
+    assert answer["explained"][0]["run_status"] == "completed"
+    assert answer["explained"][0]["why"].startswith("it ran: ")
     assert call(env, "explain", campaign, "--at", "yesterday").returncode == 2
     assert call(env, "explain", 999).returncode == 1
     other = call(env, "explain", campaign, "--at", "2020-01-01T00:00:00Z")

@@ -1,4 +1,4 @@
-"""`campaignd import` of much at once: how long it takes, and what somebody who watches sees."""
+"""`campaignd import` of many campaigns: its duration and its progress bar."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TABLES = ("campaigns", "schedule_definitions", "timers", "campaign_events", "run
 
 
 def lines(count: int) -> Iterator[str]:
-    """Campaigns of every type, as many of each; none has a uuid."""
+    """Yield campaigns of every type in equal numbers, without uuids."""
     start, end = "2090-05-03T09:30", "2095-05-03T09:30:00Z"
     for number in range(count):
         often = {"interval_unit": "month", "day_of_month": "nth_weekday"}
@@ -59,7 +59,7 @@ def environment(url: str) -> dict[str, str]:
 
 
 def versions(url: str) -> list[tuple[Any, ...]]:
-    """What any write to a row changes, for every table that an import could write."""
+    """Return figures that any write to a row changes, for every table of an import."""
     with psycopg.connect(url) as connection:
         return [
             connection.execute(
@@ -72,7 +72,7 @@ def versions(url: str) -> list[tuple[Any, ...]]:
 @pytest.mark.machine
 @pytest.mark.alone
 def test_a_hundred_thousand_campaigns(database_url: str, tmp_path: Path) -> None:
-    """In less than a minute; a second time they are there already, and nothing is written."""
+    """The first import takes less than a minute, the second one writes nothing."""
     file = tmp_path / "campaigns.jsonl"
     with file.open("w") as sink:
         sink.writelines(lines(MANY))
@@ -100,7 +100,7 @@ def test_a_hundred_thousand_campaigns(database_url: str, tmp_path: Path) -> None
 
 
 def test_the_progress_bar(database_url: str, tmp_path: Path) -> None:
-    """On a terminal: how many campaigns so far, a bar, the time; bad lines stand above it."""
+    """On a terminal: the number of campaigns, a bar and the time; bad lines are above it."""
     file = tmp_path / "campaigns.jsonl"
     file.write_text("".join(lines(30)) + "nope\n")
     leader, follower = pty.openpty()
@@ -122,7 +122,7 @@ def test_the_progress_bar(database_url: str, tmp_path: Path) -> None:
     assert "line 31: is not JSON" in text
     assert "30 loaded, 0 unchanged, 0 updated, 1 bad\r\n" in text
     drawn, before, after = text.rpartition("30 campaigns")
-    assert before, "how many so far"
+    assert before, "the number of campaigns"
     assert "  0%" in drawn
     assert re.match(r".*━.*100%.*\d:\d\d:\d\d", after)
-    assert after.endswith("\x1b[2K"), "in the end it is rubbed out"
+    assert after.endswith("\x1b[2K"), "the bar is erased in the end"

@@ -1,4 +1,4 @@
-"""Where no database is named and none was made: who looks or steers is told so, and makes none."""
+"""Without a configured or embedded database, commands report it, and most create none."""
 
 from __future__ import annotations
 
@@ -14,23 +14,17 @@ from pathlib import Path
 import pytest
 
 from tests.support.daemons import wait_until
+from tests.support.in_process import campaignd
 
 CAMPAIGND = Path(sys.executable).with_name("campaignd")
 
 
 def call(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A command of somebody whose home is empty, and whose environment names nothing else."""
+    """Run a command of an operator whose home is empty, and who configures only these."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")}
-    # Some other daemon of this machine may have the port.
+    # Another daemon of this machine may use the port.
     env |= {"HOME": str(home), "CAMPAIGND_API__ENABLED": "false"}
-    return subprocess.run(
-        [CAMPAIGND, *arguments],
-        env={**env, **environment},
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
+    return campaignd(arguments, {**env, **environment})
 
 
 @pytest.mark.parametrize(
@@ -41,19 +35,19 @@ def call(home: Path, *arguments: str, **environment: str) -> subprocess.Complete
     ],
 )
 def test_none_is_made(tmp_path: Path, command: str) -> None:
-    """One line that says where it looked and what to do; nothing is left behind."""
+    """One line names the place and the remedies; nothing is left behind."""
     done = call(tmp_path, *command.split())
     assert (done.returncode, done.stdout) == (3, "")
-    told = f"campaignd: error: there is no database in {tmp_path}/.local/share/campaignd ("
-    assert done.stderr.startswith(told)
-    for way in ("CAMPAIGND_DATABASE_URL", "CAMPAIGND_STATE_DIR", "campaignd run"):
-        assert way in done.stderr
+    expected = f"campaignd: error: there is no database in {tmp_path}/.local/share/campaignd ("
+    assert done.stderr.startswith(expected)
+    for remedy in ("CAMPAIGND_DATABASE_URL", "CAMPAIGND_STATE_DIR", "campaignd run"):
+        assert remedy in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("command", ["check", "health"])
-def test_what_asks_for_it_fails(tmp_path: Path, command: str) -> None:
-    """It is a line among the others."""
+def test_a_check_of_the_database_fails(tmp_path: Path, command: str) -> None:
+    """The database has a line of its own."""
     done = call(tmp_path, command)
     assert (done.returncode, done.stderr) == (1, "")
     where = f"{tmp_path}/.local/share/campaignd"
@@ -61,8 +55,8 @@ def test_what_asks_for_it_fails(tmp_path: Path, command: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_start_that_was_broken_off(tmp_path: Path) -> None:
-    """Its directories alone are no database."""
+def test_an_interrupted_start(tmp_path: Path) -> None:
+    """The directories alone are no database."""
     top = tmp_path / ".local" / "share" / "campaignd" / "postgres"
     top.mkdir(parents=True)
     done = call(tmp_path, "status")
@@ -73,7 +67,7 @@ def test_a_start_that_was_broken_off(tmp_path: Path) -> None:
 
 @pytest.fixture
 def state() -> Iterator[Path]:
-    """Not in pytest's own directory, which every session closes again to the server's user."""
+    """Make a directory outside of pytest's own, which the server's user cannot read."""
     made = Path(tempfile.mkdtemp(prefix="campaignd-state-"))
     made.chmod(0o711)
     yield made
@@ -81,7 +75,7 @@ def state() -> Iterator[Path]:
 
 
 def test_import_makes_one(tmp_path: Path, state: Path) -> None:
-    """It begins something; from then on, and already meanwhile, the others find it."""
+    """Other commands find the database from the start of the import on."""
     env = os.environ | {"CAMPAIGND_STATE_DIR": str(state)}
     with subprocess.Popen(
         [CAMPAIGND, "import", "-"],
@@ -96,11 +90,11 @@ def test_import_makes_one(tmp_path: Path, state: Path) -> None:
             done = call(tmp_path, "campaigns", **here)
             assert (done.returncode, done.stdout) == (0, "no campaigns\n"), done.stderr
             line = json.dumps({"campaign": {"name": "first"}, "schedule": None})
-            _, told = making.communicate(line, timeout=200)
+            _, stderr = making.communicate(line, timeout=200)
         finally:
             making.terminate()
-    assert (making.returncode, told) == (0, "1 loaded, 0 unchanged, 0 updated, 0 bad\n")
+    assert (making.returncode, stderr) == (0, "1 loaded, 0 unchanged, 0 updated, 0 bad\n")
     assert "first" in call(tmp_path, "campaigns", **here).stdout
     assert "ok database" in call(tmp_path, "check", **here).stdout
-    said = call(tmp_path, "health", **here).stdout
-    assert "failed database: the embedded PostgreSQL does not run" in said
+    health = call(tmp_path, "health", **here).stdout
+    assert "failed database: the embedded PostgreSQL does not run" in health

@@ -113,7 +113,7 @@ async def _demo(directory: Path, dsn: str) -> int:
             print(f"not as expected: {', '.join(wrong)}", file=sys.stderr)
         if wrong or code != 0:
             return 1
-        print(f"\nall {len(seen)} campaigns reached the state they should")
+        print(f"\nall {len(seen)} campaigns reached their expected status")
         return 0
 
 
