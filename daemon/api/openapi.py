@@ -1,4 +1,4 @@
-"""The specification: what every route has in common, and the bodies that only it knows of."""
+"""The OpenAPI specification: the parts that all routes share, and the request bodies."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from daemon.api.response_models import Problem
 from daemon.domain.requests.declaration import Body
 
 DESCRIPTION = """\
-Campaigns, when they run, and what became of their runs.
+Campaigns, their schedules and their runs.
 
 Every call under `/api/v1` needs an API key: `Authorization: Bearer KEY`, or Basic with the key as
 user name and an empty password. Every error has the same form, `{"message", "detail"}`, with
-`errors` where fields are at fault.
+`errors` by field for an invalid body.
 """
 
 _ANY_REF = {
@@ -36,40 +36,40 @@ RunId = Annotated[
     WithJsonSchema({"type": "string", "format": "uuid"}),
     Path(description="The run's id."),
 ]
-Limit = Annotated[int, Query(ge=1, le=500, description="How many items a page has at most.")]
+Limit = Annotated[int, Query(ge=1, le=500, description="Maximum number of items on a page.")]
 Cursor = Annotated[
     str | None,
     Query(description="The next_cursor of the page before; absent: the first page."),
 ]
 _COUNT = {"type": "integer", "minimum": 1, "maximum": 10_000, "default": 10}
-Count = Annotated[int, Query(ge=1, le=10_000, description="How many occurrences at most.")]
+Count = Annotated[int, Query(ge=1, le=10_000, description="Maximum number of occurrences.")]
 IdempotencyKey = Annotated[
     str | None,
     WithJsonSchema({"type": "string"}),
     Header(
-        description="The same key and request within 24 hours answers the same and does nothing "
-        "twice. 1 to 255 printable ASCII characters."
+        description="A second request with the same key within 24 hours gets the same answer and "
+        "has no effect. 1 to 255 printable ASCII characters."
     ),
 ]
 IfMatch = Annotated[
     str | None,
     WithJsonSchema({"type": "string", "pattern": r'^"[0-9]{1,18}"$'}),
-    Header(description='The ETag of the schedule that this is about; `"0"` for none.'),
+    Header(description='The ETag of the expected schedule; `"0"` for none.'),
 ]
 
 _PROBLEMS = {
-    400: "Malformed, missing or impossible values; malformed JSON; not in this status",
+    400: "Malformed, missing or impossible values; malformed JSON; refused in this status",
     401: "No valid API key",
     403: "The key's scope is too small",
-    404: "There is no such thing",
+    404: "Not found",
     408: "The request came in too slowly",
-    409: "A lost race: somebody else was first",
+    409: "A lost race: another request was first",
     412: "If-Match names another revision",
     413: "The body has more than 256 KiB",
-    422: "Well-formed, but not supported or not in this status; an Idempotency-Key used otherwise",
+    422: "Well-formed, but unsupported or refused in this status; a reused Idempotency-Key",
     429: "Too many requests",
-    500: "A fault of ours",
-    503: "The database is away, or too much is asked at once",
+    500: "An error of campaignd",
+    503: "The database is unavailable, or there are too many requests at once",
 }
 _EVERYWHERE = (400, 401, 403, 408, 413, 429, 500, 503)
 _WITH_RETRY_AFTER = (409, 429, 503)
@@ -82,26 +82,26 @@ def answers(
     headers: Sequence[str] = (),
     example: Any = None,
 ) -> dict[int | str, dict[str, Any]]:
-    """A route's `responses`: the good one, its own problems, and those of every route."""
-    found: dict[int | str, dict[str, Any]] = {}
+    """Return a route's `responses`: the good one, its own problems, and those of every route."""
+    responses: dict[int | str, dict[str, Any]] = {}
     if good is not None:
-        found[status] = {"model": good, "description": (good.__doc__ or "").split("\n")[0]}
+        responses[status] = {"model": good, "description": (good.__doc__ or "").split("\n")[0]}
         if headers:
-            found[status]["headers"] = {name: _header(name) for name in headers}
+            responses[status]["headers"] = {name: _header(name) for name in headers}
         if example is not None:
-            found[status]["content"] = {"application/json": {"example": example}}
+            responses[status]["content"] = {"application/json": {"example": example}}
     for code in sorted({*_EVERYWHERE, *problems}):
-        found[code] = {"model": Problem, "description": _PROBLEMS[code]}
+        responses[code] = {"model": Problem, "description": _PROBLEMS[code]}
         if code in _WITH_RETRY_AFTER:
-            found[code]["headers"] = {"Retry-After": _header("Retry-After")}
-    return found
+            responses[code]["headers"] = {"Retry-After": _header("Retry-After")}
+    return responses
 
 
 def _header(name: str) -> dict[str, Any]:
     text = {
         "ETag": "The schedule's revision, for If-Match.",
         "Retry-After": "Seconds after which to try again.",
-        "Location": "Where the new one is.",
+        "Location": "The address of the new resource.",
     }[name]
     kind = "integer" if name == "Retry-After" else "string"
     return {"description": text, "schema": {"type": kind}}
@@ -117,7 +117,7 @@ def body(*bodies: Body[Any], examples: dict[str, Any] | None = None) -> dict[str
 
 
 def specification(app: FastAPI) -> Callable[[], dict[str, Any]]:
-    """The application's `openapi`: made once."""
+    """Return the application's `openapi` function, which builds the specification once."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -132,10 +132,10 @@ def _specify(app: FastAPI) -> dict[str, Any]:
         title="campaignd", version=__version__, description=DESCRIPTION, routes=app.routes
     )
     components = spec.setdefault("components", {})
-    found = components.setdefault("schemas", {})
-    found.update(component_schemas())
+    schemas = components.setdefault("schemas", {})
+    schemas.update(component_schemas())
     for name in ("HTTPValidationError", "ValidationError"):
-        found.pop(name, None)
+        schemas.pop(name, None)
     components["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer", "description": "The API key."},
         "basic": {
@@ -152,12 +152,12 @@ def _specify(app: FastAPI) -> dict[str, Any]:
 
 def _finish(path: str, operation: dict[str, Any]) -> None:
     for parameter in operation.get("parameters", ()):
-        # An absent parameter is null here, but nobody can send one.
-        given = parameter["schema"].pop("anyOf", None)
-        kinds = [each for each in given or () if each != {"type": "null"}]
+        # FastAPI describes an absent parameter as null, but no client can send null.
+        described = parameter["schema"].pop("anyOf", None)
+        kinds = [each for each in described or () if each != {"type": "null"}]
         if len(kinds) == 1:
             parameter["schema"] |= kinds[0]
-        elif given:
+        elif described:
             parameter["schema"]["anyOf"] = kinds
     refused = operation["responses"].get("422", {})
     if "HTTPValidationError" in str(refused):  # parameters that are wrong are a 400

@@ -1,4 +1,4 @@
-"""Reading a request: its JSON strictly and within bounds, its refs, its conditions."""
+"""Reads a request: its strict, bounded JSON, its references and its conditions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from daemon.domain.errors import InvalidInput, NotFound
 from daemon.domain.requests.fields import shown
 from daemon.domain.requests.strict_json import NotJson, strict_decoder
 
-DEEPEST_NESTING = 64
+MAX_NESTING = 64
 _BIGINT = 2**63 - 1
 _UUID = r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 _is_uuid = re.compile(_UUID).fullmatch
@@ -26,19 +26,24 @@ _is_etag = re.compile(r'(?:W/)?"[\x21\x23-\x7e]*"').fullmatch
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
         raise NotJson(f"the field {shown(twice)} is given twice")
-    return found
+    return fields
 
 
 _decoder = strict_decoder(object_pairs_hook=_distinct)
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """The whole body. Raises TooLarge as soon as it is."""
+    """Return the whole body.
+
+    Raises:
+        TooLarge: As soon as more than `limit` bytes are received.
+        ClientGone: The client disconnected.
+    """
     chunks = bytearray()
     try:
         async for chunk in request.stream():
@@ -51,10 +56,10 @@ async def read_body(request: Request, limit: int) -> bytes:
 
 
 def parse_json(raw: bytes, message: str) -> Any:
-    """JSON as RFC 8259 has it, without what no database could keep.
+    """Return the value of JSON text (RFC 8259) that PostgreSQL can store.
 
     Raises:
-        InvalidInput: 400 with ``message`` and what exactly.
+        InvalidInput: 400 with ``message`` and the reason.
     """
     try:
         text = raw.decode("utf-8")
@@ -79,9 +84,9 @@ def parse_json(raw: bytes, message: str) -> Any:
 
 
 def _check(value: Any, has_escapes: bool) -> None:
-    """Nesting, and with escapes in the text also what they stand for."""
+    """Check the nesting, and with escapes in the text also the characters they stand for."""
     level: list[Any] = [value]
-    for _ in range(DEEPEST_NESTING):
+    for _ in range(MAX_NESTING):
         below: list[Any] = []
         for inner in level:
             if isinstance(inner, dict):
@@ -95,7 +100,7 @@ def _check(value: Any, has_escapes: bool) -> None:
         if not below:
             return
         level = below
-    raise NotJson(f"it is nested more than {DEEPEST_NESTING} deep")
+    raise NotJson(f"it is nested more than {MAX_NESTING} deep")
 
 
 def _check_text(text: str) -> None:
@@ -108,7 +113,7 @@ def _check_text(text: str) -> None:
 
 
 def parse_ref(text: str) -> int | UUID:
-    """A campaign's id or uuid. Raises NotFound for anything else."""
+    """Return a campaign's id or uuid. Raises NotFound for all other texts."""
     if _is_uuid(text):
         return UUID(text)
     if _is_id(text) and int(text) <= _BIGINT:
@@ -117,14 +122,14 @@ def parse_ref(text: str) -> int | UUID:
 
 
 def parse_run_id(text: str) -> UUID:
-    """A run's id. Raises NotFound for anything else."""
+    """Return a run's id. Raises NotFound for all other texts."""
     if _is_uuid(text):
         return UUID(text)
-    raise NotFound(f"{shown(text)} is no uuid", message="Run not found")
+    raise NotFound(f"{shown(text)} is not a uuid", message="Run not found")
 
 
 def idempotency_key(request: Request, *, required: bool = False) -> str | None:
-    """The Idempotency-Key, if there is one. Raises InvalidInput (400)."""
+    """Return the Idempotency-Key, or None without one. Raises InvalidInput (400)."""
     given = request.headers.get("idempotency-key")
     if given is None:
         if required:
@@ -139,12 +144,12 @@ def idempotency_key(request: Request, *, required: bool = False) -> str | None:
 
 
 def etag_of(revision: int | None) -> str:
-    """The entity tag of a schedule; ``"0"`` stands for having none."""
+    """Return the entity tag of a schedule; ``"0"`` stands for no schedule."""
     return f'"{revision or 0}"'
 
 
 def expectation(request: Request) -> Callable[[int | None], bool] | None:
-    """What If-Match asks of the schedule's revision. Raises InvalidInput (400)."""
+    """Return the If-Match condition on the schedule's revision. Raises InvalidInput (400)."""
     given = request.headers.get("if-match")
     if given is None:
         return None
@@ -158,12 +163,12 @@ def expectation(request: Request) -> Callable[[int | None], bool] | None:
 
 
 def key_of(request: Request) -> ApiKey:
-    """The key that the gate has found."""
+    """Return the API key that the middleware has authenticated."""
     key = request.scope["state"]["key"]
     assert isinstance(key, ApiKey)
     return key
 
 
 def actor_of(request: Request) -> str:
-    """Who asks, for `campaign_events`."""
+    """Return the actor of the request, for `campaign_events`."""
     return f"api:{key_of(request).name}"

@@ -13,7 +13,7 @@ from daemon.campaign_service import CommandResult, next_run_at
 from daemon.domain.api_keys import ApiKey
 from daemon.domain.campaign.model import Campaign, LoggedEvent
 from daemon.domain.campaign.state_machine import Status
-from daemon.domain.preview import utc_text
+from daemon.domain.formatting import utc_text
 from daemon.domain.read_models import CampaignDetail, CampaignSummary, RunDetail, UpcomingEvent
 from daemon.domain.run.attempt import AttemptUpdate
 from daemon.domain.schedule.schedule import CampaignType

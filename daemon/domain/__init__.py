@@ -1,6 +1,8 @@
-"""The rules of campaignd: schedules, requests, campaigns and runs. Pure.
+"""The rules of campaignd, as pure functions and values.
 
-No I/O, no clock (`now` is always an argument), no framework. May import the standard library and
-python-dateutil only, and nothing else of campaignd. Only reading the time-zone database, through
-zoneinfo and for its version, touches files.
+*Invariants.* No I/O, no clock (`now` is always an argument) and no framework. Only the tz database,
+which zoneinfo reads, comes from files. The packages import one another in one order: `schedule`,
+`requests`, `campaign`, `run`, `preview`; each may import those before it.
+
+*May import* the standard library and python-dateutil, and no other package of campaignd.
 """

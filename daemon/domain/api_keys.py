@@ -1,4 +1,4 @@
-"""API keys: what one is, and what it may do."""
+"""API keys and their scopes."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ from datetime import datetime
 from enum import StrEnum
 
 PREFIX = "cdk_"
-"""Every key begins with it, so that a scanner of repositories can tell what it has found."""
+"""Prefix of every key, by which secret scanners recognise one."""
 NAME_LIMIT = 100
+"""Maximum characters of a key's name."""
 
 
 class Scope(StrEnum):
-    """What a key may do; each includes the ones before it."""
+    """The permissions of a key; each scope includes the previous ones."""
 
     READ = "read"
     WRITE = "write"
     ADMIN = "admin"
 
     def includes(self, needed: Scope) -> bool:
-        """Whether a key of this scope may do what needs ``needed``."""
+        """Return whether this scope includes ``needed``."""
         order = list(Scope)
         return order.index(self) >= order.index(needed)
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key as it is kept and listed: without the secret."""
+    """A stored key, without its secret."""
 
     id: int
     name: str
@@ -38,9 +39,9 @@ class ApiKey:
 
 
 def digest_of(secret: str) -> bytes:
-    """What is stored of a key and looked up.
+    """Return the digest by which a key is stored and found.
 
-    A plain SHA-256: a key is 32 random bytes, so there is nothing to guess that a slow hash would
-    protect, and every request pays for it.
+    A plain SHA-256 is enough. A key is 32 random bytes, which cannot be guessed, and every request
+    would pay for a slow hash.
     """
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()

@@ -1,16 +1,16 @@
-"""Everything campaignd raises on purpose.
+"""The errors that campaignd raises on purpose.
 
     CampaigndError
-    ├── InvalidInput     a body or a case that cannot be used (400, 413, 422)
-    ├── Refused          an event that the campaign's status forbids (400, 422)
-    ├── NotFound         no such campaign, run or key (404)
-    ├── Conflict         somebody else changed it in between (409)
-    ├── Stale            not the revision that the request was made for (412)
-    └── Unavailable      something that we need is away; it may be back soon (503)
+    ├── InvalidInput     a request body or a preview case that is invalid (400, 413, 422)
+    ├── Refused          a command that the campaign's status forbids (400, 422)
+    ├── NotFound         an unknown campaign, run or key (404)
+    ├── Conflict         a concurrent change by another session (409)
+    ├── Stale            another revision than the request expects (412)
+    └── Unavailable      a dependency that may be back soon (503)
 
-`message` is the fixed text of the interface ("Invalid schedule values"), `detail` says what
-exactly, in lower case, naming key, value and what is allowed. `hint`, where there is one, says what
-to do. A class's docstring is its default message.
+`message` is the fixed text of the interface ("Invalid schedule values"). `detail` names the key,
+the value and the allowed values, in lower case. An optional `hint` names the remedy. A class's
+docstring is its default message.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class CampaigndError(Exception):
 
     status: int = 500
     default_message: ClassVar[str] = "campaignd could not do what was asked"
-    # Whether the same request may succeed later without being changed.
+    # Whether the same request may succeed later.
     retryable: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
@@ -97,7 +97,7 @@ class NotFound(CampaigndError):
 
 
 class Conflict(CampaigndError):
-    """Changed by somebody else"""
+    """Changed by another session"""
 
     status = 409
     retryable = True

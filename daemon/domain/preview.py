@@ -1,7 +1,7 @@
-"""Preview: one case in, one answer out, nothing saved (interface "preview"; semantics section 4).
+"""Preview: each case gets one answer, and nothing is saved (docs/semantics.md#occurrences).
 
-Input is taken leniently in the sense that every line is answered: whatever is in it, the answer is
-an object with the line's `id` if that can be read.
+Every line of input gets an answer. The answer to an unreadable line is an object with an error, and
+with the line's `id` if that can be read.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from daemon.domain.errors import CampaigndError, InvalidInput
+from daemon.domain.formatting import utc_text
 from daemon.domain.requests import Context, is_schedule_body, save_schedule, update_schedule
 from daemon.domain.requests.context import Saved
 from daemon.domain.requests.datetimes import DATETIME_FORM, parse_datetime, settle
@@ -29,6 +30,7 @@ from daemon.domain.schedule.schedule import CampaignType
 from daemon.domain.schedule.timezones import is_zone, zone
 
 LONGEST_LINE = 256 * 1024
+"""Maximum bytes of a line."""
 MOST_OCCURRENCES = 10_000
 _CASE_FIELDS = frozenset({"id", "after", "count", "campaign", "schedule"})
 _CAMPAIGN_FIELDS = frozenset(
@@ -53,7 +55,7 @@ _lenient = json.JSONDecoder(parse_int=_integer_or_none)
 
 
 def preview_line(raw: bytes, line: int, now: datetime) -> Answer:
-    """Answer one line of input; `line` is its number from 1, used when the line is unreadable."""
+    """Return the answer to one line; `line`, its number from 1, is for unreadable lines."""
     if len(raw.rstrip(b"\r\n")) > LONGEST_LINE:
         text = raw[:LONGEST_LINE].decode("utf-8", "surrogateescape")
         return _unreadable(text, line, f"line is longer than {LONGEST_LINE} bytes", 413)
@@ -78,7 +80,7 @@ def preview_line(raw: bytes, line: int, now: datetime) -> Answer:
         return _unreadable(text, line, "line is not JSON: an integer has too many digits")
     if not isinstance(case, dict):
         return _error(None, 400, f"line is {shown(case)}, must be an object", line)
-    # A lone surrogate can only come from an escape, because the bytes were UTF-8.
+    # The bytes were UTF-8, so only an escape can have produced a lone surrogate.
     if "\\u" in text and not _is_clean(case):
         return _error(_clean(case.get("id")), 400, "line has a lone surrogate in it", line)
     answer = preview_case(case, now)
@@ -88,7 +90,7 @@ def preview_line(raw: bytes, line: int, now: datetime) -> Answer:
 
 
 def preview_case(case: object, now: datetime) -> Answer:
-    """Answer one parsed case. `now` is aware and counts where the case has no `after`."""
+    """Return the answer to one parsed case; `now` is aware, and replaces an absent `after`."""
     if not isinstance(case, dict):
         return _error(None, 400, f"case is {shown(case)}, must be an object")
     identity = case.get("id")
@@ -133,7 +135,7 @@ def _answer(case: dict[str, Any], identity: object, now: datetime) -> Answer:
 
 
 def occurrences_answer(saved: Saved, after: datetime, count: int) -> Answer:
-    """The answer's part that says when: the next `count` runs, and a window's two ends."""
+    """Return the answer's instants: the next `count` runs, and a window's two ends."""
     schedule = saved.schedule
     if schedule is None:
         return {"occurrences": []}
@@ -142,21 +144,6 @@ def occurrences_answer(saved: Saved, after: datetime, count: int) -> Answer:
         answer["launch_at"] = utc_text(schedule.anchor_at)
         answer["complete_at"] = None if schedule.ends_at is None else utc_text(schedule.ends_at)
     return answer
-
-
-def utc_text(instant: datetime) -> str:
-    """A UTC instant as text, such as 2026-01-01T14:00:00Z; microseconds only when not zero."""
-    if instant.microsecond:
-        return instant.isoformat()[:-6] + "Z"
-    # A third quicker than isoformat, and a preview is made of such texts.
-    return "%04d-%02d-%02dT%02d:%02d:%02dZ" % (  # noqa: UP031
-        instant.year,
-        instant.month,
-        instant.day,
-        instant.hour,
-        instant.minute,
-        instant.second,
-    )
 
 
 def _read_after(faults: Faults, value: object, body: object, timezone: str) -> datetime | None:
@@ -174,7 +161,7 @@ def _read_after(faults: Faults, value: object, body: object, timezone: str) -> d
 
 
 def _body_zone(body: object, timezone: str) -> str:
-    """The zone that a body not read yet will have: naive times are wall-clock time in it."""
+    """Return the zone of a body that is not read yet, for the naive times beside it."""
     if isinstance(body, dict):
         config = body.get("recurring_config")
         inner = config.get("time_zone") if isinstance(config, dict) else None
@@ -197,7 +184,7 @@ def _unreadable(text: str, line: int, message: str, status: int = 400) -> Answer
 
 
 def _find_id(text: str) -> object:
-    """The top-level id of a line that is not quite JSON, as far as it can be read."""
+    """Return the top-level id of a line that is not valid JSON, if it can be read."""
     place = _past_whitespace(text, 0)
     if text[place : place + 1] != "{":
         return None
@@ -224,7 +211,7 @@ def _past_whitespace(text: str, place: int) -> int:
 
 
 def _clean(value: object) -> object:
-    """The value if it can be written as JSON text, else None."""
+    """Return the value if it can be written as JSON text, else None."""
     return value if _is_clean(value) else None
 
 

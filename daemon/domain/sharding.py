@@ -1,4 +1,7 @@
-"""Which node looks after which shards: rendezvous hashing, so a change moves only what it must."""
+"""Shards of the schedules among the nodes, by rendezvous hashing.
+
+A change of the live nodes moves only the shards of the nodes that joined or left.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,16 @@ from collections.abc import Iterable
 from hashlib import blake2b
 
 SHARDS = 64
-"""Parts of all schedules, by campaign id modulo; small enough to hash anew at every change."""
+"""Number of shards (campaign id modulo); few enough to hash again at every change of the nodes."""
 
 
 def weight(node: str, shard: int) -> bytes:
-    """How much ``node`` wants ``shard``; the highest wins."""
+    """Return the weight of ``node`` for ``shard``; the node with the highest one owns it."""
     return blake2b(f"{shard}:{node}".encode(), digest_size=8).digest()
 
 
 def shards_of(node: str, others: Iterable[str]) -> tuple[int, ...]:
-    """The shards that ``node`` looks after beside ``others``; alone, all of them."""
+    """Return the shards that ``node`` owns beside ``others``; without others, all shards."""
     rivals = list(others)
     return tuple(
         shard

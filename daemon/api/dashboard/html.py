@@ -11,7 +11,7 @@ from html import escape
 from importlib.resources import files
 
 from daemon.domain.campaign.state_machine import RunStatus
-from daemon.domain.durations import duration
+from daemon.domain.formatting import duration
 from daemon.domain.read_models import Overview, RunDetail, UpcomingEvent
 
 WAITING = (RunStatus.HELD, RunStatus.RETRYING, RunStatus.QUEUED)

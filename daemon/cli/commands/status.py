@@ -9,7 +9,7 @@ import typer
 
 from daemon.cli.output import JsonOption, instant, print_json, print_table
 from daemon.cli.store import Store, with_store
-from daemon.domain.durations import duration
+from daemon.domain.formatting import duration
 from daemon.domain.read_models import NodeState, Overview, StatusCounts
 from storage.cluster_reads import full_counts, overview
 from storage.schema import describe

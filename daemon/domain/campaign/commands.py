@@ -1,7 +1,8 @@
-"""What a person may ask of a campaign, decided: a snapshot and a request in, a Change out.
+"""The commands of a campaign: each maps a snapshot and a request to a Change.
 
-Pure: `now` is in the snapshot. Each function applies the transition table (`states.TABLE`) and
-raises `Refused` where it has no row, so a refused command changes nothing (spec section 5).
+The functions are pure: `now` is part of the snapshot. Each applies the transition table
+(`state_machine.TABLE`) and raises `Refused` where the table has no row, so a refused command
+changes nothing (docs/semantics.md#lifecycle).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ UPDATE_REFUSAL = 422
 
 
 def is_more_to_come(schedule: Schedule, timer: TimedEvent | None, snapshot: Snapshot) -> bool:
-    """Whether an event is ahead or the window is open."""
+    """Return whether an event is ahead or the window is open."""
     if timer is not None:
         return True
     return schedule.kind is Kind.WINDOW and (
@@ -40,14 +41,14 @@ def is_more_to_come(schedule: Schedule, timer: TimedEvent | None, snapshot: Snap
 
 
 def save(snapshot: Snapshot, body: object, context: Context) -> Change:
-    """The ``schedule`` body (seed 1): replaces the schedule and arms it, or clears it."""
+    """Replace the schedule by that of a `schedule` body and arm it, or clear it."""
     saved = save_schedule(body, context)
     if saved.schedule is None:
         return clear(snapshot)
     timer = saved.schedule.first_event()
     to_status = _allowed(snapshot, Event.SCHEDULE_SAVED, Facts(open_runs=_open(snapshot)))
     return replace(
-        _dropping(snapshot, Event.SCHEDULE_SAVED, to_status),
+        _replacing_timer(snapshot, Event.SCHEDULE_SAVED, to_status),
         type=saved.campaign_type,
         schedule=saved,
         timer=timer,
@@ -57,19 +58,19 @@ def save(snapshot: Snapshot, body: object, context: Context) -> Change:
 
 
 def clear(snapshot: Snapshot) -> Change:
-    """``immediate`` saved, or the schedule deleted: back to draft without one."""
+    """Clear the schedule: after an `immediate` body or a deletion, the campaign is a draft."""
     to_status = _allowed(snapshot, Event.SCHEDULE_CLEARED, Facts(open_runs=_open(snapshot)))
     if snapshot.campaign.status is Status.DRAFT and snapshot.current is None:
         return Change(Event.SCHEDULE_CLEARED, to_status, nothing=True)
     return replace(
-        _dropping(snapshot, Event.SCHEDULE_CLEARED, to_status),
+        _replacing_timer(snapshot, Event.SCHEDULE_CLEARED, to_status),
         clear_schedule=True,
         forget_history=True,
     )
 
 
 def update(snapshot: Snapshot, body: object, context: Context) -> Change:
-    """The ``update_schedule`` body (seed 2): merged into the schedule, the status stays."""
+    """Merge an `update_schedule` body into the schedule; the status stays."""
     saved = update_schedule(body, context)
     campaign = snapshot.campaign
     facts = Facts(type=campaign.type, open_runs=campaign.open_runs)
@@ -79,12 +80,12 @@ def update(snapshot: Snapshot, body: object, context: Context) -> Change:
     schedule = saved.schedule
     assert schedule is not None
     if _is_still_due(snapshot, schedule):
-        # It was due at this very instant before the edit too, and waits to be claimed.
+        # The occurrence was due at this very instant before the edit too, and is not claimed yet.
         change = Change(Event.SCHEDULE_UPDATED, to_status, keep_timer=False)
         timer = schedule.first_event()
     else:
-        change = _dropping(snapshot, Event.SCHEDULE_UPDATED, to_status)
-        # A window that was given an end in the past closes now.
+        change = _replacing_timer(snapshot, Event.SCHEDULE_UPDATED, to_status)
+        # A window whose new end is in the past closes now.
         timer = _next_after_edit(snapshot, saved) or schedule.closing()
     return replace(
         change,
@@ -95,7 +96,7 @@ def update(snapshot: Snapshot, body: object, context: Context) -> Change:
 
 
 def start(snapshot: Snapshot, default_grace: int) -> Change:
-    """Arm a draft, run one without a schedule now, or resume from pause."""
+    """Arm a draft, run a draft without a schedule now, or resume a paused campaign."""
     campaign, current = snapshot.campaign, snapshot.current
     schedule = current.schedule if current is not None else None
     if campaign.status in ARMED and campaign.status is not Status.PAUSED:
@@ -122,12 +123,12 @@ def start(snapshot: Snapshot, default_grace: int) -> Change:
             run=NewRun(snapshot.now, "start", default_grace),
             forget_history=True,
         )
-    change = _dropping(snapshot, Event.START, to_status)
+    change = _replacing_timer(snapshot, Event.START, to_status)
     return replace(change, timer=timer, more_to_come=more)
 
 
 def pause(snapshot: Snapshot) -> Change:
-    """Let open attempts end; start nothing new. The timer stays: what passes is missed."""
+    """Start no new attempt or run. The timer stays, so occurrences that pass are missed."""
     return Change(
         Event.PAUSE,
         _allowed(snapshot, Event.PAUSE, Facts()),
@@ -136,20 +137,20 @@ def pause(snapshot: Snapshot) -> Change:
 
 
 def stop(snapshot: Snapshot) -> Change:
-    """Cancel, with every open run."""
+    """Cancel the campaign and every open run."""
     to_status = _allowed(snapshot, Event.STOP, Facts())
-    return replace(_dropping(snapshot, Event.STOP, to_status), cancel_open_runs=True)
+    return replace(_replacing_timer(snapshot, Event.STOP, to_status), cancel_open_runs=True)
 
 
 def rerun(snapshot: Snapshot, default_grace: int) -> Change:
-    """One run now, then back to *final*."""
+    """Run the campaign once now; afterwards its status is *final* again."""
     to_status = _allowed(snapshot, Event.RERUN, Facts())
     run = NewRun(snapshot.now, "rerun", _grace(snapshot, default_grace))
     return Change(Event.RERUN, to_status, run=run)
 
 
 def retry(snapshot: Snapshot, run_id: UUID, default_grace: int) -> Change:
-    """A failed run of the campaign once more, with a grace that begins anew."""
+    """Retry a failed run of the campaign, with a new grace from now."""
     return Change(
         Event.RETRY,
         _allowed(snapshot, Event.RETRY, Facts()),
@@ -159,19 +160,19 @@ def retry(snapshot: Snapshot, run_id: UUID, default_grace: int) -> Change:
 
 
 def archive(snapshot: Snapshot) -> Change:
-    """Put away; ``unarchive`` brings back what it was."""
+    """Archive the campaign, and keep its status for `unarchive`."""
     to_status = _allowed(snapshot, Event.ARCHIVE, Facts())
     return Change(Event.ARCHIVE, to_status, archived_from=snapshot.campaign.status)
 
 
 def unarchive(snapshot: Snapshot) -> Change:
-    """Back to the status it was archived from."""
+    """Restore the status from which the campaign was archived."""
     facts = Facts(archived_from=snapshot.campaign.archived_from)
     return Change(Event.UNARCHIVE, _allowed(snapshot, Event.UNARCHIVE, facts))
 
 
 def delete(snapshot: Snapshot) -> Change:
-    """Gone, with its history."""
+    """Delete the campaign and its history."""
     return Change(Event.DELETE, _allowed(snapshot, Event.DELETE, Facts()), delete=True)
 
 
@@ -206,11 +207,12 @@ _WORDS = {
 def _refusal(snapshot: Snapshot, event: Event, status: int) -> Refused:
     campaign = snapshot.campaign
     words = _WORDS.get(event, str(event))
-    allowed = ", ".join(each for each in allowed_from(event) if each is not campaign.status)
+    article = "an" if campaign.status in (Status.ARCHIVED, Status.EXECUTING) else "a"
+    kind = f"{campaign.type} campaign" if event is Event.SCHEDULE_UPDATED else "campaign"
     busy = " with an open run" if campaign.status is Status.PAUSED and campaign.open_runs else ""
-    kind = f"a {campaign.type} campaign" if event is Event.SCHEDULE_UPDATED else "a campaign"
+    allowed = ", ".join(each for each in allowed_from(event) if each is not campaign.status)
     return Refused(
-        f"can not {words} {kind} that is {campaign.status}{busy}; allowed: {allowed}",
+        f"cannot {words} {article} {campaign.status} {kind}{busy} (allowed: {allowed})",
         status=status,
         message="Invalid schedule values" if status == UPDATE_REFUSAL else None,
     )
@@ -221,13 +223,13 @@ def _nothing_to_start(snapshot: Snapshot) -> str:
     if snapshot.current is None and campaign.type.is_window:
         return f"a {campaign.type} campaign needs a schedule before it can start"
     return (
-        f"nothing is to come for this {campaign.status} campaign: its schedule is over; "
+        f"the schedule of this {campaign.status} campaign is over: no occurrence is left; "
         "save a new schedule"
     )
 
 
-def _dropping(snapshot: Snapshot, event: Event, to_status: Status) -> Change:
-    """A change that replaces the timer; what was due and unclaimed gets its `missed` rows."""
+def _replacing_timer(snapshot: Snapshot, event: Event, to_status: Status) -> Change:
+    """Return a change that replaces the timer; due, unclaimed occurrences become `missed`."""
     late = _unclaimed(snapshot)
     if late is None:
         return Change(event, to_status, keep_timer=False)
@@ -241,7 +243,7 @@ def _dropping(snapshot: Snapshot, event: Event, to_status: Status) -> Change:
 
 
 def _is_still_due(snapshot: Snapshot, schedule: Schedule) -> bool:
-    """Whether a one-off is due, not claimed, and has not been moved by its edit."""
+    """Return whether a one-off is due and unclaimed, and its edit has not moved it."""
     timer = snapshot.timer
     return (
         schedule.kind is Kind.ONCE
@@ -262,13 +264,13 @@ def _unclaimed(snapshot: Snapshot) -> Late | None:
         timer = following
     if timer.kind is not EventKind.FIRE:
         return None
-    # With no grace at all, and judged a moment later, the whole stretch counts as missed.
+    # Without any grace, and a microsecond later, every occurrence of the stretch is missed.
     strict = current.schedule._replace(misfire_grace_time=0)
     return decide(strict, timer, snapshot.now + timedelta(microseconds=1))
 
 
 def _next_after_edit(snapshot: Snapshot, source: Saved | Current | None) -> TimedEvent | None:
-    """The event to arm: after now, and after the wall-clock time of the last occurrence."""
+    """Return the event to arm: after now, and after the last occurrence's wall-clock time."""
     schedule = source.schedule if source is not None else None
     if schedule is None:
         return None
@@ -289,10 +291,10 @@ def _next_after_edit(snapshot: Snapshot, source: Saved | Current | None) -> Time
 
 
 def _last_local(snapshot: Snapshot) -> datetime | None:
-    """Wall-clock time of the newest occurrence that is over, as the zone it had then showed it.
+    """Return the wall-clock time of the newest past occurrence, in the zone that it had then.
 
-    The instant alone does not tell: since that run the zone may have been changed. What is armed
-    does, because the current schedule has nothing to come before it.
+    The instant alone is not enough, because the zone may have changed since that run. The armed
+    event fills the gap: the current schedule has no occurrence left before it.
     """
     current, timer, last = snapshot.current, snapshot.timer, snapshot.last_occurrence_at
     if current is None:

@@ -1,4 +1,4 @@
-"""Why a campaign ran at an instant, or did not: one sentence, judged from what is on record."""
+"""Explains in one sentence why a campaign ran at an instant, or did not, from its records."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 from daemon.domain.campaign.model import Campaign, LoggedEvent, Run
 from daemon.domain.campaign.state_machine import RunStatus, Status
+from daemon.domain.formatting import utc_text
 from daemon.domain.schedule.schedule import EventKind, Schedule, TimedEvent
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the database knows of a campaign around an instant."""
+    """The records of a campaign around an instant."""
 
     campaign: Campaign
     schedule: Schedule | None
@@ -23,24 +24,24 @@ class Evidence:
     at: datetime
     run: Run | None = None
     run_events: tuple[LoggedEvent, ...] = ()
-    """Of the occurrence asked about, oldest first."""
+    """The events of the occurrence in question, oldest first."""
     moved: LoggedEvent | None = None
-    """What last changed the campaign's status before the instant."""
+    """The last change of the campaign's status before the instant."""
     schedule_change: LoggedEvent | None = None
     """The first change of the schedule after the instant."""
     stretch: LoggedEvent | None = None
-    """The event that stands for many occurrences, this one among them."""
+    """The event of the stretch of occurrences to which this one belongs."""
 
 
 def why(record: Evidence) -> str:
-    """The sentence."""
+    """Return the explanation."""
     if record.run is not None:
         return _of_run(record, record.run)
     if record.stretch is not None:
         count = (record.stretch.details or {}).get("count")
         return (
-            f"{record.stretch.cause}: one of {count} occurrences that went by in one stretch, "
-            f"told as one event at {_at(record.stretch.at)}"
+            f"{record.stretch.cause}: one of {count} occurrences that passed in one stretch, "
+            f"recorded as one event at {_at(record.stretch.at)}"
         )
     return _ahead(record) if record.at > record.now else _no_run(record)
 
@@ -48,7 +49,7 @@ def why(record: Evidence) -> str:
 def _of_run(record: Evidence, run: Run) -> str:
     late = "" if run.lateness_ms is None else f", {run.lateness_ms / 1000:.3f} s late"
     last = record.run_events[-1] if record.run_events else None
-    cause = next((told.cause for told in reversed(record.run_events) if told.cause), None)
+    cause = next((event.cause for event in reversed(record.run_events) if event.cause), None)
     began = f"started at {_at(run.started_at)}{late}, attempt {run.attempt} on {run.node}"
     match run.status:
         case RunStatus.COMPLETED:
@@ -56,14 +57,14 @@ def _of_run(record: Evidence, run: Run) -> str:
         case RunStatus.FAILED:
             return f"it failed: {run.error} ({began}, ended at {_at(run.finished_at)})"
         case RunStatus.EXECUTING:
-            return f"it is under way: {began}"
+            return f"it is in progress: {began}"
         case RunStatus.RETRYING:
             why_again = run.error or cause or "the attempt failed"
             return f"{why_again}; the next attempt is due at {_at(run.next_attempt_at)}"
         case RunStatus.QUEUED:
-            return "it waits for the run before it, or for room at its target"
+            return "it waits for the previous run, or for free capacity of its target"
         case RunStatus.HELD:
-            return f"it waits for a person: {run.error or cause or 'held'}"
+            return f"it is held and needs the operator: {run.error or cause or 'held'}"
         case RunStatus.MISSED:
             return f"{cause or 'missed'}{_paused_since(record)}; decided at {_at(run.claimed_at)}"
         case RunStatus.SKIPPED:
@@ -99,7 +100,7 @@ def _no_run(record: Evidence) -> str:
     if change is not None:
         return (
             f"the schedule was changed after it, at {_at(change.at)} by {change.actor} "
-            f"({change.event}); what the schedule was then is not kept"
+            f"({change.event}); the schedule of that time is not kept"
         )
     if record.schedule is None:
         return "the campaign has no schedule"
@@ -109,14 +110,14 @@ def _no_run(record: Evidence) -> str:
         return _no_occurrence(record)
     if status in (Status.SCHEDULED, Status.LAUNCHED, Status.EXECUTING, Status.PAUSED):
         if record.timer is None or record.timer.at > record.at:
-            return "its record is gone: older than the retention of finished history"
+            return "its record was pruned: it is older than the retention of finished history"
         if not record.live_nodes:
-            return "it is due and nobody has taken it: no node is at work"
-        waits = "" if record.timer.at == record.at else f", behind that of {_at(record.timer.at)}"
-        return f"it is due and not taken yet{waits}"
+            return "it is due and not claimed: no node is alive"
+        waits = "" if record.timer.at == record.at else f", after that of {_at(record.timer.at)}"
+        return f"it is due and not claimed yet{waits}"
     was = status or record.campaign.status
     since = f" since {_at(moved.at)} by {moved.actor}" if moved is not None else ""
-    return f"the campaign was {was}{since}: nothing of it was due"
+    return f"the campaign was {was}{since}: it had no occurrence due"
 
 
 def _is_occurrence(record: Evidence) -> bool:
@@ -137,11 +138,11 @@ def _no_occurrence(record: Evidence) -> str:
     before = schedule.latest_fire(record.at)
     after = schedule.event_after(record.at)
     near = [
-        *([f"the one before is at {_at(before.at)}"] if before is not None else []),
-        *([f"the one after is at {_at(after.at)}"] if after is not None else []),
+        *([f"the previous one is at {_at(before.at)}"] if before is not None else []),
+        *([f"the next one is at {_at(after.at)}"] if after is not None else []),
     ]
-    return f"the schedule has no occurrence then; {', '.join(near) or 'it never runs'}"
+    return f"the schedule has no occurrence at that instant; {', '.join(near) or 'it never runs'}"
 
 
 def _at(instant: datetime | None) -> str:
-    return "?" if instant is None else instant.astimezone(UTC).isoformat()[:-6] + "Z"
+    return "?" if instant is None else utc_text(instant.astimezone(UTC))

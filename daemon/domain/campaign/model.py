@@ -1,4 +1,4 @@
-"""The values that the rest of the program passes around: campaign, run, and what an edit does."""
+"""Campaigns and runs as values, and the change that a command makes to a campaign."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAYLOAD_LIMIT = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """One campaign, spec section 1, with the facts that decide its transitions."""
+    """One campaign (docs/semantics.md#campaigns), with the facts that decide its transitions."""
 
     id: int
     uuid: UUID
@@ -42,7 +42,7 @@ class Campaign:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One occurrence being carried out, spec section 6. Instants are aware UTC."""
+    """One run of a campaign (docs/semantics.md#runs). Instants are aware UTC."""
 
     id: UUID
     campaign_id: int
@@ -61,7 +61,7 @@ class Run:
 
     @property
     def lateness_ms(self) -> float | None:
-        """Milliseconds from the scheduled instant to the first attempt's start."""
+        """Return the milliseconds from the scheduled instant to the first attempt's start."""
         if self.started_at is None:
             return None
         return (self.started_at - self.scheduled_for).total_seconds() * 1000
@@ -86,7 +86,7 @@ class LoggedEvent:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A campaign whose row is locked, with all that a decision about it needs."""
+    """A campaign whose row is locked, with all facts that a command needs."""
 
     campaign: Campaign
     now: datetime
@@ -95,12 +95,12 @@ class Snapshot:
     last_occurrence_at: datetime | None = None
     """The newest occurrence of the current schedule that has its run row."""
     revision: int | None = None
-    """Of the current schedule; another one after every write."""
+    """Revision of the current schedule; every write changes it."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
-    """A run asked for by a person: due at once."""
+    """A run that the operator asked for: due at once."""
 
     scheduled_for: datetime
     cause: str
@@ -110,7 +110,7 @@ class NewRun:
 
 @dataclass(frozen=True, slots=True)
 class RetryRequest:
-    """A failed run that a person has tried again: due at once."""
+    """A failed run that the operator retries: due at once."""
 
     run_id: UUID
     grace: int
@@ -119,17 +119,17 @@ class RetryRequest:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What an accepted command does to a campaign; one transaction, with its event row."""
+    """The effect of an accepted command: one transaction, with its event row."""
 
     event: Event
     to_status: Status
     cause: str | None = None
     type: CampaignType | None = None
     schedule: Saved | None = None
-    """The schedule to write (with a new revision)."""
+    """The schedule to write, with a new revision."""
     clear_schedule: bool = False
     keep_timer: bool = True
-    """False: the timer becomes ``timer``, or goes when that is None."""
+    """False replaces the timer by ``timer``, or removes it when that is None."""
     timer: TimedEvent | None = None
     more_to_come: bool = False
     forget_history: bool = False
@@ -139,14 +139,14 @@ class Change:
     archived_from: Status | None = None
     delete: bool = False
     missed: tuple[TimedEvent, ...] = ()
-    """Occurrences that were due, not claimed yet, and are dropped: each gets its row."""
+    """Due, unclaimed occurrences that the command drops; each gets a `missed` row."""
     bulk_missed: Stretch | None = None
     nothing: bool = False
-    """Accepted, but there is nothing to write (start of what is started already)."""
+    """The command is accepted and changes nothing, as when a started campaign is started."""
 
 
 def run_id(campaign: UUID, scheduled_for: datetime) -> UUID:
-    """UUIDv5 of the campaign's uuid and the instant: the same wherever computed (section 6)."""
+    """Return the UUIDv5 of the campaign's uuid and the instant: the same on every node."""
     name = campaign.bytes + _name_of(scheduled_for)
     digest = hashlib.sha1(name, usedforsecurity=False).digest()
     return UUID(bytes=digest[:16], version=5)
@@ -159,7 +159,7 @@ def _name_of(instant: datetime) -> bytes:
 
 
 def latest_start(scheduled_for: datetime, grace_seconds: int) -> datetime:
-    """The last instant at which a first attempt may still start."""
+    """Return the last instant at which a first attempt may start."""
     try:
         return scheduled_for + timedelta(seconds=grace_seconds)
     except OverflowError:

@@ -1,7 +1,8 @@
 """The lifecycle of a campaign: one table of (status, event, guard, next status).
 
-Source: spec section 5. The database's CHECKs, the claim and finish statements and the README's
-diagram agree with this table; a test walks every row, and every refused pair, over a real database.
+The contract is docs/semantics.md#lifecycle. The database's CHECKs, the claim and finish statements
+and the diagram in docs/lifecycle.md agree with this table. A test walks every row, and every
+refused pair, over a real database.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from daemon.domain.schedule.schedule import CampaignType
 
 
 class Status(StrEnum):
-    """Where a campaign stands."""
+    """The status of a campaign."""
 
     DRAFT = "draft"
     SCHEDULED = "scheduled"
@@ -28,7 +29,7 @@ class Status(StrEnum):
 
 
 class RunStatus(StrEnum):
-    """Where a run stands; the first four are open (spec section 6)."""
+    """The status of a run; the first four are open (docs/semantics.md#runs)."""
 
     QUEUED = "queued"
     EXECUTING = "executing"
@@ -42,7 +43,7 @@ class RunStatus(StrEnum):
 
     @property
     def is_open(self) -> bool:
-        """Whether the run can still change by itself or by a worker."""
+        """Return whether the run can still change by itself or by a worker."""
         return self in OPEN_RUN
 
 
@@ -52,7 +53,7 @@ OPEN_RUN = frozenset(
 
 
 class Event(StrEnum):
-    """What can happen to a campaign."""
+    """The events of a campaign's lifecycle."""
 
     SCHEDULE_SAVED = "schedule_saved"
     SCHEDULE_CLEARED = "schedule_cleared"
@@ -63,7 +64,7 @@ class Event(StrEnum):
     WINDOW_CLOSED = "window_closed"
     RUN_ENDED = "run_ended"
     PASSED = "passed"
-    """An occurrence went by without an attempt: missed or skipped."""
+    """An occurrence passed without an attempt: missed or skipped."""
     PAUSE = "pause"
     STOP = "stop"
     RERUN = "rerun"
@@ -75,7 +76,7 @@ class Event(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a guard may look at; ``open_runs`` counts after the event."""
+    """The facts that a guard may use; ``open_runs`` is the count after the event."""
 
     type: CampaignType = CampaignType.ONE_TIME
     has_schedule: bool = False
@@ -94,13 +95,13 @@ Goal = Callable[[Status, Facts], Status]
 
 
 def final(facts: Facts) -> Status:
-    """Spec section 5, *final*: completed if a run completed or none was ever due, else failed."""
+    """Return *final*: completed if a run completed or none was ever due, else failed."""
     return Status.COMPLETED if facts.has_completed or not facts.has_due else Status.FAILED
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: in any of ``before``, when ``event`` happens and ``guard`` holds, go to ``goal``."""
+    """A transition from any of ``before`` to ``goal``, if ``guard`` holds at ``event``."""
 
     before: frozenset[Status]
     event: Event
@@ -204,11 +205,11 @@ TABLE: tuple[Row, ...] = (
     _row(S.ARCHIVED, E.UNARCHIVE, _unarchived),
     _row(frozenset({S.DRAFT, S.ARCHIVED}), E.DELETE, _same),
 )
-"""Spec section 5, row by row. Deleting leaves no campaign; its goal is never written."""
+"""The lifecycle, row by row. A deletion leaves no campaign, so its goal is never written."""
 
 
 def transition(status: Status, event: Event, facts: Facts) -> Status | None:
-    """The status after ``event``, or None where the table refuses it."""
+    """Return the status after ``event``, or None where the table refuses the event."""
     for row in TABLE:
         if row.event is event and status in row.before and row.guard(facts):
             return row.goal(status, facts)
@@ -216,10 +217,10 @@ def transition(status: Status, event: Event, facts: Facts) -> Status | None:
 
 
 def allowed_from(event: Event) -> list[Status]:
-    """The statuses in which ``event`` may be accepted, in lifecycle order, for error texts."""
+    """Return the statuses that may accept ``event``, in lifecycle order, for error texts."""
     before = frozenset[Status]().union(*(row.before for row in TABLE if row.event is event))
     return [status for status in Status if status in before]
 
 
 ARMED = frozenset({S.SCHEDULED, S.LAUNCHED, S.EXECUTING, S.PAUSED})
-"""The statuses in which a campaign has a timer, if anything is to come."""
+"""The statuses in which a campaign has a timer, if an event is ahead."""

@@ -1,7 +1,6 @@
 """Request bodies: their declarations, their readers, and the two schedule bodies.
 
-May import `daemon.domain.schedule` and `daemon.domain.errors`; knows nothing of campaigns' statuses
-or runs.
+May import `daemon.domain.schedule` and `daemon.domain.errors`; does not know statuses or runs.
 """
 
 from daemon.domain.requests.context import Context, Current, Past, Saved

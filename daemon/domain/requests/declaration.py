@@ -59,7 +59,7 @@ def spread(body: Body[T]) -> Any:
 
 
 class Variant(NamedTuple):
-    """One kind of a body that has several kinds, told apart by the value of its first field."""
+    """One kind of a body that has several kinds, distinguished by the value of its first field."""
 
     name: str
     doc: str

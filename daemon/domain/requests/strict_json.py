@@ -1,4 +1,4 @@
-"""JSON as RFC 8259 has it: what Python's reader takes beyond that is refused."""
+"""JSON as in RFC 8259, without the extensions of Python's decoder."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _INFINITY = float("inf")
 
 
 class NotJson(ValueError):
-    """Python's reader would take it, but it is no JSON, or not one that can be kept."""
+    """Text that Python's decoder accepts, but that is not JSON or cannot be stored."""
 
 
 def strict_decoder(
     object_pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None,
 ) -> json.JSONDecoder:
-    """A decoder that raises NotJson for NaN, infinities and numbers too large for a double."""
+    """Return a decoder that raises NotJson for NaN, infinities and numbers beyond a double."""
     return json.JSONDecoder(
         parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=object_pairs_hook
     )

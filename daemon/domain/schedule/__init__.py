@@ -1,4 +1,4 @@
 """Schedules: recurrence arithmetic, time zones, DTSTART, misfires and the RFC 5545 text.
 
-May import `daemon.domain.errors`; knows nothing of request bodies, campaigns or runs.
+May import `daemon.domain.errors`; does not know request bodies, campaigns or runs.
 """

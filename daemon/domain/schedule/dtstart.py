@@ -1,4 +1,7 @@
-"""Where a recurrence begins: the first match at or after its anchor (semantics section 4)."""
+"""DTSTART of a recurrence: its first match at or after its anchor.
+
+The rules are in docs/semantics.md#occurrences.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from daemon.domain.schedule.timezones import resolve, zone
 
 
 class Pattern(NamedTuple):
-    """A rule that does not know yet when it begins; fields as in `Rule`."""
+    """A rule without its first date; fields as in `Rule`."""
 
     frequency: Frequency
     interval: int
@@ -32,16 +35,16 @@ class Beginning(NamedTuple):
 def begin_at(
     pattern: Pattern, timezone: str, anchor_at: datetime, anchor_local: datetime
 ) -> Beginning | None:
-    """The first match at or after the anchor, as if the interval were 1; None if there is none.
+    """Return the first match at or after the anchor, as if the interval were 1, or None.
 
-    At the anchor's own wall-clock time the anchor's instant holds, also in the second pass of an
-    overlap.
+    At the anchor's own wall-clock time the first match is the anchor's instant, also in the second
+    pass of an overlap.
     """
     return _begin(pattern, timezone, anchor_local.toordinal(), anchor_at, anchor_local)
 
 
 def begin_after(pattern: Pattern, timezone: str, now: datetime) -> Beginning | None:
-    """The first match strictly after an instant."""
+    """Return the first match strictly after an instant."""
     try:
         ordinal = now.astimezone(zone(timezone)).toordinal()
     except OverflowError:  # within a day of the calendar's two ends
@@ -56,7 +59,7 @@ def _begin(
     earliest: datetime,
     anchor_local: datetime | None,
 ) -> Beginning | None:
-    # The date before: across a gap its nominal time can still be ahead of the anchor.
+    # Start on the date before: its nominal time can fall after the anchor because of a gap.
     ordinal = max(1, ordinal - 1)
     probe = _rule(pattern, 1, date.fromordinal(ordinal))
     in_zone = zone(timezone)

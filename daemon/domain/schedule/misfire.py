@@ -1,7 +1,7 @@
-"""Late occurrences: which one fires, which are missed, which are coalesced (semantics section 6).
+"""Late occurrences: the one that fires, the missed ones and the coalesced ones.
 
-The words are APScheduler's: misfire_grace_time and coalesce. Lateness is judged here and nowhere
-else; `now` is an argument.
+The rules are in docs/semantics.md#runs. The words misfire_grace_time and coalesce are those of
+APScheduler. No other module judges lateness, and `now` is an argument.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from datetime import datetime, timedelta
 
 from daemon.domain.schedule.schedule import EventKind, Schedule, TimedEvent
 
-# More than this many of one kind in a stretch are told as from, to and count.
 LISTED_AT_MOST = 100
+"""Maximum missed or skipped occurrences of a stretch that are listed one by one."""
 _TICK = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Many occurrences as one: instants of the first and the last, and how many."""
+    """Many occurrences as one: the instants of the first and the last, and the count."""
 
     first: datetime
     last: datetime
@@ -27,12 +27,12 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Late:
-    """How a due stretch of occurrences is to be carried out.
+    """The decision about a due stretch of occurrences.
 
-    `missed` came later than the grace, `skipped` were coalesced into `fire`; each holds all of
-    them, oldest first, or, when there are more than 100, only the newest, and then `bulk_missed` or
-    `bulk_skipped` says how many there were. `next` is the event to arm; `backlog` says that it is
-    due already. A window's opening or closing is never part of a stretch.
+    `missed` are later than the grace, `skipped` are coalesced into `fire`. Each holds all of its
+    occurrences, oldest first. With more than 100 it holds only the newest, and `bulk_missed` or
+    `bulk_skipped` holds the count. `next` is the event to arm, and `backlog` is whether that event
+    is already due. A window's opening or closing is never part of a stretch.
     """
 
     fire: TimedEvent | None
@@ -47,8 +47,8 @@ class Late:
 def decide(schedule: Schedule, event: TimedEvent, now: datetime) -> Late:
     """Classify the armed FIRE `event` and every FIRE after it that is due at `now`.
 
-    Lateness greater than the grace is missed. Within it the newest fires (coalesce), or the oldest
-    does and the next one is armed although it is due (backlog).
+    An occurrence later than the grace is missed. Within the grace, the newest one fires (coalesce);
+    without coalesce the oldest one fires, and the next one is armed although it is due (backlog).
     """
     following = schedule.event_following(event)
     grace = timedelta(seconds=schedule.misfire_grace_time)
@@ -67,7 +67,7 @@ def decide(schedule: Schedule, event: TimedEvent, now: datetime) -> Late:
         oldest: TimedEvent | None = event
     else:
         last_missed = _fire_at_or_before(schedule, event, now - grace - _TICK)
-        missed, bulk_missed = _told(schedule, event, last_missed)
+        missed, bulk_missed = _listed(schedule, event, last_missed)
         oldest = schedule.event_following(last_missed) if last_missed.at < newest.at else None
     fire: TimedEvent | None
     skipped: tuple[TimedEvent, ...] = ()
@@ -76,7 +76,7 @@ def decide(schedule: Schedule, event: TimedEvent, now: datetime) -> Late:
         fire, last = None, newest
     elif schedule.coalesce and oldest.at < newest.at:
         fire = last = newest
-        skipped, bulk_skipped = _told(schedule, oldest, _before(schedule, oldest, newest))
+        skipped, bulk_skipped = _listed(schedule, oldest, _before(schedule, oldest, newest))
     else:
         fire = last = oldest
     following = schedule.event_following(last)
@@ -92,7 +92,7 @@ def decide(schedule: Schedule, event: TimedEvent, now: datetime) -> Late:
 
 
 def _fire_at_or_before(schedule: Schedule, event: TimedEvent, until: datetime) -> TimedEvent:
-    """The newest FIRE from `event` on that is not later than `until`; `event` if none is newer."""
+    """Return the newest FIRE not later than `until`; `event` itself if none is newer than it."""
     newest = schedule.latest_fire(until)
     return newest if newest is not None and newest.at > event.at else event
 
@@ -101,10 +101,10 @@ def _before(schedule: Schedule, oldest: TimedEvent, newest: TimedEvent) -> Timed
     return _fire_at_or_before(schedule, oldest, newest.at - _TICK)
 
 
-def _told(
+def _listed(
     schedule: Schedule, first: TimedEvent, last: TimedEvent
 ) -> tuple[tuple[TimedEvent, ...], Stretch | None]:
-    """FIREs from first to last: all of them, or the newest and a count."""
+    """Return all FIREs from first to last, or the newest one and the stretch."""
     listed = [first]
     while listed[-1].at < last.at:
         if len(listed) == LISTED_AT_MOST:

@@ -1,9 +1,9 @@
-"""Recurrence as arithmetic on local dates; nothing here knows time zones, clocks or bodies.
+"""Recurrence as arithmetic on local dates, without time zones, clocks or request bodies.
 
-A rule matches local dates. Every question (next, last, how many) is answered from the rule's first
-date by division, so the cost does not grow with the age of a schedule. Dates travel as proleptic
-Gregorian ordinals (`date.toordinal`): ordinal 1 is a Monday. Where a month has no such day, see
-`Skip` (RFC 7529 section 4.1; semantics section 4).
+A rule matches local dates. The next match, the last match and the count are computed from the
+rule's first date by division, so the cost does not grow with the age of a schedule. Dates are
+proleptic Gregorian ordinals (`date.toordinal`): ordinal 1 is a Monday. `Skip` decides about months
+without the wanted day (RFC 7529 section 4.1; docs/semantics.md#occurrences).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from itertools import accumulate
 from typing import NamedTuple
 
 LAST_ORDINAL = date.max.toordinal()
-# Months are counted from January of the year 0. The calendar repeats after 400 years; of those the
-# length of every month and the days before it are tables, which is quicker than asking `date`.
+# Months are counted from January of the year 0. The calendar repeats after 400 years. Tables hold
+# the length of every month of these years and the days before it, which is faster than `date`.
 _LAST_MONTH = 9999 * 12 + 11
 _CYCLE = 400 * 12
 _CYCLE_DAYS = 146_097
@@ -31,7 +31,7 @@ _BEFORE = array("l", accumulate(_LENGTHS, initial=-366))
 
 
 class Frequency(StrEnum):
-    """What the interval counts."""
+    """The unit that the interval counts."""
 
     DAILY = "daily"
     WEEKLY = "weekly"
@@ -39,10 +39,10 @@ class Frequency(StrEnum):
 
 
 class Skip(StrEnum):
-    """What happens in a month without the wanted day; the default everywhere is BACKWARD."""
+    """The treatment of a month without the wanted day; the default is BACKWARD."""
 
     BACKWARD = "backward"  # the month's last day, or the weekday's last one
-    OMIT = "omit"  # RFC 5545's own way: no occurrence in that month
+    OMIT = "omit"  # as in RFC 5545: no occurrence in that month
 
 
 class Rule(NamedTuple):
@@ -50,8 +50,8 @@ class Rule(NamedTuple):
 
     `first_on` is the local date of the first occurrence (DTSTART's date) and matches the rule;
     intervals count from it: days from its date, weeks from its Monday, months from its month.
-    `weekdays` are ISO numbers (Monday 1), sorted; empty means not limited (daily) or not used
-    (monthly by day); weekly rules and `nth` rules always have some.
+    `weekdays` are sorted ISO numbers (Monday 1). Empty means no limit (daily) or unused (monthly by
+    day); weekly rules and `nth` rules always have weekdays.
     """
 
     frequency: Frequency
@@ -65,7 +65,7 @@ class Rule(NamedTuple):
 
 
 def next_match(rule: Rule, ordinal: int) -> int | None:
-    """First matching date at or after `ordinal`, or None when the calendar ends before it."""
+    """Return the first matching date at or after `ordinal`, or None after the calendar's end."""
     first = rule.first_on.toordinal()
     if ordinal < first:
         ordinal = first
@@ -89,7 +89,7 @@ def next_match(rule: Rule, ordinal: int) -> int | None:
 
 
 def last_match(rule: Rule, ordinal: int) -> int | None:
-    """Last matching date at or before `ordinal`, or None when the rule begins after it."""
+    """Return the last matching date at or before `ordinal`, or None before the first one."""
     first = rule.first_on.toordinal()
     if ordinal < first:
         return None
@@ -109,7 +109,7 @@ def last_match(rule: Rule, ordinal: int) -> int | None:
 
 
 def count_matches(rule: Rule, first: int, last: int) -> int:
-    """How many matching dates lie in first..last, both included."""
+    """Return the number of matching dates in first..last, both included."""
     return _rank(rule, last) - _rank(rule, first - 1)
 
 
@@ -147,7 +147,7 @@ def _next_monthly(rule: Rule, ordinal: int) -> int | None:
     if rule.nth is not None:
         return _next_nth(rule, month, ordinal)
     wanted, backward = rule.month_day or 1, rule.skip is Skip.BACKWARD
-    # More than two rounds only where months are omitted; the longest wait is a 29 February.
+    # Only omitted months need more than two rounds; the longest wait is for a 29 February.
     while month <= _LAST_MONTH:
         cycle, index = divmod(month, _CYCLE)
         length = _LENGTHS[index]
@@ -160,7 +160,7 @@ def _next_monthly(rule: Rule, ordinal: int) -> int | None:
 
 
 def _next_nth(rule: Rule, month: int, ordinal: int) -> int | None:
-    """The same for weekdays of a month; `month` is the first that counts."""
+    """Return the first matching date for the nth weekdays; `month` is the first to search."""
     days_to = _days_to(rule.weekdays)
     while month <= _LAST_MONTH:
         start, end = _nth_days(rule, month)
@@ -174,7 +174,7 @@ def _next_nth(rule: Rule, month: int, ordinal: int) -> int | None:
 
 
 def _nth_days(rule: Rule, month: int) -> tuple[int, int]:
-    """First and last day of the week of a month in which its nth weekdays are."""
+    """Return the first and last day of the seven in which the nth weekdays of a month fall."""
     cycle, index = divmod(month, _CYCLE)
     before = cycle * _CYCLE_DAYS + _BEFORE[index]
     last = before + _LENGTHS[index]
@@ -186,7 +186,7 @@ def _nth_days(rule: Rule, month: int) -> tuple[int, int]:
 
 @cache
 def _days_to(weekdays: tuple[int, ...]) -> bytes:
-    """From each day of the week, Monday first: how many days to the first of these weekdays."""
+    """Return for each day of the week, Monday first, the days until the first of `weekdays`."""
     return bytes(min((weekday - 1 - day) % 7 for weekday in weekdays) for day in range(7))
 
 
@@ -204,7 +204,7 @@ def _last_monthly(rule: Rule, first: int, ordinal: int) -> int:
 
 
 def _in_month(rule: Rule, month: int) -> list[int]:
-    """The matching ordinals of one month, sorted."""
+    """Return the sorted matching ordinals of one month."""
     if rule.nth is not None:
         start, end = _nth_days(rule, month)
         return [day for day in range(start, end + 1) if (day - 1) % 7 + 1 in rule.weekdays]
@@ -218,7 +218,7 @@ def _in_month(rule: Rule, month: int) -> list[int]:
 
 
 def _rank(rule: Rule, ordinal: int) -> int:
-    """How many matching dates there are from the first one to `ordinal`, both included."""
+    """Return the number of matching dates from the first one to `ordinal`, both included."""
     first = rule.first_on.toordinal()
     if ordinal < first:
         return 0

@@ -1,7 +1,12 @@
-"""A schedule as RFC 5545 text, for people and for iCalendar.
+"""A schedule as RFC 5545 text (section 3.3.10), for readers and for iCalendar.
 
-Derived, never read back: the columns and the body are the truth. The text stands for the local
-dates; how a calendar program treats a gap is its own affair. RFC 5545 section 3.3.10.
+The text is derived and never read back: the columns and the body are the truth. It expresses the
+local dates; each calendar program decides about daylight-saving gaps itself.
+
+python-dateutil is the independent check of this text and of `recurrence`: the property tests
+expand both with `dateutil.rrule` and compare the dates, and the benchmark compares the speed. The
+daemon does not expand rules with it. `dateutil.rrule` steps through all occurrences since DTSTART,
+so that its cost grows with the age of a schedule, and it has no SKIP=BACKWARD (RFC 7529).
 """
 
 from __future__ import annotations
@@ -14,15 +19,15 @@ from daemon.domain.schedule.timezones import resolve, zone
 
 _DAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 _UTC_NAMES = frozenset({"UTC", "Etc/UTC"})
-# Before the Gregorian calendar was in use an RFC 5545 date means nothing certain.
+# RFC 5545 dates before the first full year of the Gregorian calendar are ambiguous.
 _FIRST_YEAR = 1583
 
 
 def rrule_text(schedule: Schedule) -> str | None:
-    """DTSTART and RRULE, one a line; None where RFC 5545 cannot say it.
+    """Return DTSTART and RRULE on a line each, or None where RFC 5545 cannot express the schedule.
 
-    That is: no timed runs, times with fractions of a second, a first occurrence in the second pass
-    of an overlap, and years before 1583.
+    RFC 5545 cannot express a schedule without timed runs, times with fractions of a second, a first
+    occurrence in the second pass of an overlap, and years before 1583.
     """
     first = schedule.first_event()
     if first is None or not schedule.has_fires:
@@ -48,7 +53,7 @@ def _compact(moment: datetime) -> str:
 
 
 def _until(schedule: Schedule) -> str:
-    """The last occurrence itself: an end between two would not survive whole seconds and dates."""
+    """Return UNTIL as the last occurrence: UNTIL holds neither fractions of seconds nor dates."""
     if schedule.ends_at is None or schedule.kind is Kind.ONCE:
         return ""
     last = schedule.latest_fire(schedule.ends_at)
@@ -71,7 +76,7 @@ def _rule(rule: Rule) -> str:
 def _month_part(rule: Rule) -> str:
     backward = rule.skip is Skip.BACKWARD
     if rule.nth is not None:
-        # A month without a fifth one has it on its last, which a month with one has anyway.
+        # In a month without a fifth weekday the last one counts; a fifth one is the last as well.
         nth = -1 if rule.nth == 5 and backward else rule.nth
         return "BYDAY=" + ",".join(f"{nth}{_DAYS[day - 1]}" for day in rule.weekdays)
     day = rule.month_day or 1

@@ -1,12 +1,12 @@
-"""A campaign's schedule as one canonical value, and the events it leads to.
+"""A campaign's schedule as one canonical value, and its timed events.
 
-Both request bodies end here, and so do the columns of a stored schedule. The value is flat and does
-no work when built, because it is rebuilt from a row for every firing. Wall-clock time and zone are
-the truth; instants follow from them (semantics section 4).
+Both request bodies and the columns of a stored schedule are read to a `Schedule`. The value is flat
+and computes nothing when it is built, because every claim builds it again from a row. Wall-clock
+time and zone are the truth; instants follow from them (docs/semantics.md#occurrences).
 
-Events in order: ONCE has a single FIRE. RECURRING has FIREs. WINDOW has OPEN, then, with timed
-runs, FIREs beginning at the same instant, then CLOSE at the end if there is one; a FIRE exactly at
-the end comes before CLOSE.
+The order of events: ONCE has a single FIRE. RECURRING has FIREs. WINDOW has an OPEN, then FIREs if
+it has timed runs, then a CLOSE if it has an end. The first FIRE is at the instant of OPEN, and a
+FIRE exactly at the end precedes CLOSE.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _LATEST = datetime.max.replace(tzinfo=UTC)
 
 
 class CampaignType(StrEnum):
-    """What a campaign is; decides what its schedule means (semantics sections 1 and 3)."""
+    """The type of a campaign, which decides the meaning of its schedule."""
 
     ONE_TIME = "one_time"
     RECURRING = "recurring"
@@ -57,7 +57,7 @@ class CampaignType(StrEnum):
 
 
 class Kind(StrEnum):
-    """The three shapes a schedule has."""
+    """The three kinds of schedules."""
 
     ONCE = "once"
     RECURRING = "recurring"
@@ -65,7 +65,7 @@ class Kind(StrEnum):
 
 
 class EventKind(StrEnum):
-    """What happens at a timed event."""
+    """The kinds of timed events."""
 
     OPEN = "open"
     FIRE = "fire"
@@ -73,7 +73,7 @@ class EventKind(StrEnum):
 
 
 class Overlap(StrEnum):
-    """What an occurrence does that comes while a run is open (semantics section 6)."""
+    """The treatment of an occurrence that falls due while a run is open."""
 
     SKIP = "skip"
     QUEUE = "queue"
@@ -81,7 +81,7 @@ class Overlap(StrEnum):
 
 
 class ScheduleSource(StrEnum):
-    """Which of the two request bodies a stored body is."""
+    """The request body from which a schedule was read."""
 
     SCHEDULE = "schedule"
     UPDATE_SCHEDULE = "update_schedule"
@@ -90,8 +90,8 @@ class ScheduleSource(StrEnum):
 class TimedEvent(NamedTuple):
     """An occurrence, or a window's opening or closing.
 
-    `at` is the aware UTC instant; `local` the naive nominal wall-clock time in the schedule's zone,
-    which in a gap is a time that no clock shows.
+    `at` is the aware UTC instant, `local` the naive nominal wall-clock time in the schedule's zone.
+    In a gap, no clock shows the nominal time.
     """
 
     kind: EventKind
@@ -106,7 +106,7 @@ class Schedule(NamedTuple):
     for a recurrence that was given neither, its first occurrence. `ends_at` is an inclusive UTC
     instant; when the end was given as a date, `ends_on` holds it, local dates are compared with
     that, and `ends_at` is the last microsecond of that local day. `every_seconds` is set for a
-    window that runs continuously, `rule` for everything else that repeats. `misfire_grace_time` is
+    window that runs continuously, `rule` for all other repetition. `misfire_grace_time` is
     in seconds.
     """
 
@@ -125,7 +125,7 @@ class Schedule(NamedTuple):
 
     @property
     def begins_at(self) -> datetime:
-        """Instant of the first occurrence, or of the window's start: has it begun?"""
+        """Return the instant of the first occurrence, or of the window's start."""
         if self.kind is Kind.RECURRING:
             first = self.first_event()
             if first is not None:
@@ -134,18 +134,18 @@ class Schedule(NamedTuple):
 
     @property
     def has_fires(self) -> bool:
-        """Whether the schedule has timed runs at all; windows of two campaign types have none."""
+        """Return whether the schedule has timed runs; windows of two campaign types have none."""
         return self.kind is not Kind.WINDOW or bool(self.rule or self.every_seconds)
 
     def first_event(self) -> TimedEvent | None:
-        """The very first event; None for a recurrence that would never run."""
+        """Return the very first event, or None for a recurrence that would never run."""
         if self.kind is Kind.RECURRING:
             return self._fire_from(1, _EARLIEST)
         kind = EventKind.OPEN if self.kind is Kind.WINDOW else EventKind.FIRE
         return TimedEvent(kind, self.anchor_at, self.anchor_local)
 
     def event_after(self, instant: datetime) -> TimedEvent | None:
-        """The next event strictly after an aware instant; in an open window its FIRE or CLOSE."""
+        """Return the next OPEN, FIRE or CLOSE strictly after an aware instant."""
         if self.kind is not Kind.RECURRING and instant < self.anchor_at:
             return self.first_event()
         if self.kind is Kind.ONCE:
@@ -154,11 +154,11 @@ class Schedule(NamedTuple):
         return fire if fire is not None else self._close_after(instant)
 
     def event_following(self, event: TimedEvent) -> TimedEvent | None:
-        """What comes once `event` has been handled.
+        """Return the event after `event`, once that has been handled.
 
-        An occurrence is looked for after the wall-clock time of the one before, never after its
-        instant: neither a change of zone nor new tzdata can repeat a local date. It is also
-        strictly later, because campaign and instant are its identity.
+        The search starts after the wall-clock time of the previous occurrence, not after its
+        instant, so neither a change of zone nor new tzdata can repeat a local date. The result is
+        also strictly later, because campaign and instant identify an occurrence.
         """
         if self.kind is Kind.ONCE or event.kind is EventKind.CLOSE:
             return None
@@ -178,7 +178,7 @@ class Schedule(NamedTuple):
         return fire if fire is not None else self.closing()
 
     def occurrences(self, after: datetime, count: int) -> list[datetime]:
-        """Instants of the next `count` FIREs strictly after `after`; fewer when it ends."""
+        """Return the instants of the next FIREs strictly after `after`, at most `count`."""
         if self.every_seconds is not None:
             return self._ticks(after, count)
         event = self.event_after(after)
@@ -190,7 +190,7 @@ class Schedule(NamedTuple):
         return [event.at, *[at for at, _ in rest]]
 
     def latest_fire(self, until: datetime) -> TimedEvent | None:
-        """The last FIRE at or before an aware instant, or None when there is none yet."""
+        """Return the last FIRE at or before an aware instant, or None when there is none yet."""
         if self.kind is Kind.ONCE:
             return self.first_event() if self.anchor_at <= until else None
         if until < self.anchor_at:
@@ -215,10 +215,10 @@ class Schedule(NamedTuple):
         return None
 
     def count_fires(self, first: TimedEvent, last: TimedEvent) -> int:
-        """How many FIREs lie between two of this schedule's, both included, without walking.
+        """Return the number of FIREs from `first` to `last`, both included, by arithmetic.
 
-        Counts local dates: two dates that share an instant (a zone that leaps over a whole day)
-        count twice.
+        The count is of local dates: two dates that share an instant count twice, as in a zone that
+        skips a whole day.
         """
         if self.every_seconds is not None:
             return (last.at - first.at) // timedelta(seconds=self.every_seconds) + 1
@@ -233,11 +233,11 @@ class Schedule(NamedTuple):
             return None
         if instant < self.anchor_at:
             return self._fire_from(1, instant)
-        # The date before: across a gap its nominal time can still be ahead of the instant.
+        # Start on the date before: its nominal time can fall after the instant because of a gap.
         return self._fire_from(_local_ordinal(instant, self.timezone) - 1, instant)
 
     def _fires_following(self, event: TimedEvent, count: int) -> list[tuple[datetime, datetime]]:
-        """The rule's FIREs once `event` has been handled, at most so many, as `_fires_from`."""
+        """Return at most `count` FIREs of the rule after `event`, as `_fires_from` does."""
         rule = self.rule
         if rule is None:
             return []
@@ -247,7 +247,7 @@ class Schedule(NamedTuple):
         return self._fires_from(rule, ordinal, event.at, count)
 
     def _fire_from(self, ordinal: int, later_than: datetime) -> TimedEvent | None:
-        """First FIRE on a local date at or after `ordinal` and strictly after an instant."""
+        """Return the first FIRE on a local date from `ordinal` on, strictly after an instant."""
         if self.rule is None:
             return None
         fires = self._fires_from(self.rule, ordinal, later_than, 1)
@@ -256,7 +256,7 @@ class Schedule(NamedTuple):
     def _fires_from(
         self, rule: Rule, ordinal: int, later_than: datetime, count: int
     ) -> list[tuple[datetime, datetime]]:
-        """The same, at most so many, each strictly after the one before: `at` and `local`."""
+        """Return `at` and `local` of at most `count` FIREs, each later than the previous one."""
         time, in_zone = rule.time, zone(self.timezone)
         anchor_local, ends_on, ends_at = self.anchor_local, self.ends_on, self.ends_at
         found: list[tuple[datetime, datetime]] = []
@@ -284,7 +284,7 @@ class Schedule(NamedTuple):
         return found
 
     def _tick_after(self, instant: datetime) -> TimedEvent | None:
-        """First FIRE of a continuous window strictly after an instant: elapsed, not wall time."""
+        """Return the first FIRE of a continuous window after an instant, by elapsed time."""
         step = timedelta(seconds=self.every_seconds or 1)
         try:
             at = self.anchor_at + ((instant - self.anchor_at) // step + 1) * step
@@ -316,7 +316,7 @@ class Schedule(NamedTuple):
         return close if close is not None and close.at > instant else None
 
     def closing(self) -> TimedEvent | None:
-        """The end of a window that has one."""
+        """Return the CLOSE of a window that has an end, or None."""
         if self.kind is not Kind.WINDOW or self.ends_at is None:
             return None
         return TimedEvent(

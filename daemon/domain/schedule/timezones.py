@@ -1,8 +1,7 @@
-"""Time zones: lookup by IANA name, wall-clock time to instants, and which tzdata is in use.
+"""Time zones: lookup by IANA name, wall-clock time to instants, and the tzdata version.
 
-Names are compared with the set of names that zoneinfo offers before anything is opened, so a name
-from outside never becomes a path. zoneinfo's own search order (TZPATH, then the tzdata package) is
-left as it is.
+A name is compared with zoneinfo's set of names before any file is opened, so a caller's name never
+becomes a path. The search order is that of zoneinfo: TZPATH, then the tzdata package.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from functools import cache, lru_cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-# Present on some machines, but an alias for whatever that machine is set to.
+# Present on some machines, but an alias of the machine's own zone.
 _NOT_IANA = frozenset({"localtime", "posixrules"})
-# Longer names have no likely meaning, and comparing them costs time.
-_LONGEST_GUESSED = 64
+_MAX_GUESSED = 64
+"""Maximum characters of a misspelt name; longer names have no likely meaning and cost time."""
 
 _NO_TIME = timedelta(0)
 
@@ -28,17 +27,17 @@ _loaded: dict[str, ZoneInfo] = {}
 
 @cache
 def zone_names() -> frozenset[str]:
-    """All accepted IANA names; reads the zone directories once per process."""
+    """Return all accepted IANA names, read from the zone directories once per process."""
     return frozenset(zoneinfo.available_timezones()) - _NOT_IANA
 
 
 def is_zone(name: str) -> bool:
-    """Whether `name` is an IANA name, in its exact case."""
+    """Return whether `name` is an IANA name in its exact case."""
     return name in _loaded or name in zone_names()
 
 
 def zone(name: str) -> ZoneInfo:
-    """The zone called `name`; KeyError when there is none."""
+    """Return the zone called `name`; raises KeyError when there is none."""
     found = _loaded.get(name)
     if found is None:
         if name not in zone_names():
@@ -49,8 +48,8 @@ def zone(name: str) -> ZoneInfo:
 
 @lru_cache(maxsize=1024)
 def likely_zone(name: str) -> str | None:
-    """The accepted name that somebody who wrote `name` most likely meant, or None."""
-    if not name or len(name) > _LONGEST_GUESSED:
+    """Return the accepted name that the caller most likely meant by `name`, or None."""
+    if not name or len(name) > _MAX_GUESSED:
         return None
     wanted = name.strip().replace(" ", "_").casefold()
     by_folded = _names_by_folded()
@@ -69,31 +68,38 @@ def _names_by_folded() -> dict[str, str]:
 
 
 def resolve(local: datetime, in_zone: ZoneInfo) -> datetime:
-    """The UTC instant of a naive wall-clock time; OverflowError outside the years 1 to 9999.
+    """Return the UTC instant of a naive wall-clock time.
 
-    RFC 5545 section 3.3.5: in a gap the offset before it holds, in an overlap the first pass is
-    meant. Both are what fold=0 says (PEP 495).
+    By RFC 5545 section 3.3.5, the offset before a gap applies in the gap, and the first pass
+    applies in an overlap. Both are the meaning of fold=0 (PEP 495).
+
+    Raises:
+        OverflowError: Outside the years 1 to 9999.
     """
     if local.fold:
         local = local.replace(fold=0)
-    # A zone answers for wall-clock time: what `astimezone` asks too, in a quarter of its time.
+    # `utcoffset` takes a quarter of the time of `astimezone`, which calls it too.
     offset = in_zone.utcoffset(local) or _NO_TIME
     return datetime.combine(local, local.time(), UTC) - offset
 
 
 def wall_clock(instant: datetime, in_zone: ZoneInfo) -> datetime:
-    """The naive wall-clock time of an aware instant; OverflowError outside the years 1 to 9999."""
-    # fold is dropped: it would travel on into times of day and pick the second pass elsewhere.
+    """Return the naive wall-clock time of an aware instant.
+
+    Raises:
+        OverflowError: Outside the years 1 to 9999.
+    """
+    # Without fold, which would pass into times of day and select the second pass of other dates.
     return instant.astimezone(in_zone).replace(tzinfo=None, fold=0)
 
 
 @cache
 def tzdata_version() -> str:
-    """Version of the tz database that zoneinfo uses in this process, such as "2026a".
+    """Return the version of the tz database that zoneinfo uses in this process, such as "2026a".
 
-    Taken from the directory of the TZPATH where zoneinfo finds its zones; without one, from the
-    tzdata package. A directory that does not say its version gets one made from its contents, so
-    that a change is still noticed.
+    The version is that of the TZPATH directory where zoneinfo finds its zones, or of the tzdata
+    package. For a directory without a version, a digest of its contents replaces it, so that a
+    change is still detected.
     """
     for directory in map(Path, zoneinfo.TZPATH):
         if (directory / "Etc" / "UTC").is_file():

@@ -1,4 +1,4 @@
-"""Whatever is sent, the answer is one of those that the specification has."""
+"""The answer to any request is one of those in the specification."""
 
 from __future__ import annotations
 
@@ -102,20 +102,20 @@ def test_campaigns_that_are_a_400(api: Api, fields: dict[str, Any], field: str) 
 
 
 def test_near_misses_name_the_likely_zone(api: Api) -> None:
-    """The error is of help."""
+    """The error suggests the fix."""
     answer = api.http.post("/campaigns", json={"name": "x", "timezone": "Europe/paris"})
     assert "Europe/Paris" in answer.json()["detail"]
 
 
 def test_a_uuid_of_ones_own(api: Api) -> None:
-    """Taken once; a second time is a lost race."""
+    """The first request creates it; the second one is a lost race."""
     mine = str(uuid4())
     assert api.campaign(uuid=mine)["uuid"] == mine
     assert api.http.post("/campaigns", json={"name": "x", "uuid": mine}).status_code == 409
 
 
 def test_bodies_over_the_limit(api: Api) -> None:
-    """413 whether the length is told or not, without reading all of it; 256 KiB are still read."""
+    """413 with and without a length, before the whole body is read; 256 KiB are accepted."""
     fits = b'{"name": "x"}'.ljust(256 * KIB)
     assert api.http.post("/campaigns", content=fits).status_code == 201
     answer = api.http.post("/campaigns", content=fits + b" ")
@@ -191,7 +191,7 @@ def test_lists_by_page(api: Api) -> None:
 
 
 def test_history(api: Api) -> None:
-    """Runs, events and what comes, by page."""
+    """Runs, events and upcoming occurrences, by page."""
     campaign = api.campaign()
     api.http.post(f"/campaigns/{campaign['id']}/start")
     api.world.until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign["id"])
@@ -218,7 +218,7 @@ def test_history(api: Api) -> None:
 
 
 def test_preview_saves_nothing(api: Api) -> None:
-    """Both bodies; as many as asked for."""
+    """Both bodies, with the requested count."""
     campaign = api.campaign(timezone="America/New_York")
     body = {
         "schedule_type": "recurring",
@@ -250,24 +250,24 @@ def test_the_lifecycle(api: Api) -> None:
     """Each command, and that a refused one is a 400 and changes nothing."""
     campaign = api.armed()
 
-    def tell(command: str, **headers: str) -> tuple[int, str]:
+    def send(command: str, **headers: str) -> tuple[int, str]:
         path = f"/campaigns/{campaign['id']}/{command}"
         answer = api.http.post(path, headers=headers)
         return answer.status_code, api.status(campaign)
 
-    assert tell("start") == (200, "scheduled")
-    assert tell("pause") == (200, "paused")
-    assert tell("pause") == (400, "paused")
-    assert tell("start") == (200, "scheduled")
-    assert tell("archive") == (400, "scheduled")
-    assert tell("stop") == (200, "cancelled")
-    assert tell("rerun") == (400, "cancelled")
-    assert tell("archive", **{"Idempotency-Key": "a"}) == (200, "archived")
-    assert tell("unarchive") == (200, "cancelled")
-    assert tell("rerun", **{"Idempotency-Key": "b"})[0] == 200
+    assert send("start") == (200, "scheduled")
+    assert send("pause") == (200, "paused")
+    assert send("pause") == (400, "paused")
+    assert send("start") == (200, "scheduled")
+    assert send("archive") == (400, "scheduled")
+    assert send("stop") == (200, "cancelled")
+    assert send("rerun") == (400, "cancelled")
+    assert send("archive", **{"Idempotency-Key": "a"}) == (200, "archived")
+    assert send("unarchive") == (200, "cancelled")
+    assert send("rerun", **{"Idempotency-Key": "b"})[0] == 200
     api.world.until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign["id"])
     assert api.http.delete(f"/campaigns/{campaign['id']}").status_code == 400
-    assert tell("archive") == (200, "archived")
+    assert send("archive") == (200, "archived")
     assert api.http.delete(f"/campaigns/{campaign['id']}").json()["success"] is True
     assert api.http.get(f"/campaigns/{campaign['id']}").status_code == 404
 

@@ -1,4 +1,4 @@
-"""The two endpoints as their seed documents describe them."""
+"""The two schedule endpoints, as the documents of their origin describe them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_immediate_stays_draft(api: Api) -> None:
 
 
 def test_immediate_clears_and_reverts(api: Api) -> None:
-    """An existing schedule goes, `scheduled` becomes `draft`."""
+    """An existing schedule is removed, and `scheduled` becomes `draft`."""
     campaign = api.armed()
     assert api.status(campaign) == "scheduled"
     assert save(api, campaign, schedule_type="immediate").json()["status"] == "draft"
@@ -104,7 +104,7 @@ def test_recurring_arms_with_every_option(api: Api) -> None:
     ],
 )
 def test_saves_that_are_a_400(api: Api, body: dict[str, Any], message: str) -> None:
-    """Fixed text in `message`, what exactly in `detail`; the campaign is as before."""
+    """Fixed text in `message`, the reason in `detail`; the campaign is unchanged."""
     campaign = api.campaign()
     answer = save(api, campaign, **body)
     assert (answer.status_code, answer.json()["message"]) == (400, message)
@@ -113,14 +113,14 @@ def test_saves_that_are_a_400(api: Api, body: dict[str, Any], message: str) -> N
 
 
 def test_save_for_no_campaign(api: Api) -> None:
-    """404, whatever the ref looks like."""
+    """404 for any reference."""
     for ref in ("9000000000000000000", str(uuid4()), "nonsense", "-1", "1.5", "9" * 30):
         answer = api.http.post(f"/campaigns/{ref}/schedule", json={"schedule_type": "immediate"})
         assert (answer.status_code, answer.json()["message"]) == (404, "Campaign not found"), ref
 
 
 def test_the_default_zone_is_utc(api: Api) -> None:
-    """If the zone is omitted, the campaign's counts, which is UTC unless said otherwise."""
+    """Without a zone, the campaign's zone applies, which is UTC by default."""
     campaign = api.campaign()
     answer = save(api, campaign, schedule_type="scheduled", scheduled_at="2031-02-15T09:00:00")
     assert answer.json()["next_run_at"] == "2031-02-15T09:00:00Z"
@@ -142,7 +142,7 @@ def test_the_default_zone_is_utc(api: Api) -> None:
     ],
 )
 def test_the_seeds_zones(api: Api, zone: str) -> None:
-    """Every zone of the seed's table."""
+    """Every zone of the documented table."""
     body = {"schedule_type": "scheduled", "scheduled_at": "2031-02-15T09:00", "timezone": zone}
     assert save(api, api.campaign(), **body).status_code == 200
 
@@ -151,7 +151,7 @@ def test_the_seeds_zones(api: Api, zone: str) -> None:
 
 
 def test_update_start_and_end(api: Api) -> None:
-    """The seed's first example, moved into the future; the status stays."""
+    """The first documented example, moved into the future; the status stays."""
     campaign = api.campaign(type="segment_triggered")
     answer = update(
         api, campaign, startdate="2031-07-01T14:02:36.000Z", enddate="2031-07-03T14:02:36.000Z"
@@ -161,7 +161,7 @@ def test_update_start_and_end(api: Api) -> None:
 
 
 def test_update_with_a_recurrence(api: Api) -> None:
-    """The seed's second example, moved into the future."""
+    """The second documented example, moved into the future."""
     campaign = api.campaign(type="recurring")
     answer = update(
         api,
@@ -186,13 +186,13 @@ def test_update_with_a_recurrence(api: Api) -> None:
     "kind", ["one_time", "recurring", "segment_triggered", "event_triggered", "live_content"]
 )
 def test_every_type_is_supported(api: Api, kind: str) -> None:
-    """The five types of the seed's list."""
+    """The five documented types."""
     answer = update(api, api.campaign(type=kind), startdate=iso(future()))
     assert answer.status_code == 200, answer.text
 
 
 def test_dates_alone_leave_the_recurrence(api: Api) -> None:
-    """What a PATCH does not name stays as the schedule has it."""
+    """A field that a PATCH does not name stays."""
     attributes = {"interval_size": 3, "interval_unit": "week", "days_of_week": ["mon", "fri"]}
     campaign = api.campaign(type="recurring")
     update(
@@ -236,7 +236,7 @@ def test_a_launched_event_triggered_campaign_may_change(api: Api) -> None:
 
 @pytest.mark.parametrize("status", ["completed", "archived", "executing", "cancelled", "failed"])
 def test_statuses_that_can_not_be_updated(api: Api, status: str) -> None:
-    """422 with the seed's text; nothing changes."""
+    """422 with the documented text; nothing changes."""
     campaign = api.campaign()
     columns = {
         "completed": "has_due = true, has_completed = true",
@@ -264,7 +264,7 @@ def test_a_missing_startdate(api: Api) -> None:
 
 
 def test_a_missing_name(api: Api) -> None:
-    """The seed's other example of a 400."""
+    """The other documented example of a 400."""
     answer = api.http.post("/campaigns", json={})
     assert (answer.status_code, answer.json()["errors"]) == (400, {"name": ["can't be blank"]})
 
@@ -292,21 +292,21 @@ def test_updates_that_are_a_422(api: Api, body: dict[str, Any]) -> None:
 
 
 def test_update_without_a_valid_key(api: Api) -> None:
-    """401 with the seed's body."""
+    """401 with the documented body."""
     with api.client(None) as stranger:
         answer = stranger.patch(f"/campaigns/{uuid4()}/update_schedule", json={})
     assert (answer.status_code, answer.json()["message"]) == (401, "Not authorized")
 
 
 def test_update_with_too_small_a_scope(api: Api) -> None:
-    """403 with the seed's body, before anything is looked up."""
+    """403 with the documented body, before anything is looked up."""
     with api.client(Scope.READ) as reader:
         answer = reader.patch(f"/campaigns/{uuid4()}/update_schedule", content=b"{")
     assert (answer.status_code, answer.json()["message"]) == (403, "Permission denied")
 
 
 def test_update_for_no_campaign(api: Api) -> None:
-    """404 with the seed's body."""
+    """404 with the documented body."""
     answer = api.http.patch(
         f"/campaigns/{uuid4()}/update_schedule", json={"startdate": iso(future())}
     )

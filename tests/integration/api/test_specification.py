@@ -1,4 +1,4 @@
-"""The specification against the server, by schemathesis; and against the domain's own parsing."""
+"""The specification, checked by schemathesis and against the readers of the domain."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from daemon.domain.schedule.schedule import CampaignType
 from tests.support.api_server import Api, get, serving
 
 LONG = os.environ.get("SCHEMATHESIS_EXAMPLES")
-"""How many examples for each operation; set by `make schemathesis`."""
+"""Number of examples for each operation; set by `make schemathesis`."""
 
 
 @pytest.mark.timeout(3600 if LONG else 900)
@@ -34,7 +34,7 @@ def test_schemathesis(tmp_path: Path, database_url: str) -> None:
         run_something(api)
         check(api, tmp_path)
         assert api.process.events("api_error") == []
-        with api.client(Scope.ADMIN) as admin:  # nothing of it has ended the key
+        with api.client(Scope.ADMIN) as admin:  # the key is still valid
             assert admin.get("/keys").status_code == 200
 
 
@@ -57,7 +57,7 @@ def check(api: Api, tmp_path: Path) -> None:
             "--max-examples",
             LONG or "3",
             "--workers",
-            "1",  # CPython 3.11 can not make syntax trees in two threads (gh-106905)
+            "1",  # CPython 3.11 cannot make syntax trees in two threads (gh-106905)
             "--no-color",
             *(phases or ["--phases", "examples,coverage,fuzzing", "--seed", "1"]),
         ],
@@ -107,7 +107,7 @@ CONTEXT = Context(datetime(2026, 1, 1, tzinfo=UTC), CampaignType.RECURRING)
 def refusal(
     parse: Any, body: dict[str, Any], kind: CampaignType = CampaignType.RECURRING
 ) -> InvalidInput | None:
-    """How the domain refuses a body, if it does."""
+    """Return the domain's refusal of a body, or None."""
     try:
         parse(body, CONTEXT._replace(campaign_type=kind))
     except InvalidInput as error:
@@ -116,12 +116,12 @@ def refusal(
 
 
 def some(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
-    """Objects with any of these fields, null among their values."""
+    """Objects with any of these fields, also with null as a value."""
     return st.fixed_dictionaries({}, optional={k: st.none() | v for k, v in fields.items()})
 
 
 def both(one: st.SearchStrategy[Any], other: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Two objects as one."""
+    """Merge two objects."""
     return st.builds(lambda a, b: {**a, **b}, one, other)
 
 
@@ -185,7 +185,7 @@ UPDATES = both(
 
 @given(body=SAVES)
 def test_well_formed_saves(body: dict[str, Any]) -> None:
-    """The schema allows them, and the domain refuses none for its form."""
+    """The schema allows every well-formed body, and the domain refuses none for its form."""
     jsonschema_rs.validate(schema_of("Immediate", "Scheduled", "Recurring"), body)
     refused = refusal(save_schedule, body)
     allowed = ("never run", "no run", "blank without scheduled_at")
@@ -194,9 +194,9 @@ def test_well_formed_saves(body: dict[str, Any]) -> None:
 
 @given(body=UPDATES, kind=st.sampled_from(CampaignType))
 def test_well_formed_updates(body: dict[str, Any], kind: CampaignType) -> None:
-    """The schema allows them, and the domain refuses none for its form.
+    """The schema allows every well-formed body, and the domain refuses none for its form.
 
-    Whether a value that there is not counts depends on the campaign's type, which no schema knows.
+    The campaign's type decides about unsupported values, and no schema contains that type.
     """
     jsonschema_rs.validate(schema_of("UpdateSchedule"), body)
     refused = refusal(update_schedule, body, kind)
@@ -271,10 +271,10 @@ def test_well_formed_updates(body: dict[str, Any], kind: CampaignType) -> None:
         ),
     ],
 )
-def test_what_is_refused_by_both(
+def test_the_schema_refuses_what_the_domain_refuses(
     models: tuple[str, ...], parse: Any, bodies: list[dict[str, Any]]
 ) -> None:
-    """Every constraint of the semantics is in the schema."""
+    """The schema has every constraint of docs/semantics.md."""
     for body in bodies:
         with pytest.raises(InvalidInput):
             parse(json.loads(json.dumps(body)), CONTEXT)

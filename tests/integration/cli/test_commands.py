@@ -234,7 +234,7 @@ def test_a_lifecycle_command_prints_the_new_status(loaded: Call) -> None:
     ]
     refused = loaded("archive", 1)
     assert refused.returncode == 1
-    assert "can not archive a campaign that is executing" in refused.stderr
+    assert "cannot archive an executing campaign" in refused.stderr
     assert loaded("start", 3).stdout == "campaign 3 executing, runs now\n"
 
 

@@ -98,7 +98,7 @@ async def test_an_update_that_the_status_forbids(database_url: str) -> None:
     changed = given | {"schedule": WINDOW | {"enddate": "2026-05-01T00:00:00Z"}}
     tally, bad = await load(database_url, [changed], update=True)
     assert tally.bad == 1
-    refusal = "can not update the schedule of a segment_triggered campaign that is launched"
+    refusal = "cannot update the schedule of a launched segment_triggered campaign"
     assert refusal in bad[0][1]
 
 

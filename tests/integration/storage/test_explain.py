@@ -34,7 +34,7 @@ async def test_it_ran(world: World, node: Node) -> None:
     campaign_id = await world.saved(daily(NOON + hours(1)))
     world.set(NOON + hours(1))
     (won,) = await node.claim()
-    assert "it is under way" in await explained(world, campaign_id, NOON + hours(1))
+    assert "it is in progress" in await explained(world, campaign_id, NOON + hours(1))
     await node.finish(won.attempt, Delivered())
     found = await record(world, campaign_id, NOON + hours(1))
     assert why(found).startswith("it ran: started at 2026-06-01T13:00:00Z, 0.000 s late, attempt 1")
@@ -101,8 +101,8 @@ async def test_nobody_took_it(world: World) -> None:
     at = NOON + hours(1)
     assert await explained(world, campaign_id, at) == "it is still ahead, and will run"
     world.set(NOON + hours(2))
-    assert "no node is at work" in await explained(world, campaign_id, at, nodes=0)
-    assert "due and not taken yet" in await explained(world, campaign_id, at)
+    assert "no node is alive" in await explained(world, campaign_id, at, nodes=0)
+    assert "due and not claimed yet" in await explained(world, campaign_id, at)
 
 
 async def test_no_occurrence_then(world: World) -> None:
@@ -110,8 +110,8 @@ async def test_no_occurrence_then(world: World) -> None:
     world.set(NOON + days(3))
     said = await explained(world, campaign_id, NOON + days(2))
     assert said == (
-        "the schedule has no occurrence then; the one before is at 2026-06-02T13:00:00Z, "
-        "the one after is at 2026-06-03T13:00:00Z"
+        "the schedule has no occurrence at that instant; "
+        "the previous one is at 2026-06-02T13:00:00Z, the next one is at 2026-06-03T13:00:00Z"
     )
 
 

@@ -1,4 +1,4 @@
-"""Preview: the answer to one case, and an answer to every line whatever is in it."""
+"""Preview: the answer to a case, and an answer to every line of any content."""
 
 from __future__ import annotations
 
@@ -249,7 +249,7 @@ def test_an_id_nested_to_the_limit_still_gets_an_answer() -> None:
     for depth in range(300, 1500, 7):
         raw = b'{"id": ' + b"[" * depth + b"]" * depth + b", " + GOOD
         _, out = run(raw)
-        # Read as text, because reading such an answer can fail here just as well.
+        # Compared as text, because decoding such an answer can fail in the test too.
         assert out.startswith('{"id": null, "error"') or '"occurrences"' in out
 
 

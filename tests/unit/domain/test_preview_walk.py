@@ -29,7 +29,7 @@ def wall(instant: datetime, zone: ZoneInfo) -> datetime:
 
 
 def resolve(local: datetime, zone: ZoneInfo) -> datetime:
-    """Try the offsets around; in a gap take the one before it. Knows nothing of fold."""
+    """Try the nearby offsets; in a gap use the one before it. Does not use fold."""
     near = local.replace(tzinfo=UTC)
     before, *others = (
         (near + timedelta(hours=hours)).astimezone(zone).utcoffset() or timedelta(0)
@@ -47,7 +47,7 @@ def parse(text: str, zone: ZoneInfo) -> tuple[datetime, datetime]:
 
 
 def wanted(spec: dict[str, Any], day: date) -> bool:
-    """Whether a recurrence with interval 1 has this day."""
+    """Return whether a recurrence with interval 1 has this day."""
     if spec["frequency"] != "monthly":
         return not spec["weekdays"] or day.isoweekday() in spec["weekdays"]
     length = calendar.monthrange(day.year, day.month)[1]
@@ -72,7 +72,7 @@ def on_step(spec: dict[str, Any], first: date, day: date) -> bool:
 
 
 def walk(spec: dict[str, Any], zone: ZoneInfo, after: datetime, count: int) -> list[datetime]:
-    """Day by day from before the anchor, until there are enough or the end is passed."""
+    """Walk day by day from before the anchor, until the count or the end is reached."""
     anchor_at, anchor_local = spec["anchor"] or (after + timedelta(microseconds=1), None)
     day = (anchor_local or wall(after, zone)).date() - timedelta(days=1)
     first: date | None = None
@@ -98,7 +98,7 @@ def walk(spec: dict[str, Any], zone: ZoneInfo, after: datetime, count: int) -> l
 
 
 class Maker:
-    """Random cases, each with what the walk needs to know of it."""
+    """Random cases, each with the facts that the walk needs."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)

@@ -1,4 +1,4 @@
-"""Shares: every shard has one owner, and a change of nodes moves only what it must."""
+"""Every shard has one owner, and a change of nodes moves as few shards as possible."""
 
 from __future__ import annotations
 

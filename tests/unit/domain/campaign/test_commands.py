@@ -1,4 +1,4 @@
-"""Commands decided on snapshots: what no row of the lifecycle table shows."""
+"""Commands on snapshots, beyond the rows of the lifecycle table."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_a_refusal_says_what_is_allowed() -> None:
     with pytest.raises(Refused) as error:
         commands.save(of, body, context(of))
     assert error.value.detail.startswith(
-        "can not save a schedule for a campaign that is paused with an open run; allowed: draft,"
+        "cannot save a schedule for a paused campaign with an open run (allowed: draft,"
     )
     of = snapshot(Status.COMPLETED)
     with pytest.raises(Refused) as error:
@@ -136,7 +136,7 @@ def test_a_rerun_leaves_the_schedule_alone(type_: CampaignType) -> None:
     assert not change.forget_history
 
 
-# --- what is due and unclaimed, and what comes next -----------------------------------------
+# --- due, unclaimed occurrences, and the next event -----------------------------------------
 
 
 def test_what_is_dropped_is_missed_however_generous_the_grace() -> None:
@@ -156,7 +156,7 @@ def test_an_occurrence_due_right_now_is_missed_too() -> None:
         assert len(commands.stop(of).missed) == count
 
 
-def test_runs_behind_an_opening_that_nobody_claimed_are_missed() -> None:
+def test_runs_behind_an_unclaimed_opening_are_missed() -> None:
     body = {"startdate": "2026-05-30T09:00:00Z"}
     opening = event(datetime(2026, 5, 30, 9, tzinfo=UTC), EventKind.OPEN)
     kind = CampaignType.SEGMENT_TRIGGERED
@@ -169,7 +169,7 @@ def test_runs_behind_an_opening_that_nobody_claimed_are_missed() -> None:
 def test_resuming_goes_on_after_now_and_after_what_was_armed_before() -> None:
     of = snapshot(Status.PAUSED, body=daily(), timer=event(datetime(2026, 6, 2, 9, tzinfo=UTC)))
     assert commands.start(of, 3600).timer == of.timer
-    # What the 2nd would have been was over already in the zone before this one.
+    # The occurrence of the 2nd was already over in the previous zone.
     later = replace(of, timer=event(datetime(2026, 6, 3, 9, tzinfo=UTC)))
     assert commands.start(later, 3600).timer == later.timer
 

@@ -37,7 +37,7 @@ FACTS = st.builds(
 
 @given(FACTS)
 def test_no_two_rows_disagree(facts: Facts) -> None:
-    """The order of the rows means nothing."""
+    """The order of the rows has no effect."""
     for status, event in itertools.product(Status, Event):
         goals = {
             row.goal(status, facts)

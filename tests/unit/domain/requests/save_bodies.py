@@ -1,4 +1,4 @@
-"""Bodies of schedule, read for a test."""
+"""Bodies of `schedule`, read for a test."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ABSENT = object()
 
 
 def recurring(**config: Any) -> dict[str, Any]:
-    """A good recurring body; a keyword changes recurring_config, or with top_ the body."""
+    """Return a valid recurring body; keywords change recurring_config, or with top_ the body."""
     body: dict[str, Any] = {"schedule_type": "recurring"}
     body["recurring_config"] = {"frequency": "daily", "time": "09:00"}
     for name, value in config.items():

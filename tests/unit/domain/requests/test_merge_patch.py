@@ -1,4 +1,4 @@
-"""The `update_schedule` body laid over what the campaign has already."""
+"""The `update_schedule` body, merged into the campaign's schedule."""
 
 from __future__ import annotations
 

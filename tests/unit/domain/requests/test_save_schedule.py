@@ -1,4 +1,4 @@
-"""The `schedule` body: what it means."""
+"""The `schedule` body and its meaning."""
 
 from __future__ import annotations
 
@@ -185,12 +185,12 @@ def test_extensions_are_taken_and_kept_from_before() -> None:
     body = {"schedule_type": "scheduled", "scheduled_at": "2026-07-01T09:00Z"}
     first = save_schedule({**body, **extras}, CTX)
     assert first.schedule is not None
-    told = (first.schedule.misfire_grace_time, first.schedule.coalesce, first.schedule.overlap)
-    assert told == (60, False, Overlap.QUEUE)
+    kept = (first.schedule.misfire_grace_time, first.schedule.coalesce, first.schedule.overlap)
+    assert kept == (60, False, Overlap.QUEUE)
     current = Current(first.source, first.body, first.schedule)
     again = save_schedule({**body, "overlap": None}, CTX._replace(current=current))
     assert again.schedule == first.schedule
-    # What was kept is written out, so that the stored body means the same on its own.
+    # The kept values are written out, so that the stored body has the same meaning on its own.
     assert again.body == {**body, **extras}
     changed = schedule({**body, "coalesce": True}, CTX._replace(current=current))
     assert (changed.coalesce, changed.misfire_grace_time) == (True, 60)

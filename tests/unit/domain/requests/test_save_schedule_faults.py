@@ -1,4 +1,4 @@
-"""The `schedule` body: everything that is wrong in one is refused and named."""
+"""The `schedule` body: every fault is refused and named."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_everything_wrong_is_400_and_named(body: object, field: str, part: str) 
     assert len(error.detail) < 400
 
 
-def test_everything_wrong_is_said_at_once() -> None:
+def test_all_faults_are_reported_at_once() -> None:
     body = recurring(interval=0, time="x", top_timezone="utc", top_extra=1, extra=None)
     assert set(refusal(body).errors) == {
         "recurring_config.interval",
@@ -146,10 +146,10 @@ def test_everything_wrong_is_said_at_once() -> None:
 def test_strange_names_and_values_are_shown_harmlessly(strange: str) -> None:
     for body in ({"schedule_type": strange}, {"schedule_type": "immediate", strange: 1}):
         error = refusal(body)
-        told = error.detail + "".join(error.errors)
-        assert told.isprintable()
-        told.encode()
-        assert len(told) < 1000
+        text = error.detail + "".join(error.errors)
+        assert text.isprintable()
+        text.encode()
+        assert len(text) < 1000
     nested: Any = []
     for _ in range(100_000):
         nested = [nested]
@@ -186,7 +186,7 @@ def test_a_moment_after_now_is_not_the_past() -> None:
     "kind",
     [CampaignType.SEGMENT_TRIGGERED, CampaignType.EVENT_TRIGGERED, CampaignType.LIVE_CONTENT],
 )
-def test_a_window_is_told_to_use_update_schedule(kind: CampaignType) -> None:
+def test_a_window_is_referred_to_update_schedule(kind: CampaignType) -> None:
     ctx = CTX._replace(campaign_type=kind)
     for body in (recurring(), {"schedule_type": "scheduled", "scheduled_at": "2027-01-01T00:00Z"}):
         error = refusal(body, ctx)

@@ -1,4 +1,4 @@
-"""Laws: whatever is stored is one of the two forms and means the same when it is read again."""
+"""Every stored body has one of the two forms and the same meaning when it is read again."""
 
 from __future__ import annotations
 

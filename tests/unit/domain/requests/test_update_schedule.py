@@ -1,4 +1,4 @@
-"""The `update_schedule` body: the seed's examples and every wrong field."""
+"""The `update_schedule` body: its documented examples and every fault."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_the_seeds_second_example() -> None:
             {"interval_unit": "month", "day_of_month": "nth_weekday", "days_of_week": ["mon"]},
             (Frequency.MONTHLY, 1, date(2025, 7, 7), time(9), (1,), None, 1),
         ),
-        # Does not apply to weeks, and is ignored.
+        # Ignored, because it does not apply to weeks.
         (
             {"interval_unit": "week", "day_of_month": "last_day"},
             (Frequency.WEEKLY, 1, date(2025, 7, 1), time(9), (2,)),
@@ -200,7 +200,7 @@ def test_wrong_fields_for_every_type(
 )
 @pytest.mark.parametrize("kind", list(CampaignType))
 def test_malformed_attributes(kind: CampaignType, fields: dict[str, Any], field: str) -> None:
-    """Whether the type uses them or not."""
+    """With types that use them and types that do not."""
     error = refusal(attributes(**fields), context(kind))
     path = f"repeating_schedule_attributes.{field}"
     assert (error.status, list(error.errors)) == (400, [path])
@@ -244,7 +244,7 @@ def test_values_that_there_are_not(
 
 
 def test_what_is_ignored_is_told_of_no_more() -> None:
-    """A refusal names what has to be mended, and nothing else."""
+    """A refusal names the fields to fix, and no others."""
     body = {"startdate": START, "recurring_schedule": "hourly", "overlap": "both"}
     assert list(refusal(body, context()).errors) == ["overlap"]
     malformed = {**body, "repeating_schedule_attributes": {"interval_unit": "year"}, "enddate": 7}

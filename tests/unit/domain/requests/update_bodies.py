@@ -1,4 +1,4 @@
-"""Bodies of update_schedule, read for a test."""
+"""Bodies of `update_schedule`, read for a test."""
 
 from __future__ import annotations
 

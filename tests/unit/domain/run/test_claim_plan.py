@@ -141,15 +141,15 @@ def test_a_one_off() -> None:
     st.booleans(),
 )
 def test_nothing_is_lost_and_nothing_told_twice(minutes: int, grace: int, coalesce: bool) -> None:
-    """Whatever is due is either carried out, told, counted, or still to come."""
+    """Every due occurrence is carried out, listed, counted, or still ahead."""
     now = START + minutes * MINUTE
     found = planned(now, misfire_grace_time=grace, coalesce=coalesce)
     newest = min(minutes, 2 * 24 * 60)
-    told = {old.at for old in found.older} | {found.fire_at}
-    assert len(told) == len(found.older) + 1
+    listed = {old.at for old in found.older} | {found.fire_at}
+    assert len(listed) == len(found.older) + 1
     counted = sum(bulk.count for bulk in found.bulk)
-    also_told = sum(1 for bulk in found.bulk if bulk.last in told)
-    done = len(told) + counted - also_told
+    also_listed = sum(1 for bulk in found.bulk if bulk.last in listed)
+    done = len(listed) + counted - also_listed
     assert found.fire_at == START + (done - 1) * MINUTE
     if found.backlog:
         assert done <= newest

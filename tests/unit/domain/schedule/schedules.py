@@ -1,4 +1,4 @@
-"""Schedules made of bodies, and what comes of them, for a test."""
+"""Schedules from request bodies, and their events, for a test."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def window(kind: CampaignType, now: datetime = NOW, **body: Any) -> Schedule:
 
 
 def chain(found: Schedule, count: int = 20) -> list[tuple[EventKind, str]]:
-    """Kinds and instants of the first events, as each follows the one before."""
+    """Return the kinds and instants of the first events in order."""
     events: list[tuple[EventKind, str]] = []
     event = found.first_event()
     while event is not None and len(events) < count:

@@ -57,7 +57,7 @@ def first_fire(schedule: Schedule) -> TimedEvent:
 
 
 def seconds(late: Late) -> list[Any]:
-    """fire, missed, skipped, next, backlog, with seconds since the start in place of events."""
+    """Fire, missed, skipped, next, backlog; events are replaced by seconds since the start."""
 
     def of(event: TimedEvent | None) -> float | None:
         return None if event is None else (event.at - START).total_seconds()
@@ -166,7 +166,7 @@ def test_a_very_late_stretch_is_cheap(schedule: Schedule, now: datetime) -> None
 
 
 def one_by_one(schedule: Schedule, event: TimedEvent, now: datetime) -> dict[str, Any]:
-    """Section 6, applied to a list of everything that is due."""
+    """The rules of docs/semantics.md#runs, applied to a list of all due occurrences."""
     due, following = [event], schedule.event_following(event)
     while following is not None and following.kind is EventKind.FIRE and following.at <= now:
         due.append(following)
@@ -214,13 +214,13 @@ def test_decisions_agree_with_looking_at_each(
     assert late.backlog == (
         late.next is not None and late.next.at <= event.at + timedelta(seconds=late_by)
     )
-    for told, bulk, all_of_them in (
+    for listed, bulk, all_of_them in (
         (late.missed, late.bulk_missed, expected["missed"]),
         (late.skipped, late.bulk_skipped, expected["skipped"]),
     ):
         if len(all_of_them) > LISTED_AT_MOST:
             assert bulk == Stretch(all_of_them[0].at, all_of_them[-1].at, len(all_of_them))
-            assert list(told) == all_of_them[-1:]
+            assert list(listed) == all_of_them[-1:]
         else:
             assert bulk is None
-            assert list(told) == all_of_them
+            assert list(listed) == all_of_them

@@ -27,7 +27,7 @@ NINE = time(9)
 
 
 def is_match(rule: Rule, day: date) -> bool:
-    """The definition, spelled out for one day (semantics section 4)."""
+    """The definition, spelled out for one day (docs/semantics.md#occurrences)."""
     first = rule.first_on
     if day < first:
         return False
@@ -79,7 +79,7 @@ SKIPS = st.sampled_from(Skip)
 
 @st.composite
 def rules(draw: st.DrawFn, longest: int = 40) -> Rule:
-    """Rules whose first date matches them, as every rule's does."""
+    """Rules that match their first date, as every rule does."""
     frequency = draw(st.sampled_from(Frequency))
     interval, near, skip = draw(st.integers(1, longest)), draw(DATES), draw(SKIPS)
     rest: dict[str, Any] = {"skip": skip}
@@ -218,7 +218,7 @@ def test_examples(rule: Rule, expected: list[date]) -> None:
 
 
 @pytest.mark.parametrize("frequency", list(Frequency))
-def test_beyond_the_calendar_there_is_nothing(frequency: Frequency) -> None:
+def test_no_match_lies_beyond_the_calendar(frequency: Frequency) -> None:
     rule = Rule(frequency, 1, date(2026, 1, 1), NINE, (4,) if frequency is W else (), 1)
     assert next_match(rule, LAST_ORDINAL + 1) is None
     assert last_match(rule, LAST_ORDINAL + 5) is not None
@@ -242,7 +242,7 @@ def test_the_cost_does_not_grow_with_the_age_of_the_schedule(rule: Rule) -> None
 
         def trace(frame: Any, *_: object) -> Any:
             nonlocal counted
-            # Others' frames come along now and then, such as a garbage collector's callbacks.
+            # Other frames appear now and then, such as those of a garbage collector's callbacks.
             counted += frame.f_code.co_filename == next_match.__code__.co_filename
             return trace
 

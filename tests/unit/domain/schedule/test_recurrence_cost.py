@@ -1,4 +1,4 @@
-"""What the next occurrence costs, for every kind of recurrence that the request bodies have.
+"""The cost of the next occurrence, for every kind of recurrence of the request bodies.
 
 Counted in lines of the domain that are executed, which no other load on the machine changes.
 """
@@ -22,11 +22,11 @@ BENCHMARK = Path(__file__).parents[4] / "benchmarks" / "recurrence.py"
 FILES = {module.__file__ for module in (recurrence, schedule, timezones)}
 DAYS = 60
 MOST = 200
-"""Lines for one occurrence: a quarter more than the dearest kind takes."""
+"""Maximum lines of code per occurrence: a quarter more than the costliest kind needs."""
 
 
 def load() -> Any:
-    """The benchmark's module, which lies outside every package."""
+    """Return the benchmark's module, which lies outside every package."""
     spec = importlib.util.spec_from_file_location("benchmarks_recurrence", BENCHMARK)
     assert spec is not None
     assert spec.loader is not None
@@ -40,7 +40,7 @@ benchmark = load()
 
 
 def lines(work: Callable[[], object]) -> int:
-    """How many of the domain's are executed."""
+    """Return the number of executed lines of the domain."""
     counted = 0
 
     def trace(frame: Any, what: str, _argument: object) -> Any:
@@ -59,7 +59,7 @@ def lines(work: Callable[[], object]) -> int:
 
 
 def dearest(found: Schedule, start: datetime) -> tuple[int, int]:
-    """The most that one step, and one question after an instant, take within some days."""
+    """Return the maximum cost of a step, and of a search after an instant, over some days."""
     step = ask = 0
     for day in range(DAYS):
         instant = start + timedelta(days=day, hours=day % 24)
@@ -75,9 +75,9 @@ def test_the_next_occurrence_costs_little_at_any_age(name: str) -> None:
     """The same when the schedule is new and when it is eight hundred years old."""
     found = benchmark.schedule_of(name)
     began = found.begins_at
-    found.occurrences(began, 10)  # what is kept for later is made by now
+    found.occurrences(began, 10)  # fills the caches
     young = dearest(found, began + timedelta(days=1))
-    # 29 February: as far from the next one that there is.
+    # The 29th of February has the longest wait for the next one.
     old = dearest(found, began + timedelta(days=800 * 365.2425 + 1))
     assert 0 < max(young) <= MOST
     assert 0 < max(old) <= MOST
@@ -85,7 +85,7 @@ def test_the_next_occurrence_costs_little_at_any_age(name: str) -> None:
 
 
 def test_the_benchmark_measures_every_kind(capsys: pytest.CaptureFixture[str]) -> None:
-    """A row each, with figures."""
+    """Every kind has a row with figures."""
     benchmark.main(["--seconds", "0.001", "--ages", "0,9", "--json"])
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["name"] for row in rows] == list(benchmark.CASES)

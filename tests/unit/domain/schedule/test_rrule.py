@@ -31,7 +31,7 @@ def wall(instant: datetime, zone: ZoneInfo) -> datetime:
 
 
 def resolve(local: datetime, zone: ZoneInfo) -> datetime:
-    """Wall-clock time to an instant by trying offsets and by search; knows nothing of fold."""
+    """Wall-clock time to an instant by trying offsets and by search; does not use fold."""
     near = local.replace(tzinfo=UTC)
     offsets = {
         (near + timedelta(hours=hours)).astimezone(zone).utcoffset() for hours in range(-27, 28)
@@ -54,9 +54,9 @@ def resolve(local: datetime, zone: ZoneInfo) -> datetime:
 
 
 def expand(text: str, zone: ZoneInfo, count: int) -> tuple[list[datetime], bool]:
-    """The instants of the text's local dates: naive in dateutil, then through our own resolver.
+    """Return the instants of the text's local dates, and whether these are all.
 
-    And whether these are all there are.
+    dateutil expands the naive local dates, and this module's own resolver makes instants of them.
     """
     start, rule = text.removeprefix("DTSTART").split("\n")
     local = datetime.strptime(start.rsplit(":", 1)[1].rstrip("Z"), "%Y%m%dT%H%M%S")  # noqa: DTZ007

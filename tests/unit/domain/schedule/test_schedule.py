@@ -1,4 +1,4 @@
-"""Schedules: occurrences across DST, ends, and what follows what."""
+"""Schedules: occurrences across DST, ends, and the order of events."""
 
 from __future__ import annotations
 
@@ -283,7 +283,7 @@ def test_the_cost_of_the_next_event_does_not_grow_with_age() -> None:
 
 
 def test_a_schedule_is_built_without_any_work() -> None:
-    # Rebuilt from a row on a hot path: even a zone that does not exist is not looked at.
+    # A hot path rebuilds schedules from rows, so not even an unknown zone is looked up.
     rule = Rule(Frequency.DAILY, 1, date(2026, 1, 1), at("2026-01-01T09:00").time())
     args = (Kind.RECURRING, "No/Where", at("2026-01-01T09:00Z"), at("2026-01-01T09:00"), rule)
     assert Schedule(ScheduleSource.SCHEDULE, *args).timezone == "No/Where"

@@ -1,4 +1,4 @@
-"""Windows and one-offs: what opens, fires and closes, in order."""
+"""Windows and one-offs: OPEN, FIRE and CLOSE in order."""
 
 from __future__ import annotations
 

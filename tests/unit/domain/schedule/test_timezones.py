@@ -192,7 +192,7 @@ def test_settle_keeps_a_naive_time_as_written_and_converts_an_aware_one() -> Non
 
 @pytest.fixture
 def tzpath() -> Iterator[None]:
-    """Let a test change where zoneinfo looks, and put everything back."""
+    """Let a test change zoneinfo's search path, and restore it afterwards."""
     before = zoneinfo.TZPATH
     timezones.tzdata_version.cache_clear()
     yield
