@@ -23,7 +23,7 @@ class Supervisor:
         self._reload_requested = asyncio.Event()
 
     def install(self) -> None:
-        """Handle SIGTERM, SIGINT and SIGHUP; a second SIGTERM or SIGINT kills the process."""
+        """Handle SIGTERM, SIGINT and SIGHUP; a second SIGTERM or SIGINT ends the process."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._request_stop)
@@ -31,8 +31,15 @@ class Supervisor:
 
     def _request_stop(self) -> None:
         self._stop.set()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().remove_signal_handler(number)
+        loop = asyncio.get_running_loop()
+        loop.remove_signal_handler(signal.SIGTERM)
+        loop.add_signal_handler(signal.SIGINT, self._interrupt)
+
+    def _interrupt(self) -> None:
+        # Raised by the event loop. Python's own handler raises between any two instructions; inside
+        # the callback of a weak reference the interrupt would be printed and ignored.
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+        raise KeyboardInterrupt
 
     def stop(self) -> None:
         """Request a stop, like a SIGTERM."""
