@@ -90,3 +90,23 @@ def test_code_cites_headings_that_exist() -> None:
             assert (DOCS / name).exists(), (source, name)
             if anchor:
                 assert anchor in anchors_of(DOCS / name), (source, name, anchor)
+
+
+def test_the_outputs_of_health_exist() -> None:
+    """The table of docs/operations.md quotes texts that the code contains."""
+    page = (DOCS / "operations.md").read_text("utf-8")
+    table = page[page.index("| output | meaning") :].partition("\n\n")[0]
+    source = "\n".join(
+        (ROOT / name).read_text("utf-8")
+        for name in (
+            "daemon/cli/commands/health.py",
+            "daemon/node_status.py",
+            "daemon/runtime/watchdog.py",
+            "storage/schema.py",
+        )
+    )
+    quoted = re.findall(r"`([^`]+)`", " ".join(re.findall(r"^\| (`.+?) \|", table, re.M)))
+    assert quoted
+    for text in quoted:
+        for piece in re.sub(r"^(ok )?\w+: ", "", text).split("..."):
+            assert piece.strip() in source, text
