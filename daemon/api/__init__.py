@@ -1,11 +1,11 @@
 """The HTTP interface: FastAPI on uvicorn, in a thread and an event loop of its own.
 
-A request goes `protocol` (slow clients) -> `gate` (request id, bounds, key, rate limit, log) -> a
-handler of `routes_*` (parse, call control or a read port, answer). Errors become answers in
-`problems`.
+A request passes `server.http_protocol` (slow clients), `middleware` (request id, limits, API key,
+rate limit, log) and a handler of `routes` or `dashboard`. The handler parses the request, calls the
+campaign service or a store, and returns the response. `errors` converts errors to responses.
 
-Invariants: nothing is looked up before the key is known to be good and its scope large enough; a
-change and the answer kept for its Idempotency-Key are one transaction; the bodies of schedules are
-parsed by `daemon.domain`, and only described here. May import `daemon.campaign_service`,
+Invariants: no data is read before the key is valid and its scope sufficient; a change and the
+response stored for its Idempotency-Key are one transaction; `daemon.domain` parses the bodies of
+schedules, and this package only describes them. May import `daemon.campaign_service`,
 `daemon.runtime` and `daemon.domain`; the only home of FastAPI, uvicorn and limits.
 """

@@ -1,4 +1,4 @@
-"""The application: routes, errors and specification in one place, behind the gate."""
+"""The ASGI application: routes, error handlers and OpenAPI document, behind the middleware."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 from starlette.types import ASGIApp
 
-from daemon.api.dashboard import routes
+from daemon.api.dashboard import routes as dashboard
+from daemon.api.dashboard.session import SessionGuard
 from daemon.api.errors import (
     on_campaignd_error,
-    on_fault,
     on_http_error,
     on_invalid_parameters,
+    on_unexpected_error,
 )
 from daemon.api.middleware import PREFIX, RequestMiddleware
 from daemon.api.openapi import specification
@@ -23,14 +24,14 @@ from daemon.domain.errors import CampaigndError
 from daemon.domain.ports import Emit
 
 
-class _WithoutSlash:
-    """``/api/v1/campaigns/`` is ``/api/v1/campaigns``: clients write both."""
+class _StripTrailingSlash:
+    """Serves ``/api/v1/campaigns/`` as ``/api/v1/campaigns``: clients write both."""
 
     def __init__(self, app: FastAPI) -> None:
         self._app = app
 
     async def __call__(self, scope, receive, send) -> None:  # type: ignore[no-untyped-def]
-        """Cut the slash off."""
+        """Strip the slash and pass the request on."""
         path = scope["path"]
         if path.startswith("/api/") and path.endswith("/"):
             scope["path"] = path.rstrip("/")
@@ -39,29 +40,23 @@ class _WithoutSlash:
 
 
 def build(backend: Backend, options: Options, emit: Emit) -> ASGIApp:
-    """What answers every request."""
+    """Build the application."""
     app = FastAPI(
         title="campaignd", docs_url=None, redoc_url=None, redirect_slashes=False, debug=False
     )
     app.state.backend = backend
     app.state.options = options
+    app.state.session_guard = SessionGuard()
     app.add_exception_handler(CampaigndError, on_campaignd_error)
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_exception_handler(RequestValidationError, on_invalid_parameters)
-    app.add_exception_handler(Exception, on_fault)
-    for module in (
-        campaigns,
-        schedules,
-        history,
-        runs,
-        keys,
-    ):
+    app.add_exception_handler(Exception, on_unexpected_error)
+    for module in (campaigns, schedules, history, runs, keys):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(operations.router)
-    app.state.door = routes.SessionGuard()
-    app.include_router(routes.router)
+    app.include_router(dashboard.router)
     app.openapi = specification(app)  # type: ignore[method-assign]
     app.state.patterns = [
         (compile_path(path)[0], tuple(item)) for path, item in app.openapi()["paths"].items()
     ]
-    return RequestMiddleware(_WithoutSlash(app), backend, options, emit)
+    return RequestMiddleware(_StripTrailingSlash(app), backend, options, emit)

@@ -1,4 +1,4 @@
-"""Who calls: the key out of the Authorization header, and whether its scope is large enough."""
+"""Authentication by the Authorization header, and authorization by the key's scope."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import binascii
 import re
 from collections.abc import Awaitable, Callable
 
+from fastapi import Depends
 from starlette.requests import Request
 
 from daemon.api.errors import Forbidden, Unauthorized
@@ -17,26 +18,26 @@ _is_secret = re.compile(r"[\x21-\x39\x3b-\x7e]{1,200}").fullmatch
 
 
 def secret_of(authorizations: list[bytes]) -> str:
-    """The key that the Authorization headers of a request carry.
+    """Return the API key from the Authorization headers of a request.
 
-    ``Bearer KEY``, or ``Basic`` with the key as user name and an empty password.
+    The header is ``Bearer KEY``, or ``Basic`` with the key as user name and an empty password.
 
     Raises:
-        Unauthorized: there is none, more than one, or one that can not be read.
+        Unauthorized: there is no header, more than one, or an unreadable one.
     """
     if len(authorizations) != 1:
         raise Unauthorized("send one Authorization header with an API key")
-    scheme, _, given = authorizations[0].decode("latin-1").partition(" ")
-    given = given.strip(" ")
+    scheme, _, credentials = authorizations[0].decode("latin-1").partition(" ")
+    credentials = credentials.strip(" ")
     match scheme.lower():
         case "bearer":
-            secret = given
+            secret = credentials
         case "basic":
-            secret = _user_name(given)
+            secret = _user_name(credentials)
         case _:
-            raise Unauthorized("the Authorization header is neither Bearer nor Basic")
+            raise Unauthorized("the scheme of the Authorization header must be Bearer or Basic")
     if _is_secret(secret) is None:
-        raise Unauthorized("the Authorization header carries no API key")
+        raise Unauthorized("the Authorization header contains no API key")
     return secret
 
 
@@ -44,19 +45,31 @@ def _user_name(encoded: str) -> str:
     try:
         text = base64.b64decode(encoded.encode("ascii"), validate=True).decode("ascii")
     except (UnicodeError, binascii.Error):
-        raise Unauthorized("the Basic credentials are not base64 of ASCII text") from None
+        raise Unauthorized("the Basic credentials must be ASCII text in base64") from None
     user_name, colon, password = text.partition(":")
     if not colon or password:
-        raise Unauthorized("Basic needs the API key as user name and an empty password")
+        detail = "the Basic credentials must be the API key as user name and an empty password"
+        raise Unauthorized(detail)
     return user_name
 
 
 def needs(scope: Scope) -> Callable[[Request], Awaitable[None]]:
-    """A dependency that lets only keys of this scope pass, before anything is looked up."""
+    """Return a FastAPI dependency that refuses keys without this scope.
+
+    FastAPI resolves the dependency before it calls the handler, so that no data is read for a
+    refused key.
+    """
 
     async def check(request: Request) -> None:
         key = key_of(request)
         if not key.scope.includes(scope):
-            raise Forbidden(f"this needs the scope {scope}; the key {key.name!r} has {key.scope}")
+            raise Forbidden(
+                f"the scope {scope} is required; the key {key.name!r} has the scope {key.scope}"
+            )
 
     return check
+
+
+READ = [Depends(needs(Scope.READ))]
+WRITE = [Depends(needs(Scope.WRITE))]
+ADMIN = [Depends(needs(Scope.ADMIN))]

@@ -1,7 +1,7 @@
-"""Errors as answers: always ``{"message", "detail"}``, with ``errors`` where fields are at fault.
+"""Errors as responses: ``{"message", "detail"}``, with ``errors`` where fields are invalid.
 
-`message` is a fixed text, the seeds' own where they have one; `detail` says what exactly. Nothing
-of the database's address, of a statement or of a traceback gets into either.
+`message` is a fixed text for programs; docs/api.md lists the texts. `detail` describes the
+particular error. Neither contains the database's address, a statement or a traceback.
 """
 
 from __future__ import annotations
@@ -17,15 +17,12 @@ from starlette.responses import JSONResponse, Response
 
 from daemon.domain.errors import CampaigndError, Unavailable
 
-NOT_AUTHORIZED = "Not authorized"
-PERMISSION_DENIED = "Permission denied"
-RATE_LIMITED = "Rate limit exceeded"
-FAULT = "Internal Server Error - Please contact support for more information."
+INTERNAL_ERROR = "Internal Server Error - Please contact support for more information."
 SAVE_FAILED = "Failed to save schedule"
 UNAVAILABLE = "Service Unavailable - The service is temporarily unavailable. Try again later."
 RETRY_AFTER_S = 2
 
-_TEXTS = {
+_MESSAGES = {
     404: "Not found",
     405: "Method not allowed",
 }
@@ -61,7 +58,7 @@ class TooLarge(CampaigndError):
 
 
 class ClientGone(Exception):
-    """The client has left; there is nobody to answer."""
+    """The client has closed the connection, so that no response is possible."""
 
 
 def problem(
@@ -71,23 +68,23 @@ def problem(
     errors: Mapping[str, list[str]] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """One error as an answer."""
+    """Return an error response."""
     body: dict[str, Any] = {"message": message, "detail": detail or message}
     if errors:
         body["errors"] = dict(errors)
     return JSONResponse(body, status, headers=dict(headers or {}))
 
 
-def answer_to(error: CampaigndError) -> Response:
-    """What we raise on purpose, as an answer."""
+def error_response(error: CampaigndError) -> Response:
+    """Return the response for an error that campaignd raises on purpose."""
     headers: dict[str, str] = dict(getattr(error, "headers", {}))
     if isinstance(error, Unavailable):
-        # The driver's words may name the database's address; they are in the log.
+        # The driver's text may contain the database's address, so that only the log has it.
         headers["Retry-After"] = str(RETRY_AFTER_S)
-        detail = error.detail if type(error) is Unavailable else "the database can not be reached"
+        detail = error.detail if type(error) is Unavailable else "the database cannot be reached"
         return problem(503, UNAVAILABLE, detail, headers=headers)
     if error.status >= 500:
-        return problem(500, FAULT)
+        return problem(500, INTERNAL_ERROR)
     if error.status == 401:
         headers["WWW-Authenticate"] = _CHALLENGES
     if error.status == 409:
@@ -96,32 +93,31 @@ def answer_to(error: CampaigndError) -> Response:
 
 
 async def on_campaignd_error(_request: Request, error: Exception) -> Response:
-    """Handler for everything of ours."""
+    """Handle errors that campaignd raises on purpose."""
     assert isinstance(error, CampaigndError)
-    return answer_to(error)
+    return error_response(error)
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:
-    """Handler for what the router says: no such path, not this method."""
+    """Handle errors of the router: an unknown path, a method that the path does not have."""
     assert isinstance(error, HTTPException)
-    message = _TEXTS.get(error.status_code, str(error.detail))
+    message = _MESSAGES.get(error.status_code, str(error.detail))
     detail = {
-        404: "there is nothing at this path",
-        405: f"{request.method} is not possible here",
+        404: "the path does not exist",
+        405: f"{request.method} is not supported at this path",
     }.get(error.status_code, str(error.detail))
     headers = dict(error.headers or {})
     if error.status_code == 405:
-        # The router names one route's methods; a path may have several routes.
-        headers["Allow"] = ", ".join(methods_of(request)) or headers.get("Allow", "")
+        # The router names the methods of one route, but a path may have several routes.
+        headers["Allow"] = ", ".join(_methods_of(request)) or headers.get("Allow", "")
     return problem(error.status_code, message, detail, headers=headers)
 
 
-def methods_of(request: Request) -> list[str]:
-    """The methods that the specification has for a path."""
-    patterns = request.app.state.patterns
+def _methods_of(request: Request) -> list[str]:
+    """Return the methods that the OpenAPI document has for the request's path."""
     found = {
         method.upper()
-        for pattern, methods in patterns
+        for pattern, methods in request.app.state.patterns
         if pattern.match(request.scope["path"])
         for method in methods
     }
@@ -129,7 +125,7 @@ def methods_of(request: Request) -> list[str]:
 
 
 async def on_invalid_parameters(_request: Request, error: Exception) -> Response:
-    """Handler for parameters of a query that are not what the specification says."""
+    """Handle query parameters that are invalid by the OpenAPI document."""
     assert isinstance(error, RequestValidationError)
     errors: dict[str, list[str]] = {}
     for fault in error.errors():
@@ -139,16 +135,17 @@ async def on_invalid_parameters(_request: Request, error: Exception) -> Response
     return problem(400, "Invalid parameters", detail, errors)
 
 
-async def on_fault(request: Request, _error: Exception) -> Response:
-    """Handler for a fault of ours; the log has what happened."""
+async def on_unexpected_error(request: Request, _error: Exception) -> Response:
+    """Handle every other error; the middleware logs it."""
     route = request.scope.get("route")
     is_save = getattr(route, "name", "") == "save_schedule"
-    detail = f"request {request.scope['state'].get('request_id', '')} failed; the log says why"
-    return problem(500, SAVE_FAILED if is_save else FAULT, detail)
+    request_id = request.scope["state"].get("request_id", "")
+    detail = f"request {request_id} failed; the log has the error under this request id"
+    return problem(500, SAVE_FAILED if is_save else INTERNAL_ERROR, detail)
 
 
 def raw_problem(status: int, phrase: str, message: str, detail: str = "") -> bytes:
-    """An error as a whole HTTP/1.1 response, for connections that get no further."""
+    """Return an error as HTTP/1.1 bytes, for a request that does not reach the application."""
     body = json.dumps({"message": message, "detail": detail or message}).encode()
     retry = f"Retry-After: {RETRY_AFTER_S}\r\n" if status == 503 else ""
     head = (

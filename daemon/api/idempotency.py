@@ -8,22 +8,14 @@ from collections.abc import Awaitable, Callable
 from starlette.requests import Request
 from starlette.responses import Response
 
-from daemon.api.ports import Backend
-from daemon.api.requests import idempotency_key, key_of
-from daemon.api.responses import Answer, replay
+from daemon.api.requests import backend_of, idempotency_key, key_of
+from daemon.api.responses import ResponseData, replay
 from daemon.campaign_service import CampaignService
-
-
-def backend_of(request: Request) -> Backend:
-    """Return the backend that the application was built with."""
-    backend = request.app.state.backend
-    assert isinstance(backend, Backend)
-    return backend
 
 
 async def run_idempotently(
     request: Request,
-    act: Callable[[CampaignService], Awaitable[Answer]],
+    act: Callable[[CampaignService], Awaitable[ResponseData]],
     raw: bytes = b"",
     *,
     key_required: bool = False,
@@ -40,15 +32,15 @@ async def run_idempotently(
     backend = backend_of(request)
     key = idempotency_key(request, required=key_required)
     if key is None:
-        return (await act(backend.service)).response()
+        return (await act(backend.service)).render()
     fingerprint = hashlib.sha256(
         b"\0".join([request.method.encode(), request.url.path.encode(), raw])
     ).digest()
     async with backend.idempotency.reserve(key_of(request).id, key, fingerprint) as reserved:
         if reserved.response is None:
-            answer = await act(reserved.service)
-            await reserved.store(answer.to_store())
-            response = answer.response()
+            data = await act(reserved.service)
+            await reserved.store(data.to_store())
+            response = data.render()
         else:
             response = replay(reserved.response)
     reserved.service.emit_pending()

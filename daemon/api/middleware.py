@@ -1,4 +1,4 @@
-"""What every request passes: its id, its bounds, its key, its rate, and its line in the log."""
+"""The middleware of every request: request id, limits, API key, rate limit, log."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from daemon.api.auth import secret_of
-from daemon.api.errors import ClientGone, TooLarge, TooManyRequests, Unauthorized, answer_to
+from daemon.api.errors import ClientGone, TooLarge, TooManyRequests, Unauthorized, error_response
 from daemon.api.ports import Backend, Options
 from daemon.api.rate_limit import RateLimiter
 from daemon.domain.api_keys import ApiKey
@@ -22,19 +22,20 @@ from daemon.domain.ports import Emit
 _is_request_id = re.compile(rb"[A-Za-z0-9._:@/+=-]{1,128}").fullmatch
 PREFIX = "/api/v1"
 _TOUCH_EVERY_S = 60.0
-PLACE_WITHIN_S = 1.0
-"""How long a request waits until others are answered, before it is refused."""
-_QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
+"""Seconds between two recorded uses of a key."""
+SLOT_TIMEOUT_S = 1.0
+"""Maximum seconds that a request waits for a slot before it is refused."""
+_PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 class RequestMiddleware:
     """The outermost ASGI application.
 
     Args:
-        app: what answers.
-        backend: where keys are looked up.
-        options: what is allowed.
-        emit: where each request's line goes.
+        app: the application behind the middleware.
+        backend: has the store of API keys.
+        options: the limits.
+        emit: receives one event for each request.
     """
 
     def __init__(self, app: ASGIApp, backend: Backend, options: Options, emit: Emit) -> None:
@@ -44,23 +45,23 @@ class RequestMiddleware:
         self._emit = emit
         self._by_key = RateLimiter(options.rate_limit)
         self._by_address = RateLimiter(options.failure_limit)
-        self._places = asyncio.Semaphore(options.max_requests)
+        self._slots = asyncio.Semaphore(options.max_requests)
         self._touched: dict[int, float] = {}
         self._touching: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, whatever happens."""
+        """Answer one request, also if the application fails."""
         if scope["type"] != "http":
             return
         exchange = _Exchange(scope, send)
-        has_place = False
+        has_slot = False
         try:
             async with asyncio.timeout(self._options.request_timeout):
-                # Whoever watches the process is not turned away by those who use it.
-                if scope["path"] not in _QUIET:
-                    await self._take_place()
-                    has_place = True
-                await self._admit(scope, exchange)
+                # Monitoring is served even when clients use all slots.
+                if scope["path"] not in _PROBES:
+                    await self._acquire_slot()
+                    has_slot = True
+                await self._check(scope, exchange)
                 await self._app(scope, receive, exchange.send)
         except TimeoutError:
             await exchange.answer(Unavailable("the request took too long"))
@@ -69,7 +70,7 @@ class RequestMiddleware:
         except ClientGone:
             exchange.status = 499
         except Exception as error:
-            # Answered already, by the handler of last resort.
+            # The application has answered already, by `on_unexpected_error`.
             self._emit(
                 "api_error",
                 request_id=exchange.request_id,
@@ -77,23 +78,24 @@ class RequestMiddleware:
                 exc_info=error,
             )
         finally:
-            if has_place:
-                self._places.release()
-            self._tell(scope, exchange)
+            if has_slot:
+                self._slots.release()
+            self._log_request(scope, exchange)
 
-    async def _take_place(self) -> None:
-        """Wait for one of the places that there are; not for long.
+    async def _acquire_slot(self) -> None:
+        """Wait for a slot, at most ``SLOT_TIMEOUT_S``.
 
-        Those who are turned away at once come back at once, and would leave no time for anybody.
+        Clients that are refused without a delay retry without a delay, and their retries would
+        take the time that accepted requests need.
         """
         try:
-            async with asyncio.timeout(PLACE_WITHIN_S):
-                await self._places.acquire()
+            async with asyncio.timeout(SLOT_TIMEOUT_S):
+                await self._slots.acquire()
         except TimeoutError:
             raise Unavailable("too many requests at once") from None
 
-    async def _admit(self, scope: Scope, exchange: _Exchange) -> None:
-        """Raise unless the request may go on."""
+    async def _check(self, scope: Scope, exchange: _Exchange) -> None:
+        """Raise CampaigndError unless the request may reach the application."""
         length = exchange.header(b"content-length")
         if length is not None and int(length) > self._options.body_limit:
             raise TooLarge(f"the body has more than {self._options.body_limit} bytes")
@@ -116,35 +118,35 @@ class RequestMiddleware:
 
     async def _find_key(self, exchange: _Exchange) -> ApiKey:
         secret = secret_of(exchange.headers(b"authorization"))
-        # Asked anew for every request, so that a revoked key is refused at once, on every node.
+        # The key is read for every request, so that every node refuses a revoked key at once.
         key = await self._backend.keys.find(secret)
         if key is None:
-            raise Unauthorized("there is no such API key, or it was revoked")
+            raise Unauthorized("the API key does not exist or is revoked")
         return key
 
     def _touch(self, key: ApiKey) -> None:
-        """Note the key's use, beside the request and at most once a minute."""
+        """Record the key's use in the background, at most once a minute."""
         now = time.monotonic()
         if now - self._touched.get(key.id, -_TOUCH_EVERY_S) < _TOUCH_EVERY_S:
             return
         self._touched[key.id] = now
-        task = asyncio.create_task(self._note(key.id), name="note a key's use")
+        task = asyncio.create_task(self._record_use(key.id), name="record a key's use")
         self._touching.add(task)
         task.add_done_callback(self._touching.discard)
 
-    async def _note(self, key_id: int) -> None:
+    async def _record_use(self, key_id: int) -> None:
         try:
             await self._backend.keys.touch(key_id)
         except CampaigndError:
             self._touched.pop(key_id, None)  # the next request tries again
 
-    def _tell(self, scope: Scope, exchange: _Exchange) -> None:
+    def _log_request(self, scope: Scope, exchange: _Exchange) -> None:
         route = getattr(scope.get("route"), "path", "")
         if route and scope["path"].startswith(PREFIX) and not route.startswith(PREFIX):
             route = PREFIX + route
         self._emit(
             "http_request",
-            level="debug" if scope["path"] in _QUIET else "info",
+            level="debug" if scope["path"] in _PROBES else "info",
             method=scope["method"],
             path=route or "(no such path)",
             status=exchange.status,
@@ -157,7 +159,7 @@ class RequestMiddleware:
 
 
 class _Exchange:
-    """One request and what is on its way back."""
+    """One request and the response to it."""
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self.began = time.perf_counter()
@@ -168,39 +170,43 @@ class _Exchange:
         self.key: ApiKey | None = None
         client = scope.get("client")
         self.remote: str = client[0] if client else ""
-        given = self.header(b"x-request-id")
-        is_usable = given is not None and _is_request_id(given) is not None
-        self.request_id = given.decode("ascii") if given and is_usable else uuid4().hex
+        sent = self.header(b"x-request-id")
+        is_valid = sent is not None and _is_request_id(sent) is not None
+        self.request_id = sent.decode("ascii") if sent and is_valid else uuid4().hex
         scope.setdefault("state", {})["request_id"] = self.request_id
         self.add({"X-Request-ID": self.request_id})
 
     def headers(self, name: bytes) -> list[bytes]:
-        """Every value of a header."""
+        """Return every value of a header."""
         found: list[tuple[bytes, bytes]] = self._scope["headers"]
         return [value for key, value in found if key == name]
 
     def header(self, name: bytes) -> bytes | None:
-        """The first value of a header."""
+        """Return the first value of a header, or None."""
         return next(iter(self.headers(name)), None)
 
     def add(self, headers: dict[str, str]) -> None:
-        """Headers for the answer, whatever it will be."""
+        """Add headers to the response, whether it is an error or not."""
         self._added += [(key.lower().encode(), value.encode()) for key, value in headers.items()]
 
     async def send(self, message: Message) -> None:
-        """Pass on what the application answers."""
+        """Send a message of the application, with the added headers."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message["headers"] = [*message.get("headers", []), *self._added]
         await self._send(message)
 
     async def answer(self, error: CampaigndError) -> None:
-        """Answer an error; where an answer has begun, the connection is of no more use."""
+        """Send an error response.
+
+        Raises:
+            ConnectionAbortedError: a response was started; uvicorn then closes the connection.
+        """
         if self.status:
-            raise ConnectionAbortedError("the answer was cut short")
-        response: Response = answer_to(error)
-        await response(self._scope, _nothing, self.send)
+            raise ConnectionAbortedError("the response was not finished")
+        response: Response = error_response(error)
+        await response(self._scope, _receive_nothing, self.send)
 
 
-async def _nothing() -> dict[str, Any]:
+async def _receive_nothing() -> dict[str, Any]:
     return {"type": "http.disconnect"}

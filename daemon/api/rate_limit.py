@@ -1,4 +1,4 @@
-"""How many requests a key may make, and how many a stranger's address: counted in this process."""
+"""Rate limits of API keys and of client addresses, counted in this process."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
 
 class RateLimiter:
-    """One limit, such as ``100/second``, for any number of callers.
+    """One limit, such as ``100/second``, that applies to each caller separately.
 
-    The count is this process's: with several nodes behind one address, a key has as many times the
-    limit. That costs no round trip per request, and no table that every request writes.
+    Each process counts on its own: with three nodes behind one address, a key has up to three
+    times its limit. In return, a request needs no round trip to a shared counter, and no table is
+    written for every request.
     """
 
     def __init__(self, limit: str) -> None:
@@ -23,7 +24,7 @@ class RateLimiter:
         self.window_s = self._item.get_expiry()
 
     async def hit(self, caller: str) -> tuple[bool, dict[str, str]]:
-        """Count one request: whether it is within the limit, and the headers that say so."""
+        """Count one request; return whether it is within the limit, and the response headers."""
         is_within = await self._counts.hit(self._item, caller)
         stats = await self._counts.get_window_stats(self._item, caller)
         reset = max(1, math.ceil(stats.reset_time - time.time()))

@@ -11,6 +11,7 @@ from uuid import UUID
 from starlette.requests import ClientDisconnect, Request
 
 from daemon.api.errors import ClientGone, TooLarge
+from daemon.api.ports import Backend, Options
 from daemon.domain.api_keys import ApiKey
 from daemon.domain.errors import InvalidInput, NotFound
 from daemon.domain.requests.fields import shown
@@ -37,13 +38,23 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _decoder = strict_decoder(object_pairs_hook=_distinct)
 
 
-async def read_body(request: Request, limit: int) -> bytes:
+def backend_of(request: Request) -> Backend:
+    """Return the backend that the application was built with."""
+    backend = request.app.state.backend
+    assert isinstance(backend, Backend)
+    return backend
+
+
+async def read_body(request: Request) -> bytes:
     """Return the whole body.
 
     Raises:
-        TooLarge: As soon as more than `limit` bytes are received.
+        TooLarge: As soon as the body exceeds the limit.
         ClientGone: The client disconnected.
     """
+    options = request.app.state.options
+    assert isinstance(options, Options)
+    limit = options.body_limit
     chunks = bytearray()
     try:
         async for chunk in request.stream():

@@ -1,4 +1,4 @@
-"""What answers look like, for the specification; `daemon.api.responses` makes them."""
+"""The response bodies in the OpenAPI document; `daemon.api.responses` builds them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ Instant = Field(json_schema_extra={"pattern": _INSTANT}, examples=["2031-07-01T0
 
 
 class Problem(BaseModel):
-    """Every error."""
+    """An error."""
 
     model_config = ConfigDict(extra="forbid")
-    message: str = Field(description="A fixed text, for programs.")
-    detail: str = Field(description="What exactly, for people.")
+    message: str = Field(description="A fixed text for programs.")
+    detail: str = Field(description="The particular error, for people.")
     errors: dict[str, list[str]] = Field(
-        default_factory=dict, description="What is wrong with which field, where fields are."
+        default_factory=dict,
+        description="The errors of each invalid field; absent if no field is invalid.",
     )
 
 
@@ -34,13 +35,15 @@ class CampaignItem(BaseModel):
     status: Status
     timezone: str
     target: str
-    next_run_at: str | None = Field(None, description="When it runs next, if a run is armed.")
+    next_run_at: str | None = Field(
+        None, description="Instant of the next run; null when no run is armed."
+    )
     created_at: str | None = Instant
     updated_at: str | None = Instant
 
 
-class CampaignAnswer(CampaignItem):
-    """A campaign in full."""
+class CampaignResponse(CampaignItem):
+    """A campaign with its payload."""
 
     payload: dict[str, Any]
 
@@ -52,24 +55,26 @@ class CampaignPage(BaseModel):
     next_cursor: str | None
 
 
-class ScheduleAnswer(BaseModel):
-    """The current schedule: the body as it was given, and what it comes to."""
+class ScheduleResponse(BaseModel):
+    """The current schedule: the fields of its body as it was sent, and computed fields."""
 
     model_config = ConfigDict(extra="allow")
     campaign_id: int
     campaign_uuid: str
     status: Status
     source: Literal["schedule", "update_schedule"] | None = Field(
-        description="Which of the two bodies the fields are of; null without a schedule."
+        description="The form of the body: schedule or update_schedule; null without a schedule."
     )
     next_run_at: str | None = Instant
-    rrule: str | None = Field(description="As RFC 5545 text, where that can say it.")
-    revision: int | None = Field(description="What the ETag says.")
+    rrule: str | None = Field(
+        description="The recurrence in RFC 5545 form; null if that form cannot express it."
+    )
+    revision: int | None = Field(description="Revision of the schedule, as in the ETag.")
     saved_at: str | None = Instant
 
 
-class SavedAnswer(BaseModel):
-    """The schedule is saved."""
+class ScheduleSaved(BaseModel):
+    """The schedule was saved or cleared."""
 
     success: Literal[True]
     message: Literal["Schedule saved", "Schedule cleared"]
@@ -79,41 +84,45 @@ class SavedAnswer(BaseModel):
     next_run_at: str | None = Instant
 
 
-class UpdatedAnswer(BaseModel):
-    """The schedule is updated."""
+class ScheduleUpdated(BaseModel):
+    """The schedule was updated."""
 
     success: Literal[True]
 
 
-class ActedAnswer(BaseModel):
-    """What was asked for is done."""
+class CommandDone(BaseModel):
+    """The command was carried out."""
 
     success: Literal[True]
     message: str
     campaign_id: int
     campaign_uuid: str
     status: Status
-    changed: bool = Field(description="False: it was so already.")
+    changed: bool = Field(description="False when the campaign already had the requested status.")
     next_run_at: str | None = Instant
 
 
-class DeletedAnswer(BaseModel):
-    """The campaign is gone."""
+class CampaignDeleted(BaseModel):
+    """The campaign was deleted."""
 
     success: Literal[True]
     message: Literal["Campaign deleted"]
 
 
-class PreviewAnswer(BaseModel):
-    """When a body's campaign would run."""
+class SchedulePreview(BaseModel):
+    """The occurrences of a schedule that is not saved."""
 
     occurrences: list[str]
-    launch_at: str | None = Field(None, description="Of a window type: when it opens.")
-    complete_at: str | None = Field(None, description="Of a window type: when it closes.")
+    launch_at: str | None = Field(
+        None, description="Instant at which the window opens, for window types."
+    )
+    complete_at: str | None = Field(
+        None, description="Instant at which the window closes, for window types."
+    )
 
 
 class RunItem(BaseModel):
-    """One occurrence being carried out."""
+    """A run: one occurrence that is or was carried out."""
 
     id: str = Field(json_schema_extra={"format": "uuid"})
     campaign_id: int
@@ -141,7 +150,7 @@ class RunPage(BaseModel):
 
 
 class EventItem(BaseModel):
-    """Something that happened to a campaign."""
+    """An event in the history of a campaign."""
 
     id: int
     campaign_id: int
@@ -164,7 +173,7 @@ class EventPage(BaseModel):
 
 
 class UpcomingItem(BaseModel):
-    """The next event of a campaign."""
+    """The armed event of a campaign."""
 
     campaign_id: int
     campaign_uuid: str
@@ -173,27 +182,29 @@ class UpcomingItem(BaseModel):
     status: Status
     event: Literal["open", "fire", "close"]
     at: str = Instant
-    local: str = Field(description="Wall-clock time in timezone.")
+    local: str = Field(description="Wall-clock time in the time zone.")
     timezone: str
 
 
 class UpcomingPage(BaseModel):
-    """A page of what comes next, soonest first."""
+    """A page of armed events, soonest first."""
 
     items: list[UpcomingItem]
     next_cursor: str | None
 
 
-class RunAnswered(BaseModel):
-    """What became of the run."""
+class RunUpdate(BaseModel):
+    """The state of the run after the request."""
 
     success: Literal[True]
     run_id: str
     campaign_id: int
     status: RunStatus
     attempt: int
-    changed: bool = Field(description="False: the same was answered before.")
-    lease_until: str | None = Field(description="Until when nobody takes the run over.")
+    changed: bool = Field(description="False when the same result was reported before.")
+    lease_until: str | None = Field(
+        description="Instant until which no other node takes the run over."
+    )
     next_attempt_at: str | None = Instant
 
 
@@ -211,18 +222,18 @@ class KeyItem(BaseModel):
 class KeyCreated(KeyItem):
     """A new API key."""
 
-    key: str = Field(description="The secret. It is shown this once.")
+    key: str = Field(description="The secret, which no other response contains.")
 
 
 class KeyPage(BaseModel):
-    """Every key, oldest first."""
+    """All keys, oldest first."""
 
     items: list[KeyItem]
     next_cursor: str | None
 
 
-class HealthAnswer(BaseModel):
-    """Whether the process lives, or can work."""
+class Health(BaseModel):
+    """The result of a health check."""
 
     status: Literal["ok", "unavailable"]
     checks: dict[str, str] = Field(default_factory=dict)

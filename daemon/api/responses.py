@@ -1,4 +1,4 @@
-"""What is answered: the models of the specification, and the values put into their form."""
+"""Conversion of domain values to responses, in the form of `daemon.api.response_models`."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ from daemon.domain.schedule.schedule import CampaignType
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A good answer before it is sent, as it is kept for an Idempotency-Key."""
+class ResponseData:
+    """A successful response before it is sent; stored for an Idempotency-Key."""
 
     body: dict[str, Any]
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
 
-    def response(self) -> Response:
-        """As a response."""
+    def render(self) -> Response:
+        """Return the response to send."""
         return JSONResponse(self.body, self.status, headers=self.headers)
 
     def to_store(self) -> dict[str, Any]:
-        """As JSON to store; the body as text, so that a replay is the same to the byte."""
-        text = bytes(self.response().body).decode()
+        """Return JSON to store; the body is text, so that a replay has the same bytes."""
+        text = bytes(self.render().body).decode()
         return {"status": self.status, "headers": self.headers, "text": text}
 
 
-def replay(kept: dict[str, Any]) -> Response:
-    """A kept answer, once more."""
-    headers = {**kept["headers"], "Idempotency-Replayed": "true"}
-    return Response(kept["text"], kept["status"], headers, "application/json")
+def replay(stored: dict[str, Any]) -> Response:
+    """Return a stored response to send again."""
+    headers = {**stored["headers"], "Idempotency-Replayed": "true"}
+    return Response(stored["text"], stored["status"], headers, "application/json")
 
 
 def instant(value: datetime | None) -> str | None:
-    """A UTC instant as text, or null."""
+    """Return a UTC instant as text; None stays None."""
     return None if value is None else utc_text(value)
 
 
 def campaign_item(campaign: Campaign, next_at: datetime | None) -> dict[str, Any]:
-    """A CampaignItem."""
+    """Return a CampaignItem."""
     return {
         "id": campaign.id,
         "uuid": str(campaign.uuid),
@@ -65,24 +65,24 @@ def campaign_item(campaign: Campaign, next_at: datetime | None) -> dict[str, Any
 
 
 def listed_item(listed: CampaignSummary) -> dict[str, Any]:
-    """A CampaignItem of a list."""
+    """Return the CampaignItem of a list."""
     is_paused = listed.campaign.status is Status.PAUSED
     return campaign_item(listed.campaign, None if is_paused else listed.next_run_at)
 
 
-def campaign_answer(campaign: Campaign, next_at: datetime | None = None) -> dict[str, Any]:
-    """A CampaignAnswer."""
+def campaign_response(campaign: Campaign, next_at: datetime | None = None) -> dict[str, Any]:
+    """Return a CampaignResponse."""
     return {**campaign_item(campaign, next_at), "payload": campaign.payload}
 
 
-def shown_next(shown: CampaignDetail) -> datetime | None:
-    """When a campaign runs next."""
+def next_run_of(shown: CampaignDetail) -> datetime | None:
+    """Return the instant of the campaign's next run; None when no run is armed."""
     schedule = shown.current.schedule if shown.current else None
     return next_run_at(schedule, shown.timer, shown.campaign.status)
 
 
-def schedule_answer(shown: CampaignDetail) -> Answer:
-    """A ScheduleAnswer; ``immediate`` stands for having no schedule."""
+def schedule_response(shown: CampaignDetail) -> ResponseData:
+    """Return a ScheduleResponse; ``immediate`` means that there is no schedule."""
     current = shown.current
     body = {
         **(current.body if current else {"schedule_type": "immediate"}),
@@ -90,28 +90,28 @@ def schedule_answer(shown: CampaignDetail) -> Answer:
         "campaign_uuid": str(shown.campaign.uuid),
         "status": shown.campaign.status,
         "source": current.source if current else None,
-        "next_run_at": instant(shown_next(shown)),
+        "next_run_at": instant(next_run_of(shown)),
         "rrule": shown.rrule,
         "revision": shown.revision,
         "saved_at": instant(shown.saved_at),
     }
-    return Answer(body, headers={"ETag": etag_of(shown.revision)})
+    return ResponseData(body, headers={"ETag": etag_of(shown.revision)})
 
 
-def acted(done: CommandResult, message: str) -> dict[str, Any]:
-    """What every command on a campaign answers."""
+def command_result(result: CommandResult, message: str) -> dict[str, Any]:
+    """Return the fields that the responses of all commands on campaigns have."""
     return {
         "success": True,
         "message": message,
-        "campaign_id": done.campaign_id,
-        "campaign_uuid": str(done.campaign_uuid),
-        "status": done.to_status,
-        "next_run_at": instant(done.next_run_at),
+        "campaign_id": result.campaign_id,
+        "campaign_uuid": str(result.campaign_uuid),
+        "status": result.to_status,
+        "next_run_at": instant(result.next_run_at),
     }
 
 
 def run_item(listed: RunDetail) -> dict[str, Any]:
-    """A RunItem."""
+    """Return a RunItem."""
     run = listed.run
     return {
         "id": str(run.id),
@@ -134,7 +134,7 @@ def run_item(listed: RunDetail) -> dict[str, Any]:
 
 
 def event_item(event: LoggedEvent) -> dict[str, Any]:
-    """An EventItem."""
+    """Return an EventItem."""
     return {
         "id": event.id,
         "campaign_id": event.campaign_id,
@@ -151,7 +151,7 @@ def event_item(event: LoggedEvent) -> dict[str, Any]:
 
 
 def upcoming_item(upcoming: UpcomingEvent) -> dict[str, Any]:
-    """An UpcomingItem."""
+    """Return an UpcomingItem."""
     return {
         "campaign_id": upcoming.campaign_id,
         "campaign_uuid": str(upcoming.campaign_uuid),
@@ -165,22 +165,22 @@ def upcoming_item(upcoming: UpcomingEvent) -> dict[str, Any]:
     }
 
 
-def answered(run: AttemptUpdate) -> dict[str, Any]:
-    """A RunAnswered."""
+def run_update(update: AttemptUpdate) -> dict[str, Any]:
+    """Return a RunUpdate."""
     return {
         "success": True,
-        "run_id": str(run.run_id),
-        "campaign_id": run.campaign_id,
-        "status": run.status,
-        "attempt": run.attempt,
-        "changed": run.changed,
-        "lease_until": instant(run.lease_until),
-        "next_attempt_at": instant(run.next_attempt_at),
+        "run_id": str(update.run_id),
+        "campaign_id": update.campaign_id,
+        "status": update.status,
+        "attempt": update.attempt,
+        "changed": update.changed,
+        "lease_until": instant(update.lease_until),
+        "next_attempt_at": instant(update.next_attempt_at),
     }
 
 
 def key_item(key: ApiKey) -> dict[str, Any]:
-    """A KeyItem."""
+    """Return a KeyItem."""
     return {
         "id": key.id,
         "name": key.name,

@@ -1,4 +1,4 @@
-"""The page to look at, as HTML: no script, nothing from another host, light and dark."""
+"""The dashboard as HTML, light and dark, without scripts or resources of other hosts."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from daemon.domain.formatting import duration
 from daemon.domain.read_models import Overview, RunDetail, UpcomingEvent
 
 WAITING = (RunStatus.HELD, RunStatus.RETRYING, RunStatus.QUEUED)
-"""Open runs that are not executing; those that need a person come first."""
+"""Statuses of open runs that are not executing; runs that need an operator come first."""
 _LATE_MS = 1000.0
+"""Lateness in milliseconds above which a run is marked."""
 _AXIS = 256
-"""Width of the time line's own coordinates."""
+"""Width of the timeline in its own coordinates."""
 
 
 @cache
 def style() -> str:
-    """The style sheet."""
+    """Return the style sheet."""
     return files("daemon.api.dashboard").joinpath("page.css").read_text("utf-8")
 
 
 @cache
 def policy() -> str:
-    """The Content-Security-Policy: this style sheet, forms to this host, and nothing else."""
+    """Return the Content-Security-Policy: this style sheet and forms to this host only."""
     digest = base64.b64encode(hashlib.sha256(style().encode()).digest()).decode()
     return (
         f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; form-action 'self'; "
@@ -38,42 +39,45 @@ def policy() -> str:
 
 
 def login(problem: str = "") -> str:
-    """The form that asks for a key."""
-    said = f'<p class="bad" role="alert">{escape(problem)}</p>' if problem else ""
+    """Return the login form."""
+    alert = f'<p class="bad" role="alert">{escape(problem)}</p>' if problem else ""
     return _document(
         "Log in",
         f"""<main><form class="login" method="post" action="login">
-<h1>campaignd</h1>{said}
+<h1>campaignd</h1>{alert}
 <label for="key">API key</label>
 <input id="key" name="key" type="password" autocomplete="current-password" required autofocus>
 <button type="submit">Log in</button>
-<p class="soft">A key with the scope read is enough: campaignd keys create NAME --scope read</p>
+<p class="soft">The scope read is sufficient: campaignd keys create NAME --scope read</p>
 </form></main>""",
     )
 
 
 def overview_page(
-    found: Overview,
+    overview: Overview,
     open_runs: Mapping[RunStatus, Sequence[RunDetail]],
     runs: Sequence[RunDetail],
     upcoming: Sequence[UpcomingEvent],
     key_name: str,
 ) -> str:
-    """Everything at a glance.
+    """Return the dashboard.
 
     Args:
-        open_runs: those that have not ended, by their status, however old they are.
-        runs: the newest.
+        overview: the nodes and the totals.
+        open_runs: runs that have not ended, by status, also old ones.
+        runs: the newest runs.
+        upcoming: the armed events, soonest first.
+        key_name: name of the API key of the session.
     """
-    now = found.now
-    is_late = found.overdue > 0
+    now = overview.now
+    is_late = overview.overdue > 0
     figures = [
-        ("overdue", str(found.overdue), is_late),
-        ("behind by", duration(found.lag), is_late),
-        ("executing", str(found.executing), False),
-        ("queued", str(found.queued), False),
-        ("retrying", str(found.retrying), False),
-        ("nodes", str(sum(node.live for node in found.nodes)), not any_live(found)),
+        ("overdue", str(overview.overdue), is_late),
+        ("behind by", duration(overview.lag), is_late),
+        ("executing", str(overview.executing), False),
+        ("queued", str(overview.queued), False),
+        ("retrying", str(overview.retrying), False),
+        ("nodes", str(sum(node.live for node in overview.nodes)), not any_live(overview)),
     ]
     executing = open_runs.get(RunStatus.EXECUTING, ())
     waiting = [each for status in WAITING for each in open_runs.get(status, ())]
@@ -83,18 +87,18 @@ def overview_page(
 <span class="soft">{_utc(now)} UTC, key {escape(key_name)}</span>
 <a href=".">Refresh</a><form method="post" action="logout"><button>Log out</button></form></header>
 <main><dl>{"".join(_figure(*each) for each in figures)}</dl>
-{_section("Executing", _runs(executing), "nothing is executing")}
-{_section("Waiting", _runs(waiting), "no run is held, tried again or queued")}
-{_section("Upcoming", _upcoming(upcoming, now), "nothing is armed")}
+{_section("Executing", _runs(executing), "no run is executing")}
+{_section("Waiting", _runs(waiting), "no run is held, retrying or queued")}
+{_section("Upcoming", _upcoming(upcoming, now), "no campaign is armed")}
 {_section("Recent runs", _runs(runs), "no runs yet")}
-{_section("Nodes", _nodes(found), "no node is at work: nothing fires")}
+{_section("Nodes", _nodes(overview), "no node is live: no campaign fires")}
 </main>""",
     )
 
 
-def any_live(found: Overview) -> bool:
-    """Whether a node is at work."""
-    return any(node.live for node in found.nodes)
+def any_live(overview: Overview) -> bool:
+    """Return whether a node is live."""
+    return any(node.live for node in overview.nodes)
 
 
 def _document(title: str, body: str) -> str:
@@ -192,7 +196,7 @@ def _dot(part: float) -> str:
     )
 
 
-def _nodes(found: Overview) -> str:
+def _nodes(overview: Overview) -> str:
     return _table(
         ("node", "state", "heartbeat", "shards", "skew", "release", "time-zone data"),
         [
@@ -205,7 +209,7 @@ def _nodes(found: Overview) -> str:
                 _cell(node.version),
                 _cell(node.tzdata),
             ]
-            for node in found.nodes
+            for node in overview.nodes
         ],
     )
 

@@ -1,4 +1,4 @@
-"""The page at ``/``: behind a key, by a log-in that lasts as long as somebody looks."""
+"""The dashboard at ``/``, for browsers that have logged in with an API key."""
 
 from __future__ import annotations
 
@@ -8,106 +8,73 @@ from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from daemon.api.dashboard import html
-from daemon.api.dashboard.session import COOKIE, LIFE_S, Sessions, comes_from_elsewhere
-from daemon.api.idempotency import backend_of
-from daemon.api.rate_limit import RateLimiter
-from daemon.api.requests import read_body
-from daemon.api.routes.campaigns import body_limit
-from daemon.domain.api_keys import ApiKey
+from daemon.api.dashboard.session import SessionGuard, is_cross_site
+from daemon.api.requests import backend_of, read_body
 from daemon.domain.campaign.state_machine import RunStatus
 
 router = APIRouter(include_in_schema=False)
 
 RUNS = 100
-"""Of the newest, and of those of each status that is not an end."""
+"""Maximum runs in a table: in the newest runs, and in the runs of each open status."""
 UPCOMING = 50
-LOGIN_LIMIT = "20/minute"
 FORM_LIMIT = 2000
-"""Bytes of the form that are looked at."""
-
-
-class SessionGuard:
-    """What the page needs beside the backend; one for each application."""
-
-    def __init__(self) -> None:
-        self.sessions = Sessions()
-        self.attempts = RateLimiter(LOGIN_LIMIT)
+"""Bytes of the login form that are parsed."""
 
 
 @router.get("/")
-async def look(request: Request) -> Response:
-    """The page, or the form to log in."""
-    key = await _who(request)
+async def show(request: Request) -> Response:
+    """Show the dashboard, or the login form."""
+    guard, backend = _guard_of(request), backend_of(request)
+    key = await guard.find_key(request, backend.keys)
     if key is None:
         return _html(html.login())
-    backend = backend_of(request)
-    found = await backend.overview()
-    # Asked for by status: however many newer runs there are, what is open is shown.
+    overview = await backend.overview()
+    # Queried by status, so that an open run is shown however many newer runs have ended.
     open_runs = {
         status: await backend.reads.runs(limit=RUNS, status=status)
         for status in (RunStatus.EXECUTING, *html.WAITING)
     }
     runs = await backend.reads.runs(limit=RUNS)
     upcoming = await backend.reads.upcoming(limit=UPCOMING)
-    response = _html(html.overview_page(found, open_runs, runs, upcoming, key.name))
-    _admit(request, response, key)
+    response = _html(html.overview_page(overview, open_runs, runs, upcoming, key.name))
+    guard.log_in(request, response, key)
     return response
 
 
 @router.post("/login")
 async def log_in(request: Request) -> Response:
-    """Take a key, give a cookie."""
-    if comes_from_elsewhere(request.headers):
+    """Check the key in the form and start a session."""
+    if is_cross_site(request.headers):
         return _html(html.login("This form was sent from another site."), 403)
-    address = request.client.host if request.client else ""
-    is_within, headers = await _door(request).attempts.hit(address)
+    guard = _guard_of(request)
+    is_within, headers = await guard.count_attempt(request)
     if not is_within:
-        refused = _html(html.login("Too many attempts: wait a minute."), 429)
+        refused = _html(html.login("Too many attempts. Wait a minute."), 429)
         refused.headers.update(headers)
         return refused
-    body = await read_body(request, body_limit(request))
-    given = parse_qs(body[:FORM_LIMIT].decode("utf-8", "replace")).get("key", [""])[0].strip()
-    key = await backend_of(request).keys.find(given) if given else None
+    body = await read_body(request)
+    secret = parse_qs(body[:FORM_LIMIT].decode("utf-8", "replace")).get("key", [""])[0].strip()
+    key = await backend_of(request).keys.find(secret) if secret else None
     if key is None:
-        return _html(html.login("There is no such key, or it was revoked."), 403)
+        return _html(html.login("This API key does not exist or is revoked."), 403)
     response = RedirectResponse(".", 303, headers={"Cache-Control": "no-store"})
-    _admit(request, response, key)
+    guard.log_in(request, response, key)
     return response
 
 
 @router.post("/logout")
 async def log_out(request: Request) -> Response:
-    """Forget the cookie."""
+    """End the session."""
     response = RedirectResponse(".", 303, headers={"Cache-Control": "no-store"})
-    if not comes_from_elsewhere(request.headers):
-        response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    if not is_cross_site(request.headers):
+        _guard_of(request).log_out(response)
     return response
 
 
-def _door(request: Request) -> SessionGuard:
-    door = request.app.state.door
-    assert isinstance(door, SessionGuard)
-    return door
-
-
-async def _who(request: Request) -> ApiKey | None:
-    """The key behind the cookie, if it is still in force."""
-    key_id = _door(request).sessions.read(request.cookies.get(COOKIE))
-    if key_id is None:
-        return None
-    keys = await backend_of(request).keys.list()
-    return next((key for key in keys if key.id == key_id and key.revoked_at is None), None)
-
-
-def _admit(request: Request, response: Response, key: ApiKey) -> None:
-    response.set_cookie(
-        COOKIE,
-        _door(request).sessions.issue(key.id),
-        max_age=LIFE_S,
-        httponly=True,
-        samesite="strict",
-        secure=request.url.scheme == "https",
-    )
+def _guard_of(request: Request) -> SessionGuard:
+    guard = request.app.state.session_guard
+    assert isinstance(guard, SessionGuard)
+    return guard
 
 
 def _html(text: str, status: int = 200) -> HTMLResponse:

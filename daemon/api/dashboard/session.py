@@ -1,7 +1,7 @@
-"""A log-in to the page: a cookie that says whose key it was, signed, and soon over.
+"""Sessions of the dashboard: a signed cookie that names an API key and expires after 30 minutes.
 
-The secret that signs is this process's own and new at every start, so a restart is a log-out. The
-key behind a cookie is looked up for every request: once it is revoked, the cookie is worth nothing.
+Each process signs with its own secret, made at its start, so that a restart ends all sessions.
+The key in a cookie is read from the database for every request: revoking the key ends its sessions.
 """
 
 from __future__ import annotations
@@ -13,38 +13,82 @@ import time
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from starlette.requests import Request
+from starlette.responses import Response
+
+from daemon.api.ports import ApiKeyStore
+from daemon.api.rate_limit import RateLimiter
+from daemon.domain.api_keys import ApiKey
+
 COOKIE = "campaignd_session"
 LIFE_S = 1800
+LOGIN_LIMIT = "20/minute"
+"""Maximum login attempts of one client address."""
 
 
 class Sessions:
-    """Makes and reads cookies."""
+    """Issues and reads signed cookies."""
 
     def __init__(self, secret: bytes | None = None) -> None:
         self._secret = secret or secrets.token_bytes(32)
 
     def issue(self, key_id: int, now: float | None = None) -> str:
-        """The value of a cookie for a key."""
+        """Return the cookie's value for a key."""
         until = int(now if now is not None else time.time()) + LIFE_S
-        said = f"{key_id}.{until}"
-        return f"{said}.{self._sign(said)}"
+        claims = f"{key_id}.{until}"
+        return f"{claims}.{self._sign(claims)}"
 
     def read(self, value: str | None, now: float | None = None) -> int | None:
-        """Whose key it is; None unless it is ours and not over."""
-        said, _, signature = (value or "").rpartition(".")
-        if not hmac.compare_digest(self._sign(said).encode(), signature.encode()):
+        """Return the key's id; None if the signature is wrong or the session has expired."""
+        claims, _, signature = (value or "").rpartition(".")
+        if not hmac.compare_digest(self._sign(claims).encode(), signature.encode()):
             return None
-        key_id, _, until = said.partition(".")
+        key_id, _, until = claims.partition(".")
         if int(until) < (now if now is not None else time.time()):
             return None
         return int(key_id)
 
-    def _sign(self, said: str) -> str:
-        return hmac.new(self._secret, said.encode(), hashlib.sha256).hexdigest()
+    def _sign(self, claims: str) -> str:
+        return hmac.new(self._secret, claims.encode(), hashlib.sha256).hexdigest()
 
 
-def comes_from_elsewhere(headers: Mapping[str, str]) -> bool:
-    """Whether a browser says that another site's page made this request."""
+class SessionGuard:
+    """Logs browsers in and out; one for each application."""
+
+    def __init__(self) -> None:
+        self._sessions = Sessions()
+        self._attempts = RateLimiter(LOGIN_LIMIT)
+
+    async def count_attempt(self, request: Request) -> tuple[bool, dict[str, str]]:
+        """Count a login attempt; return whether it is within the limit, and the headers."""
+        return await self._attempts.hit(request.client.host if request.client else "")
+
+    async def find_key(self, request: Request, keys: ApiKeyStore) -> ApiKey | None:
+        """Return the key of the request's session; None without a session or a valid key."""
+        key_id = self._sessions.read(request.cookies.get(COOKIE))
+        if key_id is None:
+            return None
+        found = await keys.list()
+        return next((key for key in found if key.id == key_id and key.revoked_at is None), None)
+
+    def log_in(self, request: Request, response: Response, key: ApiKey) -> None:
+        """Start the key's session, or extend it."""
+        response.set_cookie(
+            COOKIE,
+            self._sessions.issue(key.id),
+            max_age=LIFE_S,
+            httponly=True,
+            samesite="strict",
+            secure=request.url.scheme == "https",
+        )
+
+    def log_out(self, response: Response) -> None:
+        """End the session in this browser."""
+        response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+
+
+def is_cross_site(headers: Mapping[str, str]) -> bool:
+    """Return whether the browser reports that another site's page sent the request."""
     if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         return True
     origin = headers.get("origin")

@@ -1,1 +1,1 @@
-"""The HTTP endpoints, one module for each resource: parse, call, answer."""
+"""The HTTP endpoints, one module for each resource: parse, call, respond."""

@@ -1,37 +1,29 @@
-"""Campaigns: create, list, read, delete, and what a person may tell one to do."""
+"""Campaigns: create, list, read, delete, and the lifecycle commands."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from daemon.api import pagination
-from daemon.api.auth import needs
-from daemon.api.idempotency import backend_of, run_idempotently
+from daemon.api.auth import READ, WRITE
+from daemon.api.idempotency import run_idempotently
 from daemon.api.openapi import CampaignRef, Cursor, IdempotencyKey, Limit, answers, body
-from daemon.api.ports import Options
-from daemon.api.requests import actor_of, parse_json, parse_ref, read_body
-from daemon.api.response_models import ActedAnswer, CampaignAnswer, CampaignPage, DeletedAnswer
-from daemon.api.responses import Answer, acted, campaign_answer, listed_item, shown_next
+from daemon.api.pagination import decode, page_response
+from daemon.api.requests import actor_of, backend_of, parse_json, parse_ref, read_body
+from daemon.api.response_models import CampaignDeleted, CampaignPage, CampaignResponse, CommandDone
+from daemon.api.responses import (
+    ResponseData,
+    campaign_response,
+    command_result,
+    listed_item,
+    next_run_of,
+)
 from daemon.campaign_service import CampaignService, CommandResult
-from daemon.domain.api_keys import Scope
 from daemon.domain.campaign.create_request import MESSAGE, NEW_CAMPAIGN, read_campaign
 from daemon.domain.campaign.state_machine import Status
 from daemon.domain.schedule.schedule import CampaignType
 
-READ = [Depends(needs(Scope.READ))]
-WRITE = [Depends(needs(Scope.WRITE))]
-
 router = APIRouter(tags=["Campaigns"])
-
-
-def body_limit(request: Request) -> int:
-    """The most bytes that a body may have."""
-    options = request.app.state.options
-    assert isinstance(options, Options)
-    return options.body_limit
 
 
 @router.post(
@@ -39,7 +31,7 @@ def body_limit(request: Request) -> int:
     dependencies=WRITE,
     summary="Create a campaign",
     status_code=201,
-    responses=answers(CampaignAnswer, 409, 422, status=201, headers=["Location"]),
+    responses=answers(CampaignResponse, 409, 422, status=201, headers=["Location"]),
     openapi_extra=body(
         NEW_CAMPAIGN,
         examples={
@@ -53,15 +45,15 @@ def body_limit(request: Request) -> int:
     ),
 )
 async def create_campaign(request: Request, idempotency_key: IdempotencyKey = None) -> Response:
-    """A new draft. It runs once it has a schedule or is started."""
-    raw = await read_body(request, body_limit(request))
+    """Creates a draft. A draft runs when it has a schedule or is started."""
+    raw = await read_body(request)
     value = parse_json(raw, MESSAGE)
 
-    async def act(control: CampaignService) -> Answer:
-        asked = read_campaign(value, backend_of(request).targets())
-        made = await control.create(asked, actor_of(request))
-        where = {"Location": f"/api/v1/campaigns/{made.id}"}
-        return Answer(campaign_answer(made), 201, where)
+    async def act(service: CampaignService) -> ResponseData:
+        draft = read_campaign(value, backend_of(request).targets())
+        created = await service.create(draft, actor_of(request))
+        location = {"Location": f"/api/v1/campaigns/{created.id}"}
+        return ResponseData(campaign_response(created), 201, location)
 
     return await run_idempotently(request, act, raw)
 
@@ -79,97 +71,97 @@ async def list_campaigns(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:
-    """Campaigns, newest first, without their payloads."""
-    before = pagination.decode(cursor, int)
+    """Returns campaigns without their payloads, newest first."""
+    before = decode(cursor, int)
     found = await backend_of(request).reads.campaigns(
         limit=limit + 1, before=before and before[0], status=status, type=type
     )
-    page = found[:limit]
-    more = pagination.encode(page[-1].campaign.id) if len(found) > limit else None
-    return JSONResponse({"items": [listed_item(each) for each in page], "next_cursor": more})
+    return page_response(found, limit, listed_item, lambda listed: (listed.campaign.id,))
 
 
 @router.get(
     "/campaigns/{ref}",
     dependencies=READ,
     summary="Read a campaign",
-    responses=answers(CampaignAnswer, 404),
+    responses=answers(CampaignResponse, 404),
 )
-async def read_campaign_(request: Request, ref: CampaignRef) -> Response:
-    """One campaign, with its payload and when it runs next."""
+async def show_campaign(request: Request, ref: CampaignRef) -> Response:
+    """Returns a campaign with its payload and its next run."""
     shown = await backend_of(request).reads.campaign(parse_ref(ref))
-    return JSONResponse(campaign_answer(shown.campaign, shown_next(shown)))
+    return JSONResponse(campaign_response(shown.campaign, next_run_of(shown)))
 
 
 @router.delete(
     "/campaigns/{ref}",
     dependencies=WRITE,
     summary="Delete a campaign",
-    responses=answers(DeletedAnswer, 404, 409),
+    responses=answers(CampaignDeleted, 404, 409),
 )
 async def delete_campaign(request: Request, ref: CampaignRef) -> Response:
-    """A draft or archived campaign goes, with its history."""
+    """Deletes a draft or archived campaign with its history."""
     await backend_of(request).service.delete(parse_ref(ref), actor_of(request))
     return JSONResponse({"success": True, "message": "Campaign deleted"})
 
 
-_Command = Callable[[CampaignService, int, str], Awaitable[CommandResult]]
 _COMMANDS: dict[str, tuple[str, str, str]] = {
     "start": (
         "Start a campaign",
         "Campaign started",
-        "Arms a draft with a schedule, runs one without a schedule now, resumes a paused one. "
-        "What is started already stays as it is; the answer says when it runs.",
+        "Arms a draft with a schedule, runs a draft without a schedule now, or resumes a paused "
+        "campaign. A campaign that was started before does not change.",
     ),
     "pause": (
         "Pause a campaign",
         "Campaign paused",
-        "What is under way ends by itself; nothing new starts until the campaign is started.",
+        "Starts no new run until the campaign is started again. Open runs end normally.",
     ),
     "stop": (
         "Stop a campaign",
         "Campaign stopped",
-        "Cancels the campaign and its open runs at once.",
+        "Cancels the campaign and its open runs immediately.",
     ),
     "rerun": (
         "Run an ended campaign again",
         "Campaign runs again",
-        "One run now, then back to how it ended. Needs an Idempotency-Key.",
+        "Runs the campaign once, now; its status then returns to the final one. "
+        "Requires an Idempotency-Key.",
     ),
-    "archive": ("Archive a campaign", "Campaign archived", "Puts away what has ended."),
+    "archive": ("Archive a campaign", "Campaign archived", "Archives a campaign that has ended."),
     "unarchive": (
         "Unarchive a campaign",
         "Campaign unarchived",
-        "Brings back what was archived, as it was.",
+        "Restores the status that the campaign had before it was archived.",
     ),
 }
+"""Summary, `message` and description of each command."""
 
 
-def _add(name: str, summary: str, message: str, text: str) -> None:
-    """The route of one command."""
+def _add_command(name: str, summary: str, message: str, description: str) -> None:
+    """Add the route of one command."""
 
-    async def command(
+    async def handle(
         request: Request, ref: CampaignRef, idempotency_key: IdempotencyKey = None
     ) -> Response:
         identity = parse_ref(ref)
 
-        async def act(control: CampaignService) -> Answer:
-            done: CommandResult = await getattr(control, name)(identity, actor_of(request))
-            return Answer({**acted(done, message), "changed": done.changed})
+        async def act(service: CampaignService) -> ResponseData:
+            command = getattr(service, name)
+            result: CommandResult = await command(identity, actor_of(request))
+            return ResponseData({**command_result(result, message), "changed": result.changed})
 
         return await run_idempotently(request, act, key_required=name == "rerun")
 
     router.add_api_route(
         f"/campaigns/{{ref}}/{name}",
-        command,
+        handle,
         methods=["POST"],
         name=name,
         summary=summary,
-        description=text,
+        description=description,
         dependencies=WRITE,
-        responses=answers(ActedAnswer, 404, 409, 422),
+        responses=answers(CommandDone, 404, 409, 422),
     )
 
 
 for _name, _texts in _COMMANDS.items():
-    _add(_name, *_texts)
+    _add_command(_name, *_texts)

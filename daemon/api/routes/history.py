@@ -1,4 +1,4 @@
-"""What happened and what comes: runs, events, upcoming."""
+"""Runs, events and upcoming runs of campaigns."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from datetime import datetime
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from daemon.api import pagination
-from daemon.api.idempotency import backend_of
+from daemon.api.auth import READ
 from daemon.api.openapi import CampaignRef, Cursor, Limit, RunId, answers
-from daemon.api.requests import parse_ref, parse_run_id
+from daemon.api.pagination import decode, page_response
+from daemon.api.requests import backend_of, parse_ref, parse_run_id
 from daemon.api.response_models import EventPage, RunItem, RunPage, UpcomingPage
 from daemon.api.responses import event_item, run_item, upcoming_item
-from daemon.api.routes.campaigns import READ
 from daemon.domain.campaign.state_machine import RunStatus
 
 router = APIRouter(tags=["History"])
@@ -32,55 +31,49 @@ async def list_runs(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:
-    """Runs by scheduled instant, newest first."""
+    """Returns runs by scheduled instant, newest first."""
     identity = parse_ref(ref)
-    before = pagination.decode(cursor, datetime, int, datetime)
+    before = decode(cursor, datetime, int, datetime)
     found = await backend_of(request).reads.runs(
         limit=limit + 1, ref=identity, status=status, before=before
     )
-    page = found[:limit]
-    more = pagination.encode(*page[-1].key) if len(found) > limit else None
-    return JSONResponse({"items": [run_item(each) for each in page], "next_cursor": more})
+    return page_response(found, limit, run_item, lambda run: run.key)
 
 
 @router.get(
     "/campaigns/{ref}/events",
     dependencies=READ,
-    summary="List what happened to a campaign",
+    summary="List a campaign's events",
     responses=answers(EventPage, 404),
 )
 async def list_events(
     request: Request, ref: CampaignRef, limit: Limit = 50, cursor: Cursor = None
 ) -> Response:
-    """Every change of the campaign, newest first: from, to, why, by whom."""
+    """Returns every change of the campaign, newest first: statuses, cause and actor."""
     identity = parse_ref(ref)
-    before = pagination.decode(cursor, int)
+    before = decode(cursor, int)
     found = await backend_of(request).reads.events(
         identity, limit=limit + 1, before=before and before[0]
     )
-    page = found[:limit]
-    more = pagination.encode(page[-1].id) if len(found) > limit else None
-    return JSONResponse({"items": [event_item(each) for each in page], "next_cursor": more})
+    return page_response(found, limit, event_item, lambda event: (event.id,))
 
 
 @router.get(
     "/runs/{run_id}", dependencies=READ, summary="Read a run", responses=answers(RunItem, 404)
 )
 async def read_run(request: Request, run_id: RunId) -> Response:
-    """One run."""
+    """Returns a run."""
     return JSONResponse(run_item(await backend_of(request).reads.run(parse_run_id(run_id))))
 
 
 @router.get(
     "/upcoming",
     dependencies=READ,
-    summary="List what comes next",
+    summary="List upcoming events",
     responses=answers(UpcomingPage),
 )
 async def list_upcoming(request: Request, limit: Limit = 50, cursor: Cursor = None) -> Response:
-    """The next event of every campaign that is not paused, soonest first."""
-    after = pagination.decode(cursor, datetime, int)
+    """Returns the next event of every campaign that is not paused, soonest first."""
+    after = decode(cursor, datetime, int)
     found = await backend_of(request).reads.upcoming(limit=limit + 1, after=after)
-    page = found[:limit]
-    more = pagination.encode(*page[-1].key) if len(found) > limit else None
-    return JSONResponse({"items": [upcoming_item(each) for each in page], "next_cursor": more})
+    return page_response(found, limit, upcoming_item, lambda event: event.key)

@@ -1,4 +1,4 @@
-"""Outside /api/v1, without a key: health, metrics, documentation."""
+"""Operational endpoints outside /api/v1, without a key: health, metrics, documentation."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from daemon.api.errors import RETRY_AFTER_S
-from daemon.api.idempotency import backend_of
-from daemon.api.response_models import HealthAnswer
+from daemon.api.requests import backend_of
+from daemon.api.response_models import Health
 
 router = APIRouter()
 
-_READY_WITHIN_S = 2.0
-_START = "SwaggerUIBundle({url: '../openapi.json', dom_id: '#ui', deepLinking: true});".replace(
-    "../", ""
-)
+_READINESS_TIMEOUT_S = 2.0
+_START = "SwaggerUIBundle({url: 'openapi.json', dom_id: '#ui', deepLinking: true});"
 _PAGE = f"""<!doctype html>
 <html lang="en">
 <head>
@@ -49,30 +47,30 @@ _ASSETS = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascrip
 @router.get(
     "/healthz",
     tags=["Operation"],
-    summary="Whether the process lives",
-    responses={200: {"model": HealthAnswer, "description": "It lives"}},
+    summary="Check that the process answers",
+    responses={200: {"model": Health, "description": "The process answers"}},
 )
 async def healthz() -> Response:
-    """Says only that this process answers."""
+    """Returns 200 as long as this process answers."""
     return JSONResponse({"status": "ok"})
 
 
 @router.get(
     "/readyz",
     tags=["Operation"],
-    summary="Whether the node can work",
+    summary="Check that the node is ready",
     responses={
-        200: {"model": HealthAnswer, "description": "The database and the scheduler are live"},
-        503: {"model": HealthAnswer, "description": "One of them is not"},
+        200: {"model": Health, "description": "Every check passed"},
+        503: {"model": Health, "description": "A check failed"},
     },
 )
 async def readyz(request: Request) -> Response:
-    """Asks the database and the loop that fires."""
+    """Checks the database and the daemon's event loop."""
     try:
-        checks = await asyncio.wait_for(backend_of(request).readiness(), _READY_WITHIN_S)
+        checks = await asyncio.wait_for(backend_of(request).readiness(), _READINESS_TIMEOUT_S)
     except TimeoutError:
-        checks = {"database": "no answer in time"}
-    if all(found == "ok" for found in checks.values()):
+        checks = {"database": f"no reply within {_READINESS_TIMEOUT_S:g} s"}
+    if all(result == "ok" for result in checks.values()):
         return JSONResponse({"status": "ok", "checks": checks})
     headers = {"Retry-After": str(RETRY_AFTER_S)}
     return JSONResponse({"status": "unavailable", "checks": checks}, 503, headers)
@@ -81,27 +79,29 @@ async def readyz(request: Request) -> Response:
 @router.get(
     "/metrics",
     tags=["Operation"],
-    summary="Prometheus metrics",
+    summary="Read the metrics",
     response_class=Response,
-    responses={200: {"description": "The exposition", "content": {"text/plain": {}}}},
+    responses={
+        200: {"description": "The metrics in Prometheus text format", "content": {"text/plain": {}}}
+    },
 )
 async def metrics(request: Request) -> Response:
-    """For Prometheus to scrape."""
+    """Returns the metrics of this process for Prometheus."""
     content, media_type = backend_of(request).metrics()
     return Response(content, headers={"Content-Type": media_type})
 
 
 @router.get("/docs", include_in_schema=False)
 async def docs() -> Response:
-    """The specification, to read and to try; everything it needs comes from this process."""
+    """Return Swagger UI for the OpenAPI document; all of its files come from this process."""
     return HTMLResponse(_PAGE, headers={"Content-Security-Policy": _POLICY})
 
 
 @router.get("/docs/{name}", include_in_schema=False)
 async def asset(name: str) -> Response:
-    """A file of Swagger UI."""
+    """Return a file of Swagger UI."""
     if name not in _ASSETS:
-        return JSONResponse({"message": "Not found", "detail": "there is nothing here"}, 404)
+        return JSONResponse({"message": "Not found", "detail": "the path does not exist"}, 404)
     headers = {"Cache-Control": "public, max-age=86400", "Content-Type": _ASSETS[name]}
     return Response(await asyncio.to_thread(_file, name), headers=headers)
 

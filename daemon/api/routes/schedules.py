@@ -1,4 +1,4 @@
-"""A campaign's schedule: both bodies, what it is now, and what a body would come to."""
+"""A campaign's schedule: save, update, read, clear and preview."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from daemon.api.idempotency import backend_of, run_idempotently
+from daemon.api.auth import READ, WRITE
+from daemon.api.idempotency import run_idempotently
 from daemon.api.openapi import (
     CampaignRef,
     Count,
@@ -19,15 +20,20 @@ from daemon.api.openapi import (
 )
 from daemon.api.requests import (
     actor_of,
+    backend_of,
     etag_of,
     expectation,
     parse_json,
     parse_ref,
     read_body,
 )
-from daemon.api.response_models import PreviewAnswer, SavedAnswer, ScheduleAnswer, UpdatedAnswer
-from daemon.api.responses import Answer, acted, schedule_answer
-from daemon.api.routes.campaigns import READ, WRITE, body_limit
+from daemon.api.response_models import (
+    SchedulePreview,
+    ScheduleResponse,
+    ScheduleSaved,
+    ScheduleUpdated,
+)
+from daemon.api.responses import ResponseData, command_result, schedule_response
 from daemon.campaign_service import CampaignService, CommandResult
 from daemon.domain.campaign.model import Snapshot
 from daemon.domain.errors import INVALID_CONFIGURATION, INVALID_VALUES
@@ -37,10 +43,10 @@ from daemon.domain.requests.update_schedule import UPDATE_SCHEDULE
 
 router = APIRouter(tags=["Schedules"])
 
-_QUICK = 100
-"""So many occurrences are computed in no time."""
-_computing = ThreadPoolExecutor(1, thread_name_prefix="preview")
-"""For more: one after the other, or they would take the interpreter from whatever fires."""
+_INLINE_COUNT = 100
+"""Maximum occurrences that are computed in the event loop."""
+_previews = ThreadPoolExecutor(1, thread_name_prefix="preview")
+"""Computes longer previews one at a time, so that they leave the interpreter to the scheduler."""
 
 _SAVE_EXAMPLES = {
     "immediate": {"schedule_type": "immediate"},
@@ -80,16 +86,15 @@ _UPDATE_EXAMPLES = {
 }
 
 
-def _saved(done: CommandResult) -> Answer:
-    message = "Schedule cleared" if done.schedule is None else "Schedule saved"
-    return Answer(acted(done, message), headers={"ETag": etag_of(done.revision)})
+def _saved(result: CommandResult, message: str) -> ResponseData:
+    return ResponseData(command_result(result, message), headers={"ETag": etag_of(result.revision)})
 
 
 @router.post(
     "/campaigns/{campaign_id}/schedule",
     dependencies=WRITE,
     summary="Save a campaign's schedule",
-    responses=answers(SavedAnswer, 404, 409, 412, 422, headers=["ETag"]),
+    responses=answers(ScheduleSaved, 404, 409, 412, 422, headers=["ETag"]),
     openapi_extra=body(SAVE_SCHEDULE, examples=_SAVE_EXAMPLES),
 )
 async def save_schedule(
@@ -98,16 +103,15 @@ async def save_schedule(
     idempotency_key: IdempotencyKey = None,
     if_match: IfMatch = None,
 ) -> Response:
-    """Replaces the schedule and arms the campaign; `immediate` clears it, back to draft."""
+    """Replaces the schedule and arms the campaign; `immediate` clears the schedule."""
     ref, expect = parse_ref(campaign_id), expectation(request)
-    raw = await read_body(request, body_limit(request))
+    raw = await read_body(request)
     value = parse_json(raw, INVALID_CONFIGURATION)
 
-    async def act(control: CampaignService) -> Answer:
-        done = await control.save_schedule(ref, value, actor_of(request), expect)
-        answer = _saved(done)
-        # "Schedule saved" is the seed's word, also for the immediate one.
-        return Answer({**answer.body, "message": "Schedule saved"}, 200, answer.headers)
+    async def act(service: CampaignService) -> ResponseData:
+        result = await service.save_schedule(ref, value, actor_of(request), expect)
+        # The message is fixed, also for `immediate`: see docs/semantics.md#input-the-schedule-body
+        return _saved(result, "Schedule saved")
 
     return await run_idempotently(request, act, raw)
 
@@ -116,43 +120,43 @@ async def save_schedule(
     "/campaigns/{campaign_id}/schedule",
     dependencies=READ,
     summary="Read a campaign's schedule",
-    responses=answers(ScheduleAnswer, 404, headers=["ETag"]),
+    responses=answers(ScheduleResponse, 404, headers=["ETag"]),
 )
 async def read_schedule(request: Request, campaign_id: CampaignRef) -> Response:
-    """The current schedule as it was given, with `next_run_at`; without one, `immediate`."""
+    """Returns the schedule as it was sent, with `next_run_at`; `immediate` without a schedule."""
     shown = await backend_of(request).reads.campaign(parse_ref(campaign_id))
-    return schedule_answer(shown).response()
+    return schedule_response(shown).render()
 
 
 @router.delete(
     "/campaigns/{campaign_id}/schedule",
     dependencies=WRITE,
     summary="Clear a campaign's schedule",
-    responses=answers(SavedAnswer, 404, 409, 412, headers=["ETag"]),
+    responses=answers(ScheduleSaved, 404, 409, 412, headers=["ETag"]),
 )
 async def clear_schedule(
     request: Request, campaign_id: CampaignRef, if_match: IfMatch = None
 ) -> Response:
-    """No schedule any more; the campaign is a draft again."""
-    done = await backend_of(request).service.clear_schedule(
+    """Deletes the schedule; the campaign becomes a draft."""
+    result = await backend_of(request).service.clear_schedule(
         parse_ref(campaign_id), actor_of(request), expectation(request)
     )
-    return _saved(done).response()
+    return _saved(result, "Schedule cleared").render()
 
 
 @router.post(
     "/campaigns/{ref}/schedule/preview",
     dependencies=READ,
-    summary="Say when a body would run",
-    responses=answers(PreviewAnswer, 404, 422),
+    summary="Preview a schedule",
+    responses=answers(SchedulePreview, 404, 422),
     openapi_extra=body(
         SAVE_SCHEDULE, UPDATE_SCHEDULE, examples={**_SAVE_EXAMPLES, **_UPDATE_EXAMPLES}
     ),
 )
 async def preview_schedule(request: Request, ref: CampaignRef, count: Count = 10) -> Response:
-    """The next occurrences of either body for this campaign. Nothing is saved."""
+    """Returns the next occurrences of a body of either form. Nothing is saved."""
     identity = parse_ref(ref)
-    value = parse_json(await read_body(request, body_limit(request)), INVALID_CONFIGURATION)
+    value = parse_json(await read_body(request), INVALID_CONFIGURATION)
     backend = backend_of(request)
     shown = await backend.reads.campaign(identity)
     snapshot = Snapshot(shown.campaign, shown.now, shown.current, shown.timer)
@@ -161,9 +165,9 @@ async def preview_schedule(request: Request, ref: CampaignRef, count: Count = 10
         saved = backend.service.parse(snapshot, value)
         return occurrences_answer(saved, shown.now, count)
 
-    if count <= _QUICK:
+    if count <= _INLINE_COUNT:
         return JSONResponse(compute())
-    return JSONResponse(await asyncio.get_running_loop().run_in_executor(_computing, compute))
+    return JSONResponse(await asyncio.get_running_loop().run_in_executor(_previews, compute))
 
 
 @router.patch(
@@ -171,7 +175,7 @@ async def preview_schedule(request: Request, ref: CampaignRef, count: Count = 10
     dependencies=WRITE,
     summary="Update a campaign's schedule",
     responses=answers(
-        UpdatedAnswer, 404, 409, 412, 422, headers=["ETag"], example={"success": True}
+        ScheduleUpdated, 404, 409, 412, 422, headers=["ETag"], example={"success": True}
     ),
     openapi_extra=body(UPDATE_SCHEDULE, examples=_UPDATE_EXAMPLES),
 )
@@ -181,13 +185,13 @@ async def update_schedule(
     idempotency_key: IdempotencyKey = None,
     if_match: IfMatch = None,
 ) -> Response:
-    """Changes what is named; the campaign's status stays as it is."""
+    """Changes the fields that the body names; the campaign's status does not change."""
     ref, expect = parse_ref(campaign_uuid), expectation(request)
-    raw = await read_body(request, body_limit(request))
+    raw = await read_body(request)
     value = parse_json(raw, INVALID_VALUES)
 
-    async def act(control: CampaignService) -> Answer:
-        done = await control.update_schedule(ref, value, actor_of(request), expect)
-        return Answer({"success": True}, headers={"ETag": etag_of(done.revision)})
+    async def act(service: CampaignService) -> ResponseData:
+        result = await service.update_schedule(ref, value, actor_of(request), expect)
+        return ResponseData({"success": True}, headers={"ETag": etag_of(result.revision)})
 
     return await run_idempotently(request, act, raw)

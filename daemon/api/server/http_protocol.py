@@ -1,8 +1,8 @@
-"""HTTP/1.1 connections that nobody can hold open by being slow.
+"""HTTP/1.1 connections with limits that slow clients cannot exceed.
 
-uvicorn's own protocol limits the time between requests. This one also limits the time for a
-request's head and body, the time an answer may wait to be read, and the number of connections; and
-says what is wrong in the form that every other error has.
+uvicorn's own protocol limits the time between requests. This protocol also limits the time for a
+request's head and body, the time that a response waits for the client to read it, and the number
+of connections. Its errors have the form of all other errors.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from daemon.api.errors import UNAVAILABLE, raw_problem
 
-_DISCARDED_AT_MOST = 16 * 1024 * 1024
+_DISCARD_LIMIT = 16 * 1024 * 1024
+"""Bytes of a refused body that are read and dropped before the connection is closed."""
 
 
 class BoundedProtocol(H11Protocol):
-    """One connection. The limits are set on a subclass, see ``bounded``."""
+    """One connection. ``bounded`` returns a subclass with other limits."""
 
     header_timeout: ClassVar[float] = 10.0
     body_timeout: ClassVar[float] = 30.0
@@ -29,18 +30,18 @@ class BoundedProtocol(H11Protocol):
     max_connections: ClassVar[int] = 1000
 
     _timer: asyncio.TimerHandle | None = None
-    _waits_for = ""
+    _awaited = ""
     _write_timer: asyncio.TimerHandle | None = None
     _discarded = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take the connection, or say that there are too many."""
-        at = transport.get_extra_info("socket")
-        if at is not None and at.family in (socket.AF_INET, socket.AF_INET6):
-            # asyncio does so only where a listening socket was made for TCP by name. Without it
-            # the second packet of an answer waits until the client has confirmed the first one,
-            # which takes a client 40 ms.
-            at.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        """Accept the connection, or refuse it with a 503 when there are too many."""
+        accepted = transport.get_extra_info("socket")
+        if accepted is not None and accepted.family in (socket.AF_INET, socket.AF_INET6):
+            # asyncio sets this option only if the listening socket was created with the protocol
+            # TCP. Without the option, the second packet of a response waits until the client
+            # acknowledges the first one, which takes 40 ms.
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super().connection_made(transport)
         if len(self.connections) > self.max_connections:
             transport.write(
@@ -51,7 +52,7 @@ class BoundedProtocol(H11Protocol):
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the timers."""
+        """Cancel the timers."""
         self._clear()
         if self._write_timer is not None:
             self._write_timer.cancel()
@@ -59,42 +60,42 @@ class BoundedProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of a request."""
+        """Receive bytes of a request."""
         if self.transport.is_closing():
             return
         if self.cycle is not None and self.cycle.response_complete:
-            # What is left of a body that was refused: read for a while, so that the client gets
-            # to the answer, but not for ever.
+            # The rest of a refused body is read up to a limit, so that a client that first sends
+            # its whole body also reads the response.
             self._discarded += len(data)
-            if self._discarded > _DISCARDED_AT_MOST:
+            if self._discarded > _DISCARD_LIMIT:
                 self.transport.abort()
                 return
         super().data_received(data)
         self._watch()
 
     def on_response_complete(self) -> None:
-        """An answer is written; the next request may be there already."""
+        """Continue after a response; the next request may have been received already."""
         super().on_response_complete()
         self._discarded = 0
         self._watch()
 
     def pause_writing(self) -> None:
-        """The client does not read its answer."""
+        """Start the timer of a client that does not read its response."""
         super().pause_writing()
         if self._write_timer is None:
             self._write_timer = self.loop.call_later(self.write_timeout, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """It reads again."""
+        """Cancel the timer when the client reads again."""
         super().resume_writing()
         if self._write_timer is not None:
             self._write_timer.cancel()
             self._write_timer = None
 
     def send_400_response(self, msg: str) -> None:
-        """What came is no HTTP, or its head is too long."""
+        """Refuse bytes that are not HTTP, or a head that is too long."""
         if self.cycle is not None and not self.cycle.response_complete:
-            # In the middle of a body: whoever handles the request learns that the client is gone.
+            # In the middle of a body: the request's handler sees a client that has disconnected.
             started = self.cycle.response_started
             self.cycle.disconnected = True
             self.cycle.message_event.set()
@@ -105,7 +106,7 @@ class BoundedProtocol(H11Protocol):
             limit = f"the request's head has more than {self.header_limit} bytes"
             self._refuse(431, "Request Header Fields Too Large", "Request head too large", limit)
         else:
-            self._refuse(400, "Bad Request", "Bad Request", "this is no valid HTTP/1.1 request")
+            self._refuse(400, "Bad Request", "Bad Request", "the request is not valid HTTP/1.1")
 
     def _refuse(self, status: int, phrase: str, message: str, detail: str) -> None:
         self._clear()
@@ -114,45 +115,45 @@ class BoundedProtocol(H11Protocol):
             self.transport.close()
 
     def _watch(self) -> None:
-        """Have the one timer that the connection's state asks for; a byte does not restart it."""
+        """Run the one timer that belongs to the connection's state; a byte does not restart it."""
         if self.transport.is_closing():
             self._clear()
             return
         theirs = self.conn.their_state
         if theirs is h11.IDLE and self.timeout_keep_alive_task is None:
-            waits_for, seconds = "head", self.header_timeout
+            awaited, seconds = "head", self.header_timeout
         elif theirs is h11.SEND_BODY:
-            waits_for, seconds = "body", self.body_timeout
+            awaited, seconds = "body", self.body_timeout
         else:
             self._clear()
             return
-        if self._waits_for != waits_for:
+        if self._awaited != awaited:
             self._clear()
-            self._waits_for = waits_for
+            self._awaited = awaited
             self._timer = self.loop.call_later(seconds, self._too_slow)
 
     def _clear(self) -> None:
-        self._waits_for = ""
+        self._awaited = ""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _too_slow(self) -> None:
-        waited_for, self._waits_for, self._timer = self._waits_for, "", None
-        if waited_for == "head" and not self.conn.trailing_data[0]:
-            self.transport.close()  # a connection that was never used
+        awaited, self._awaited, self._timer = self._awaited, "", None
+        if awaited == "head" and not self.conn.trailing_data[0]:
+            self.transport.close()  # no byte was received
             return
-        if self.cycle is not None and waited_for == "body":
+        if self.cycle is not None and awaited == "body":
             if self.cycle.response_started:
                 self.transport.abort()
                 return
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self._refuse(
-            408, "Request Timeout", "Request timed out", f"the request's {waited_for} took too long"
+            408, "Request Timeout", "Request timed out", f"the request's {awaited} took too long"
         )
 
 
 def bounded(**limits: Any) -> type[BoundedProtocol]:
-    """The protocol with these limits."""
+    """Return the protocol with these limits."""
     return type("Protocol", (BoundedProtocol,), limits)

@@ -1,4 +1,4 @@
-"""Listening: the socket is bound first, so that a taken port is told before anything is started."""
+"""The HTTP server: binds its socket first, so that a port in use stops the start at once."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from daemon.domain.errors import CampaigndError
 from daemon.domain.ports import Emit
 
 _BACKLOG = 1024
-_LAST_ANSWERS_S = 5
+_SHUTDOWN_S = 5
+"""Seconds for requests in flight to end after a stop."""
 
 
-class CanNotListen(CampaigndError):
-    """The API can not listen"""
+class ListenError(CampaigndError):
+    """The API cannot listen"""
 
     exit_code = 2
 
 
 class _Uvicorn(uvicorn.Server):
-    """uvicorn without its signal handlers: signals are the daemon's."""
+    """uvicorn without its signal handlers: the daemon handles signals."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -36,12 +37,12 @@ class _Uvicorn(uvicorn.Server):
 
 
 class ApiServer:
-    """One listening socket and what answers on it.
+    """One listening socket and the application behind it.
 
     Args:
-        options: where to listen, what to allow.
-        backend: makes what the handlers work with; called inside the server's event loop.
-        emit: told of ``api_listening`` and of every request.
+        options: the address and the limits.
+        backend: builds the handlers' dependencies; called inside the server's event loop.
+        emit: receives ``api_listening`` and one event for each request.
     """
 
     def __init__(self, options: Options, backend: Callable[[], Backend], emit: Emit) -> None:
@@ -50,10 +51,10 @@ class ApiServer:
         self._emit = emit
         self._socket: socket.socket | None = None
         self._server: _Uvicorn | None = None
-        self._stop_asked = False
+        self._stop_requested = False
 
     def bind(self) -> None:
-        """Take the port. Raises CanNotListen."""
+        """Bind the port. Raises ListenError."""
         host, port = self._options.host, self._options.port
         try:
             found = socket.getaddrinfo(
@@ -63,26 +64,26 @@ class ApiServer:
                 found[4][:2], family=found[0], backlog=_BACKLOG, reuse_port=False
             )
         except OSError as error:
-            why = error.strerror or str(error)
-            raise CanNotListen(
-                f"can not listen on {host} port {port}: {why}",
-                hint="api.host and api.port say where, 0 picks a free port",
+            reason = error.strerror or str(error)
+            raise ListenError(
+                f"cannot listen on {host} port {port}: {reason}",
+                hint="set api.host and api.port to another address; port 0 selects a free port",
             ) from error
         listening.setblocking(False)
         self._socket = listening
 
     @property
     def port(self) -> int:
-        """The port that was taken."""
+        """The bound port."""
         assert self._socket is not None
         return int(self._socket.getsockname()[1])
 
     async def serve(self) -> None:
-        """Answer until ``stop``; then let what is under way end, for a few seconds."""
+        """Serve until ``stop``; then wait a few seconds for the requests in flight."""
         if self._socket is None:
             self.bind()
         assert self._socket is not None
-        # It tells of broken requests and of what the application raised; both are told here.
+        # uvicorn logs broken requests and errors of the application; campaignd logs both itself.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL + 1)
         options = self._options
         backend = self._backend()
@@ -103,11 +104,11 @@ class ApiServer:
             proxy_headers=False,
             server_header=False,
             timeout_keep_alive=round(options.keep_alive),
-            timeout_graceful_shutdown=_LAST_ANSWERS_S,
+            timeout_graceful_shutdown=_SHUTDOWN_S,
             h11_max_incomplete_event_size=options.header_limit,
         )
         server = self._server = _Uvicorn(config)
-        server.should_exit = self._stop_asked
+        server.should_exit = self._stop_requested
         self._emit("api_listening", host=options.host, port=self.port)
         try:
             await server.serve(sockets=[self._socket])
@@ -115,19 +116,19 @@ class ApiServer:
             await backend.close()
 
     def stop(self) -> None:
-        """Ask to stop; may be called from any thread."""
-        self._stop_asked = True
+        """Request a stop; may be called from any thread."""
+        self._stop_requested = True
         if self._server is not None:
             self._server.should_exit = True
 
     def close(self) -> None:
-        """Give the port back, if it was never served on."""
+        """Close the socket, also if it was never served."""
         if self._socket is not None:
             self._socket.close()
 
 
 async def run_until(server: ApiServer, stop: asyncio.Event) -> None:
-    """Serve until an event of this loop is set."""
+    """Serve until ``stop``, an event of the current loop, is set."""
     serving = asyncio.create_task(server.serve(), name="api")
     stopping = asyncio.create_task(stop.wait())
     try:

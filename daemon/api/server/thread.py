@@ -1,7 +1,7 @@
-"""The API beside the firing of campaigns: a thread with an event loop of its own.
+"""The API in the daemon's process: a thread with an event loop of its own.
 
-A request that computes for long does not hold the loop that fires: the interpreter hands over after
-``SWITCH_INTERVAL_S``.
+A request that computes for long does not block the daemon's event loop, because the interpreter
+switches threads after ``SWITCH_INTERVAL_S``.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from daemon.api.server.server import ApiServer
 from daemon.runtime.service import Service
 
 SWITCH_INTERVAL_S = 0.001
+"""Seconds for which a thread keeps the interpreter while another thread waits for it."""
 
 
 class ApiService(Service):
-    """Answers HTTP until asked to stop."""
+    """Serves HTTP until a stop is requested."""
 
     name = "api"
 
@@ -30,26 +31,26 @@ class ApiService(Service):
         self._error: BaseException | None = None
 
     async def prepare(self) -> None:
-        """Take the port and begin to answer. Raises CanNotListen."""
+        """Bind the port and start the thread. Raises ListenError."""
         self._server.bind()
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         self._ended = asyncio.Event()
         loop = asyncio.get_running_loop()
 
-        def work() -> None:
+        def serve() -> None:
             try:
                 asyncio.run(self._server.serve())
-            except BaseException as error:  # told to the supervisor through the task
+            except BaseException as error:  # raised by run(), for the supervisor
                 self._error = error
             finally:
                 with contextlib.suppress(RuntimeError):  # the daemon's loop is gone
                     loop.call_soon_threadsafe(self._ended.set)
 
-        self._thread = threading.Thread(target=work, name="api", daemon=True)
+        self._thread = threading.Thread(target=serve, name="api", daemon=True)
         self._thread.start()
 
     async def run(self) -> None:
-        """Until asked to stop; raises what ended the thread."""
+        """Wait until a stop is requested or the thread ends; raise the error that ended it."""
         stop = asyncio.create_task(self.stopping.wait())
         ended = asyncio.create_task(self._ended.wait())
         try:

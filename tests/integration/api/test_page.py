@@ -62,7 +62,7 @@ def test_wrong_keys(api: Api, browser: httpx.Client) -> None:
     for wrong in ("cdk_wrong", "", "x" * 5000):
         answer = log_in(browser, wrong)
         assert answer.status_code == 403
-        assert "There is no such key" in answer.text
+        assert "does not exist or is revoked" in answer.text
     assert "Upcoming" in log_in(browser, api.new_key("short-lived", Scope.READ)).text
     api.world.rows("UPDATE api_keys SET revoked_at = now() WHERE name = 'short-lived'")
     assert "Upcoming" not in browser.get("/").text
