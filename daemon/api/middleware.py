@@ -64,9 +64,9 @@ class RequestMiddleware:
                 await self._check(scope, exchange)
                 await self._app(scope, receive, exchange.send)
         except TimeoutError:
-            await exchange.answer(Unavailable("the request took too long"))
+            await exchange.send_error(Unavailable("the request took too long"))
         except CampaigndError as error:
-            await exchange.answer(error)
+            await exchange.send_error(error)
         except ClientGone:
             exchange.status = 499
         except Exception as error:
@@ -196,7 +196,7 @@ class _Exchange:
             message["headers"] = [*message.get("headers", []), *self._added]
         await self._send(message)
 
-    async def answer(self, error: CampaigndError) -> None:
+    async def send_error(self, error: CampaigndError) -> None:
         """Send an error response.
 
         Raises:

@@ -169,12 +169,12 @@ def _upcoming(upcoming: Sequence[UpcomingEvent], now: datetime) -> str:
     last = max((each.at for each in upcoming), default=now)
     span = max((last - now).total_seconds(), 60.0)
     return _table(
-        ("local time", "time zone", "in", "campaign", "event", "time line"),
+        ("local time", "time zone", "in", "campaign", "event", "timeline"),
         [
             [
                 _cell(f"{each.local:%Y-%m-%d %H:%M:%S}"),
                 _cell(each.timezone),
-                _cell(*_ahead((each.at - now).total_seconds())),
+                _cell(*_time_left((each.at - now).total_seconds())),
                 _cell(f"{each.campaign_name} ({each.campaign_id})", "text"),
                 _cell(each.kind),
                 f"<td>{_dot((each.at - now).total_seconds() / span)}</td>",
@@ -184,7 +184,7 @@ def _upcoming(upcoming: Sequence[UpcomingEvent], now: datetime) -> str:
     )
 
 
-def _ahead(seconds: float) -> tuple[str, str]:
+def _time_left(seconds: float) -> tuple[str, str]:
     return (duration(seconds), "") if seconds > 0 else (f"overdue by {duration(-seconds)}", "bad")
 
 

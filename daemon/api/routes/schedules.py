@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from fastapi import APIRouter, Request
@@ -104,16 +105,14 @@ async def save_schedule(
     if_match: IfMatch = None,
 ) -> Response:
     """Replaces the schedule and arms the campaign; `immediate` clears the schedule."""
-    ref, expect = parse_ref(campaign_id), expectation(request)
-    raw = await read_body(request)
-    value = parse_json(raw, INVALID_CONFIGURATION)
-
-    async def act(service: CampaignService) -> ResponseData:
-        result = await service.save_schedule(ref, value, actor_of(request), expect)
+    return await _write(
+        request,
+        campaign_id,
+        INVALID_CONFIGURATION,
+        CampaignService.save_schedule,
         # The message is fixed, also for `immediate`: see docs/semantics.md#input-the-schedule-body
-        return _saved(result, "Schedule saved")
-
-    return await run_idempotently(request, act, raw)
+        lambda result: _saved(result, "Schedule saved"),
+    )
 
 
 @router.get(
@@ -186,12 +185,35 @@ async def update_schedule(
     if_match: IfMatch = None,
 ) -> Response:
     """Changes the fields that the body names; the campaign's status does not change."""
-    ref, expect = parse_ref(campaign_uuid), expectation(request)
+    return await _write(
+        request,
+        campaign_uuid,
+        INVALID_VALUES,
+        CampaignService.update_schedule,
+        lambda result: ResponseData({"success": True}, headers={"ETag": etag_of(result.revision)}),
+    )
+
+
+async def _write(
+    request: Request,
+    campaign: str,
+    invalid: str,
+    command: Callable[..., Awaitable[CommandResult]],
+    respond: Callable[[CommandResult], ResponseData],
+) -> Response:
+    """Carry out a command with the request's body and If-Match.
+
+    Args:
+        campaign: the campaign's id or uuid, as in the path.
+        invalid: the `message` of the error when the body is not JSON.
+        command: the method of the campaign service.
+        respond: returns the response for the command's result.
+    """
+    ref, expect = parse_ref(campaign), expectation(request)
     raw = await read_body(request)
-    value = parse_json(raw, INVALID_VALUES)
+    value = parse_json(raw, invalid)
 
     async def act(service: CampaignService) -> ResponseData:
-        result = await service.update_schedule(ref, value, actor_of(request), expect)
-        return ResponseData({"success": True}, headers={"ETag": etag_of(result.revision)})
+        return respond(await command(service, ref, value, actor_of(request), expect))
 
     return await run_idempotently(request, act, raw)

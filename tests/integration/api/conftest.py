@@ -1,4 +1,4 @@
-"""One server for all the tests of a module; each works on campaigns of its own."""
+"""One server for all tests of a module; each test works on campaigns of its own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.api_server import Api, serving
 def api(
     tmp_path_factory: pytest.TempPathFactory, postgres_server: str, template_database: str
 ) -> Iterator[Api]:
-    """`campaignd run` with the API, on a fresh database."""
+    """Yield `campaignd run` with the API, on a fresh database."""
     with fresh_database(postgres_server, template_database) as (_, url):
         directory: Path = tmp_path_factory.mktemp("api")
         with serving(directory, url) as found:

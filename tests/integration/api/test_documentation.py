@@ -1,4 +1,4 @@
-"""docs/api.md is followed to the letter."""
+"""The examples and the table of limits in docs/api.md are correct."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ TEXT = (Path(__file__).parents[3] / "docs" / "api.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, re.M | re.S)
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
-def test_every_example(api: Api) -> None:
-    """One after the other, as somebody would who reads the page."""
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_every_example_of_the_page_works(api: Api) -> None:
+    """All commands of the page succeed, in the order of the page."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     env = {
         "PATH": path,
@@ -31,7 +31,7 @@ def test_every_example(api: Api) -> None:
         "CAMPAIGND_DATABASE_URL": api.world.url,
         "HOME": "/nowhere",
     }
-    answers = []
+    outputs = []
     for language, block in BLOCKS:
         if language == "sh":
             done = subprocess.run(
@@ -43,35 +43,35 @@ def test_every_example(api: Api) -> None:
                 check=False,
             )
             assert done.returncode == 0, block + done.stdout + done.stderr
-            answers.append(done.stdout)
-    assert answers[0].startswith("cdk_")
-    assert json.loads(answers[1])["status"] == "draft"
-    assert json.loads(answers[2])["status"] == "scheduled"
-    assert json.loads(answers[3]) == {"occurrences": ["2031-02-15T08:00:00Z"]}
-    twice = answers[5]
+            outputs.append(done.stdout)
+    assert outputs[0].startswith("cdk_")
+    assert json.loads(outputs[1])["status"] == "draft"
+    assert json.loads(outputs[2])["status"] == "scheduled"
+    assert json.loads(outputs[3]) == {"occurrences": ["2031-02-15T08:00:00Z"]}
+    twice = outputs[5]
     assert twice[: len(twice) // 2] == twice[len(twice) // 2 :]
-    assert json.loads(answers[6])["message"] == "Schedule cleared"
+    assert json.loads(outputs[6])["message"] == "Schedule cleared"
 
 
-def test_the_example_of_an_error(api: Api) -> None:
-    """Is what the server answers."""
+def test_the_example_of_an_error_is_real(api: Api) -> None:
+    """The server answers an empty body with the error on the page."""
     (text,) = [block for language, block in BLOCKS if language == "json"]
     campaign = api.campaign()
-    answer = api.http.patch(f"/campaigns/{campaign['uuid']}/update_schedule", json={})
-    assert answer.json() == json.loads(text)
+    response = api.http.patch(f"/campaigns/{campaign['uuid']}/update_schedule", json={})
+    assert response.json() == json.loads(text)
 
 
-def test_the_table_of_limits() -> None:
-    """Has every setting of [api] but the address, with its default."""
+def test_the_table_of_limits_is_complete() -> None:
+    """The table has every setting of [api] but the address, with its default."""
     rows = dict(re.findall(r"^\| (`[a-z_`, ]+`) \| ([^|]+) \|", TEXT, re.M))
-    told = {
+    documented = {
         name: value.strip().split(", ")[at].removesuffix(" s")
         for names, value in rows.items()
         if value.strip()[:1].isdigit()
         for at, name in enumerate(re.findall(r"`([a-z_]+)`", names))
     }
     fields = ApiSettings().model_dump(exclude={"enabled", "host", "port"})
-    assert told == {
+    assert documented == {
         name: f"{value:g}" if isinstance(value, float) else str(value)
         for name, value in fields.items()
     }

@@ -1,4 +1,4 @@
-"""Who may call: keys, scopes, revocation; and nobody else, on any route."""
+"""Authentication and authorization: keys, scopes and revocation, on every route."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.support.daemons import CAMPAIGND, Daemons, wait_until
 
 
 def basic(text: str | bytes) -> str:
-    """The value of a Basic Authorization header."""
+    """Return the value of a Basic Authorization header."""
     return "Basic " + base64.b64encode(text if isinstance(text, bytes) else text.encode()).decode()
 
 
 def operations(api: Api) -> list[tuple[str, str]]:
-    """Every method and path under /api/v1, with something in the place of refs."""
+    """Return every method and path under /api/v1, with values for the path parameters."""
     spec = get(f"{api.url}/openapi.json").json()
     found = []
     for path, item in spec["paths"].items():
@@ -32,16 +32,16 @@ def operations(api: Api) -> list[tuple[str, str]]:
     return found
 
 
-def test_bearer_and_basic(api: Api) -> None:
-    """Both forms, in any case of the scheme's name."""
+def test_bearer_and_basic_are_accepted(api: Api) -> None:
+    """Both schemes are accepted, with any case of the scheme's name."""
     key = api.keys[Scope.READ]
     for value in (f"Bearer {key}", f"bearer {key}", basic(f"{key}:")):
         headers = {"Authorization": value}
         assert get(f"{api.url}/api/v1/upcoming", headers=headers).status_code == 200
 
 
-def not_authorized(api: Api) -> list[Any]:
-    """Headers that are no key."""
+def invalid_headers(api: Api) -> list[Any]:
+    """Return headers without a valid key."""
     key = api.keys[Scope.ADMIN]
     return [
         [],
@@ -68,28 +68,28 @@ def not_authorized(api: Api) -> list[Any]:
     ]
 
 
-def test_what_is_no_key(api: Api) -> None:
-    """401, the fixed text, and how to do better."""
-    for headers in not_authorized(api):
-        answer = get(f"{api.url}/api/v1/campaigns", headers=headers)
-        assert answer.status_code == 401, headers
-        assert answer.json()["message"] == "Not authorized"
-        assert "Bearer" in answer.headers["WWW-Authenticate"]
-        assert "Basic" in answer.headers["WWW-Authenticate"]
+def test_invalid_keys_are_refused(api: Api) -> None:
+    """Each is refused with 401, the fixed message and a challenge."""
+    for headers in invalid_headers(api):
+        response = get(f"{api.url}/api/v1/campaigns", headers=headers)
+        assert response.status_code == 401, headers
+        assert response.json()["message"] == "Not authorized"
+        assert "Bearer" in response.headers["WWW-Authenticate"]
+        assert "Basic" in response.headers["WWW-Authenticate"]
     query = f"{api.url}/api/v1/campaigns?token={api.keys[Scope.ADMIN]}"
     assert get(query).status_code == 401
 
 
-def everything(api: Api) -> list[Any]:
-    """All that the API could change."""
+def all_rows(api: Api) -> list[Any]:
+    """Return all rows that the API could change."""
     tables = ("campaigns", "schedule_definitions", "runs", "campaign_events", "api_keys")
     return [api.world.rows(f"SELECT * FROM {table} t ORDER BY t::text") for table in tables]
 
 
-def test_without_a_key_nothing(api: Api) -> None:
-    """On every route of the specification nothing is returned and nothing is changed."""
+def test_no_route_works_without_a_key(api: Api) -> None:
+    """Without a valid key, no route returns or changes data."""
     api.armed()
-    # A key's use is noted beside the request, and not again for a while.
+    # The use of a key is recorded in the background, and not again for a minute.
     for scope in Scope:
         with api.client(scope) as client:
             assert client.get("/upcoming").status_code == 200
@@ -97,37 +97,37 @@ def test_without_a_key_nothing(api: Api) -> None:
         "SELECT bool_and(last_used_at IS NOT NULL) FROM api_keys"
         " WHERE name = ANY ('{the read key,the write key,the admin key}')"
     )
-    before = everything(api)
+    before = all_rows(api)
     body = {"schedule_type": "immediate", "name": "x", "scope": "admin"}
     with httpx.Client(timeout=TIMEOUT_S) as stranger:
         for method, path in operations(api):
             for headers in ({}, {"Authorization": "Bearer cdk_wrong"}):
-                answer = stranger.request(method, api.url + path, headers=headers, json=body)
-                assert answer.status_code == 401, (method, path)
-                assert answer.json().keys() == {"message", "detail"}
-    assert everything(api) == before
+                response = stranger.request(method, api.url + path, headers=headers, json=body)
+                assert response.status_code == 401, (method, path)
+                assert response.json().keys() == {"message", "detail"}
+    assert all_rows(api) == before
 
 
-def test_scopes(api: Api) -> None:
-    """Too small a scope is a 403 before anything is looked up; a larger one includes it."""
+def test_scopes_are_enforced(api: Api) -> None:
+    """A larger scope includes a smaller one; an insufficient scope is refused before any read."""
     with api.client(Scope.READ) as reader, api.client(Scope.WRITE) as writer:
         for method, path in operations(api):
             path = path.removeprefix("/api/v1").replace("/1", "/0").replace("3f1c", "0000")
             is_reading = method == "GET" or path.endswith("preview")
             is_admin = path.startswith("/keys")
-            answer = reader.request(method, path, content=b"{")
+            response = reader.request(method, path, content=b"{")
             expected = 403 if is_admin or not is_reading else None
-            assert (answer.status_code == 403) == (expected == 403), (method, path, answer.text)
+            assert (response.status_code == 403) == (expected == 403), (method, path, response.text)
             if expected == 403:
-                assert answer.json()["message"] == "Permission denied"
-            answer = writer.request(method, path, content=b"{")
-            assert (answer.status_code == 403) == is_admin, (method, path, answer.text)
+                assert response.json()["message"] == "Permission denied"
+            response = writer.request(method, path, content=b"{")
+            assert (response.status_code == 403) == is_admin, (method, path, response.text)
 
 
 def test_a_revoked_key_is_refused_at_once(
     api: Api, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """From the next request on, on every node."""
+    """A revoked key is refused from the next request on, on every node."""
     directory = tmp_path_factory.mktemp("second")
     with serving(directory, api.world.url, "api", api.keys) as second:
         secret = api.new_key("to be revoked", Scope.READ)
@@ -147,8 +147,8 @@ def test_a_revoked_key_is_refused_at_once(
             assert get(f"{url}/api/v1/upcoming", headers=headers).status_code == 401
 
 
-def test_keys_over_http(api: Api) -> None:
-    """Made, listed without the secret, a name in use refused."""
+def test_keys_are_managed_over_http(api: Api) -> None:
+    """A key is created and listed without its secret; a name in use is refused."""
     with api.client(Scope.ADMIN) as admin:
         made = admin.post("/keys", json={"name": "made over http", "scope": "read"})
         assert made.status_code == 201
@@ -164,21 +164,21 @@ def test_keys_over_http(api: Api) -> None:
     assert get(f"{api.url}/api/v1/upcoming", headers=headers).status_code == 200
 
 
-def test_last_used(api: Api) -> None:
-    """Noted at the first use, and not with every request."""
+def test_the_use_of_a_key_is_recorded_once_a_minute(api: Api) -> None:
+    """The first use is recorded; requests within a minute are not."""
     secret = api.new_key("used once", Scope.READ)
     assert api.world.one("SELECT last_used_at FROM api_keys WHERE name = 'used once'") is None
     headers = {"Authorization": f"Bearer {secret}"}
     statement = "SELECT last_used_at FROM api_keys WHERE name = 'used once'"
     for _ in range(3):
         get(f"{api.url}/api/v1/upcoming", headers=headers)
-    first = wait_until("a note", lambda: api.world.one(statement))
+    first = wait_until("the recorded use", lambda: api.world.one(statement))
     get(f"{api.url}/api/v1/upcoming", headers=headers)
     assert api.world.one(statement) == first
 
 
-def test_the_command_line(database_url: str, tmp_path: Any) -> None:
-    """`campaignd keys create`, `list`, `revoke`: the secret goes to standard output, once."""
+def test_keys_are_managed_by_commands(database_url: str, tmp_path: Any) -> None:
+    """`campaignd keys create` prints the secret once, to standard output."""
     env = Daemons(tmp_path).environment(database_url)
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""Campaigns start in time while the API is asked for more than it can answer."""
+"""Campaigns start in time while the API receives more requests than it can answer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.machines.debian import need
 
 pytestmark = pytest.mark.alone
 
-# Reads, saves of schedules, and previews that compute for long, in turn.
+# Reads, saves of schedules, and previews with long computations, in turn.
 WRK = """
 local n = 0
 local save = '{"schedule_type": "recurring", '
@@ -42,7 +42,7 @@ end
 
 @pytest.fixture
 def loaded(tmp_path: Path, database_url: str) -> Iterator[Api]:
-    """A daemon with fifty campaigns for the clients to work on."""
+    """Yield a daemon with fifty campaigns for the clients."""
     with serving(tmp_path, database_url, "run") as api:
         for _ in range(50):
             api.campaign()
@@ -50,7 +50,7 @@ def loaded(tmp_path: Path, database_url: str) -> Iterator[Api]:
 
 
 def lateness_under(load: Callable[[], object], api: Api, count: int, ahead: float) -> list[float]:
-    """Milliseconds from the instant at which `count` campaigns are due to the start of each."""
+    """Return the lateness in milliseconds of `count` campaigns that are due at one instant."""
     at = (datetime.now(UTC) + timedelta(seconds=ahead)).replace(microsecond=0)
     with World(api.world.url) as world:
         ids = world.add_one_offs(count, at)
@@ -70,44 +70,44 @@ def lateness_under(load: Callable[[], object], api: Api, count: int, ahead: floa
 
 
 def report(name: str, late: list[float]) -> None:
-    """One line of figures."""
+    """Print one line of figures."""
     half, most = late[len(late) // 2], late[int(len(late) * 0.99)]
     print(f"{name}: started after {half:.0f} ms median, {most:.0f} ms p99, {late[-1]:.0f} ms max")
 
 
-def test_a_few_clients_that_never_pause(loaded: Api) -> None:
-    """The short form: 200 campaigns at one instant, 16 connections asking without a pause."""
+def test_campaigns_start_in_time_beside_a_few_clients(loaded: Api) -> None:
+    """200 campaigns at one instant, beside 16 connections that send requests without a pause."""
     stop = Event()
-    answered: list[int] = []
+    statuses: list[int] = []
 
-    async def ask() -> None:
+    async def send_requests() -> None:
         headers = {"Authorization": f"Bearer {loaded.keys[Scope.READ]}"}
         async with httpx.AsyncClient(
             base_url=f"{loaded.url}/api/v1", headers=headers, timeout=TIMEOUT_S
         ) as client:
 
-            async def one() -> None:
+            async def send_until_stopped() -> None:
                 while not stop.is_set():
-                    answer = await client.get("/campaigns?limit=50")
-                    answered.append(answer.status_code)
+                    response = await client.get("/campaigns?limit=50")
+                    statuses.append(response.status_code)
 
-            await asyncio.gather(*(one() for _ in range(16)))
+            await asyncio.gather(*(send_until_stopped() for _ in range(16)))
 
-    clients = Thread(target=asyncio.run, args=(ask(),))
+    clients = Thread(target=asyncio.run, args=(send_requests(),))
     try:
         late = lateness_under(clients.start, loaded, 200, 3)
     finally:
         stop.set()
         clients.join()
-    report(f"{len(answered)} requests beside 200 campaigns", late)
-    assert set(answered) == {200}
-    # Ample, because the clients and other tests share the machine with the daemon.
+    report(f"{len(statuses)} requests beside 200 campaigns", late)
+    assert set(statuses) == {200}
+    # The limit is generous: the clients and other tests share the machine with the daemon.
     assert late[-1] < 3000
 
 
 @pytest.mark.machine
 def test_a_thousand_campaigns_beside_wrk(loaded: Api, tmp_path: Path) -> None:
-    """All of 1,000 campaigns due at one instant start within a second of it, beside 64 clients."""
+    """1,000 campaigns that are due at one instant start within a second, beside 64 clients."""
     wrk = need("wrk", "wrk")
     script = tmp_path / "load.lua"
     script.write_text(WRK)
@@ -125,11 +125,11 @@ def test_a_thousand_campaigns_beside_wrk(loaded: Api, tmp_path: Path) -> None:
 
     late = lateness_under(load, loaded, 1000, 5)
     with contextlib.closing(running[0].stdout):  # type: ignore[arg-type]
-        told, _ = running[0].communicate()
-    print(told)
+        output, _ = running[0].communicate()
+    print(output)
     report("1,000 campaigns beside wrk", late)
     assert late[-1] < 1000
-    assert "Non-2xx" not in told
+    assert "Non-2xx" not in output
     deadline = time.monotonic() + 10
     while get(f"{loaded.url}/readyz").status_code != 200:
         assert time.monotonic() < deadline

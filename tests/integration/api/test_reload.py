@@ -1,4 +1,4 @@
-"""`campaignd api` reads its configuration again at SIGHUP, as the daemon does."""
+"""`campaignd api` applies its configuration again at SIGHUP, as the daemon does."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ HOOK = '[targets.{name}]\ntype = "webhook"\nurl = "http://127.0.0.1:9/"\nmax_att
 
 
 def test_the_api_alone_reloads(database_url: str, tmp_path: Path) -> None:
-    """New targets can be named and their policy holds; a wrong file changes nothing."""
+    """New targets and their retry policies are used; an invalid file changes nothing."""
     file = tmp_path / "campaignd.toml"
     file.write_text(HOOK.format(name="first", most=1))
     with serving(tmp_path, database_url, "api", CAMPAIGND_CONFIG=file) as api:
-        given = {"name": "x", "target": "second"}
-        assert api.http.post("/campaigns", json=given).status_code == 400
+        draft = {"name": "x", "target": "second"}
+        assert api.http.post("/campaigns", json=draft).status_code == 400
 
         wider = '[api]\nmax_requests = 99\n[log]\nlevel = "debug"\n'
         file.write_text(HOOK.format(name="second", most=2) + wider)
         api.process.send(signal.SIGHUP)
-        told = api.process.wait_for("reloaded")
-        assert told["needs_restart"] == ["api.max_requests"]
-        assert api.http.post("/campaigns", json=given).status_code == 201
+        event = api.process.wait_for("reloaded")
+        assert event["needs_restart"] == ["api.max_requests"]
+        assert api.http.post("/campaigns", json=draft).status_code == 201
         mark = api.process.mark()
         api.http.get("/../../healthz")
         api.process.wait_for("http_request", after=mark, level="debug")
@@ -31,6 +31,6 @@ def test_the_api_alone_reloads(database_url: str, tmp_path: Path) -> None:
         file.write_text('[log]\nlevel = "loud"\n')
         api.process.send(signal.SIGHUP)
         assert "log.level" in api.process.wait_for("reload_failed")["error"]
-        assert api.http.post("/campaigns", json=given).status_code == 201
+        assert api.http.post("/campaigns", json=draft).status_code == 201
         api.process.send(signal.SIGTERM)
         assert api.process.join() == 0

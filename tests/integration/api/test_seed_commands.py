@@ -1,4 +1,4 @@
-"""The curl commands of the seed documents, run by curl, and what they lead to."""
+"""The documented curl commands, run by curl, and their effect."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tests.support.seed_calls import (
     save,
 )
 
-needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
+needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 
 
 def curl(api: Api, campaign: dict[str, Any], data: str) -> Any:
-    """The seed's command with our address, campaign and key, and nothing else changed."""
+    """Run the documented command with the server's URL, the campaign and the key."""
     basic = base64.b64encode(f"{api.keys[Scope.WRITE]}:".encode()).decode()
     done = subprocess.run(
         [
@@ -49,8 +49,8 @@ def curl(api: Api, campaign: dict[str, Any], data: str) -> Any:
 
 
 @needs_curl
-def test_the_first_curl_command(api: Api) -> None:
-    """With the year moved into the future."""
+def test_the_curl_command_with_start_and_end(api: Api) -> None:
+    """The command works with a year in the future."""
     data = """
 {
   "startdate": "2031-07-01T14:02:36.000Z",
@@ -61,8 +61,8 @@ def test_the_first_curl_command(api: Api) -> None:
 
 
 @needs_curl
-def test_the_second_curl_command(api: Api) -> None:
-    """With the year moved into the future."""
+def test_the_curl_command_with_a_recurrence(api: Api) -> None:
+    """The command works with a year in the future."""
     data = """
 {
   "repeating_schedule_attributes": {
@@ -84,7 +84,7 @@ def test_the_second_curl_command(api: Api) -> None:
 
 @needs_curl
 def test_curl_with_a_user(api: Api) -> None:
-    """`--user KEY:` is Basic with an empty password."""
+    """`--user KEY:` sends Basic with an empty password."""
     done = subprocess.run(
         ["curl", "-s", "-K", "-", f"{api.url}/api/v1/campaigns?limit=1"],
         input=f'user = "{api.keys[Scope.READ]}:"\n',
@@ -97,8 +97,8 @@ def test_curl_with_a_user(api: Api) -> None:
 
 
 @pytest.mark.alone
-def test_saved_and_run(api: Api) -> None:
-    """A saved one-off starts at its instant, without a call to start."""
+def test_a_saved_campaign_runs(api: Api) -> None:
+    """A saved one-off campaign starts at its instant without a start command."""
     campaign = api.campaign()
     at = future(seconds=3)
     save(api, campaign, schedule_type="scheduled", scheduled_at=iso(at))

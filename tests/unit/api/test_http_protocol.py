@@ -1,4 +1,4 @@
-"""The protocol of a connection, on a real socket."""
+"""The HTTP protocol of a connection, on a real socket."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from uvicorn.server import ServerState
 from daemon.api.server.http_protocol import bounded
 
 
-async def _answer(_scope: Any, _receive: Any, send: Any) -> None:
+async def _respond(_scope: Any, _receive: Any, send: Any) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"yes"})
 
 
-async def test_an_answer_waits_for_no_confirmation() -> None:
-    """Also on connections to a listening socket whose protocol is left to the system."""
-    config = uvicorn.Config(_answer, http=bounded(), log_config=None, lifespan="off")
+async def test_a_response_does_not_wait_for_an_acknowledgement() -> None:
+    """The option is also set if the listening socket was created without a protocol."""
+    config = uvicorn.Config(_respond, http=bounded(), log_config=None, lifespan="off")
     config.load()
-    state, made = ServerState(), []
+    state, protocols = ServerState(), []
 
     def protocol() -> asyncio.Protocol:
-        made.append(bounded()(config=config, server_state=state, app_state={}))
-        return made[-1]
+        protocols.append(bounded()(config=config, server_state=state, app_state={}))
+        return protocols[-1]
 
     loop = asyncio.get_running_loop()
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -34,6 +34,6 @@ async def test_an_answer_waits_for_no_confirmation() -> None:
             reader, writer = await asyncio.open_connection(*listening.getsockname())
             writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             assert (await reader.readline()).startswith(b"HTTP/1.1 200")
-            theirs = made[0].transport.get_extra_info("socket")
-            assert theirs.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+            accepted = protocols[0].transport.get_extra_info("socket")
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
             writer.close()

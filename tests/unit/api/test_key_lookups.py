@@ -1,4 +1,4 @@
-"""Keys of requests that come together are looked up together, and never by an older statement."""
+"""Simultaneous lookups of keys share one statement, which is never older than the request."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from storage.prepared import Prepared
 
 
 class Table:
-    """The keys in force; each look at them waits until it is let go on."""
+    """The valid keys; each statement waits until the test resumes it."""
 
     def __init__(self, *secrets: str) -> None:
         self.keys = list(secrets)
-        self.looks: list[int] = []
+        self.statements: list[int] = []
         self.resume = asyncio.Semaphore(0)
-        self.is_away = False
+        self.is_unavailable = False
 
     async def rows(self, _prepared: Prepared, digests: list[bytes]) -> list[Any]:
-        """What a statement sees is what was there when it was sent."""
-        self.looks.append(len(digests))
+        """Return the keys that were valid when the statement was sent."""
+        self.statements.append(len(digests))
         seen = [secret for secret in self.keys if digest_of(secret) in digests]
         await self.resume.acquire()
-        if self.is_away:
-            raise Unavailable("away")
+        if self.is_unavailable:
+            raise Unavailable("unavailable")
         return [
             SimpleNamespace(
                 id=number,
@@ -45,60 +45,60 @@ class Table:
         ]
 
 
-async def turns() -> None:
-    """Let everything that can go on go on."""
+async def settle() -> None:
+    """Let all tasks run until they wait."""
     for _ in range(5):
         await asyncio.sleep(0)
 
 
-async def test_what_comes_together_is_one_statement() -> None:
+async def test_simultaneous_lookups_are_one_statement() -> None:
     table = Table("a", "b")
     keys = ApiKeys(table)  # type: ignore[arg-type]
-    asked = [asyncio.create_task(keys.find(secret)) for secret in ("a", "b", "a", "c")]
-    await turns()
+    lookups = [asyncio.create_task(keys.find(secret)) for secret in ("a", "b", "a", "c")]
+    await settle()
     table.resume.release()
-    found = [key.name if key else None for key in await asyncio.gather(*asked)]
+    found = [key.name if key else None for key in await asyncio.gather(*lookups)]
     assert found == ["a", "b", "a", None]
-    assert table.looks == [3]
+    assert table.statements == [3]
 
 
-async def test_a_key_revoked_before_it_was_asked_for_is_not_found() -> None:
-    """Although a statement that still sees it is under way for another request."""
+async def test_a_key_revoked_before_the_lookup_is_not_found() -> None:
+    """A statement of another request that still sees the key may be in flight."""
     table = Table("a")
     keys = ApiKeys(table)  # type: ignore[arg-type]
     before = asyncio.create_task(keys.find("a"))
-    await turns()
+    await settle()
     table.keys.remove("a")
     after = asyncio.create_task(keys.find("a"))
-    await turns()
+    await settle()
     table.resume.release()
     table.resume.release()
     assert await before is not None
     assert await after is None
-    assert table.looks == [1, 1]
+    assert table.statements == [1, 1]
 
 
-async def test_who_gives_up_takes_nobody_along() -> None:
+async def test_a_cancelled_lookup_does_not_cancel_others() -> None:
     table = Table("a")
     keys = ApiKeys(table)  # type: ignore[arg-type]
     first, second = (asyncio.create_task(keys.find("a")) for _ in range(2))
-    await turns()
+    await settle()
     first.cancel()
-    await turns()
+    await settle()
     table.resume.release()
     assert (await second) is not None
 
 
-async def test_a_failure_is_told_to_all_and_the_next_try_works() -> None:
+async def test_a_failure_is_raised_in_all_lookups_and_the_next_one_works() -> None:
     table = Table("a")
     keys = ApiKeys(table)  # type: ignore[arg-type]
-    table.is_away = True
-    asked = [asyncio.create_task(keys.find("a")) for _ in range(3)]
-    await turns()
+    table.is_unavailable = True
+    lookups = [asyncio.create_task(keys.find("a")) for _ in range(3)]
+    await settle()
     table.resume.release()
-    for each in asked:
+    for each in lookups:
         with pytest.raises(Unavailable):
             await each
-    table.is_away = False
+    table.is_unavailable = False
     table.resume.release()
     assert await keys.find("a") is not None

@@ -1,4 +1,4 @@
-"""Runs that finish later: complete, fail, heartbeat; a late answer changes nothing."""
+"""Results that are reported later: complete, fail, heartbeat. A late report changes nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.api_server import TIMEOUT_S, Api
 
 @pytest.fixture
 def run(api: Api) -> dict[str, Any]:
-    """A run that was accepted by its target, as its second attempt."""
+    """Return a run that its target has accepted, in its second attempt."""
     campaign = api.campaign()
     api.world.rows(
         "UPDATE campaigns SET status = 'executing', open_runs = 1, has_due = true WHERE id = %s",
@@ -35,36 +35,36 @@ def run(api: Api) -> dict[str, Any]:
     return {"id": str(identity), "campaign": campaign}
 
 
-def test_complete(api: Api, run: dict[str, Any]) -> None:
-    """The run and, as the last one, its campaign; saying so again changes nothing more."""
+def test_complete_ends_the_run_and_its_campaign(api: Api, run: dict[str, Any]) -> None:
+    """The run is completed, and with its last run the campaign. A repetition changes nothing."""
     for changed in (True, False):
-        answer = api.http.post(f"/runs/{run['id']}/complete", json={"attempt": 2})
-        assert answer.status_code == 200, answer.text
-        assert (answer.json()["status"], answer.json()["changed"]) == ("completed", changed)
+        response = api.http.post(f"/runs/{run['id']}/complete", json={"attempt": 2})
+        assert response.status_code == 200, response.text
+        assert (response.json()["status"], response.json()["changed"]) == ("completed", changed)
     assert api.status(run["campaign"]) == "completed"
     (ended,) = [e for e in api.events(run["campaign"]) if e["event"] == "run_ended"]
     assert (ended["actor"], ended["to_status"]) == ("api:the write key", "completed")
 
 
-def test_fail_for_good(api: Api, run: dict[str, Any]) -> None:
-    """No further attempt; the reason is kept."""
+def test_fail_without_a_retry_ends_the_run(api: Api, run: dict[str, Any]) -> None:
+    """No further attempt follows, and the error is stored."""
     body = {"attempt": 2, "error": "no such list", "retry": False}
-    answer = api.http.post(f"/runs/{run['id']}/fail", json=body)
-    assert answer.json()["status"] == "failed", answer.text
+    response = api.http.post(f"/runs/{run['id']}/fail", json=body)
+    assert response.json()["status"] == "failed", response.text
     assert api.http.get(f"/runs/{run['id']}").json()["error"] == "no such list"
     assert api.status(run["campaign"]) == "failed"
 
 
-def test_fail_and_another_attempt(api: Api, run: dict[str, Any]) -> None:
-    """As the target's settings have it."""
-    answer = api.http.post(f"/runs/{run['id']}/fail", json={"attempt": 2, "error": "busy"})
-    assert answer.json()["status"] == "retrying", answer.text
-    assert answer.json()["next_attempt_at"] is not None
+def test_fail_with_a_retry_is_followed_by_another_attempt(api: Api, run: dict[str, Any]) -> None:
+    """The target's settings decide that another attempt follows."""
+    response = api.http.post(f"/runs/{run['id']}/fail", json={"attempt": 2, "error": "busy"})
+    assert response.json()["status"] == "retrying", response.text
+    assert response.json()["next_attempt_at"] is not None
     api.world.until("SELECT status = 'completed' FROM runs WHERE id = %s", UUID(run["id"]))
 
 
 def counted(api: Api, name: str) -> float:
-    """What the metrics say of the target of these runs."""
+    """Return the value of a counter of the target of these runs."""
     (line,) = re.findall(
         rf'^campaignd_{name}_total{{target="log"}} (.*)$',
         httpx.get(f"{api.url}/metrics", timeout=TIMEOUT_S).text,
@@ -74,24 +74,22 @@ def counted(api: Api, name: str) -> float:
 
 
 @pytest.mark.parametrize("with_key", [False, True])
-def test_each_ending_has_one_line_and_is_counted_once(
-    api: Api, run: dict[str, Any], with_key: bool
-) -> None:
-    """Whoever finishes it: the log and the metrics tell of it like of every other run."""
+def test_each_end_is_logged_and_counted_once(api: Api, run: dict[str, Any], with_key: bool) -> None:
+    """The end of a run is logged and counted once, also when a client reports it twice."""
     headers = {"Idempotency-Key": run["id"]} if with_key else {}
     before = counted(api, "runs_finished"), counted(api, "runs_failed")
     for _ in range(2):
         path = f"/runs/{run['id']}/complete"
         assert api.http.post(path, json={"attempt": 2}, headers=headers).status_code == 200
-    told = api.process.wait_for("run_finished", run_id=run["id"])
-    assert {key: told[key] for key in ("campaign_id", "campaign_uuid", "attempt", "target")} == {
+    event = api.process.wait_for("run_finished", run_id=run["id"])
+    assert {key: event[key] for key in ("campaign_id", "campaign_uuid", "attempt", "target")} == {
         "campaign_id": run["campaign"]["id"],
         "campaign_uuid": run["campaign"]["uuid"],
         "attempt": 2,
         "target": "log",
     }
-    assert (told["to_status"], told["actor"]) == ("completed", "api:the write key")
-    assert {"scheduled_for", "lateness_ms", "duration_ms", "node"} <= told.keys()
+    assert (event["to_status"], event["actor"]) == ("completed", "api:the write key")
+    assert {"scheduled_for", "lateness_ms", "duration_ms", "node"} <= event.keys()
     assert (counted(api, "runs_finished"), counted(api, "runs_failed")) == (
         before[0] + 1,
         before[1],
@@ -100,27 +98,27 @@ def test_each_ending_has_one_line_and_is_counted_once(
     assert len(lines) == 1
 
 
-def test_a_failure_that_others_tell_of_is_counted(api: Api, run: dict[str, Any]) -> None:
-    """The alert on failing runs looks at this counter."""
+def test_a_reported_failure_is_counted(api: Api, run: dict[str, Any]) -> None:
+    """The alert on failing runs reads this counter."""
     before = counted(api, "runs_failed")
     body = {"attempt": 2, "error": "no such list", "retry": False}
     assert api.http.post(f"/runs/{run['id']}/fail", json=body).status_code == 200
-    told = api.process.wait_for("run_failed", run_id=run["id"])
-    assert (told["level"], told["error"]) == ("error", "no such list")
+    event = api.process.wait_for("run_failed", run_id=run["id"])
+    assert (event["level"], event["error"]) == ("error", "no such list")
     assert counted(api, "runs_failed") == before + 1
 
 
-def test_a_stop_ends_runs(api: Api, run: dict[str, Any]) -> None:
-    """With a line for each."""
+def test_a_stop_cancels_the_run(api: Api, run: dict[str, Any]) -> None:
+    """Each run that a stop cancels is logged."""
     before = counted(api, "runs_cancelled")
     assert api.http.post(f"/campaigns/{run['campaign']['id']}/stop").status_code == 200
-    told = api.process.wait_for("run_cancelled", run_id=run["id"])
-    assert (told["attempt"], told["actor"]) == (2, "api:the write key")
+    event = api.process.wait_for("run_cancelled", run_id=run["id"])
+    assert (event["attempt"], event["actor"]) == (2, "api:the write key")
     assert counted(api, "runs_cancelled") == before + 1
 
 
-def test_heartbeat(api: Api, run: dict[str, Any]) -> None:
-    """Longer, never shorter."""
+def test_a_heartbeat_extends_the_lease(api: Api, run: dict[str, Any]) -> None:
+    """A heartbeat extends the lease and never shortens it."""
     path = f"/runs/{run['id']}/heartbeat"
     before = api.world.one("SELECT lease_until FROM runs WHERE id = %s", UUID(run["id"]))
     assert api.http.post(path, json={"attempt": 2}).status_code == 200
@@ -131,41 +129,43 @@ def test_heartbeat(api: Api, run: dict[str, Any]) -> None:
     assert 3500 < (longer - before).total_seconds() < 3700
 
 
-@pytest.mark.parametrize("say", ["complete", "fail", "heartbeat"])
-def test_late_answers(api: Api, run: dict[str, Any], say: str) -> None:
-    """Of an attempt that was taken over, or of a run that was stopped: 409."""
-    body: dict[str, Any] = {"error": "x"} if say == "fail" else {}
-    path = f"/runs/{run['id']}/{say}"
+@pytest.mark.parametrize("call", ["complete", "fail", "heartbeat"])
+def test_late_reports_are_refused(api: Api, run: dict[str, Any], call: str) -> None:
+    """A report is refused with 409 for a run that was taken over or stopped."""
+    body: dict[str, Any] = {"error": "x"} if call == "fail" else {}
+    path = f"/runs/{run['id']}/{call}"
     for attempt in (1, 3):
-        answer = api.http.post(path, json={"attempt": attempt, **body})
-        assert answer.status_code == 409, answer.text
+        response = api.http.post(path, json={"attempt": attempt, **body})
+        assert response.status_code == 409, response.text
     api.http.post(f"/campaigns/{run['campaign']['id']}/stop")
     before = api.world.rows("SELECT * FROM runs WHERE id = %s", UUID(run["id"]))
-    answer = api.http.post(path, json={"attempt": 2, **body})
-    assert answer.status_code == 409
-    assert "cancelled" in answer.json()["detail"]
+    response = api.http.post(path, json={"attempt": 2, **body})
+    assert response.status_code == 409
+    assert "cancelled" in response.json()["detail"]
     assert api.world.rows("SELECT * FROM runs WHERE id = %s", UUID(run["id"])) == before
     assert api.status(run["campaign"]) == "cancelled"
 
 
-@pytest.mark.parametrize("say", ["complete", "fail", "heartbeat"])
-def test_what_is_no_answer(api: Api, run: dict[str, Any], say: str) -> None:
-    """400 for bodies, 404 for runs."""
-    path = f"/runs/{run['id']}/{say}"
+@pytest.mark.parametrize("call", ["complete", "fail", "heartbeat"])
+def test_invalid_reports_are_refused(api: Api, run: dict[str, Any], call: str) -> None:
+    """Invalid bodies are refused with 400, and unknown runs with 404."""
+    path = f"/runs/{run['id']}/{call}"
     for body in ({}, {"attempt": 0}, {"attempt": "2"}, {"attempt": 2, "colour": 1}, []):
         assert api.http.post(path, json=body).status_code == 400
-    body = {"attempt": 1, "error": "x"} if say == "fail" else {"attempt": 1}
+    body = {"attempt": 1, "error": "x"} if call == "fail" else {"attempt": 1}
     for other in (str(uuid4()), "1", "x"):
-        answer = api.http.post(f"/runs/{other}/{say}", json=body)
-        assert (answer.status_code, answer.json()["message"]) == (404, "Run not found")
+        response = api.http.post(f"/runs/{other}/{call}", json=body)
+        assert (response.status_code, response.json()["message"]) == (404, "Run not found")
 
 
-def test_once_with_a_key(api: Api, run: dict[str, Any]) -> None:
-    """The same answer, also after the run has ended."""
+def test_a_repetition_with_an_idempotency_key_returns_the_same_response(
+    api: Api, run: dict[str, Any]
+) -> None:
+    """A repetition with the same key returns the same response, also after the run has ended."""
     headers = {"Idempotency-Key": run["id"]}
-    answers = [
+    responses = [
         api.http.post(f"/runs/{run['id']}/complete", json={"attempt": 2}, headers=headers).json()
         for _ in range(2)
     ]
-    assert answers[0] == answers[1]
-    assert answers[0]["changed"] is True
+    assert responses[0] == responses[1]
+    assert responses[0]["changed"] is True

@@ -1,4 +1,4 @@
-"""Nobody holds the daemon: slow clients, many at once, too fast, a database that is away."""
+"""Limits of the API: slow clients, many requests, rate limits, an unavailable database."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.support.private_server import private_server
 def strict(
     tmp_path_factory: pytest.TempPathFactory, postgres_server: str, template_database: str
 ) -> Iterator[Api]:
-    """A server with small limits."""
+    """Yield a server with small limits."""
     limits = {
         "api__header_timeout": 2,
         "api__body_timeout": 2,
@@ -41,14 +41,14 @@ def strict(
     with (
         fresh_database(postgres_server, template_database) as (_, url),
         serving(directory, url, "api", **limits) as found,
-        # A kept one is closed after a second: perhaps just when the next request is sent.
+        # A kept connection is closed after a second, perhaps just when a request is sent.
         found.client(limits=httpx.Limits(max_keepalive_connections=0)) as found.http,
     ):
         yield found
 
 
 def connect(api: Api, text: bytes = b"") -> socket.socket:
-    """A connection on which this much was sent."""
+    """Return a connection on which `text` was sent."""
     connection = socket.create_connection(("127.0.0.1", api.port), timeout=TIMEOUT_S)
     if text:
         connection.sendall(text)
@@ -56,7 +56,7 @@ def connect(api: Api, text: bytes = b"") -> socket.socket:
 
 
 def read_all(connection: socket.socket) -> bytes:
-    """What comes until the server closes."""
+    """Return the bytes that the server sends until it closes the connection."""
     with connection:
         chunks = []
         with contextlib.suppress(ConnectionResetError):
@@ -65,58 +65,58 @@ def read_all(connection: socket.socket) -> bytes:
         return b"".join(chunks)
 
 
-def status_of(answer: bytes) -> int:
-    """The status of a raw answer, whose body is an error's."""
-    head, _, body = answer.partition(b"\r\n\r\n")
+def status_of(response: bytes) -> int:
+    """Return the status of a raw response whose body is an error."""
+    head, _, body = response.partition(b"\r\n\r\n")
     assert json.loads(body).keys() >= {"message", "detail"}
     return int(head.split()[1])
 
 
 def request(api: Api, more: bytes = b"") -> bytes:
-    """The head of a POST, without its end."""
+    """Return the head of a POST without its end."""
     key = api.keys[Scope.WRITE].encode()
     return b"POST /api/v1/campaigns HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + key + more
 
 
-def test_a_slow_head(strict: Api) -> None:
-    """A byte now and then does not keep the connection."""
+def test_a_slow_head_times_out(strict: Api) -> None:
+    """A byte now and then does not keep the connection open."""
     began = time.monotonic()
     connection = connect(strict, b"GET / HTTP/1.1\r\n")
-    answer = b""
+    response = b""
     connection.settimeout(0.2)
     while True:
         try:
             connection.sendall(b"X: y\r\n")
-            answer = connection.recv(65536)
+            response = connection.recv(65536)
             break
         except TimeoutError:
             continue
-    assert status_of(answer) == 408
+    assert status_of(response) == 408
     assert time.monotonic() - began < 20
     connection.close()
 
 
-def test_a_silent_connection(strict: Api) -> None:
-    """Closed, without a word."""
+def test_a_silent_connection_is_closed(strict: Api) -> None:
+    """The server closes the connection without a response."""
     assert read_all(connect(strict)) == b""
 
 
-def test_an_idle_connection(strict: Api) -> None:
-    """Kept for a while after an answer, then closed."""
+def test_an_idle_connection_is_closed(strict: Api) -> None:
+    """The connection is kept after a response, then closed."""
     connection = connect(strict, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
     assert read_all(connection).startswith(b"HTTP/1.1 200")
 
 
-def test_a_slow_body(strict: Api) -> None:
-    """408, and nothing was created."""
+def test_a_slow_body_times_out(strict: Api) -> None:
+    """The request is refused with 408, and nothing was created."""
     connection = connect(strict, request(strict, b"\r\nContent-Length: 100\r\n\r\n{"))
     assert status_of(read_all(connection)) == 408
     assert strict.http.get("/campaigns").json()["items"] == []
 
 
 @pytest.mark.parametrize("path", ["/api/v1/campaigns", "/login"])
-def test_a_body_that_never_ends(strict: Api, path: str) -> None:
-    """Refused as soon as it is too long, and not read for ever; also from a stranger."""
+def test_an_endless_body_is_refused(strict: Api, path: str) -> None:
+    """A body is refused at the limit and not read forever, also without a key."""
     head = b"\r\nTransfer-Encoding: chunked\r\n\r\n"
     text = request(strict, head).replace(b"/api/v1/campaigns", path.encode())
     connection = connect(strict, text)
@@ -132,8 +132,8 @@ def test_a_body_that_never_ends(strict: Api, path: str) -> None:
         assert sent < 200 or status_of(connection.recv(65536)) == 413
 
 
-def test_a_long_head(strict: Api) -> None:
-    """431 before it is read whole."""
+def test_a_long_head_is_refused(strict: Api) -> None:
+    """The head is refused with 431 before it is complete."""
     connection = connect(strict, b"GET / HTTP/1.1\r\nX: " + b"y" * 40_000)
     assert status_of(read_all(connection)) == 431
 
@@ -142,66 +142,66 @@ def test_a_long_head(strict: Api) -> None:
     "text",
     [b"nonsense\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" * 5, b"GET\r\n\r\n"],
 )
-def test_what_is_no_http(strict: Api, text: bytes) -> None:
-    """400 in the form of every other error."""
+def test_bytes_that_are_not_http_are_refused(strict: Api, text: bytes) -> None:
+    """The response is a 400 in the form of every other error."""
     assert status_of(read_all(connect(strict, text))) == 400
 
 
-def test_a_broken_body(strict: Api) -> None:
-    """400, and the server lives."""
+def test_a_broken_body_is_refused(strict: Api) -> None:
+    """The response is a 400, and the server continues."""
     broken = request(strict, b"\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
     assert status_of(read_all(connect(strict, broken))) == 400
     assert strict.http.get("/upcoming").status_code == 200
 
 
-def test_many_connections(strict: Api) -> None:
-    """Slow ones beyond the limit are sent away; those that end make room."""
+def test_connections_are_limited(strict: Api) -> None:
+    """Connections above the limit are refused until others end."""
     slow = [connect(strict, b"GET /") for _ in range(40)]
-    answers = [read_all(connection) for connection in slow]
-    # A refusal may be lost to the reset that follows it; what is not refused timed out.
-    assert sum(b" 408 " in answer for answer in answers) <= 20
-    refused = [answer for answer in answers if b" 503 " in answer]
-    assert all(b"Retry-After" in answer for answer in refused)
+    responses = [read_all(connection) for connection in slow]
+    # A refusal may be lost to the reset that follows; connections that are not refused time out.
+    assert sum(b" 408 " in response for response in responses) <= 20
+    refused = [response for response in responses if b" 503 " in response]
+    assert all(b"Retry-After" in response for response in refused)
     assert get(f"{strict.url}/healthz").status_code == 200
 
 
-def test_an_upgrade_is_not_taken(strict: Api) -> None:
-    """There are no web sockets here."""
+def test_an_upgrade_is_ignored(strict: Api) -> None:
+    """The server has no web sockets."""
     headers = {"Connection": "Upgrade", "Upgrade": "websocket"}
     assert get(f"{strict.url}/healthz", headers=headers).status_code == 200
 
 
 def test_the_log_is_clean(strict: Api) -> None:
-    """Nothing of all this is an error of ours."""
+    """None of the requests above is logged as an error of the server."""
     assert strict.process.events("api_error") == []
     assert strict.process.events("library_message") == []
 
 
-def test_the_rate_limit(tmp_path: Path, database_url: str) -> None:
-    """For each key, whatever address it comes from; and for each address without a key."""
-    # By the hour, lest one ends in the middle.
+def test_rates_are_limited(tmp_path: Path, database_url: str) -> None:
+    """The limit applies to each key, and without a key to each address."""
+    # Limits by the hour, so that no window ends during the test.
     limits = {"api__rate_limit": "20/hour", "api__failure_limit": "5/hour"}
     with serving(tmp_path, database_url, "api", **limits) as api:
-        answers = [api.http.get("/upcoming") for _ in range(30)]
-        assert [answer.status_code for answer in answers] == [200] * 20 + [429] * 10
-        assert answers[0].headers["RateLimit-Limit"] == "20"
-        assert answers[0].headers["RateLimit-Remaining"] == "19"
-        assert answers[0].headers["RateLimit-Policy"] == "20;w=3600"
-        late = answers[-1]
+        responses = [api.http.get("/upcoming") for _ in range(30)]
+        assert [response.status_code for response in responses] == [200] * 20 + [429] * 10
+        assert responses[0].headers["RateLimit-Limit"] == "20"
+        assert responses[0].headers["RateLimit-Remaining"] == "19"
+        assert responses[0].headers["RateLimit-Policy"] == "20;w=3600"
+        late = responses[-1]
         assert late.json()["message"] == "Rate limit exceeded"
         assert 1 <= int(late.headers["Retry-After"]) <= 3600
         assert late.headers["RateLimit-Remaining"] == "0"
         with api.client(Scope.READ) as other:
             assert other.get("/upcoming").status_code == 200
-        with api.client(None) as stranger:
-            statuses = [stranger.get("/upcoming").status_code for _ in range(8)]
+        with api.client(None) as without_key:
+            statuses = [without_key.get("/upcoming").status_code for _ in range(8)]
             assert statuses == [401] * 5 + [429] * 3
-        with api.client(Scope.ADMIN) as other:  # of the same address, with a key
+        with api.client(Scope.ADMIN) as other:  # the same address, with a key
             assert other.get("/upcoming").status_code == 200
 
 
-def test_more_requests_than_are_taken_at_once(tmp_path: Path, database_url: str) -> None:
-    """503 with Retry-After for the others, in the form of every error."""
+def test_requests_in_flight_are_limited(tmp_path: Path, database_url: str) -> None:
+    """Requests above the limit are refused with 503 and Retry-After."""
     limits = {"api__max_requests": 3, "api__pool_size": 1}
     with serving(tmp_path, database_url, "api", **limits) as api:
         campaign = api.campaign()
@@ -215,20 +215,20 @@ def test_more_requests_than_are_taken_at_once(tmp_path: Path, database_url: str)
                 ) as client:
                     path = f"/api/v1/campaigns/{campaign['id']}/archive"
                     sent = [asyncio.ensure_future(client.post(path)) for _ in range(8)]
-                    answers = [await each for each in islice(asyncio.as_completed(sent), 5)]
+                    responses = [await each for each in islice(asyncio.as_completed(sent), 5)]
                     assert (await client.get("/healthz")).status_code == 200
                     blocker.rollback()
                     await asyncio.wait(sent)
-                    return answers
+                    return responses
 
-            answers = asyncio.run(send())
-        assert {answer.status_code for answer in answers} == {503}
-        assert "Retry-After" in answers[0].headers
-        assert answers[0].json()["message"].startswith("Service Unavailable")
+            responses = asyncio.run(send())
+        assert {response.status_code for response in responses} == {503}
+        assert "Retry-After" in responses[0].headers
+        assert responses[0].json()["message"].startswith("Service Unavailable")
 
 
-def test_a_moment_of_too_many(tmp_path: Path, database_url: str) -> None:
-    """They wait for each other, and none is refused."""
+def test_a_short_burst_of_requests_waits(tmp_path: Path, database_url: str) -> None:
+    """The requests wait for each other, and none is refused."""
     with serving(tmp_path, database_url, "api", api__max_requests=2) as api:
 
         async def send() -> list[int]:
@@ -236,27 +236,27 @@ def test_a_moment_of_too_many(tmp_path: Path, database_url: str) -> None:
             async with httpx.AsyncClient(
                 base_url=api.url, headers=headers, timeout=TIMEOUT_S
             ) as client:
-                asked = (client.get("/api/v1/upcoming") for _ in range(8))
-                return [answer.status_code for answer in await asyncio.gather(*asked)]
+                requests = (client.get("/api/v1/upcoming") for _ in range(8))
+                return [response.status_code for response in await asyncio.gather(*requests)]
 
-        assert api.http.get("/upcoming").status_code == 200  # what the first one costs is paid
+        assert api.http.get("/upcoming").status_code == 200  # warms the server up
         assert asyncio.run(send()) == [200] * 8
 
 
-def test_a_request_that_takes_too_long(strict: Api) -> None:
-    """503 after the time that a request may take; its transaction is rolled back."""
+def test_a_long_request_times_out(strict: Api) -> None:
+    """The request is refused with 503, and its transaction is rolled back."""
     campaign = strict.campaign()
     with psycopg.connect(strict.world.url) as blocker:
         blocker.execute("SELECT FROM campaigns WHERE id = %s FOR UPDATE", (campaign["id"],))
-        answer = strict.http.post(f"/campaigns/{campaign['id']}/archive")
-    assert answer.status_code == 503
-    assert "too long" in answer.json()["detail"]
+        response = strict.http.post(f"/campaigns/{campaign['id']}/archive")
+    assert response.status_code == 503
+    assert "too long" in response.json()["detail"]
     assert strict.status(campaign) == "draft"
     assert strict.http.post(f"/campaigns/{campaign['id']}/archive").status_code == 200
 
 
-def test_faults_of_ours(tmp_path: Path, database_url: str) -> None:
-    """500 with the fixed texts; the log has what happened, the answer has not."""
+def test_unexpected_errors_do_not_reach_the_client(tmp_path: Path, database_url: str) -> None:
+    """The response has the fixed message, and only the log has the error."""
     with serving(tmp_path, database_url, "api") as api:
         campaign = api.campaign()
         api.world.rows("ALTER TABLE schedule_definitions RENAME TO hidden")
@@ -271,27 +271,27 @@ def test_faults_of_ours(tmp_path: Path, database_url: str) -> None:
         assert other.json()["message"] == (
             "Internal Server Error - Please contact support for more information."
         )
-        for answer in (save, other):
-            assert "hidden" not in answer.text
-            assert "Traceback" not in answer.text
-            assert "schedule_definitions" not in answer.text
-        told = api.process.wait_for("api_error", request_id="the-fault")
-        assert "schedule_definitions" in told["error"]
+        for response in (save, other):
+            assert "hidden" not in response.text
+            assert "Traceback" not in response.text
+            assert "schedule_definitions" not in response.text
+        event = api.process.wait_for("api_error", request_id="the-fault")
+        assert "schedule_definitions" in event["error"]
 
 
-def test_a_database_that_is_away(tmp_path: Path) -> None:
-    """503 with Retry-After on everything that needs it, and as before once it is back."""
+def test_requests_are_refused_while_the_database_is_unavailable(tmp_path: Path) -> None:
+    """Requests are refused with 503 and Retry-After until the database is back."""
     with (
         private_server() as server,
         serving(tmp_path, server.url, "run", api__request_timeout=5) as api,
     ):
         assert api.http.get("/upcoming").status_code == 200
         server.crash(9)
-        answer = api.http.get("/upcoming")
-        assert answer.status_code == 503
-        assert answer.json()["message"].startswith("Service Unavailable")
-        assert "Retry-After" in answer.headers
-        for text in (answer.text, get(f"{api.url}/readyz").text):
+        response = api.http.get("/upcoming")
+        assert response.status_code == 503
+        assert response.json()["message"].startswith("Service Unavailable")
+        assert "Retry-After" in response.headers
+        for text in (response.text, get(f"{api.url}/readyz").text):
             assert "127.0.0.1" not in text
             assert "port" not in text
             assert "socket" not in text
@@ -303,8 +303,8 @@ def test_a_database_that_is_away(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["run", "api"])
-def test_a_port_in_use(tmp_path: Path, database_url: str, command: str) -> None:
-    """One clear line, and exit code 2."""
+def test_a_port_in_use_stops_the_start(tmp_path: Path, database_url: str, command: str) -> None:
+    """The command prints one line and exits with 2."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         env = Daemons(tmp_path).environment(
@@ -333,32 +333,32 @@ def test_without_the_api_nothing_of_it_is_loaded(tmp_path: Path, database_url: s
         daemons.end()
 
 
-def test_secrets_are_told_nowhere(tmp_path: Path, database_url: str) -> None:
-    """Keys, their hashes and the database's address: not in logs, answers or process arguments."""
+def test_secrets_are_not_disclosed(tmp_path: Path, database_url: str) -> None:
+    """Logs, responses and process arguments contain no key, hash or database URL."""
     with serving(tmp_path, database_url, "run", log__level="debug") as api:
-        answers: list[Any] = []
+        responses: list[Any] = []
         for client in [api.client(scope) for scope in (None, *Scope)]:
             with client:
                 paths = ("/campaigns", "/campaigns/1", "/keys", "/runs/1", "/nothing")
-                answers += [client.get(path) for path in paths]
-                answers.append(client.post("/campaigns", content=b"{"))
+                responses += [client.get(path) for path in paths]
+                responses.append(client.post("/campaigns", content=b"{"))
         secret = api.new_key("short-lived")
         get(f"{api.url}/api/v1/upcoming", headers={"Authorization": f"Bearer {secret}x"})
         api.world.rows("ALTER TABLE api_keys RENAME TO hidden")
-        answers.append(api.http.get("/upcoming"))
-        assert answers[-1].status_code == 500
+        responses.append(api.http.get("/upcoming"))
+        assert responses[-1].status_code == 500
         api.process.wait_for("api_error")
         digests = [bytes(row["digest"]) for row in api.world.rows("SELECT digest FROM hidden")]
-        told = b"\n".join(api.process.lines).decode()
-        told += "\n".join(answer.text + str(answer.headers) for answer in answers)
-        told += Path(f"/proc/{api.process.pid}/cmdline").read_text()
+        disclosed = b"\n".join(api.process.lines).decode()
+        disclosed += "\n".join(response.text + str(response.headers) for response in responses)
+        disclosed += Path(f"/proc/{api.process.pid}/cmdline").read_text()
     for key in (*api.keys.values(), secret):
-        assert key not in told
-        assert key.removeprefix("cdk_") not in told
+        assert key not in disclosed
+        assert key.removeprefix("cdk_") not in disclosed
     for digest in digests:
-        assert digest.hex() not in told
-        assert repr(digest)[2:-1] not in told
-    assert database_url not in told
+        assert digest.hex() not in disclosed
+        assert repr(digest)[2:-1] not in disclosed
+    assert database_url not in disclosed
 
 
 if sys.platform != "linux":  # pragma: no cover

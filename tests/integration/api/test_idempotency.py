@@ -1,4 +1,4 @@
-"""Doing things once: idempotency keys, entity tags, and many clients at the same moment."""
+"""Idempotency keys, entity tags, and many clients at the same moment."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ CLIENTS = 50
 
 
 def count(api: Api, table: str = "campaigns") -> int:
-    """How many rows there are."""
+    """Return the number of rows."""
     return int(api.world.one(f"SELECT count(*) FROM {table}"))
 
 
-def test_the_same_answer_and_no_second_campaign(api: Api) -> None:
-    """Replayed byte for byte, with its status and headers."""
+def test_a_repetition_returns_the_same_response(api: Api) -> None:
+    """A repetition returns the same bytes, status and headers."""
     headers = {"Idempotency-Key": "create-1"}
     before = count(api)
     first = api.http.post("/campaigns", json={"name": "x"}, headers=headers)
@@ -33,8 +33,8 @@ def test_the_same_answer_and_no_second_campaign(api: Api) -> None:
     assert count(api) == before + 1
 
 
-def test_another_body_is_a_422(api: Api) -> None:
-    """And so is another path; another key's Idempotency-Key is another one."""
+def test_the_same_key_with_another_body_is_refused(api: Api) -> None:
+    """Another path is refused as well. Each API key has its own Idempotency-Keys."""
     headers = {"Idempotency-Key": "create-2"}
     assert api.http.post("/campaigns", json={"name": "x"}, headers=headers).status_code == 201
     assert api.http.post("/campaigns", json={"name": "y"}, headers=headers).status_code == 422
@@ -45,8 +45,8 @@ def test_another_body_is_a_422(api: Api) -> None:
         assert other.post("/campaigns", json={"name": "y"}, headers=headers).status_code == 201
 
 
-def test_refusals_are_not_kept(api: Api) -> None:
-    """What changed nothing may be tried again with the same key."""
+def test_refusals_are_not_stored(api: Api) -> None:
+    """A request that changed nothing can be repeated with the same key."""
     campaign = api.campaign()
     path, headers = f"/campaigns/{campaign['id']}/unarchive", {"Idempotency-Key": "later"}
     assert api.http.post(path, headers=headers).status_code == 400
@@ -56,18 +56,18 @@ def test_refusals_are_not_kept(api: Api) -> None:
     assert api.status(campaign) == "draft"
 
 
-def test_every_change_may_have_a_key(api: Api) -> None:
-    """Schedules and lifecycle alike; each is one event, however often it is sent."""
+def test_every_change_is_idempotent_with_a_key(api: Api) -> None:
+    """Repeated changes of schedules and lifecycle are one event each."""
     campaign = api.campaign(type="recurring")
     body = {
         "schedule_type": "recurring",
         "recurring_config": {"frequency": "daily", "time": "09:00"},
     }
     for _ in range(3):
-        answer = api.http.post(
+        response = api.http.post(
             f"/campaigns/{campaign['id']}/schedule", json=body, headers={"Idempotency-Key": "s"}
         )
-        assert answer.status_code == 200
+        assert response.status_code == 200
         assert api.http.post(
             f"/campaigns/{campaign['id']}/pause", headers={"Idempotency-Key": "p"}
         ).json()["changed"]
@@ -84,39 +84,39 @@ def test_every_change_may_have_a_key(api: Api) -> None:
 
 
 def test_rerun_needs_a_key(api: Api) -> None:
-    """Without one it is a 400; with one there is one run, however often it is sent."""
+    """Without a key it is refused; with a key there is one run, however often it is sent."""
     campaign = api.campaign()
     path = f"/campaigns/{campaign['id']}"
     api.http.post(f"{path}/start")
     api.world.until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign["id"])
-    answer = api.http.post(f"{path}/rerun")
-    assert (answer.status_code, answer.json()["message"]) == (400, "Idempotency-Key required")
+    response = api.http.post(f"{path}/rerun")
+    assert (response.status_code, response.json()["message"]) == (400, "Idempotency-Key required")
     for _ in range(3):
-        answer = api.http.post(f"{path}/rerun", headers={"Idempotency-Key": "again"})
-        assert answer.status_code == 200
+        response = api.http.post(f"{path}/rerun", headers={"Idempotency-Key": "again"})
+        assert response.status_code == 200
     api.world.until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign["id"])
     assert len(api.http.get(f"{path}/runs").json()["items"]) == 2
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "é"])
-def test_keys_that_are_none(api: Api, key: str) -> None:
-    """1 to 255 printable ASCII characters."""
+def test_invalid_idempotency_keys_are_refused(api: Api, key: str) -> None:
+    """An Idempotency-Key has 1 to 255 printable ASCII characters."""
     headers = [("Idempotency-Key", key.encode())]
     assert api.http.post("/campaigns", json={"name": "x"}, headers=headers).status_code == 400
 
 
-def test_old_answers_are_forgotten(api: Api) -> None:
-    """After 24 hours a key is new again, and what is old is removed on the way."""
+def test_stored_responses_expire(api: Api) -> None:
+    """After 24 hours a key is new again, and the old response is deleted."""
     headers = {"Idempotency-Key": "yesterday"}
     api.http.post("/campaigns", json={"name": "x"}, headers=headers)
     api.world.rows("UPDATE idempotency_keys SET created_at = created_at - interval '25 hours'")
-    answer = api.http.post("/campaigns", json={"name": "y"}, headers=headers)
-    assert (answer.status_code, answer.json()["name"]) == (201, "y")
+    response = api.http.post("/campaigns", json={"name": "y"}, headers=headers)
+    assert (response.status_code, response.json()["name"]) == (201, "y")
     assert count(api, "idempotency_keys") == 1
 
 
 async def at_once(api: Api, send: Any, clients: int = CLIENTS) -> list[httpx.Response]:
-    """The answers to `clients` requests sent at the same moment, each on its own connection."""
+    """Return the responses to `clients` simultaneous requests, each on its own connection."""
     limits = httpx.Limits(max_connections=None)
     headers = {"Authorization": f"Bearer {api.keys[Scope.WRITE]}"}
     async with httpx.AsyncClient(
@@ -125,39 +125,41 @@ async def at_once(api: Api, send: Any, clients: int = CLIENTS) -> list[httpx.Res
         return list(await asyncio.gather(*(send(client, n) for n in range(clients))))
 
 
-async def test_one_key_at_the_same_moment(api: Api) -> None:
-    """One does it; the others get its answer, or are told to come back."""
+async def test_one_of_simultaneous_requests_with_a_key_makes_the_change(api: Api) -> None:
+    """One request makes the change; the others get its response or a 409."""
     before = count(api)
-    answers = await at_once(
+    responses = await at_once(
         api,
         lambda client, _: client.post(
             "/campaigns", json={"name": "x"}, headers={"Idempotency-Key": "race"}
         ),
     )
-    statuses = Counter(answer.status_code for answer in answers)
+    statuses = Counter(response.status_code for response in responses)
     assert set(statuses) <= {201, 409}
     assert statuses[201] >= 1
-    assert len({answer.content for answer in answers if answer.status_code == 201}) == 1
-    assert all("Retry-After" in answer.headers for answer in answers if answer.status_code == 409)
+    assert len({response.content for response in responses if response.status_code == 201}) == 1
+    assert all(
+        "Retry-After" in response.headers for response in responses if response.status_code == 409
+    )
     assert count(api) == before + 1
 
 
-def test_entity_tags(api: Api) -> None:
-    """A stale one is a 412 and changes nothing; the answer to a save has the new one."""
+def test_if_match_guards_changes(api: Api) -> None:
+    """An old ETag is refused with 412; the response to a save has the new ETag."""
     campaign = api.campaign()
     path = f"/campaigns/{campaign['id']}/schedule"
     body = {
         "schedule_type": "recurring",
         "recurring_config": {"frequency": "daily", "time": "09:00"},
     }
-    none = api.http.get(path).headers["ETag"]
-    assert none == '"0"'
-    first = api.http.post(path, json=body, headers={"If-Match": none})
+    no_schedule = api.http.get(path).headers["ETag"]
+    assert no_schedule == '"0"'
+    first = api.http.post(path, json=body, headers={"If-Match": no_schedule})
     assert first.status_code == 200
     assert api.http.get(path).headers["ETag"] == first.headers["ETag"]
-    stale = api.http.post(path, json=body, headers={"If-Match": none})
+    stale = api.http.post(path, json=body, headers={"If-Match": no_schedule})
     assert (stale.status_code, stale.json()["message"]) == (412, "Precondition failed")
-    assert api.http.delete(path, headers={"If-Match": none}).status_code == 412
+    assert api.http.delete(path, headers={"If-Match": no_schedule}).status_code == 412
     tag = first.headers["ETag"]
     second = api.http.post(path, json=body, headers={"If-Match": f'"17", {tag}'})
     assert second.status_code == 200
@@ -174,8 +176,8 @@ def test_entity_tags(api: Api) -> None:
     assert api.http.delete(path, headers={"If-Match": "17"}).status_code == 400
 
 
-def test_a_schedule_is_never_said_to_be_unchanged(api: Api) -> None:
-    """Its ETag is for If-Match alone: status and next run change without a new revision."""
+def test_a_schedule_is_never_reported_as_unmodified(api: Api) -> None:
+    """The ETag is for If-Match only: status and next run change without a new revision."""
     campaign = api.armed()
     path = f"/campaigns/{campaign['id']}/schedule"
     before = api.http.get(path)
@@ -185,8 +187,8 @@ def test_a_schedule_is_never_said_to_be_unchanged(api: Api) -> None:
     assert (after.json()["status"], after.json()["next_run_at"]) == ("paused", None)
 
 
-async def test_if_match_at_the_same_moment(api: Api) -> None:
-    """Of all who have read the same revision, one wins."""
+async def test_one_of_simultaneous_changes_of_a_revision_succeeds(api: Api) -> None:
+    """One of many simultaneous changes of the same revision succeeds."""
     campaign = api.armed()
     path = f"/campaigns/{campaign['id']}/schedule"
     tag = api.http.get(path).headers["ETag"]
@@ -196,13 +198,13 @@ async def test_if_match_at_the_same_moment(api: Api) -> None:
         body = {"schedule_type": "recurring", "recurring_config": config}
         return await client.post(path, json=body, headers={"If-Match": tag})
 
-    statuses = Counter(answer.status_code for answer in await at_once(api, send))
+    statuses = Counter(response.status_code for response in await at_once(api, send))
     assert statuses == {200: 1, 412: CLIENTS - 1}
     assert [event["event"] for event in api.events(campaign)].count("schedule_saved") == 2
 
 
 async def test_many_writers_of_one_campaign(api: Api) -> None:
-    """No lost update, no 5xx; each save is one event and the last revision is what is there."""
+    """No update is lost: each save is one event, and the last revision is stored."""
     campaign = api.campaign()
     path = f"/campaigns/{campaign['id']}/schedule"
 
@@ -212,9 +214,11 @@ async def test_many_writers_of_one_campaign(api: Api) -> None:
             path, json={"schedule_type": "recurring", "recurring_config": config}
         )
 
-    answers = await at_once(api, send)
-    assert {answer.status_code for answer in answers} == {200}
-    revisions = {int(answer.headers["ETag"].strip('"')): n for n, answer in enumerate(answers)}
+    responses = await at_once(api, send)
+    assert {response.status_code for response in responses} == {200}
+    revisions = {
+        int(response.headers["ETag"].strip('"')): n for n, response in enumerate(responses)
+    }
     assert len(revisions) == CLIENTS
     shown = api.http.get(path).json()
     assert shown["revision"] == max(revisions)
@@ -228,16 +232,16 @@ async def test_many_writers_of_one_campaign(api: Api) -> None:
 
 
 async def test_many_commands_on_one_campaign(api: Api) -> None:
-    """In whatever order they come: each accepted one is one event, and the events are a chain."""
+    """Each accepted command is one event, and the statuses of the events form a chain."""
     campaign = api.armed()
     commands = ("pause", "start", "stop", "archive", "unarchive")
 
     async def send(client: httpx.AsyncClient, n: int) -> httpx.Response:
         return await client.post(f"/campaigns/{campaign['id']}/{commands[n % len(commands)]}")
 
-    answers = await at_once(api, send)
-    assert {answer.status_code for answer in answers} <= {200, 400}
-    changed = [a for a in answers if a.status_code == 200 and a.json()["changed"]]
+    responses = await at_once(api, send)
+    assert {response.status_code for response in responses} <= {200, 400}
+    changed = [a for a in responses if a.status_code == 200 and a.json()["changed"]]
     events = api.events(campaign)
     assert len(events) == len(changed) + 2
     status = "draft"

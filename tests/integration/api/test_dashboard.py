@@ -1,4 +1,4 @@
-"""The page at / over HTTP: behind a key, safe against other sites, nothing from outside in it."""
+"""The dashboard over HTTP: login by a key, protection against other sites, and its content."""
 
 from __future__ import annotations
 
@@ -21,55 +21,55 @@ from tests.support.api_server import TIMEOUT_S, Api
 
 @pytest.fixture
 def browser(api: Api) -> Iterator[httpx.Client]:
-    """A client with a cookie jar."""
+    """Yield a client with a cookie jar."""
     with httpx.Client(base_url=api.url, follow_redirects=True, timeout=TIMEOUT_S) as client:
         yield client
 
 
 def log_in(browser: httpx.Client, key: str, **headers: str) -> httpx.Response:
-    """Send the form."""
+    """Send the login form."""
     return browser.post("/login", data={"key": key}, headers=headers)
 
 
-def test_a_stranger_sees_a_form(browser: httpx.Client) -> None:
-    """And nothing else."""
-    answer = browser.get("/")
-    assert answer.status_code == 200
-    assert 'name="key"' in answer.text
-    assert "Upcoming" not in answer.text
+def test_without_a_session_the_form_is_shown(browser: httpx.Client) -> None:
+    """Without a session, only the login form is shown."""
+    response = browser.get("/")
+    assert response.status_code == 200
+    assert 'name="key"' in response.text
+    assert "Upcoming" not in response.text
     assert COOKIE not in browser.cookies
 
 
-def test_log_in_look_and_log_out(api: Api, browser: httpx.Client) -> None:
-    """The smallest scope is enough; the key is not in the cookie, and names are escaped."""
+def test_login_dashboard_and_logout(api: Api, browser: httpx.Client) -> None:
+    """The scope read is sufficient; the cookie does not contain the key, and names are escaped."""
     api.armed(name='<img src=x onerror="alert(1)">', timezone="Asia/Tokyo")
-    answer = log_in(browser, api.keys[Scope.READ])
-    assert answer.status_code == 200
-    assert "Upcoming" in answer.text
-    assert "Asia/Tokyo" in answer.text
-    assert "<img" not in answer.text
-    assert "&lt;img" in answer.text
+    response = log_in(browser, api.keys[Scope.READ])
+    assert response.status_code == 200
+    assert "Upcoming" in response.text
+    assert "Asia/Tokyo" in response.text
+    assert "<img" not in response.text
+    assert "&lt;img" in response.text
     assert api.keys[Scope.READ] not in browser.cookies[COOKIE]
     set_cookie = browser.get("/").headers["set-cookie"]
-    for wanted in ("HttpOnly", "SameSite=strict", f"Max-Age={LIFE_S}"):
-        assert wanted in set_cookie
+    for attribute in ("HttpOnly", "SameSite=strict", f"Max-Age={LIFE_S}"):
+        assert attribute in set_cookie
     assert "Upcoming" not in browser.post("/logout").text
     assert "Upcoming" not in browser.get("/").text
 
 
-def test_wrong_keys(api: Api, browser: httpx.Client) -> None:
-    """Not a key, none at all, one that was revoked while somebody looked."""
+def test_invalid_keys_are_refused(api: Api, browser: httpx.Client) -> None:
+    """Unknown, missing and revoked keys are refused."""
     for wrong in ("cdk_wrong", "", "x" * 5000):
-        answer = log_in(browser, wrong)
-        assert answer.status_code == 403
-        assert "does not exist or is revoked" in answer.text
+        response = log_in(browser, wrong)
+        assert response.status_code == 403
+        assert "does not exist or is revoked" in response.text
     assert "Upcoming" in log_in(browser, api.new_key("short-lived", Scope.READ)).text
     api.world.rows("UPDATE api_keys SET revoked_at = now() WHERE name = 'short-lived'")
     assert "Upcoming" not in browser.get("/").text
 
 
-def test_other_sites(api: Api, browser: httpx.Client) -> None:
-    """A form on another site can neither log in nor out."""
+def test_forms_of_other_sites_are_refused(api: Api, browser: httpx.Client) -> None:
+    """A form on another site can neither log in nor log out."""
     key = api.keys[Scope.READ]
     assert log_in(browser, key, Origin="https://evil.example").status_code == 403
     assert log_in(browser, key, **{"Sec-Fetch-Site": "cross-site"}).status_code == 403
@@ -78,26 +78,26 @@ def test_other_sites(api: Api, browser: httpx.Client) -> None:
     assert "Upcoming" in browser.get("/").text
 
 
-def test_nothing_from_elsewhere(api: Api, browser: httpx.Client) -> None:
-    """No script, no address of another host, a policy that forbids both, and no cache."""
-    for answer in (browser.get("/"), log_in(browser, api.keys[Scope.READ])):
-        assert not re.search(r"<script|https?://|javascript:", answer.text)
-        policy = answer.headers["content-security-policy"]
+def test_the_page_loads_nothing(api: Api, browser: httpx.Client) -> None:
+    """The page has no script and no URL of another host, forbids both, and is not cached."""
+    for response in (browser.get("/"), log_in(browser, api.keys[Scope.READ])):
+        assert not re.search(r"<script|https?://|javascript:", response.text)
+        policy = response.headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
         assert "frame-ancestors 'none'" in policy
-        assert answer.headers["cache-control"] == "no-store"
+        assert response.headers["cache-control"] == "no-store"
 
 
-def test_a_cookie_is_worth_nothing_elsewhere(api: Api) -> None:
-    """The API takes keys only."""
+def test_the_api_does_not_accept_the_cookie(api: Api) -> None:
+    """The API accepts keys only."""
     with httpx.Client(base_url=api.url, follow_redirects=True, timeout=TIMEOUT_S) as browser:
         log_in(browser, api.keys[Scope.ADMIN])
         assert browser.get("/api/v1/campaigns").status_code == 401
 
 
-def test_what_is_open_is_shown_however_much_is_newer(api: Api, browser: httpx.Client) -> None:
-    """Runs that go on for long, are held, or wait; not only the newest of all."""
+def test_open_runs_are_shown_however_many_runs_are_newer(api: Api, browser: httpx.Client) -> None:
+    """All open runs are shown, not only the newest runs."""
     rows = {
         "executing": "1, 'elsewhere', now(), NULL, now() + interval '1 hour', NULL",
         "retrying": "1, NULL, now(), now() + interval '1 hour', NULL, NULL",
@@ -106,13 +106,13 @@ def test_what_is_open_is_shown_however_much_is_newer(api: Api, browser: httpx.Cl
         "completed": "1, 'elsewhere', now(), NULL, NULL, now()",
     }
     for status, columns in rows.items():
-        made = api.campaign(name=f"the {status} one")
-        many, age = (150, 0) if status == "completed" else (1, 1)
-        if many == 1:
+        created = api.campaign(name=f"the {status} one")
+        count, age = (150, 0) if status == "completed" else (1, 1)
+        if count == 1:
             api.world.rows(
                 "UPDATE campaigns SET status = 'executing', open_runs = 1, has_due = true"
                 " WHERE id = %s",
-                made["id"],
+                created["id"],
             )
         api.world.rows(
             "INSERT INTO runs (campaign_id, scheduled_for, id, status, cause, claimed_at,"
@@ -120,11 +120,11 @@ def test_what_is_open_is_shown_however_much_is_newer(api: Api, browser: httpx.Cl
             " SELECT %s, now() - make_interval(days => %s, secs => n), gen_random_uuid(), %s,"
             " 'start', now() - make_interval(days => %s), now() + interval '1 hour',"
             f" {columns} FROM generate_series(1, %s) AS n",
-            made["id"],
+            created["id"],
             age,
             status,
             age,
-            many,
+            count,
         )
     text = log_in(browser, api.keys[Scope.READ]).text
     executing, waiting = (
@@ -136,15 +136,15 @@ def test_what_is_open_is_shown_however_much_is_newer(api: Api, browser: httpx.Cl
     assert [waiting.count(f"the {status} one") for status in rows] == [0, 1, 1, 1, 0]
 
 
-def test_guesses_are_counted(api: Api, browser: httpx.Client) -> None:
-    """A minute's worth of them, then it waits; last, as it holds for the address."""
+def test_login_attempts_are_limited(api: Api, browser: httpx.Client) -> None:
+    """Login attempts of one address are limited. The last HTTP test, as it uses the limit up."""
     statuses = [log_in(browser, f"cdk_{number}").status_code for number in range(25)]
     assert statuses[-1] == 429
     assert set(statuses) == {403, 429}
 
 
-def test_cookies() -> None:
-    """Ours, in time, whole."""
+def test_cookies_are_checked() -> None:
+    """A cookie is valid if it is signed by this process, unchanged and not expired."""
     sessions, now = Sessions(b"secret"), 1000.0
     value = sessions.issue(7, now)
     assert sessions.read(value, now + LIFE_S) == 7
@@ -154,8 +154,8 @@ def test_cookies() -> None:
         assert sessions.read(wrong, now) is None
 
 
-def test_what_is_overdue_is_red() -> None:
-    """And so is a node that is lost, and an event that nobody took."""
+def test_problems_are_marked() -> None:
+    """Overdue events, lost nodes and the totals of both are marked."""
     now = datetime(2026, 6, 1, 12, tzinfo=UTC)
     lost = NodeState("n-1", "n", "h", 1, "1", "2026a", False, False, now, 90.0, -85.0, 0, 0, "3")
     found = Overview(
