@@ -223,7 +223,7 @@ class Daemon:
         self.footprint = Footprint(self.process.pid)
 
     def stop(self) -> None:
-        """As the service manager would; whoever does not end is killed."""
+        """Stop the processes as a service manager does; kill those that do not end."""
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(60)

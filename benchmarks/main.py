@@ -92,7 +92,7 @@ def bursts(run: Run) -> Section:
             for name, how in ours:
                 row = run.on("ours", lambda own: measure_campaignd(own, size, **how))  # noqa: B023
                 all_of_it.found.setdefault((name, size), []).append(row)
-                told(number, row)
+                print_row(number, row)
             for name in ("one-off", "daily") if size == 10_000 else ("one-off",):
                 limit = measure_limit(run.url, size, daily=name == "daily")
                 all_of_it.limits.setdefault((name, size), []).append(limit)
@@ -107,11 +107,11 @@ def bursts(run: Run) -> Section:
                     print(f"  {peer.name} skipped: {why}", flush=True)
                     continue
                 all_of_it.found.setdefault((peer.name, size), []).append(row)
-                told(number, row)
+                print_row(number, row)
     return bursts_section(all_of_it.found, all_of_it.limits, all_of_it.skipped, PEERS)
 
 
-def told(number: int, row: Measured) -> None:
+def print_row(number: int, row: Measured) -> None:
     """Progress."""
     print(
         f"  {number + 1}. {row.name}, {row.fires}: {row.fires_per_s:.0f}/s,"

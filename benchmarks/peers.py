@@ -30,7 +30,7 @@ PLACE = HERE.parent / "build" / "peers"
 
 
 class Unavailable(Exception):
-    """A peer that can not be measured here; says why."""
+    """A peer that cannot be measured here, with the reason."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ _asked: dict[str, str | None] = {}
 
 
 def _once(what: str, install: Callable[[], str | None]) -> None:
-    """Install something once a run; raises Unavailable with the reason if it can not be had."""
+    """Install something once a run; raises Unavailable with the reason if that fails."""
     if what not in _asked:
         PLACE.mkdir(parents=True, exist_ok=True)
         _asked[what] = install()

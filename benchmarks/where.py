@@ -2,7 +2,7 @@
 
 A sampling profiler (py-spy, in the environment of the peers) looks at the daemon from the instant
 to the last completion. A sample counts for the innermost function of campaignd in its stack, so
-that what a library does counts for whoever called it. Processor time is the kernel's.
+that time in a library counts for its caller. Processor time is the kernel's.
 
 Usage: python benchmarks/where.py [--campaigns N] [--url URL]
 """

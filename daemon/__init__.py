@@ -1,8 +1,7 @@
-"""The campaign daemon: what runs, when, and how it is told to.
+"""The campaign daemon: the parts, their order of start and stop, and the commands.
 
-Invariants: `daemon.domain` is pure; everything else reaches it through its ports. Packages import
-only downwards (the layers contract in `pyproject.toml`): cli, app, then api / timer / upkeep /
-targets / telemetry, then control / firing, then lifecycle, then domain.
+Invariants: `daemon.domain` is pure; other packages reach it through its ports. Packages import only
+downwards, by the layers contract in `pyproject.toml`, which docs/architecture.md shows.
 """
 
 from campaignd import __version__
