@@ -179,7 +179,7 @@ class Worker(Service):
         while True:
             try:
                 update = await self._results.end(
-                    attempt.run_id, attempt.attempt, decide, self._worker_name
+                    attempt.run_id, attempt.number, decide, self._worker_name
                 )
             except Unavailable as error:
                 await self._health.failed(self, error)
@@ -192,7 +192,7 @@ class Worker(Service):
         while True:
             await asyncio.sleep(self._lease / HEARTBEATS_PER_LEASE)
             try:
-                await self._results.extend(attempt.run_id, attempt.attempt, self._lease)
+                await self._results.extend(attempt.run_id, attempt.number, self._lease)
             except (Conflict, NotFound):
                 self._lost.add(attempt.run_id)
                 task.cancel()

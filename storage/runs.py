@@ -133,7 +133,7 @@ class RunStore:
         begun_ats: list[datetime | None] = []
         place_of = []
         for attempt, outcome, expected, started_at, *_ in finished:
-            guard = (attempt.campaign_id, attempt.scheduled_for, attempt.attempt, expected)
+            guard = (attempt.campaign_id, attempt.scheduled_for, attempt.number, expected)
             place = places.setdefault(guard, len(rows))
             if place == len(rows):
                 rows.append((*guard, *columns_of(outcome)))
@@ -179,7 +179,8 @@ class RunStore:
         Returns:
             Those that were this node's to give back, as they are now.
         """
-        return await self._release(attempts, dispositions, cause)
+        keys = [(item.campaign_id, item.scheduled_for, item.number) for item in attempts]
+        return await self._release(keys, dispositions, cause)
 
     async def release_unacknowledged(
         self, in_flight: Collection[tuple[int, datetime]], since: datetime
@@ -204,24 +205,28 @@ class RunStore:
                     query("load_in_flight"), {"node": self._node.id, "since": since}
                 )
             ).all()
-        unheard = [row for row in rows if (row.campaign_id, row.scheduled_for) not in in_flight]
+        keys = [
+            (row.campaign_id, row.scheduled_for, row.attempt)
+            for row in rows
+            if (row.campaign_id, row.scheduled_for) not in in_flight
+        ]
         released = 0
-        if unheard:
-            dispositions = ["not_started"] * len(unheard)
+        if keys:
+            dispositions = ["not_started"] * len(keys)
             released = len(
-                await self._release(unheard, dispositions, "claimed, but the answer was lost")
+                await self._release(keys, dispositions, "claimed, but the answer was lost")
             )
         return released, bool(fenced)
 
     async def _release(
-        self, works: Sequence[Any], dispositions: Sequence[str], cause: str
+        self, keys: Sequence[tuple[int, datetime, int]], dispositions: Sequence[str], cause: str
     ) -> list[ReclaimedRun]:
         rows = await self._rows(
             "release_runs",
             {
-                "campaign_ids": [work.campaign_id for work in works],
-                "scheduled_fors": [work.scheduled_for for work in works],
-                "attempts": [work.attempt for work in works],
+                "campaign_ids": [campaign_id for campaign_id, _, _ in keys],
+                "scheduled_fors": [scheduled_for for _, scheduled_for, _ in keys],
+                "attempts": [number for _, _, number in keys],
                 "dispositions": list(dispositions),
                 "cause": cause,
             },
@@ -294,7 +299,7 @@ def _claimed(row: Any, planned: Sequence[ClaimRequest]) -> Iterator[ClaimResult]
         yield ClaimResult(number - 1, *alike, work)
 
 
-def work_from(row: Any, attempt: int) -> Attempt:
+def work_from(row: Any, number: int) -> Attempt:
     """The attempt that a row of a claim describes."""
     return Attempt(
         campaign_id=row.campaign_id,
@@ -302,7 +307,7 @@ def work_from(row: Any, attempt: int) -> Attempt:
         campaign_name=row.name,
         run_id=row.run_id,
         scheduled_for=row.scheduled_for,
-        attempt=attempt,
+        number=number,
         target=row.target,
         payload=row.payload,
         claimed_at=row.now,
@@ -319,7 +324,7 @@ def taken_from(row: Any) -> ReclaimedRun:
         campaign_uuid=row.uuid,
         run_id=row.run_id,
         scheduled_for=row.scheduled_for,
-        attempt=row.attempt,
+        number=row.attempt,
         target=row.target,
         status=row.status,
         error=row.error,

@@ -96,7 +96,7 @@ class LeaseReaper(PollingService):
         results = await self._store.worker_results(self._node.shards, overdue_before, ROWS_AT_ONCE)
         former, self._collected = self._collected, {}
         for result in results:
-            key, number = result.attempt.key, result.attempt.attempt
+            key, number = result.attempt.key, result.attempt.number
             self._collected[key] = number
             if former.get(key) != number:
                 self._pipeline.complete_external(result)

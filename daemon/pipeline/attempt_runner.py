@@ -56,7 +56,7 @@ class AttemptRunner:
         """
         started_at = self._context.turn.now()
         if attempt.start_before < started_at:
-            expired = Missed() if attempt.attempt == 1 else Reject(TOO_LATE)
+            expired = Missed() if attempt.number == 1 else Reject(TOO_LATE)
             self._completer.complete_local(attempt, expired, None, 0.0)
             return
         began = self._context.clock.monotonic()
@@ -85,7 +85,7 @@ class AttemptRunner:
     def apply_policy(self, attempt: Attempt, outcome: Outcome) -> Outcome:
         """Return what the target's retry policy makes of an outcome."""
         return apply_retry_policy(
-            self.policy, attempt.attempt, attempt.takeovers, outcome, random.random
+            self.policy, attempt.number, attempt.takeovers, outcome, random.random
         )
 
     def _note_duration(self, seconds: float) -> None:

@@ -88,7 +88,7 @@ class RunCanceller(PollingService):
     ) -> None:
         for attempt in attempts:
             status, number, _ = found.get(attempt.key, (None, 0, None))
-            if (status, number) != (RunStatus.EXECUTING, attempt.attempt):
+            if (status, number) != (RunStatus.EXECUTING, attempt.number):
                 self._pools.of(attempt.target).cancel(attempt)
 
     def _drain_paused(

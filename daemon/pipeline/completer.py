@@ -174,7 +174,7 @@ class Completer(Service):
             campaign_uuid=attempt.campaign_uuid,
             run_id=attempt.run_id,
             scheduled_for=attempt.scheduled_for,
-            attempt=attempt.attempt,
+            attempt=attempt.number,
             target=attempt.target,
             lateness_ms=milliseconds(started_at - attempt.scheduled_for),
             duration_ms=None if item.seconds is None else round(item.seconds * 1000, 3),

@@ -241,7 +241,7 @@ class TargetPool:
 
     def _pop_probe(self) -> Attempt:
         """Remove and return the run with the most attempts left."""
-        probe = min(self._claimed, key=lambda attempt: attempt.attempt - attempt.takeovers)
+        probe = min(self._claimed, key=lambda attempt: attempt.number - attempt.takeovers)
         self._claimed.remove(probe)
         return probe
 

@@ -162,7 +162,7 @@ class _Publisher:
         if settings.task:
             body, headers = _celery_call(attempt, settings.task)
         else:
-            body, headers = message(attempt), {"campaignd-attempt": str(attempt.attempt)}
+            body, headers = message(attempt), {"campaignd-attempt": str(attempt.number)}
         self._producer.publish(
             json.dumps(body),
             content_type="application/json",

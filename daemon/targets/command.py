@@ -170,7 +170,7 @@ class _Output:
             "command_output",
             campaign_id=self._attempt.campaign_id,
             run_id=self._attempt.run_id,
-            attempt=self._attempt.attempt,
+            attempt=self._attempt.number,
             target=self._attempt.target,
             line=line,
         )
@@ -180,7 +180,7 @@ def variables(attempt: Attempt) -> dict[str, str]:
     """Return the ids of a run as environment variables."""
     return {
         "CAMPAIGND_RUN_ID": str(attempt.run_id),
-        "CAMPAIGND_ATTEMPT": str(attempt.attempt),
+        "CAMPAIGND_ATTEMPT": str(attempt.number),
         "CAMPAIGND_CAMPAIGN_ID": str(attempt.campaign_id),
         "CAMPAIGND_CAMPAIGN_UUID": str(attempt.campaign_uuid),
         "CAMPAIGND_SCHEDULED_FOR": instant(attempt.scheduled_for),

@@ -16,7 +16,7 @@ def message(attempt: Attempt) -> dict[str, Any]:
         "timestamp": instant(attempt.scheduled_for),
         "data": {
             "run_id": str(attempt.run_id),
-            "attempt": attempt.attempt,
+            "attempt": attempt.number,
             "campaign_id": attempt.campaign_id,
             "campaign_uuid": str(attempt.campaign_uuid),
             "campaign_name": attempt.campaign_name,

@@ -173,7 +173,7 @@ class WebhookTarget(Target):
             "Content-Type": "application/json",
             "webhook-id": run_id,
             "webhook-timestamp": str(timestamp),
-            "campaignd-attempt": str(attempt.attempt),
+            "campaignd-attempt": str(attempt.number),
             # A run is one trace, each attempt a span of it.
             "traceparent": f"00-{attempt.run_id.hex}-{secrets.token_hex(8)}-01",
         }

@@ -23,7 +23,7 @@ def taken_back(work: Attempt, status: str, error: str | None) -> ReclaimedRun:
         work.campaign_uuid,
         work.run_id,
         work.scheduled_for,
-        work.attempt,
+        work.number,
         work.target,
         status,
         error,

@@ -146,7 +146,7 @@ class Store:
         works = [self._work(entry.campaign_id, entry.target, 2) for entry in entries]
         started = [work for work in works if work.campaign_id not in self.late]
         late = [
-            ExpiredAttempt(work._replace(attempt=1), "retrying", Retry("late"))
+            ExpiredAttempt(work._replace(number=1), "retrying", Retry("late"))
             for work in works
             if work.campaign_id in self.late
         ]
@@ -199,7 +199,7 @@ class Store:
                 work.campaign_uuid,
                 work.run_id,
                 work.scheduled_for,
-                work.attempt,
+                work.number,
                 work.target,
                 "held" if disposition == "held" else "retrying",
                 "its node stopped",

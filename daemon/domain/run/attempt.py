@@ -72,8 +72,8 @@ class Attempt(NamedTuple):
     campaign_name: str
     run_id: UUID
     scheduled_for: datetime
-    attempt: int
-    """The number of the attempt, from 1."""
+    number: int
+    """From 1: the first attempt of the run is 1."""
     target: str
     payload: dict[str, Any]
     claimed_at: datetime
@@ -137,7 +137,7 @@ class ReclaimedRun:
     campaign_uuid: UUID
     run_id: UUID
     scheduled_for: datetime
-    attempt: int
+    number: int
     target: str
     status: str
     """``retrying`` or ``held``, by the target's ``on_lost``."""
@@ -228,6 +228,6 @@ def _log_fields(run: Attempt | ReclaimedRun) -> dict[str, object]:
         "campaign_uuid": run.campaign_uuid,
         "run_id": run.run_id,
         "scheduled_for": run.scheduled_for,
-        "attempt": run.attempt,
+        "attempt": run.number,
         "target": run.target,
     }

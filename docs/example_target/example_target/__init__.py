@@ -35,7 +35,7 @@ class FileTarget(Target):
 
     def _write(self, attempt: Attempt) -> None:
         path = self._directory / f"{attempt.run_id}.json"
-        path.write_text(json.dumps({"attempt": attempt.attempt, "payload": attempt.payload}))
+        path.write_text(json.dumps({"attempt": attempt.number, "payload": attempt.payload}))
 
     async def cancel(self, attempt: Attempt) -> None:
         """Remove the file of a run whose campaign was stopped."""

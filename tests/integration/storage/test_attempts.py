@@ -68,7 +68,7 @@ async def test_a_retry_waits_and_counts(world: World, node: Node) -> None:
     assert await node.attempts(waiting) == ([], []), "not due by the server's clock"
     world.set(AT + seconds(30))
     ((again,), _) = await node.attempts()
-    assert (again.attempt, again.run_id, again.takeovers) == (2, work.run_id, 0)
+    assert (again.number, again.run_id, again.takeovers) == (2, work.run_id, 0)
     (run,) = await world.runs(campaign_id)
     assert (run.started_at, run.claimed_at) == (AT, world.now), "the first attempt's start is kept"
     assert (run.next_attempt_at, run.attempt, run.node) == (None, 2, "node")
@@ -114,7 +114,7 @@ async def test_a_paused_campaign_starts_no_attempt(world: World, node: Node) -> 
     assert await node.attempts(waiting) == ([], [])
     await world.control.start(campaign_id, "tester")
     ((again,), _) = await node.attempts()
-    assert again.attempt == 2
+    assert again.number == 2
 
 
 async def test_pausing_lets_an_open_attempt_end(world: World, node: Node) -> None:
@@ -158,7 +158,7 @@ async def test_released_runs_are_due_at_once_for_any_node(world: World, node: No
     assert await node.release(work) == 0
     assert await node.finish(work) == []
     ((again,), _) = await other.attempts()
-    assert again.attempt - again.takeovers == 1, "no attempt was counted"
+    assert again.number - again.takeovers == 1, "no attempt was counted"
 
 
 async def test_what_was_not_begun_is_released_as_if_never_claimed(world: World, node: Node) -> None:
@@ -167,7 +167,7 @@ async def test_what_was_not_begun_is_released_as_if_never_claimed(world: World, 
     (run,) = await world.runs(campaign_id)
     assert (run.attempt, run.takeovers, run.started_at) == (0, 0, None)
     ((again,), _) = await node.attempts()
-    assert (again.attempt, again.takeovers) == (1, 0)
+    assert (again.number, again.takeovers) == (1, 0)
     await node.release(again, disposition="not_started")
     world.after(GRACE + TICK)
     await node.attempts()

@@ -64,7 +64,7 @@ def keys(work: Attempt, **more: Any) -> dict[str, Any]:
         "campaign_uuid": work.campaign_uuid,
         "run_id": work.run_id,
         "scheduled_for": work.scheduled_for,
-        "attempt": work.attempt,
+        "attempt": work.number,
         "target": work.target,
         "lateness_ms": 0.0,
         **more,

@@ -20,7 +20,7 @@ async def test_one_attempt_for_a_run_loaded_twice(database_url: str) -> None:
 
         works, late = await node.attempts([waiting, waiting._replace(at=world.now)])
 
-        assert [work.attempt for work in works] == [2]
+        assert [work.number for work in works] == [2]
         assert late == []
         assert [event.event for event in await world.events(campaign_id)].count("attempt") == 1
         await world.check(campaign_id)

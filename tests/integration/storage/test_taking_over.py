@@ -49,7 +49,7 @@ async def test_a_lost_node_is_taken_over(world: World) -> None:
     assert await lost.beat() is None, "its place is gone"
 
     ((again,), _) = await other.attempts()
-    assert (again.attempt, again.takeovers, again.run_id) == (2, 1, work.run_id)
+    assert (again.number, again.takeovers, again.run_id) == (2, 1, work.run_id)
     before = await world.dump(campaign_id)
     assert await lost.finish(work) == []
     assert await lost.fail(work) == []
@@ -104,7 +104,7 @@ async def test_ten_lost_nodes_end_a_run(world: World) -> None:
         lost = await world.node(f"lost-{number}", lease=5)
         works, late = await lost.attempts()
         if number < MAX_TAKEOVERS:
-            assert (works[0].attempt, works[0].takeovers, late) == (number + 1, number, [])
+            assert (works[0].number, works[0].takeovers, late) == (number + 1, number, [])
     assert works == []
     assert (MAX_TAKEOVERS, late[0].outcome) == (10, Reject("given up: its node was lost 10 times"))
     (run,) = await world.runs(campaign_id)
@@ -199,4 +199,4 @@ async def test_what_a_standing_process_has_locked_is_freed(
         await frozen.close()
         await bystander.close()
     ((again,), _) = await other.attempts()
-    assert again.attempt == 2
+    assert again.number == 2

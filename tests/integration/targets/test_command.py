@@ -35,7 +35,7 @@ import json, os, sys
 json.dump([json.load(sys.stdin), dict(os.environ), os.getcwd()], open({str(tmp_path / "x")!r}, "w"))
 """
     to = target(events, script, environment={"SMTP": "here", "PATH": "/bin"}, cwd=tmp_path)
-    assert await to.deliver(work(attempt=2)) == Delivered()
+    assert await to.deliver(work(number=2)) == Delivered()
     message, environment, cwd = json.loads((tmp_path / "x").read_text())
     assert message["data"]["payload"] == {"segment": 12, "text": "Grüße"}
     assert message["data"]["attempt"] == 2

@@ -24,7 +24,7 @@ from pathlib import Path
 
 built = build(load_settings(Path(sys.argv[1])).targets, Told())
 target, policy, concurrency = built["files"]
-outcomes = [asyncio.run(target.deliver(work(attempt=number))) for number in (1, 2)]
+outcomes = [asyncio.run(target.deliver(work(number=number))) for number in (1, 2)]
 print(json.dumps([str(outcomes), type(target).__module__, policy.holds, concurrency]))
 """
 

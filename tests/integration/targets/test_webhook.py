@@ -58,7 +58,7 @@ async def test_the_request(server: Server, target: Callable[..., WebhookTarget])
     """It has the run as JSON, its id, the attempt, a trace, and a valid signature."""
     keys = [key_from(SECRET), key_from(OTHER)]
     to = target(keys=keys, headers={"Authorization": "Bearer x"})
-    assert await to.deliver(work(attempt=3)) == Delivered()
+    assert await to.deliver(work(number=3)) == Delivered()
     (request,) = server.requests
     assert request.json == {
         "type": "campaign.run",

@@ -32,7 +32,7 @@ class Runs:
     def _of(self, work: Attempt) -> tuple[str, int, str]:
         status = "cancelled" if work.campaign_id in self.stopped else "executing"
         campaign = "paused" if work.campaign_id in self.paused else "executing"
-        return status, work.attempt, campaign
+        return status, work.number, campaign
 
 
 def canceller_of(world: World, runs: Runs, every: float = 3600.0) -> RunCanceller:

@@ -253,7 +253,7 @@ async def test_a_newer_attempt_is_not_forgotten_with_the_former() -> None:
         world.pipeline.claimer.enqueue(waiting(1))
         await until(lambda: target.under_way == 2)
         (newer,) = world.pipeline.in_flight
-        assert (former.attempt, newer.attempt) == (1, 2)
+        assert (former.number, newer.number) == (1, 2)
         world.pipeline.in_flight.remove(former)
         assert list(world.pipeline.in_flight) == [newer]
         target.gate.set()
