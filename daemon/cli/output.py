@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Annotated, Any, TypeVar
+from json import JSONEncoder
+from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
 import typer
@@ -30,7 +31,7 @@ OptionalRef = Annotated[
 ]
 
 ItemT = TypeVar("ItemT")
-PlaceT = TypeVar("PlaceT")
+KeyT = TypeVar("KeyT")
 
 _PAGE = 1000
 _MAX_ID = 2**63 - 1
@@ -62,7 +63,7 @@ def _plain(value: object) -> object:
     return str(value)
 
 
-_encode = json.JSONEncoder(ensure_ascii=False, default=_plain).encode
+_encode = JSONEncoder(ensure_ascii=False, default=_plain).encode
 
 
 def print_json(value: dict[str, Any]) -> None:
@@ -70,42 +71,55 @@ def print_json(value: dict[str, Any]) -> None:
     sys.stdout.write(_encode(value) + "\n")
 
 
-async def print_pages(
-    fetch: Callable[[int, PlaceT | None], Awaitable[Sequence[ItemT]]],
-    place: Callable[[ItemT], PlaceT],
-    *,
-    limit: int,
-    as_json: Callable[[ItemT], dict[str, Any]] | None,
-    columns: Sequence[str],
-    row: Callable[[ItemT], Sequence[object]],
-    empty: str,
-) -> None:
-    """Print a long list, which is read page by page.
+@dataclass(frozen=True)
+class Listing(Generic[ItemT, KeyT]):
+    """The output of a long list.
 
-    Args:
-        fetch: reads a page, given its size and the place after which it begins, None for the start.
-        place: returns the place of an item in the list.
-        limit: the largest number of items in all.
-        as_json: turns an item into a JSON object, printed as soon as it is read; None for a table.
+    Attributes:
         columns: the headings of the table.
         row: returns the cells of an item.
+        as_json: returns an item as a JSON object.
+        key: returns the place of an item, after which the next page begins.
         empty: printed instead of a table without rows.
     """
+
+    columns: Sequence[str]
+    row: Callable[[ItemT], Sequence[object]]
+    as_json: Callable[[ItemT], dict[str, Any]]
+    key: Callable[[ItemT], KeyT]
+    empty: str
+
+
+async def print_pages(
+    listing: Listing[ItemT, KeyT],
+    fetch: Callable[[int, KeyT | None], Awaitable[Sequence[ItemT]]],
+    *,
+    limit: int,
+    json: bool,
+) -> None:
+    """Read a long list page by page, and print it.
+
+    Args:
+        listing: the output.
+        fetch: reads a page, given its size and the key after which it begins, None at first.
+        limit: the largest number of items in all.
+        json: print each item as a JSON object as soon as it is read, instead of a table.
+    """
     found: list[ItemT] = []
-    left, before = limit, None
+    left, after = limit, None
     while left > 0:
-        page = await fetch(min(left, _PAGE), before)
-        if as_json is None:
-            found.extend(page)
-        else:
+        page = await fetch(min(left, _PAGE), after)
+        if json:
             for item in page:
-                print_json(as_json(item))
+                print_json(listing.as_json(item))
+        else:
+            found.extend(page)
         left -= len(page)
         if len(page) < _PAGE:
             break
-        before = place(page[-1])
-    if as_json is None:
-        print_table(columns, [row(item) for item in found], empty)
+        after = listing.key(page[-1])
+    if not json:
+        print_table(listing.columns, [listing.row(item) for item in found], listing.empty)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty: str) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from daemon.cli.output import JsonOption, LimitOption, print_pages
+from daemon.cli.output import JsonOption, LimitOption, Listing, print_pages
 from daemon.cli.store import Store, with_store
 from daemon.domain.campaign.state_machine import Status
 from daemon.domain.read_models import CampaignSummary
@@ -24,15 +24,12 @@ def campaigns(
 
     async def list_campaigns(store: Store) -> None:
         await print_pages(
+            _LISTING,
             lambda count, before: store.reads.campaigns(
                 limit=count, before=before, status=status, type=type
             ),
-            lambda listed: listed.campaign.id,
             limit=limit,
-            as_json=as_json if json else None,
-            columns=("id", "name", "type", "status", "next run", "ends"),
-            row=_row,
-            empty="no campaigns",
+            json=json,
         )
 
     return with_store(context, list_campaigns)
@@ -68,3 +65,12 @@ def _row(listed: CampaignSummary) -> tuple[object, ...]:
         listed.next_run_at,
         listed.ends_at,
     )
+
+
+_LISTING = Listing(
+    columns=("id", "name", "type", "status", "next run", "ends"),
+    row=_row,
+    as_json=as_json,
+    key=lambda listed: listed.campaign.id,
+    empty="no campaigns",
+)

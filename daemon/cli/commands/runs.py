@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Annotated, Any
 
 import typer
 
-from daemon.cli.output import JsonOption, LimitOption, OptionalRef, parse_ref, print_pages
+from daemon.cli.output import JsonOption, LimitOption, Listing, OptionalRef, parse_ref, print_pages
 from daemon.cli.store import Store, with_store
 from daemon.domain.campaign.state_machine import RunStatus
-from daemon.domain.read_models import RunDetail
-
-_COLUMNS = ("scheduled for", "campaign", "name", "status", "attempt", "late", "run", "error")
+from daemon.domain.read_models import RunDetail, RunKey
 
 
 def runs(
@@ -25,19 +24,27 @@ def runs(
     wanted = None if ref is None else parse_ref(ref)
 
     async def list_runs(store: Store) -> None:
-        await print_pages(
-            lambda count, before: store.reads.runs(
-                limit=count, ref=wanted, status=status, before=before
-            ),
-            lambda listed: listed.key,
-            limit=limit,
-            as_json=as_json if json else None,
-            columns=_COLUMNS,
-            row=_row,
-            empty="no runs",
-        )
+        def fetch(count: int, before: RunKey | None) -> Awaitable[list[RunDetail]]:
+            return store.reads.runs(limit=count, ref=wanted, status=status, before=before)
+
+        await print_pages(_LISTING, fetch, limit=limit, json=json)
 
     return with_store(context, list_runs)
+
+
+def _row(listed: RunDetail) -> tuple[object, ...]:
+    run = listed.run
+    late = None if run.lateness_ms is None else f"{run.lateness_ms:.1f} ms"
+    return (
+        run.scheduled_for,
+        run.campaign_id,
+        listed.campaign_name,
+        run.status,
+        run.attempt,
+        late,
+        run.id,
+        run.error,
+    )
 
 
 def as_json(listed: RunDetail) -> dict[str, Any]:
@@ -62,16 +69,10 @@ def as_json(listed: RunDetail) -> dict[str, Any]:
     }
 
 
-def _row(listed: RunDetail) -> tuple[object, ...]:
-    run = listed.run
-    late = None if run.lateness_ms is None else f"{run.lateness_ms:.1f} ms"
-    return (
-        run.scheduled_for,
-        run.campaign_id,
-        listed.campaign_name,
-        run.status,
-        run.attempt,
-        late,
-        run.id,
-        run.error,
-    )
+_LISTING = Listing(
+    columns=("scheduled for", "campaign", "name", "status", "attempt", "late", "run", "error"),
+    row=_row,
+    as_json=as_json,
+    key=lambda listed: listed.key,
+    empty="no runs",
+)

@@ -6,11 +6,9 @@ from typing import Any
 
 import typer
 
-from daemon.cli.output import JsonOption, LimitOption, OptionalRef, parse_ref, print_pages
+from daemon.cli.output import JsonOption, LimitOption, Listing, OptionalRef, parse_ref, print_pages
 from daemon.cli.store import Store, with_store
 from daemon.domain.read_models import UpcomingEvent, UpcomingKey
-
-_COLUMNS = ("UTC", "local", "time zone", "event", "campaign", "name", "status")
 
 
 def upcoming(
@@ -33,15 +31,7 @@ def upcoming(
             # The events of one campaign are computed, all of them on one page.
             return [] if after is not None else await store.reads.upcoming_of(wanted, limit)
 
-        await print_pages(
-            fetch,
-            lambda event: event.key,
-            limit=limit,
-            as_json=as_json if json else None,
-            columns=_COLUMNS,
-            row=_row,
-            empty="no upcoming events",
-        )
+        await print_pages(_LISTING, fetch, limit=limit, json=json)
 
     return with_store(context, list_events)
 
@@ -71,3 +61,12 @@ def _row(event: UpcomingEvent) -> tuple[object, ...]:
         event.campaign_name,
         event.status,
     )
+
+
+_LISTING = Listing(
+    columns=("UTC", "local", "time zone", "event", "campaign", "name", "status"),
+    row=_row,
+    as_json=as_json,
+    key=lambda event: event.key,
+    empty="no upcoming events",
+)
