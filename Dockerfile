@@ -1,10 +1,10 @@
-# campaignd in a container. Any image with python3 (3.11 or later) and its venv module serves as BASE.
+# campaignd in a container. BASE is any image with python3 (3.11 or later) and its venv module.
 #   docker build -t campaignd .
 #   docker run --rm campaignd demo
 ARG BASE=python:3.13-slim
 
 FROM ${BASE} AS build
-# How pip reaches its packages, where that is not the default.
+# The package index, where it is not the default.
 ARG PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_FIND_LINKS PIP_NO_INDEX PIP_CERT
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
@@ -16,9 +16,9 @@ COPY campaignd campaignd
 COPY config config
 COPY storage storage
 COPY daemon daemon
-# What the lock does not have, by name: --build-arg EXTRAS=otel
+# Extras are not in the lock: --build-arg EXTRAS=otel
 ARG EXTRAS
-# The wheel, built once; then nothing stays that only builds.
+# Build and install the wheel, then remove the build tools.
 RUN /opt/campaignd/bin/python -m pip wheel --quiet --no-deps --no-build-isolation --no-index \
         --wheel-dir /dist . \
     && /opt/campaignd/bin/python -m pip install --quiet --no-deps --no-index /dist/*.whl \
@@ -32,7 +32,7 @@ FROM ${BASE}
 LABEL org.opencontainers.image.title="campaignd" \
       org.opencontainers.image.description="A campaign scheduling daemon" \
       org.opencontainers.image.licenses="Apache-2.0"
-# The embedded PostgreSQL wants a user that has a name.
+# The embedded PostgreSQL requires a user with a name.
 RUN ["useradd", "--uid", "10001", "--user-group", "--no-create-home", \
      "--home-dir", "/var/lib/campaignd", "--shell", "/usr/sbin/nologin", "campaignd"]
 RUN ["install", "-d", "-o", "campaignd", "-g", "campaignd", "-m", "0700", "/var/lib/campaignd"]
@@ -45,7 +45,7 @@ ENV PATH=/opt/campaignd/bin:/usr/local/bin:/usr/bin:/bin \
     CAMPAIGND_API__HOST=0.0.0.0
 USER 10001:10001
 WORKDIR /var/lib/campaignd
-# Written to are only this, with the embedded PostgreSQL in it, and /tmp: --read-only --tmpfs /tmp.
+# The only writable places are this volume and /tmp: run with --read-only --tmpfs /tmp.
 VOLUME ["/var/lib/campaignd"]
 EXPOSE 8080
 STOPSIGNAL SIGTERM

@@ -61,8 +61,8 @@ def test_numbers_go_on_from_piece_to_piece() -> None:
     data = b"\n".join([json.dumps(CASE).encode()] * 20 + [b"{"] * 20)
     out = io.StringIO()
     run_preview(InPieces(data, [7, 300, 1]), out, NOW, table=False)
-    told = [json.loads(line).get("line") for line in out.getvalue().splitlines()]
-    assert told == [None] * 20 + list(range(21, 41))
+    numbers = [json.loads(line).get("line") for line in out.getvalue().splitlines()]
+    assert numbers == [None] * 20 + list(range(21, 41))
     assert preview_line(b"x" * (LONGEST_LINE + 1), 3, NOW)["error"]["status"] == 413
 
 

@@ -96,13 +96,13 @@ def test_every_setting_of_a_target_is_shown() -> None:
 def test_what_the_other_targets_show_is_the_default(tmp_path: Path) -> None:
     """A shown value is the default, unless the comment above it names another."""
     tables = tomllib.loads(other_targets())["targets"]
-    told = set(re.findall(r"^# default.*\n(\w+) = ", other_targets(), re.MULTILINE))
-    told |= {"ca_file"}
+    documented = set(re.findall(r"^# default.*\n(\w+) = ", other_targets(), re.MULTILINE))
+    documented |= {"ca_file"}
     for table in tables.values():
         (model,) = (
             m for m in TARGET_MODELS if m.__name__.lower() == f"{table['type']}targetsettings"
         )
         for key, value in table.items():
             field = model.model_fields[key]
-            if not field.is_required() and key not in told | {"options"}:
+            if not field.is_required() and key not in documented | {"options"}:
                 assert (table["type"], key, field.default) == (table["type"], key, value)

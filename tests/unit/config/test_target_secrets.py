@@ -148,7 +148,7 @@ def test_wrong_credentials(tmp_path: Path) -> None:
         targets_q_queue="jobs",
         targets_q_url="https://q.example/",
         targets_="x",
-        somebody_s="x",
+        another="x",
     )
     assert problems(tmp_path, toml, CREDENTIALS_DIRECTORY=directory) == [
         f"c/targets_: {UNKNOWN}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,20 @@ def test_the_page_creates_what_is_mounted() -> None:
     assert {"/etc/", "/secrets/"} <= set(ignored)
     only = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"]
     assert not {"!etc", "!secrets", "!.env"} & set(only)
+
+
+def test_what_the_image_copies_is_not_ignored() -> None:
+    """Every source of a COPY is in the build context, and so is every package of the wheel."""
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    copied = [
+        source
+        for line in re.findall(r"^COPY (?!--from)(.*)$", DOCKERFILE, re.M)
+        for source in line.split()[:-1]
+    ]
+    assert [source for source in copied if f"!{source}" not in ignored] == []
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"]
+    assert set(packages) <= set(copied)
 
 
 def test_nodes_restart_and_have_time_to_drain() -> None:

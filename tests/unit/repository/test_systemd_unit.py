@@ -31,9 +31,7 @@ def setting(unit: str, name: str) -> str:
 
 def hardening(unit: Path) -> str:
     """Return the hardening section, which every unit must have."""
-    found = re.search(
-        r"^# What follows is the same.*?(?=^\[Install\])", unit.read_text(), re.M | re.S
-    )
+    found = re.search(r"^# The rest is the same.*?(?=^\[Install\])", unit.read_text(), re.M | re.S)
     assert found is not None, unit
     return found[0]
 
