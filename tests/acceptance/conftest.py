@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemons import Daemons, World
+from tests.support.campaign_database import CampaignDatabase
 from tests.support.machines.image import Images, images, why_not
 from tests.support.private_server import Server, private_server
+from tests.support.processes import Daemons
 
 
 @pytest.fixture
@@ -24,9 +25,9 @@ def daemons(tmp_path: Path) -> Iterator[Daemons]:
 
 
 @pytest.fixture
-def world(database_url: str) -> Iterator[World]:
+def database(database_url: str) -> Iterator[CampaignDatabase]:
     """This test's own migrated database."""
-    with World(database_url) as found:
+    with CampaignDatabase(database_url) as found:
         yield found
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.daemons import Daemons, World, utc_now, wait_until
+from tests.support.campaign_database import CampaignDatabase
+from tests.support.processes import Daemons
+from tests.support.waiting import utc_now, wait_until
 
 CAMPAIGNS = 3_000
 ROWS = {
@@ -18,9 +20,9 @@ ROWS = {
 COMMITS = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
 
 
-def counted(world: World) -> dict[str, tuple[int, int, int, int]]:
+def counted(database: CampaignDatabase) -> dict[str, tuple[int, int, int, int]]:
     """Rows inserted, updated, deleted, and updated in place, so far."""
-    rows = world.rows(
+    rows = database.rows(
         "SELECT relname, n_tup_ins, n_tup_upd, n_tup_del, n_tup_hot_upd FROM pg_stat_user_tables"
         " WHERE relname = ANY (%s)",
         list(ROWS),
@@ -30,16 +32,16 @@ def counted(world: World) -> dict[str, tuple[int, int, int, int]]:
 
 # By itself: a version that a slow batch beside it may still look at leaves no room on its page.
 @pytest.mark.alone
-def test_rows_and_transactions_of_a_burst(daemons: Daemons, world: World) -> None:
+def test_rows_and_transactions_of_a_burst(daemons: Daemons, database: CampaignDatabase) -> None:
     """Nothing is written but the audit trail, in place; hundreds of fires share a transaction."""
-    daemon = daemons.ready(world.url)
-    before, commits = counted(world), world.one(COMMITS)
-    world.add_one_offs(CAMPAIGNS, utc_now())
-    world.until("SELECT count(*) = %s FROM campaigns WHERE status = 'completed'", CAMPAIGNS)
+    daemon = daemons.ready(database.url)
+    before, commits = counted(database), database.one(COMMITS)
+    database.add_one_offs(CAMPAIGNS, utc_now())
+    database.until("SELECT count(*) = %s FROM campaigns WHERE status = 'completed'", CAMPAIGNS)
     assert daemon.stop() == 0
 
     def written() -> dict[str, tuple[int, ...]]:
-        now = counted(world)
+        now = counted(database)
         return {
             name: tuple(new - old for new, old in zip(now[name], before[name], strict=True))
             for name in ROWS
@@ -53,7 +55,7 @@ def test_rows_and_transactions_of_a_burst(daemons: Daemons, world: World) -> Non
     }
     for name in ("campaigns", "runs"):
         assert found[name][3] > 0.8 * found[name][1], f"{name}: updates that touch an index"
-    took = world.one(COMMITS) - commits
+    took = database.one(COMMITS) - commits
     print(f"\n{took} transactions for {CAMPAIGNS} fires")
     # Heartbeats, looks at what changed, and what this test asks, are among them.
     assert took < CAMPAIGNS / 10

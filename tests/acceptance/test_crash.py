@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.daemons import Daemons, Process, World, utc_now, wait_until
+from tests.support.campaign_database import CampaignDatabase
 from tests.support.histories import check_histories
+from tests.support.processes import Daemons, Process
+from tests.support.waiting import utc_now, wait_until
 
 LEASE_S = 5
 SOON = timedelta(seconds=4 * LEASE_S)
@@ -52,9 +54,9 @@ def mixed_campaigns(at: datetime, each: int) -> Iterator[dict[str, Any]]:
             yield {"campaign": {"name": f"{kind} {number}", "type": kind}, "schedule": body}
 
 
-def check_mixed(world: World, each: int) -> None:
+def check_mixed(database: CampaignDatabase, each: int) -> None:
     """Exactly one run row an occurrence, every campaign where it belongs, every history whole."""
-    states = world.rows(
+    states = database.rows(
         "SELECT type, status, count(*) AS many FROM campaigns GROUP BY type, status ORDER BY 1, 2"
     )
     assert {(row["type"], row["status"]): row["many"] for row in states} == {
@@ -64,7 +66,7 @@ def check_mixed(world: World, each: int) -> None:
         ("segment_triggered", "completed"): each,
         ("live_content", "completed"): each,
     }
-    runs = world.rows(
+    runs = database.rows(
         """
         SELECT c.type, r.status, count(*) AS many, count(DISTINCT r.campaign_id) AS campaigns
         FROM runs r JOIN campaigns c ON c.id = r.campaign_id GROUP BY c.type, r.status
@@ -74,7 +76,7 @@ def check_mixed(world: World, each: int) -> None:
         (kind, "completed"): (each, each) for kind in ("one_time", "recurring", "segment_triggered")
     }
     # One firing and one end of each; what was repeated are attempts, not occurrences.
-    fires = world.rows(
+    fires = database.rows(
         """
         SELECT count(*) FILTER (WHERE event = 'fire') AS fired,
                count(*) FILTER (WHERE event = 'run_ended') AS ended,
@@ -84,38 +86,40 @@ def check_mixed(world: World, each: int) -> None:
         """
     )
     assert fires == [{"fired": 3 * each, "ended": 3 * each, "opened": 2 * each, "closed": 2 * each}]
-    check_histories(world)
+    check_histories(database)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "seed", [1, *(pytest.param(seed, marks=pytest.mark.machine) for seed in range(2, 8))]
 )
-def test_kill_at_random_moments(daemons: Daemons, world: World, seed: int) -> None:
+def test_kill_at_random_moments(daemons: Daemons, database: CampaignDatabase, seed: int) -> None:
     """Killed three times while two thousand campaigns fire; nothing waits longer than the lease."""
     chance = random.Random(seed)
-    daemon, at = daemons.ready_before(world, lambda at: world.load(mixed_campaigns(at, QUARTER)), 4)
+    daemon, at = daemons.ready_before(
+        database, lambda at: database.load(mixed_campaigns(at, QUARTER)), 4
+    )
     for _ in range(3):
         wait_until("the instant", lambda: utc_now() >= at)
         _wait_exactly(chance.uniform(0.0, 0.25))
         daemon.kill()
-        daemon = daemons.ready(world.url)
+        daemon = daemons.ready(database.url)
     ready_at = utc_now()
-    world.until(RUNS_DONE, 3 * QUARTER)
-    world.until(
+    database.until(RUNS_DONE, 3 * QUARTER)
+    database.until(
         "SELECT count(*) = 0 FROM campaigns WHERE status IN ('scheduled', 'executing')"
         " OR status = 'launched' AND type <> 'recurring'"
     )
 
-    last = world.one("SELECT max(finished_at) FROM runs")
+    last = database.one("SELECT max(finished_at) FROM runs")
     assert last - max(ready_at, at) < SOON
-    check_mixed(world, QUARTER)
+    check_mixed(database, QUARTER)
     # With nothing in hand when they were killed, all was done before their leases ended.
-    world.until("SELECT count(*) = 1 FROM nodes")
+    database.until("SELECT count(*) = 1 FROM nodes")
     assert daemon.stop() == 0
-    lost = world.one("SELECT count(*) FROM nodes")
+    lost = database.one("SELECT count(*) FROM nodes")
     assert lost == 0, "killed daemons are forgotten, a stopped one has left"
-    print(f"\nattempts after a take-over: {world.one('SELECT sum(takeovers) FROM runs')}")
+    print(f"\nattempts after a take-over: {database.one('SELECT sum(takeovers) FROM runs')}")
 
 
 def _wait_exactly(seconds: float) -> None:
@@ -125,78 +129,80 @@ def _wait_exactly(seconds: float) -> None:
         pass
 
 
-def test_killed_with_runs_in_hand(daemons: Daemons, world: World) -> None:
+def test_killed_with_runs_in_hand(daemons: Daemons, database: CampaignDatabase) -> None:
     """Runs that were claimed but not finished are attempted again, once the lease is over."""
-    daemon = _ready_for_burst(daemons, world, 2000)
+    daemon = _ready_for_burst(daemons, database, 2000)
     for _ in range(10):
-        held = _stop_with_runs_in_hand(world, daemon)
+        held = _stop_with_runs_in_hand(database, daemon)
         daemon.kill()
         if held:
             break
-        daemon = _ready_for_burst(daemons, world, 2000)
+        daemon = _ready_for_burst(daemons, database, 2000)
     assert held, "never caught with a run in hand"
 
-    daemon = daemons.ready(world.url)
+    daemon = daemons.ready(database.url)
     ready_at = utc_now()
-    world.until("SELECT count(*) = 0 FROM campaigns WHERE status <> 'completed'")
+    database.until("SELECT count(*) = 0 FROM campaigns WHERE status <> 'completed'")
 
-    last = world.one("SELECT max(finished_at) FROM runs")
+    last = database.one("SELECT max(finished_at) FROM runs")
     assert last - ready_at < SOON
-    assert world.statuses("runs") == {"completed": world.one("SELECT count(*) FROM campaigns")}
-    again = world.rows("SELECT DISTINCT attempt, takeovers FROM runs WHERE takeovers > 0")
+    assert database.statuses("runs") == {
+        "completed": database.one("SELECT count(*) FROM campaigns")
+    }
+    again = database.rows("SELECT DISTINCT attempt, takeovers FROM runs WHERE takeovers > 0")
     assert again == [{"attempt": 2, "takeovers": 1}]
     assert daemon.wait_for("node_lost")["runs_taken_over"] > 0
-    check_histories(world)
+    check_histories(database)
 
 
 @pytest.mark.alone
-def test_the_other_node_takes_over(daemons: Daemons, world: World) -> None:
+def test_the_other_node_takes_over(daemons: Daemons, database: CampaignDatabase) -> None:
     """Of two daemons one is killed: the other does its work within the lease and 2 s."""
-    first = daemons.ready(world.url, node_name="first")
-    second = daemons.ready(world.url, node_name="second")
+    first = daemons.ready(database.url, node_name="first")
+    second = daemons.ready(database.url, node_name="second")
     first.wait_for("shards_reassigned", nodes=2)
     at = utc_now() + timedelta(seconds=3)
-    world.add_one_offs(1000, at)
+    database.add_one_offs(1000, at)
     later = at + timedelta(seconds=1)
-    world.add_one_offs(1000, later)
+    database.add_one_offs(1000, later)
 
     both = "SELECT count(DISTINCT actor) = 2 FROM campaign_events WHERE event = 'fire'"
-    world.until(both)  # each has a share
+    database.until(both)  # each has a share
     first.kill()
     killed_at = utc_now()
-    world.until(RUNS_DONE, 2000)
+    database.until(RUNS_DONE, 2000)
 
-    last = world.one("SELECT max(finished_at) FROM runs")
+    last = database.one("SELECT max(finished_at) FROM runs")
     assert last - max(killed_at, later) < timedelta(seconds=LEASE_S + 2)
-    assert world.statuses() == {"completed": 2000}
-    assert world.statuses("runs") == {"completed": 2000}
+    assert database.statuses() == {"completed": 2000}
+    assert database.statuses("runs") == {"completed": 2000}
     second.wait_for("node_lost")
     second.wait_for("shards_reassigned", nodes=1)
     assert second.stop() == 0
-    check_histories(world)
+    check_histories(database)
 
 
 @pytest.mark.alone
 def test_what_a_killed_node_had_coming_starts_within_five_seconds(
-    daemons: Daemons, world: World
+    daemons: Daemons, database: CampaignDatabase
 ) -> None:
     """At the default settings, of occurrences that only the killed node had loaded."""
     instants = 10
 
     def store(at: datetime) -> None:
         for number in range(instants):
-            world.add_one_offs(100, at + timedelta(seconds=0.2 * number))
+            database.add_one_offs(100, at + timedelta(seconds=0.2 * number))
 
     # Alone at first, it loads them all; the other one then loads its own share only.
-    killed, at = daemons.ready_before(world, store, 15, node_name="killed")
-    other = daemons.ready(world.url, node_name="other")
+    killed, at = daemons.ready_before(database, store, 15, node_name="killed")
+    other = daemons.ready(database.url, node_name="other")
     killed.wait_for("shards_reassigned", nodes=2)
     wait_until("some are due", lambda: utc_now() >= at + timedelta(seconds=1))
     killed_at = utc_now()
     killed.kill()
-    world.until(RUNS_DONE, 100 * instants)
+    database.until(RUNS_DONE, 100 * instants)
 
-    (row,) = world.rows(
+    (row,) = database.rows(
         """
         SELECT count(*) AS many, max(r.started_at - greatest(%s, r.scheduled_for)) AS worst
         FROM runs r JOIN campaign_events e ON e.run_id = r.id AND e.event = 'fire'
@@ -207,23 +213,23 @@ def test_what_a_killed_node_had_coming_starts_within_five_seconds(
     print(f"\n{row['many']} started elsewhere, the last {row['worst'].total_seconds():.2f} s later")
     assert row["worst"] > OVERDUE, "the other node had loaded them as well"
     assert row["worst"] <= timedelta(seconds=5)
-    assert world.statuses("runs") == {"completed": 100 * instants}
-    check_histories(world)
+    assert database.statuses("runs") == {"completed": 100 * instants}
+    check_histories(database)
     assert other.stop() == 0
 
 
-def _ready_for_burst(daemons: Daemons, world: World, count: int) -> Process:
-    daemon = daemons.ready(world.url)
-    world.add_one_offs(count, utc_now() + timedelta(seconds=2))
+def _ready_for_burst(daemons: Daemons, database: CampaignDatabase, count: int) -> Process:
+    daemon = daemons.ready(database.url)
+    database.add_one_offs(count, utc_now() + timedelta(seconds=2))
     return daemon
 
 
-def _stop_with_runs_in_hand(world: World, daemon: Process) -> int:
+def _stop_with_runs_in_hand(database: CampaignDatabase, daemon: Process) -> int:
     """Freeze the daemon in the middle of its burst; the runs that it holds."""
-    while world.one("SELECT count(*) FROM campaigns WHERE status <> 'completed'"):
-        if world.one(IN_HAND):
+    while database.one("SELECT count(*) FROM campaigns WHERE status <> 'completed'"):
+        if database.one(IN_HAND):
             daemon.send(signal.SIGSTOP)
             # What it has sent before is still carried out.
-            world.until(NOTHING_UNDER_WAY)
-            return int(world.one(IN_HAND))
+            database.until(NOTHING_UNDER_WAY)
+            return int(database.one(IN_HAND))
     return 0

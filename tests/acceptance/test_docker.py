@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ import pytest
 from tests.support.machines.checkout import bare_repository
 from tests.support.machines.docker import Docker, docker_of
 from tests.support.machines.image import Images
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(600)]
 
@@ -37,6 +37,8 @@ SEVERAL, RELOAD = blocks("### Run two nodes with Docker Compose")
 (SEVERAL_SAVED,) = blocks("### Back up and restore Docker Compose")
 CALLED = ("docker kill -s HUP campaignd",)
 CAMPAIGN = '{"campaign": {"name": "Begun"}, "schedule": null}\n'
+SLOW_S = 120.0
+"""Seconds to wait for a container."""
 
 
 @pytest.fixture
@@ -58,14 +60,6 @@ def checkout(tmp_path: Path) -> Path:
     return made
 
 
-def until(what: str, holds: Callable[[], object]) -> None:
-    """Wait for it."""
-    deadline = time.monotonic() + 120
-    while not holds():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
-
-
 def test_one_container(docker: Docker, checkout: Path) -> None:
     """Started, used, upgraded, backed up, restored: by the page's own lines."""
 
@@ -77,23 +71,25 @@ def test_one_container(docker: Docker, checkout: Path) -> None:
         return '"completed"' in docker.run("docker exec campaignd campaignd runs --json", checkout)
 
     docker.run(ONE, checkout)
-    until("it is well", well)
+    wait_until("it is well", well, SLOW_S)
     said = docker.run(BESIDE, checkout)
     assert re.search(r"^ok +database", said, re.M), said
     docker.run("docker exec campaignd campaignd start 1", checkout)
-    until("a run completed", completed)
+    wait_until("a run completed", completed, SLOW_S)
     toml = checkout / "etc" / "campaignd.toml"
     toml.write_text('[log]\nlevel = "debug"\n[targets.later]\ntype = "log"\n')
     docker.run(*CALLED, checkout)
-    until("it has read its file again", lambda: '"reloaded"' in docker.log("campaignd"))
+    wait_until(
+        "it has read its file again", lambda: '"reloaded"' in docker.log("campaignd"), SLOW_S
+    )
     docker.run(ONE_UPGRADED, checkout)
-    until("it is well again", well)
+    wait_until("it is well again", well, SLOW_S)
     assert completed(), "what was there is there"
     docker.run(ONE_SAVED, checkout)
     docker.run("docker stop campaignd; docker rm campaignd", checkout)
     (start,) = re.findall(r"^docker run -d.*?[^\\]\n", ONE, re.M | re.S)
     docker.run(start.replace("-v campaignd:", "-v campaignd-restored:"), checkout)
-    until("it is well on what was restored", well)
+    wait_until("it is well on what was restored", well, SLOW_S)
     assert completed(), "what was there is there"
     assert "Begun" in docker.run("docker exec campaignd campaignd campaigns", checkout)
     docker.run("docker stop campaignd", checkout)
@@ -111,18 +107,20 @@ def test_several_nodes(docker: Docker, checkout: Path) -> None:
         return all("FAILED" not in docker.run(f"{ask} || echo FAILED", checkout) for ask in asked)
 
     key = docker.run(SEVERAL, checkout).split()[-1]
-    until("both are well", well)
+    wait_until("both are well", well, SLOW_S)
     docker.run(RELOAD, checkout)
-    until("both have read their file again", lambda: reloaded(docker) == 2)
+    wait_until("both have read their file again", lambda: reloaded(docker) == 2, SLOW_S)
     called = f"curl -fsS -H 'Authorization: Bearer {key}' http://127.0.0.1:8081/api/v1/campaigns"
     assert '"items"' in docker.run(called, checkout)
     assert "queue" in command("a campaignd check || true")
     docker.run("docker compose exec -T a campaignd import - < campaigns.jsonl", checkout)
     command("b campaignd start 1")
-    until("a run completed", lambda: '"completed"' in command("a campaignd runs --json"))
+    wait_until(
+        "a run completed", lambda: '"completed"' in command("a campaignd runs --json"), SLOW_S
+    )
     docker.run(SEVERAL_UPGRADED, checkout)
     docker.run(SEVERAL_SAVED, checkout)
-    until("both are well on what was restored", well)
+    wait_until("both are well on what was restored", well, SLOW_S)
     assert "Begun" in command("b campaignd campaigns")
     docker.run("docker compose stop a b postgres", checkout)
 

@@ -12,8 +12,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.support.daemons import CAMPAIGND, PATIENCE_S, Daemons, Process, World, utc_now
+from tests.support.campaign_database import CampaignDatabase
 from tests.support.histories import check_histories
+from tests.support.processes import CAMPAIGND, Daemons, Process
+from tests.support.waiting import PATIENCE_S, utc_now
 
 SOON = timedelta(seconds=1.5)
 FAR = timedelta(hours=1)
@@ -24,20 +26,22 @@ ACTOR = "somebody"
 
 
 @pytest.fixture(params=["notified", "polled"])
-def daemon(request: pytest.FixtureRequest, daemons: Daemons, world: World) -> Iterator[Process]:
+def daemon(
+    request: pytest.FixtureRequest, daemons: Daemons, database: CampaignDatabase
+) -> Iterator[Process]:
     """A running daemon: one that hears of edits, and one that has to find them by polling.
 
     The second listens in another database, where nobody notifies.
     """
     settings = {}
     if request.param == "polled":
-        settings["listen_database_url"] = _other_database(world.url)
-    started = daemons.ready(world.url, **settings)
+        settings["listen_database_url"] = _other_database(database.url)
+    started = daemons.ready(database.url, **settings)
     yield started
     assert started.stop() == 0
     assert started.events("claim_failed") == []
     assert started.events("database_lost") == []
-    check_histories(world)
+    check_histories(database)
 
 
 def _other_database(url: str) -> str:
@@ -45,15 +49,17 @@ def _other_database(url: str) -> str:
     return f"{head.rpartition('/')[0]}/postgres?{query}"
 
 
-def create(world: World, body: dict[str, Any] | None = None, *, type_: str = "one_time") -> UUID:
+def create(
+    database: CampaignDatabase, body: dict[str, Any] | None = None, *, type_: str = "one_time"
+) -> UUID:
     """A new campaign with the ``schedule`` body, if one is given."""
     uuid = uuid4()
     line: dict[str, Any] = {
         "campaign": {"uuid": str(uuid), "name": "edited", "type": type_, "status": "draft"}
     }
-    world.load([line])
+    database.load([line])
     if body is not None:
-        world.control(lambda control: control.save_schedule(uuid, body, ACTOR))
+        database.control(lambda control: control.save_schedule(uuid, body, ACTOR))
     return uuid
 
 
@@ -62,126 +68,132 @@ def at(instant: datetime) -> dict[str, Any]:
     return {"schedule_type": "scheduled", "scheduled_at": instant.isoformat()}
 
 
-def lead(world: World) -> timedelta:
+def lead(database: CampaignDatabase) -> timedelta:
     """How far ahead an instant has to be for edits to come before it, on this machine, now."""
     began = time.monotonic()
-    create(world, at(utc_now() + FAR))
+    create(database, at(utc_now() + FAR))
     return max(SOON, timedelta(seconds=MARGIN * (time.monotonic() - began)))
 
 
-def wait_for_runs_after(world: World, instant: datetime) -> None:
+def wait_for_runs_after(database: CampaignDatabase, instant: datetime) -> None:
     """Until another campaign, due half a second after that instant, has run."""
-    later = create(world, at(instant + timedelta(seconds=0.5)))
-    world.until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", later)
+    later = create(database, at(instant + timedelta(seconds=0.5)))
+    database.until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", later)
 
 
-def run_of(world: World, uuid: UUID) -> dict[str, Any]:
+def run_of(database: CampaignDatabase, uuid: UUID) -> dict[str, Any]:
     """The only run of a campaign."""
-    (run,) = world.rows(
+    (run,) = database.rows(
         "SELECT r.* FROM runs r JOIN campaigns c ON c.id = r.campaign_id WHERE c.uuid = %s", uuid
     )
     return run
 
 
-def status_of(world: World, uuid: UUID) -> str:
+def status_of(database: CampaignDatabase, uuid: UUID) -> str:
     """Where a campaign stands."""
-    return str(world.one("SELECT status FROM campaigns WHERE uuid = %s", uuid))
+    return str(database.one("SELECT status FROM campaigns WHERE uuid = %s", uuid))
 
 
 @pytest.mark.alone
-def test_moved_earlier_fires_at_the_new_time(daemon: Process, world: World) -> None:
+def test_moved_earlier_fires_at_the_new_time(daemon: Process, database: CampaignDatabase) -> None:
     """An hour away, then moved to a moment from now."""
-    uuid = create(world, at(utc_now() + FAR))
+    uuid = create(database, at(utc_now() + FAR))
     soon = utc_now() + SOON
-    world.control(lambda control: control.save_schedule(uuid, at(soon), ACTOR))
+    database.control(lambda control: control.save_schedule(uuid, at(soon), ACTOR))
 
-    world.until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", uuid)
-    run = run_of(world, uuid)
+    database.until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", uuid)
+    run = run_of(database, uuid)
     assert run["scheduled_for"] == soon
     assert run["started_at"] - soon < timedelta(milliseconds=200)
 
 
-def test_moved_later_does_not_fire_at_the_old_time(daemon: Process, world: World) -> None:
+def test_moved_later_does_not_fire_at_the_old_time(
+    daemon: Process, database: CampaignDatabase
+) -> None:
     """It was loaded already; the claim sees that it is not due any more."""
-    ahead = lead(world)
+    ahead = lead(database)
     soon = utc_now() + ahead
-    uuid = create(world, at(soon))
-    world.control(lambda control: control.save_schedule(uuid, at(utc_now() + FAR), ACTOR))
+    uuid = create(database, at(soon))
+    database.control(lambda control: control.save_schedule(uuid, at(utc_now() + FAR), ACTOR))
 
-    wait_for_runs_after(world, soon)
-    assert status_of(world, uuid) == "scheduled"
-    assert world.one("SELECT count(*) FROM runs") == 1, "only the other one's"
+    wait_for_runs_after(database, soon)
+    assert status_of(database, uuid) == "scheduled"
+    assert database.one("SELECT count(*) FROM runs") == 1, "only the other one's"
 
 
-def test_paused_is_missed_and_started_again_runs_on(daemon: Process, world: World) -> None:
+def test_paused_is_missed_and_started_again_runs_on(
+    daemon: Process, database: CampaignDatabase
+) -> None:
     """An occurrence that passes while paused has a row; the next one after the start fires."""
-    ahead = lead(world)
+    ahead = lead(database)
     soon = utc_now() + ahead
-    uuid = create(world, at(soon))
-    assert world.control(lambda control: control.pause(uuid, ACTOR)).to_status == "paused"
+    uuid = create(database, at(soon))
+    assert database.control(lambda control: control.pause(uuid, ACTOR)).to_status == "paused"
 
     line = daemon.wait_for("run_missed", campaign_uuid=str(uuid))
     assert line["level"] == "warning"
-    run = run_of(world, uuid)
+    run = run_of(database, uuid)
     assert (run["status"], run["scheduled_for"], run["attempt"]) == ("missed", soon, 0)
-    assert status_of(world, uuid) == "paused"
+    assert status_of(database, uuid) == "paused"
 
     again = utc_now() + ahead
-    world.control(lambda control: control.save_schedule(uuid, at(again), ACTOR))
-    assert world.control(lambda control: control.start(uuid, ACTOR)).next_run_at == again
-    world.until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", uuid)
-    assert world.statuses("runs") == {"missed": 1, "completed": 1}
+    database.control(lambda control: control.save_schedule(uuid, at(again), ACTOR))
+    assert database.control(lambda control: control.start(uuid, ACTOR)).next_run_at == again
+    database.until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", uuid)
+    assert database.statuses("runs") == {"missed": 1, "completed": 1}
 
 
-def test_stopped_is_cancelled_and_never_runs(daemon: Process, world: World) -> None:
+def test_stopped_is_cancelled_and_never_runs(daemon: Process, database: CampaignDatabase) -> None:
     """Nothing of it is left to do."""
-    ahead = lead(world)
+    ahead = lead(database)
     soon = utc_now() + ahead
-    uuid = create(world, at(soon))
-    world.control(lambda control: control.stop(uuid, ACTOR))
+    uuid = create(database, at(soon))
+    database.control(lambda control: control.stop(uuid, ACTOR))
 
-    wait_for_runs_after(world, soon)
-    assert status_of(world, uuid) == "cancelled"
-    assert world.one("SELECT count(*) FROM runs") == 1, "only the other one's"
+    wait_for_runs_after(database, soon)
+    assert status_of(database, uuid) == "cancelled"
+    assert database.one("SELECT count(*) FROM runs") == 1, "only the other one's"
 
 
 @pytest.mark.alone
-def test_started_without_a_schedule_runs_now(daemon: Process, world: World) -> None:
+def test_started_without_a_schedule_runs_now(daemon: Process, database: CampaignDatabase) -> None:
     """One run, at once; and once more when it is run again."""
-    uuid = create(world)
+    uuid = create(database)
     asked = utc_now()
-    world.control(lambda control: control.start(uuid, ACTOR))
-    world.until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", uuid)
-    assert run_of(world, uuid)["finished_at"] - asked < LATE_AT_MOST + timedelta(seconds=0.5)
+    database.control(lambda control: control.start(uuid, ACTOR))
+    database.until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", uuid)
+    assert run_of(database, uuid)["finished_at"] - asked < LATE_AT_MOST + timedelta(seconds=0.5)
 
     asked = utc_now()
-    world.control(lambda control: control.rerun(uuid, ACTOR))
-    world.until("SELECT count(*) = 2 FROM runs WHERE status = 'completed'")
-    last = world.one("SELECT max(finished_at) FROM runs")
+    database.control(lambda control: control.rerun(uuid, ACTOR))
+    database.until("SELECT count(*) = 2 FROM runs WHERE status = 'completed'")
+    last = database.one("SELECT max(finished_at) FROM runs")
     assert last - asked < LATE_AT_MOST + timedelta(seconds=0.5)
 
 
 @pytest.mark.alone
-def test_a_draft_is_started_with_its_window(daemon: Process, world: World) -> None:
+def test_a_draft_is_started_with_its_window(daemon: Process, database: CampaignDatabase) -> None:
     """The other body saves a window on a draft; started, it opens, runs daily, and closes."""
-    uuid = create(world, type_="segment_triggered")
+    uuid = create(database, type_="segment_triggered")
     start = utc_now() + SOON
     body = {"startdate": start.isoformat(), "enddate": (start + SOON).isoformat()}
-    world.control(lambda control: control.update_schedule(uuid, body, ACTOR))
-    assert status_of(world, uuid) == "draft"
-    world.control(lambda control: control.start(uuid, ACTOR))
+    database.control(lambda control: control.update_schedule(uuid, body, ACTOR))
+    assert status_of(database, uuid) == "draft"
+    database.control(lambda control: control.start(uuid, ACTOR))
 
-    world.until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", uuid)
-    assert run_of(world, uuid)["scheduled_for"] == start
-    closed = world.one("SELECT at FROM campaign_events WHERE event = 'window_closed'")
+    database.until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", uuid)
+    assert run_of(database, uuid)["scheduled_for"] == start
+    closed = database.one("SELECT at FROM campaign_events WHERE event = 'window_closed'")
     assert timedelta(0) <= closed - (start + SOON) < LATE_AT_MOST
 
 
-def test_the_command_line_steers_a_running_daemon(daemons: Daemons, world: World) -> None:
+def test_the_command_line_steers_a_running_daemon(
+    daemons: Daemons, database: CampaignDatabase
+) -> None:
     """Schedule, pause, start and stop, each from a process of its own."""
-    daemon = daemons.ready(world.url)
-    env = daemons.environment(world.url)
-    moved, paused, stopped = (create(world, at(utc_now() + FAR)) for _ in range(3))
+    daemon = daemons.ready(database.url)
+    env = daemons.environment(database.url)
+    moved, paused, stopped = (create(database, at(utc_now() + FAR)) for _ in range(3))
 
     def campaignd(*arguments: str, given: str = "") -> None:
         command = [CAMPAIGND, *arguments]
@@ -202,32 +214,32 @@ def test_the_command_line_steers_a_running_daemon(daemons: Daemons, world: World
     assert left > 0, "the machine was too slow"
 
     done = "SELECT status = 'completed' FROM campaigns WHERE uuid = %s"
-    world.until(done, moved, within=left + PATIENCE_S)
-    run = run_of(world, moved)
+    database.until(done, moved, within=left + PATIENCE_S)
+    run = run_of(database, moved)
     assert (run["scheduled_for"], run["attempt"]) == (soon, 1)
     assert run["started_at"] >= soon
     daemon.wait_for("run_missed", campaign_uuid=str(paused))
-    assert run_of(world, paused)["status"] == "missed"
-    assert status_of(world, stopped) == "cancelled"
-    assert world.one("SELECT count(*) FROM runs") == 2
+    assert run_of(database, paused)["status"] == "missed"
+    assert status_of(database, stopped) == "cancelled"
+    assert database.one("SELECT count(*) FROM runs") == 2
     assert daemon.stop() == 0
-    check_histories(world)
+    check_histories(database)
 
 
 @pytest.mark.alone
-def test_a_lost_listener_is_opened_again(daemons: Daemons, world: World) -> None:
+def test_a_lost_listener_is_opened_again(daemons: Daemons, database: CampaignDatabase) -> None:
     """Its connection is cut: said as a warning, no outage; an edit still counts within a second."""
-    daemon = daemons.ready(world.url)
-    uuid = create(world, at(utc_now() + FAR))
+    daemon = daemons.ready(database.url)
+    uuid = create(database, at(utc_now() + FAR))
     cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s"
-    assert world.one(f"{cut} AND datname = current_database()", "campaignd-listen") is True
+    assert database.one(f"{cut} AND datname = current_database()", "campaignd-listen") is True
     soon = utc_now() + timedelta(seconds=1)
-    world.control(lambda control: control.save_schedule(uuid, at(soon), ACTOR))
+    database.control(lambda control: control.save_schedule(uuid, at(soon), ACTOR))
 
-    world.until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", uuid)
-    assert run_of(world, uuid)["started_at"] - soon < LATE_AT_MOST
+    database.until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", uuid)
+    assert run_of(database, uuid)["started_at"] - soon < LATE_AT_MOST
     assert daemon.wait_for("listen_lost")["level"] == "warning"
     listening = "SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = %s"
-    world.until(f"{listening} AND datname = current_database()", "campaignd-listen")
+    database.until(f"{listening} AND datname = current_database()", "campaignd-listen")
     assert daemon.stop() == 0
     assert daemon.events("database_lost") == []

@@ -8,24 +8,28 @@ from datetime import timedelta
 import psutil
 import pytest
 
-from tests.support.daemons import Daemons, World, utc_now
+from tests.support.campaign_database import CampaignDatabase
+from tests.support.processes import Daemons
+from tests.support.waiting import utc_now
 
 pytestmark = pytest.mark.alone
 
 IDLE_S = 10
 
 
-def check_idle(daemons: Daemons, world: World, schedules: int, *, cpu_below: float) -> None:
+def check_idle(
+    daemons: Daemons, database: CampaignDatabase, schedules: int, *, cpu_below: float
+) -> None:
     """Store that many schedules due next month, start, and look at a daemon that waits."""
     began = time.monotonic()
-    world.add_one_offs(schedules, utc_now() + timedelta(days=30))
-    world.rows("ANALYZE")
+    database.add_one_offs(schedules, utc_now() + timedelta(days=30))
+    database.rows("ANALYZE")
     stored = time.monotonic() - began
-    server = psutil.Process(world.one("SELECT pg_backend_pid()")).parent()
+    server = psutil.Process(database.one("SELECT pg_backend_pid()")).parent()
     assert server is not None
 
     began = time.monotonic()
-    daemon = daemons.ready(world.url)
+    daemon = daemons.ready(database.url)
     took = time.monotonic() - began
     process = psutil.Process(daemon.pid)
 
@@ -57,13 +61,13 @@ def _cpu(process: psutil.Process, *, children: bool = False) -> float:
     return total
 
 
-def test_idle_with_fifty_thousand_schedules(daemons: Daemons, world: World) -> None:
+def test_idle_with_fifty_thousand_schedules(daemons: Daemons, database: CampaignDatabase) -> None:
     """The short form, on a machine that may be busy with other things."""
-    check_idle(daemons, world, 50_000, cpu_below=0.02)
+    check_idle(daemons, database, 50_000, cpu_below=0.02)
 
 
 @pytest.mark.machine
 @pytest.mark.timeout(600)
-def test_idle_with_a_million_schedules(daemons: Daemons, world: World) -> None:
+def test_idle_with_a_million_schedules(daemons: Daemons, database: CampaignDatabase) -> None:
     """Ready within 3 s, below 150 MB, below 1 % of a core."""
-    check_idle(daemons, world, 1_000_000, cpu_below=0.01)
+    check_idle(daemons, database, 1_000_000, cpu_below=0.01)

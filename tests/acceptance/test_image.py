@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemons import wait_until
 from tests.support.machines.image import Images
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(360)]
 

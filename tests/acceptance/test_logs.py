@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.campaign_database import CampaignDatabase
 from tests.support.configured_targets import configure
-from tests.support.daemons import CAMPAIGND, Daemons, World, utc_now
 from tests.support.machines.debian import need
+from tests.support.processes import CAMPAIGND, Daemons
+from tests.support.waiting import utc_now
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(120)]
 
@@ -22,7 +24,7 @@ EXPLAIN, SETUP, *RECIPES, JOURNAL = re.findall(
 
 
 @pytest.fixture
-def day(daemons: Daemons, world: World) -> tuple[str, dict[str, str]]:
+def day(daemons: Daemons, database: CampaignDatabase) -> tuple[str, dict[str, str]]:
     """The setup of the recipes and the environment, after good, failed and late runs."""
     need("jq", "jq")
     config = configure(
@@ -35,24 +37,24 @@ def day(daemons: Daemons, world: World) -> tuple[str, dict[str, str]]:
         },
     )
     at = utc_now() + timedelta(seconds=2)
-    good = world.add_one_offs(3, at)
-    bad = world.add_one_offs(1, at)
-    world.rows("UPDATE campaigns SET target = 'broken' WHERE id = %s", bad[0])
-    late = world.add_one_offs(1, utc_now() - timedelta(hours=3))
-    daemon = daemons.ready(world.url, CAMPAIGND_CONFIG=config)
-    world.until("SELECT count(*) = 5 FROM runs WHERE finished_at IS NOT NULL")
+    good = database.add_one_offs(3, at)
+    bad = database.add_one_offs(1, at)
+    database.rows("UPDATE campaigns SET target = 'broken' WHERE id = %s", bad[0])
+    late = database.add_one_offs(1, utc_now() - timedelta(hours=3))
+    daemon = daemons.ready(database.url, CAMPAIGND_CONFIG=config)
+    database.until("SELECT count(*) = 5 FROM runs WHERE finished_at IS NOT NULL")
     assert daemon.stop() == 0
     log = daemons.directory / "day.log"
     # The watchdog leaves a stack in the journal.
     log.write_bytes(
         b"\n".join([daemon.lines[0], b"Fatal Python error: Aborted", *daemon.lines[1:]])
     )
-    missed = world.one("SELECT scheduled_for FROM runs WHERE campaign_id = %s", late[0])
+    missed = database.one("SELECT scheduled_for FROM runs WHERE campaign_id = %s", late[0])
     asked = f"{missed.astimezone(UTC):%FT%T}"
     setup = SETUP.replace("campaign=7", f"campaign={late[0]}")
     setup = setup.replace("at=2026-11-20T09:00", f"at={asked}").replace("day.log", str(log))
     assert good
-    return setup, daemons.environment(world.url)
+    return setup, daemons.environment(database.url)
 
 
 def test_recipes(day: tuple[str, dict[str, str]]) -> None:

@@ -26,8 +26,10 @@ import pytest
 
 from storage.engine import Database
 from storage.prune import Prune
-from tests.support.daemons import Daemons, Process, World, utc_now, wait_until
+from tests.support.campaign_database import CampaignDatabase
 from tests.support.histories import check_histories
+from tests.support.processes import Daemons, Process
+from tests.support.waiting import utc_now, wait_until
 
 LONG = bool(os.environ.get("LONG_LIFE"))
 A_WEEK = 7 * 24 * 3600
@@ -121,7 +123,12 @@ class Memory:
     ],
 )
 def test_memory_does_not_grow(
-    daemons: Daemons, world: World, tmp_path: Path, fires: int, a_second: int, traced: str
+    daemons: Daemons,
+    database: CampaignDatabase,
+    tmp_path: Path,
+    fires: int,
+    a_second: int,
+    traced: str,
 ) -> None:
     """What a run and an edit need is given back: what may grow is the same for any number of runs.
 
@@ -130,59 +137,59 @@ def test_memory_does_not_grow(
     start = utc_now() + timedelta(seconds=10)
     end = start + timedelta(days=1)
     settings = {"scheduler__continuous_interval": 1}
-    daemons.load(world.url, windows(a_second, start, end), **settings)
+    daemons.load(database.url, windows(a_second, start, end), **settings)
     file = tmp_path / "measures"
     process = daemons.command(
         "run",
-        env=daemons.environment(world.url, MEASURES=file, TRACED=traced, **settings),
+        env=daemons.environment(database.url, MEASURES=file, TRACED=traced, **settings),
         stderr=subprocess.DEVNULL,
         program=[sys.executable, MEASURED_DAEMON],
     )
-    world.until("SELECT count(*) = 1 FROM nodes", within=60)
+    database.until("SELECT count(*) = 1 FROM nodes", within=60)
     memory = Memory(process, file)
     sizes: list[dict[str, int]] = []
-    uuids = [row["uuid"] for row in world.rows("SELECT uuid FROM campaigns")]
+    uuids = [row["uuid"] for row in database.rows("SELECT uuid FROM campaigns")]
     ended = "SELECT coalesce(max(id), 0) FROM campaign_events"
     for number in range(1, SAMPLES + 1):
         enough = fires * number // SAMPLES
         statement = f"SELECT ({ended}) >= %s"
-        world.until(statement, 2 * enough, within=120)
-        memory.sample(world.one("SELECT count(*) FROM runs"))
+        database.until(statement, 2 * enough, within=120)
+        memory.sample(database.one("SELECT count(*) FROM runs"))
         if number in (SAMPLES // 3, SAMPLES):
-            sizes.append(_sizes(world))
+            sizes.append(_sizes(database))
         for uuid in uuids[:3]:
-            _edit(world, uuid)
+            _edit(database, uuid)
     print(f"\n{memory}", *sizes, sep="\n")
     assert process.stop(60) == 0
-    assert world.statuses("runs").keys() <= {"completed", "skipped", "missed"}
+    assert database.statuses("runs").keys() <= {"completed", "skipped", "missed"}
     assert memory.growth(memory.objects) < 800, str(memory)
     assert memory.growth(memory.traced) < 256 << 10, str(memory)
     assert memory.growth(memory.resident) < 4 << 20, str(memory)
-    check_histories(world)
+    check_histories(database)
     # Of these no row is added: what fires writes over what it wrote before.
     assert sum(sizes[-1].values()) < 32 << 20, sizes
 
 
-def _sizes(world: World) -> dict[str, int]:
+def _sizes(database: CampaignDatabase) -> dict[str, int]:
     """How big the tables are that hold what is to come, with their indexes, in bytes."""
-    rows = world.rows(
+    rows = database.rows(
         "SELECT name, pg_total_relation_size(name::regclass) AS size"
         " FROM unnest('{campaigns,timers,schedule_definitions}'::text[]) AS name"
     )
     return {row["name"]: row["size"] for row in rows}
 
 
-def _edit(world: World, uuid: UUID) -> None:
+def _edit(database: CampaignDatabase, uuid: UUID) -> None:
     """Paused and started again by somebody."""
-    world.control(lambda control: control.pause(uuid, "test"))
-    world.control(lambda control: control.start(uuid, "test"))
+    database.control(lambda control: control.pause(uuid, "test"))
+    database.control(lambda control: control.start(uuid, "test"))
 
 
 KEEP = timedelta(seconds=3)
 
 
 @pytest.mark.slow
-def test_pruning_while_it_fires(daemons: Daemons, world: World) -> None:
+def test_pruning_while_it_fires(daemons: Daemons, database: CampaignDatabase) -> None:
     """Rows go in batches beside the daemon that writes others: none is lost, none runs again."""
     seconds, count = 15, 200
     settings = {"scheduler__continuous_interval": 1}
@@ -191,12 +198,12 @@ def test_pruning_while_it_fires(daemons: Daemons, world: World) -> None:
         return start.replace(microsecond=0) + timedelta(seconds=seconds)
 
     def store(start: datetime) -> None:
-        daemons.load(world.url, windows(count, start, end_of(start)), **settings)
+        daemons.load(database.url, windows(count, start, end_of(start)), **settings)
 
-    daemon, start = daemons.ready_before(world, store, 6, **settings)
+    daemon, start = daemons.ready_before(database, store, 6, **settings)
     end = end_of(start)
     over = "SELECT count(*) = 0 FROM campaigns WHERE status <> 'completed'"
-    pruned = asyncio.run(_prune_until(world, over))
+    pruned = asyncio.run(_prune_until(database, over))
     assert daemon.stop() == 0
     assert daemon.events("service_failed") == []
     assert daemon.events("database_lost") == []
@@ -210,22 +217,22 @@ def test_pruning_while_it_fires(daemons: Daemons, world: World) -> None:
     }
     expected = {at for at in expected if at <= end}
     assert {datetime.fromisoformat(at) for _, at in seen} == expected
-    left = world.rows("SELECT campaign_id, scheduled_for FROM runs")
+    left = database.rows("SELECT campaign_id, scheduled_for FROM runs")
     assert len(left) + pruned == len(seen)
     assert pruned > len(seen) // 2
-    newest = world.one("SELECT count(DISTINCT campaign_id) FROM runs")
+    newest = database.one("SELECT count(DISTINCT campaign_id) FROM runs")
     assert newest == count
     print(f"\n{len(seen)} runs, {pruned} pruned")
 
 
-async def _prune_until(world: World, statement: str) -> int:
+async def _prune_until(database: CampaignDatabase, statement: str) -> int:
     """Prune again and again until the statement says true; how many runs went."""
-    database = Database(world.url)
+    connections = Database(database.url)
     runs = 0
     try:
-        while not world.one(statement):
-            async for step in Prune(database).steps(KEEP):
+        while not database.one(statement):
+            async for step in Prune(connections).steps(KEEP):
                 runs += step.runs
     finally:
-        await database.close()
+        await connections.close()
     return runs

@@ -14,8 +14,10 @@ import psycopg
 import pytest
 
 from tests.support import zone_data
-from tests.support.daemons import PATIENCE_S, Daemons, World, utc_now
+from tests.support.campaign_database import CampaignDatabase
 from tests.support.histories import check_histories
+from tests.support.processes import Daemons
+from tests.support.waiting import PATIENCE_S, utc_now
 
 HOUR = timedelta(hours=1)
 EARLIER, LATER, STILL = "Europe/Berlin", "Europe/Paris", "Europe/Rome"
@@ -52,10 +54,10 @@ def daily(at: datetime, zone: str, offset: timedelta) -> dict[str, Any]:
     return body | {"recurring_config": {"frequency": "daily", "interval": 1}}
 
 
-def runs(world: World) -> dict[str, list[datetime]]:
+def runs(database: CampaignDatabase) -> dict[str, list[datetime]]:
     """The occurrences that ran, by their campaign's name, in UTC."""
     found: dict[str, list[datetime]] = {}
-    for row in world.rows(
+    for row in database.rows(
         "SELECT c.name, r.scheduled_for, r.status FROM runs r JOIN campaigns c ON c.id ="
         " r.campaign_id ORDER BY r.scheduled_for"
     ):
@@ -64,17 +66,21 @@ def runs(world: World) -> dict[str, list[datetime]]:
     return found
 
 
-def armed(world: World) -> dict[str, tuple[datetime, datetime]]:
+def armed(database: CampaignDatabase) -> dict[str, tuple[datetime, datetime]]:
     """What is armed: its instant in UTC and its wall-clock time."""
-    rows = world.rows("SELECT c.name, t.* FROM timers t JOIN campaigns c ON c.id = t.campaign_id")
+    rows = database.rows(
+        "SELECT c.name, t.* FROM timers t JOIN campaigns c ON c.id = t.campaign_id"
+    )
     return {row["name"]: (row["fire_at"].astimezone(UTC), row["local"]) for row in rows}
 
 
 @pytest.mark.slow
-def test_instants_move_with_newer_data(data: Data, world: World, daemons: Daemons) -> None:
+def test_instants_move_with_newer_data(
+    data: Data, database: CampaignDatabase, daemons: Daemons
+) -> None:
     """Each occurrence runs once, at the instant of the newer data from then on."""
     began = time.monotonic()
-    before = daemons.ready(world.url, **data.old)
+    before = daemons.ready(database.url, **data.old)
     slow = math.ceil(time.monotonic() - began)  # and so are the other commands
     assert before.events("starting")[0]["tzdata"] == "2024a"
     now = utc_now().replace(microsecond=0)
@@ -100,12 +106,12 @@ def test_instants_move_with_newer_data(data: Data, world: World, daemons: Daemon
         {"campaign": {"name": name}, "schedule": schedule} for name, schedule in schedules.items()
     ]
     lines[-1]["campaign"] |= {"type": "event_triggered", "status": "scheduled"}
-    daemons.load(world.url, lines, **data.old)
-    world.until("SELECT count(*) = 3 FROM runs WHERE status = 'completed'")
-    first = armed(world)
+    daemons.load(database.url, lines, **data.old)
+    database.until("SELECT count(*) = 3 FROM runs WHERE status = 'completed'")
+    first = armed(database)
     assert before.stop() == 0
 
-    after = daemons.ready(world.url, **data.new)
+    after = daemons.ready(database.url, **data.new)
     assert after.events("starting")[0]["tzdata"] == "2025b"
     (updated,) = after.events("tzdata_updated")
     assert (updated["tzdata"], updated["schedules"], updated["moved"]) == ("2025b", 9, 7)
@@ -114,7 +120,7 @@ def test_instants_move_with_newer_data(data: Data, world: World, daemons: Daemon
     assert {line["timezone"] for line in moved.values()} == {EARLIER, LATER}
     for name, (was, local) in first.items():
         zone = STILL if name == "stays" else "UTC" if name == "in UTC" else None
-        id_ = world.one("SELECT id FROM campaigns WHERE name = %s", name)
+        id_ = database.one("SELECT id FROM campaigns WHERE name = %s", name)
         assert (id_ in moved) == (zone is None), name
         if id_ in moved:
             shift = HOUR if moved[id_]["timezone"] == LATER else -HOUR
@@ -126,9 +132,9 @@ def test_instants_move_with_newer_data(data: Data, world: World, daemons: Daemon
         "SELECT count(*) = 8 FROM campaigns WHERE id IN (SELECT campaign_id FROM runs)"
         " OR status = 'launched' AND type = 'event_triggered'"
     )
-    world.until(statement, within=25 * slow + PATIENCE_S)
-    world.until("SELECT count(*) = 0 FROM runs WHERE status <> 'completed'")
-    assert runs(world) == {
+    database.until(statement, within=25 * slow + PATIENCE_S)
+    database.until("SELECT count(*) = 0 FROM runs WHERE status <> 'completed'")
+    assert runs(database) == {
         "ran today": [fired],
         "ran today too": [fired],
         "stays": [fired],
@@ -138,7 +144,7 @@ def test_instants_move_with_newer_data(data: Data, world: World, daemons: Daemon
         "in UTC": [ahead],
     }
     day = timedelta(days=1)
-    assert {name: at for name, (at, _) in armed(world).items()} == {
+    assert {name: at for name, (at, _) in armed(database).items()} == {
         "ran today": fired + day + HOUR,
         "ran today too": fired + day - HOUR,
         "stays": fired + day,
@@ -148,22 +154,22 @@ def test_instants_move_with_newer_data(data: Data, world: World, daemons: Daemon
     }
     assert after.stop() == 0
 
-    again = daemons.ready(world.url, **data.new)
+    again = daemons.ready(database.url, **data.new)
     assert again.events("tzdata_updated") == []
     assert again.stop() == 0
-    check_histories(world)
+    check_histories(database)
 
 
 @pytest.mark.slow
 def test_what_is_saved_with_older_data_moves_within_seconds(
-    tmp_path: Path, world: World, daemons: Daemons
+    tmp_path: Path, database: CampaignDatabase, daemons: Daemons
 ) -> None:
     """Two daemons, one with older data: what is saved beside it is computed anew, and runs once."""
     old = zone_data.directory(tmp_path / "old", "2024a", OLD)
     new = zone_data.directory(tmp_path / "new", "2025b", NEW)
     began = time.monotonic()
-    older = daemons.ready(world.url, node_name="older", **old)
-    newer = daemons.ready(world.url, node_name="newer", **new)
+    older = daemons.ready(database.url, node_name="older", **old)
+    newer = daemons.ready(database.url, node_name="newer", **new)
     assert newer.wait_for("tzdata_differs")["others"] == "2024a"
     slow = math.ceil(time.monotonic() - began)
     at = (utc_now() + timedelta(seconds=12 * slow)).replace(microsecond=0)
@@ -172,37 +178,37 @@ def test_what_is_saved_with_older_data_moves_within_seconds(
         "each day": daily(at, EARLIER, NEW[EARLIER]),
     }
     lines = [{"campaign": {"name": name}, "schedule": body} for name, body in schedules.items()]
-    daemons.load(world.url, lines, **old)
+    daemons.load(database.url, lines, **old)
     newer.wait_for("instants_moved")
-    world.until(
+    database.until(
         "SELECT count(*) = 2 FROM runs WHERE status = 'completed'", within=12 * slow + PATIENCE_S
     )
-    assert runs(world) == {"once": [at], "each day": [at]}
-    world.until("SELECT fire_at = %s FROM timers", at + timedelta(days=1))
+    assert runs(database) == {"once": [at], "each day": [at]}
+    database.until("SELECT fire_at = %s FROM timers", at + timedelta(days=1))
     assert older.stop() == 0
     assert newer.stop() == 0
     assert {event["level"] for event in newer.events("tzdata_differs")} == {"warning"}
-    check_histories(world)
+    check_histories(database)
 
 
 @pytest.mark.slow
 def test_what_can_not_be_computed_anew_yet_keeps_nobody(
-    tmp_path: Path, world: World, daemons: Daemons
+    tmp_path: Path, database: CampaignDatabase, daemons: Daemons
 ) -> None:
     """Somebody writes one that is due soon: others fire, and the daemon can be stopped."""
     old = zone_data.directory(tmp_path / "old", "2024a", OLD)
     new = zone_data.directory(tmp_path / "new", "2025b", NEW)
     written = {"campaign": {"name": "written"}, "schedule": once(utc_now() + HOUR / 4, STILL, HOUR)}
-    daemons.load(world.url, [written], **old)
-    with psycopg.connect(world.url) as somebody:
+    daemons.load(database.url, [written], **old)
+    with psycopg.connect(database.url) as somebody:
         somebody.execute("SELECT 1 FROM campaigns FOR UPDATE")
-        daemon = daemons.ready(world.url, **new)
+        daemon = daemons.ready(database.url, **new)
         schedule = once(utc_now() + timedelta(seconds=5), STILL, HOUR)
-        daemons.load(world.url, [{"campaign": {"name": "free"}, "schedule": schedule}], **new)
-        world.until("SELECT count(*) = 1 FROM runs WHERE status = 'completed'")
+        daemons.load(database.url, [{"campaign": {"name": "free"}, "schedule": schedule}], **new)
+        database.until("SELECT count(*) = 1 FROM runs WHERE status = 'completed'")
         assert daemon.stop() == 0
         assert daemon.events("tzdata_updated") == []
-    again = daemons.ready(world.url, **new)
+    again = daemons.ready(database.url, **new)
     assert again.wait_for("tzdata_updated")["schedules"] == 1
     assert again.stop() == 0
 

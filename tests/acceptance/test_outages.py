@@ -10,9 +10,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.support.daemons import Daemons, Process, World, utc_now, wait_until
+from tests.support.campaign_database import CampaignDatabase
 from tests.support.histories import check_histories
 from tests.support.private_server import Server
+from tests.support.processes import Daemons, Process
+from tests.support.waiting import utc_now, wait_until
 
 LEASE_S = 5
 SOON = timedelta(seconds=4 * LEASE_S)
@@ -83,10 +85,10 @@ def test_no_schema(daemons: Daemons, empty_database_url: str) -> None:
 
 
 @pytest.mark.parametrize("version", ["0000", "9999"])
-def test_another_schema(daemons: Daemons, world: World, version: str) -> None:
+def test_another_schema(daemons: Daemons, database: CampaignDatabase, version: str) -> None:
     """Older or newer than this release knows: exit 4, and the version is named."""
-    world.rows("UPDATE alembic_version SET version_num = %s", version)
-    process = daemons.run(world.url)
+    database.rows("UPDATE alembic_version SET version_num = %s", version)
+    process = daemons.run(database.url)
     assert process.join() == 4
     (line,) = errors_of(process)
     assert version in line
@@ -97,9 +99,9 @@ def test_another_schema(daemons: Daemons, world: World, version: str) -> None:
 
 
 @pytest.fixture
-def lost_world(own_server: Server) -> Iterator[World]:
+def lost_world(own_server: Server) -> Iterator[CampaignDatabase]:
     """The database of the server that is crashed, emptied."""
-    with World(own_server.url) as found:
+    with CampaignDatabase(own_server.url) as found:
         found.rows("TRUNCATE campaigns, campaign_events, runs, nodes CASCADE")
         yield found
 
@@ -123,16 +125,16 @@ def killed(server: Server) -> None:
 def test_database_goes_away(
     daemons: Daemons,
     own_server: Server,
-    lost_world: World,
+    lost_world: CampaignDatabase,
     crash: Callable[[Server], None],
 ) -> None:
     """Told once, waited out; whatever came due meanwhile is done when it is back."""
-    world = lost_world
+    database = lost_world
     begins = utc_now() + timedelta(seconds=2)
     for number in range(6):  # some before, some within, some after the outage
-        world.add_one_offs(50, begins + timedelta(seconds=number))
+        database.add_one_offs(50, begins + timedelta(seconds=number))
     daemon = daemons.ready(own_server.url)
-    world.until("SELECT count(*) > 0 FROM runs")
+    database.until("SELECT count(*) > 0 FROM runs")
     crash(own_server)
     try:
         lost = daemon.wait_for("database_lost")
@@ -143,7 +145,7 @@ def test_database_goes_away(
     back_at = utc_now()
     daemon.wait_for("database_back")
 
-    with World(own_server.url) as again:
+    with CampaignDatabase(own_server.url) as again:
         again.until("SELECT count(*) = 300 FROM runs WHERE status = 'completed'")
         assert again.statuses() == {"completed": 300}
         assert again.one("SELECT max(attempt) FROM runs") <= 2
@@ -158,23 +160,23 @@ def test_database_goes_away(
     assert daemon.stop() == 0
 
 
-def test_every_connection_is_cut(daemons: Daemons, world: World) -> None:
+def test_every_connection_is_cut(daemons: Daemons, database: CampaignDatabase) -> None:
     """Again and again, while a thousand campaigns fire: each still has one run that completes."""
     at = utc_now() + timedelta(seconds=3)
     for number in range(4):
-        world.add_one_offs(250, at + timedelta(seconds=0.25 * number))
-    daemon = daemons.ready(world.url)
+        database.add_one_offs(250, at + timedelta(seconds=0.25 * number))
+    daemon = daemons.ready(database.url)
     wait_until("the instant", lambda: utc_now() >= at)
     cut = """
         SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
         WHERE application_name LIKE 'campaignd%%' AND datname = %s
     """
-    name = psycopg.conninfo.conninfo_to_dict(world.url)["dbname"]
+    name = psycopg.conninfo.conninfo_to_dict(database.url)["dbname"]
     for _ in range(20):
-        world.one(cut, name)
-    world.until("SELECT count(*) = 1000 FROM runs WHERE status = 'completed'")
-    assert world.statuses() == {"completed": 1000}
-    check_histories(world)
+        database.one(cut, name)
+    database.until("SELECT count(*) = 1000 FROM runs WHERE status = 'completed'")
+    assert database.statuses() == {"completed": 1000}
+    check_histories(database)
     assert daemon.stop() == 0
 
 
@@ -194,32 +196,33 @@ def test_stops_while_the_database_is_away(daemons: Daemons, own_server: Server) 
 # --- a daemon that stands still -------------------------------------------------------------------
 
 
-def test_frozen_longer_than_its_lease(daemons: Daemons, world: World) -> None:
+def test_frozen_longer_than_its_lease(daemons: Daemons, database: CampaignDatabase) -> None:
     """Another takes its runs over; awake again, it is refused and does no harm."""
-    frozen = daemons.ready(world.url, node_name="frozen")
+    frozen = daemons.ready(database.url, node_name="frozen")
     at = utc_now() + timedelta(seconds=2)
-    world.add_one_offs(2000, at)
+    database.add_one_offs(2000, at)
     wait_until("the instant", lambda: utc_now() >= at)
-    world.until("SELECT count(*) > 0 FROM runs")
+    database.until("SELECT count(*) > 0 FROM runs")
     frozen.send(signal.SIGSTOP)
-    other = daemons.ready(world.url, node_name="other")
+    other = daemons.ready(database.url, node_name="other")
 
     other.wait_for("node_lost")
-    world.until("SELECT count(*) = 2000 FROM runs WHERE status = 'completed'")
-    before = world.rows("SELECT * FROM runs ORDER BY campaign_id")
+    database.until("SELECT count(*) = 2000 FROM runs WHERE status = 'completed'")
+    before = database.rows("SELECT * FROM runs ORDER BY campaign_id")
     frozen.send(signal.SIGCONT)
     frozen.wait_for("node_replaced")
     frozen.wait_for("shards_reassigned", nodes=2)
 
     soon = utc_now() + timedelta(seconds=1)
-    world.add_one_offs(200, soon)  # both go on
-    world.until("SELECT count(*) = 2200 FROM runs WHERE status = 'completed'")
+    database.add_one_offs(200, soon)  # both go on
+    database.until("SELECT count(*) = 2200 FROM runs WHERE status = 'completed'")
     assert (
-        world.rows("SELECT * FROM runs WHERE scheduled_for = %s ORDER BY campaign_id", at) == before
+        database.rows("SELECT * FROM runs WHERE scheduled_for = %s ORDER BY campaign_id", at)
+        == before
     )
-    assert world.statuses() == {"completed": 2200}
-    completions = world.one("SELECT count(*) FROM campaign_events WHERE event = 'run_ended'")
+    assert database.statuses() == {"completed": 2200}
+    completions = database.one("SELECT count(*) FROM campaign_events WHERE event = 'run_ended'")
     assert completions == 2200
-    check_histories(world)
+    check_histories(database)
     assert frozen.stop() == 0
     assert other.stop() == 0

@@ -16,8 +16,8 @@ import pytest
 
 from daemon.domain.api_keys import Scope
 from tests.support.api_server import Api, iso, serving
-from tests.support.daemons import utc_now, wait_until
 from tests.support.machines.debian import need
+from tests.support.waiting import utc_now, wait_until
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(240)]
 
@@ -117,10 +117,10 @@ def node(tmp_path: Path, database_url: str) -> Iterator[Api]:
             made = api.campaign(name=f"One-off {number}")
             answer = api.http.post(f"/campaigns/{made['id']}/schedule", json=soon)
             assert answer.status_code == 200, answer.text
-        broken = api.world.add_one_offs(1, utc_now() + timedelta(seconds=2))[0]
-        api.world.rows("UPDATE campaigns SET target = 'nowhere' WHERE id = %s", broken)
-        api.world.add_one_offs(1, utc_now() - timedelta(hours=5))
-        api.world.until("SELECT count(*) = 5 FROM runs WHERE finished_at IS NOT NULL")
+        broken = api.database.add_one_offs(1, utc_now() + timedelta(seconds=2))[0]
+        api.database.rows("UPDATE campaigns SET target = 'nowhere' WHERE id = %s", broken)
+        api.database.add_one_offs(1, utc_now() - timedelta(hours=5))
+        api.database.until("SELECT count(*) = 5 FROM runs WHERE finished_at IS NOT NULL")
         yield api
 
 

@@ -16,11 +16,13 @@ import pytest
 
 from storage.embedded.os_user import server_user
 from storage.prune import LOCK
-from tests.support.daemons import Daemons, World, utc_now, wait_until
+from tests.support.campaign_database import CampaignDatabase
 from tests.support.histories import check_histories
 from tests.support.machines.debian import need
 from tests.support.old_history import add_days
 from tests.support.private_server import Server, private_server
+from tests.support.processes import Daemons
+from tests.support.waiting import utc_now, wait_until
 
 pytestmark = pytest.mark.machine
 
@@ -96,13 +98,13 @@ def pooler(server: Server) -> Iterator[Pooler]:
 def test_two_nodes_through_a_pooler(daemons: Daemons, server: Server, pooler: Pooler) -> None:
     """With `listen_database_url` naming the server itself; edits arrive, everything runs."""
     nodes = [daemons.ready(pooler.url, listen_database_url=server.url) for _ in range(2)]
-    with World(server.url) as world:
+    with CampaignDatabase(server.url) as database:
         begins = utc_now() + timedelta(seconds=1)
         for number in range(20):
-            world.add_one_offs(50, begins + timedelta(seconds=0.5 * number))
-        world.until("SELECT count(*) = 1000 FROM runs WHERE status = 'completed'", within=40)
-        assert world.statuses() == {"completed": 1000}
-        check_histories(world)
+            database.add_one_offs(50, begins + timedelta(seconds=0.5 * number))
+        database.until("SELECT count(*) = 1000 FROM runs WHERE status = 'completed'", within=40)
+        assert database.statuses() == {"completed": 1000}
+        check_histories(database)
     for node in nodes:
         assert node.events("database_lost") == []
         assert node.stop() == 0
@@ -117,26 +119,26 @@ def test_a_node_is_killed_then_the_pooler(
     config.write_text(slow)
     settings = {"CAMPAIGND_CONFIG": config, "listen_database_url": server.url}
     killed = daemons.ready(pooler.url, node_name="killed", **settings)
-    with World(server.url) as world:
-        campaigns = world.add_one_offs(5, utc_now() + timedelta(seconds=1))
-        world.rows("UPDATE campaigns SET target = 'slow' WHERE id = ANY (%s)", list(campaigns))
-        world.until("SELECT count(*) = 5 FROM runs WHERE status = 'executing'")
+    with CampaignDatabase(server.url) as database:
+        campaigns = database.add_one_offs(5, utc_now() + timedelta(seconds=1))
+        database.rows("UPDATE campaigns SET target = 'slow' WHERE id = ANY (%s)", list(campaigns))
+        database.until("SELECT count(*) = 5 FROM runs WHERE status = 'executing'")
         other = daemons.ready(pooler.url, node_name="other", **settings)
         killed.kill()
         other.wait_for("node_lost")
         begins = utc_now() + timedelta(seconds=1)
         for number in range(6):
-            world.add_one_offs(50, begins + timedelta(seconds=number))
+            database.add_one_offs(50, begins + timedelta(seconds=number))
         wait_until("some are due", lambda: utc_now() > begins + timedelta(seconds=1))
         pooler.kill()
         other.wait_for("database_lost")
         pooler.start()
         other.wait_for("database_back")
-        world.until("SELECT count(*) = 305 FROM runs WHERE status = 'completed'", within=40)
-        assert world.statuses() == {"completed": 305}
+        database.until("SELECT count(*) = 305 FROM runs WHERE status = 'completed'", within=40)
+        assert database.statuses() == {"completed": 305}
         taken = "SELECT DISTINCT takeovers FROM runs WHERE campaign_id = ANY (%s)"
-        assert world.rows(taken, list(campaigns)) == [{"takeovers": 1}]
-        check_histories(world)
+        assert database.rows(taken, list(campaigns)) == [{"takeovers": 1}]
+        check_histories(database)
     assert len(other.events("database_lost")) == 1
     assert other.stop() == 0
 
@@ -145,23 +147,23 @@ def test_who_prunes_is_killed(daemons: Daemons, server: Server, pooler: Pooler) 
     """In the middle: nothing of it stays on the pooler's connections, and another prunes."""
     env = daemons.environment(pooler.url, listen_database_url=server.url)
     prune = ("prune", "--keep-days", "1")
-    with World(server.url) as world:
-        world.add_one_offs(10, utc_now() + timedelta(days=1))
-        add_days(world, 5)
+    with CampaignDatabase(server.url) as database:
+        database.add_one_offs(10, utc_now() + timedelta(days=1))
+        add_days(database, 5)
         with contextlib.ExitStack() as clients:  # so that the pooler has three, used in turn
             for _ in range(3):
                 clients.enter_context(psycopg.connect(pooler.url)).execute("SELECT 1")
         locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = %s"
-        with World(server.url) as stranger, stranger.connection.transaction():
+        with CampaignDatabase(server.url) as stranger, stranger.connection.transaction():
             stranger.rows("LOCK TABLE campaign_events IN SHARE MODE")
             killed = daemons.command(*prune, env=env)
-            world.until(
+            database.until(
                 "SELECT count(*) = 1 FROM pg_stat_activity"
                 " WHERE wait_event_type = 'Lock' AND query LIKE '%%DELETE FROM campaign_events%%'"
             )
-            assert world.one(locks, LOCK) == 1
+            assert database.one(locks, LOCK) == 1
             killed.kill()
-        world.until(locks.replace("count(*)", "count(*) = 0"), LOCK)
+        database.until(locks.replace("count(*)", "count(*) = 0"), LOCK)
         assert daemons.command(*prune, env=env).join() == 0
         for table in ("runs", "campaign_events"):
-            assert world.one(f"SELECT count(*) FROM {table}") == 10
+            assert database.one(f"SELECT count(*) FROM {table}") == 10

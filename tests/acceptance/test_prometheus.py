@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import socket
 import subprocess
 import urllib.parse
 import urllib.request
@@ -16,8 +15,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.daemons import Daemons, World, utc_now, wait_until
+from tests.support.campaign_database import CampaignDatabase
 from tests.support.machines.debian import need
+from tests.support.processes import Daemons
+from tests.support.waiting import free_port, utc_now, wait_until
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(240)]
 
@@ -35,14 +36,6 @@ QUIET = {"Next event in"}
 def promtool() -> str:
     """The rule checker of Prometheus."""
     return need("prometheus", "promtool")
-
-
-def free_port() -> int:
-    """Return an unused port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Prometheus:
@@ -94,11 +87,11 @@ class Prometheus:
 
 @pytest.fixture
 def scraped(
-    daemons: Daemons, world: World, tmp_path: Path
-) -> Iterator[tuple[Prometheus, World, str]]:
+    daemons: Daemons, database: CampaignDatabase, tmp_path: Path
+) -> Iterator[tuple[Prometheus, CampaignDatabase, str]]:
     """A running node, and a Prometheus that has scraped it."""
     program = need("prometheus", "prometheus")
-    daemon = daemons.run(world.url, CAMPAIGND_API__ENABLED="true", CAMPAIGND_API__PORT="0")
+    daemon = daemons.run(database.url, CAMPAIGND_API__ENABLED="true", CAMPAIGND_API__PORT="0")
     port = daemon.wait_for("api_listening")["port"]
     daemon.wait_for("ready")
     directory = tmp_path / "prometheus"
@@ -114,16 +107,16 @@ def scraped(
                 return False
 
         wait_until("the first scrape", is_up, 60)
-        yield server, world, f"http://127.0.0.1:{port}/metrics"
+        yield server, database, f"http://127.0.0.1:{port}/metrics"
     finally:
         server.end()
 
 
-def test_expressions(scraped: tuple[Prometheus, World, str], promtool: str) -> None:
+def test_expressions(scraped: tuple[Prometheus, CampaignDatabase, str], promtool: str) -> None:
     """Every query of the dashboard has a result, no alert fires, and promtool accepts all."""
-    server, world, url = scraped
-    world.add_one_offs(300, utc_now() + timedelta(seconds=3))
-    world.until("SELECT count(*) = 300 FROM runs WHERE status = 'completed'")
+    server, database, url = scraped
+    database.add_one_offs(300, utc_now() + timedelta(seconds=3))
+    database.until("SELECT count(*) = 300 FROM runs WHERE status = 'completed'")
     finished = "sum(campaignd_runs_finished_total) == 300"
     wait_until("the runs are counted", lambda: server.query(finished), 30)
     urllib.request.urlopen(url.replace("/metrics", "/healthz")).close()
@@ -149,7 +142,9 @@ def test_expressions(scraped: tuple[Prometheus, World, str], promtool: str) -> N
     assert named == documented
 
 
-def test_an_outage_is_seen(scraped: tuple[Prometheus, World, str], daemons: Daemons) -> None:
+def test_an_outage_is_seen(
+    scraped: tuple[Prometheus, CampaignDatabase, str], daemons: Daemons
+) -> None:
     """The alert for a lost node is pending within seconds."""
     server, _, _ = scraped
     daemons.end()

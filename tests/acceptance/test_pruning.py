@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from daemon.maintenance.pruner import Pruner
-from tests.support.daemons import Daemons, World, utc_now
+from tests.support.campaign_database import CampaignDatabase
 from tests.support.histories import check_histories
 from tests.support.old_history import add_days
+from tests.support.processes import Daemons
+from tests.support.waiting import utc_now
 
 CAMPAIGNS = 30
 DAYS = 40
@@ -35,31 +37,33 @@ def write(config: Path, keep_days: int) -> None:
 
 
 @pytest.mark.slow
-def test_two_nodes_keep_history_short(daemons: Daemons, world: World, tmp_path: Path) -> None:
+def test_two_nodes_keep_history_short(
+    daemons: Daemons, database: CampaignDatabase, tmp_path: Path
+) -> None:
     """Old runs and events go and are told of, once; a reload says anew what is old."""
-    world.add_one_offs(CAMPAIGNS, utc_now() + timedelta(days=1))
-    add_days(world, DAYS)
+    database.add_one_offs(CAMPAIGNS, utc_now() + timedelta(days=1))
+    add_days(database, DAYS)
     config = tmp_path / "campaignd.toml"
     write(config, 30)
-    env = daemons.environment(world.url, CAMPAIGND_CONFIG=config)
+    env = daemons.environment(database.url, CAMPAIGND_CONFIG=config)
     nodes = [
         daemons.command("run", env=env, program=(sys.executable, "-c", HASTY)) for _ in range(2)
     ]
     for node in nodes:
         node.wait_for("ready")
-    world.until(OLDEST, 30)
-    assert world.one("SELECT count(*) FROM runs") == CAMPAIGNS * 30
+    database.until(OLDEST, 30)
+    assert database.one("SELECT count(*) FROM runs") == CAMPAIGNS * 30
 
     write(config, 10)
     for node in nodes:
         node.send(signal.SIGHUP)
         node.wait_for("reloaded")
-    world.until(OLDEST, 10)
-    assert world.one("SELECT count(*) FROM runs") == CAMPAIGNS * 10
-    world.until("SELECT count(*) = %s FROM campaign_events", CAMPAIGNS * 10)
+    database.until(OLDEST, 10)
+    assert database.one("SELECT count(*) FROM runs") == CAMPAIGNS * 10
+    database.until("SELECT count(*) = %s FROM campaign_events", CAMPAIGNS * 10)
 
-    world.add_one_offs(CAMPAIGNS, utc_now())
-    world.until("SELECT count(*) = %s FROM runs", CAMPAIGNS * 11)
+    database.add_one_offs(CAMPAIGNS, utc_now())
+    database.until("SELECT count(*) = %s FROM runs", CAMPAIGNS * 11)
     for node in nodes:
         assert node.stop() == 0
         for fault in ("service_failed", "database_lost", "reload_failed"):
@@ -68,7 +72,7 @@ def test_two_nodes_keep_history_short(daemons: Daemons, world: World, tmp_path: 
     assert {line["keep_days"] for line in told} == {30, 10}
     assert sum(line["runs"] for line in told) == CAMPAIGNS * (DAYS - 10)
     assert sum(line["events"] for line in told) == CAMPAIGNS * (DAYS - 10)
-    check_histories(world)
+    check_histories(database)
 
 
 async def test_looks_soon_after_the_start() -> None:

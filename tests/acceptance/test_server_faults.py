@@ -15,10 +15,12 @@ import psutil
 import psycopg
 import pytest
 
-from tests.support.daemons import Daemons, Process, World, utc_now, wait_until
+from tests.support.campaign_database import CampaignDatabase
 from tests.support.histories import check_histories
 from tests.support.private_server import Server, private_server
+from tests.support.processes import Daemons, Process
 from tests.support.standby import either, promote, standby_of
+from tests.support.waiting import utc_now, wait_until
 
 EACH = 30
 
@@ -29,20 +31,20 @@ def server() -> Iterator[Server]:
         yield found
 
 
-def plan(world: World, instants: int, every: float = 1.0) -> int:
+def plan(database: CampaignDatabase, instants: int, every: float = 1.0) -> int:
     """Campaigns due from a second from now on; how many."""
     begins = utc_now() + timedelta(seconds=1)
     for number in range(instants):
-        world.add_one_offs(EACH, begins + timedelta(seconds=every * number))
+        database.add_one_offs(EACH, begins + timedelta(seconds=every * number))
     return instants * EACH
 
 
 def check_all_done(url: str, daemon: Process, count: int) -> None:
     """Each has its run, completed once; the outage was told once; the daemon stops in order."""
-    with World(url) as world:
-        world.until("SELECT count(*) = %s FROM runs WHERE status = 'completed'", count)
-        assert world.statuses() == {"completed": count}
-        check_histories(world)
+    with CampaignDatabase(url) as database:
+        database.until("SELECT count(*) = %s FROM runs WHERE status = 'completed'", count)
+        assert database.statuses() == {"completed": count}
+        check_histories(database)
     daemon.wait_for("database_back")
     assert len(daemon.events("database_lost")) == 1
     assert len(daemon.events("database_back")) == 1
@@ -53,9 +55,9 @@ def check_all_done(url: str, daemon: Process, count: int) -> None:
 def test_a_server_that_stands_still(daemons: Daemons, server: Server) -> None:
     """Frozen for longer than the lease: connections stay, answers do not come."""
     daemon = daemons.ready(server.url)
-    with World(server.url) as world:
-        count = plan(world, 6)
-        world.until("SELECT count(*) > 0 FROM runs")
+    with CampaignDatabase(server.url) as database:
+        count = plan(database, 6)
+        database.until("SELECT count(*) > 0 FROM runs")
     postmaster = psutil.Process(server.pid)
     everybody = [postmaster, *postmaster.children()]
     for process in everybody:
@@ -71,11 +73,11 @@ def test_a_server_that_stands_still(daemons: Daemons, server: Server) -> None:
 def test_a_server_without_a_free_connection(daemons: Daemons, server: Server) -> None:
     """Others take every connection while ours are cut; once some leave, all goes on."""
     daemon = daemons.ready(server.url)
-    with World(server.url) as world, contextlib.ExitStack() as others:
-        count = plan(world, 4)
+    with CampaignDatabase(server.url) as database, contextlib.ExitStack() as others:
+        count = plan(database, 4)
 
         def crowd_out() -> bool:
-            world.rows(
+            database.rows(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE application_name LIKE 'campaignd%%'"
             )
@@ -95,17 +97,17 @@ def test_a_server_without_a_free_connection(daemons: Daemons, server: Server) ->
 def test_a_server_that_is_read_only(daemons: Daemons, server: Server) -> None:
     """As a standby, or a primary whose disk somebody protects: reads go on, writes do not."""
     daemon = daemons.ready(server.url)
-    with World(server.url) as world:
-        count = plan(world, 4)
-        world.until("SELECT count(*) > 0 FROM runs")
-        world.rows("ALTER SYSTEM SET default_transaction_read_only = on")
-        world.rows("SELECT pg_reload_conf()")
+    with CampaignDatabase(server.url) as database:
+        count = plan(database, 4)
+        database.until("SELECT count(*) > 0 FROM runs")
+        database.rows("ALTER SYSTEM SET default_transaction_read_only = on")
+        database.rows("SELECT pg_reload_conf()")
         daemon.wait_for("database_lost")
         later = utc_now() + timedelta(seconds=3)
         wait_until("some came due", lambda: utc_now() > later)
-        world.rows("SET default_transaction_read_only = off")
-        world.rows("ALTER SYSTEM RESET default_transaction_read_only")
-        world.rows("SELECT pg_reload_conf()")
+        database.rows("SET default_transaction_read_only = off")
+        database.rows("ALTER SYSTEM RESET default_transaction_read_only")
+        database.rows("SELECT pg_reload_conf()")
     check_all_done(server.url, daemon, count)
 
 
@@ -113,9 +115,9 @@ def test_a_standby_takes_over(daemons: Daemons, server: Server) -> None:
     """The primary is killed, its synchronous standby promoted: the same daemon goes on there."""
     with standby_of(server) as second:
         daemon = daemons.ready(either(server, second))
-        with World(server.url) as world:
-            count = plan(world, 6)
-            world.until("SELECT count(*) > 0 FROM runs")
+        with CampaignDatabase(server.url) as database:
+            count = plan(database, 6)
+            database.until("SELECT count(*) > 0 FROM runs")
         server.crash(signal.SIGKILL)
         daemon.wait_for("database_lost")
         promote(second)
@@ -137,15 +139,15 @@ def test_a_full_disk(daemons: Daemons, tmp_path: Path) -> None:
     try:
         with private_server(mounted) as server:
             daemon = daemons.ready(server.url)
-            with World(server.url) as world:
-                count = plan(world, 8)
-                world.until("SELECT count(*) > 0 FROM runs")
+            with CampaignDatabase(server.url) as database:
+                count = plan(database, 8)
+                database.until("SELECT count(*) > 0 FROM runs")
             with filler.open("wb") as file, contextlib.suppress(OSError):
                 while True:
                     file.write(bytes(1 << 16))
                     file.flush()
-            with contextlib.suppress(psycopg.Error), World(server.url) as world:
-                world.rows("CREATE TABLE ballast AS SELECT generate_series(1, 3000000) AS n")
+            with contextlib.suppress(psycopg.Error), CampaignDatabase(server.url) as database:
+                database.rows("CREATE TABLE ballast AS SELECT generate_series(1, 3000000) AS n")
             daemon.wait_for("database_lost")
             filler.unlink()
             if not server.is_alive:

@@ -16,41 +16,43 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemons import PATIENCE_S, Daemons, World, utc_now, wait_until
+from tests.support.campaign_database import CampaignDatabase
 from tests.support.histories import check_histories
+from tests.support.processes import Daemons
+from tests.support.waiting import PATIENCE_S, utc_now, wait_until
 
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_drains(daemons: Daemons, world: World, number: signal.Signals) -> None:
+def test_drains(daemons: Daemons, database: CampaignDatabase, number: signal.Signals) -> None:
     """In the middle of a burst: what is in hand ends, the rest stays due; exit 0."""
     at = utc_now() + timedelta(seconds=2)
-    world.add_one_offs(5000, at)
-    daemon = daemons.ready(world.url)
-    world.until("SELECT count(*) > 0 FROM runs")
+    database.add_one_offs(5000, at)
+    daemon = daemons.ready(database.url)
+    database.until("SELECT count(*) > 0 FROM runs")
     daemon.send(number)
     assert daemon.join() == 0
 
     assert len(daemon.events("stopping")) == 1
     assert json.loads(daemon.lines[-1])["event"] == "stopped"
-    assert set(world.statuses("runs")) == {"completed"}
-    assert set(world.statuses()) <= {"completed", "scheduled"}
-    done = world.one("SELECT count(*) FROM runs")
+    assert set(database.statuses("runs")) == {"completed"}
+    assert set(database.statuses()) <= {"completed", "scheduled"}
+    done = database.one("SELECT count(*) FROM runs")
     assert len(daemon.events("run_finished")) == done
-    assert world.one("SELECT count(*) FROM nodes") == 0, "it has left"
+    assert database.one("SELECT count(*) FROM nodes") == 0, "it has left"
 
-    again = daemons.ready(world.url)
-    world.until("SELECT count(*) = 5000 FROM runs WHERE status = 'completed'")
+    again = daemons.ready(database.url)
+    database.until("SELECT count(*) = 5000 FROM runs WHERE status = 'completed'")
     assert again.events("node_lost") == [], "nothing had to wait for a lease"
-    assert world.one("SELECT max(attempt + takeovers) FROM runs") == 1
-    check_histories(world)
+    assert database.one("SELECT max(attempt + takeovers) FROM runs") == 1
+    check_histories(database)
     print(f"\n{done} of 5000 before the signal took effect")
 
 
-def test_a_reload_before_it_began(daemons: Daemons, world: World) -> None:
+def test_a_reload_before_it_began(daemons: Daemons, database: CampaignDatabase) -> None:
     """Asked of a daemon that only starts, as by a script that is quicker: it starts."""
-    daemon = daemons.run(world.url)
+    daemon = daemons.run(database.url)
     status = Path(f"/proc/{daemon.pid}/status")
     bit = 1 << (signal.SIGHUP - 1)
 
@@ -69,13 +71,13 @@ def test_a_reload_before_it_began(daemons: Daemons, world: World) -> None:
     [(signal.SIGTERM, (-signal.SIGTERM, 128 + signal.SIGTERM)), (signal.SIGINT, (130,))],
 )
 def test_second_signal_ends_at_once(
-    daemons: Daemons, world: World, second: signal.Signals, codes: tuple[int, ...]
+    daemons: Daemons, database: CampaignDatabase, second: signal.Signals, codes: tuple[int, ...]
 ) -> None:
     """Whoever can not wait for the drain sends another; then nothing is waited for."""
-    holder = world.connection
-    daemon = daemons.ready(world.url)
+    holder = database.connection
+    daemon = daemons.ready(database.url)
     # A lock on what the daemon has to write keeps its drain from ending.
-    with World(world.url) as other, holder.transaction():
+    with CampaignDatabase(database.url) as other, holder.transaction():
         holder.execute("LOCK TABLE runs IN SHARE MODE")
         (campaign,) = other.add_one_offs(1, utc_now())
         blocked = """
@@ -83,30 +85,30 @@ def test_second_signal_ends_at_once(
             WHERE application_name ~ '^campaignd-[0-9a-f]{6}$' AND wait_event_type = 'Lock'
               AND datname = current_database()
         """
-        wait_until("its claim waits", lambda: world.one(blocked))
+        wait_until("its claim waits", lambda: database.one(blocked))
         daemon.send(signal.SIGTERM)
         daemon.wait_for("stopping")
         assert daemon.process.poll() is None
         daemon.send(second)
         assert daemon.join() in codes
-    again = daemons.ready(world.url)
-    world.until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign)
+    again = daemons.ready(database.url)
+    database.until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign)
     assert again.stop() == 0
-    assert world.statuses("runs") == {"completed": 1}
+    assert database.statuses("runs") == {"completed": 1}
 
 
-def test_reload(daemons: Daemons, world: World, tmp_path: Path) -> None:
+def test_reload(daemons: Daemons, database: CampaignDatabase, tmp_path: Path) -> None:
     """SIGHUP: changes count at once, or are named as needing a restart; a bad file is refused."""
     file = tmp_path / "campaignd.toml"
     file.write_text('[log]\nlevel = "info"\n')
-    env = daemons.environment(world.url)
+    env = daemons.environment(database.url)
     daemon = daemons.command("--config", str(file), "run", env=env)
     daemon.wait_for("ready")
 
     def run_one() -> int:
         mark = daemon.mark()
-        (campaign,) = world.add_one_offs(1, utc_now())
-        world.until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign)
+        (campaign,) = database.add_one_offs(1, utc_now())
+        database.until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign)
         return mark
 
     run_one()
@@ -149,10 +151,10 @@ def notify_socket(path: Path) -> Iterator[socket.socket]:
         yield server
 
 
-def test_tells_systemd(daemons: Daemons, world: World, tmp_path: Path) -> None:
+def test_tells_systemd(daemons: Daemons, database: CampaignDatabase, tmp_path: Path) -> None:
     """READY once it is; RELOADING with the clock's time, then READY; STOPPING."""
     with notify_socket(tmp_path / "notify") as server:
-        daemon = daemons.run(world.url, NOTIFY_SOCKET=str(tmp_path / "notify"))
+        daemon = daemons.run(database.url, NOTIFY_SOCKET=str(tmp_path / "notify"))
 
         def heard() -> dict[str, str]:
             lines = server.recv(4096).decode().splitlines()
@@ -175,11 +177,11 @@ def test_tells_systemd(daemons: Daemons, world: World, tmp_path: Path) -> None:
         assert daemon.join() == 0
 
 
-def test_json_lines_on_a_pipe(daemons: Daemons, world: World) -> None:
+def test_json_lines_on_a_pipe(daemons: Daemons, database: CampaignDatabase) -> None:
     """Every line is one JSON object with the fixed keys; the campaign's keys where they apply."""
-    daemon = daemons.ready(world.url, log__level="debug", node_name="lines")
-    (campaign,) = world.add_one_offs(1, utc_now())
-    world.until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign)
+    daemon = daemons.ready(database.url, log__level="debug", node_name="lines")
+    (campaign,) = database.add_one_offs(1, utc_now())
+    database.until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign)
     daemon.wait_for("run_finished")
     assert daemon.stop() == 0
 
@@ -193,8 +195,8 @@ def test_json_lines_on_a_pipe(daemons: Daemons, world: World) -> None:
     assert stamps == sorted(stamps)
     assert all(line["node"].startswith("lines-") for line in told[2:])
 
-    run = world.rows("SELECT * FROM runs")[0]
-    uuid = world.one("SELECT uuid FROM campaigns")
+    run = database.rows("SELECT * FROM runs")[0]
+    uuid = database.one("SELECT uuid FROM campaigns")
     (finished,) = daemon.events("run_finished")
     assert (
         finished.items()
@@ -213,10 +215,10 @@ def test_json_lines_on_a_pipe(daemons: Daemons, world: World) -> None:
     assert finished["lateness_ms"] == pytest.approx(late, abs=0.01)
 
 
-def test_columns_on_a_terminal(daemons: Daemons, world: World) -> None:
+def test_columns_on_a_terminal(daemons: Daemons, database: CampaignDatabase) -> None:
     """For people: time, level, event, and what is to be said of it."""
     leader, follower = pty.openpty()
-    daemon = daemons.run(world.url, stderr=follower)
+    daemon = daemons.run(database.url, stderr=follower)
     os.close(follower)
     try:
         said = b""
@@ -243,12 +245,12 @@ def _read(descriptor: int) -> bytes:
         return b""
 
 
-def test_too_late_is_missed(daemons: Daemons, world: World) -> None:
+def test_too_late_is_missed(daemons: Daemons, database: CampaignDatabase) -> None:
     """Later than misfire_grace_time: no attempt, a row, a warning; just within it: it runs."""
     now = utc_now()
-    (late,) = world.add_one_offs(1, now - timedelta(seconds=90), grace=60)
-    (in_time,) = world.add_one_offs(1, now - timedelta(seconds=90), grace=3600)
-    daemon = daemons.ready(world.url)
+    (late,) = database.add_one_offs(1, now - timedelta(seconds=90), grace=60)
+    (in_time,) = database.add_one_offs(1, now - timedelta(seconds=90), grace=3600)
+    daemon = daemons.ready(database.url)
 
     line = daemon.wait_for("run_missed")
     assert line["level"] == "warning"
@@ -256,10 +258,12 @@ def test_too_late_is_missed(daemons: Daemons, world: World) -> None:
     assert line["lateness_ms"] > 90_000
     assert line["to_status"] == "failed"
     daemon.wait_for("run_finished", campaign_id=in_time)
-    runs = world.rows("SELECT campaign_id, status, attempt, started_at IS NULL AS idle FROM runs")
+    runs = database.rows(
+        "SELECT campaign_id, status, attempt, started_at IS NULL AS idle FROM runs"
+    )
     assert sorted(runs, key=lambda run: run["campaign_id"]) == [
         {"campaign_id": late, "status": "missed", "attempt": 0, "idle": True},
         {"campaign_id": in_time, "status": "completed", "attempt": 1, "idle": False},
     ]
-    assert world.statuses() == {"failed": 1, "completed": 1}
-    check_histories(world)
+    assert database.statuses() == {"failed": 1, "completed": 1}
+    check_histories(database)

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ import pytest
 from tests.support.machines.checkout import bare_repository
 from tests.support.machines.systemd import Machine, machine, why_not
 from tests.support.servers import Server
+from tests.support.waiting import free_port
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(300)]
 
@@ -429,14 +429,6 @@ ExecStop={bin}/pg_ctl -m immediate stop
 [Install]
 WantedBy=multi-user.target
 """
-
-
-def free_port() -> int:
-    """A port that nobody listens on just now; the network is this machine's."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 PORTS = {"a": free_port(), "b": free_port()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -16,23 +15,20 @@ from pathlib import Path
 import pytest
 
 from tests.support.brokers import KINDS, broker
+from tests.support.campaign_database import CampaignDatabase
 from tests.support.configured_targets import cli, configure, one_offs_for
-from tests.support.daemons import Daemons, World, utc_now
 from tests.support.histories import check_histories
+from tests.support.processes import Daemons
+from tests.support.waiting import free_port, utc_now
 
 RUNS = 20
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
-
-
 @pytest.mark.machine
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_celery_worker(daemons: Daemons, world: World, tmp_path: Path, kind: str) -> None:
+def test_a_celery_worker(
+    daemons: Daemons, database: CampaignDatabase, tmp_path: Path, kind: str
+) -> None:
     """Every run is consumed, done once and completed; a late answer is refused with 409."""
     url = broker(kind)
     queue, port = f"test-{uuid.uuid4().hex}", free_port()
@@ -47,7 +43,7 @@ def test_a_celery_worker(daemons: Daemons, world: World, tmp_path: Path, kind: s
         },
     )
     settings = {"config": config, "api__enabled": "true", "api__port": port}
-    key = cli(daemons, world, "keys", "create", "worker", "--scope", "write").strip()
+    key = cli(daemons, database, "keys", "create", "worker", "--scope", "write").strip()
     api = f"http://127.0.0.1:{port}"
     done = tmp_path / "done"
     worker = subprocess.Popen(
@@ -71,10 +67,10 @@ def test_a_celery_worker(daemons: Daemons, world: World, tmp_path: Path, kind: s
         text=True,
     )
     try:
-        one_offs_for(world, "shop", RUNS, utc_now() + timedelta(seconds=3))
-        daemon = daemons.ready(world.url, **settings)
+        one_offs_for(database, "shop", RUNS, utc_now() + timedelta(seconds=3))
+        daemon = daemons.ready(database.url, **settings)
         try:
-            world.until(
+            database.until(
                 "SELECT count(*) = %s FROM runs WHERE status = 'completed'", RUNS, within=60
             )
         except AssertionError:
@@ -93,8 +89,8 @@ def test_a_celery_worker(daemons: Daemons, world: World, tmp_path: Path, kind: s
             urllib.request.urlopen(late, timeout=10)
         assert refused.value.code == 409
         refused.value.close()
-        assert world.statuses() == {"completed": RUNS}
-        check_histories(world)
+        assert database.statuses() == {"completed": RUNS}
+        check_histories(database)
         assert daemon.stop() == 0
     finally:
         worker.kill()

@@ -15,10 +15,12 @@ import psutil
 import pytest
 
 from tests.support import servers
+from tests.support.campaign_database import CampaignDatabase
 from tests.support.configured_targets import cli, configure, one_offs_for, run_of
-from tests.support.daemons import PATIENCE_S, Daemons, Process, World, utc_now, wait_until
 from tests.support.histories import check_histories
+from tests.support.processes import Daemons, Process
 from tests.support.servers import Answer, Request, Server, answer
+from tests.support.waiting import PATIENCE_S, utc_now, wait_until
 
 HAS = "SELECT count(*) FROM runs WHERE status = %s AND campaign_id = %s"
 ENDED = "SELECT count(*) = %s FROM runs WHERE finished_at IS NOT NULL"
@@ -33,7 +35,7 @@ def quick(url: str, **changes: object) -> dict[str, object]:
 
 
 def told_as_held(
-    world: World, daemons: Sequence[Process], campaign_ids: Sequence[int], why: str
+    database: CampaignDatabase, daemons: Sequence[Process], campaign_ids: Sequence[int], why: str
 ) -> None:
     """Each of these held runs is one line, an error, of one daemon; and no other run is."""
 
@@ -44,7 +46,7 @@ def told_as_held(
     lines_by_campaign = sorted(lines(), key=lambda line: line["campaign_id"])
     for line, campaign_id in zip(lines_by_campaign, campaign_ids, strict=True):
         assert (line["level"], line["outcome"]) == ("error", "held")
-        assert line["run_id"] == str(run_of(world, campaign_id)["id"])
+        assert line["run_id"] == str(run_of(database, campaign_id)["id"])
         assert why in line["error"]
 
 
@@ -72,7 +74,7 @@ HANGING = {
 """Those that a time-out ends: long enough for the beginning of an answer to come."""
 
 
-def test_hostile_servers(daemons: Daemons, world: World) -> None:
+def test_hostile_servers(daemons: Daemons, database: CampaignDatabase) -> None:
     """Each run ends as documented, in time; every delivery of one run has the same id."""
     with Server({f"/{name}": each[0] for name, each in HOSTILE.items()}) as server:
         config = configure(
@@ -83,23 +85,23 @@ def test_hostile_servers(daemons: Daemons, world: World) -> None:
             },
         )
         at = utc_now() + timedelta(seconds=2)
-        ids = {name: one_offs_for(world, name, 1, at)[0] for name in HOSTILE}
-        daemons.ready(world.url, config=config)
+        ids = {name: one_offs_for(database, name, 1, at)[0] for name in HOSTILE}
+        daemons.ready(database.url, config=config)
         done = sum(each[1] in ("completed", "failed") for each in HOSTILE.values())
-        world.until(ENDED, done)
+        database.until(ENDED, done)
         for name, (_, status, attempts) in HOSTILE.items():
-            run = run_of(world, ids[name])
+            run = run_of(database, ids[name])
             assert (name, run["status"], run["attempt"]) == (name, status, attempts), run["error"]
             sent = [request for request in server.requests if request.path == f"/{name}"]
             assert {request.headers["webhook-id"] for request in sent} == {str(run["id"])}
             numbers = [request.headers["campaignd-attempt"] for request in sent]
             assert numbers == [str(number + 1) for number in range(attempts)], name
-        wait = run_of(world, ids["hugewait"])["next_attempt_at"] - utc_now()
+        wait = run_of(database, ids["hugewait"])["next_attempt_at"] - utc_now()
         assert timedelta(minutes=50) < wait < timedelta(minutes=61)
-        check_histories(world)
+        check_histories(database)
 
 
-def test_retry_and_release_by_hand(daemons: Daemons, world: World) -> None:
+def test_retry_and_release_by_hand(daemons: Daemons, database: CampaignDatabase) -> None:
     """A failed run is tried again; one that nobody can answer for waits for a person."""
     with Server({"/unsure": servers.resets, "/bad": answer(400)}) as server:
         config = configure(
@@ -108,49 +110,53 @@ def test_retry_and_release_by_hand(daemons: Daemons, world: World) -> None:
             unsure=quick(f"{server.url}/unsure", on_lost="hold"),
         )
         at = utc_now() + timedelta(seconds=2)
-        bad = one_offs_for(world, "bad", 1, at)[0]
-        one, other = one_offs_for(world, "unsure", 2, at)
-        daemons.ready(world.url, config=config)
-        world.until(HAS, "failed", bad)
-        world.until("SELECT count(*) = 2 FROM runs WHERE status = 'held'")
-        assert world.one("SELECT status FROM campaigns WHERE id = %s", one) == "executing"
+        bad = one_offs_for(database, "bad", 1, at)[0]
+        one, other = one_offs_for(database, "unsure", 2, at)
+        daemons.ready(database.url, config=config)
+        database.until(HAS, "failed", bad)
+        database.until("SELECT count(*) = 2 FROM runs WHERE status = 'held'")
+        assert database.one("SELECT status FROM campaigns WHERE id = %s", one) == "executing"
 
         server.answers.clear()
-        run = run_of(world, bad)
-        assert str(run["id"]) in cli(daemons, world, "retry", str(run["id"]))
-        world.until(
+        run = run_of(database, bad)
+        assert str(run["id"]) in cli(daemons, database, "retry", str(run["id"]))
+        database.until(
             "SELECT count(*) FROM runs WHERE status = 'completed' AND campaign_id = %s", bad
         )
-        assert world.one("SELECT status FROM campaigns WHERE id = %s", bad) == "completed"
+        assert database.one("SELECT status FROM campaigns WHERE id = %s", bad) == "completed"
 
-        held = run_of(world, one)
-        assert "retrying" in cli(daemons, world, "release", str(held["id"]))
-        world.until(
+        held = run_of(database, one)
+        assert "retrying" in cli(daemons, database, "release", str(held["id"]))
+        database.until(
             "SELECT count(*) FROM runs WHERE status = 'completed' AND campaign_id = %s", one
         )
         assert server.ids()[str(held["id"])] == 2
-        assert "failed" in cli(daemons, world, "release", "--fail", str(run_of(world, other)["id"]))
-        assert world.one("SELECT status FROM campaigns WHERE id = %s", other) == "failed"
-        check_histories(world)
+        assert "failed" in cli(
+            daemons, database, "release", "--fail", str(run_of(database, other)["id"])
+        )
+        assert database.one("SELECT status FROM campaigns WHERE id = %s", other) == "failed"
+        check_histories(database)
 
 
-def test_a_stop_ends_what_is_under_way(daemons: Daemons, world: World) -> None:
+def test_a_stop_ends_what_is_under_way(daemons: Daemons, database: CampaignDatabase) -> None:
     """The request is dropped within a moment, not at its time-out."""
     with Server(default=servers.never_answers) as server:
         config = configure(daemons, slow=quick(server.url, timeout=5 * PATIENCE_S))
-        (campaign_id,) = one_offs_for(world, "slow", 1, utc_now() + timedelta(seconds=2))
-        daemon = daemons.ready(world.url, config=config)
+        (campaign_id,) = one_offs_for(database, "slow", 1, utc_now() + timedelta(seconds=2))
+        daemon = daemons.ready(database.url, config=config)
         wait_until("the request", lambda: server.requests)
-        world.control(lambda control: control.stop(campaign_id, "tester"))
+        database.control(lambda control: control.stop(campaign_id, "tester"))
         stopped = daemon.wait_for("attempt_cancelled")
-        assert stopped["run_id"] == str(run_of(world, campaign_id)["id"])
-        assert run_of(world, campaign_id)["status"] == "cancelled"
+        assert stopped["run_id"] == str(run_of(database, campaign_id)["id"])
+        assert run_of(database, campaign_id)["status"] == "cancelled"
         began = time.monotonic()
         assert daemon.stop() == 0
         assert time.monotonic() - began < DRAIN_S, "there is nothing to wait for"
 
 
-def test_what_was_accepted_and_not_finished_is_lost(daemons: Daemons, world: World) -> None:
+def test_what_was_accepted_and_not_finished_is_lost(
+    daemons: Daemons, database: CampaignDatabase
+) -> None:
     """Its lease ends: delivered anew with attempt 2, or held."""
     with Server(default=answer(202)) as server:
         config = configure(
@@ -159,47 +165,47 @@ def test_what_was_accepted_and_not_finished_is_lost(daemons: Daemons, world: Wor
             keep=quick(server.url + "/keep", lease=1.0, on_lost="hold"),
         )
         at = utc_now() + timedelta(seconds=2)
-        again = one_offs_for(world, "again", 1, at)[0]
-        keep = one_offs_for(world, "keep", 1, at)[0]
+        again = one_offs_for(database, "again", 1, at)[0]
+        keep = one_offs_for(database, "keep", 1, at)[0]
         daemon = daemons.ready(
-            world.url, config=config, api__enabled="true", api__port=0, scheduler__poll=0.1
+            database.url, config=config, api__enabled="true", api__port=0, scheduler__poll=0.1
         )
-        world.until(HAS, "held", keep)
-        world.until("SELECT count(*) FROM runs WHERE attempt >= 2 AND campaign_id = %s", again)
+        database.until(HAS, "held", keep)
+        database.until("SELECT count(*) FROM runs WHERE attempt >= 2 AND campaign_id = %s", again)
         assert set(server.ids()) == {
-            str(run_of(world, again)["id"]),
-            str(run_of(world, keep)["id"]),
+            str(run_of(database, again)["id"]),
+            str(run_of(database, keep)["id"]),
         }
         assert daemon.events("run_lease_expired")
-        assert run_of(world, keep)["attempt"] == 1
-        told_as_held(world, [daemon], [keep], "not finished within its lease")
+        assert run_of(database, keep)["attempt"] == 1
+        told_as_held(database, [daemon], [keep], "not finished within its lease")
         port = daemon.wait_for("api_listening")["port"]
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as metrics:
             assert 'campaignd_runs_held_total{target="keep"} 1.0' in metrics.read().decode()
-        check_histories(world)
+        check_histories(database)
 
 
-def test_a_reload_changes_targets(daemons: Daemons, world: World) -> None:
+def test_a_reload_changes_targets(daemons: Daemons, database: CampaignDatabase) -> None:
     """SIGHUP: another address, and a target that was not there before."""
     import signal
 
     with Server({"/old": answer(400)}) as server:
         config = configure(daemons, crm=quick(server.url + "/old"))
-        daemon = daemons.ready(world.url, config=config)
+        daemon = daemons.ready(database.url, config=config)
         configure(daemons, crm=quick(server.url + "/new"), extra=quick(server.url + "/extra"))
         daemon.send(signal.SIGHUP)
         daemon.wait_for("reloaded")
         at = utc_now() + timedelta(seconds=1)
-        one_offs_for(world, "crm", 1, at)
-        one_offs_for(world, "extra", 1, at)
-        world.until("SELECT count(*) = 2 FROM runs WHERE status = 'completed'")
+        one_offs_for(database, "crm", 1, at)
+        one_offs_for(database, "extra", 1, at)
+        database.until("SELECT count(*) = 2 FROM runs WHERE status = 'completed'")
         assert {request.path for request in server.requests} == {"/new", "/extra"}
         configure(daemons, crm={"type": "webhook", "url": server.url, "ca_file": "/nowhere/ca"})
         daemon.send(signal.SIGHUP)
         assert daemon.stop() == 0
 
 
-def test_a_lost_node_by_target(daemons: Daemons, world: World) -> None:
+def test_a_lost_node_by_target(daemons: Daemons, database: CampaignDatabase) -> None:
     """Killed in the middle of attempts: one target's runs are delivered anew, the other's held.
 
     Two others take over at once; each held run is told of by the one that held it.
@@ -212,23 +218,23 @@ def test_a_lost_node_by_target(daemons: Daemons, world: World) -> None:
         )
         settings = {"config": config}
         at = utc_now() + timedelta(seconds=2)
-        again = one_offs_for(world, "again", 1, at)[0]
-        keep = one_offs_for(world, "keep", 5, at)
-        daemon = daemons.ready(world.url, **settings)
+        again = one_offs_for(database, "again", 1, at)[0]
+        keep = one_offs_for(database, "keep", 5, at)
+        daemon = daemons.ready(database.url, **settings)
         wait_until("the requests", lambda: len(server.requests) == 6)
         server.default = answer(200)
         daemon.kill()
-        others = [daemons.run(world.url, **settings, node_name=name) for name in ("b", "c")]
-        world.until(HAS, "completed", again)
-        world.until("SELECT count(*) = 5 FROM runs WHERE status = 'held'")
+        others = [daemons.run(database.url, **settings, node_name=name) for name in ("b", "c")]
+        database.until(HAS, "completed", again)
+        database.until("SELECT count(*) = 5 FROM runs WHERE status = 'held'")
         assert sorted(server.ids().values()) == [1, 1, 1, 1, 1, 2]
-        assert run_of(world, again)["attempt"] == 2
-        told_as_held(world, others, keep, "its node was lost")
-        check_histories(world)
+        assert run_of(database, again)["attempt"] == 2
+        told_as_held(database, others, keep, "its node was lost")
+        check_histories(database)
         assert [other.stop() for other in others] == [0, 0]
 
 
-def test_a_node_that_stops_by_target(daemons: Daemons, world: World) -> None:
+def test_a_node_that_stops_by_target(daemons: Daemons, database: CampaignDatabase) -> None:
     """Stopped in the middle of attempts: given back at once, or held."""
     with Server(default=servers.never_answers) as server:
         config = configure(
@@ -237,28 +243,28 @@ def test_a_node_that_stops_by_target(daemons: Daemons, world: World) -> None:
             keep=quick(server.url + "/keep", timeout=5 * PATIENCE_S, concurrency=1, on_lost="hold"),
         )
         at = utc_now() + timedelta(seconds=2)
-        one_offs_for(world, "again", 2, at)
-        one_offs_for(world, "keep", 2, at)
-        daemon = daemons.ready(world.url, config=config, scheduler__drain_timeout=0.3)
+        one_offs_for(database, "again", 2, at)
+        one_offs_for(database, "keep", 2, at)
+        daemon = daemons.ready(database.url, config=config, scheduler__drain_timeout=0.3)
         wait_until("both requests", lambda: len(server.requests) == 2)
         assert daemon.stop() == 0
         # Of each target one run was under way; the other was never claimed, so anybody may do it.
-        assert world.rows(
+        assert database.rows(
             "SELECT c.target, r.status, r.attempt, r.takeovers FROM runs r"
             " JOIN campaigns c ON c.id = r.campaign_id ORDER BY 1, 3"
         ) == [
             {"target": "again", "status": "retrying", "attempt": 1, "takeovers": 1},
             {"target": "keep", "status": "held", "attempt": 1, "takeovers": 1},
         ]
-        assert world.statuses() == {"executing": 2, "scheduled": 2}
-        held = world.one("SELECT campaign_id FROM runs WHERE status = 'held'")
-        told_as_held(world, [daemon], [held], "given back by a stopping node")
+        assert database.statuses() == {"executing": 2, "scheduled": 2}
+        held = database.one("SELECT campaign_id FROM runs WHERE status = 'held'")
+        told_as_held(database, [daemon], [held], "given back by a stopping node")
         assert [line["count"] for line in daemon.events("runs_released")] == [1]
-        check_histories(world)
+        check_histories(database)
 
 
 @pytest.mark.slow
-def test_a_heap_of_runs_for_a_dead_target(daemons: Daemons, world: World) -> None:
+def test_a_heap_of_runs_for_a_dead_target(daemons: Daemons, database: CampaignDatabase) -> None:
     """However much is overdue for it, another's runs and retries are loaded, in little memory."""
     heap = 30_000
     answers = itertools.chain([answer(503)] * 3, itertools.repeat(answer(200)))
@@ -272,13 +278,13 @@ def test_a_heap_of_runs_for_a_dead_target(daemons: Daemons, world: World) -> Non
             dead={"type": "webhook", "url": f"http://127.0.0.1:{port}"},
             crm={**quick(server.url), "max_attempts": 5},
         )
-        one_offs_for(world, "dead", heap, utc_now() - timedelta(seconds=30))
-        daemon = daemons.ready(world.url, config=config)
+        one_offs_for(database, "dead", heap, utc_now() - timedelta(seconds=30))
+        daemon = daemons.ready(database.url, config=config)
         daemon.wait_for("target_paused")
-        one_offs_for(world, "crm", 3, utc_now() + timedelta(milliseconds=100))
-        world.until("SELECT count(*) = 3 FROM runs WHERE status = 'completed'")
-        assert world.one("SELECT max(attempt) > 1 FROM runs WHERE status = 'completed'")
-        claimed = world.one("SELECT count(*) FROM runs")
+        one_offs_for(database, "crm", 3, utc_now() + timedelta(milliseconds=100))
+        database.until("SELECT count(*) = 3 FROM runs WHERE status = 'completed'")
+        assert database.one("SELECT max(attempt) > 1 FROM runs WHERE status = 'completed'")
+        claimed = database.one("SELECT count(*) FROM runs")
         memory = psutil.Process(daemon.pid).memory_info().rss // 2**20
         print(f"{claimed} of {heap} claimed while their target is down; {memory} MiB")
         assert claimed < 300
@@ -287,7 +293,7 @@ def test_a_heap_of_runs_for_a_dead_target(daemons: Daemons, world: World) -> Non
 
 
 @pytest.mark.slow
-def test_kill_at_any_step(daemons: Daemons, world: World) -> None:
+def test_kill_at_any_step(daemons: Daemons, database: CampaignDatabase) -> None:
     """Killed again and again while runs are claimed, sent, answered and written.
 
     Every run ends, has one row, and came to the receiver at least once; how often it came twice is
@@ -301,23 +307,23 @@ def test_kill_at_any_step(daemons: Daemons, world: World) -> None:
         config = configure(daemons, crm=quick(server.url, concurrency=concurrency))
         settings = {"config": config, "scheduler__lease": 3.0, "scheduler__heartbeat": 0.5}
         for _ in range(kills):
-            daemon = daemons.ready(world.url, **settings)
+            daemon = daemons.ready(database.url, **settings)
             seen = len(server.requests)
-            one_offs_for(world, "crm", fresh, utc_now())
+            one_offs_for(database, "crm", fresh, utc_now())
             wait_until("something sent", lambda seen=seen: len(server.requests) > seen)
             time.sleep(chance.uniform(0.0, 0.12))
             daemon.kill()
-        daemon = daemons.ready(world.url, **settings)
-        world.until(ENDED, count)
-        assert world.statuses("runs") == {"completed": count}
-        assert world.statuses() == {"completed": count}
+        daemon = daemons.ready(database.url, **settings)
+        database.until(ENDED, count)
+        assert database.statuses("runs") == {"completed": count}
+        assert database.statuses() == {"completed": count}
         sent = server.ids()
-        assert set(sent) == {str(row["id"]) for row in world.rows("SELECT id FROM runs")}
+        assert set(sent) == {str(row["id"]) for row in database.rows("SELECT id FROM runs")}
         twice = sum(many - 1 for many in sent.values())
         print(f"{kills} kills, {count} runs: {twice} deliveries more than one")
         # Answered or not, what was under way or not yet written at a kill comes again.
         assert twice <= kills * (concurrency + 4 * concurrency)
-        check_histories(world)
+        check_histories(database)
         assert daemon.stop() == 0
 
 
@@ -327,7 +333,7 @@ def test_kill_at_any_step(daemons: Daemons, world: World) -> None:
     ("count", "times"), [(3_000, 3.0), pytest.param(10_000, 1.5, marks=pytest.mark.machine)]
 )
 def test_a_server_that_takes_its_time(
-    daemons: Daemons, world: World, count: int, times: float
+    daemons: Daemons, database: CampaignDatabase, count: int, times: float
 ) -> None:
     """Within 1.5 times what the configured concurrency allows, on a machine with nothing else."""
     concurrency, wait = 64, 0.05
@@ -335,13 +341,13 @@ def test_a_server_that_takes_its_time(
     with Server(default=answer(200, wait=wait)) as server:
         config = configure(daemons, crm=quick(server.url, concurrency=concurrency, timeout=20.0))
         _, at = daemons.ready_before(
-            world, lambda at: one_offs_for(world, "crm", count, at), 5, config=config
+            database, lambda at: one_offs_for(database, "crm", count, at), 5, config=config
         )
-        world.until(ENDED, count)
-        last = world.one("SELECT max(finished_at) FROM runs")
+        database.until(ENDED, count)
+        last = database.one("SELECT max(finished_at) FROM runs")
         took = (last - at).total_seconds()
         print(f"{count} runs in {took:.2f} s, ideal {ideal:.2f} s, {took / ideal:.2f} times")
-        assert world.statuses("runs") == {"completed": count}
+        assert database.statuses("runs") == {"completed": count}
         assert set(server.ids().values()) == {1}
         assert took < times * ideal
 
@@ -349,7 +355,9 @@ def test_a_server_that_takes_its_time(
 @pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.parametrize("outage", [10, pytest.param(60, marks=pytest.mark.machine)])
-def test_a_target_that_is_down_delays_no_other(daemons: Daemons, world: World, outage: int) -> None:
+def test_a_target_that_is_down_delays_no_other(
+    daemons: Daemons, database: CampaignDatabase, outage: int
+) -> None:
     """The healthy one's lateness stays; the other's runs go when it is back, oldest first."""
     with servers.nobody() as port, Server() as healthy:
         config = configure(
@@ -367,17 +375,17 @@ def test_a_target_that_is_down_delays_no_other(daemons: Daemons, world: World, o
         def store(begin: datetime) -> None:
             for second in range(outage):
                 at = begin + timedelta(seconds=second)
-                one_offs_for(world, "healthy", per_second, at)
-                one_offs_for(world, "down", per_second, at + timedelta(milliseconds=300))
+                one_offs_for(database, "healthy", per_second, at)
+                one_offs_for(database, "down", per_second, at + timedelta(milliseconds=300))
 
-        daemon, begin = daemons.ready_before(world, store, 3, config=config)
+        daemon, begin = daemons.ready_before(database, store, 3, config=config)
         daemon.wait_for("target_paused")
         wait_until(
             "the end of the outage", lambda: utc_now() > begin + timedelta(seconds=outage), 90
         )
         late = [
             row["late"]
-            for row in world.rows(
+            for row in database.rows(
                 "SELECT extract(epoch FROM finished_at - scheduled_for) * 1000 AS late FROM runs"
                 " JOIN campaigns c ON c.id = campaign_id WHERE target = 'healthy'"
             )
@@ -387,15 +395,15 @@ def test_a_target_that_is_down_delays_no_other(daemons: Daemons, world: World, o
         print(f"healthy: p50 {statistics.median(late):.0f} ms, p99 {p99:.0f} ms")
         assert p99 < 500
         with Server(port=port) as back:
-            world.until(ENDED, 2 * outage * per_second)
-            assert world.statuses("runs") == {"completed": 2 * outage * per_second}
+            database.until(ENDED, 2 * outage * per_second)
+            assert database.statuses("runs") == {"completed": 2 * outage * per_second}
             order = {
                 str(row["id"]): row["scheduled_for"]
-                for row in world.rows("SELECT id, scheduled_for FROM runs")
+                for row in database.rows("SELECT id, scheduled_for FROM runs")
             }
             came = [order[request.headers["webhook-id"]] for request in back.requests]
             overtaken = sum(later < earlier for earlier, later in itertools.pairwise(came))
-            tried = world.one("SELECT count(*) FROM runs WHERE attempt > 1")
+            tried = database.one("SELECT count(*) FROM runs WHERE attempt > 1")
             pauses = len(daemon.events("target_paused"))
             print(f"{len(came)} drained, {overtaken} out of order, {tried} tried, {pauses} pauses")
             # What was under way when it went down, and a probe for each pause, were tried for

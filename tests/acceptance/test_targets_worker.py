@@ -16,9 +16,11 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from tests.support.campaign_database import CampaignDatabase
 from tests.support.configured_targets import configure, one_offs_for
-from tests.support.daemons import Daemons, World, utc_now, wait_until
 from tests.support.histories import check_histories
+from tests.support.processes import Daemons
+from tests.support.waiting import utc_now, wait_until
 
 TABLE = {"type": "postgres", "backoff_first": 0.05, "backoff_longest": 0.1, "lease": 60.0}
 SHORT = {**TABLE, "lease": 6.0}
@@ -42,10 +44,10 @@ def documented(name: str) -> str:
 
 
 @pytest.fixture
-def role(world: World) -> Iterator[str]:
+def role(database: CampaignDatabase) -> Iterator[str]:
     """A role of the server that may do what docs/targets.md grants, in this database."""
     name = f"sender_{uuid4().hex}"
-    with psycopg.connect(world.url, autocommit=True) as connection:
+    with psycopg.connect(database.url, autocommit=True) as connection:
         connection.execute(f"CREATE ROLE {name}".encode())
         try:
             granted = documented("grant").replace("TO sender", f"TO {name}")
@@ -79,8 +81,10 @@ def script(directory: Path, text: str) -> str:
     return shlex.join([sys.executable, str(path)])
 
 
-def worker(daemons: Daemons, world: World, config: Path, command: str, *more: str) -> Any:
-    env = daemons.environment(world.url, config=config)
+def worker(
+    daemons: Daemons, database: CampaignDatabase, config: Path, command: str, *more: str
+) -> Any:
+    env = daemons.environment(database.url, config=config)
     process = daemons.command("worker", "--exec", command, *more, env=env)
     process.wait_for("worker_ready")
     return process
@@ -91,13 +95,15 @@ def endings(process: Any) -> list[dict[str, Any]]:
     return [*process.events("run_finished"), *process.events("run_failed")]
 
 
-def test_a_worker_does_the_work(daemons: Daemons, world: World, tmp_path: Path) -> None:
+def test_a_worker_does_the_work(
+    daemons: Daemons, database: CampaignDatabase, tmp_path: Path
+) -> None:
     """Done, failed, tried again; the first attempt is the worker's own."""
     config = configure(daemons, table=TABLE)
-    ids = one_offs_for(world, "table", 30, utc_now() + timedelta(seconds=2))
-    daemon = daemons.ready(world.url, config=config)
-    world.until(QUEUED, 30)
-    waiting = world.rows("SELECT DISTINCT attempt, node, started_at FROM runs")
+    ids = one_offs_for(database, "table", 30, utc_now() + timedelta(seconds=2))
+    daemon = daemons.ready(database.url, config=config)
+    database.until(QUEUED, 30)
+    waiting = database.rows("SELECT DISTINCT attempt, node, started_at FROM runs")
     assert waiting == [{"attempt": 0, "node": None, "started_at": None}]
     program = f"""
 import json, sys
@@ -107,19 +113,19 @@ if number == 7: sys.exit(3)
 if number < 5 and data["attempt"] == 1: sys.exit(75)
 open({str(tmp_path)!r} + f"/{{data['run_id']}}.{{data['attempt']}}", "x")
 """
-    working = worker(daemons, world, config, script(tmp_path, program), "-c", "4")
-    world.until(ENDED, 30)
-    assert world.statuses("runs") == {"completed": 29, "failed": 1}
-    attempts = world.rows("SELECT attempt, count(*) AS many FROM runs GROUP BY 1 ORDER BY 1")
+    working = worker(daemons, database, config, script(tmp_path, program), "-c", "4")
+    database.until(ENDED, 30)
+    assert database.statuses("runs") == {"completed": 29, "failed": 1}
+    attempts = database.rows("SELECT attempt, count(*) AS many FROM runs GROUP BY 1 ORDER BY 1")
     assert attempts == [{"attempt": 1, "many": 25}, {"attempt": 2, "many": 5}]
     done = {path.stem for path in tmp_path.glob("*.[12]")}
     assert len(done) == 29
-    check_histories(world)
+    check_histories(database)
     assert working.stop() == 0
     assert daemon.stop() == 0
     statement = re.search(r"```sql\n(.*?)```", METRICS.read_text("utf-8"), re.DOTALL)
     assert statement is not None
-    counts = {(row["target"], row["status"]): row["count"] for row in world.rows(statement[1])}
+    counts = {(row["target"], row["status"]): row["count"] for row in database.rows(statement[1])}
     assert counts == {("table", "completed"): 29, ("table", "failed"): 1}
     lines = endings(working)
     assert sorted(line["campaign_id"] for line in lines) == sorted(ids)
@@ -127,48 +133,50 @@ open({str(tmp_path)!r} + f"/{{data['run_id']}}.{{data['attempt']}}", "x")
     assert endings(daemon) == []
 
 
-def test_a_lost_worker(daemons: Daemons, world: World, tmp_path: Path) -> None:
+def test_a_lost_worker(daemons: Daemons, database: CampaignDatabase, tmp_path: Path) -> None:
     """Killed, its runs go to another when the lease ends; stopped, it gives them back at once."""
     config = configure(daemons, table=SHORT)
-    one_offs_for(world, "table", 2, utc_now() + timedelta(seconds=2))
-    daemon = daemons.ready(world.url, config=config)
+    one_offs_for(database, "table", 2, utc_now() + timedelta(seconds=2))
+    daemon = daemons.ready(database.url, config=config)
     hang = script(tmp_path, "import time; time.sleep(600)")
-    first = worker(daemons, world, config, hang, "-c", "2")
-    world.until("SELECT count(*) = 2 FROM runs WHERE lease_until IS NOT NULL")
-    until = world.one("SELECT max(lease_until) FROM runs")
-    world.until("SELECT max(lease_until) > %s FROM runs", until)  # it is renewed
+    first = worker(daemons, database, config, hang, "-c", "2")
+    database.until("SELECT count(*) = 2 FROM runs WHERE lease_until IS NOT NULL")
+    until = database.one("SELECT max(lease_until) FROM runs")
+    database.until("SELECT max(lease_until) > %s FROM runs", until)  # it is renewed
     first.kill()
     daemon.wait_for("run_lease_expired")
-    world.until(QUEUED, 2)
-    assert world.rows("SELECT DISTINCT attempt, takeovers FROM runs") == [
+    database.until(QUEUED, 2)
+    assert database.rows("SELECT DISTINCT attempt, takeovers FROM runs") == [
         {"attempt": 1, "takeovers": 1}
     ]
     ended = len(daemon.events("run_lease_expired"))
-    env = daemons.environment(world.url, config=config, scheduler__drain_timeout=0.2)
+    env = daemons.environment(database.url, config=config, scheduler__drain_timeout=0.2)
     second = daemons.command("worker", "--exec", hang, "-c", "2", env=env)
-    world.until("SELECT count(*) = 2 FROM runs WHERE lease_until IS NOT NULL AND attempt = 2")
+    database.until("SELECT count(*) = 2 FROM runs WHERE lease_until IS NOT NULL AND attempt = 2")
     assert second.stop() == 0
-    world.until(QUEUED, 2)
+    database.until(QUEUED, 2)
     assert len(daemon.events("run_lease_expired")) == ended, "it did not come to that"
     quick = script(tmp_path, "")
-    worker(daemons, world, config, quick)
-    world.until(ENDED, 2)
-    assert world.rows("SELECT DISTINCT status, attempt FROM runs") == [
+    worker(daemons, database, config, quick)
+    database.until(ENDED, 2)
+    assert database.rows("SELECT DISTINCT status, attempt FROM runs") == [
         {"status": "completed", "attempt": 2}
     ]
-    check_histories(world)
+    check_histories(database)
 
 
-def test_a_stop_reaches_the_worker(daemons: Daemons, world: World, tmp_path: Path) -> None:
+def test_a_stop_reaches_the_worker(
+    daemons: Daemons, database: CampaignDatabase, tmp_path: Path
+) -> None:
     """Its next heartbeat is refused, and the program ends."""
     config = configure(daemons, table=SHORT)
-    (campaign_id,) = one_offs_for(world, "table", 1, utc_now() + timedelta(seconds=2))
-    daemons.ready(world.url, config=config)
-    working = worker(daemons, world, config, script(tmp_path, "import time; time.sleep(600)"))
-    world.until("SELECT count(*) = 1 FROM runs WHERE lease_until IS NOT NULL")
-    world.control(lambda control: control.stop(campaign_id, "tester"))
+    (campaign_id,) = one_offs_for(database, "table", 1, utc_now() + timedelta(seconds=2))
+    daemons.ready(database.url, config=config)
+    working = worker(daemons, database, config, script(tmp_path, "import time; time.sleep(600)"))
+    database.until("SELECT count(*) = 1 FROM runs WHERE lease_until IS NOT NULL")
+    database.control(lambda control: control.stop(campaign_id, "tester"))
     working.wait_for("attempt_cancelled")
-    assert world.statuses("runs") == {"cancelled": 1}
+    assert database.statuses("runs") == {"cancelled": 1}
     assert working.stop() == 0
 
 
@@ -180,28 +188,28 @@ def told(taken: list[dict[str, Any]], worker: str) -> set[tuple[Any, ...]]:
     }
 
 
-def attempts_told(world: World) -> set[tuple[Any, ...]]:
-    rows = world.rows(
+def attempts_told(database: CampaignDatabase) -> set[tuple[Any, ...]]:
+    rows = database.rows(
         "SELECT campaign_id, run_id, scheduled_for, cause, actor FROM campaign_events"
         " WHERE event = 'attempt' AND from_status = 'executing' AND to_status = 'executing'"
     )
     return {tuple(row.values()) for row in rows}
 
 
-def test_the_documented_sql(daemons: Daemons, world: World, role: str) -> None:
+def test_the_documented_sql(daemons: Daemons, database: CampaignDatabase, role: str) -> None:
     """Take, heartbeat, answer; what comes too late changes nothing; every attempt is an event."""
     config = configure(daemons, table=TABLE)
-    ids = one_offs_for(world, "table", 12, utc_now() + timedelta(seconds=2))
-    daemon = daemons.ready(world.url, config=config)
-    world.until(QUEUED, 12)
-    with Sql(world.url, role) as one, Sql(world.url, role) as other:
+    ids = one_offs_for(database, "table", 12, utc_now() + timedelta(seconds=2))
+    daemon = daemons.ready(database.url, config=config)
+    database.until(QUEUED, 12)
+    with Sql(database.url, role) as one, Sql(database.url, role) as other:
         mine = one.do("take", worker="mine", target="table")
         theirs = other.do("take", worker="theirs", target="table")
         assert (len(mine), len(theirs)) == (10, 2)
         assert {row["campaign_id"] for row in mine + theirs} == set(ids)
         assert {row["payload"]["n"] for row in mine} <= set(ids)
         assert one.do("take", worker="mine", target="table") == []
-        assert attempts_told(world) == told(mine, "mine") | told(theirs, "theirs")
+        assert attempts_told(database) == told(mine, "mine") | told(theirs, "theirs")
         first, second, third, *rest = mine
         for row, answer in ((first, "completed"), (second, "failed"), (third, "retry")):
             held = {"run": row["id"], "attempt": row["attempt"]}
@@ -209,47 +217,49 @@ def test_the_documented_sql(daemons: Daemons, world: World, role: str) -> None:
             assert one.do("answer", answer=answer, reason="because", **held)
             assert not one.do("answer", answer=answer, reason="because", **held)
             assert not one.do("heartbeat", **held)
-        world.until(
+        database.until(
             "SELECT count(*) = 3 FROM runs WHERE status = 'completed'"
             " OR status = 'failed' AND error = 'because' OR status = 'queued'"
         )
         again = one.do("take", worker="mine", target="table")
         assert [(row["id"], row["attempt"]) for row in again] == [(third["id"], 2)]
-        assert attempts_told(world) >= told(again, "mine")
+        assert attempts_told(database) >= told(again, "mine")
         late = {"run": third["id"], "attempt": 1}
         assert not one.do("answer", answer="completed", reason=None, **late)
         for row in (*rest, *theirs, *again):
             held = {"run": row["id"], "attempt": row["attempt"]}
             assert one.do("answer", answer="completed", reason=None, **held)
-        world.until(ENDED, 12)
-    assert world.statuses("runs") == {"completed": 11, "failed": 1}
+        database.until(ENDED, 12)
+    assert database.statuses("runs") == {"completed": 11, "failed": 1}
     assert daemon.stop() == 0
     lines = endings(daemon)
     assert sorted(line["campaign_id"] for line in lines) == sorted(ids)
     assert all(line.keys() >= ENDING for line in lines)
     assert {line["actor"] for line in lines} == {"mine", "theirs"}
-    check_histories(world)
+    check_histories(database)
 
 
-def test_nobody_takes_it_in_time(daemons: Daemons, world: World) -> None:
+def test_nobody_takes_it_in_time(daemons: Daemons, database: CampaignDatabase) -> None:
     """Later than the grace: missed, like everywhere."""
     config = configure(daemons, table=TABLE)
-    daemons.ready(world.url, config=config)
-    one_offs_for(world, "table", 3, utc_now() + timedelta(seconds=2), grace=6)
-    world.until(QUEUED, 3)
-    world.until(ENDED, 3)
-    assert world.rows("SELECT DISTINCT status, attempt, started_at FROM runs") == [
+    daemons.ready(database.url, config=config)
+    one_offs_for(database, "table", 3, utc_now() + timedelta(seconds=2), grace=6)
+    database.until(QUEUED, 3)
+    database.until(ENDED, 3)
+    assert database.rows("SELECT DISTINCT status, attempt, started_at FROM runs") == [
         {"status": "missed", "attempt": 0, "started_at": None}
     ]
-    check_histories(world)
+    check_histories(database)
 
 
 @pytest.mark.slow
-def test_workers_that_are_killed(daemons: Daemons, world: World, tmp_path: Path) -> None:
+def test_workers_that_are_killed(
+    daemons: Daemons, database: CampaignDatabase, tmp_path: Path
+) -> None:
     """Two workers, killed in turn: everything is done, one row each; repeats are counted."""
     config = configure(daemons, table=SHORT)
-    one_offs_for(world, "table", 100, utc_now() + timedelta(seconds=2))
-    daemons.ready(world.url, config=config)
+    one_offs_for(database, "table", 100, utc_now() + timedelta(seconds=2))
+    daemons.ready(database.url, config=config)
     log = tmp_path / "log"
     program = script(
         tmp_path,
@@ -261,17 +271,17 @@ with open({str(log)!r}, "a") as file: file.write(json.dumps(data["run_id"]) + "\
 """,
     )
     for _ in range(3):
-        working = worker(daemons, world, config, program, "-c", "4")
+        working = worker(daemons, database, config, program, "-c", "4")
         before = len(log.read_text().splitlines()) if log.exists() else 0
         wait_until(
             "work", lambda before=before: len(log.read_text().splitlines()) > before + 10
         ) if log.exists() else wait_until("work", log.exists)
         working.kill()
-    worker(daemons, world, config, program, "-c", "4")
-    world.until(ENDED, 100)
-    assert world.statuses("runs") == {"completed": 100}
+    worker(daemons, database, config, program, "-c", "4")
+    database.until(ENDED, 100)
+    assert database.statuses("runs") == {"completed": 100}
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert len(set(lines)) == 100
     print(f"3 kills of a worker, 100 runs: {len(lines) - 100} done more than once")
     assert len(lines) - 100 <= 3 * 4
-    check_histories(world)
+    check_histories(database)

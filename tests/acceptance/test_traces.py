@@ -6,10 +6,12 @@ import gzip
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
-from tests.support.daemons import Daemons, World, utc_now
+from tests.support.campaign_database import CampaignDatabase
+from tests.support.processes import Daemons
+from tests.support.waiting import utc_now
 
 
-def test_a_collector_gets_spans(daemons: Daemons, world: World) -> None:
+def test_a_collector_gets_spans(daemons: Daemons, database: CampaignDatabase) -> None:
     """Every attempt arrives, at the latest when the daemon stops."""
     got: list[tuple[str, bytes]] = []
 
@@ -31,18 +33,18 @@ def test_a_collector_gets_spans(daemons: Daemons, world: World) -> None:
         thread.start()
         try:
             daemon = daemons.ready(
-                world.url,
+                database.url,
                 CAMPAIGND_TRACES__ENABLED="true",
                 OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{server.server_port}",
             )
-            world.add_one_offs(3, utc_now())
-            world.until("SELECT count(*) = 3 FROM runs WHERE status = 'completed'")
+            database.add_one_offs(3, utc_now())
+            database.until("SELECT count(*) = 3 FROM runs WHERE status = 'completed'")
             assert daemon.stop() == 0
         finally:
             server.shutdown()
             thread.join()
     assert {path for path, _ in got} == {"/v1/traces"}
     spans = b"".join(body for _, body in got)
-    for row in world.rows("SELECT id FROM runs"):
+    for row in database.rows("SELECT id FROM runs"):
         assert row["id"].bytes in spans
         assert str(row["id"]).encode() in spans

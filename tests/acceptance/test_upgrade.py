@@ -16,9 +16,11 @@ import psycopg
 import pytest
 
 from storage.schema import HEAD
-from tests.support.daemons import PATIENCE_S, Daemons, Process, World, utc_now
+from tests.support.campaign_database import CampaignDatabase
 from tests.support.histories import check_histories
+from tests.support.processes import Daemons, Process
 from tests.support.releases import AFTER_NEXT, NEXT, Release, after_that, after_this, before_0003
+from tests.support.waiting import PATIENCE_S, utc_now
 
 SECONDS = 20
 """For which work falls due; longer, should commands take longer than a second."""
@@ -27,10 +29,10 @@ WINDOWS = 4
 
 
 @pytest.fixture
-def bare(empty_database_url: str) -> Iterator[World]:
+def bare(empty_database_url: str) -> Iterator[CampaignDatabase]:
     """A database without a schema."""
-    with World(empty_database_url) as world:
-        yield world
+    with CampaignDatabase(empty_database_url) as database:
+        yield database
 
 
 @pytest.fixture
@@ -49,16 +51,16 @@ def pair(
     return this, after_this(tmp_path / "next", daemons)
 
 
-def done(release: Release, world: World, *arguments: str, **more: Any) -> str:
+def done(release: Release, database: CampaignDatabase, *arguments: str, **more: Any) -> str:
     """What one of its commands prints; it has to succeed."""
-    called = release.call(world.url, *arguments, **more)
+    called = release.call(database.url, *arguments, **more)
     assert called.returncode == 0, called.stderr
     return called.stdout
 
 
-def started(release: Release, world: World, daemons: Daemons, name: str) -> Process:
+def started(release: Release, database: CampaignDatabase, daemons: Daemons, name: str) -> Process:
     return daemons.ready(
-        world.url, node_name=name, scheduler__continuous_interval=1, **release.settings
+        database.url, node_name=name, scheduler__continuous_interval=1, **release.settings
     )
 
 
@@ -83,23 +85,23 @@ def later(seconds: float) -> str:
     return json.dumps({"schedule_type": "scheduled", "scheduled_at": at.isoformat()})
 
 
-def edited(release: Release, world: World) -> str:
+def edited(release: Release, database: CampaignDatabase) -> str:
     """A campaign of this test's own, saved, paused, moved and started by a release's commands."""
     uuid = str(uuid4())
     line = {"uuid": uuid, "name": f"edited by {release.version}", "status": "draft"}
-    done(release, world, "import", "-", given=json.dumps({"campaign": line}))
+    done(release, database, "import", "-", given=json.dumps({"campaign": line}))
     began = time.monotonic()
-    done(release, world, "schedule", uuid, "-", given=later(3600))
+    done(release, database, "schedule", uuid, "-", given=later(3600))
     took = time.monotonic() - began
-    done(release, world, "pause", uuid)
-    done(release, world, "start", uuid)
-    done(release, world, "schedule", uuid, "-", given=later(max(6, 15 * took)))
+    done(release, database, "pause", uuid)
+    done(release, database, "start", uuid)
+    done(release, database, "schedule", uuid, "-", given=later(max(6, 15 * took)))
     return uuid
 
 
 @pytest.mark.slow
 def test_two_releases_share_a_database(
-    pair: tuple[Release, Release], bare: World, daemons: Daemons
+    pair: tuple[Release, Release], bare: CampaignDatabase, daemons: Daemons
 ) -> None:
     """Migrated while the older one fires; then both fire and edit; either may be restarted."""
     older, newer = pair
@@ -148,10 +150,12 @@ def test_two_releases_share_a_database(
     _check(bare, start, seconds, [first, second, again])
 
 
-def _check(world: World, start: datetime, seconds: int, processes: list[Process]) -> None:
+def _check(
+    database: CampaignDatabase, start: datetime, seconds: int, processes: list[Process]
+) -> None:
     """Every occurrence once, and told once."""
-    assert world.statuses("runs").keys() == {"completed"}
-    runs = world.rows("SELECT r.*, c.name FROM runs r JOIN campaigns c ON c.id = r.campaign_id")
+    assert database.statuses("runs").keys() == {"completed"}
+    runs = database.rows("SELECT r.*, c.name FROM runs r JOIN campaigns c ON c.id = r.campaign_id")
     assert {run["attempt"] for run in runs} == {1}
     one_offs = Counter(run["scheduled_for"] for run in runs if run["name"] == "one-off")
     assert len(one_offs) == seconds * ONE_OFFS_A_SECOND
@@ -167,11 +171,11 @@ def _check(world: World, start: datetime, seconds: int, processes: list[Process]
         # A migration of every table may meet a transaction that holds some of them.
         lost = [line["error"] for line in process.events("database_lost")]
         assert lost in ([], ["deadlock detected"])
-    check_histories(world)
+    check_histories(database)
 
 
 def test_what_takes_away_waits_for_the_last_who_needs_it(
-    bare: World, daemons: Daemons, this: Release, tmp_path: Path
+    bare: CampaignDatabase, daemons: Daemons, this: Release, tmp_path: Path
 ) -> None:
     """A contracting migration is refused while a node works that could not go on."""
     newest = after_that(tmp_path / "newest", daemons)
@@ -199,7 +203,7 @@ def test_what_takes_away_waits_for_the_last_who_needs_it(
 
 
 def test_a_daemon_ends_when_the_schema_is_taken_away_under_it(
-    bare: World, daemons: Daemons, this: Release
+    bare: CampaignDatabase, daemons: Daemons, this: Release
 ) -> None:
     """Migrated by force: it stops within seconds, with the code that says so, and is not alone."""
     done(this, bare, "db", "upgrade")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from uuid import uuid4
 
+from tests.support.campaign_database import CampaignDatabase
 from tests.support.configured_targets import configure
-from tests.support.daemons import Daemons, World
+from tests.support.processes import Daemons
 
 MANY = 40_000
 _WAIT = (
@@ -19,20 +20,20 @@ _WAIT = (
 
 
 def test_started_at_once_though_thousands_wait_for_another_target(
-    daemons: Daemons, world: World
+    daemons: Daemons, database: CampaignDatabase
 ) -> None:
     """More than are read at once, and than are claimed ahead for a target that takes its time."""
     slow = {"type": "command", "argv": ["/bin/sleep", "60"], "concurrency": 1, "timeout": 90}
     config = configure(daemons, slow=slow)
-    with world.connection.transaction():
-        world.add_one_offs(MANY, world.one("SELECT now()"))
+    with database.connection.transaction():
+        database.add_one_offs(MANY, database.one("SELECT now()"))
         for statement in _WAIT:
-            world.rows(statement)
-    daemon = daemons.ready(world.url, CAMPAIGND_CONFIG=config, scheduler__drain_timeout=1)
-    world.until("SELECT count(*) > 0 FROM runs WHERE status = 'executing'")
+            database.rows(statement)
+    daemon = daemons.ready(database.url, CAMPAIGND_CONFIG=config, scheduler__drain_timeout=1)
+    database.until("SELECT count(*) > 0 FROM runs WHERE status = 'executing'")
     uuid = uuid4()
-    world.load([{"campaign": {"uuid": str(uuid), "name": "other", "status": "draft"}}])
-    world.control(lambda control: control.start(uuid, "somebody"))
-    world.until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", uuid)
-    assert world.one("SELECT count(*) FROM runs WHERE status = 'queued'") > 5000
+    database.load([{"campaign": {"uuid": str(uuid), "name": "other", "status": "draft"}}])
+    database.control(lambda control: control.start(uuid, "somebody"))
+    database.until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", uuid)
+    assert database.one("SELECT count(*) FROM runs WHERE status = 'queued'") > 5000
     assert daemon.stop() == 0

@@ -18,7 +18,7 @@ from daemon.domain.campaign.state_machine import ARMED, Status
 from tests.chaos.editor import Op
 from tests.chaos.receiver import Request
 from tests.chaos.workload import Made, Never, Oracle
-from tests.support.daemons import World
+from tests.support.campaign_database import CampaignDatabase
 from tests.support.histories import check_histories
 
 PROMPT = timedelta(seconds=2)
@@ -99,7 +99,7 @@ class Story:
 
 
 def check(
-    world: World,
+    database: CampaignDatabase,
     campaigns: Sequence[Made],
     ops: Sequence[Op],
     requests: Sequence[Request],
@@ -110,10 +110,10 @@ def check(
     by_id: dict[str, dict[Any, list[Row]]] = {}
     for table, order in (("runs", "scheduled_for"), ("campaign_events", "id")):
         by_id[table] = defaultdict(list)
-        for row in world.rows(f"SELECT * FROM {table} ORDER BY campaign_id, {order}"):
+        for row in database.rows(f"SELECT * FROM {table} ORDER BY campaign_id, {order}"):
             by_id[table][row["campaign_id"]].append(row)
-    rows = {row["uuid"]: row for row in world.rows("SELECT * FROM campaigns")}
-    now = world.one("SELECT clock_timestamp()")
+    rows = {row["uuid"]: row for row in database.rows("SELECT * FROM campaigns")}
+    now = database.one("SELECT clock_timestamp()")
     oracles = {op.actor: op.oracle for op in ops}
     for made in campaigns:
         row = rows[made.uuid]
@@ -121,20 +121,20 @@ def check(
         _occurrences(story, oracles, now, found)
         _runs(story, found)
         _lateness(story, at_fault, found)
-    _answers(world, ops, found)
-    _counters(world, found)
+    _answers(database, ops, found)
+    _counters(database, found)
     _deliveries(by_id["runs"].values(), rows.values(), requests, found)
     try:
-        check_histories(world)
+        check_histories(database)
     except AssertionError as error:
         found.wrong.append(f"history: {error}")
     return found
 
 
-def stuck(world: World) -> list[str]:
+def stuck(database: CampaignDatabase) -> list[str]:
     """What is still open or overdue."""
-    runs = [str(row) for row in world.rows(STUCK_RUNS)]
-    timers = world.rows(
+    runs = [str(row) for row in database.rows(STUCK_RUNS)]
+    timers = database.rows(
         "SELECT * FROM timers WHERE fire_at < clock_timestamp() - interval '1 second'"
     )
     return runs + [str(row) for row in timers]
@@ -283,9 +283,9 @@ def _lateness(story: Story, at_fault: Sequence[tuple[datetime, datetime]], found
             found.wrong.append(f"{story.made.name}: {late:.3f} s late although all was well: {run}")
 
 
-def _answers(world: World, ops: Sequence[Op], found: Found) -> None:
+def _answers(database: CampaignDatabase, ops: Sequence[Op], found: Found) -> None:
     """What was answered with yes happened, what was refused did not."""
-    happened = Counter(row["actor"] for row in world.rows("SELECT actor FROM campaign_events"))
+    happened = Counter(row["actor"] for row in database.rows("SELECT actor FROM campaign_events"))
     for op in ops:
         if op.outcome == "broken":
             found.wrong.append(f"an answer that is a fault of the daemon's: {op}")
@@ -296,8 +296,8 @@ def _answers(world: World, ops: Sequence[Op], found: Found) -> None:
             found.wrong.append(f"done, but it left no trace: {op}")
 
 
-def _counters(world: World, found: Found) -> None:
-    for row in world.rows(COUNTERS):
+def _counters(database: CampaignDatabase, found: Found) -> None:
+    for row in database.rows(COUNTERS):
         good = (
             row["open_runs"] == row["is_open"]
             and row["queued_runs"] == row["waiting"]

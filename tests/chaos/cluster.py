@@ -24,9 +24,10 @@ from tests.chaos.proxy import OPEN, Network, Proxy
 from tests.chaos.receiver import telling
 from tests.chaos.retention import Retention
 from tests.chaos.wire import Switch, Wire
-from tests.support.daemons import Process, free_port
 from tests.support.private_server import Server
+from tests.support.processes import Process
 from tests.support.standby import promote
+from tests.support.waiting import free_port
 
 STOPS_WITHIN_S = 60.0
 """The drain timeout (30 s) and as much again, however bad the network is."""

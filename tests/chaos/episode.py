@@ -23,9 +23,10 @@ from tests.chaos.nemesis import Fault, Nemesis
 from tests.chaos.receiver import Receiver, told
 from tests.chaos.wire import Switch
 from tests.conftest import with_database
-from tests.support.daemons import World, utc_now
+from tests.support.campaign_database import CampaignDatabase
 from tests.support.private_server import Server
 from tests.support.standby import either
+from tests.support.waiting import utc_now
 
 RECOVERY_S = 8.0
 """After a fault is healed: the lease (5 s), a look at what is overdue, and room to catch up."""
@@ -174,12 +175,12 @@ def _act(
         report.found.wrong.append(f"the editor failed: {editor.failure!r}")
     report.edits.update(f"{op.name} {op.outcome}" for op in editor.ops)
     broken = [fault for node in cluster.nodes if (fault := node.fault()) is not None]
-    with World(url) as world:
-        still = _wait_quiet(world)
+    with CampaignDatabase(url) as database:
+        still = _wait_quiet(database)
         cluster.retention.join()
-        report.pruned, again = cluster.retention.put_back(world)
+        report.pruned, again = cluster.retention.put_back(database)
         requests = receiver.requests + told(cluster.told)
-        report.found = checker.check(world, campaigns, editor.ops, requests, at_fault)
+        report.found = checker.check(database, campaigns, editor.ops, requests, at_fault)
         report.found.stuck += still
         report.found.doubled += again
         report.found.wrong += broken
@@ -216,17 +217,17 @@ def _wait_for(instant: datetime) -> None:
     time.sleep(max(0.0, (instant - utc_now()).total_seconds()))
 
 
-def _wait_quiet(world: World) -> list[str]:
+def _wait_quiet(database: CampaignDatabase) -> list[str]:
     """Until nothing is open or overdue; what still is when nothing ends any more.
 
     A window that was not served for a minute may rightly make up for it one run after the other.
     """
     ended, moved_at, began = -1, time.monotonic(), time.monotonic()
-    while not world.one(checker.QUIET):
+    while not database.one(checker.QUIET):
         now = time.monotonic()
-        if (count := world.one(ENDED)) != ended:
+        if (count := database.one(ENDED)) != ended:
             ended, moved_at = count, now
         if now - moved_at > QUIET_WITHIN_S or now - began > LONGEST_S:
-            return checker.stuck(world)
+            return checker.stuck(database)
         time.sleep(0.05)
     return []

@@ -16,7 +16,7 @@ import psycopg
 from daemon.domain.errors import Unavailable
 from storage.engine import Database
 from storage.prune import Prune
-from tests.support.daemons import World
+from tests.support.campaign_database import CampaignDatabase
 
 KEEP = timedelta(seconds=3)
 WITHIN_S = 10.0
@@ -73,12 +73,12 @@ class Retention:
             thread.join(WITHIN_S + 5)
             assert not thread.is_alive(), "the pruning hangs"
 
-    def put_back(self, world: World) -> tuple[int, list[str]]:
+    def put_back(self, database: CampaignDatabase) -> tuple[int, list[str]]:
         """How many rows had been pruned, and which of them were there a second time."""
         total, doubled = 0, []
         for table in TABLES:
-            columns = world.one(COLUMNS, table)
-            (row,) = world.rows(PUT_BACK.format(table=table, columns=columns))
+            columns = database.one(COLUMNS, table)
+            (row,) = database.rows(PUT_BACK.format(table=table, columns=columns))
             total += row["pruned"]
             if row["back"] != row["pruned"]:
                 doubled.append(f"{row['pruned'] - row['back']} {table} were there before: {row}")

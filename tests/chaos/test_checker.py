@@ -18,7 +18,8 @@ from tests.chaos.editor import Op, arm, make
 from tests.chaos.receiver import Receiver, Request, told
 from tests.chaos.retention import Retention
 from tests.chaos.workload import Made
-from tests.support.daemons import World, utc_now
+from tests.support.campaign_database import CampaignDatabase
+from tests.support.waiting import utc_now
 
 pytestmark = [pytest.mark.alone, pytest.mark.slow]
 
@@ -29,14 +30,14 @@ LENGTH_S = 6.0
 class Done:
     """What a few seconds without any fault left behind."""
 
-    world: World
+    database: CampaignDatabase
     campaigns: list[Made]
     requests: list[Request]
     retention: Retention
 
     def check(self, ops: Sequence[Op] = (), requests: list[Request] | None = None) -> Found:
         given = self.requests if requests is None else requests
-        return checker.check(self.world, self.campaigns, ops, given, [])
+        return checker.check(self.database, self.campaigns, ops, given, [])
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +56,12 @@ def done(new_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         campaigns = workload.draw(1, utc_now() + timedelta(seconds=ahead), LENGTH_S, 0.5)
         asyncio.run(arm(new_database, campaigns))
         last = max(each.oracle.at for each in campaigns if isinstance(each.oracle, workload.Once))
-        with World(new_database) as world:
-            world.until("SELECT clock_timestamp() > %s", last + timedelta(seconds=1))
-            world.until(checker.QUIET)
-            yield Done(world, campaigns, receiver.requests + told(cluster.told), cluster.retention)
+        with CampaignDatabase(new_database) as database:
+            database.until("SELECT clock_timestamp() > %s", last + timedelta(seconds=1))
+            database.until(checker.QUIET)
+            yield Done(
+                database, campaigns, receiver.requests + told(cluster.told), cluster.retention
+            )
     finally:
         cluster.close()
         receiver.close()
@@ -78,7 +81,7 @@ def test_nothing_is_wrong(done: Done) -> None:
     assert found.is_good, found.problems()
     assert found.occurrences > 100
     assert found.judged_for_lateness > 50
-    assert checker.stuck(done.world) == []
+    assert checker.stuck(done.database) == []
     assert any(request.attempt > 1 for request in done.requests)
 
 
@@ -115,8 +118,8 @@ PLANTED = {
 )
 def test_what_is_planted_in_the_rows(done: Done, kind: str, statement: str) -> None:
     """Each by its own list."""
-    with done.world.connection.transaction(force_rollback=True):
-        changed = done.world.connection.execute(statement.encode()).rowcount
+    with done.database.connection.transaction(force_rollback=True):
+        changed = done.database.connection.execute(statement.encode()).rowcount
         assert changed >= 1
         found = done.check()
     assert getattr(found, kind), found.problems()
@@ -164,25 +167,25 @@ def test_what_is_still_open(done: Done) -> None:
         "UPDATE runs SET status = 'executing', finished_at = NULL, node = 'nobody'"
         f" WHERE id = {A_RUN}"
     )
-    with done.world.connection.transaction(force_rollback=True):
-        assert done.world.connection.execute(left_open.encode()).rowcount == 1
-        assert len(checker.stuck(done.world)) == 1
-        assert not done.world.one(checker.QUIET)
+    with done.database.connection.transaction(force_rollback=True):
+        assert done.database.connection.execute(left_open.encode()).rowcount == 1
+        assert len(checker.stuck(done.database)) == 1
+        assert not done.database.one(checker.QUIET)
 
 
 def test_a_run_made_again_after_it_was_pruned(done: Done) -> None:
     """What was deleted is there again: two rows for one occurrence."""
     copy = f"CREATE TEMP TABLE kept AS SELECT * FROM runs WHERE id = {A_RUN}"
-    columns = done.world.one(
+    columns = done.database.one(
         "SELECT string_agg(quote_ident(attname), ', ') FROM pg_attribute WHERE attnum > 0"
         " AND attrelid = 'runs'::regclass AND NOT attisdropped AND attgenerated = ''"
     )
-    with done.world.connection.transaction(force_rollback=True):
+    with done.database.connection.transaction(force_rollback=True):
         for statement in (
             copy,
             "DELETE FROM runs WHERE id IN (SELECT id FROM kept)",
             f"INSERT INTO runs ({columns}) SELECT {columns} FROM kept",
         ):
-            done.world.connection.execute(statement.encode())
-        pruned, doubled = done.retention.put_back(done.world)
+            done.database.connection.execute(statement.encode())
+        pruned, doubled = done.retention.put_back(done.database)
     assert (pruned, len(doubled)) == (1, 1)

@@ -11,8 +11,9 @@ import pytest
 
 from tests.chaos.cluster import Cluster
 from tests.chaos.proxy import OPEN
-from tests.support.daemons import World, utc_now, wait_until
+from tests.support.campaign_database import CampaignDatabase
 from tests.support.histories import check_histories
+from tests.support.waiting import utc_now, wait_until
 
 EACH = 40
 PROMPT = timedelta(seconds=1.5)
@@ -39,26 +40,26 @@ def test_wrong_clocks(cluster: Cluster, database_url: str, offsets: tuple[float,
         assert node.process is not None
         node.process.wait_for("ready")
         node.process.wait_for("shards_reassigned", nodes=2)
-    with World(database_url) as world:
+    with CampaignDatabase(database_url) as database:
         begins = utc_now() + timedelta(seconds=1)
         for number in range(8):
             at = begins + timedelta(seconds=0.5 * number)
-            world.add_one_offs(EACH, at, grace=3)
+            database.add_one_offs(EACH, at, grace=3)
         wait_until("the middle", lambda: utc_now() > begins + timedelta(seconds=1.2))
         for node, offset in zip(cluster.nodes, reversed(offsets), strict=True):
             node.clock.set(offset)
-        world.until("SELECT count(*) = %s FROM runs WHERE finished_at IS NOT NULL", 8 * EACH)
+        database.until("SELECT count(*) = %s FROM runs WHERE finished_at IS NOT NULL", 8 * EACH)
 
-        assert world.statuses("runs") == {"completed": 8 * EACH}
-        worst = world.rows(
+        assert database.statuses("runs") == {"completed": 8 * EACH}
+        worst = database.rows(
             "SELECT min(started_at - scheduled_for) AS first,"
             " max(started_at - scheduled_for) AS last FROM runs"
         )
         assert timedelta(0) <= worst[0]["first"]
         assert worst[0]["last"] < PROMPT
-        check_histories(world)
+        check_histories(database)
         skews = "SELECT array_agg(round(skew_ms / 1000.0)::float ORDER BY name) = %s FROM nodes"
-        world.until(skews, [-offset for offset in reversed(offsets)])
+        database.until(skews, [-offset for offset in reversed(offsets)])
     for node in cluster.nodes:
         assert node.process is not None
         assert node.process.events("clock_skew")
@@ -72,15 +73,15 @@ def test_a_clock_that_is_set_right_during_the_start(cluster: Cluster, database_u
     node.proxy.deafen_at(b"INSERT INTO nodes")
     node.start()
     assert node.process is not None
-    with World(database_url) as world:
-        world.until("SELECT count(*) > 0 FROM nodes")
+    with CampaignDatabase(database_url) as database:
+        database.until("SELECT count(*) > 0 FROM nodes")
         node.clock.set(0.0)
         node.proxy.set(OPEN)
         node.process.wait_for("ready")
         at = utc_now() + timedelta(seconds=1)
-        world.add_one_offs(EACH, at, grace=60)
-        world.until("SELECT count(*) = %s FROM runs WHERE finished_at IS NOT NULL", EACH)
-        assert world.statuses("runs") == {"completed": EACH}
+        database.add_one_offs(EACH, at, grace=60)
+        database.until("SELECT count(*) = %s FROM runs WHERE finished_at IS NOT NULL", EACH)
+        assert database.statuses("runs") == {"completed": EACH}
     assert node.end(signal.SIGTERM) == 0
 
 
@@ -91,14 +92,14 @@ def test_a_machine_whose_clocks_stood_still(cluster: Cluster, database_url: str)
     node.start()
     assert node.process is not None
     node.process.wait_for("ready")
-    with World(database_url) as world:
+    with CampaignDatabase(database_url) as database:
         beats = "SELECT max(heartbeat_at) > %s FROM nodes"
-        world.until(beats, utc_now())
+        database.until(beats, utc_now())
         node.clock.sleep(3600.0)
-        world.until(beats, utc_now() + timedelta(seconds=1))
+        database.until(beats, utc_now() + timedelta(seconds=1))
         at = utc_now() + timedelta(seconds=1)
-        world.add_one_offs(EACH, at)
-        world.until("SELECT count(*) = %s FROM runs WHERE finished_at IS NOT NULL", EACH)
-        assert world.one("SELECT max(started_at) FROM runs") - at < PROMPT
-        assert world.statuses("runs") == {"completed": EACH}
+        database.add_one_offs(EACH, at)
+        database.until("SELECT count(*) = %s FROM runs WHERE finished_at IS NOT NULL", EACH)
+        assert database.one("SELECT max(started_at) FROM runs") - at < PROMPT
+        assert database.statuses("runs") == {"completed": EACH}
     assert node.end(signal.SIGTERM) == 0

@@ -12,8 +12,9 @@ import pytest
 
 from tests.chaos.cluster import Cluster
 from tests.chaos.receiver import Receiver
-from tests.support.daemons import World, utc_now, wait_until
+from tests.support.campaign_database import CampaignDatabase
 from tests.support.histories import check_histories
+from tests.support.waiting import utc_now, wait_until
 
 RUNS = 60
 DELAY_S = 0.5
@@ -46,10 +47,10 @@ def test_runs_that_were_not_begun_are_not_begun_any_more(
     frozen.start()
     assert frozen.process is not None
     frozen.process.wait_for("ready")
-    with World(database_url) as world:
-        with world.connection.transaction():
-            ids = world.add_one_offs(RUNS, utc_now() + timedelta(seconds=1.5))
-            world.rows(
+    with CampaignDatabase(database_url) as database:
+        with database.connection.transaction():
+            ids = database.add_one_offs(RUNS, utc_now() + timedelta(seconds=1.5))
+            database.rows(
                 "UPDATE campaigns SET target = 'hook', payload = %s::jsonb WHERE id = ANY (%s)",
                 f'{{"delay": {DELAY_S}}}',
                 list(ids),
@@ -57,15 +58,15 @@ def test_runs_that_were_not_begun_are_not_begun_any_more(
         wait_until("the first requests", lambda: len(receiver.requests) >= CONCURRENCY)
         frozen.freeze()
         other.start()
-        world.until("SELECT count(*) = %s FROM runs WHERE status = 'completed'", RUNS)
+        database.until("SELECT count(*) = %s FROM runs WHERE status = 'completed'", RUNS)
         # The other one's attempts are second ones.
         begun = {request.run_id for request in receiver.requests if request.attempt == 1}
         frozen.thaw()
         frozen.process.wait_for("node_replaced")
         again = utc_now() + timedelta(seconds=0.5)
-        world.add_one_offs(20, again)  # both go on
-        world.until("SELECT count(*) = %s FROM runs WHERE status = 'completed'", RUNS + 20)
-        check_histories(world)
+        database.add_one_offs(20, again)  # both go on
+        database.until("SELECT count(*) = %s FROM runs WHERE status = 'completed'", RUNS + 20)
+        check_histories(database)
     assert frozen.end(signal.SIGTERM) == 0
     assert other.end(signal.SIGTERM) == 0
 

@@ -12,8 +12,9 @@ import pytest
 from tests.chaos import wire
 from tests.chaos.cluster import Cluster, Node
 from tests.chaos.receiver import Receiver
-from tests.support.daemons import World, utc_now, wait_until
+from tests.support.campaign_database import CampaignDatabase
 from tests.support.histories import check_histories
+from tests.support.waiting import utc_now, wait_until
 
 pytestmark = [pytest.mark.machine, pytest.mark.slow]
 
@@ -71,11 +72,11 @@ def answers_dropped(node: Node) -> None:
     node.wire.drop([node.proxy.port], answers_only=True)
 
 
-def _store(world: World, count: int, delay: float) -> None:
+def _store(database: CampaignDatabase, count: int, delay: float) -> None:
     """So many webhooks that are due in a moment, each answered after so many seconds."""
-    with world.connection.transaction():
-        ids = world.add_one_offs(count, utc_now() + timedelta(seconds=1.5))
-        world.rows(
+    with database.connection.transaction():
+        ids = database.add_one_offs(count, utc_now() + timedelta(seconds=1.5))
+        database.rows(
             "UPDATE campaigns SET target = 'hook', payload = %s::jsonb WHERE id = ANY (%s)",
             f'{{"delay": {delay}}}',
             list(ids),
@@ -91,25 +92,25 @@ def test_a_node_that_is_cut_off(
     isolated.start()
     assert isolated.process is not None
     isolated.process.wait_for("ready", 60)
-    with World(database_url) as world:
+    with CampaignDatabase(database_url) as database:
         # A target that is known to be quick: more is claimed for it than it has under way.
-        _store(world, QUICK, 0)
+        _store(database, QUICK, 0)
         done = "SELECT count(*) = %s FROM runs WHERE status = 'completed'"
-        world.until(done, QUICK)
+        database.until(done, QUICK)
         receiver.requests.clear()
-        _store(world, RUNS, DELAY_S)
+        _store(database, RUNS, DELAY_S)
         wait_until("the first requests", lambda: len(receiver.requests) >= CONCURRENCY)
-        world.until("SELECT count(*) = %s FROM runs WHERE status = 'executing'", RUNS)
+        database.until("SELECT count(*) = %s FROM runs WHERE status = 'executing'", RUNS)
         cut_at = utc_now()
         cut(isolated)
         other.start()
         assert other.process is not None
         other.process.wait_for("node_lost", 60)
-        taken_at = world.one(TAKEN)
+        taken_at = database.one(TAKEN)
         assert taken_at - cut_at < timedelta(seconds=LEASE_S + 3)
         # What falls due meanwhile is nobody's but the other's.
-        world.add_one_offs(RUNS, utc_now() + timedelta(seconds=0.5))
-        world.until(done, QUICK + 2 * RUNS, within=60)
+        database.add_one_offs(RUNS, utc_now() + timedelta(seconds=0.5))
+        database.until(done, QUICK + 2 * RUNS, within=60)
 
         assert isolated.wire is not None
         isolated.wire.heal()
@@ -117,16 +118,16 @@ def test_a_node_that_is_cut_off(
         isolated.process.wait_for("database_back", 40)
         wait_until(
             "both share",
-            lambda: world.one(
+            lambda: database.one(
                 "SELECT count(*) = 2 AND sum(shards) = 64 AND min(shards) > 0 FROM nodes"
             ),
         )
-        world.add_one_offs(RUNS, utc_now() + timedelta(seconds=0.5))
-        world.until(done, QUICK + 3 * RUNS)
-        assert world.statuses("runs") == {"completed": QUICK + 3 * RUNS}
-        assert world.statuses() == {"completed": QUICK + 3 * RUNS}
-        check_histories(world)
-        began = world.rows("SELECT run_id, count(*) AS times FROM campaign_events"
+        database.add_one_offs(RUNS, utc_now() + timedelta(seconds=0.5))
+        database.until(done, QUICK + 3 * RUNS)
+        assert database.statuses("runs") == {"completed": QUICK + 3 * RUNS}
+        assert database.statuses() == {"completed": QUICK + 3 * RUNS}
+        check_histories(database)
+        began = database.rows("SELECT run_id, count(*) AS times FROM campaign_events"
                            " WHERE event = 'run_ended' GROUP BY run_id")  # fmt: skip
         assert {row["times"] for row in began} == {1}
     for node in (isolated, other):

@@ -12,8 +12,9 @@ import psycopg
 import pytest
 
 from tests.chaos.cluster import Cluster, Node
-from tests.support.daemons import World, utc_now
+from tests.support.campaign_database import CampaignDatabase
 from tests.support.histories import check_histories
+from tests.support.waiting import utc_now
 
 EACH = 30
 INSTANTS = 8
@@ -33,23 +34,26 @@ def one_node(database_url: str, directory: Path, pool_size: int) -> Iterator[Nod
 @pytest.mark.parametrize(("table", "pool_size"), [("campaigns", 1), ("timers", 5)])
 def test_a_locked_table(database_url: str, tmp_path: Path, table: str, pool_size: int) -> None:
     """Longer than any statement is waited for: told once, and made up for."""
-    with one_node(database_url, tmp_path, pool_size) as node, World(database_url) as world:
+    with (
+        one_node(database_url, tmp_path, pool_size) as node,
+        CampaignDatabase(database_url) as database,
+    ):
         node.start()
         assert node.process is not None
         node.process.wait_for("ready")
         begins = utc_now() + timedelta(seconds=1)
         for number in range(INSTANTS):
-            world.add_one_offs(EACH, begins + timedelta(seconds=number))
-        world.until("SELECT count(*) > 0 FROM runs")
+            database.add_one_offs(EACH, begins + timedelta(seconds=number))
+        database.until("SELECT count(*) > 0 FROM runs")
         with psycopg.connect(database_url) as stranger:
             stranger.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
             node.process.wait_for("database_lost")
         node.process.wait_for("database_back")
         whole = EACH * INSTANTS
-        world.until("SELECT count(*) = %s FROM runs WHERE status = 'completed'", whole)
-        assert world.statuses() == {"completed": whole}
-        assert world.one("SELECT max(attempt) FROM runs") == 1
-        check_histories(world)
+        database.until("SELECT count(*) = %s FROM runs WHERE status = 'completed'", whole)
+        assert database.statuses() == {"completed": whole}
+        assert database.one("SELECT max(attempt) FROM runs") == 1
+        check_histories(database)
         assert len(node.process.events("database_lost")) == 1
         assert len(node.process.events("database_back")) == 1
         assert node.end(signal.SIGTERM) == 0

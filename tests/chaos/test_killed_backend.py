@@ -11,9 +11,10 @@ import psycopg
 import pytest
 
 from tests.chaos.cluster import Cluster
-from tests.support.daemons import World, utc_now
+from tests.support.campaign_database import CampaignDatabase
 from tests.support.histories import check_histories
 from tests.support.private_server import private_server
+from tests.support.waiting import utc_now
 
 COUNT = 200
 IN_THE_WAY = """
@@ -36,25 +37,28 @@ def test_killed_in_the_middle_of_a_claim(tmp_path: Path) -> None:
                 node.start()
                 assert node.process is not None
                 node.process.wait_for("ready")
-            with World(server.url) as world, closing(psycopg.connect(server.url)) as stranger:
-                with world.connection.transaction():
+            with (
+                CampaignDatabase(server.url) as database,
+                closing(psycopg.connect(server.url)) as stranger,
+            ):
+                with database.connection.transaction():
                     due = utc_now()
-                    ids = world.add_one_offs(COUNT, due)
+                    ids = database.add_one_offs(COUNT, due)
                     # The claim waits to see what becomes of this one, with others written.
                     stranger.execute(IN_THE_WAY, [ids[COUNT // 2], due])
-                pid = world.until(CLAIMING, stranger.info.backend_pid)
+                pid = database.until(CLAIMING, stranger.info.backend_pid)
                 os.kill(pid, signal.SIGKILL)
                 for node in cluster.nodes:
                     assert node.process is not None
                     node.process.wait_for("database_lost")
                     node.process.wait_for("database_back")
-            with World(server.url) as world:
-                world.until("SELECT count(*) = %s FROM runs WHERE status = 'completed'", COUNT)
-                assert world.statuses() == {"completed": COUNT}
-                assert world.statuses("runs") == {"completed": COUNT}
+            with CampaignDatabase(server.url) as database:
+                database.until("SELECT count(*) = %s FROM runs WHERE status = 'completed'", COUNT)
+                assert database.statuses() == {"completed": COUNT}
+                assert database.statuses("runs") == {"completed": COUNT}
                 fired = "SELECT count(*) FROM campaign_events WHERE event = 'fire'"
-                assert world.one(fired) == COUNT
-                check_histories(world)
+                assert database.one(fired) == COUNT
+                check_histories(database)
             for node in cluster.nodes:
                 assert node.process is not None
                 assert len(node.process.events("database_lost")) == 1

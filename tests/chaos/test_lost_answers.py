@@ -11,13 +11,14 @@ import pytest
 
 from tests.chaos.cluster import Cluster, Node
 from tests.chaos.proxy import OPEN
-from tests.support.daemons import World, utc_now
+from tests.support.campaign_database import CampaignDatabase
 from tests.support.histories import check_histories
+from tests.support.waiting import utc_now
 
 
 @pytest.fixture
-def world(database_url: str) -> Iterator[World]:
-    with World(database_url) as found:
+def database(database_url: str) -> Iterator[CampaignDatabase]:
+    with CampaignDatabase(database_url) as found:
         yield found
 
 
@@ -39,19 +40,19 @@ def node(database_url: str, tmp_path: Path) -> Iterator[Node]:
         cluster.close()
 
 
-def test_a_claim_whose_answer_was_lost(node: Node, world: World) -> None:
+def test_a_claim_whose_answer_was_lost(node: Node, database: CampaignDatabase) -> None:
     """Committed, but the node never heard of it: its runs are begun all the same, as attempt 1."""
     node.start()
     assert node.process is not None
     node.process.wait_for("ready")
     node.proxy.deafen_at(b"INSERT INTO runs")
-    world.add_one_offs(50, utc_now() + timedelta(seconds=1))
-    world.until("SELECT count(*) > 0 FROM runs WHERE status = 'executing'")
+    database.add_one_offs(50, utc_now() + timedelta(seconds=1))
+    database.until("SELECT count(*) > 0 FROM runs WHERE status = 'executing'")
     node.proxy.set(OPEN)
 
-    world.until("SELECT count(*) = 50 FROM runs WHERE status = 'completed'")
-    assert world.rows("SELECT DISTINCT attempt, takeovers FROM runs") == [
+    database.until("SELECT count(*) = 50 FROM runs WHERE status = 'completed'")
+    assert database.rows("SELECT DISTINCT attempt, takeovers FROM runs") == [
         {"attempt": 1, "takeovers": 0}
     ]
-    check_histories(world)
+    check_histories(database)
     assert node.end(signal.SIGTERM) == 0

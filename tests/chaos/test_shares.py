@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 from tests.chaos.cluster import Cluster
-from tests.support.daemons import CAMPAIGND, World, utc_now, wait_until
+from tests.support.campaign_database import CampaignDatabase
 from tests.support.histories import check_histories
+from tests.support.processes import CAMPAIGND
+from tests.support.waiting import utc_now, wait_until
 
 SHARDS = 64
 COUNT = 200
@@ -59,9 +61,9 @@ def test_status_tells_of_every_node(cluster: Cluster, database_url: str) -> None
     for node, offset in zip(cluster.nodes, (5.0, -300.0), strict=True):
         node.clock.set(offset)
         node.start()
-    with World(database_url) as world:
-        world.until(SHARED, 2)
-        world.until("SELECT bool_and(abs(skew_ms) > 1000) FROM nodes")
+    with CampaignDatabase(database_url) as database:
+        database.until(SHARED, 2)
+        database.until("SELECT bool_and(abs(skew_ms) > 1000) FROM nodes")
         nodes, summary = status(database_url)
         assert set(nodes) == {"node1", "node2"}
         assert sum(node["shards"] for node in nodes.values()) == SHARDS
@@ -73,15 +75,15 @@ def test_status_tells_of_every_node(cluster: Cluster, database_url: str) -> None
         assert (summary["overdue"], summary["lag"]) == (0, 0)
 
         cluster.nodes[1].end(signal.SIGKILL)
-        world.until(SHARED, 1)
+        database.until(SHARED, 1)
         nodes, _ = status(database_url)
         assert nodes["node1"]["shards"] == SHARDS
         assert "node2" not in nodes or not nodes["node2"]["live"]
 
         cluster.nodes[0].end(signal.SIGKILL)
         due = utc_now()
-        world.add_one_offs(COUNT, due)
-        world.until("SELECT bool_and(lease_until < clock_timestamp()) FROM nodes")
+        database.add_one_offs(COUNT, due)
+        database.until("SELECT bool_and(lease_until < clock_timestamp()) FROM nodes")
         nodes, summary = status(database_url)
         assert not any(node["live"] for node in nodes.values())
         assert summary["overdue"] == COUNT
@@ -95,20 +97,20 @@ def test_a_node_that_stops_hands_over(cluster: Cluster, database_url: str) -> No
     stopped, other = cluster.nodes
     for node in cluster.nodes:
         node.start()
-    with World(database_url) as world:
-        world.until(SHARED, 2)
+    with CampaignDatabase(database_url) as database:
+        database.until(SHARED, 2)
         due = utc_now() + timedelta(seconds=2 * HORIZON_S)
-        world.add_one_offs(COUNT, due)
+        database.add_one_offs(COUNT, due)
         wait_until("both have loaded theirs", lambda: utc_now() > due - timedelta(seconds=1.5))
         assert stopped.end(signal.SIGTERM) == 0
         assert utc_now() < due
-        world.until("SELECT count(*) = %s FROM runs WHERE status = 'completed'", COUNT)
-        assert world.one("SELECT max(started_at - scheduled_for) FROM runs") < IN_TIME
-        assert world.one("SELECT bool_and(node LIKE 'node2%%') FROM runs WHERE node IS NOT NULL")
-        assert world.one(
+        database.until("SELECT count(*) = %s FROM runs WHERE status = 'completed'", COUNT)
+        assert database.one("SELECT max(started_at - scheduled_for) FROM runs") < IN_TIME
+        assert database.one("SELECT bool_and(node LIKE 'node2%%') FROM runs WHERE node IS NOT NULL")
+        assert database.one(
             "SELECT count(*) = %s FROM campaign_events"
             " WHERE event = 'fire' AND actor LIKE 'node2%%'",
             COUNT,
         )
-        check_histories(world)
+        check_histories(database)
     assert other.end(signal.SIGTERM) == 0

@@ -9,7 +9,7 @@ import pytest
 
 from tests.chaos.cluster import Cluster
 from tests.chaos.proxy import OPEN
-from tests.support.daemons import World
+from tests.support.campaign_database import CampaignDatabase
 
 
 @pytest.mark.parametrize(
@@ -24,12 +24,12 @@ def test_cut_while_it_starts(database_url: str, tmp_path: Path, at: bytes) -> No
         node.proxy.deafen_at(at)
         node.start()
         assert node.process is not None
-        with World(database_url) as world:
+        with CampaignDatabase(database_url) as database:
             cut = (
                 "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'campaignd%%'"
                 " AND datname = current_database() AND state LIKE 'idle%%' AND query LIKE %s"
             )
-            world.until(cut, f"%{at.decode()}%")
+            database.until(cut, f"%{at.decode()}%")
             node.proxy.set(OPEN)
         node.process.wait_for("waiting_for_database")
         node.process.wait_for("ready")

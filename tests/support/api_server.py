@@ -15,7 +15,8 @@ import httpx
 from daemon.domain.api_keys import Scope
 from storage.api_keys import ApiKeys
 from storage.engine import Database
-from tests.support.daemons import Daemons, Process, World
+from tests.support.campaign_database import CampaignDatabase
+from tests.support.processes import Daemons, Process
 
 TIMEOUT_S = 60.0
 NO_LIMIT = {"api__rate_limit": "1000000/second", "api__failure_limit": "1000000/second"}
@@ -25,10 +26,14 @@ class Api:
     """What a test has in hand of one server."""
 
     def __init__(
-        self, process: Process, world: World, port: int, keys: dict[Scope, str] | None = None
+        self,
+        process: Process,
+        database: CampaignDatabase,
+        port: int,
+        keys: dict[Scope, str] | None = None,
     ) -> None:
         self.process = process
-        self.world = world
+        self.database = database
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self.keys = keys or {scope: self.new_key(f"the {scope} key", scope) for scope in Scope}
@@ -38,7 +43,7 @@ class Api:
         """The secret of a new key."""
 
         async def make() -> str:
-            database = Database(self.world.url, pool_size=1)
+            database = Database(self.database.url, pool_size=1)
             try:
                 return (await ApiKeys(database).create(name, scope))[1]
             finally:
@@ -77,7 +82,7 @@ class Api:
 
     def events(self, campaign: dict[str, Any]) -> list[dict[str, Any]]:
         """What happened to a campaign, oldest first, from the database."""
-        return self.world.rows(
+        return self.database.rows(
             "SELECT * FROM campaign_events WHERE campaign_id = %s ORDER BY id", campaign["id"]
         )
 
@@ -103,8 +108,8 @@ def serving(
         process = daemons.command(command, env=env)
         process.wait_for("ready")
         told = process.wait_for("api_listening")
-        with World(database_url) as world:
-            api = Api(process, world, told["port"], keys)
+        with CampaignDatabase(database_url) as database:
+            api = Api(process, database, told["port"], keys)
             with contextlib.closing(api.http):
                 yield api
     finally:

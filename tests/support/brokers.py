@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.daemons import free_port, wait_until
 from tests.support.machines.debian import need
+from tests.support.waiting import free_port, wait_until
 
 _USUAL = {"rabbitmq": "amqp://guest:guest@127.0.0.1:5672//", "redis": "redis://127.0.0.1:6379/0"}
 KINDS = tuple(_USUAL)

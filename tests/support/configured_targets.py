@@ -8,7 +8,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tests.support.daemons import CAMPAIGND, PATIENCE_S, Daemons, World
+from tests.support.campaign_database import CampaignDatabase
+from tests.support.processes import CAMPAIGND, Daemons
+from tests.support.waiting import PATIENCE_S
 
 
 def configure(daemons: Daemons, **targets: dict[str, Any]) -> Path:
@@ -29,12 +31,12 @@ def _toml(value: Any) -> str:
 
 
 def one_offs_for(
-    world: World, target: str, count: int, at: datetime, *, grace: int = 3600
+    database: CampaignDatabase, target: str, count: int, at: datetime, *, grace: int = 3600
 ) -> range:
     """One-off campaigns for a target, all due at one instant."""
-    with world.connection.transaction():  # lest a daemon sees them before
-        ids = world.add_one_offs(count, at, grace=grace)
-        world.rows(
+    with database.connection.transaction():  # lest a daemon sees them before
+        ids = database.add_one_offs(count, at, grace=grace)
+        database.rows(
             "UPDATE campaigns SET target = %s, payload = jsonb_build_object('n', id)"
             " WHERE id BETWEEN %s AND %s",
             target,
@@ -44,17 +46,17 @@ def one_offs_for(
     return ids
 
 
-def run_of(world: World, campaign_id: int) -> dict[str, Any]:
+def run_of(database: CampaignDatabase, campaign_id: int) -> dict[str, Any]:
     """The one run of a campaign."""
-    (row,) = world.rows("SELECT * FROM runs WHERE campaign_id = %s", campaign_id)
+    (row,) = database.rows("SELECT * FROM runs WHERE campaign_id = %s", campaign_id)
     return row
 
 
-def cli(daemons: Daemons, world: World, *arguments: str, **settings: object) -> str:
+def cli(daemons: Daemons, database: CampaignDatabase, *arguments: str, **settings: object) -> str:
     """A command that ends well; what it printed."""
     done = subprocess.run(
         [CAMPAIGND, *arguments],
-        env=daemons.environment(world.url, **settings),
+        env=daemons.environment(database.url, **settings),
         cwd=daemons.directory,
         capture_output=True,
         text=True,

@@ -7,16 +7,16 @@ import itertools
 
 from daemon.domain.campaign.state_machine import Event, Facts, Status, transition
 from daemon.domain.schedule.schedule import CampaignType
-from tests.support.daemons import World
+from tests.support.campaign_database import CampaignDatabase
 from tests.support.documented_history import is_documented
 
 
-def check_histories(world: World) -> None:
+def check_histories(database: CampaignDatabase) -> None:
     """Every campaign's events in one chain that ends in its status, by the transition table.
 
     And each of them as docs/history.md has it.
     """
-    rows = world.rows(
+    rows = database.rows(
         """
         SELECT e.campaign_id, e.event, e.from_status, e.to_status, e.cause, c.status,
                lead(e.id) OVER chain IS NULL AS is_last,

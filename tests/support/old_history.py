@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.daemons import World
+from tests.support.campaign_database import CampaignDatabase
 
 _RUNS = """
     INSERT INTO runs (campaign_id, scheduled_for, id, status, attempt, claimed_at, started_at,
@@ -19,7 +19,7 @@ _EVENTS = """
 """
 
 
-def add_days(world: World, days: int) -> None:
+def add_days(database: CampaignDatabase, days: int) -> None:
     """A run and an event of every campaign for each of so many days, the newest 12 h ago."""
-    world.rows(_RUNS, days)
-    world.rows(_EVENTS)
+    database.rows(_RUNS, days)
+    database.rows(_EVENTS)

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 from storage.schema import HEAD
-from tests.support.daemons import PATIENCE_S, Daemons
+from tests.support.processes import Daemons
+from tests.support.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("campaignd", "daemon", "storage", "config")

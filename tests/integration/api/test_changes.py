@@ -15,9 +15,9 @@ pytestmark = pytest.mark.alone
 
 def started_at(api: Api, campaign_id: int) -> datetime:
     """Return the instant at which the campaign's only run started."""
-    api.world.until("SELECT count(*) = 1 FROM runs WHERE campaign_id = %s", campaign_id)
-    api.world.until("SELECT status = 'completed' FROM runs WHERE campaign_id = %s", campaign_id)
-    found = api.world.one("SELECT started_at FROM runs WHERE campaign_id = %s", campaign_id)
+    api.database.until("SELECT count(*) = 1 FROM runs WHERE campaign_id = %s", campaign_id)
+    api.database.until("SELECT status = 'completed' FROM runs WHERE campaign_id = %s", campaign_id)
+    found = api.database.one("SELECT started_at FROM runs WHERE campaign_id = %s", campaign_id)
     assert isinstance(found, datetime)
     return found
 
@@ -27,7 +27,7 @@ def test_a_change_is_in_force_a_second_before_the_old_time(
 ) -> None:
     """A change saved one second before the old time, from any node, fires only at the new time."""
     directory = tmp_path_factory.mktemp("alone")
-    with serving(directory, api.world.url, "api", api.keys) as alone:
+    with serving(directory, api.database.url, "api", api.keys) as alone:
         for node in (api, alone):
             campaign = api.campaign()
             path = f"/campaigns/{campaign['id']}/schedule"
@@ -51,7 +51,7 @@ def test_a_run_requested_through_another_process_starts_within_a_second(
     The request and the run are in different processes.
     """
     directory = tmp_path_factory.mktemp("measured")
-    with serving(directory, api.world.url, "api", api.keys) as alone:
+    with serving(directory, api.database.url, "api", api.keys) as alone:
         took = []
         for _ in range(10):
             campaign = api.campaign()

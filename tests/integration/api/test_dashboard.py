@@ -64,7 +64,7 @@ def test_invalid_keys_are_refused(api: Api, browser: httpx.Client) -> None:
         assert response.status_code == 403
         assert "does not exist or is revoked" in response.text
     assert "Upcoming" in log_in(browser, api.new_key("short-lived", Scope.READ)).text
-    api.world.rows("UPDATE api_keys SET revoked_at = now() WHERE name = 'short-lived'")
+    api.database.rows("UPDATE api_keys SET revoked_at = now() WHERE name = 'short-lived'")
     assert "Upcoming" not in browser.get("/").text
 
 
@@ -109,12 +109,12 @@ def test_open_runs_are_shown_however_many_runs_are_newer(api: Api, browser: http
         created = api.campaign(name=f"the {status} one")
         count, age = (150, 0) if status == "completed" else (1, 1)
         if count == 1:
-            api.world.rows(
+            api.database.rows(
                 "UPDATE campaigns SET status = 'executing', open_runs = 1, has_due = true"
                 " WHERE id = %s",
                 created["id"],
             )
-        api.world.rows(
+        api.database.rows(
             "INSERT INTO runs (campaign_id, scheduled_for, id, status, cause, claimed_at,"
             " start_before, attempt, node, started_at, next_attempt_at, lease_until, finished_at)"
             " SELECT %s, now() - make_interval(days => %s, secs => n), gen_random_uuid(), %s,"

@@ -28,7 +28,7 @@ def test_every_example_of_the_page_works(api: Api) -> None:
         "PATH": path,
         "KEY": api.keys[Scope.WRITE],
         "API": api.url,
-        "CAMPAIGND_DATABASE_URL": api.world.url,
+        "CAMPAIGND_DATABASE_URL": api.database.url,
         "HOME": "/nowhere",
     }
     outputs = []

@@ -17,13 +17,13 @@ from tests.support.api_server import TIMEOUT_S, Api
 def run(api: Api) -> dict[str, Any]:
     """Return a run that its target has accepted, in its second attempt."""
     campaign = api.campaign()
-    api.world.rows(
+    api.database.rows(
         "UPDATE campaigns SET status = 'executing', open_runs = 1, has_due = true WHERE id = %s",
         campaign["id"],
     )
-    at = api.world.one("SELECT date_trunc('second', now())")
+    at = api.database.one("SELECT date_trunc('second', now())")
     identity = run_id(UUID(campaign["uuid"]), at)
-    api.world.rows(
+    api.database.rows(
         "INSERT INTO runs (campaign_id, scheduled_for, id, status, attempt, cause, node,"
         " claimed_at, started_at, start_before, lease_until) VALUES"
         " (%s, %s, %s, 'executing', 2, 'start', 'elsewhere', now(), now(),"
@@ -60,7 +60,7 @@ def test_fail_with_a_retry_is_followed_by_another_attempt(api: Api, run: dict[st
     response = api.http.post(f"/runs/{run['id']}/fail", json={"attempt": 2, "error": "busy"})
     assert response.json()["status"] == "retrying", response.text
     assert response.json()["next_attempt_at"] is not None
-    api.world.until("SELECT status = 'completed' FROM runs WHERE id = %s", UUID(run["id"]))
+    api.database.until("SELECT status = 'completed' FROM runs WHERE id = %s", UUID(run["id"]))
 
 
 def counted(api: Api, name: str) -> float:
@@ -120,12 +120,12 @@ def test_a_stop_cancels_the_run(api: Api, run: dict[str, Any]) -> None:
 def test_a_heartbeat_extends_the_lease(api: Api, run: dict[str, Any]) -> None:
     """A heartbeat extends the lease and never shortens it."""
     path = f"/runs/{run['id']}/heartbeat"
-    before = api.world.one("SELECT lease_until FROM runs WHERE id = %s", UUID(run["id"]))
+    before = api.database.one("SELECT lease_until FROM runs WHERE id = %s", UUID(run["id"]))
     assert api.http.post(path, json={"attempt": 2}).status_code == 200
-    same = api.world.one("SELECT lease_until FROM runs WHERE id = %s", UUID(run["id"]))
+    same = api.database.one("SELECT lease_until FROM runs WHERE id = %s", UUID(run["id"]))
     assert same == before
     assert api.http.post(path, json={"attempt": 2, "seconds": 7200}).status_code == 200
-    longer = api.world.one("SELECT lease_until FROM runs WHERE id = %s", UUID(run["id"]))
+    longer = api.database.one("SELECT lease_until FROM runs WHERE id = %s", UUID(run["id"]))
     assert 3500 < (longer - before).total_seconds() < 3700
 
 
@@ -138,11 +138,11 @@ def test_late_reports_are_refused(api: Api, run: dict[str, Any], call: str) -> N
         response = api.http.post(path, json={"attempt": attempt, **body})
         assert response.status_code == 409, response.text
     api.http.post(f"/campaigns/{run['campaign']['id']}/stop")
-    before = api.world.rows("SELECT * FROM runs WHERE id = %s", UUID(run["id"]))
+    before = api.database.rows("SELECT * FROM runs WHERE id = %s", UUID(run["id"]))
     response = api.http.post(path, json={"attempt": 2, **body})
     assert response.status_code == 409
     assert "cancelled" in response.json()["detail"]
-    assert api.world.rows("SELECT * FROM runs WHERE id = %s", UUID(run["id"])) == before
+    assert api.database.rows("SELECT * FROM runs WHERE id = %s", UUID(run["id"])) == before
     assert api.status(run["campaign"]) == "cancelled"
 
 

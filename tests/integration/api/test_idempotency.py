@@ -17,7 +17,7 @@ CLIENTS = 50
 
 def count(api: Api, table: str = "campaigns") -> int:
     """Return the number of rows."""
-    return int(api.world.one(f"SELECT count(*) FROM {table}"))
+    return int(api.database.one(f"SELECT count(*) FROM {table}"))
 
 
 def test_a_repetition_returns_the_same_response(api: Api) -> None:
@@ -88,13 +88,13 @@ def test_rerun_needs_a_key(api: Api) -> None:
     campaign = api.campaign()
     path = f"/campaigns/{campaign['id']}"
     api.http.post(f"{path}/start")
-    api.world.until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign["id"])
+    api.database.until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign["id"])
     response = api.http.post(f"{path}/rerun")
     assert (response.status_code, response.json()["message"]) == (400, "Idempotency-Key required")
     for _ in range(3):
         response = api.http.post(f"{path}/rerun", headers={"Idempotency-Key": "again"})
         assert response.status_code == 200
-    api.world.until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign["id"])
+    api.database.until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign["id"])
     assert len(api.http.get(f"{path}/runs").json()["items"]) == 2
 
 
@@ -109,7 +109,7 @@ def test_stored_responses_expire(api: Api) -> None:
     """After 24 hours a key is new again, and the old response is deleted."""
     headers = {"Idempotency-Key": "yesterday"}
     api.http.post("/campaigns", json={"name": "x"}, headers=headers)
-    api.world.rows("UPDATE idempotency_keys SET created_at = created_at - interval '25 hours'")
+    api.database.rows("UPDATE idempotency_keys SET created_at = created_at - interval '25 hours'")
     response = api.http.post("/campaigns", json={"name": "y"}, headers=headers)
     assert (response.status_code, response.json()["name"]) == (201, "y")
     assert count(api, "idempotency_keys") == 1

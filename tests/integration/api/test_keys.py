@@ -11,7 +11,8 @@ import pytest
 
 from daemon.domain.api_keys import Scope
 from tests.support.api_server import TIMEOUT_S, Api, get, serving
-from tests.support.daemons import CAMPAIGND, Daemons, wait_until
+from tests.support.processes import CAMPAIGND, Daemons
+from tests.support.waiting import wait_until
 
 
 def basic(text: str | bytes) -> str:
@@ -83,7 +84,7 @@ def test_invalid_keys_are_refused(api: Api) -> None:
 def all_rows(api: Api) -> list[Any]:
     """Return all rows that the API could change."""
     tables = ("campaigns", "schedule_definitions", "runs", "campaign_events", "api_keys")
-    return [api.world.rows(f"SELECT * FROM {table} t ORDER BY t::text") for table in tables]
+    return [api.database.rows(f"SELECT * FROM {table} t ORDER BY t::text") for table in tables]
 
 
 def test_no_route_works_without_a_key(api: Api) -> None:
@@ -93,7 +94,7 @@ def test_no_route_works_without_a_key(api: Api) -> None:
     for scope in Scope:
         with api.client(scope) as client:
             assert client.get("/upcoming").status_code == 200
-    api.world.until(
+    api.database.until(
         "SELECT bool_and(last_used_at IS NOT NULL) FROM api_keys"
         " WHERE name = ANY ('{the read key,the write key,the admin key}')"
     )
@@ -129,7 +130,7 @@ def test_a_revoked_key_is_refused_at_once(
 ) -> None:
     """A revoked key is refused from the next request on, on every node."""
     directory = tmp_path_factory.mktemp("second")
-    with serving(directory, api.world.url, "api", api.keys) as second:
+    with serving(directory, api.database.url, "api", api.keys) as second:
         secret = api.new_key("to be revoked", Scope.READ)
         headers = {"Authorization": f"Bearer {secret}"}
         for url in (api.url, second.url):
@@ -167,14 +168,14 @@ def test_keys_are_managed_over_http(api: Api) -> None:
 def test_the_use_of_a_key_is_recorded_once_a_minute(api: Api) -> None:
     """The first use is recorded; requests within a minute are not."""
     secret = api.new_key("used once", Scope.READ)
-    assert api.world.one("SELECT last_used_at FROM api_keys WHERE name = 'used once'") is None
+    assert api.database.one("SELECT last_used_at FROM api_keys WHERE name = 'used once'") is None
     headers = {"Authorization": f"Bearer {secret}"}
     statement = "SELECT last_used_at FROM api_keys WHERE name = 'used once'"
     for _ in range(3):
         get(f"{api.url}/api/v1/upcoming", headers=headers)
-    first = wait_until("the recorded use", lambda: api.world.one(statement))
+    first = wait_until("the recorded use", lambda: api.database.one(statement))
     get(f"{api.url}/api/v1/upcoming", headers=headers)
-    assert api.world.one(statement) == first
+    assert api.database.one(statement) == first
 
 
 def test_keys_are_managed_by_commands(database_url: str, tmp_path: Any) -> None:

@@ -21,8 +21,9 @@ import pytest
 from daemon.domain.api_keys import Scope
 from tests.conftest import fresh_database
 from tests.support.api_server import TIMEOUT_S, Api, get, serving
-from tests.support.daemons import CAMPAIGND, Daemons, wait_until
 from tests.support.private_server import private_server
+from tests.support.processes import CAMPAIGND, Daemons
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -246,7 +247,7 @@ def test_a_short_burst_of_requests_waits(tmp_path: Path, database_url: str) -> N
 def test_a_long_request_times_out(strict: Api) -> None:
     """The request is refused with 503, and its transaction is rolled back."""
     campaign = strict.campaign()
-    with psycopg.connect(strict.world.url) as blocker:
+    with psycopg.connect(strict.database.url) as blocker:
         blocker.execute("SELECT FROM campaigns WHERE id = %s FOR UPDATE", (campaign["id"],))
         response = strict.http.post(f"/campaigns/{campaign['id']}/archive")
     assert response.status_code == 503
@@ -259,7 +260,7 @@ def test_unexpected_errors_do_not_reach_the_client(tmp_path: Path, database_url:
     """The response has the fixed message, and only the log has the error."""
     with serving(tmp_path, database_url, "api") as api:
         campaign = api.campaign()
-        api.world.rows("ALTER TABLE schedule_definitions RENAME TO hidden")
+        api.database.rows("ALTER TABLE schedule_definitions RENAME TO hidden")
         save = api.http.post(
             f"/campaigns/{campaign['id']}/schedule",
             json={"schedule_type": "immediate"},
@@ -344,11 +345,11 @@ def test_secrets_are_not_disclosed(tmp_path: Path, database_url: str) -> None:
                 responses.append(client.post("/campaigns", content=b"{"))
         secret = api.new_key("short-lived")
         get(f"{api.url}/api/v1/upcoming", headers={"Authorization": f"Bearer {secret}x"})
-        api.world.rows("ALTER TABLE api_keys RENAME TO hidden")
+        api.database.rows("ALTER TABLE api_keys RENAME TO hidden")
         responses.append(api.http.get("/upcoming"))
         assert responses[-1].status_code == 500
         api.process.wait_for("api_error")
-        digests = [bytes(row["digest"]) for row in api.world.rows("SELECT digest FROM hidden")]
+        digests = [bytes(row["digest"]) for row in api.database.rows("SELECT digest FROM hidden")]
         disclosed = b"\n".join(api.process.lines).decode()
         disclosed += "\n".join(response.text + str(response.headers) for response in responses)
         disclosed += Path(f"/proc/{api.process.pid}/cmdline").read_text()

@@ -16,7 +16,7 @@ import pytest
 
 from daemon.domain.api_keys import Scope
 from tests.support.api_server import TIMEOUT_S, Api, get, serving
-from tests.support.daemons import World
+from tests.support.campaign_database import CampaignDatabase
 from tests.support.machines.debian import need
 
 pytestmark = pytest.mark.alone
@@ -52,15 +52,15 @@ def loaded(tmp_path: Path, database_url: str) -> Iterator[Api]:
 def lateness_under(load: Callable[[], object], api: Api, count: int, ahead: float) -> list[float]:
     """Return the lateness in milliseconds of `count` campaigns that are due at one instant."""
     at = (datetime.now(UTC) + timedelta(seconds=ahead)).replace(microsecond=0)
-    with World(api.world.url) as world:
-        ids = world.add_one_offs(count, at)
+    with CampaignDatabase(api.database.url) as database:
+        ids = database.add_one_offs(count, at)
         load()
-        world.until(f"SELECT count(*) >= {count} FROM runs WHERE scheduled_for = %s", at)
-        world.until(
+        database.until(f"SELECT count(*) >= {count} FROM runs WHERE scheduled_for = %s", at)
+        database.until(
             "SELECT count(*) = 0 FROM runs WHERE scheduled_for = %s AND status <> 'completed'",
             at,
         )
-        rows = world.rows(
+        rows = database.rows(
             "SELECT extract(epoch FROM started_at - scheduled_for) * 1000 AS late FROM runs"
             " WHERE scheduled_for = %s ORDER BY late",
             at,

@@ -194,7 +194,7 @@ def test_history(api: Api) -> None:
     """Runs, events and upcoming occurrences, by page."""
     campaign = api.campaign()
     api.http.post(f"/campaigns/{campaign['id']}/start")
-    api.world.until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign["id"])
+    api.database.until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign["id"])
     (run,) = api.http.get(f"/campaigns/{campaign['uuid']}/runs").json()["items"]
     assert api.http.get(f"/runs/{run['id']}").json() == run
     first = api.http.get(f"/campaigns/{campaign['id']}/events", params={"limit": 1}).json()
@@ -265,7 +265,7 @@ def test_the_lifecycle(api: Api) -> None:
     assert send("archive", **{"Idempotency-Key": "a"}) == (200, "archived")
     assert send("unarchive") == (200, "cancelled")
     assert send("rerun", **{"Idempotency-Key": "b"})[0] == 200
-    api.world.until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign["id"])
+    api.database.until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign["id"])
     assert api.http.delete(f"/campaigns/{campaign['id']}").status_code == 400
     assert send("archive") == (200, "archived")
     assert api.http.delete(f"/campaigns/{campaign['id']}").json()["success"] is True

@@ -102,7 +102,7 @@ def test_a_saved_campaign_runs(api: Api) -> None:
     campaign = api.campaign()
     at = future(seconds=3)
     save(api, campaign, schedule_type="scheduled", scheduled_at=iso(at))
-    api.world.until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign["id"])
+    api.database.until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign["id"])
     (run,) = api.http.get(f"/campaigns/{campaign['id']}/runs").json()["items"]
     assert (run["scheduled_for"], run["status"]) == (iso(at), "completed")
     assert run["lateness_ms"] < timedelta(seconds=1) / timedelta(milliseconds=1)

@@ -229,7 +229,9 @@ def test_a_launched_event_triggered_campaign_may_change(api: Api) -> None:
         started = iso(future(seconds=4))
         assert update(api, campaign, startdate=started, enddate=iso(future())).status_code == 200
         api.http.post(f"/campaigns/{campaign['id']}/start")
-        api.world.until("SELECT status = 'launched' FROM campaigns WHERE id = %s", campaign["id"])
+        api.database.until(
+            "SELECT status = 'launched' FROM campaigns WHERE id = %s", campaign["id"]
+        )
         answer = update(api, campaign, startdate=started, enddate=iso(future(days=9)))
         assert answer.status_code == status, answer.text
 
@@ -245,7 +247,7 @@ def test_statuses_that_can_not_be_updated(api: Api, status: str) -> None:
         "executing": "open_runs = 1, has_due = true",
         "cancelled": "has_due = false",
     }
-    api.world.rows(
+    api.database.rows(
         f"UPDATE campaigns SET status = '{status}', {columns[status]} WHERE id = %s",
         campaign["id"],
     )

@@ -13,9 +13,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.support.daemons import Daemons, World, free_port, utc_now, wait_until
+from tests.support.campaign_database import CampaignDatabase
 from tests.support.in_process import campaignd
+from tests.support.processes import Daemons
 from tests.support.servers import Server
+from tests.support.waiting import free_port, utc_now, wait_until
 
 
 @pytest.fixture
@@ -175,11 +177,11 @@ def test_the_embedded_database_is_not_started(tmp_path: Path) -> None:
 
 def test_explain_and_prune(daemons: Daemons, env: dict[str, str], database_url: str) -> None:
     """A run is explained as a table and as JSON; its new history is not pruned."""
-    with World(database_url) as world:
-        (campaign,) = world.add_one_offs(1, utc_now())
+    with CampaignDatabase(database_url) as database:
+        (campaign,) = database.add_one_offs(1, utc_now())
         daemon = daemons.command("run", env=env)
-        world.until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign)
-        at = world.one("SELECT scheduled_for FROM runs")
+        database.until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign)
+        at = database.one("SELECT scheduled_for FROM runs")
         assert daemon.stop() == 0
     done = call(env, "explain", campaign)
     assert done.returncode == 0

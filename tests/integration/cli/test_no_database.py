@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemons import wait_until
 from tests.support.in_process import campaignd
+from tests.support.waiting import wait_until
 
 CAMPAIGND = Path(sys.executable).with_name("campaignd")
 

@@ -1,66 +1,29 @@
-"""What the acceptance tests are made of: real processes, a real server, and waits that end.
+"""Processes of `campaignd`, started and ended by a test, whose log the test reads.
 
-Nothing here sleeps to let something happen: every wait is for an event or a row, with a deadline.
+No method sleeps to let something happen: every wait is for an event, with a deadline.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import fcntl
 import json
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-import psycopg
-from psycopg.rows import dict_row
-
-from daemon.campaign_service import CampaignService, CommandResult
-from daemon.domain.schedule.timezones import tzdata_version
-from storage.bulk.importer import Importer
-from storage.bulk.planner import ScheduleDefaults
-from storage.campaigns import Campaigns
-from storage.engine import Database
+from tests.support.campaign_database import CampaignDatabase
+from tests.support.waiting import PATIENCE_S, utc_now
 
 CAMPAIGND = Path(sys.executable).with_name("campaignd")
-LOOK_EVERY_S = 0.02
-PATIENCE_S = 60.0
-"""Until a wait is given up: as long as nothing takes on the slowest and busiest machine."""
 _PIPE_BYTES = 1 << 20
 """Room for the log of a burst, so that the daemon never waits for the test to read it."""
-
-
-def utc_now() -> datetime:
-    """This machine's clock, which in these tests is the server's too."""
-    return datetime.now(UTC)
-
-
-def free_port() -> int:
-    """A port that nobody listens at, of those that no outgoing connection is given."""
-    while True:
-        port = random.randrange(20_000, 30_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-
-
-def wait_until(what: str, holds: Callable[[], object], within: float = PATIENCE_S) -> Any:
-    """The first true value of ``holds``; AssertionError if there is none in time."""
-    deadline = time.monotonic() + within
-    while not (value := holds()):
-        assert time.monotonic() < deadline, f"not within {within} s: {what}"
-        time.sleep(LOOK_EVERY_S)
-    return value
 
 
 class Process:
@@ -246,7 +209,7 @@ class Daemons:
 
     def ready_before(
         self,
-        world: World,
+        database: CampaignDatabase,
         store: Callable[[datetime], object],
         ahead: float,
         **settings: object,
@@ -264,133 +227,14 @@ class Daemons:
                 if utc_now() < at:
                     raise
             else:
-                process = self.ready(world.url, **settings)
+                process = self.ready(database.url, **settings)
                 if utc_now() < at:
                     return process, at
                 process.kill()
-            world.clear()
+            database.clear()
             ahead *= 2
 
     def end(self) -> None:
         """End every process that was started."""
         for process in self._started:
             process.end()
-
-
-class World:
-    """One database as operators see it, and what is put into it."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.connection = psycopg.connect(
-            url, autocommit=True, row_factory=dict_row, application_name="test"
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.connection.close()
-
-    def rows(self, statement: str, *binds: object) -> list[dict[str, Any]]:
-        """All rows, of a statement that has any."""
-        done = self.connection.execute(statement.encode(), binds or None)
-        return done.fetchall() if done.description else []
-
-    def one(self, statement: str, *binds: object) -> Any:
-        """The only column of the only row."""
-        (row,) = self.rows(statement, *binds)
-        (value,) = row.values()
-        return value
-
-    def until(self, statement: str, *binds: object, within: float = PATIENCE_S) -> Any:
-        """The statement's one value, once it is true."""
-        return wait_until(statement, lambda: self.one(statement, *binds), within)
-
-    def clear(self) -> None:
-        """No campaign, no run and no node any more."""
-        self.rows("TRUNCATE campaigns, campaign_events, runs, nodes CASCADE")
-
-    def statuses(self, table: str = "campaigns") -> dict[str, int]:
-        """How many rows have each status."""
-        counted = self.rows(f"SELECT status, count(*) AS many FROM {table} GROUP BY status")
-        return {row["status"]: row["many"] for row in counted}
-
-    def add_one_offs(self, count: int, at: datetime, *, grace: int = 3600) -> range:
-        """Scheduled one-off campaigns, all due at one instant; their ids.
-
-        Three statements rather than one: a foreign key is checked row by row, within memory.
-        """
-        binds = {"count": count, "at": at, "grace": grace, "tzdata": tzdata_version()}
-        with self.connection.transaction():
-            ids = self.connection.execute(
-                """
-                SELECT min(id) AS first, max(id) AS last FROM (
-                    SELECT nextval(pg_get_serial_sequence('campaigns', 'id')) AS id
-                    FROM generate_series(1, %(count)s::integer)
-                ) AS drawn
-                """,
-                binds,
-            ).fetchone()
-            assert ids is not None
-            for statement in _ONE_OFFS:
-                self.connection.execute(statement, {**binds, **ids})
-        assert ids["last"] - ids["first"] == count - 1
-        return range(ids["first"], ids["last"] + 1)
-
-    def load(self, lines: Iterable[dict[str, Any]]) -> None:
-        """Campaigns with schedules, as ``campaignd import`` takes them."""
-        bad: list[str] = []
-
-        async def load() -> None:
-            database = Database(self.url)
-            loader = Importer(
-                database,
-                actor="test",
-                settings=ScheduleDefaults(),
-                report=lambda number, reason: bad.append(f"{number}: {reason}"),
-            )
-            try:
-                await loader.load(json.dumps(line).encode() for line in lines)
-            finally:
-                await database.close()
-
-        asyncio.run(load())
-        assert not bad, bad[:3]
-
-    def control(
-        self, act: Callable[[CampaignService], Coroutine[Any, Any, CommandResult]]
-    ) -> CommandResult:
-        """One command of a person, from another process than the daemon's."""
-
-        async def do() -> CommandResult:
-            database = Database(self.url)
-            try:
-                return await act(CampaignService(Campaigns(database)))
-            finally:
-                await database.close()
-
-        return asyncio.run(do())
-
-
-_ONE_OFFS = (
-    """
-    INSERT INTO campaigns (id, name, type, status, more_to_come)
-    SELECT id, 'campaign ' || id, 'one_time', 'scheduled', true
-    FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS id
-    """,
-    """
-    INSERT INTO schedule_definitions (
-        campaign_id, revision, source, body, kind, timezone, tzdata, anchor_at, anchor_local,
-        misfire_grace_time, "coalesce", overlap)
-    SELECT id, nextval('schedule_revision_seq'), 'schedule', '{}', 'once', 'UTC', %(tzdata)s,
-           %(at)s::timestamptz, %(at)s::timestamptz AT TIME ZONE 'UTC', %(grace)s, true, 'skip'
-    FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS id
-    """,
-    """
-    INSERT INTO timers (campaign_id, revision, fire_at, local, kind)
-    SELECT campaign_id, revision, anchor_at, anchor_local, 'fire'
-    FROM schedule_definitions
-    WHERE campaign_id BETWEEN %(first)s::bigint AND %(last)s::bigint
-    """,
-)
