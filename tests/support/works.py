@@ -13,9 +13,9 @@ CAMPAIGN = UUID("0f8fad5b-d9cb-469f-a165-70867728950e")
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
 
-def work(number: int = 0, **changes: Any) -> Attempt:
-    """An attempt of the campaign's run number ``number``."""
-    at = NOON + timedelta(seconds=number)
+def work(second: int = 0, **changes: Any) -> Attempt:
+    """Return an attempt of the campaign's run that is due ``second`` seconds after noon."""
+    at = NOON + timedelta(seconds=second)
     made = Attempt(
         campaign_id=7,
         campaign_uuid=CAMPAIGN,
