@@ -114,10 +114,11 @@ def _answer(case: dict[str, Any], identity: object, now: datetime) -> Answer:
     body = read_object(faults, "schedule", case.get("schedule"))
     if body is None and "schedule" not in faults:
         faults.malformed("schedule", BLANK)
-    campaign = read_object(faults, "campaign", case.get("campaign")) or {}
-    faults.unknown(campaign, _CAMPAIGN_FIELDS, "campaign.")
-    word = read_choice(faults, "campaign.type", campaign.get("type"), _TYPES)
-    timezone = read_zone(faults, "campaign.timezone", campaign.get("timezone")) or "UTC"
+    word, timezone = None, "UTC"
+    if campaign := read_object(faults, "campaign", case.get("campaign")):
+        faults.unknown(campaign, _CAMPAIGN_FIELDS, "campaign.")
+        word = read_choice(faults, "campaign.type", campaign.get("type"), _TYPES)
+        timezone = read_zone(faults, "campaign.timezone", campaign.get("timezone")) or timezone
     after = case.get("after")
     if after is not None:
         now = _read_after(faults, after, body, timezone) or now

@@ -92,16 +92,16 @@ class Body(Generic[T]):
         self.fields: dict[str, Field] = declaration._field_defaults
         names: set[str] = set()
         plan: list[Any] = []
-        for name, field in self.fields.items():
+        for index, (name, field) in enumerate(self.fields.items()):
             form = field.form
             if isinstance(form, Body) and field.beside:
                 names |= form.names
                 # No object has a field called None, so that this field is always read as absent.
-                plan.append((None, form._read_beside, field.default, False, True))
+                plan.append((index, None, form._read_beside, True))
             else:
                 names.add(name)
                 read = form.read_field if isinstance(form, Body) else form.read
-                plan.append((name, read, field.default, field.required, False))
+                plan.append((index, name, read, field.required))
         self.names: frozenset[str] = frozenset(names)
         self._plan = tuple(plan)
         self.absent: T = declaration._make(field.default for field in self.fields.values())
@@ -135,33 +135,29 @@ class Body(Generic[T]):
             elsewhere: Where the faults of single fields are collected instead.
         """
         faults.unknown(value, self.names, path)
-        return self._read_known(faults, value, path, elsewhere)
+        values = list(self.absent)
+        get = value.get
+        for index, name, read, is_needed in self._plan:
+            given = get(name)
+            if given is not None:
+                place = elsewhere.get(name, faults) if elsewhere else faults
+                given = read(place, path + name, given)
+                if given is not None:
+                    values[index] = given
+            elif is_needed:
+                if name is None:
+                    values[index] = read(faults, path, value)
+                else:
+                    faults.malformed(path + name, BLANK)
+        return self.declaration._make(values)
 
     def read_field(self, faults: Faults, path: str, value: object) -> T | None:
         """Read this body as the value of a field; None after noting that it is no object."""
         given = read_object(faults, path, value)
         return None if given is None else self.read(faults, given, path + ".")
 
-    def _read_known(
-        self,
-        faults: Faults,
-        value: Mapping[str, Any],
-        path: str,
-        elsewhere: Mapping[str, Faults] = _NOTHING,
-    ) -> T:
-        values = []
-        for name, read, default, is_required, is_beside in self._plan:
-            given = value.get(name)
-            if given is not None:
-                given = read(elsewhere.get(name, faults), path + name, given)
-            elif is_required:
-                faults.malformed(path + name, BLANK)
-            elif is_beside:
-                given = read(faults, path, value)
-            values.append(default if given is None else given)
-        return self.declaration._make(values)
-
-    def _read_beside(self, faults: Faults, path: str, value: Mapping[str, Any]) -> T | None:
+    def _read_beside(self, faults: Faults, path: str, value: Mapping[str, Any]) -> T:
         if self.names.isdisjoint(value):
-            return None
-        return self._read_known(faults, value, path)
+            return self.absent
+        known = {name: value.get(name) for name in self.fields}
+        return self.read(faults, known, path)

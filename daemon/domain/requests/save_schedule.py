@@ -253,16 +253,16 @@ def _recurring(
 def _pattern(config: RecurringConfig, start: tuple[datetime, datetime] | None) -> Pattern:
     """Return the recurrence; its absent fields follow from scheduled_at's wall-clock time."""
     local = None if start is None else start[1]
-    faults = Faults()
     time_of_day, weekdays, day = config.time, config.days_of_week, None
+    missing = []
     if time_of_day is None:
         if local is None:
-            faults.malformed("recurring_config.time", f"{BLANK} without scheduled_at")
+            missing.append("time")
         else:
             time_of_day = local.time()
     if config.frequency is Frequency.WEEKLY and not weekdays:
         if local is None:
-            faults.malformed("recurring_config.days_of_week", f"{BLANK} without scheduled_at")
+            missing.append("days_of_week")
         else:
             weekdays = (local.isoweekday(),)
     elif config.frequency is Frequency.MONTHLY:
@@ -270,11 +270,13 @@ def _pattern(config: RecurringConfig, start: tuple[datetime, datetime] | None) -
         day = config.day_of_month
         if day is None:
             if local is None:
-                faults.malformed("recurring_config.day_of_month", f"{BLANK} without scheduled_at")
+                missing.append("day_of_month")
             else:
                 day = local.day
-    if faults or time_of_day is None:
-        raise faults.error(INVALID_CONFIGURATION)
+    if missing or time_of_day is None:
+        text = f"{BLANK} without scheduled_at"
+        errors = {f"recurring_config.{name}": [text] for name in missing}
+        raise invalid(400, INVALID_CONFIGURATION, errors)
     return Pattern(config.frequency, config.interval, time_of_day, weekdays, day, skip=config.skip)
 
 
