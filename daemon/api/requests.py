@@ -14,8 +14,11 @@ from daemon.api.errors import ClientGone, TooLarge
 from daemon.api.ports import Backend, Options
 from daemon.domain.api_keys import ApiKey
 from daemon.domain.errors import InvalidInput, NotFound
-from daemon.domain.requests.fields import shown
-from daemon.domain.requests.strict_json import NotJson, strict_decoder
+from daemon.domain.requests.fields import (
+    NotJson,
+    shown,
+    strict_decoder,
+)
 
 MAX_NESTING = 64
 _BIGINT = 2**63 - 1

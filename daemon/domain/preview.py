@@ -19,13 +19,14 @@ from daemon.domain.requests.datetimes import DATETIME_FORM, parse_datetime, sett
 from daemon.domain.requests.fields import (
     BLANK,
     Faults,
+    NotJson,
     read_choice,
     read_integer,
     read_object,
     read_zone,
     shown,
+    strict_decoder,
 )
-from daemon.domain.requests.strict_json import NotJson, strict_decoder
 from daemon.domain.schedule.schedule import CampaignType
 from daemon.domain.schedule.timezones import is_zone, zone
 

@@ -26,14 +26,15 @@ from daemon.domain.requests.datetimes import parse_datetime
 from daemon.domain.requests.fields import (
     BLANK,
     Faults,
+    NotJson,
     read_boolean,
     read_choice,
     read_integer,
     read_object,
     read_zone,
     shown,
+    strict_decoder,
 )
-from daemon.domain.requests.strict_json import NotJson, strict_decoder
 from daemon.domain.schedule.schedule import CampaignType
 
 LONGEST_LINE = 256 * 1024

@@ -1,4 +1,4 @@
-"""Readers of single JSON values, and `Faults`, which collects all faults of a request.
+"""Readers of JSON text and of single JSON values, and `Faults`, which collects all faults.
 
 A value is either malformed (not of the described form) or unsupported (well-formed, but outside the
 allowed values); see docs/semantics.md#input-the-update_schedule-body. Every reader returns None for
@@ -7,15 +7,17 @@ an absent value and for a faulty one. The caller checks the faults before it use
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import json
+from collections.abc import Callable, Collection, Mapping
 from datetime import date, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 from daemon.domain.errors import InvalidInput
 from daemon.domain.requests.datetimes import DATE_FORM, DATETIME_FORM, parse_date, parse_datetime
 from daemon.domain.schedule.timezones import is_zone, likely_zone
 
 BLANK = "can't be blank"
+_INFINITY = float("inf")
 _MAX_SHOWN = 80
 """Maximum characters of a value in an error message."""
 _MAX_LISTED = 20
@@ -188,3 +190,27 @@ def read_array(faults: Faults, path: str, value: object, of: str) -> list[Any] |
         return value
     faults.malformed(path, f"is {shown(value)}, must be an array of {of}")
     return None
+
+
+class NotJson(ValueError):
+    """Text that Python's decoder accepts, but that is not JSON or cannot be stored."""
+
+
+def strict_decoder(
+    object_pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None,
+) -> json.JSONDecoder:
+    """Return a decoder that raises NotJson for NaN, infinities and numbers beyond a double."""
+    return json.JSONDecoder(
+        parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=object_pairs_hook
+    )
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise NotJson(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in (_INFINITY, -_INFINITY):
+        raise NotJson(f"the number {shown(text)} is too large")
+    return number
