@@ -1,8 +1,8 @@
 """HTTP/1.1 connections with limits that slow clients cannot exceed.
 
-uvicorn's own protocol limits the time between requests. This protocol also limits the time for a
-request's head and body, the time that a response waits for the client to read it, and the number
-of connections. Its errors have the form of all other errors.
+uvicorn's own protocol limits the time between requests. This protocol also limits the time in which
+a request's head and body arrive, and the time in which the client reads a response. It limits the
+number of connections too. Its errors have the form of all other errors.
 """
 
 from __future__ import annotations
