@@ -30,7 +30,7 @@ class Release:
             shutil.copytree(
                 ROOT / package, directory / package, ignore=shutil.ignore_patterns("__pycache__")
             )
-        self.edit("campaignd/__init__.py", r'__version__ = ".*"', f'__version__ = "{version}"')
+        self.edit("campaignd/__init__.py", r'__version__ = "[^"]*"', f'__version__ = "{version}"')
 
     def edit(self, path: str, pattern: str, to: str) -> None:
         """Replace what the pattern finds in these files, which has to be there once."""
