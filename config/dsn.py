@@ -50,7 +50,7 @@ def checked_dsn(text: str) -> str:
 def redacted_dsn(text: str) -> str:
     """Return the URL for logs and messages, with `***` for every password.
 
-    Of a URL that is not well formed, rather too much is hidden than too little.
+    Where a URL is not well formed, rather too much is hidden than too little.
     """
     scheme = _SCHEME.match(text)
     if not scheme:

@@ -1,8 +1,15 @@
 """The program `campaignd`: global options, error lines, exit codes.
 
-Exit codes: 0 success; 1 the checked thing is not as it should be; 2 wrong usage or configuration;
-3 database unreachable; 4 schema out of date; 130 interrupted. An exception class sets its own code
-as `exit_code`, and its advice as `hint`.
+Exit codes:
+
+- 0 success
+- 1 the checked thing is not as it should be
+- 2 wrong usage or configuration
+- 3 database unreachable
+- 4 schema out of date
+- 130 interrupted
+
+An exception class sets its own code as `exit_code`, and its advice as `hint`.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ def start(place: Path, *command: str | Path) -> subprocess.Popen[str]:
             **os.environ,
             "TMPDIR": str(place),
             # The demo ignores both.
-            "CAMPAIGND_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/elsewhere",
+            "CAMPAIGND_DATABASE_URL": "postgresql://someone@127.0.0.1:1/elsewhere",
             "CAMPAIGND_SCHEDULER__CONTINUOUS_INTERVAL": "7",
         },
     )

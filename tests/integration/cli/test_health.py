@@ -140,7 +140,7 @@ def test_another_node(daemons: Daemons, env: dict[str, str]) -> None:
 
 def test_a_lost_database(env: dict[str, str]) -> None:
     """The command neither hangs nor prints a traceback."""
-    env["CAMPAIGND_DATABASE_URL"] = f"postgresql://nobody@127.0.0.1:{free_port()}/x"
+    env["CAMPAIGND_DATABASE_URL"] = f"postgresql://someone@127.0.0.1:{free_port()}/x"
     done = call(env, "health")
     assert (done.returncode, done.stderr) == (1, "")
     assert done.stdout.startswith("failed database: cannot be reached")

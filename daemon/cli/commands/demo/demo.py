@@ -36,7 +36,7 @@ _TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Progress:
     """A campaign of the demo as it was read, with its runs, oldest first."""
 
     case: Case
@@ -44,7 +44,7 @@ class Seen:
     runs: list[RunDetail]
 
     @property
-    def is_right(self) -> bool:
+    def is_as_expected(self) -> bool:
         """Whether the campaign has its final status, and all its runs are completed."""
         return (
             self.listed.campaign.status is self.case.status
@@ -53,7 +53,7 @@ class Seen:
         )
 
 
-Show = Callable[[list[Seen]], None]
+Show = Callable[[list[Progress]], None]
 
 
 def demo(
@@ -103,49 +103,50 @@ async def _demo(directory: Path, dsn: str) -> int:
             made = {await create(store.campaigns, case): case for case in cases(now)}
             print(f"{len(made)} campaigns created at {instant(now)}; they run now\n", flush=True)
             with _screen() as show:
-                seen = await _watch(store, made, daemon, show)
+                progress = await _watch(store, made, daemon, show)
         code = await daemon.stop()
-        _print_summary(seen)
-        wrong = [campaign.case.name for campaign in seen if not campaign.is_right]
+        _print_summary(progress)
+        wrong = [campaign.case.name for campaign in progress if not campaign.is_as_expected]
         if code != 0:
             print(f"campaignd run ended with {code}: {daemon.last_line()}", file=sys.stderr)
         if wrong:
             print(f"not as expected: {', '.join(wrong)}", file=sys.stderr)
         if wrong or code != 0:
             return 1
-        print(f"\nall {len(seen)} campaigns reached their expected status")
+        print(f"\nall {len(progress)} campaigns reached their expected status")
         return 0
 
 
 async def _watch(
     store: Store, made: dict[UUID, Case], daemon: DemoDaemon, show: Show
-) -> list[Seen]:
+) -> list[Progress]:
     """Show the campaigns until all are as expected, the daemon has ended, or time is up."""
     deadline = time.monotonic() + _TIMEOUT_S
     # As a cancellation, an interrupt could be swallowed by a library that waits (Python 3.11).
     interrupted = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted.set)
     while not interrupted.is_set():
-        seen = await _read(store, made)
-        show(seen)
-        if all(each.is_right for each in seen) or daemon.has_ended:
-            return seen
+        progress = await _read(store, made)
+        show(progress)
+        if all(campaign.is_as_expected for campaign in progress) or daemon.has_ended:
+            return progress
         if time.monotonic() > deadline:
-            return seen
+            return progress
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(interrupted.wait(), _POLL_S)
     raise KeyboardInterrupt
 
 
-async def _read(store: Store, made: dict[UUID, Case]) -> list[Seen]:
+async def _read(store: Store, made: dict[UUID, Case]) -> list[Progress]:
     listed = {
-        each.campaign.uuid: each for each in await store.reads.campaigns(limit=len(made) + 100)
+        campaign.campaign.uuid: campaign
+        for campaign in await store.reads.campaigns(limit=len(made) + 100)
     }
     runs: dict[UUID, list[RunDetail]] = {uuid: [] for uuid in made}
     for run in await store.reads.runs(limit=200):
         if run.campaign_uuid in runs:
             runs[run.campaign_uuid].insert(0, run)
-    return [Seen(case, listed[uuid], runs[uuid]) for uuid, case in made.items()]
+    return [Progress(case, listed[uuid], runs[uuid]) for uuid, case in made.items()]
 
 
 @contextmanager
@@ -154,12 +155,12 @@ def _screen() -> Iterator[Show]:
     if not sys.stdout.isatty():
         printed: dict[UUID, str] = {}
 
-        def print_changes(seen: list[Seen]) -> None:
-            for each in seen:
-                name, kind, *rest = _columns(each)
+        def print_changes(progress: list[Progress]) -> None:
+            for campaign in progress:
+                name, kind, *rest = _columns(campaign)
                 line = f"{name:22}{kind:19}{rest[0]:11}{rest[1]:15}{rest[2]}"
-                if printed.get(each.listed.campaign.uuid) != line:
-                    printed[each.listed.campaign.uuid] = line
+                if printed.get(campaign.listed.campaign.uuid) != line:
+                    printed[campaign.listed.campaign.uuid] = line
                     print(line, flush=True)
 
         yield print_changes
@@ -178,11 +179,11 @@ def _screen() -> Iterator[Show]:
     }
     with Live(refresh_per_second=10) as live:
 
-        def draw(seen: list[Seen]) -> None:
+        def draw(progress: list[Progress]) -> None:
             table = Table("campaign", "type", "status", "next", "runs", box=SIMPLE_HEAD)
-            for each in seen:
-                colour = colours.get(each.listed.campaign.status)
-                name, kind, status, *rest = _columns(each)
+            for campaign in progress:
+                colour = colours.get(campaign.listed.campaign.status)
+                name, kind, status, *rest = _columns(campaign)
                 shown = f"[{colour}]{status}[/]" if colour else status
                 table.add_row(name, kind, shown, *rest)
             live.update(table)
@@ -190,14 +191,14 @@ def _screen() -> Iterator[Show]:
         yield draw
 
 
-def _columns(seen: Seen) -> tuple[str, ...]:
-    campaign = seen.listed.campaign
+def _columns(progress: Progress) -> tuple[str, ...]:
+    campaign = progress.listed.campaign
     return (
-        seen.case.name,
+        progress.case.name,
         campaign.type.value,
         campaign.status.value,
-        _time_of_day(seen.listed.next_event_at),
-        f"{len(seen.runs)} of {seen.case.runs} runs",
+        _time_of_day(progress.listed.next_event_at),
+        f"{len(progress.runs)} of {progress.case.runs} runs",
     )
 
 
@@ -205,14 +206,14 @@ def _time_of_day(instant: datetime | None) -> str:
     return "-" if instant is None else f"next {instant.astimezone(UTC):%H:%M:%S}"
 
 
-def _print_summary(seen: list[Seen]) -> None:
+def _print_summary(progress: list[Progress]) -> None:
     print("\nruns")
     print_table(
         ("campaign", "scheduled for", "status", "late"),
         [
-            (each.case.name, each_run.run.scheduled_for, each_run.run.status, _late(each_run))
-            for each in seen
-            for each_run in each.runs
+            (campaign.case.name, run.run.scheduled_for, run.run.status, _late(run))
+            for campaign in progress
+            for run in campaign.runs
         ],
         "none",
     )
@@ -221,14 +222,14 @@ def _print_summary(seen: list[Seen]) -> None:
         ("campaign", "type", "runs", "status", "expected", ""),
         [
             (
-                each.case.name,
-                each.listed.campaign.type,
-                f"{len(each.runs)} of {each.case.runs}",
-                each.listed.campaign.status,
-                each.case.status,
-                "ok" if each.is_right else "WRONG",
+                campaign.case.name,
+                campaign.listed.campaign.type,
+                f"{len(campaign.runs)} of {campaign.case.runs}",
+                campaign.listed.campaign.status,
+                campaign.case.status,
+                "ok" if campaign.is_as_expected else "WRONG",
             )
-            for each in seen
+            for campaign in progress
         ],
         "none",
     )
