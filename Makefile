@@ -18,7 +18,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 # The project itself: its build backend is in the lock, so nothing is fetched here.
 INSTALL_SELF := $(PIP) install --quiet --no-deps --no-build-isolation --no-index --editable .
+# Tests start hundreds of processes. Without stored bytecode each one would compile every module again.
+unexport PYTHONDONTWRITEBYTECODE
 PYTEST_ARGS ?=
+PARALLEL := -n auto --maxprocesses 4 --dist worksteal
 BENCH_ARGS ?=
 CHAOS_ARGS ?=
 
@@ -50,10 +53,16 @@ install-dev: $(VENV)/.installed-dev ## the same, with what tests and checks need
 run: install ## install, then the demo
 	$(BIN)/campaignd demo
 
-# Four at a time, then what measures time or load by itself.
+# What make acceptance runs, and make test does not: together they run each test once.
+LONG := (machine or measured or slow)
+# $(call phase,MARKERS,OPTIONS): the tests with these markers; the next phase follows a failure, too.
+# Exit status 5 of pytest means that PYTEST_ARGS selects none of them.
+phase = $(BIN)/python -m pytest tests -m "$(1)" $(2) $(PYTEST_ARGS) || [ $$? -eq 5 ] || failed=1
+
+# Four tests at a time, then those that measure time or load, one after the other.
 test: install-dev ## the test suite, on the embedded PostgreSQL
-	$(BIN)/python -m pytest tests -m "not machine and not alone" -n auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
-	$(BIN)/python -m pytest tests -m "alone and not machine" $(PYTEST_ARGS)
+	@failed=0; $(call phase,not $(LONG) and not alone,$(PARALLEL)); \
+	$(call phase,not $(LONG) and alone,); exit $$failed
 
 check: install-dev ## lint, format, types, import contract
 	$(BIN)/ruff check .
@@ -69,10 +78,9 @@ prose: install-dev ## the words that are not used here, and spelling
 	    echo "prose: use the words of docs/glossary.md instead of those above" >&2; exit 1; fi
 	$(BIN)/codespell $(PROSE) CONTRIBUTING.md Makefile
 
-# Exit status 5 of pytest: nothing was collected, which is no failure here.
-acceptance: install-dev ## what needs more of the machine than Python; says what was skipped and why
-	@status=0; $(BIN)/python -m pytest tests -m machine -rs $(PYTEST_ARGS) || status=$$?; \
-	if [ $$status -eq 5 ]; then echo "acceptance: nothing to run"; status=0; fi; exit $$status
+acceptance: install-dev ## the long tests, and those that need the machine; reports what it skipped and why
+	@failed=0; $(call phase,slow and not (machine or measured or alone),$(PARALLEL) -rs); \
+	$(call phase,machine or measured or slow and alone,-rs); exit $$failed
 
 properties: install-dev ## the property tests over TIMES=20 times new random cases
 	for turn in $$(seq $${TIMES:-20}); do \

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.measured]
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "durable_fire.py"
 

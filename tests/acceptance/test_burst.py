@@ -10,7 +10,7 @@ from tests.support.campaign_database import CampaignDatabase
 from tests.support.histories import check_histories
 from tests.support.processes import Daemons
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.measured]
 
 CAMPAIGNS = 10_000
 

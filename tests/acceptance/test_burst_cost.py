@@ -32,6 +32,7 @@ def counted(database: CampaignDatabase) -> dict[str, tuple[int, int, int, int]]:
 
 # By itself: a version that a slow batch beside it may still look at leaves no room on its page.
 @pytest.mark.alone
+@pytest.mark.measured
 def test_rows_and_transactions_of_a_burst(daemons: Daemons, database: CampaignDatabase) -> None:
     """Nothing is written but the audit trail, in place; hundreds of fires share a transaction."""
     daemon = daemons.ready(database.url)

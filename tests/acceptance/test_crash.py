@@ -155,6 +155,7 @@ def test_killed_with_runs_in_hand(daemons: Daemons, database: CampaignDatabase) 
     check_histories(database)
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_the_other_node_takes_over(daemons: Daemons, database: CampaignDatabase) -> None:
     """Of two daemons one is killed: the other does its work within the lease and 2 s."""
@@ -182,6 +183,7 @@ def test_the_other_node_takes_over(daemons: Daemons, database: CampaignDatabase)
     check_histories(database)
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_what_a_killed_node_had_coming_starts_within_five_seconds(
     daemons: Daemons, database: CampaignDatabase

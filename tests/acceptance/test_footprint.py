@@ -14,6 +14,8 @@ from tests.support.campaign_database import CampaignDatabase
 from tests.support.processes import Daemons
 from tests.support.waiting import utc_now
 
+pytestmark = pytest.mark.measured
+
 BURST = 10_000
 REPORT_MODULES = """
 import atexit, json, os, sys

@@ -12,7 +12,7 @@ from tests.support.campaign_database import CampaignDatabase
 from tests.support.processes import Daemons
 from tests.support.waiting import utc_now
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.measured]
 
 IDLE_S = 10
 

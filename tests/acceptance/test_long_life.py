@@ -106,8 +106,8 @@ class Memory:
         return "\n".join([*lines, f"more of {more.most_common(5)}"])
 
 
+@pytest.mark.measured
 @pytest.mark.alone
-@pytest.mark.slow
 @pytest.mark.timeout(1800 if LONG else 600)
 @pytest.mark.parametrize(
     ("fires", "a_second", "traced"),
@@ -188,7 +188,7 @@ def _edit(database: CampaignDatabase, uuid: UUID) -> None:
 KEEP = timedelta(seconds=3)
 
 
-@pytest.mark.slow
+@pytest.mark.measured
 def test_pruning_while_it_fires(daemons: Daemons, database: CampaignDatabase) -> None:
     """Rows go in batches beside the daemon that writes others: none is lost, none runs again."""
     seconds, count = 15, 200

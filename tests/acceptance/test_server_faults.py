@@ -111,6 +111,7 @@ def test_a_server_that_is_read_only(daemons: Daemons, server: Server) -> None:
     check_all_done(server.url, daemon, count)
 
 
+@pytest.mark.slow
 def test_a_standby_takes_over(daemons: Daemons, server: Server) -> None:
     """The primary is killed, its synchronous standby promoted: the same daemon goes on there."""
     with standby_of(server) as second:

@@ -263,7 +263,6 @@ def test_a_node_that_stops_by_target(daemons: Daemons, database: CampaignDatabas
         check_histories(database)
 
 
-@pytest.mark.slow
 def test_a_heap_of_runs_for_a_dead_target(daemons: Daemons, database: CampaignDatabase) -> None:
     """However much is overdue for it, another's runs and retries are loaded, in little memory."""
     heap = 30_000
@@ -327,8 +326,8 @@ def test_kill_at_any_step(daemons: Daemons, database: CampaignDatabase) -> None:
         assert daemon.stop() == 0
 
 
+@pytest.mark.measured
 @pytest.mark.alone
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("count", "times"), [(3_000, 3.0), pytest.param(10_000, 1.5, marks=pytest.mark.machine)]
 )
@@ -352,8 +351,8 @@ def test_a_server_that_takes_its_time(
         assert took < times * ideal
 
 
+@pytest.mark.measured
 @pytest.mark.alone
-@pytest.mark.slow
 @pytest.mark.parametrize("outage", [10, pytest.param(60, marks=pytest.mark.machine)])
 def test_a_target_that_is_down_delays_no_other(
     daemons: Daemons, database: CampaignDatabase, outage: int

@@ -29,6 +29,7 @@ def cluster(database_url: str, tmp_path: Path) -> Iterator[Cluster]:
         found.close()
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 @pytest.mark.parametrize("offsets", [(5.0, -5.0), (300.0, -300.0)])
 def test_wrong_clocks(cluster: Cluster, database_url: str, offsets: tuple[float, float]) -> None:
@@ -85,6 +86,7 @@ def test_a_clock_that_is_set_right_during_the_start(cluster: Cluster, database_u
     assert node.end(signal.SIGTERM) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_a_machine_whose_clocks_stood_still(cluster: Cluster, database_url: str) -> None:
     """Suspended for an hour; its wall clock is right again, its monotonic clock knows nothing."""

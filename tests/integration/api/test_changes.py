@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.api_server import Api, future, iso, serving
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.measured]
 
 
 def started_at(api: Api, campaign_id: int) -> datetime:

@@ -19,7 +19,7 @@ from tests.support.api_server import TIMEOUT_S, Api, get, serving
 from tests.support.campaign_database import CampaignDatabase
 from tests.support.machines.debian import need
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.measured]
 
 # Reads, saves of schedules, and previews with long computations, in turn.
 WRK = """

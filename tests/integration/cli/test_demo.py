@@ -33,8 +33,6 @@ main(["demo"])
 """
 """A demo with two other campaigns, of which the second cannot reach its expected status."""
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def place() -> Iterator[Path]:
