@@ -11,8 +11,6 @@ from tests.chaos import nemesis, wire
 from tests.chaos.episode import run
 from tests.support.private_server import Server, private_server
 
-pytestmark = pytest.mark.alone
-
 SEED = 20
 LENGTH_S = 22
 
@@ -33,6 +31,7 @@ def switch() -> Iterator[wire.Switch | None]:
         yield found
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_nothing_is_lost_doubled_or_stuck(
     own_server: Server, tmp_path: Path, switch: wire.Switch | None

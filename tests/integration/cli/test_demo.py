@@ -70,6 +70,7 @@ def nothing_is_left(place: Path) -> bool:
 
 
 @pytest.mark.alone
+@pytest.mark.slow
 def test_every_campaign_reaches_its_status(place: Path) -> None:
     began = time.monotonic()
     with start(place) as process:
