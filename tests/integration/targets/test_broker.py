@@ -15,8 +15,8 @@ from daemon.domain.run.outcome import Accepted, Delivered, OutcomeUnknown, Retry
 from daemon.targets import UnusableTarget
 from daemon.targets.broker import BrokerOptions, BrokerTarget
 from tests.support.brokers import KINDS, broker
+from tests.support.builders import new_attempt
 from tests.support.servers import nobody
-from tests.support.works import work
 
 
 @pytest.fixture(params=KINDS)
@@ -58,11 +58,11 @@ def read(broker_url: str, name: str) -> list[tuple[Any, dict[str, Any], dict[str
 async def test_messages(broker_url: str, queue: str) -> None:
     """Fifty concurrent runs: each is confirmed, and in the queue once with its id."""
     target = BrokerTarget(BrokerOptions(broker_url, queue, lease=90, concurrency=4))
-    outcomes = await asyncio.gather(*(target.deliver(work(number)) for number in range(50)))
+    outcomes = await asyncio.gather(*(target.deliver(new_attempt(number)) for number in range(50)))
     assert outcomes == [Accepted(90)] * 50
     found = await asyncio.to_thread(read, broker_url, queue)
     assert {body["data"]["run_id"] for body, _, _ in found} == {
-        str(work(number).run_id) for number in range(50)
+        str(new_attempt(number).run_id) for number in range(50)
     }
     body, headers, properties = found[0]
     assert body["type"] == "campaign.run"
@@ -77,7 +77,7 @@ async def test_messages(broker_url: str, queue: str) -> None:
 async def test_done_at_once(broker_url: str, queue: str) -> None:
     """The run is complete when the broker has the message."""
     target = BrokerTarget(BrokerOptions(broker_url, queue, finishes="at_once"))
-    assert await target.deliver(work()) == Delivered()
+    assert await target.deliver(new_attempt()) == Delivered()
     await target.close()
 
 
@@ -85,12 +85,12 @@ async def test_done_at_once(broker_url: str, queue: str) -> None:
 async def test_a_celery_call(broker_url: str, queue: str) -> None:
     """The message is a call in Celery's protocol 2."""
     target = BrokerTarget(BrokerOptions(broker_url, queue, task="shop.run"))
-    assert isinstance(await target.deliver(work()), Accepted)
+    assert isinstance(await target.deliver(new_attempt()), Accepted)
     ((body, headers, properties),) = await asyncio.to_thread(read, broker_url, queue)
     (data,), kwargs, _ = body
     assert (data["campaign_id"], kwargs) == (7, {})
-    assert (headers["task"], headers["id"]) == ("shop.run", str(work().run_id))
-    assert properties["correlation_id"] == str(work().run_id)
+    assert (headers["task"], headers["id"]) == ("shop.run", str(new_attempt().run_id))
+    assert properties["correlation_id"] == str(new_attempt().run_id)
     await target.close()
 
 
@@ -98,7 +98,7 @@ async def test_a_celery_call(broker_url: str, queue: str) -> None:
 async def test_a_lost_connection_is_opened_anew(broker_url: str, queue: str) -> None:
     """An attempt may be lost with its connection; the next one succeeds."""
     target = BrokerTarget(BrokerOptions(broker_url, queue, concurrency=1, timeout=3))
-    assert isinstance(await target.deliver(work()), Accepted)
+    assert isinstance(await target.deliver(new_attempt()), Accepted)
 
     def cut() -> None:
         connection = target._local.publisher._connection
@@ -109,7 +109,7 @@ async def test_a_lost_connection_is_opened_anew(broker_url: str, queue: str) -> 
             connection.default_channel.client.connection_pool.disconnect()
 
     await asyncio.get_running_loop().run_in_executor(target._threads, cut)
-    outcomes = [await target.deliver(work(1)) for _ in range(2)]
+    outcomes = [await target.deliver(new_attempt(1)) for _ in range(2)]
     assert isinstance(outcomes[0], Accepted | OutcomeUnknown)
     assert isinstance(outcomes[1], Accepted)
     await target.close()
@@ -122,14 +122,14 @@ async def test_a_message_that_no_queue_accepts(queue: str) -> None:
 
     url = broker("rabbitmq")
     target = BrokerTarget(BrokerOptions(url, queue, concurrency=1))
-    assert isinstance(await target.deliver(work()), Accepted)
+    assert isinstance(await target.deliver(new_attempt()), Accepted)
 
     def remove() -> None:
         with Connection(url) as connection:
             connection.default_channel.queue_delete(queue)
 
     await asyncio.to_thread(remove)
-    outcome = await target.deliver(work(1))
+    outcome = await target.deliver(new_attempt(1))
     assert outcome == Retry(f"no queue accepts messages for {queue!r}")
     await target.close()
 
@@ -139,7 +139,7 @@ async def test_no_broker_listens(scheme: str) -> None:
     """The run is certainly not delivered, so it is retried."""
     with nobody() as port:
         target = BrokerTarget(BrokerOptions(f"{scheme}://127.0.0.1:{port}/", timeout=2))
-        outcome = await target.deliver(work())
+        outcome = await target.deliver(new_attempt())
     assert isinstance(outcome, Retry), outcome
     await target.close()
 
@@ -151,7 +151,7 @@ async def test_a_silent_server() -> None:
         listening.listen()
         url = f"amqp://guest:guest@127.0.0.1:{listening.getsockname()[1]}//"
         target = BrokerTarget(BrokerOptions(url, timeout=0.5))
-        outcome = await target.deliver(work())
+        outcome = await target.deliver(new_attempt())
     assert isinstance(outcome, Retry | OutcomeUnknown), outcome
     await target.close()
 

@@ -14,28 +14,29 @@ import pytest
 
 from daemon.domain.run.outcome import Delivered, Outcome, OutcomeUnknown, Reject, Retry
 from daemon.targets.command import MAX_LINES, CommandOptions, CommandTarget
-from tests.support.works import Told, work
+from tests.support.builders import new_attempt
+from tests.support.capture import CapturedEvents
 
 
-def target(events: Told, script: str, **settings: object) -> CommandTarget:
+def target(events: CapturedEvents, script: str, **settings: object) -> CommandTarget:
     """Return a target that runs a Python script."""
     argv = [sys.executable, "-c", script]
     return CommandTarget(CommandOptions(argv, **settings), events)  # type: ignore[arg-type]
 
 
 @pytest.fixture
-def events() -> Told:
-    return Told()
+def events() -> CapturedEvents:
+    return CapturedEvents()
 
 
-async def test_the_input_of_a_program(events: Told, tmp_path: Path) -> None:
+async def test_the_input_of_a_program(events: CapturedEvents, tmp_path: Path) -> None:
     """The run is on standard input, its ids are in the environment, and nothing else of ours."""
     script = f"""
 import json, os, sys
 json.dump([json.load(sys.stdin), dict(os.environ), os.getcwd()], open({str(tmp_path / "x")!r}, "w"))
 """
     to = target(events, script, environment={"SMTP": "here", "PATH": "/bin"}, cwd=tmp_path)
-    assert await to.deliver(work(number=2)) == Delivered()
+    assert await to.deliver(new_attempt(number=2)) == Delivered()
     message, environment, cwd = json.loads((tmp_path / "x").read_text())
     assert message["data"]["payload"] == {"segment": 12, "text": "Grüße"}
     assert message["data"]["attempt"] == 2
@@ -44,10 +45,10 @@ json.dump([json.load(sys.stdin), dict(os.environ), os.getcwd()], open({str(tmp_p
     assert environment == {
         "SMTP": "here",
         "PATH": "/bin",
-        "CAMPAIGND_RUN_ID": str(work().run_id),
+        "CAMPAIGND_RUN_ID": str(new_attempt().run_id),
         "CAMPAIGND_ATTEMPT": "2",
         "CAMPAIGND_CAMPAIGN_ID": "7",
-        "CAMPAIGND_CAMPAIGN_UUID": str(work().campaign_uuid),
+        "CAMPAIGND_CAMPAIGN_UUID": str(new_attempt().campaign_uuid),
         "CAMPAIGND_SCHEDULED_FOR": "2026-06-01T12:00:00.000000Z",
         "CAMPAIGND_TARGET": "crm",
     }
@@ -66,26 +67,26 @@ json.dump([json.load(sys.stdin), dict(os.environ), os.getcwd()], open({str(tmp_p
     ],
 )
 async def test_the_outcome_follows_the_exit_status(
-    events: Told, script: str, expected: Outcome
+    events: CapturedEvents, script: str, expected: Outcome
 ) -> None:
-    assert await target(events, script).deliver(work()) == expected
+    assert await target(events, script).deliver(new_attempt()) == expected
 
 
-async def test_a_big_payload_that_the_program_does_not_read(events: Told) -> None:
+async def test_a_big_payload_that_the_program_does_not_read(events: CapturedEvents) -> None:
     """A full pipe does not block the attempt."""
-    big = work(payload={"text": "x" * 1_000_000})
+    big = new_attempt(payload={"text": "x" * 1_000_000})
     assert await target(events, "").deliver(big) == Delivered()
 
 
 @pytest.mark.parametrize("argv", [["/nowhere/at/all"], ["/etc/hostname"], ["/tmp"]])
-async def test_a_program_that_cannot_be_started(events: Told, argv: list[str]) -> None:
+async def test_a_program_that_cannot_be_started(events: CapturedEvents, argv: list[str]) -> None:
     """A later attempt would fail too, so the run is rejected."""
-    outcome = await CommandTarget(CommandOptions(argv), events).deliver(work())
+    outcome = await CommandTarget(CommandOptions(argv), events).deliver(new_attempt())
     assert isinstance(outcome, Reject)
     assert argv[0] in outcome.reason
 
 
-async def test_output_becomes_lines(events: Told) -> None:
+async def test_output_becomes_lines(events: CapturedEvents) -> None:
     """Both outputs are logged, limited in number and length, with bytes that are no text."""
     script = """
 import sys
@@ -94,8 +95,8 @@ sys.stdout.buffer.write(b"bad \\xff\\x00 bytes\\r\\n" + b"x" * 100_000 + b"\\n")
 for number in range(1000): print(number)
 sys.stdout.write("no end of line")
 """
-    assert await target(events, script).deliver(work()) == Delivered()
-    lines = [fields["line"] for name, fields in events.events if name == "command_output"]
+    assert await target(events, script).deliver(new_attempt()) == Delivered()
+    lines = [fields["line"] for name, fields in events if name == "command_output"]
     assert "to stderr" in lines
     assert "bad \ufffd\x00 bytes" in lines
     assert max(map(len, lines)) == 2000
@@ -144,33 +145,35 @@ def is_gone(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("deaf", [False, True])
-async def test_a_timeout_kills_the_group(events: Told, tmp_path: Path, deaf: bool) -> None:
+async def test_a_timeout_kills_the_group(
+    events: CapturedEvents, tmp_path: Path, deaf: bool
+) -> None:
     """Children are killed too, and programs that ignore SIGTERM."""
     file = tmp_path / "pid"
     script = SPAWNS.format(file=str(file), deaf=deaf, then="time.sleep(600)")
     to = target(events, script, timeout=4.0, kill_after=0.3)  # the script starts two programs
     began = time.monotonic()
-    outcome = await to.deliver(work())
+    outcome = await to.deliver(new_attempt())
     assert isinstance(outcome, OutcomeUnknown)
     assert time.monotonic() - began < 30
     assert await goes(await written(file))
 
 
-async def test_processes_left_behind_are_killed(events: Told, tmp_path: Path) -> None:
+async def test_processes_left_behind_are_killed(events: CapturedEvents, tmp_path: Path) -> None:
     """A child that holds the output open delays the end briefly, and is killed."""
     file = tmp_path / "pid"
     to = target(events, SPAWNS.format(file=str(file), deaf=False, then=""))
     began = time.monotonic()
-    assert await to.deliver(work()) == Delivered()
+    assert await to.deliver(new_attempt()) == Delivered()
     assert time.monotonic() - began < 30
     assert await goes(await written(file))
 
 
-async def test_a_stop_kills_the_group(events: Told, tmp_path: Path) -> None:
+async def test_a_stop_kills_the_group(events: CapturedEvents, tmp_path: Path) -> None:
     """A cancelled attempt leaves no process behind."""
     file = tmp_path / "pid"
     script = SPAWNS.format(file=str(file), deaf=False, then="time.sleep(600)")
-    attempt = asyncio.create_task(target(events, script, kill_after=1.0).deliver(work()))
+    attempt = asyncio.create_task(target(events, script, kill_after=1.0).deliver(new_attempt()))
     child = await written(file)
     attempt.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -178,11 +181,11 @@ async def test_a_stop_kills_the_group(events: Told, tmp_path: Path) -> None:
     assert await goes(child)
 
 
-async def test_many_at_once(events: Told) -> None:
+async def test_many_at_once(events: CapturedEvents) -> None:
     """Twenty concurrent programs leave no zombie and no open descriptor."""
     before = len(os.listdir("/proc/self/fd"))
     to = target(events, "import sys; print(len(sys.stdin.read()))")
-    outcomes = await asyncio.gather(*(to.deliver(work(number)) for number in range(20)))
+    outcomes = await asyncio.gather(*(to.deliver(new_attempt(number)) for number in range(20)))
     assert outcomes == [Delivered()] * 20
 
     def is_clean() -> bool:

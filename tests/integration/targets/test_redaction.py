@@ -14,8 +14,8 @@ from daemon.domain.run.outcome import Reject, Retry
 from daemon.targets.redaction import describe_error, redactor
 from daemon.targets.webhook import WebhookOptions, WebhookTarget
 from tests.support import servers
+from tests.support.builders import new_attempt
 from tests.support.servers import Server, answer
-from tests.support.works import work
 
 URL = "amqp://user:s%40fe-w0rd@broker.example:5672/vhost%2Fname?token=abcdef"
 
@@ -52,7 +52,7 @@ async def delivered(url: str, **settings: Any) -> str:
     """Return the reason of a failed webhook."""
     target = WebhookTarget(WebhookOptions(url, **settings), lambda: datetime.now(UTC))
     try:
-        outcome = await target.deliver(work())
+        outcome = await target.deliver(new_attempt())
     finally:
         await target.close()
     assert isinstance(outcome, Retry | Reject)

@@ -13,8 +13,8 @@ from config.load import load_settings
 from daemon.domain.run.outcome import Accepted, Delivered, OutcomeUnknown, Retry
 from daemon.domain.run.target import Target
 from daemon.targets.registry import build
+from tests.support.builders import new_attempt
 from tests.support.servers import Server, answer, never_answers
-from tests.support.works import work
 
 GIVEN, OLD, IN_FILE = (
     "whsec_" + base64.b64encode(bytes([number]) * 24).decode() for number in (1, 2, 3)
@@ -63,7 +63,7 @@ async def test_a_webhook_as_configured(
         connect_timeout = 60
         read_timeout = 20
     """)
-    assert await to.deliver(work()) == Delivered()
+    assert await to.deliver(new_attempt()) == Delivered()
     (request,) = server.requests
     assert request.path == "/hook?from=campaignd"
     assert request.headers["authorization"] == "Bearer of-good-news"
@@ -73,9 +73,9 @@ async def test_a_webhook_as_configured(
     assert len(request.headers["webhook-signature"].split()) == 3
 
     server.default = answer(503, "Retry-After: 3600")
-    assert await to.deliver(work()) == Retry("HTTP 503: ok", 77.0)
+    assert await to.deliver(new_attempt()) == Retry("HTTP 503: ok", 77.0)
     server.default = answer(202)
-    assert await to.deliver(work()) == Accepted(44.0)
+    assert await to.deliver(new_attempt()) == Accepted(44.0)
 
 
 @pytest.mark.parametrize(
@@ -93,4 +93,4 @@ async def test_the_timeouts_of_a_webhook_as_configured(
         url = "{server.url}"
         {setting} = 0.3
     """)
-    assert await to.deliver(work()) == OutcomeUnknown(reason)
+    assert await to.deliver(new_attempt()) == OutcomeUnknown(reason)

@@ -20,9 +20,10 @@ from daemon.targets import UnusableTarget, webhook
 from daemon.targets.webhook import WebhookOptions, WebhookTarget, retry_after
 from daemon.targets.webhook_signature import key_from
 from tests.support import servers
+from tests.support.builders import new_attempt
 from tests.support.certificates import make_certificate
+from tests.support.clocks import NOON
 from tests.support.servers import Answer, Server, answer
-from tests.support.works import NOON, work
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(24))).decode()
 OTHER = "whsec_" + base64.b64encode(bytes(range(32))).decode()
@@ -58,16 +59,16 @@ async def test_the_request(server: Server, target: Callable[..., WebhookTarget])
     """It has the run as JSON, its id, the attempt, a trace, and a valid signature."""
     keys = [key_from(SECRET), key_from(OTHER)]
     to = target(keys=keys, headers={"Authorization": "Bearer x"})
-    assert await to.deliver(work(number=3)) == Delivered()
+    assert await to.deliver(new_attempt(number=3)) == Delivered()
     (request,) = server.requests
     assert request.json == {
         "type": "campaign.run",
         "timestamp": "2026-06-01T12:00:00.000000Z",
         "data": {
-            "run_id": str(work().run_id),
+            "run_id": str(new_attempt().run_id),
             "attempt": 3,
             "campaign_id": 7,
-            "campaign_uuid": str(work().campaign_uuid),
+            "campaign_uuid": str(new_attempt().campaign_uuid),
             "campaign_name": "Sommer 🌞",
             "scheduled_for": "2026-06-01T12:00:00.000000Z",
             "target": "crm",
@@ -76,11 +77,11 @@ async def test_the_request(server: Server, target: Callable[..., WebhookTarget])
     }
     headers = request.headers
     assert headers["content-type"] == "application/json"
-    assert headers["webhook-id"] == str(work().run_id)
+    assert headers["webhook-id"] == str(new_attempt().run_id)
     assert headers["campaignd-attempt"] == "3"
     assert headers["authorization"] == "Bearer x"
     version, trace, span, flags = headers["traceparent"].split("-")
-    assert (version, trace, flags, len(span)) == ("00", work().run_id.hex, "01", 16)
+    assert (version, trace, flags, len(span)) == ("00", new_attempt().run_id.hex, "01", 16)
     for secret in (SECRET, OTHER):
         assert Webhook(secret).verify(request.body, headers) == request.json
     with pytest.raises(WebhookVerificationError):
@@ -91,7 +92,7 @@ async def test_without_keys_nothing_is_signed(
     server: Server, target: Callable[..., WebhookTarget]
 ) -> None:
     """The other headers are still sent."""
-    await target().deliver(work())
+    await target().deliver(new_attempt())
     assert "webhook-signature" not in server.requests[0].headers
     assert "webhook-timestamp" in server.requests[0].headers
 
@@ -100,10 +101,10 @@ async def test_connections_are_kept(server: Server, target: Callable[..., Webhoo
     """Twenty sequential runs need one connection; a target that holds needs one for each."""
     to, fresh = target(), target(reuse=False)
     for number in range(20):
-        await to.deliver(work(number))
+        await to.deliver(new_attempt(number))
     assert server.connections == 1
     for number in range(3):
-        await fresh.deliver(work(number))
+        await fresh.deliver(new_attempt(number))
     assert server.connections == 4
 
 
@@ -141,7 +142,7 @@ async def test_the_outcome_of_a_response(
 ) -> None:
     """The outcomes are those in the table of docs/targets.md."""
     server.default = answered
-    outcome = await target().deliver(work())
+    outcome = await target().deliver(new_attempt())
     if isinstance(expected, type):
         assert isinstance(outcome, expected), outcome
         assert len(getattr(outcome, "reason", "")) < 260
@@ -178,13 +179,13 @@ async def test_a_hostile_server(
     server.answers["/hostile"] = hostile
     to = target("/hostile", timeout=timeout)
     began = time.monotonic()
-    outcome = await to.deliver(work())
+    outcome = await to.deliver(new_attempt())
     took = time.monotonic() - began
     assert isinstance(outcome, expected), outcome
     assert took < 20, "far less than the server would take, or a long timeout"
     del server.answers["/hostile"]
-    assert await to.deliver(work()) == Delivered()
-    assert set(server.ids()) == {str(work().run_id)}
+    assert await to.deliver(new_attempt()) == Delivered()
+    assert set(server.ids()) == {str(new_attempt().run_id)}
 
 
 @pytest.mark.parametrize(
@@ -206,7 +207,7 @@ async def test_a_receiver_that_falls_silent(
     server.answers["/silent"] = silent
     to = target("/silent", timeout=3600, read_timeout=read_timeout)
     async with asyncio.timeout(50):
-        assert await to.deliver(work()) == expected
+        assert await to.deliver(new_attempt()) == expected
 
 
 async def test_a_receiver_that_is_slow_is_not_silent(
@@ -214,21 +215,21 @@ async def test_a_receiver_that_is_slow_is_not_silent(
 ) -> None:
     """A response that trickles in is ended by the timeout of the whole request."""
     server.default = servers.slow_headers
-    outcome = await target(timeout=2.0, read_timeout=20.0).deliver(work())
+    outcome = await target(timeout=2.0, read_timeout=20.0).deliver(new_attempt())
     assert outcome == OutcomeUnknown("no response within 2 s")
 
 
 async def test_no_server_listens(target: Callable[..., WebhookTarget]) -> None:
     """A refused connection delivered nothing, so the run is retried even with `hold`."""
     with servers.nobody() as port:
-        outcome = await target(url=f"http://127.0.0.1:{port}/").deliver(work())
+        outcome = await target(url=f"http://127.0.0.1:{port}/").deliver(new_attempt())
     assert isinstance(outcome, Retry)
 
 
 async def test_an_unknown_host(target: Callable[..., WebhookTarget]) -> None:
     """An unknown name delivered nothing, so the run is retried."""
     to = target(url="http://nowhere.invalid/", timeout=2, connect_timeout=1)
-    outcome = await to.deliver(work())
+    outcome = await to.deliver(new_attempt())
     assert isinstance(outcome, Retry)
 
 
@@ -238,12 +239,14 @@ async def test_tls(tmp_path: Path, target: Callable[..., WebhookTarget]) -> None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     with Server(tls=context) as server:
-        outcome = await target(url=server.url).deliver(work())
+        outcome = await target(url=server.url).deliver(new_attempt())
         assert isinstance(outcome, Retry)
         assert "certificate" in outcome.reason.lower()
         assert server.requests == []
-        assert await target(url=server.url, ca_file=certificate).deliver(work()) == Delivered()
-        assert await target(url=server.url, verify_tls=False).deliver(work()) == Delivered()
+        assert (
+            await target(url=server.url, ca_file=certificate).deliver(new_attempt()) == Delivered()
+        )
+        assert await target(url=server.url, verify_tls=False).deliver(new_attempt()) == Delivered()
 
 
 async def test_plain_http_where_tls_is_expected(
@@ -251,7 +254,7 @@ async def test_plain_http_where_tls_is_expected(
 ) -> None:
     """The server does not support TLS."""
     url = server.url.replace("http:", "https:")
-    outcome = await target(url=url, timeout=2, connect_timeout=1).deliver(work())
+    outcome = await target(url=url, timeout=2, connect_timeout=1).deliver(new_attempt())
     assert isinstance(outcome, Retry)
 
 
@@ -261,14 +264,14 @@ async def test_a_cancelled_attempt_leaves_nothing(
     """A stop during a request closes the connection."""
     server.default = servers.never_answers
     to = target(timeout=30.0)
-    attempt = asyncio.create_task(to.deliver(work()))
+    attempt = asyncio.create_task(to.deliver(new_attempt()))
     while not server.requests:  # noqa: ASYNC110 - it is filled by another thread
         await asyncio.sleep(0.01)
     attempt.cancel()
     with pytest.raises(asyncio.CancelledError):
         await attempt
     server.default = answer(200)
-    assert await to.deliver(work()) == Delivered()
+    assert await to.deliver(new_attempt()) == Delivered()
 
 
 def test_retry_after() -> None:

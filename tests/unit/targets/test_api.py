@@ -12,7 +12,8 @@ import pytest
 
 from campaignd import plugin
 from daemon.targets import api
-from tests.support.works import Told, work
+from tests.support.builders import new_attempt
+from tests.support.capture import CapturedEvents
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "example_target"
 
@@ -54,11 +55,11 @@ async def test_the_example_in_the_docstring_delivers(tmp_path: Path) -> None:
     names: dict[str, object] = {}
     exec(code, names)
     make = names["make"]
-    target = make("spool", {"path": tmp_path / "runs"}, Told())  # type: ignore[operator]
-    assert await target.deliver(work()) == plugin.Delivered()
-    assert (tmp_path / "runs").read_text() == f"{work().run_id}\n"
-    target = make("spool", {"path": tmp_path / "missing" / "runs"}, Told())  # type: ignore[operator]
-    assert (await target.deliver(work())).after == 30
+    target = make("spool", {"path": tmp_path / "runs"}, CapturedEvents())  # type: ignore[operator]
+    assert await target.deliver(new_attempt()) == plugin.Delivered()
+    assert (tmp_path / "runs").read_text() == f"{new_attempt().run_id}\n"
+    target = make("spool", {"path": tmp_path / "missing" / "runs"}, CapturedEvents())  # type: ignore[operator]
+    assert (await target.deliver(new_attempt())).after == 30
 
 
 async def test_a_target_must_deliver_and_may_leave_out_the_rest() -> None:
@@ -70,7 +71,7 @@ async def test_a_target_must_deliver_and_may_leave_out_the_rest() -> None:
             return plugin.Delivered()
 
     target = Bare()
-    await target.cancel(work())
+    await target.cancel(new_attempt())
     await target.close()
     assert not target.waits
     with pytest.raises(TypeError, match="deliver"):
