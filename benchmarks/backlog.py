@@ -1,15 +1,14 @@
-"""A long downtime is over: very many campaigns are due at once, while others come due on time.
+"""Measure a backlog: many campaigns are due at once, as after a downtime, and others come on time.
 
-All for one target. The daemon starts with N one-off campaigns an hour overdue, and from then on
-one more comes due each second. How long the backlog takes, how much memory, and how late those
-start that come due meanwhile.
+All have one target. The daemon starts with N one-off campaigns that are an hour overdue, and from
+then on one more is due each second. Printed are the seconds and the memory that the backlog takes,
+and the lateness of the campaigns that come due meanwhile.
 
 Usage: python benchmarks/backlog.py [--due N] [--url URL]
 """
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from dataclasses import dataclass
@@ -17,27 +16,21 @@ from datetime import timedelta
 from pathlib import Path
 
 import psycopg
-from ground import (
-    daemon,
-    database,
-    insert_one_offs,
-    noop_target,
-    noop_times,
-    one,
-    server,
-    settle,
-    utc,
-)
-from sparse import Lateness, lateness
+from database import argument_parser, database, server, utc, vacuum, wait_until
+from figures import Lateness, lateness
+from processes import THIS, noop_times, running_daemon
+from stored_campaigns import insert_one_offs
 
-from storage.migrate import upgrade
-
-LONGEST_S = 1_800
+MAX_DRAIN_S = 1_800
+DRAINED = """
+SELECT NOT EXISTS (SELECT FROM timers WHERE fire_at < now() - interval '30 minutes')
+   AND NOT EXISTS (SELECT FROM campaigns WHERE status = 'executing')
+"""
 
 
 @dataclass(frozen=True)
 class Drained:
-    """How a backlog went."""
+    """The figures of one backlog."""
 
     due: int
     fires_per_s: float
@@ -48,30 +41,19 @@ class Drained:
 
 
 def measure_backlog(url: str, count: int) -> Drained:
-    """Seen through to the last of them."""
-    upgrade(url)
+    """Measure from the start of the daemon to the end of the last overdue run."""
+    THIS.upgrade(url)
     with tempfile.TemporaryDirectory() as place, psycopg.connect(url, autocommit=True) as own:
         folder = Path(place)
         insert_one_offs(own, count, utc(time.time() - 3600), "noop")
-        insert_one_offs(own, LONGEST_S, utc(time.time()), "noop", apart=timedelta(seconds=1))
-        settle(own)
+        insert_one_offs(own, MAX_DRAIN_S, utc(time.time()), "noop", apart=timedelta(seconds=1))
+        vacuum(own)
         began = time.time()
-        with daemon(url, folder, noop_target(folder)) as running:
-            left = (
-                "SELECT EXISTS (SELECT FROM timers WHERE fire_at < now() - interval '30 minutes')"
-            )
-            deadline = time.monotonic() + LONGEST_S
-            while one(own, left) or one(
-                own,
-                "SELECT EXISTS (SELECT FROM campaigns WHERE status = 'executing')",
-            ):
-                if time.monotonic() > deadline:
-                    raise SystemExit("not drained")
-                time.sleep(0.25)
-            took = time.time() - began
-            peak = running.footprint.peak_mb()
+        with running_daemon(url, folder, THIS.noop_target(folder)) as daemon:
+            took = wait_until(own, DRAINED, poll_s=0.25, within_s=MAX_DRAIN_S) - began
+            peak = daemon.usage.peak_mb()
         times = noop_times(folder)
-    late = [begun - at for at, begun in times if began + 2 < at < began + took]
+    late = [started - at for at, started in times if began + 2 < at < began + took]
     drained = len(times) - sum(at >= began - 600 for at, _ in times)
     if drained != count:
         raise SystemExit(f"{drained} fires of {count}")
@@ -79,17 +61,16 @@ def measure_backlog(url: str, count: int) -> Drained:
         count,
         round(count / took, 1),
         round(took, 1),
-        round(running.ready_s, 2),
+        round(daemon.ready_s, 2),
         round(peak, 1),
         lateness("on time meanwhile", late),
     )
 
 
 def main() -> None:
-    """Measure and say what came of it."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--due", type=int, default=1_000_000)
-    parser.add_argument("--url", help="of a PostgreSQL server, as a superuser")
+    """Measure one backlog and print its figures."""
+    parser = argument_parser(__doc__)
+    parser.add_argument("--due", type=int, default=1_000_000, help="overdue campaigns")
     given = parser.parse_args()
     with server(given.url) as url, database(url, "bench_backlog") as own:
         found = measure_backlog(own, given.due)

@@ -1,84 +1,72 @@
-"""How many campaigns `campaignd import` loads a second, and how many cases `preview` answers.
+"""Measure how many campaigns `campaignd import` loads, and how many cases `preview` computes.
 
-Both as whole processes, start included; the bodies are those of `recurrence.py`, every kind of
-recurrence that the request bodies have, in turn. A case asks for the default count of runs.
+Both are whole processes, start included. The bodies are the recurrences of `recurrence.py` in
+turn. A case requests the default number of runs.
 
 Usage: python benchmarks/bulk.py [--campaigns N] [--cases N] [--url URL]
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
-import os
-import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ground import CAMPAIGND, database, server
+from database import argument_parser, database, server
+from processes import THIS
 from recurrence import CASES, WINDOWS
 
-from storage.migrate import upgrade
 
-
-def lines(count: int) -> Iterator[tuple[int, dict[str, Any], dict[str, Any]]]:
-    """(number, campaign, body) in turn."""
+def bodies(count: int) -> Iterator[tuple[int, dict[str, Any], dict[str, Any]]]:
+    """Yield (number, campaign, schedule body)."""
     for number, (name, body) in zip(range(count), itertools.cycle(CASES.items()), strict=False):
         kind = "segment_triggered" if name in WINDOWS else "recurring"
         yield number, {"type": kind, "timezone": "America/New_York"}, body
 
 
-def timed(command: list[str], env: dict[str, str] | None = None) -> float:
-    """Seconds that a command takes; its output is thrown away."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("CAMPAIGND_")}
-    began = time.perf_counter()
-    done = subprocess.run(
-        command,
-        env=kept | (env or {}),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise SystemExit(done.stderr[-2000:])
-    return time.perf_counter() - began
-
-
 def measure_import(url: str, count: int) -> float:
-    """Campaigns a second."""
-    upgrade(url)
-    with tempfile.TemporaryDirectory() as place:
-        file = Path(place) / "campaigns.jsonl"
-        with file.open("w") as out:
-            for number, campaign, body in lines(count):
-                named = {"name": f"campaign {number}", **campaign}
-                out.write(json.dumps({"campaign": named, "schedule": body}) + "\n")
-        took = timed([str(CAMPAIGND), "import", str(file)], {"CAMPAIGND_DATABASE_URL": url})
-    return count / took
+    """Return campaigns a second, imported into an empty database."""
+    THIS.upgrade(url)
+    lines = (
+        {"campaign": {"name": f"campaign {number}", **campaign}, "schedule": body}
+        for number, campaign, body in bodies(count)
+    )
+    return _rate("import", lines, count, url)
 
 
 def measure_preview(count: int) -> float:
-    """Cases a second of one process."""
+    """Return cases a second of one process."""
+    lines = (
+        {
+            "id": number,
+            "after": "2026-01-01T00:00:00Z",
+            "count": 5,
+            "campaign": campaign,
+            "schedule": body,
+        }
+        for number, campaign, body in bodies(count)
+    )
+    return _rate("preview", lines, count)
+
+
+def _rate(
+    command: str, lines: Iterator[dict[str, Any]], count: int, url: str | None = None
+) -> float:
     with tempfile.TemporaryDirectory() as place:
-        file = Path(place) / "cases.jsonl"
+        file = Path(place) / "lines.jsonl"
         with file.open("w") as out:
-            for number, campaign, body in lines(count):
-                case = {"id": number, "after": "2026-01-01T00:00:00Z", "count": 5}
-                out.write(json.dumps({**case, "campaign": campaign, "schedule": body}) + "\n")
-        return count / timed([str(CAMPAIGND), "preview", str(file)])
+            out.writelines(json.dumps(line) + "\n" for line in lines)
+        return count / THIS.run(command, str(file), url=url)
 
 
 def main() -> None:
-    """Measure both and say what came of it."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--campaigns", type=int, default=20_000)
-    parser.add_argument("--cases", type=int, default=50_000)
-    parser.add_argument("--url", help="of a PostgreSQL server, as a superuser")
+    """Measure both and print the rates."""
+    parser = argument_parser(__doc__)
+    parser.add_argument("--campaigns", type=int, default=20_000, help="to import")
+    parser.add_argument("--cases", type=int, default=50_000, help="to preview")
     given = parser.parse_args()
     print(f"preview {measure_preview(given.cases):.0f} cases/s", flush=True)
     with server(given.url) as url, database(url, "bench_import") as own:

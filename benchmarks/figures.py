@@ -1,4 +1,4 @@
-"""The figures of a burst, and the median of several."""
+"""The figures of a burst and of spread fires, and their medians."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What one of them did."""
+class BurstFigures:
+    """The figures of one system for one burst."""
 
     name: str
     fires: int
@@ -20,32 +20,65 @@ class Measured:
     late_max_ms: float
     idle_mb: float | None = None
     peak_mb: float | None = None
+    after_mb: float | None = None
     cpu_us: float | None = None
+    """Processor time for each fire."""
 
 
-def measured(
-    name: str, due: float, began: Sequence[float], ended: float, **more: float
-) -> Measured:
-    """The figures of N fires that were due at one instant."""
+@dataclass(frozen=True)
+class Lateness:
+    """The lateness of fires that were spread over some seconds."""
+
+    name: str
+    fires: int
+    p50_ms: float
+    p99_ms: float
+    max_ms: float
+
+
+def burst_figures(
+    name: str, due: float, began: Sequence[float], ended: float, **usage: float
+) -> BurstFigures:
+    """Return the figures of fires that were due at one instant.
+
+    Args:
+        name: the system's.
+        due: the instant.
+        began: when each action started.
+        ended: when the last completion was durable.
+        usage: see `ResourceUsage.figures`.
+    """
     late = sorted((at - due) * 1000 for at in began)
-    return Measured(
+    return BurstFigures(
         name,
         len(late),
         round(len(late) / (ended - due), 1),
         *(round(figure, 1) for figure in (quantile(late, 0.5), quantile(late, 0.99), late[-1])),
-        **{key: round(figure, 1) for key, figure in more.items()},
+        **{key: round(figure, 1) for key, figure in usage.items()},
+    )
+
+
+def lateness(name: str, late_s: Sequence[float]) -> Lateness:
+    """Return the quantiles, in milliseconds, of seconds of lateness."""
+    late = sorted(each * 1000 for each in late_s)
+    return Lateness(
+        name,
+        len(late),
+        round(quantile(late, 0.5), 2),
+        round(quantile(late, 0.99), 2),
+        round(late[-1], 2),
     )
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """Of ordered values."""
+    """Return the value at that share of sorted values."""
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
-def middle(runs: Sequence[Measured]) -> Measured:
-    """The median of each figure."""
-    found: dict[str, Any] = {"name": runs[0].name, "fires": runs[0].fires}
-    for key in list(asdict(runs[0]))[2:]:
-        values = [getattr(run, key) for run in runs]
-        found[key] = None if None in values else round(statistics.median(values), 1)
-    return Measured(**found)
+def median_figures(bursts: Sequence[BurstFigures]) -> BurstFigures:
+    """Return the median of each figure."""
+    medians: dict[str, Any] = {"name": bursts[0].name, "fires": bursts[0].fires}
+    for key in list(asdict(bursts[0]))[2:]:
+        values = [getattr(burst, key) for burst in bursts]
+        medians[key] = None if None in values else round(statistics.median(values), 1)
+    return BurstFigures(**medians)

@@ -1,19 +1,18 @@
-"""Firing on top of a long history: the same burst with few and with many runs stored.
+"""Measure a burst of daily campaigns on top of few and of many stored runs.
 
-Daily campaigns that each have a history of completed runs, due at one instant.
+The campaigns are due at one instant. Each has a history of completed runs.
 
 Usage: python benchmarks/history.py [--campaigns N] [--runs 10000,10000000] [--repeat N] [--url URL]
 """
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 
 import psycopg
+from database import argument_parser, database, server, vacuum
 from durable_fire import measure_campaignd
-from figures import Measured, middle
-from ground import database, server, settle
+from figures import BurstFigures, median_figures
 
 FILL = """
 INSERT INTO runs (campaign_id, scheduled_for, id, status, attempt, node, claimed_at, started_at,
@@ -26,7 +25,7 @@ CROSS JOIN LATERAL (SELECT timestamptz '2020-01-01 00:00Z' + n * interval '1 hou
 
 
 def fill(connection: psycopg.Connection, campaigns: int, runs: int) -> None:
-    """That many runs of the past, evenly over the campaigns to be; secondary indexes are anew."""
+    """Insert past runs, spread evenly over the ids of the coming campaigns; rebuild the indexes."""
     indexes = connection.execute(
         "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'runs'"
         " AND indexname <> 'runs_pkey'"
@@ -36,16 +35,16 @@ def fill(connection: psycopg.Connection, campaigns: int, runs: int) -> None:
     connection.execute(FILL.encode(), {"campaigns": campaigns, "each": runs // campaigns})
     for _, definition in indexes:
         connection.execute(definition.encode())
-    settle(connection)
+    vacuum(connection)
 
 
 def clear(connection: psycopg.Connection) -> None:
-    """The campaigns and what they come to; the runs stay, and the next campaigns have their ids."""
+    """Delete the campaigns but keep the runs, so that the next campaigns get the same ids."""
     connection.execute("TRUNCATE campaigns, campaign_events RESTART IDENTITY CASCADE")
 
 
-def measure_history(server_url: str, campaigns: int, runs: int, times: int = 1) -> Measured:
-    """Bursts on top of that many runs, in one database; the median of each figure."""
+def measure_history(server_url: str, campaigns: int, runs: int, times: int = 1) -> BurstFigures:
+    """Measure bursts on top of stored runs in one database; return the median of each figure."""
     with database(server_url, "bench_history") as url:
         found = [
             measure_campaignd(
@@ -57,16 +56,15 @@ def measure_history(server_url: str, campaigns: int, runs: int, times: int = 1) 
             )
             for number in range(times)
         ]
-    return replace(middle(found), name=f"{runs:,} runs stored")
+    return replace(median_figures(found), name=f"{runs:,} runs stored")
 
 
 def main() -> None:
-    """Measure each and say what came of it."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--campaigns", type=int, default=10_000)
-    parser.add_argument("--runs", default="10000,10000000")
-    parser.add_argument("--repeat", type=int, default=1)
-    parser.add_argument("--url", help="of a PostgreSQL server, as a superuser")
+    """Measure each history and print the rates and their ratio."""
+    parser = argument_parser(__doc__)
+    parser.add_argument("--campaigns", type=int, default=10_000, help="due at once")
+    parser.add_argument("--runs", default="10000,10000000", help="stored runs, fewest first")
+    parser.add_argument("--repeat", type=int, default=1, help="bursts for each median")
     given = parser.parse_args()
     rates = []
     with server(given.url) as url:
@@ -74,7 +72,7 @@ def main() -> None:
             row = measure_history(url, given.campaigns, runs, given.repeat)
             rates.append(row.fires_per_s)
             print(f"{row.name:>24}: {row.fires_per_s:.0f} fires/s", flush=True)
-    print(f"{rates[0] / rates[-1]:.2f} times as fast with the few")
+    print(f"{rates[0] / rates[-1]:.2f} times the rate with the fewest runs stored")
 
 
 if __name__ == "__main__":

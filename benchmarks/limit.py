@@ -1,8 +1,8 @@
-"""The raw SQL limit: the rows that campaignd writes for a burst, written by nothing but SQL.
+"""Measure the raw SQL limit: SQL alone writes the rows that campaignd writes for a burst.
 
-The same tables, the same rows: the timer deleted, the run inserted, the campaign moved, an event
-for the fire; then run and campaign ended and an event for that. Two statements a batch, on two
-connections of one process that does no other work, judges nothing and guards nothing.
+The first statement of a batch deletes the timers, inserts the runs, updates the campaigns and
+inserts an event for each fire. The second one ends runs and campaigns and inserts an event for
+each end. Two connections of one process execute them, without decisions and without guards.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from __future__ import annotations
 import statistics
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import psycopg
-from ground import database, insert_daily, insert_one_offs, one, settle
-
-from storage.migrate import upgrade
+from database import database, scalar, vacuum
+from processes import THIS
+from stored_campaigns import insert_daily, insert_one_offs
 
 CONNECTIONS = 2
 BATCHES = (1_000, 2_500, 5_000)
@@ -77,7 +77,7 @@ def measure_limit(
     daily: bool = False,
     times: int = 1,
 ) -> float:
-    """Fires a second at the best of the batch sizes, by the median of each."""
+    """Return fires a second at the best batch size, each the median of `times` bursts."""
     return max(
         statistics.median(_drain(server, count, batch, daily=daily) for _ in range(times))
         for batch in batches
@@ -85,35 +85,64 @@ def measure_limit(
     )
 
 
-def _drain(server: str, count: int, batch: int, *, daily: bool) -> float:
+def run_on_all_connections(
+    url: str, work: Callable[[psycopg.Connection], object]
+) -> tuple[float, float]:
+    """Run the work on all connections at once; return the clock at its start, and the seconds."""
+    gate = threading.Barrier(CONNECTIONS + 1)
+
+    def each() -> None:
+        with psycopg.connect(url, autocommit=True) as own:
+            gate.wait()
+            work(own)
+
+    threads = [threading.Thread(target=each) for _ in range(CONNECTIONS)]
+    for thread in threads:
+        thread.start()
+    gate.wait()
+    began = time.perf_counter()
+    for thread in threads:
+        thread.join()
+    return began, time.perf_counter() - began
+
+
+def claim_and_finish(
+    connection: psycopg.Connection, batch: int, *, daily: bool = False
+) -> float | None:
+    """Fire all due timers in batches; return the clock after the last claim, if there was one."""
     claim = CLAIM.format(
         spent=ADVANCED if daily else SPENT, more="true" if daily else "false"
     ).encode()
     finish = FINISH.format(status="'launched'" if daily else "'completed'").encode()
+    claimed_at = None
+    while rows := connection.execute(claim, {"batch": batch}, prepare=True).fetchall():
+        claimed_at = time.perf_counter()
+        connection.execute(finish, columns(rows), prepare=True)
+    return claimed_at
+
+
+def columns(rows: Sequence[tuple[object, ...]]) -> dict[str, list[object]]:
+    """Return rows of (campaign, instant, run) as the arrays that the statements take."""
+    ids, ats, runs = (list(column) for column in zip(*rows, strict=True))
+    return {"ids": ids, "ats": ats, "runs": runs}
+
+
+def require_completed(connection: psycopg.Connection, count: int) -> None:
+    """Raise SystemExit unless that many runs have completed."""
+    ended = scalar(connection, "SELECT count(*) FROM runs WHERE status = 'completed'")
+    if ended != count:
+        raise SystemExit(f"{ended} runs of {count} completed")
+
+
+def _drain(server: str, count: int, batch: int, *, daily: bool) -> float:
     with database(server, "bench_limit") as url:
-        upgrade(url)
+        THIS.upgrade(url)
         with psycopg.connect(url, autocommit=True) as connection:
             insert = insert_daily if daily else insert_one_offs
             insert(connection, count, datetime.now(UTC))
-            settle(connection)
-            gate = threading.Barrier(CONNECTIONS + 1)
-
-            def work() -> None:
-                with psycopg.connect(url, autocommit=True) as own:
-                    gate.wait()
-                    while rows := own.execute(claim, {"batch": batch}, prepare=True).fetchall():
-                        ids, ats, runs = (list(column) for column in zip(*rows, strict=True))
-                        own.execute(finish, {"ids": ids, "ats": ats, "runs": runs}, prepare=True)
-
-            threads = [threading.Thread(target=work) for _ in range(CONNECTIONS)]
-            for thread in threads:
-                thread.start()
-            gate.wait()
-            began = time.perf_counter()
-            for thread in threads:
-                thread.join()
-            took = time.perf_counter() - began
-            ended = one(connection, "SELECT count(*) FROM runs WHERE status = 'completed'")
-            if ended != count:
-                raise SystemExit(f"the limit ended {ended} runs of {count}")
+            vacuum(connection)
+            _, took = run_on_all_connections(
+                url, lambda own: claim_and_finish(own, batch, daily=daily)
+            )
+            require_completed(connection, count)
     return count / took

@@ -1,8 +1,8 @@
-"""The peers: where they come from, how each is set, and how one of them is measured.
+"""The peers: the systems beside which campaignd is measured, their settings and installation.
 
-They are installed at run time, in pinned versions, into an environment of their own
-(`build/peers`): nothing of them is in this repository but the drivers in `benchmarks/peers`, which
-do what a program that uses them would do. APScheduler is the one that campaignd itself stands on.
+The peers are installed at run time, in pinned versions, into `build/peers`. This repository has
+only the drivers in `benchmarks/peers`, which use a peer as an application would. APScheduler is
+campaignd's own dependency.
 """
 
 from __future__ import annotations
@@ -21,16 +21,18 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from figures import Measured, measured
-from ground import HERE, LONGEST_S, Footprint, done_at, poll_for, settle, sleep_until
+from database import MAX_WAIT_S, poll_interval, sleep_until, vacuum, wait_until
+from figures import BurstFigures, burst_figures
+from processes import HERE, ResourceUsage
 
 DRIVERS = HERE / "peers"
-READY_S = 60
+MAX_READY_S = 60
 PLACE = HERE.parent / "build" / "peers"
+PEER_PYTHON = PLACE / "venv" / "bin" / "python"
 
 
 class Unavailable(Exception):
-    """A peer that cannot be measured here, with the reason."""
+    """A peer cannot be measured here; the message is the reason."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +40,14 @@ class Peer:
     """One peer at its best setting.
 
     Args:
-        name: as the table has it.
-        setting: what was tuned.
+        name: its name in the table.
+        setting: the settings that were tuned.
         driver: the file in `benchmarks/peers`.
-        left: counts what is not durably done yet; None: only its own word is there for it.
-        register_per_s: how many a second it registers, at least.
-        slow: only measured with the smallest number.
-        durable: whether it survives its own process.
-        needs: raises Unavailable if something is not there.
+        left: SQL for the number of jobs that are not durably done; None if only the driver knows.
+        register_per_s: jobs that it registers a second, at least.
+        slow: whether only the smallest burst is measured.
+        durable: whether jobs survive the peer's process.
+        needs: raises Unavailable if a requirement is missing.
     """
 
     name: str
@@ -58,8 +60,12 @@ class Peer:
     needs: Callable[[], object] = lambda: None
 
 
-def measure_peer(peer: Peer, url: str, count: int) -> Measured:
-    """Register N jobs due at one instant, start its worker, and see it through."""
+def measure_peer(peer: Peer, url: str, count: int) -> BurstFigures:
+    """Register jobs due at one instant, start the peer's worker, and wait for the last job.
+
+    Raises:
+        Unavailable: the peer cannot be installed, or it failed.
+    """
     peer.needs()
     due = time.time() + 6 + count / peer.register_per_s
     with tempfile.TemporaryDirectory(prefix="campaignd-bench-") as place:
@@ -68,7 +74,7 @@ def measure_peer(peer: Peer, url: str, count: int) -> Measured:
         arguments = [target, str(count), repr(due), place]
         _run([*_command(peer), "register", *arguments], peer.name)
         with psycopg.connect(url, autocommit=True) as connection:
-            settle(connection)
+            vacuum(connection)
             output = folder / "output"
             with output.open("wb") as stream:
                 process = subprocess.Popen(
@@ -79,59 +85,59 @@ def measure_peer(peer: Peer, url: str, count: int) -> Measured:
                     process_group=0,
                 )
             try:
-                _said(process, output, b"ready", peer.name)
+                _wait_for_line(process, output, b"ready", peer.name)
                 if time.time() > due - 0.5:
                     raise Unavailable("the machine was too slow to be ready in time")
-                footprint = Footprint(process.pid)
                 sleep_until(max(due - 2.5, time.time() + 0.3))
-                footprint.rest()
+                usage = ResourceUsage(process.pid)
                 sleep_until(due)
-                seen = (
-                    done_at(connection, peer.left.format(count=count), poll_for(count))
-                    if peer.left
-                    else 0.0
-                )
-                _said(process, output, b"begun", peer.name)
-                more = {
-                    "idle_mb": footprint.idle_mb,
-                    "peak_mb": footprint.peak_mb(),
-                    "cpu_us": footprint.cpu_s() / count * 1e6,
-                }
+                completed_at = 0.0
+                if peer.left is not None:
+                    left = peer.left.format(count=count)
+                    completed_at = wait_until(
+                        connection, f"SELECT ({left}) = 0", poll_s=poll_interval(count)
+                    )
+                _wait_for_line(process, output, b"begun", peer.name)
+                figures = usage.figures(count)
             finally:
                 _end(process)
         began = array("d", (folder / "began").read_bytes())
     if len(began) != count:
         raise Unavailable(f"{len(began)} jobs began of {count}")
-    return measured(peer.name, due, began, max(seen, *began), **more)
+    return burst_figures(peer.name, due, began, max(completed_at, *began), **figures)
 
 
 def _command(peer: Peer) -> list[str]:
     PLACE.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(DRIVERS, PLACE, dirs_exist_ok=True)  # Node looks for packages beside the file
+    # Node resolves packages beside the importing file.
+    shutil.copytree(DRIVERS, PLACE, dirs_exist_ok=True)
     if peer.driver.endswith(".mjs"):
         return ["node", peer.driver]
-    own = peer.driver == "apscheduler_store.py"
-    return [sys.executable if own else str(PLACE / "venv" / "bin" / "python"), peer.driver]
+    here = peer is APSCHEDULER or peer is APSCHEDULER_MEMORY
+    return [sys.executable if here else str(PEER_PYTHON), peer.driver]
 
 
 def _run(command: list[str], name: str) -> None:
     done = subprocess.run(
-        command, cwd=PLACE, capture_output=True, text=True, timeout=LONGEST_S, check=False
+        command, cwd=PLACE, capture_output=True, text=True, timeout=MAX_WAIT_S, check=False
     )
     if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines()
-        raise Unavailable(f"{name}: {said[-1] if said else done.returncode}")
+        raise Unavailable(f"{name}: {_last_line(done.stderr or done.stdout, done.returncode)}")
 
 
-def _said(process: subprocess.Popen[bytes], output: Path, line: bytes, name: str) -> None:
-    deadline = time.monotonic() + READY_S
+def _last_line(text: str, exit_code: int) -> str:
+    return text.strip().rpartition("\n")[2] or f"exit code {exit_code}"
+
+
+def _wait_for_line(process: subprocess.Popen[bytes], output: Path, line: bytes, name: str) -> None:
+    deadline = time.monotonic() + MAX_READY_S
     while line not in output.read_bytes().splitlines():
         if process.poll() is not None:
             assert process.stderr is not None
-            said = process.stderr.read().decode().strip().splitlines()
-            raise Unavailable(f"{name} ended: {said[-1] if said else process.returncode}")
+            last = _last_line(process.stderr.read().decode(), process.returncode)
+            raise Unavailable(f"{name} ended: {last}")
         if time.monotonic() > deadline:
-            raise Unavailable(f"{name} did not say {line.decode()!r}")
+            raise Unavailable(f"{name} did not print {line.decode()!r}")
         time.sleep(0.01)
 
 
@@ -145,17 +151,18 @@ def _end(process: subprocess.Popen[Any]) -> None:
             process.wait()
 
 
-# --- where they come from -----------------------------------------------------------------------
+# --- installation -------------------------------------------------------------------------------
 
-_asked: dict[str, str | None] = {}
+_reasons: dict[str, str | None] = {}
+"""Why a requirement is missing, by its name; None if it is there."""
 
 
-def _once(what: str, install: Callable[[], str | None]) -> None:
-    """Install something once a run; raises Unavailable with the reason if that fails."""
-    if what not in _asked:
+def _require(name: str, install: Callable[[], str | None]) -> None:
+    """Install a requirement once; raise Unavailable with the reason that `install` returns."""
+    if name not in _reasons:
         PLACE.mkdir(parents=True, exist_ok=True)
-        _asked[what] = install()
-    if reason := _asked[what]:
+        _reasons[name] = install()
+    if reason := _reasons[name]:
         raise Unavailable(reason)
 
 
@@ -169,35 +176,34 @@ def _install(command: list[str], stamp: Path, wanted: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"not installed: {error}"
     if done.returncode:
-        return f"not installed: {done.stderr.strip().splitlines()[-1]}"
+        return f"not installed: {_last_line(done.stderr, done.returncode)}"
     stamp.write_text(wanted)
     return None
 
 
 def python_peers() -> None:
-    """The environment of the peers in Python, and of the plot."""
+    """Create the environment of the Python peers, py-spy and matplotlib."""
 
     def install() -> str | None:
         wanted = DRIVERS / "requirements.txt"
-        venv = PLACE / "venv"
-        if not (venv / "bin" / "python").exists():
-            subprocess.run([sys.executable, "-m", "venv", venv], check=True)
-        pip = [venv / "bin" / "python", "-m", "pip", "--quiet", "--disable-pip-version-check"]
+        if not PEER_PYTHON.exists():
+            subprocess.run([sys.executable, "-m", "venv", PLACE / "venv"], check=True)
+        pip = [str(PEER_PYTHON), "-m", "pip", "--quiet", "--disable-pip-version-check"]
         return _install(
-            [*map(str, pip), "install", "-r", str(wanted)],
+            [*pip, "install", "-r", str(wanted)],
             PLACE / "python.installed",
             wanted.read_text(),
         )
 
-    _once("python", install)
+    _require("python", install)
 
 
 def node_peers() -> None:
-    """The same for those in JavaScript, when node is there."""
+    """Install the Node peers, if `node` and `npm` exist."""
 
     def install() -> str | None:
         if shutil.which("node") is None or shutil.which("npm") is None:
-            return "node and npm are not there"
+            return "node and npm do not exist"
         wanted = (DRIVERS / "package.json").read_text()
         (PLACE / "package.json").write_text(wanted)
         return _install(
@@ -206,29 +212,30 @@ def node_peers() -> None:
             wanted,
         )
 
-    _once("node", install)
+    _require("node", install)
 
 
 def _celery() -> None:
     python_peers()
-    _once(
+    _require(
         "redis",
-        lambda: _answers(
+        lambda: _check(
             "import os, redis;"
             "redis.from_url(os.environ.get('BENCH_REDIS_URL', 'redis://127.0.0.1:6379/0')).ping()",
-            "no Redis answers (BENCH_REDIS_URL)",
+            "no Redis server answers (BENCH_REDIS_URL)",
         ),
     )
 
 
 def _oban() -> None:
     python_peers()
-    _once("oban", lambda: _answers("import oban", "needs Python 3.12"))
+    _require("oban", lambda: _check("import oban", "needs Python 3.12"))
 
 
-def _answers(program: str, reason: str) -> str | None:
-    python = str(PLACE / "venv" / "bin" / "python")
-    done = subprocess.run([python, "-c", program], capture_output=True, timeout=60, check=False)
+def _check(program: str, reason: str) -> str | None:
+    done = subprocess.run(
+        [PEER_PYTHON, "-c", program], capture_output=True, timeout=60, check=False
+    )
     return reason if done.returncode else None
 
 
@@ -239,6 +246,14 @@ APSCHEDULER = Peer(
     "SELECT count(*) FROM apscheduler_jobs",
     300,
     slow=True,
+)
+APSCHEDULER_MEMORY = Peer(
+    "APScheduler, memory (not durable)",
+    "AsyncIOScheduler; nothing is durable",
+    "apscheduler_store.py",
+    None,
+    3_000,
+    durable=False,
 )
 PEERS = (
     Peer(
@@ -288,17 +303,10 @@ PEERS = (
         "Celery, eta",
         "Redis, results in PostgreSQL, 2 processes",
         "celery_eta.py",
-        "SELECT count(*) < {count} FROM celery_taskmeta WHERE status = 'SUCCESS'",
+        "SELECT {count} - count(*) FROM celery_taskmeta WHERE status = 'SUCCESS'",
         200,
         slow=True,
         needs=_celery,
     ),
-    Peer(
-        "APScheduler, memory (not durable)",
-        "AsyncIOScheduler; nothing is durable",
-        "apscheduler_store.py",
-        None,
-        3_000,
-        durable=False,
-    ),
+    APSCHEDULER_MEMORY,
 )

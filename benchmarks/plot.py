@@ -1,4 +1,4 @@
-"""The plot of the bursts, drawn by matplotlib, which is only in the environment of the peers."""
+"""Draw the bursts with matplotlib, which only the environment of the peers has."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from peers import PLACE
+from peers import PEER_PYTHON
 
 PROGRAM = """
 import json, sys
@@ -33,9 +33,9 @@ figure.savefig(path, metadata={"Date": None})
 
 
 def draw(panels: Mapping[str, Mapping[str, float]], path: Path) -> None:
-    """Bars side by side: title to (name to value)."""
+    """Write an SVG with panels of bars side by side: title to (name to value)."""
     subprocess.run(
-        [PLACE / "venv" / "bin" / "python", "-c", PROGRAM, path],
+        [PEER_PYTHON, "-c", PROGRAM, path],
         input=json.dumps(panels),
         text=True,
         check=True,

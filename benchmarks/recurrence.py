@@ -1,11 +1,11 @@
-"""Next occurrence, a second and core, for every kind of recurrence that the request bodies have.
+"""Measure next occurrences a second and core, for every recurrence of the request bodies.
 
-- stepping: from each occurrence to the one after it, as the daemon does when it claims.
-- after: the first one after an arbitrary instant, as after an edit, a pause or a restart.
+- following: the occurrence after a given one, which the daemon computes when it claims.
+- after: the first occurrence after any instant, as after an edit, a pause or a restart.
 
-Each at several ages of the schedule: how long it has run already must not matter. The zone has
-summer time and the time of day is 02:30, so the dates of the changes are among what is measured.
-Beside them `dateutil.rrule`, asked for the same dates in local time, without a zone.
+Each is measured at several ages of the schedule, because the age must not matter. The zone has
+summer time and the time of day is 02:30, so the measured dates include the changes of the clock.
+Beside them, `dateutil.rrule` computes the same dates in local time, without a zone.
 
 Usage: python benchmarks/recurrence.py [--seconds S] [--ages 0,5,50] [--json]
 """
@@ -28,13 +28,13 @@ from daemon.domain.schedule.rrule import rrule_text
 from daemon.domain.schedule.schedule import CampaignType, Schedule
 
 BEGAN = datetime(2001, 1, 3, 12, tzinfo=UTC)
-"""When every schedule was saved."""
+"""The instant at which every schedule was saved."""
 ZONE = "America/New_York"
 PASSES = 5
 
 
 def recurring(**config: object) -> dict[str, Any]:
-    """A body of `schedule`."""
+    """Return a body of `schedule`."""
     return {
         "schedule_type": "recurring",
         "recurring_config": {"time": "02:30", "time_zone": ZONE, **config},
@@ -42,12 +42,12 @@ def recurring(**config: object) -> dict[str, Any]:
 
 
 def repeating(start: str, **attributes: object) -> dict[str, Any]:
-    """A body of `update_schedule`."""
+    """Return a body of `update_schedule` for a repeating schedule."""
     return {"startdate": start, "timezone": ZONE, "repeating_schedule_attributes": attributes}
 
 
 def window(**more: object) -> dict[str, Any]:
-    """A body of `update_schedule` for a window."""
+    """Return a body of `update_schedule` for a window."""
     return {"startdate": "2001-01-10T02:30", "timezone": ZONE, **more}
 
 
@@ -101,16 +101,16 @@ WINDOWS = ("window, daily", "window, continuously")
 
 @dataclass(frozen=True)
 class Row:
-    """One kind of recurrence; figures are occurrences a second, by age in years."""
+    """One kind of recurrence: occurrences a second, by age in years."""
 
     name: str
-    stepping: dict[int, float]
+    following: dict[int, float]
     after: dict[int, float]
     rrule: float | None
 
 
 def schedule_of(name: str) -> Schedule:
-    """The schedule that a body asks for."""
+    """Return the schedule of a body in `CASES`."""
     body = CASES[name]
     kind = CampaignType.SEGMENT_TRIGGERED if name in WINDOWS else CampaignType.RECURRING
     save = save_schedule if "schedule_type" in body else update_schedule
@@ -119,8 +119,8 @@ def schedule_of(name: str) -> Schedule:
     return schedule
 
 
-def stepping(schedule: Schedule, age: int, count: int) -> int:
-    """Walk; how many steps were made."""
+def follow(schedule: Schedule, age: int, count: int) -> int:
+    """Step from occurrence to occurrence; return the number of steps."""
     event = schedule.event_after(BEGAN + timedelta(days=age * 365.25))
     steps = 0
     while event is not None and steps < count:
@@ -129,22 +129,22 @@ def stepping(schedule: Schedule, age: int, count: int) -> int:
     return steps
 
 
-def asking(schedule: Schedule, instants: Sequence[datetime]) -> int:
-    """Ask for what comes after each instant; how many were asked."""
+def find_after(schedule: Schedule, instants: Sequence[datetime]) -> int:
+    """Find the first occurrence after each instant; return the number of instants."""
     for instant in instants:
         schedule.event_after(instant)
     return len(instants)
 
 
 def instants_at(age: int, count: int) -> list[datetime]:
-    """Moments within a year of that age, in no order."""
+    """Return instants in the year after that age, in random order."""
     chance = random.Random(age)
     first = BEGAN + timedelta(days=age * 365.25)
     return [first + timedelta(seconds=chance.randrange(365 * 86_400)) for _ in range(count)]
 
 
 def rate(work: Callable[[], int], seconds: float) -> float:
-    """Units a second of processor time, the best of some passes: what else runs only slows down."""
+    """Return units a second of processor time: the best pass, because other load only slows."""
     work()
     found = []
     for _ in range(PASSES):
@@ -156,7 +156,7 @@ def rate(work: Callable[[], int], seconds: float) -> float:
 
 
 def rrule_rate(schedule: Schedule, seconds: float) -> float | None:
-    """`rrule.after`, five years after the start; None for what has no rule of dates."""
+    """Return the rate of `rrule.after` at the age of five years; None without a rule of dates."""
     text, first = rrule_text(schedule), schedule.first_event()
     if text is None or first is None or schedule.every_seconds is not None:
         return None
@@ -166,37 +166,39 @@ def rrule_rate(schedule: Schedule, seconds: float) -> float | None:
 
 
 def measure(seconds: float, ages: Sequence[int], *, beside: bool = True) -> Iterator[Row]:
-    """Every kind, one after the other.
+    """Measure every kind of recurrence in turn.
 
     Args:
-        seconds: how long each figure is measured for.
-        ages: of the schedules, in years.
-        beside: whether rrule is measured too.
+        seconds: processor seconds for each figure.
+        ages: ages of the schedules in years.
+        beside: whether rrule is measured as well.
     """
     for name in CASES:
         schedule = schedule_of(name)
-        walked, asked = {}, {}
+        following, after = {}, {}
         for age in ages:
             instants = instants_at(age, 200)
-            walked[age] = rate(lambda: stepping(schedule, age, 200), seconds)  # noqa: B023
-            asked[age] = rate(lambda: asking(schedule, instants), seconds)  # noqa: B023
-        yield Row(name, walked, asked, rrule_rate(schedule, seconds) if beside else None)
+            following[age] = rate(lambda: follow(schedule, age, 200), seconds)  # noqa: B023
+            after[age] = rate(lambda: find_after(schedule, instants), seconds)  # noqa: B023
+        yield Row(name, following, after, rrule_rate(schedule, seconds) if beside else None)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, and say the slowest."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    """Measure every kind and print the slowest rate."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=0.2, help="for each figure")
-    parser.add_argument("--ages", default="0,5,50", help="years")
-    parser.add_argument("--json", action="store_true", help="one object a row")
+    parser.add_argument("--ages", default="0,5,50", help="ages of the schedules in years")
+    parser.add_argument("--json", action="store_true", help="print each row as a JSON object")
     given = parser.parse_args(arguments)
     ages = [int(age) for age in given.ages.split(",")]
     if not given.json:
-        heads = [f"{kind} {age} y" for kind in ("step", "after") for age in ages]
+        heads = [f"{kind} {age} y" for kind in ("next", "after") for age in ages]
         print(f"{'a second and core':<30}" + "".join(f"{head:>12}" for head in [*heads, "rrule"]))
     slowest = float("inf")
     for row in measure(given.seconds, ages):
-        figures = [*row.stepping.values(), *row.after.values()]
+        figures = [*row.following.values(), *row.after.values()]
         slowest = min(slowest, *figures)
         if given.json:
             print(json.dumps(vars(row)), flush=True)

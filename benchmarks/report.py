@@ -1,6 +1,6 @@
-"""What the parts of a run come to: a block of docs/performance.md each, with its goal and figures.
+"""Write the measured blocks of docs/performance.md: one for each part, with figures and goals.
 
-A goal's line says "reached" or "not reached" by the figures of the same run, and by how much.
+The line of a goal has "reached" or "not reached", and by how much, from the same run's figures.
 """
 
 from __future__ import annotations
@@ -15,12 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from backlog import Drained
-from figures import Measured, middle
+from figures import BurstFigures, Lateness
 from footprint import Footprint
-from peers import Peer
 from recurrence import Row
-from sparse import Lateness
-from where import Where
+from where import BurstProfile
 
 BLOCK = "<!-- measured: {} -->\n{}\n<!-- end -->"
 GOAL = re.compile(r"^- \*\*Goal (\d+)\*\*: .*$", re.M)
@@ -28,7 +26,7 @@ GOAL = re.compile(r"^- \*\*Goal (\d+)\*\*: .*$", re.M)
 
 @dataclass(frozen=True)
 class Section:
-    """One part of the page."""
+    """One block of the page; `bars` has title to (name to value) for the plot."""
 
     part: str
     text: str
@@ -36,14 +34,14 @@ class Section:
 
 
 def goal(number: int, wanted: str, measured: str, share: float, *, least: bool = True) -> str:
-    """A line on a goal.
+    """Return the line of a goal.
 
     Args:
-        number: as in the summary.
-        wanted: what is wanted, in words.
-        measured: what was measured, in words.
-        share: measured / wanted, or the other way round where less is better: 1 is just reached.
-        least: whether it may be more than is wanted; else wanted / measured is meant.
+        number: the number of the goal; the summary is sorted by it.
+        wanted: the goal, in words.
+        measured: the measured figure, in words.
+        share: measured / wanted, or wanted / measured where less is better; 1 is just reached.
+        least: whether the goal is a lower bound; else it is an upper limit.
     """
     reached = share >= 1
     how = "reached" if reached else "**not reached**"
@@ -52,134 +50,19 @@ def goal(number: int, wanted: str, measured: str, share: float, *, least: bool =
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """As Markdown has it."""
+    """Return a table in Markdown."""
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def spread(values: Sequence[float]) -> str:
-    """A median, with the range if there is one."""
+    """Return the median, with the range if there are several values."""
     shown = f"{statistics.median(values):,.0f}"
     return shown if len(values) == 1 else f"{shown} ({min(values):,.0f} to {max(values):,.0f})"
 
 
-def bursts_section(
-    found: Mapping[tuple[str, int], Sequence[Measured]],
-    limits: Mapping[tuple[str, int], Sequence[float]],
-    skipped: Mapping[str, str],
-    peers: Sequence[Peer],
-) -> Section:
-    """All systems at all sizes; goals 1, 2 and 5."""
-    parts, bars = [], {}
-    rows_at: dict[int, dict[str, Measured]] = {}
-    for size in sorted({size for _, size in found}):
-        rows = rows_at[size] = {
-            name: middle(many) for (name, at), many in found.items() if at == size
-        }
-        ours = rows["campaignd"]
-        limit = statistics.median(limits["one-off", size])
-        lines = [
-            [
-                name,
-                spread([each.fires_per_s for each in found[name, size]]),
-                f"{ours.fires_per_s / row.fires_per_s:.2f}",
-                f"{row.late_p50_ms:,.0f} / {row.late_p99_ms:,.0f} / {row.late_max_ms:,.0f}",
-                f"{row.idle_mb:.0f} / {row.peak_mb:.0f}",
-                f"{row.cpu_us:,.0f}",
-            ]
-            for name, row in sorted(rows.items(), key=lambda item: -item[1].fires_per_s)
-        ]
-        for kind in ("one-off", "daily"):
-            if (kind, size) in limits:
-                rate = limits[kind, size]
-                share = ours.fires_per_s / statistics.median(rate)
-                lines.append([f"raw SQL limit, {kind}", spread(rate), f"{share:.2f}", "", "", ""])
-        heads = ("", "fires/s", "campaignd / it", "late p50 / p99 / max ms", "idle / peak MB")
-        parts.append(f"{size:,} due at once:\n\n{table([*heads, 'CPU us/fire'], lines)}")
-        bars[f"fires/s, {size:,} at once"] = {
-            name: row.fires_per_s for name, row in _ordered(rows)
-        } | {"raw SQL limit": limit}
-    settings = [f"{peer.name}: {peer.setting}" for peer in peers if peer.name not in skipped]
-    left_out = [f"{name}: skipped, {why}" for name, why in skipped.items()]
-    parts.append("Settings. " + ". ".join([*settings, *left_out]) + ".")
-    if 10_000 in rows_at:
-        parts.append(_burst_goals(rows_at, limits, peers))
-        late = {name: row.late_p99_ms for name, row in _ordered(rows_at[10_000])}
-        bars["late p99 in ms, 10,000 at once"] = late
-    return Section("bursts", "\n\n".join(parts), bars)
-
-
-def _ordered(rows: Mapping[str, Measured]) -> list[tuple[str, Measured]]:
-    return sorted(rows.items(), key=lambda item: -item[1].fires_per_s)
-
-
-def _burst_goals(
-    rows_at: Mapping[int, Mapping[str, Measured]],
-    limits: Mapping[tuple[str, int], Sequence[float]],
-    peers: Sequence[Peer],
-) -> str:
-    rows = rows_at[10_000]
-    ours = rows["campaignd"]
-    durable = {peer.name for peer in peers if peer.durable}
-    others = [row for name, row in rows.items() if name in durable]
-    lines = []
-    if others:
-        best = max(others, key=lambda row: row.fires_per_s)
-        lines.append(
-            goal(
-                1,
-                "10,000 at one instant, more fires/s than the best durable peer",
-                f"{ours.fires_per_s:,.0f} beside {best.fires_per_s:,.0f} of {best.name}",
-                ours.fires_per_s / best.fires_per_s,
-            )
-        )
-    smallest = rows_at[min(rows_at)]
-    stored = smallest.get("APScheduler + SQLAlchemyJobStore")
-    if stored is not None:
-        lines.append(
-            goal(
-                1,
-                "at least 20 times APScheduler's SQLAlchemyJobStore",
-                f"{ours.fires_per_s / stored.fires_per_s:.1f} times its {stored.fires_per_s:,.0f}"
-                f" (it with {stored.fires:,})",
-                ours.fires_per_s / stored.fires_per_s / 20,
-            )
-        )
-    limit = statistics.median(limits["one-off", 10_000])
-    lines.append(
-        goal(
-            1,
-            "at least half of the raw SQL limit for the same rows",
-            f"{ours.fires_per_s / limit:.0%} of {limit:,.0f}",
-            ours.fires_per_s / limit / 0.5,
-        )
-    )
-    if others:
-        soonest = min(others, key=lambda row: row.late_p99_ms)
-        lines.append(
-            goal(
-                2,
-                "p99 lateness of that burst below every durable peer's",
-                f"{ours.late_p99_ms:,.0f} ms beside {soonest.late_p99_ms:,.0f} of {soonest.name}",
-                soonest.late_p99_ms / ours.late_p99_ms,
-                least=False,
-            )
-        )
-    if (daily := rows.get("campaignd, daily")) is not None:
-        share = daily.fires_per_s / ours.fires_per_s
-        lines.append(
-            goal(
-                5,
-                "10,000 daily campaigns at one instant, at least 70% of the one-off rate",
-                f"{daily.fires_per_s:,.0f} fires/s, {share:.0%}",
-                share / 0.7,
-            )
-        )
-    return "\n".join(lines)
-
-
 def sparse_section(rounds: Sequence[tuple[Lateness, Lateness]]) -> Section:
-    """Goal 3."""
+    """Return sparse load and goal 3 from rounds of (campaignd, bare timers)."""
     figures = {
         key: [
             statistics.median(getattr(row, key) for row in side)
@@ -207,19 +90,19 @@ def sparse_section(rounds: Sequence[tuple[Lateness, Lateness]]) -> Section:
 
 
 def next_section(rows: Sequence[Row]) -> Section:
-    """Goal 4."""
+    """Return the next occurrences and goal 4."""
     lines = [
         [
             row.name,
-            *(f"{rate / 1000:,.0f}k" for rate in (*row.stepping.values(), *row.after.values())),
+            *(f"{rate / 1000:,.0f}k" for rate in (*row.following.values(), *row.after.values())),
             "" if row.rrule is None else f"{row.rrule / 1000:,.1f}k",
         ]
         for row in rows
     ]
     slowest = min(
-        (rate, row.name) for row in rows for rate in (*row.stepping.values(), *row.after.values())
+        (rate, row.name) for row in rows for rate in (*row.following.values(), *row.after.values())
     )
-    ages = list(rows[0].stepping)
+    ages = list(rows[0].following)
     heads = ["a second and core", *(f"following, {age} y" for age in ages)]
     heads += [*(f"after, {age} y" for age in ages), "rrule"]
     line = goal(
@@ -232,7 +115,7 @@ def next_section(rows: Sequence[Row]) -> Section:
 
 
 def stored_section(rows: Sequence[Footprint]) -> Section:
-    """Goal 6, the schedules."""
+    """Return cold start and idle with few and with many stored schedules, and goal 6."""
     few, many = rows
     lines = [
         [
@@ -263,7 +146,7 @@ def stored_section(rows: Sequence[Footprint]) -> Section:
 
 
 def memory_section(rows: Sequence[Footprint]) -> Section:
-    """Goal 7, the footprint."""
+    """Return the memory without and with the API, and goal 7."""
     lines = [
         ["run" if row.api else "run --no-api", f"{row.idle_mb:.1f}", f"{row.peak_mb or 0:.1f}"]
         for row in rows
@@ -287,7 +170,7 @@ def memory_section(rows: Sequence[Footprint]) -> Section:
 
 
 def bulk_section(imports: Sequence[float], previews: Sequence[float]) -> Section:
-    """Goal 8."""
+    """Return goal 8 from campaigns a second and cases a second."""
     return Section(
         "bulk",
         "\n".join(
@@ -310,7 +193,7 @@ def bulk_section(imports: Sequence[float], previews: Sequence[float]) -> Section
 
 
 def webhook_section(ours: float, bare: float, posts: int, concurrency: int) -> Section:
-    """Goal 9."""
+    """Return goal 9 from posts a second of campaignd and of the bare client."""
     return Section(
         "webhook",
         goal(
@@ -323,8 +206,8 @@ def webhook_section(ours: float, bare: float, posts: int, concurrency: int) -> S
     )
 
 
-def where_section(found: Where) -> Section:
-    """No goal, but the reason for some."""
+def where_section(found: BurstProfile) -> Section:
+    """Return the functions that a burst spends its time in; there is no goal."""
     lines = [
         [name if " and " in name else f"`{name}`", f"{share:.1%}"]
         for name, share in list(found.shares.items())[:20]
@@ -340,7 +223,7 @@ def where_section(found: Where) -> Section:
 
 
 def backlog_section(found: Drained) -> Section:
-    """Goal 7, the million."""
+    """Return the backlog, and goal 7."""
     late = found.on_time
     row = [
         f"{found.due:,}",
@@ -370,8 +253,8 @@ def backlog_section(found: Drained) -> Section:
     return Section("backlog", f"{table(heads, [row])}\n\n{line}")
 
 
-def history_section(rows: Sequence[Measured]) -> Section:
-    """Goal 6, the runs."""
+def history_section(rows: Sequence[BurstFigures]) -> Section:
+    """Return the bursts on top of few and of many stored runs, and goal 6."""
     few, many = rows
     lines = [
         [row.name, f"{row.fires_per_s:,.0f}", f"{row.late_p99_ms:,.0f}", f"{row.cpu_us:,.0f}"]
@@ -389,17 +272,21 @@ def history_section(rows: Sequence[Measured]) -> Section:
 
 
 def write(
-    page: Path, sections: Sequence[Section], shown: Mapping[str, str], load: float, repeat: int
+    page: Path, sections: Sequence[Section], settings: Mapping[str, str], load: float, repeat: int
 ) -> None:
-    """Replace the blocks of these parts, and the summary of every goal line on the page."""
+    """Replace the blocks of these parts, and the summary of all goals on the page.
+
+    Raises:
+        SystemExit: the page has no block for a part.
+    """
     text = page.read_text("utf-8")
     for section in sections:
         stamp = (
             f"Measured {datetime.now(UTC):%Y-%m-%d}, medians of {repeat}; {os.cpu_count()}"
             f" processors ({platform.machine()}), load {load:.1f} before it,"
             f" niceness {os.nice(0)}, Python"
-            f" {platform.python_version()}, PostgreSQL {shown['server_version']},"
-            f" fsync {shown['fsync']}, synchronous_commit {shown['synchronous_commit']}."
+            f" {platform.python_version()}, PostgreSQL {settings['server_version']},"
+            f" fsync {settings['fsync']}, synchronous_commit {settings['synchronous_commit']}."
         )
         text = _put(text, section.part, f"\n{section.text}\n\n{stamp}\n")
     outside = re.sub(r"<!-- measured: summary -->.*?<!-- end -->", "", text, flags=re.S)

@@ -1,31 +1,30 @@
-"""What reserving ahead of the instant could gain at most: by SQL alone, as the raw limit.
+"""Measure what reserving runs before their instant could gain at most, by SQL alone.
 
-Two ways to carry out N one-offs that are due at one instant T, each by two connections of a process
-that does no other work, with the rows that campaignd writes:
+Two connections of one process, which does no other work, fire N one-offs that are due at one
+instant T, and write the rows that campaignd writes:
 
 - claimed at T: as campaignd does it. An action starts when its claim is committed.
-- reserved ahead: before T each timer was marked as this node's; at T the marks are only read, with
-  what an edit or a pause may have changed since, the actions start, and one statement for each
-  batch writes run, campaign and both events, final. What the marking itself costs comes before T.
+- reserved ahead: before T each timer is marked as this node's. At T the marks are read, together
+  with what an edit or a pause may have changed, and the actions start. One statement for each batch
+  then writes run, campaign and both events in their final state. The marking itself happens
+  before T.
 
 Usage: python benchmarks/reserving.py [--campaigns N] [--repeat N] [--url URL]
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 import psycopg
-from ground import database, insert_one_offs, one, server, settle
-from limit import CLAIM, CONNECTIONS, FINISH, SPENT
-
-from storage.migrate import upgrade
+from database import argument_parser, database, server, vacuum
+from limit import claim_and_finish, columns, require_completed, run_on_all_connections
+from processes import THIS
+from stored_campaigns import insert_one_offs
 
 BATCH = 1_000
 RESERVE = """
@@ -74,95 +73,65 @@ FROM item CROSS JOIN (VALUES ('fire', 'scheduled', 'executing', 'due'),
 """
 
 
-class Took(NamedTuple):
-    """Seconds from T to the last start and to the last completion; and before T."""
+class Timing(NamedTuple):
+    """Seconds from T to the last start and to the last completion, and the seconds before T."""
 
     started: float
     completed: float
     before: float
 
 
-def measure(url: str, count: int, *, ahead: bool) -> Took:
-    """One burst."""
+def measure(url: str, count: int, *, ahead: bool) -> Timing:
+    """Measure one burst, reserved ahead or claimed at T."""
     with database(url, "bench_reserving") as own_url:
-        upgrade(own_url)
+        THIS.upgrade(own_url)
         with psycopg.connect(own_url, autocommit=True) as connection:
             insert_one_offs(connection, count, datetime.now(UTC))
-            settle(connection)
+            vacuum(connection)
             before = time.perf_counter()
             if ahead:
                 connection.execute(RESERVE)
                 connection.execute(MARK, {"batch": BATCH})
             before = time.perf_counter() - before
-            settle(connection)
+            vacuum(connection)
             numbers = iter(range(count // BATCH + 1))
-            work = _reserved if ahead else _claimed
-            started, completed = _race(lambda own: work(own, numbers), own_url)
-            ended = one(connection, "SELECT count(*) FROM runs WHERE status = 'completed'")
-            if ended != count:
-                raise SystemExit(f"{ended} runs of {count} ended")
-    return Took(started, completed, before)
+            starts: list[float] = []
+
+            def work(own: psycopg.Connection) -> None:
+                last = _write_reserved(own, numbers) if ahead else claim_and_finish(own, BATCH)
+                if last is not None:
+                    starts.append(last)
+
+            began, took = run_on_all_connections(own_url, work)
+            require_completed(connection, count)
+    return Timing(max(starts) - began, took, before)
 
 
-def _claimed(own: psycopg.Connection, _numbers: object) -> float:
-    started = 0.0
-    claim = CLAIM.format(spent=SPENT, more="false").encode()
-    finish = FINISH.format(status="'completed'").encode()
-    while rows := own.execute(claim, {"batch": BATCH}, prepare=True).fetchall():
-        started = time.perf_counter()
-        own.execute(finish, _columns(rows), prepare=True)
-    return started
-
-
-def _reserved(own: psycopg.Connection, numbers: object) -> float:
-    started = 0.0
-    for number in numbers:  # type: ignore[attr-defined]
+def _write_reserved(own: psycopg.Connection, numbers: Iterator[int]) -> float | None:
+    started = None
+    for number in numbers:
         rows = own.execute(CHECK, {"number": number}, prepare=True).fetchall()
         started = time.perf_counter()
         if rows:
-            own.execute(WRITE, _columns(rows), prepare=True)
+            own.execute(WRITE, columns(rows), prepare=True)
     return started
 
 
-def _columns(rows: list[tuple[object, ...]]) -> dict[str, list[object]]:
-    ids, ats, runs = (list(column) for column in zip(*rows, strict=True))
-    return {"ids": ids, "ats": ats, "runs": runs}
-
-
-def _race(work: Callable[[psycopg.Connection], float], url: str) -> tuple[float, float]:
-    """Seconds until the last start and until the last end, over all connections."""
-    gate = threading.Barrier(CONNECTIONS + 1)
-    starts: list[float] = []
-
-    def each() -> None:
-        with psycopg.connect(url, autocommit=True) as own:
-            gate.wait()
-            starts.append(work(own))
-
-    threads = [threading.Thread(target=each) for _ in range(CONNECTIONS)]
-    for thread in threads:
-        thread.start()
-    gate.wait()
-    began = time.perf_counter()
-    for thread in threads:
-        thread.join()
-    return max(starts) - began, time.perf_counter() - began
-
-
 def main() -> None:
-    """Measure both by turns and print the medians."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--campaigns", type=int, default=10_000)
-    parser.add_argument("--repeat", type=int, default=5)
-    parser.add_argument("--url", help="of a PostgreSQL server, as a superuser")
+    """Measure both in turn and print the medians."""
+    parser = argument_parser(__doc__)
+    parser.add_argument("--campaigns", type=int, default=10_000, help="due at once")
+    parser.add_argument("--repeat", type=int, default=5, help="bursts for each median")
     given = parser.parse_args()
-    found: dict[bool, list[Took]] = {False: [], True: []}
+    found: dict[bool, list[Timing]] = {False: [], True: []}
     with server(given.url) as url:
         for _ in range(given.repeat):
-            for ahead, took in found.items():
-                took.append(measure(url, given.campaigns, ahead=ahead))
-    for ahead, took in found.items():
-        started, completed, before = (statistics.median(each) for each in zip(*took, strict=True))
+            for ahead, timings in found.items():
+                timings.append(measure(url, given.campaigns, ahead=ahead))
+    for ahead, timings in found.items():
+        started, completed, before = (
+            statistics.median(each) for each in zip(*timings, strict=True)
+        )
         print(
             f"{'reserved ahead' if ahead else 'claimed at T':<16}"
             f" last start {started * 1000:.0f} ms after T,"

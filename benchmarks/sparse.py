@@ -1,39 +1,25 @@
-"""Sparse load: fires spread evenly over some seconds, beside asyncio's own timers.
+"""Measure the lateness of fires that are spread evenly, beside timers of asyncio alone.
 
 Lateness is the start of the action minus the instant. The bare timers are `call_at` in a process
-that does nothing else: what the machine and Python's event loop make of an instant anyway.
+that does nothing else. They show the lateness of the machine and of Python's event loop.
 
 Usage: python benchmarks/sparse.py [--rate N] [--seconds S] [--url URL]
 """
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 import psycopg
-from figures import quantile
-from ground import (
-    daemon,
-    database,
-    done_at,
-    insert_one_offs,
-    noop_target,
-    noop_times,
-    server,
-    settle,
-    sleep_until,
-    utc,
-)
-
-from storage.migrate import upgrade
+from database import argument_parser, database, server, sleep_until, utc, vacuum, wait_until
+from figures import Lateness, lateness
+from processes import THIS, Checkout, noop_times, running_daemon
+from stored_campaigns import insert_one_offs
 
 BARE = """
 import asyncio, sys, time
@@ -49,33 +35,13 @@ async def main():
 asyncio.run(main())
 print(*late)
 """
-
-
-@dataclass(frozen=True)
-class Lateness:
-    """Of fires that were spread."""
-
-    name: str
-    fires: int
-    p50_ms: float
-    p99_ms: float
-    max_ms: float
-
-
-def lateness(name: str, late_s: Sequence[float]) -> Lateness:
-    """In milliseconds."""
-    late = sorted(each * 1000 for each in late_s)
-    return Lateness(
-        name,
-        len(late),
-        round(quantile(late, 0.5), 2),
-        round(quantile(late, 0.99), 2),
-        round(late[-1], 2),
-    )
+DONE = """
+SELECT NOT EXISTS (SELECT FROM timers) AND NOT EXISTS (SELECT FROM runs WHERE finished_at IS NULL)
+"""
 
 
 def measure_bare(rate: int, seconds: int) -> Lateness:
-    """asyncio alone."""
+    """Measure timers of asyncio alone."""
     done = subprocess.run(
         [sys.executable, "-c", BARE, str(rate * seconds), str(1 / rate)],
         capture_output=True,
@@ -85,31 +51,32 @@ def measure_bare(rate: int, seconds: int) -> Lateness:
     return lateness("asyncio timers alone", [float(each) for each in done.stdout.split()])
 
 
-def measure_sparse(url: str, rate: int, seconds: int) -> Lateness:
-    """campaignd."""
-    upgrade(url)
+def measure_sparse(
+    url: str, rate: int, seconds: int, *, api: bool = False, checkout: Checkout = THIS
+) -> Lateness:
+    """Measure campaignd: `rate` fires a second for some seconds, on an empty database."""
+    checkout.upgrade(url)
     count = rate * seconds
     due = time.time() + 5
     with tempfile.TemporaryDirectory() as place, psycopg.connect(url, autocommit=True) as own:
         folder = Path(place)
+        settings = checkout.noop_target(folder)
         insert_one_offs(own, count, utc(due), "noop", apart=timedelta(seconds=1 / rate))
-        settle(own)
-        with daemon(url, folder, noop_target(folder)):
+        vacuum(own)
+        with running_daemon(url, folder, settings, api=api, checkout=checkout):
             sleep_until(due + seconds + 0.5)
-            done_at(own, "SELECT EXISTS (SELECT FROM timers)", 0.1)
-            done_at(own, "SELECT EXISTS (SELECT FROM runs WHERE finished_at IS NULL)", 0.1)
+            wait_until(own, DONE, poll_s=0.1)
         times = noop_times(folder)
     if len(times) != count:
         raise SystemExit(f"{len(times)} fires of {count}")
-    return lateness("campaignd", [begun - at for at, begun in times])
+    return lateness("campaignd", [started - at for at, started in times])
 
 
 def main() -> None:
-    """Measure both and say what came of it."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    """Measure both and print the figures and their ratio."""
+    parser = argument_parser(__doc__)
     parser.add_argument("--rate", type=int, default=100, help="fires a second")
     parser.add_argument("--seconds", type=int, default=20)
-    parser.add_argument("--url", help="of a PostgreSQL server, as a superuser")
     given = parser.parse_args()
     bare = measure_bare(given.rate, given.seconds)
     with server(given.url) as url, database(url, "bench_sparse") as own:

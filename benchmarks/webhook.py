@@ -1,15 +1,14 @@
-"""The webhook target beside a bare client: the same library, concurrency, body and headers' size.
+"""Measure the webhook target beside a bare client with the same library, concurrency and sizes.
 
-N runs due at once are posted to a receiver of its own process, which only answers. The bare client
-is aiohttp with as many coroutines; it has no schedule, no database and no signature. Time is from
-the instant to the last answer: for campaignd, to the last completion that is durable.
+N runs due at once are posted to a receiver in another process, which only answers. The bare client
+is aiohttp with as many coroutines, without schedule, database and signature. Time is from the
+instant to the last answer; for campaignd, to the last durable completion.
 
 Usage: python benchmarks/webhook.py [--posts N] [--concurrency N] [--repeat N] [--url URL]
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import subprocess
 import sys
@@ -20,9 +19,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
-from ground import daemon, database, done_at, insert_one_offs, server, settle, sleep_until, utc
-
-from storage.migrate import upgrade
+from database import argument_parser, database, server, sleep_until, utc, vacuum, wait_until
+from processes import THIS, running_daemon
+from stored_campaigns import insert_one_offs
 
 RECEIVER = """
 import asyncio
@@ -65,10 +64,12 @@ async def main():
 asyncio.run(main())
 """
 
+DONE = "SELECT NOT EXISTS (SELECT FROM campaigns WHERE status <> 'completed')"
+
 
 @contextmanager
 def receiver() -> Iterator[str]:
-    """The address of a server that answers 200 to whatever is posted."""
+    """Start a server that answers every request with status 200; yield its URL."""
     process = subprocess.Popen([sys.executable, "-c", RECEIVER], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
@@ -79,7 +80,7 @@ def receiver() -> Iterator[str]:
 
 
 def measure_bare(address: str, count: int, concurrency: int) -> float:
-    """Posts a second of aiohttp alone."""
+    """Return posts a second of aiohttp alone."""
     done = subprocess.run(
         [sys.executable, "-c", BARE, address, str(count), str(concurrency)],
         capture_output=True,
@@ -90,8 +91,8 @@ def measure_bare(address: str, count: int, concurrency: int) -> float:
 
 
 def measure_webhook(url: str, address: str, count: int, concurrency: int) -> float:
-    """Runs a second of campaignd, from the instant to the last durable completion."""
-    upgrade(url)
+    """Return runs a second of campaignd, from the instant to the last durable completion."""
+    THIS.upgrade(url)
     due = time.time() + 5
     with tempfile.TemporaryDirectory() as place, psycopg.connect(url, autocommit=True) as own:
         config = Path(place) / "campaignd.toml"
@@ -99,16 +100,15 @@ def measure_webhook(url: str, address: str, count: int, concurrency: int) -> flo
             f'[targets.hook]\ntype = "webhook"\nurl = "{address}"\nconcurrency = {concurrency}\n'
         )
         insert_one_offs(own, count, utc(due), "hook")
-        settle(own)
-        with daemon(url, Path(place), {"CAMPAIGND_CONFIG": str(config)}):
+        vacuum(own)
+        with running_daemon(url, Path(place), {"CAMPAIGND_CONFIG": str(config)}):
             sleep_until(due)
-            left = "SELECT EXISTS (SELECT FROM campaigns WHERE status <> 'completed')"
-            ended = done_at(own, left, 0.02)
+            ended = wait_until(own, DONE, poll_s=0.02)
     return count / (ended - due)
 
 
 def measure(server_url: str, count: int, concurrency: int, times: int) -> tuple[float, float]:
-    """(campaignd, the bare client), a second; medians, one after the other each time."""
+    """Return posts a second of (campaignd, the bare client), each the median of `times`."""
     ours, bare = [], []
     with receiver() as address:
         for _ in range(times):
@@ -119,12 +119,11 @@ def measure(server_url: str, count: int, concurrency: int, times: int) -> tuple[
 
 
 def main() -> None:
-    """Measure both and say what came of it."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--posts", type=int, default=5_000)
-    parser.add_argument("--concurrency", type=int, default=32)
-    parser.add_argument("--repeat", type=int, default=1)
-    parser.add_argument("--url", help="of a PostgreSQL server, as a superuser")
+    """Measure both and print the rates."""
+    parser = argument_parser(__doc__)
+    parser.add_argument("--posts", type=int, default=5_000, help="runs due at once")
+    parser.add_argument("--concurrency", type=int, default=32, help="requests in flight")
+    parser.add_argument("--repeat", type=int, default=1, help="measurements for each median")
     given = parser.parse_args()
     with server(given.url) as url:
         ours, bare = measure(url, given.posts, given.concurrency, given.repeat)

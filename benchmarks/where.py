@@ -1,15 +1,14 @@
-"""Where the time of a burst goes: the daemon's, by its modules, and the server's.
+"""Measure where the time of a burst goes: the daemon's by function, and the server's as a whole.
 
-A sampling profiler (py-spy, in the environment of the peers) looks at the daemon from the instant
+A sampling profiler (py-spy, in the environment of the peers) samples the daemon from the instant
 to the last completion. A sample counts for the innermost function of campaignd in its stack, so
-that time in a library counts for its caller. Processor time is the kernel's.
+time in a library counts for its caller. Processor time is the kernel's.
 
 Usage: python benchmarks/where.py [--campaigns N] [--url URL]
 """
 
 from __future__ import annotations
 
-import argparse
 import signal
 import subprocess
 import tempfile
@@ -18,34 +17,22 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import psycopg
-from ground import (
-    HERE,
-    Footprint,
-    daemon,
-    database,
-    done_at,
-    insert_one_offs,
-    noop_target,
-    server,
-    settle,
-    sleep_until,
-    utc,
-)
-from peers import PLACE, python_peers
+from database import argument_parser, database, server, sleep_until, utc, vacuum, wait_until
+from durable_fire import DONE
+from peers import PEER_PYTHON, python_peers
+from processes import THIS, running_daemon, server_usage
+from stored_campaigns import insert_one_offs
 
-from storage.migrate import upgrade
-
-RATE = 500
+SAMPLES_PER_S = 500
 PACKAGES = ("daemon", "storage", "config")
 LOOP = "daemon/cli/"
-"""What only starts the event loop: a sample in it is one of the loop."""
+"""The files that only start the event loop; a sample in them is one of the loop."""
 
 
 @dataclass(frozen=True)
-class Where:
-    """Of one burst; processor time in us a fire, functions as shares of the daemon's samples."""
+class BurstProfile:
+    """Microseconds for each fire, and the share of the daemon's samples by function."""
 
     fires: int
     wall_us: float
@@ -54,49 +41,46 @@ class Where:
     shares: dict[str, float]
 
 
-def measure_where(url: str, count: int) -> Where:
-    """One burst, looked at."""
+def measure_where(url: str, count: int) -> BurstProfile:
+    """Profile one burst in an empty database."""
     python_peers()
-    upgrade(url)
-    left = "SELECT EXISTS (SELECT FROM campaigns WHERE status IN ('scheduled', 'executing'))"
+    THIS.upgrade(url)
     with tempfile.TemporaryDirectory() as place, psycopg.connect(url, autocommit=True) as own:
         folder, stacks = Path(place), Path(place) / "stacks"
         due = time.time() + 6 + count / 15_000
         insert_one_offs(own, count, utc(due), "noop")
-        settle(own)
-        with daemon(url, folder, noop_target(folder)) as running:
-            backend = psutil.Process(own.info.backend_pid)
-            theirs = Footprint((backend.parent() or backend).pid)
+        vacuum(own)
+        with running_daemon(url, folder, THIS.noop_target(folder)) as daemon:
             sleep_until(due - 1)
-            running.footprint.rest()
-            theirs.rest()
+            of_server = server_usage(own)
+            daemon.usage.start()
             profiler = subprocess.Popen(
                 [
-                    *(PLACE / "venv" / "bin" / "py-spy", "record", "--format", "raw"),
-                    *("--pid", str(running.process.pid), "--rate", str(RATE)),
+                    *(PEER_PYTHON.with_name("py-spy"), "record", "--format", "raw"),
+                    *("--pid", str(daemon.process.pid), "--rate", str(SAMPLES_PER_S)),
                     *("--duration", "600", "--output", stacks),
                 ],
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
             sleep_until(due)
-            ended = done_at(own, left, 0.02)
-            cpu, server_cpu = running.footprint.cpu_s(), theirs.cpu_s()
+            ended = wait_until(own, DONE, poll_s=0.02)
+            cpu, server_cpu = daemon.usage.cpu_s(), of_server.cpu_s()
             profiler.send_signal(signal.SIGINT)
             profiler.wait(60)
-        found = by_function(stacks.read_text())
-    whole = sum(found.values())
-    return Where(
+        samples = samples_by_function(stacks.read_text())
+    whole = sum(samples.values())
+    return BurstProfile(
         count,
         round((ended - due) / count * 1e6, 1),
         round(cpu / count * 1e6, 1),
         round(server_cpu / count * 1e6, 1),
-        {name: samples / whole for name, samples in found.most_common()},
+        {name: number / whole for name, number in samples.most_common()},
     )
 
 
-def by_function(stacks: str) -> Counter[str]:
-    """Samples by the innermost function of campaignd."""
+def samples_by_function(stacks: str) -> Counter[str]:
+    """Count the samples of py-spy's raw format by the innermost function of campaignd."""
     found: Counter[str] = Counter()
     for line in stacks.splitlines():
         stack, samples = line.rsplit(" ", 1)
@@ -105,13 +89,13 @@ def by_function(stacks: str) -> Counter[str]:
 
 
 def _innermost(frames: list[str]) -> str:
-    """Such as `storage/firing.py claim`; frames look like `claim (storage/firing.py:50)`."""
+    """Return `storage/runs.py claim` for a frame `claim (storage/runs.py:50)`."""
     for frame in reversed(frames):
         name, _, place = frame.partition(" (")
         path = place.rpartition(":")[0]
         for package in PACKAGES:
             start = path.find(f"{package}/")
-            if start == 0 or (start > 0 and str(HERE.parent) in path):
+            if start == 0 or (start > 0 and str(THIS.root) in path):
                 if path[start:].startswith(LOOP):
                     return "the event loop and the rest"
                 return f"{path[start:]} {name}"
@@ -119,10 +103,9 @@ def _innermost(frames: list[str]) -> str:
 
 
 def main() -> None:
-    """Measure and say what came of it."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--campaigns", type=int, default=20_000)
-    parser.add_argument("--url", help="of a PostgreSQL server, as a superuser")
+    """Profile one burst and print the functions with the most samples."""
+    parser = argument_parser(__doc__)
+    parser.add_argument("--campaigns", type=int, default=20_000, help="due at once")
     given = parser.parse_args()
     with server(given.url) as url, database(url, "bench_where") as own:
         found = measure_where(own, given.campaigns)

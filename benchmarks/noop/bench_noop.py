@@ -1,4 +1,4 @@
-"""A target that does nothing but note when each run was due and begun, and leaves it behind."""
+"""A target that only records when each run was due and when its attempt started."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ DONE = Delivered()
 
 
 class Noop(Target):
-    """Delivered at once."""
+    """Deliver every run at once; write the times to a file at the end."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._times = array("d")
 
-    async def deliver(self, work: Attempt) -> Outcome:
-        """Nothing but the times."""
-        self._times.append(work.scheduled_for.timestamp())
+    async def deliver(self, attempt: Attempt) -> Outcome:
+        """Record the times."""
+        self._times.append(attempt.scheduled_for.timestamp())
         self._times.append(time.time())
         return DONE
 
     async def close(self) -> None:
-        """Leave the times behind."""
+        """Write pairs of (due, started)."""
         self._path.write_bytes(self._times.tobytes())
 
 
 def make(name: str, options: Mapping[str, Any], emit: Emit) -> Noop:
-    """What the entry point names."""
+    """Return the target; the entry point refers to this function."""
     del name, emit
     return Noop(Path(options["times"]))

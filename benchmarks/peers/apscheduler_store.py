@@ -1,4 +1,4 @@
-"""APScheduler 3: AsyncIOScheduler on its SQLAlchemyJobStore, or on memory alone (not durable)."""
+"""APScheduler 3: AsyncIOScheduler on its SQLAlchemyJobStore, or in memory alone (not durable)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from drive import COUNT, DUE, PHASE, URL, leave_at_sigterm, note, say
 
 
 async def job() -> None:
-    """Runs on the loop, so no thread has to be woken."""
+    """Run on the event loop, so that no thread is needed."""
     note()
 
 
 def scheduler() -> AsyncIOScheduler:
-    """With nothing in the way of N jobs at once, however late they are."""
+    """Return a scheduler that runs all jobs at once, however late they are."""
     made = AsyncIOScheduler(
         timezone=UTC, job_defaults={"misfire_grace_time": None, "max_instances": COUNT}
     )
@@ -29,13 +29,13 @@ def scheduler() -> AsyncIOScheduler:
 
 
 def register(made: AsyncIOScheduler) -> None:
-    """Each is a transaction of its own."""
+    """Store the jobs, each in its own transaction."""
     for number in range(COUNT):
         made.add_job("apscheduler_store:job", "date", run_date=DUE, id=str(number))
 
 
 async def main() -> None:
-    """One of the two phases; on memory alone both are one."""
+    """Run one of the two phases; in memory alone, both run in the second call."""
     made = scheduler()
     made.start(paused=True)
     if PHASE == "register":

@@ -34,7 +34,7 @@ app.conf.update(
 
 @app.task(name="noop")
 def noop() -> None:
-    """The job; its processes are several, so each writes its time down at once."""
+    """Append the time to a file, because jobs run in several processes."""
     with TIMES.open("ab", buffering=0) as file:
         file.write(struct.pack("d", time.time()))
 
@@ -52,7 +52,7 @@ def _ready(**_: object) -> None:
 
 
 def main() -> None:
-    """One of the two phases."""
+    """Run one of the two phases."""
     if PHASE == "register":
         app.backend.ResultSession()
         for _ in range(COUNT):

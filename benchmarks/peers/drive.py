@@ -1,8 +1,8 @@
-"""What the drivers of Python's peers share: their arguments, and what they tell the harness.
+"""The protocol between `peers.py` and the drivers of the Python peers.
 
-A driver is called twice: `register URL COUNT DUE FOLDER` stores N jobs due at one instant, and
-`work URL COUNT DUE FOLDER` fires them. The second says "ready" when its worker runs, "begun" when
-the last job has, and at SIGTERM leaves behind in FOLDER/began when each job began.
+A driver is called twice: `register URL COUNT DUE FOLDER` stores jobs due at one instant, and
+`work URL COUNT DUE FOLDER` fires them. The second call prints "ready" when its worker runs, and
+"begun" when the last job has begun. At SIGTERM it writes the times of all jobs to FOLDER/began.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ began = array("d")
 
 
 def note() -> None:
-    """The whole of the action: a job began."""
+    """Record that a job began; this is the whole action of a job."""
     began.append(time.time())
     if len(began) == COUNT:
         say("begun")
 
 
-def say(what: str) -> None:
-    """A line for the harness."""
-    print(what, flush=True)
+def say(line: str) -> None:
+    """Print a line for `peers.py`."""
+    print(line, flush=True)
 
 
 def leave(*_: object) -> None:
-    """Write the times down and end at once."""
+    """Write the times and end at once."""
     (FOLDER / "began").write_bytes(began.tobytes())
     os._exit(0)
 
 
 def leave_at_sigterm() -> None:
-    """From any thread; the peer's own shutdown is not what is measured."""
+    """End at SIGTERM from another thread, because the peer's own shutdown is not measured."""
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 
     def wait() -> None:

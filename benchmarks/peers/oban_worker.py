@@ -12,16 +12,16 @@ from psycopg_pool import AsyncConnectionPool
 
 @worker(queue="default")
 class Noop:
-    """The job."""
+    """A job that does nothing."""
 
     async def process(self, job: Job) -> None:
-        """Nothing but the time."""
+        """Record the time."""
         del job
         note()
 
 
 async def main() -> None:
-    """One of the two phases."""
+    """Run one of the two phases."""
     async with AsyncConnectionPool(URL, min_size=2, max_size=10) as pool:
         if PHASE == "register":
             await install(pool)

@@ -1,4 +1,4 @@
-"""pgqueuer on a pool of asyncpg, in batches of 1000."""
+"""pgqueuer on a pool of asyncpg, with batches of 1000."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BATCH = 1_000
 
 
 async def main() -> None:
-    """One of the two phases."""
+    """Run one of the two phases."""
     async with asyncpg.create_pool(URL, min_size=2, max_size=10) as pool:
         driver = AsyncpgPoolDriver(pool)
         if PHASE == "register":

@@ -12,12 +12,12 @@ app = App(connector=PsycopgConnector(conninfo=URL, max_size=20))
 
 @app.task(name="noop")
 async def noop() -> None:
-    """The job."""
+    """Record the time; a job does nothing else."""
     note()
 
 
 async def main() -> None:
-    """One of the two phases."""
+    """Run one of the two phases."""
     async with app.open_async():
         if PHASE == "register":
             await app.schema_manager.apply_schema_async()

@@ -90,6 +90,6 @@ def test_the_benchmark_measures_every_kind(capsys: pytest.CaptureFixture[str]) -
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["name"] for row in rows] == list(benchmark.CASES)
     for row in rows:
-        assert row["stepping"].keys() == row["after"].keys() == {"0", "9"}
-        assert min(*row["stepping"].values(), *row["after"].values()) > 0
+        assert row["following"].keys() == row["after"].keys() == {"0", "9"}
+        assert min(*row["following"].values(), *row["after"].values()) > 0
     assert {row["name"] for row in rows if row["rrule"] is None} == {"window, continuously"}
