@@ -1,7 +1,7 @@
 """Measure what reserving runs before their instant could gain at most, by SQL alone.
 
 Two connections of one process, which does no other work, fire N one-offs that are due at one
-instant T, and write the rows that campaignd writes:
+instant T. They write the rows that campaignd writes:
 
 - claimed at T: as campaignd does it. An action starts when its claim is committed.
 - reserved ahead: before T each timer is marked as this node's. At T the marks are read, together

@@ -6,12 +6,12 @@ import asyncio
 from datetime import UTC
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
-from drive import COUNT, DUE, PHASE, URL, leave_at_sigterm, note, say
+from drive import COUNT, DUE, PHASE, URL, end_at_sigterm, record, report
 
 
 async def job() -> None:
     """Run on the event loop, so that no thread is needed."""
-    note()
+    record()
 
 
 def scheduler() -> AsyncIOScheduler:
@@ -44,9 +44,9 @@ async def main() -> None:
         return
     if URL == "memory":
         register(made)
-    leave_at_sigterm()
+    end_at_sigterm()
     made.resume()
-    say("ready")
+    report("ready")
     await asyncio.Event().wait()
 
 

@@ -10,7 +10,7 @@ from array import array
 
 from celery import Celery
 from celery.signals import worker_ready
-from drive import COUNT, DUE, FOLDER, PHASE, URL, began, leave, say
+from drive import COUNT, DUE, FOLDER, PHASE, URL, began, end, report
 
 QUEUE = f"campaignd-bench-{FOLDER.name}"
 TIMES = FOLDER / "times"
@@ -41,12 +41,12 @@ def noop() -> None:
 
 @worker_ready.connect
 def _ready(**_: object) -> None:
-    say("ready")
+    report("ready")
 
     def watch() -> None:
         while not TIMES.exists() or TIMES.stat().st_size < COUNT * 8:
             time.sleep(0.01)
-        say("begun")
+        report("begun")
 
     threading.Thread(target=watch, daemon=True).start()
 
@@ -64,7 +64,7 @@ def main() -> None:
         channel.queue_delete(QUEUE)
         channel.client.delete(f"_kombu.binding.{QUEUE}", f"_kombu.binding_permanent.{QUEUE}")
     began.extend(array("d", TIMES.read_bytes()))
-    leave()
+    end()
 
 
 if __name__ == "__main__":

@@ -10,20 +10,20 @@ export const DUE = new Date(Number(due) * 1000);
 const began = new Float64Array(COUNT);
 let noted = 0;
 
-export function note() {
+export function record() {
   began[noted++] = (performance.timeOrigin + performance.now()) / 1000;
-  if (noted === COUNT) say("begun");
+  if (noted === COUNT) report("begun");
 }
 
-export function say(line) {
+export function report(line) {
   process.stdout.write(line + "\n");
 }
 
-export function leaveAtSigterm() {
-  const leave = () => {
+export function endAtSigterm() {
+  const end = () => {
     writeFileSync(`${folder}/began`, Buffer.from(began.buffer, 0, noted * 8));
     process.exit(0);
   };
   process.removeAllListeners("SIGTERM");
-  process.on("SIGTERM", leave);
+  process.on("SIGTERM", end);
 }

@@ -23,30 +23,30 @@ DUE = datetime.fromtimestamp(DUE_S, UTC)
 began = array("d")
 
 
-def note() -> None:
+def record() -> None:
     """Record that a job began; this is the whole action of a job."""
     began.append(time.time())
     if len(began) == COUNT:
-        say("begun")
+        report("begun")
 
 
-def say(line: str) -> None:
+def report(line: str) -> None:
     """Print a line for `peers.py`."""
     print(line, flush=True)
 
 
-def leave(*_: object) -> None:
+def end(*_: object) -> None:
     """Write the times and end at once."""
     (FOLDER / "began").write_bytes(began.tobytes())
     os._exit(0)
 
 
-def leave_at_sigterm() -> None:
+def end_at_sigterm() -> None:
     """End at SIGTERM from another thread, because the peer's own shutdown is not measured."""
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 
     def wait() -> None:
         signal.sigwait([signal.SIGTERM])
-        leave()
+        end()
 
     threading.Thread(target=wait, daemon=True).start()

@@ -1,7 +1,7 @@
 // graphile-worker: a local queue of 2000, 50 jobs at once, completions in batches, polling 100 ms.
 import { run, runMigrations, Logger } from "graphile-worker";
 import pg from "pg";
-import { PHASE, URL, COUNT, DUE, note, say, leaveAtSigterm } from "./drive.mjs";
+import { PHASE, URL, COUNT, DUE, record, report, endAtSigterm } from "./drive.mjs";
 
 const quiet = new Logger(() => () => {});
 
@@ -30,10 +30,10 @@ if (PHASE === "register") {
         failJobBatchDelay: 0,
       },
     },
-    taskList: { noop: () => note() },
+    taskList: { noop: () => record() },
     logger: quiet,
     noHandleSignals: true,
   });
-  leaveAtSigterm();
-  say("ready");
+  endAtSigterm();
+  report("ready");
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from drive import COUNT, DUE, PHASE, URL, leave_at_sigterm, note, say
+from drive import COUNT, DUE, PHASE, URL, end_at_sigterm, record, report
 from oban import Job, Oban, worker
 from oban.schema import install
 from psycopg_pool import AsyncConnectionPool
@@ -17,7 +17,7 @@ class Noop:
     async def process(self, job: Job) -> None:
         """Record the time."""
         del job
-        note()
+        record()
 
 
 async def main() -> None:
@@ -32,8 +32,8 @@ async def main() -> None:
             return
         oban = Oban(pool=pool, queues={"default": 1_000}, stager={"interval": 0.1})
         await oban.start()
-        leave_at_sigterm()
-        say("ready")
+        end_at_sigterm()
+        report("ready")
         await asyncio.Event().wait()
 
 

@@ -1,6 +1,6 @@
 // pg-boss: two workers with batches of 5000, polling every 0.5 s, which is its minimum.
 import PgBoss from "pg-boss";
-import { PHASE, URL, COUNT, DUE, note, say, leaveAtSigterm } from "./drive.mjs";
+import { PHASE, URL, COUNT, DUE, record, report, endAtSigterm } from "./drive.mjs";
 
 const boss = new PgBoss({ connectionString: URL, max: 10 });
 boss.on("error", (error) => console.error(error));
@@ -17,9 +17,9 @@ if (PHASE === "register") {
   const options = { batchSize: 5000, pollingIntervalSeconds: 0.5 };
   for (let number = 0; number < 2; number++) {
     await boss.work("noop", options, async (jobs) => {
-      for (const job of jobs) note();
+      for (const job of jobs) record();
     });
   }
-  leaveAtSigterm();
-  say("ready");
+  endAtSigterm();
+  report("ready");
 }

@@ -6,7 +6,7 @@ import asyncio
 from datetime import timedelta
 
 import asyncpg
-from drive import COUNT, DUE, DUE_S, PHASE, URL, leave_at_sigterm, note, say
+from drive import COUNT, DUE, DUE_S, PHASE, URL, end_at_sigterm, record, report
 from pgqueuer import PgQueuer
 from pgqueuer.db import AsyncpgPoolDriver
 from pgqueuer.models import Job
@@ -32,10 +32,10 @@ async def main() -> None:
         @manager.entrypoint("noop")
         async def noop(job: Job) -> None:
             del job
-            note()
+            record()
 
-        leave_at_sigterm()
-        asyncio.get_running_loop().call_later(1, say, "ready")
+        end_at_sigterm()
+        asyncio.get_running_loop().call_later(1, report, "ready")
         await manager.run(dequeue_timeout=timedelta(seconds=0.1), batch_size=BATCH)
 
 

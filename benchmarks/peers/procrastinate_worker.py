@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from drive import COUNT, DUE, PHASE, URL, leave_at_sigterm, note, say
+from drive import COUNT, DUE, PHASE, URL, end_at_sigterm, record, report
 from procrastinate import App, PsycopgConnector
 
 app = App(connector=PsycopgConnector(conninfo=URL, max_size=20))
@@ -13,7 +13,7 @@ app = App(connector=PsycopgConnector(conninfo=URL, max_size=20))
 @app.task(name="noop")
 async def noop() -> None:
     """Record the time; a job does nothing else."""
-    note()
+    record()
 
 
 async def main() -> None:
@@ -25,8 +25,8 @@ async def main() -> None:
                 many = min(1_000, COUNT - first)
                 await noop.configure(schedule_at=DUE).batch_defer_async(*[{}] * many)
             return
-        leave_at_sigterm()
-        asyncio.get_running_loop().call_later(1, say, "ready")
+        end_at_sigterm()
+        asyncio.get_running_loop().call_later(1, report, "ready")
         await app.run_worker_async(
             concurrency=20, fetch_job_polling_interval=0.1, install_signal_handlers=False
         )
