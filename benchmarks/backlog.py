@@ -41,7 +41,11 @@ class Drained:
 
 
 def measure_backlog(url: str, count: int) -> Drained:
-    """Measure from the start of the daemon to the end of the last overdue run."""
+    """Measure from the start of the daemon to the end of the last overdue run.
+
+    Raises:
+        SystemExit: a campaign did not run, or the backlog is too small to measure.
+    """
     THIS.upgrade(url)
     with tempfile.TemporaryDirectory() as place, psycopg.connect(url, autocommit=True) as own:
         folder = Path(place)
@@ -57,6 +61,8 @@ def measure_backlog(url: str, count: int) -> Drained:
     drained = len(times) - sum(at >= began - 600 for at, _ in times)
     if drained != count:
         raise SystemExit(f"{drained} fires of {count}")
+    if not late:
+        raise SystemExit(f"no campaign came due while {count} drained; --due is too small")
     return Drained(
         count,
         round(count / took, 1),

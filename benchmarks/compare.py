@@ -73,8 +73,10 @@ def measure(url: str, checkout: Checkout, given: Namespace, *, api: bool) -> dic
 
 
 def ratio_column(key: str, this: Sequence[float], other: Sequence[float]) -> str:
-    """Return the ratio of the medians, and whether the ranges of the rounds overlap."""
+    """Return the ratio of the medians; of several rounds, also whether their ranges overlap."""
     ratio = statistics.median(this) / max(statistics.median(other), 1e-9)
+    if len(this) == 1:
+        return f"{ratio:.3f}"
     if min(this) <= max(other) and min(other) <= max(this):
         return f"{ratio:.3f}  within the spread"
     better = (ratio > 1) == (key in MORE_IS_BETTER)
@@ -92,8 +94,11 @@ def print_table(
         for rounds in (this, other):
             values = [row[key] for row in rounds]
             sides.append(values)
-            span = f"({min(values):,.2f} - {max(values):,.2f})"
-            cells += f"{statistics.median(values):,.2f} {span}".rjust(28)
+            median, least, most = (
+                f"{figure:,.2f}" if figure < 1_000 else f"{figure:,.0f}"
+                for figure in (statistics.median(values), min(values), max(values))
+            )
+            cells += f"{median} ({least} - {most})".rjust(28)
         print(f"{title:<28}{cells}   {ratio_column(key, *sides)}")
 
 

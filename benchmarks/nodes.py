@@ -52,7 +52,7 @@ def measure_burst(url: str, count: int, nodes: int, ahead_s: float) -> dict[str,
             settings = {"CAMPAIGND_NODE_NAME": f"node{number}"}
             daemons.append(stack.enter_context(running_daemon(url, folder, settings)))
         wait_until(connection, SHARED, nodes, poll_s=0.02)
-        due = time.time() + ahead_s + count / 10_000
+        due = time.time() + 1 + ahead_s + count / 10_000
         insert_one_offs(connection, count, utc(due))
         connection.execute("VACUUM ANALYZE")
         if time.time() > due - ahead_s:
