@@ -92,7 +92,7 @@ schemathesis: install-dev ## the HTTP interface against its specification, at le
 	    tests/integration/api/test_specification.py $(PYTEST_ARGS)
 
 chaos: install-dev ## the long form of tests/chaos: 200 faults on three daemons, and a report
-	$(BIN)/python -m tests.chaos.main $(CHAOS_ARGS)
+	$(BIN)/python -m tests.support.chaos.main $(CHAOS_ARGS)
 
 long-life: install-dev ## ten million runs stored, and a week of a run each second in one process
 	LONG_LIFE=1 $(BIN)/python -m pytest -s tests/integration/storage/test_ten_million_runs.py \

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos import nemesis, wire
-from tests.chaos.episode import run
+from tests.support.chaos import namespaces, nemesis
+from tests.support.chaos.episode import run
 from tests.support.private_server import Server, private_server
 
 SEED = 20
@@ -22,19 +22,19 @@ def own_server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def switch() -> Iterator[wire.Switch | None]:
+def switch() -> Iterator[namespaces.Switch | None]:
     """A namespace for each node, where there can be any."""
-    if wire.why_not() is not None:
+    if namespaces.why_not() is not None:
         yield None
         return
-    with wire.switch(3) as found:
+    with namespaces.switch(3) as found:
         yield found
 
 
 @pytest.mark.alone
 @pytest.mark.slow
 def test_nothing_is_lost_doubled_or_stuck(
-    own_server: Server, tmp_path: Path, switch: wire.Switch | None
+    own_server: Server, tmp_path: Path, switch: namespaces.Switch | None
 ) -> None:
     """Three daemons, the faults that must be and some by the seed, edits all the while."""
     report = run(

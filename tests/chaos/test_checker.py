@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos import checker, workload
-from tests.chaos.checker import Found
-from tests.chaos.cluster import Cluster
-from tests.chaos.editor import Op, arm, make
-from tests.chaos.receiver import Receiver, Request, told
-from tests.chaos.retention import Retention
-from tests.chaos.workload import Made
 from tests.support.campaign_database import CampaignDatabase
+from tests.support.chaos import checker, workload
+from tests.support.chaos.checker import Findings
+from tests.support.chaos.cluster import Cluster
+from tests.support.chaos.editor import Edit, arm, make
+from tests.support.chaos.receiver import Receiver, Request, recorded_requests
+from tests.support.chaos.retention import Retention
+from tests.support.chaos.workload import PlannedCampaign
 from tests.support.waiting import utc_now
 
 pytestmark = [pytest.mark.alone, pytest.mark.slow]
@@ -31,13 +31,13 @@ class Done:
     """What a few seconds without any fault left behind."""
 
     database: CampaignDatabase
-    campaigns: list[Made]
+    campaigns: list[PlannedCampaign]
     requests: list[Request]
     retention: Retention
 
-    def check(self, ops: Sequence[Op] = (), requests: list[Request] | None = None) -> Found:
+    def check(self, edits: Sequence[Edit] = (), requests: list[Request] | None = None) -> Findings:
         given = self.requests if requests is None else requests
-        return checker.check(self.database, self.campaigns, ops, given, [])
+        return checker.check(self.database, self.campaigns, edits, given, [])
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,10 @@ def done(new_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             database.until("SELECT clock_timestamp() > %s", last + timedelta(seconds=1))
             database.until(checker.QUIET)
             yield Done(
-                database, campaigns, receiver.requests + told(cluster.told), cluster.retention
+                database,
+                campaigns,
+                receiver.requests + recorded_requests(cluster.command_log),
+                cluster.retention,
             )
     finally:
         cluster.close()
@@ -157,8 +160,8 @@ def test_answers_that_are_not_so(done: Done) -> None:
     """Said to be done without a trace, refused with one, or a fault of the daemon's."""
     made = done.campaigns[0]
     for outcome, actor in (("done", "nobody"), ("refused", "maker"), ("broken", "nobody")):
-        op = Op(0, made, "save", actor, outcome=outcome)
-        assert done.check([op]).wrong
+        edit = Edit(0, made, "save", actor, outcome=outcome)
+        assert done.check([edit]).wrong
 
 
 def test_what_is_still_open(done: Done) -> None:

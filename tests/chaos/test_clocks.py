@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.cluster import Cluster
-from tests.chaos.proxy import OPEN
 from tests.support.campaign_database import CampaignDatabase
+from tests.support.chaos.cluster import Cluster
+from tests.support.chaos.proxy import OPEN
 from tests.support.histories import check_histories
 from tests.support.waiting import utc_now, wait_until
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos import wire
-from tests.chaos.cluster import Cluster, Node
-from tests.chaos.receiver import Receiver
 from tests.support.campaign_database import CampaignDatabase
+from tests.support.chaos import namespaces
+from tests.support.chaos.cluster import ChaosNode, Cluster
+from tests.support.chaos.receiver import Receiver
 from tests.support.histories import check_histories
 from tests.support.waiting import utc_now, wait_until
 
@@ -29,15 +29,15 @@ TAKEN = "SELECT min(at) FROM campaign_events WHERE event = 'run_retrying' AND ca
 
 
 @pytest.fixture
-def switch() -> Iterator[wire.Switch]:
-    if (reason := wire.why_not()) is not None:
+def switch() -> Iterator[namespaces.Switch]:
+    if (reason := namespaces.why_not()) is not None:
         pytest.skip(reason)
-    with wire.switch(2) as found:
+    with namespaces.switch(2) as found:
         yield found
 
 
 @pytest.fixture
-def receiver(switch: wire.Switch) -> Iterator[Receiver]:
+def receiver(switch: namespaces.Switch) -> Iterator[Receiver]:
     found = Receiver(switch.address)
     yield found
     found.close()
@@ -45,7 +45,7 @@ def receiver(switch: wire.Switch) -> Iterator[Receiver]:
 
 @pytest.fixture
 def cluster(
-    database_url: str, tmp_path: Path, receiver: Receiver, switch: wire.Switch
+    database_url: str, tmp_path: Path, receiver: Receiver, switch: namespaces.Switch
 ) -> Iterator[Cluster]:
     found = Cluster(None, database_url, tmp_path, 2, receiver.url, switch)
     try:
@@ -54,22 +54,22 @@ def cluster(
         found.close()
 
 
-def unplugged(node: Node) -> None:
+def unplugged(node: ChaosNode) -> None:
     """From the database and from the receiver."""
-    assert node.wire is not None
-    node.wire.pull()
+    assert node.cable is not None
+    node.cable.pull()
 
 
-def dropped(node: Node) -> None:
+def dropped(node: ChaosNode) -> None:
     """From the database alone: what it delivers still arrives."""
-    assert node.wire is not None
-    node.wire.drop([node.proxy.port])
+    assert node.cable is not None
+    node.cable.drop([node.proxy.port])
 
 
-def answers_dropped(node: Node) -> None:
+def answers_dropped(node: ChaosNode) -> None:
     """What it says to the database arrives, no answer comes back."""
-    assert node.wire is not None
-    node.wire.drop([node.proxy.port], answers_only=True)
+    assert node.cable is not None
+    node.cable.drop([node.proxy.port], answers_only=True)
 
 
 def _store(database: CampaignDatabase, count: int, delay: float) -> None:
@@ -85,7 +85,7 @@ def _store(database: CampaignDatabase, count: int, delay: float) -> None:
 
 @pytest.mark.parametrize("cut", [unplugged, dropped, answers_dropped])
 def test_a_node_that_is_cut_off(
-    cluster: Cluster, database_url: str, receiver: Receiver, cut: Callable[[Node], None]
+    cluster: Cluster, database_url: str, receiver: Receiver, cut: Callable[[ChaosNode], None]
 ) -> None:
     """In the middle of its runs: the other takes them over once the lease ends, and only then."""
     isolated, other = cluster.nodes
@@ -112,8 +112,8 @@ def test_a_node_that_is_cut_off(
         database.add_one_offs(RUNS, utc_now() + timedelta(seconds=0.5))
         database.until(done, QUICK + 2 * RUNS, within=60)
 
-        assert isolated.wire is not None
-        isolated.wire.heal()
+        assert isolated.cable is not None
+        isolated.cable.heal()
         isolated.process.wait_for("node_replaced", 40)
         isolated.process.wait_for("database_back", 40)
         wait_until(

@@ -11,8 +11,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.chaos.cluster import Cluster, Node
 from tests.support.campaign_database import CampaignDatabase
+from tests.support.chaos.cluster import ChaosNode, Cluster
 from tests.support.histories import check_histories
 from tests.support.waiting import utc_now
 
@@ -21,7 +21,7 @@ INSTANTS = 8
 
 
 @contextmanager
-def one_node(database_url: str, directory: Path, pool_size: int) -> Iterator[Node]:
+def one_node(database_url: str, directory: Path, pool_size: int) -> Iterator[ChaosNode]:
     settings = {"database__pool_size": pool_size}
     cluster = Cluster(None, database_url, directory, 1, "http://127.0.0.1:9/", settings=settings)
     try:

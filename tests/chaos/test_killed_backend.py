@@ -10,8 +10,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.chaos.cluster import Cluster
 from tests.support.campaign_database import CampaignDatabase
+from tests.support.chaos.cluster import Cluster
 from tests.support.histories import check_histories
 from tests.support.private_server import private_server
 from tests.support.waiting import utc_now

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.cluster import Cluster, Node
-from tests.chaos.proxy import OPEN
 from tests.support.campaign_database import CampaignDatabase
+from tests.support.chaos.cluster import ChaosNode, Cluster
+from tests.support.chaos.proxy import OPEN
 from tests.support.histories import check_histories
 from tests.support.waiting import utc_now
 
@@ -23,7 +23,7 @@ def database(database_url: str) -> Iterator[CampaignDatabase]:
 
 
 @pytest.fixture
-def node(database_url: str, tmp_path: Path) -> Iterator[Node]:
+def node(database_url: str, tmp_path: Path) -> Iterator[ChaosNode]:
     """One daemon behind a network that can be broken."""
     cluster = Cluster(
         None,
@@ -40,7 +40,7 @@ def node(database_url: str, tmp_path: Path) -> Iterator[Node]:
         cluster.close()
 
 
-def test_a_claim_whose_answer_was_lost(node: Node, database: CampaignDatabase) -> None:
+def test_a_claim_whose_answer_was_lost(node: ChaosNode, database: CampaignDatabase) -> None:
     """Committed, but the node never heard of it: its runs are begun all the same, as attempt 1."""
     node.start()
     assert node.process is not None

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.cluster import Cluster
 from tests.support.campaign_database import CampaignDatabase
+from tests.support.chaos.cluster import Cluster
 from tests.support.histories import check_histories
 from tests.support.processes import CAMPAIGND
 from tests.support.waiting import utc_now, wait_until

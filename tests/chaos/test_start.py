@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.cluster import Cluster
-from tests.chaos.proxy import OPEN
 from tests.support.campaign_database import CampaignDatabase
+from tests.support.chaos.cluster import Cluster
+from tests.support.chaos.proxy import OPEN
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,10 @@ from typing import Any
 from uuid import UUID
 
 from daemon.domain.campaign.state_machine import ARMED, Status
-from tests.chaos.editor import Op
-from tests.chaos.receiver import Request
-from tests.chaos.workload import Made, Never, Oracle
 from tests.support.campaign_database import CampaignDatabase
+from tests.support.chaos.editor import Edit
+from tests.support.chaos.receiver import Request
+from tests.support.chaos.workload import Never, Oracle, PlannedCampaign
 from tests.support.histories import check_histories
 
 PROMPT = timedelta(seconds=2)
@@ -29,7 +29,7 @@ Row = dict[str, Any]
 
 
 @dataclass
-class Found:
+class Findings:
     """What the check came to."""
 
     occurrences: int = 0
@@ -89,10 +89,10 @@ COUNTERS = """
 
 
 @dataclass
-class Story:
+class CampaignHistory:
     """One campaign's rows."""
 
-    made: Made
+    made: PlannedCampaign
     campaign: Row
     runs: list[Row]
     events: list[Row]
@@ -100,13 +100,13 @@ class Story:
 
 def check(
     database: CampaignDatabase,
-    campaigns: Sequence[Made],
-    ops: Sequence[Op],
+    campaigns: Sequence[PlannedCampaign],
+    edits: Sequence[Edit],
     requests: Sequence[Request],
     at_fault: Sequence[tuple[datetime, datetime]],
-) -> Found:
+) -> Findings:
     """Everything, once the database is quiet."""
-    found = Found()
+    found = Findings()
     by_id: dict[str, dict[Any, list[Row]]] = {}
     for table, order in (("runs", "scheduled_for"), ("campaign_events", "id")):
         by_id[table] = defaultdict(list)
@@ -114,14 +114,16 @@ def check(
             by_id[table][row["campaign_id"]].append(row)
     rows = {row["uuid"]: row for row in database.rows("SELECT * FROM campaigns")}
     now = database.one("SELECT clock_timestamp()")
-    oracles = {op.actor: op.oracle for op in ops}
+    oracles = {edit.actor: edit.oracle for edit in edits}
     for made in campaigns:
         row = rows[made.uuid]
-        story = Story(made, row, by_id["runs"][row["id"]], by_id["campaign_events"][row["id"]])
-        _occurrences(story, oracles, now, found)
-        _runs(story, found)
-        _lateness(story, at_fault, found)
-    _answers(database, ops, found)
+        history = CampaignHistory(
+            made, row, by_id["runs"][row["id"]], by_id["campaign_events"][row["id"]]
+        )
+        _occurrences(history, oracles, now, found)
+        _runs(history, found)
+        _lateness(history, at_fault, found)
+    _answers(database, edits, found)
     _counters(database, found)
     _deliveries(by_id["runs"].values(), rows.values(), requests, found)
     try:
@@ -140,7 +142,9 @@ def stuck(database: CampaignDatabase) -> list[str]:
     return runs + [str(row) for row in timers]
 
 
-def expected(story: Story, oracles: dict[str, Oracle | None], now: datetime) -> dict[datetime, str]:
+def expected(
+    history: CampaignHistory, oracles: dict[str, Oracle | None], now: datetime
+) -> dict[datetime, str]:
     """The instants that must have a run row, from the edits that the history says happened."""
     wanted: dict[datetime, str] = {}
     oracle: Oracle = Never()
@@ -150,11 +154,11 @@ def expected(story: Story, oracles: dict[str, Oracle | None], now: datetime) -> 
         if since is not None:
             wanted.update((at, "schedule") for at in oracle.between(since, until))
 
-    for event in story.events:
+    for event in history.events:
         at, name, to_status = event["at"], event["event"], event["to_status"]
         if name in ("schedule_saved", "schedule_updated"):
             close(at)
-            told = oracles.get(event["actor"]) or story.made.oracle
+            told = oracles.get(event["actor"]) or history.made.oracle
             oracle, since = told, at if to_status in set(ARMED) else None
         elif name == "schedule_cleared":
             close(at)
@@ -174,35 +178,35 @@ def expected(story: Story, oracles: dict[str, Oracle | None], now: datetime) -> 
 
 
 def _occurrences(
-    story: Story, oracles: dict[str, Oracle | None], now: datetime, found: Found
+    history: CampaignHistory, oracles: dict[str, Oracle | None], now: datetime, found: Findings
 ) -> None:
-    wanted = expected(story, oracles, now)
+    wanted = expected(history, oracles, now)
     found.occurrences += len(wanted)
     told = {
         (at.fromisoformat(event["details"]["from"]), at.fromisoformat(event["details"]["to"]))
         for at in [datetime]
-        for event in story.events
+        for event in history.events
         if event["event"] == "passed" and event["details"]
     }
-    have = {run["scheduled_for"]: run for run in story.runs}
+    have = {run["scheduled_for"]: run for run in history.runs}
     for at in wanted.keys() - have.keys():
         if not any(first <= at <= last for first, last in told):
-            found.lost.append(f"{story.made.name} {at.isoformat()} ({wanted[at]})")
+            found.lost.append(f"{history.made.name} {at.isoformat()} ({wanted[at]})")
     for at, run in have.items():
         if wanted.get(at) != run["cause"]:
-            found.unexpected.append(f"{story.made.name} {run}")
+            found.unexpected.append(f"{history.made.name} {run}")
 
 
-def _runs(story: Story, found: Found) -> None:
+def _runs(history: CampaignHistory, found: Findings) -> None:
     """Each run by itself, and beside the others of its campaign."""
     per_run: dict[UUID, Counter[str]] = defaultdict(Counter)
     causes: dict[UUID, list[str]] = defaultdict(list)
-    for event in story.events:
+    for event in history.events:
         if event["run_id"] is not None and event["cause"] != "has its run already":
             per_run[event["run_id"]][event["event"]] += 1
             causes[event["run_id"]].append(event["cause"] or "")
-    for run in story.runs:
-        name = f"{story.made.name} {run['scheduled_for'].isoformat()} {run['status']}"
+    for run in history.runs:
+        name = f"{history.made.name} {run['scheduled_for'].isoformat()} {run['status']}"
         told = per_run[run["id"]]
         found.runs[run["status"]] += 1
         found.takeovers += run["takeovers"]
@@ -218,16 +222,16 @@ def _runs(story: Story, found: Found) -> None:
         why = " ".join(causes[run["id"]])
         if run["status"] == "missed" and not _is_rightly_missed(run, why):
             found.wrong.append(f"{name}: {why}; {run}")
-        if run["status"] == "skipped" and not _is_rightly_skipped(run, why, story.runs):
+        if run["status"] == "skipped" and not _is_rightly_skipped(run, why, history.runs):
             others = [
                 (other["scheduled_for"], other["status"], other["claimed_at"], other["finished_at"])
-                for other in story.runs
+                for other in history.runs
             ]
             found.wrong.append(f"{name}: {why}; beside {others}")
         if run["status"] == "failed" and not run["error"]:
             found.wrong.append(f"{name}: no reason")
-    if story.made.extras.get("overlap", "skip") != "allow":
-        _one_at_a_time(story, found)
+    if history.made.extras.get("overlap", "skip") != "allow":
+        _one_at_a_time(history, found)
 
 
 def _is_rightly_missed(run: Row, why: str) -> bool:
@@ -253,22 +257,24 @@ def _is_rightly_skipped(run: Row, why: str, runs: Iterable[Row]) -> bool:
     )
 
 
-def _one_at_a_time(story: Story, found: Found) -> None:
+def _one_at_a_time(history: CampaignHistory, found: Findings) -> None:
     begun = sorted(
-        (run for run in story.runs if run["started_at"] is not None),
+        (run for run in history.runs if run["started_at"] is not None),
         key=lambda run: run["started_at"],
     )
     for before, after in pairwise(begun):
         if before["finished_at"] is None or after["started_at"] < before["finished_at"]:
-            found.wrong.append(f"{story.made.name}: overlap of {before} and {after}")
+            found.wrong.append(f"{history.made.name}: overlap of {before} and {after}")
 
 
-def _lateness(story: Story, at_fault: Sequence[tuple[datetime, datetime]], found: Found) -> None:
+def _lateness(
+    history: CampaignHistory, at_fault: Sequence[tuple[datetime, datetime]], found: Findings
+) -> None:
     """Claimed in time, where nothing was at fault; a claim may rightly wait for the run before."""
-    extras = story.made.extras
-    if story.made.is_continuous and not extras["coalesce"] and extras["overlap"] != "allow":
+    extras = history.made.extras
+    if history.made.is_continuous and not extras["coalesce"] and extras["overlap"] != "allow":
         return
-    for run in story.runs:
+    for run in history.runs:
         at = run["scheduled_for"]
         if run["cause"] != "schedule" or run["attempt"] > 1 or run["status"] == "cancelled":
             continue
@@ -280,23 +286,25 @@ def _lateness(story: Story, at_fault: Sequence[tuple[datetime, datetime]], found
         found.judged_for_lateness += 1
         found.latest_healthy_s = max(found.latest_healthy_s, late)
         if late > PROMPT.total_seconds():
-            found.wrong.append(f"{story.made.name}: {late:.3f} s late although all was well: {run}")
+            found.wrong.append(
+                f"{history.made.name}: {late:.3f} s late although all was well: {run}"
+            )
 
 
-def _answers(database: CampaignDatabase, ops: Sequence[Op], found: Found) -> None:
+def _answers(database: CampaignDatabase, edits: Sequence[Edit], found: Findings) -> None:
     """What was answered with yes happened, what was refused did not."""
     happened = Counter(row["actor"] for row in database.rows("SELECT actor FROM campaign_events"))
-    for op in ops:
-        if op.outcome == "broken":
-            found.wrong.append(f"an answer that is a fault of the daemon's: {op}")
-        if op.outcome == "refused" and happened[op.actor]:
-            found.wrong.append(f"refused, but it happened: {op}")
-        changes = op.name in ("save", "update", "rerun", "stop", "pause")
-        if op.outcome == "done" and changes and not happened[op.actor]:
-            found.wrong.append(f"done, but it left no trace: {op}")
+    for edit in edits:
+        if edit.outcome == "broken":
+            found.wrong.append(f"an answer that is a fault of the daemon's: {edit}")
+        if edit.outcome == "refused" and happened[edit.actor]:
+            found.wrong.append(f"refused, but it happened: {edit}")
+        changes = edit.name in ("save", "update", "rerun", "stop", "pause")
+        if edit.outcome == "done" and changes and not happened[edit.actor]:
+            found.wrong.append(f"done, but it left no trace: {edit}")
 
 
-def _counters(database: CampaignDatabase, found: Found) -> None:
+def _counters(database: CampaignDatabase, found: Findings) -> None:
     for row in database.rows(COUNTERS):
         good = (
             row["open_runs"] == row["is_open"]
@@ -314,7 +322,7 @@ def _deliveries(
     runs: Iterable[list[Row]],
     campaigns: Iterable[Row],
     requests: Sequence[Request],
-    found: Found,
+    found: Findings,
 ) -> None:
     """The receiver's log beside the rows."""
     targets = {row["id"]: row["target"] for row in campaigns}

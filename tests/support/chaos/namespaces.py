@@ -41,7 +41,7 @@ def _first_free() -> str:
     raise RuntimeError("no free network")
 
 
-class Wire:
+class Cable:
     """One node's namespace and cable."""
 
     def __init__(self, bridge: str, net: str, number: int) -> None:
@@ -112,27 +112,27 @@ class Wire:
 
 
 class Switch:
-    """The bridge, and a wire for each node."""
+    """The bridge, and a cable for each node."""
 
     def __init__(self, nodes: int) -> None:
         self._bridge = f"cd{os.getpid() % 10**6}{string.ascii_letters[next(_MADE) % 52]}"
         net = _first_free()
         self.address = f"{net}.1"
-        self.wires: list[Wire] = []
+        self.cables: list[Cable] = []
         _do("ip", "link", "add", self._bridge, "type", "bridge")
         try:
             _do("ip", "address", "add", f"{self.address}/24", "dev", self._bridge)
             _do("ip", "link", "set", self._bridge, "up")
             for number in range(1, nodes + 1):
-                self.wires.append(Wire(self._bridge, net, number))
+                self.cables.append(Cable(self._bridge, net, number))
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
-        """Gone, with every wire."""
-        for wire in self.wires:
-            wire.close()
+        """Gone, with every cable."""
+        for cable in self.cables:
+            cable.close()
         _do("ip", "link", "del", self._bridge, check=False)
 
 
@@ -158,9 +158,9 @@ def why_not() -> str | None:
         return "this kernel has no network namespaces"
     try:
         with switch(1) as made:
-            made.wires[0].drop([1, 2])
-            made.wires[0].drop([1], share=0.5)
-            made.wires[0].heal()
+            made.cables[0].drop([1, 2])
+            made.cables[0].drop([1], share=0.5)
+            made.cables[0].heal()
     except (RuntimeError, OSError, subprocess.SubprocessError) as error:
         return f"no network namespaces here: {error}"
     return None
@@ -175,7 +175,7 @@ def why_no_delay() -> str | None:
         return missing("iproute2", "tc")
     try:
         with switch(1) as made:
-            made.wires[0].delay()
+            made.cables[0].delay()
     except RuntimeError as error:
         return f"no netem in this kernel: {error}"
     return None

@@ -14,16 +14,16 @@ from pathlib import Path
 
 import psycopg
 
-from tests.chaos import checker, nemesis, workload
-from tests.chaos.checker import Found
-from tests.chaos.cluster import Cluster
-from tests.chaos.door import make_keys
-from tests.chaos.editor import Editor, arm, make
-from tests.chaos.nemesis import Fault, Nemesis
-from tests.chaos.receiver import Receiver, told
-from tests.chaos.wire import Switch
 from tests.conftest import with_database
 from tests.support.campaign_database import CampaignDatabase
+from tests.support.chaos import checker, nemesis, workload
+from tests.support.chaos.checker import Findings
+from tests.support.chaos.cluster import Cluster
+from tests.support.chaos.edit_client import make_keys
+from tests.support.chaos.editor import Editor, arm, make
+from tests.support.chaos.namespaces import Switch
+from tests.support.chaos.nemesis import Fault, Nemesis
+from tests.support.chaos.receiver import Receiver, recorded_requests
 from tests.support.private_server import Server
 from tests.support.standby import either
 from tests.support.waiting import utc_now
@@ -50,7 +50,7 @@ class Report:
     faults: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
     edits: Counter[str] = field(default_factory=Counter)
-    found: Found = field(default_factory=Found)
+    found: Findings = field(default_factory=Findings)
     campaigns: int = 0
     deliveries: int = 0
     pruned: int = 0
@@ -173,14 +173,14 @@ def _act(
     editor.stop()
     if editor.failure is not None:
         report.found.wrong.append(f"the editor failed: {editor.failure!r}")
-    report.edits.update(f"{op.name} {op.outcome}" for op in editor.ops)
+    report.edits.update(f"{edit.name} {edit.outcome}" for edit in editor.edits)
     broken = [fault for node in cluster.nodes if (fault := node.fault()) is not None]
     with CampaignDatabase(url) as database:
         still = _wait_quiet(database)
         cluster.retention.join()
         report.pruned, again = cluster.retention.put_back(database)
-        requests = receiver.requests + told(cluster.told)
-        report.found = checker.check(database, campaigns, editor.ops, requests, at_fault)
+        requests = receiver.requests + recorded_requests(cluster.command_log)
+        report.found = checker.check(database, campaigns, editor.edits, requests, at_fault)
         report.found.stuck += still
         report.found.doubled += again
         report.found.wrong += broken

@@ -18,7 +18,7 @@ WAL_MB = 96
 """So that the log of one episode leaves room on a small disk."""
 
 
-class Hardship:
+class ServerFaults:
     """Done to one server, and taken from it again."""
 
     def __init__(self, url: Callable[[], str], disk: Path | None = None) -> None:

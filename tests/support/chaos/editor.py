@@ -20,20 +20,29 @@ from daemon.domain.errors import CampaigndError, Unavailable
 from daemon.domain.schedule.schedule import CampaignType
 from storage.campaigns import Campaigns
 from storage.engine import Database
-from tests.chaos.door import Door, name_of
-from tests.chaos.workload import Daily, Every, Made, Never, Once, Oracle, daily, scheduled
+from tests.support.chaos.edit_client import EditClient, name_of
+from tests.support.chaos.workload import (
+    Daily,
+    Every,
+    Never,
+    Once,
+    Oracle,
+    PlannedCampaign,
+    daily,
+    scheduled,
+)
 
 ANSWER_S = 20.0
-THROUGH_THE_DOOR = 0.7
+SHARE_BY_HTTP = 0.7
 """The share of edits that ask a node."""
 
 
 @dataclass
-class Op:
+class Edit:
     """One edit: whom, what, and what came of it; the actor names it in the history."""
 
     number: int
-    made: Made
+    made: PlannedCampaign
     name: str
     actor: str = ""
     body: dict[str, Any] | None = None
@@ -49,12 +58,12 @@ class Editor:
         self,
         url: str,
         seed: int,
-        campaigns: list[Made],
+        campaigns: list[PlannedCampaign],
         until: datetime,
         apis: Sequence[str] = (),
         keys: Sequence[str] = (),
     ) -> None:
-        self.ops: list[Op] = []
+        self.edits: list[Edit] = []
         self._apis = apis
         self._keys = keys
         self._url = url
@@ -83,35 +92,37 @@ class Editor:
 
     async def _edit(self) -> None:
         database = Database(self._url, pool_size=2, application_name="editor")
-        door = Door(self._apis, self._keys)
+        client = EditClient(self._apis, self._keys)
         edited = [made for made in self._campaigns if made.is_edited]
         chance = self._chance
         try:
             while not self._stop.is_set() and datetime.now(UTC) < self._until:
                 made = chance.choice(edited)
                 name = self._draw(made)
-                op = Op(len(self.ops), made, name)
-                act = self._act(op)
-                self.ops.append(op)
+                edit = Edit(len(self.edits), made, name)
+                act = self._act(edit)
+                self.edits.append(edit)
                 node = chance.randrange(1000)
                 # How often a continuous window runs is a setting of the node's.
-                may = door.has_key(op.number) and not (made.is_continuous and op.name == "update")
-                if chance.random() < THROUGH_THE_DOOR and may:
-                    op.actor = f"api:{name_of(op.number)}"
-                    answer = await door.ask(op.number, node, made.uuid, op.name, op.body)
-                    op.outcome, op.error = answer
+                may = client.has_key(edit.number) and not (
+                    made.is_continuous and edit.name == "update"
+                )
+                if chance.random() < SHARE_BY_HTTP and may:
+                    edit.actor = f"api:{name_of(edit.number)}"
+                    answer = await client.ask(edit.number, node, made.uuid, edit.name, edit.body)
+                    edit.outcome, edit.error = answer
                 else:
-                    op.actor = name_of(op.number)
+                    edit.actor = name_of(edit.number)
                     control = CampaignService(
                         Campaigns(database), continuous_interval=made.interval
                     )
-                    await _tried(op, act(control))
+                    await _tried(edit, act(control))
                 await asyncio.sleep(chance.uniform(0.01, 0.25))  # the seed's rhythm
         finally:
-            await door.close()
+            await client.close()
             await database.close()
 
-    def _draw(self, made: Made) -> str:
+    def _draw(self, made: PlannedCampaign) -> str:
         if made.starts_as_draft:
             return self._chance.choice(["start", "rerun", "save", "pause", "stop", "clear"])
         if made.is_continuous or made.type in ("event_triggered", "live_content"):
@@ -119,63 +130,65 @@ class Editor:
         names = ["save", "save", "pause", "start", "start", "stop", "rerun", "clear", "pause"]
         return self._chance.choice(names)
 
-    def _act(self, op: Op) -> Callable[[CampaignService], Awaitable[object]]:
-        made, chance = op.made, self._chance
-        if op.name == "save" and made.type in ("one_time", "recurring"):
+    def _act(self, edit: Edit) -> Callable[[CampaignService], Awaitable[object]]:
+        made, chance = edit.made, self._chance
+        if edit.name == "save" and made.type in ("one_time", "recurring"):
             latest = max(0.5, (self._until - datetime.now(UTC)).total_seconds())
             at = datetime.now(UTC) + timedelta(seconds=chance.uniform(0.05, min(9.0, latest)))
             if made.type == "recurring" or chance.random() < 0.2:
-                op.oracle = Daily(at, made.zone)
+                edit.oracle = Daily(at, made.zone)
                 body = daily(at, made.zone, made.extras)
             else:
-                op.oracle = Once(at)
+                edit.oracle = Once(at)
                 body = scheduled(at, made.extras)
-            op.body = body
-            return lambda control: control.save_schedule(made.uuid, body, op.actor)
-        if op.name == "update" and made.body is not None:
-            op.body = new = self._updated(op)
-            return lambda control: control.update_schedule(made.uuid, new, op.actor)
-        if op.name == "clear":
-            op.oracle = Never()
-            return lambda control: control.clear_schedule(made.uuid, op.actor)
-        name = op.name = op.name if op.name in ("pause", "stop", "rerun") else "start"
-        return lambda control: getattr(control, name)(made.uuid, op.actor)
+            edit.body = body
+            return lambda control: control.save_schedule(made.uuid, body, edit.actor)
+        if edit.name == "update" and made.body is not None:
+            edit.body = new = self._updated(edit)
+            return lambda control: control.update_schedule(made.uuid, new, edit.actor)
+        if edit.name == "clear":
+            edit.oracle = Never()
+            return lambda control: control.clear_schedule(made.uuid, edit.actor)
+        name = edit.name = edit.name if edit.name in ("pause", "stop", "rerun") else "start"
+        return lambda control: getattr(control, name)(made.uuid, edit.actor)
 
-    def _updated(self, op: Op) -> dict[str, Any]:
+    def _updated(self, edit: Edit) -> dict[str, Any]:
         """The window ends at another moment."""
-        made = op.made
+        made = edit.made
         assert made.body is not None
         end = min(self._until, datetime.now(UTC) + timedelta(seconds=self._chance.uniform(0.5, 20)))
         body = {"startdate": made.body["startdate"], "enddate": end.isoformat()}
         if isinstance(made.oracle, Every):
-            op.oracle = Every(made.oracle.start, end, made.oracle.seconds)
+            edit.oracle = Every(made.oracle.start, end, made.oracle.seconds)
         elif isinstance(made.oracle, Daily):
-            op.oracle = Daily(made.oracle.anchor, "UTC", end)
+            edit.oracle = Daily(made.oracle.anchor, "UTC", end)
         else:
-            op.oracle = Never()
+            edit.oracle = Never()
         return body
 
 
-async def _tried(op: Op, asked: Awaitable[object]) -> None:
+async def _tried(edit: Edit, asked: Awaitable[object]) -> None:
     try:
         async with asyncio.timeout(ANSWER_S):
             await asked
     except (Unavailable, TimeoutError) as error:
-        op.error = str(error)  # it may have been carried out or not
+        edit.error = str(error)  # it may have been carried out or not
     except CampaigndError as error:
-        op.outcome, op.error = "refused", f"{type(error).__name__}: {error}"
+        edit.outcome, edit.error = "refused", f"{type(error).__name__}: {error}"
     else:
-        op.outcome = "done"
+        edit.outcome = "done"
 
 
 async def _each(
-    url: str, campaigns: list[Made], act: Callable[[CampaignService, Made], Awaitable[None]]
+    url: str,
+    campaigns: list[PlannedCampaign],
+    act: Callable[[CampaignService, PlannedCampaign], Awaitable[None]],
 ) -> None:
     """Do something with all of them, some at a time."""
     database = Database(url, pool_size=8)
     limit = asyncio.Semaphore(8)
 
-    async def one(made: Made) -> None:
+    async def one(made: PlannedCampaign) -> None:
         async with limit:
             control = CampaignService(Campaigns(database), continuous_interval=made.interval)
             await act(control, made)
@@ -186,10 +199,10 @@ async def _each(
         await database.close()
 
 
-async def make(url: str, campaigns: list[Made]) -> None:
+async def make(url: str, campaigns: list[PlannedCampaign]) -> None:
     """Create them all, as people would; without what they are to do."""
 
-    async def create(control: CampaignService, made: Made) -> None:
+    async def create(control: CampaignService, made: PlannedCampaign) -> None:
         draft = Campaign(
             id=0,
             uuid=made.uuid,
@@ -204,10 +217,10 @@ async def make(url: str, campaigns: list[Made]) -> None:
     await _each(url, campaigns, create)
 
 
-async def arm(url: str, campaigns: list[Made]) -> None:
+async def arm(url: str, campaigns: list[PlannedCampaign]) -> None:
     """Give each its schedule."""
 
-    async def save(control: CampaignService, made: Made) -> None:
+    async def save(control: CampaignService, made: PlannedCampaign) -> None:
         if made.body is None:
             return
         if "schedule_type" in made.body:

@@ -24,7 +24,7 @@ ROUTES = {
 
 def name_of(number: int) -> str:
     """The name of an edit's key."""
-    return f"op {number}"
+    return f"edit {number}"
 
 
 async def make_keys(url: str, count: int) -> list[str]:
@@ -42,7 +42,7 @@ async def make_keys(url: str, count: int) -> list[str]:
         await database.close()
 
 
-class Door:
+class EditClient:
     """Every node's interface."""
 
     def __init__(self, urls: Sequence[str], keys: Sequence[str]) -> None:

@@ -22,13 +22,13 @@ class Request:
     status: int
 
 
-def telling(path: Path) -> list[str]:
+def recording_command(path: Path) -> list[str]:
     """A command that writes down in a file what it was run for."""
     what = '"$(/bin/date +%s.%N) $CAMPAIGND_RUN_ID $CAMPAIGND_ATTEMPT"'
     return ["/bin/sh", "-c", f"echo {what} >> '{path}'"]
 
 
-def told(path: Path) -> list[Request]:
+def recorded_requests(path: Path) -> list[Request]:
     """What that command wrote down."""
     found = []
     for line in path.read_text().splitlines() if path.exists() else ():

@@ -77,7 +77,7 @@ Oracle = Once | Every | Daily | Never
 
 
 @dataclass
-class Made:
+class PlannedCampaign:
     """One campaign, how it was made, and what is to be expected of it."""
 
     uuid: UUID
@@ -119,10 +119,10 @@ def window(start: datetime, end: datetime | None, extras: dict[str, Any]) -> dic
     return body if end is None else {**body, "enddate": end.isoformat()}
 
 
-def draw(seed: int, begins: datetime, length: float, scale: float = 1.0) -> list[Made]:
+def draw(seed: int, begins: datetime, length: float, scale: float = 1.0) -> list[PlannedCampaign]:
     """The campaigns of an episode whose occurrences lie within ``length`` seconds."""
     chance = random.Random(f"{seed} workload")
-    made: list[Made] = []
+    made: list[PlannedCampaign] = []
 
     def moment(low: float = 0.0, high: float | None = None) -> datetime:
         seconds = chance.uniform(low, length if high is None else high)
@@ -137,7 +137,7 @@ def draw(seed: int, begins: datetime, length: float, scale: float = 1.0) -> list
             payload["delay"] = min(delay, 0.4) if kind == "continuous" else delay
             payload["fail"] = int(chance.random() < 0.06)
         made.append(
-            Made(
+            PlannedCampaign(
                 uuid=UUID(int=chance.getrandbits(128), version=4),
                 name=f"{kind} {len(made)}",
                 type=type_,

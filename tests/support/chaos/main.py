@@ -1,7 +1,10 @@
-"""The long form: episodes until so many faults have been done, then a report.
+"""The long form of the chaos test: episodes until enough faults have been injected, then a report.
 
-Usage: python -m tests.chaos.main [--rounds N] [--nodes N] [--seed N] [--length S] [--only KIND]
-Exit 1 if anything was lost, doubled, stuck or wrong. A single episode again: --seed N --rounds 1.
+Usage: python -m tests.support.chaos.main [--rounds N] [--nodes N] [--seed N] [--length S]
+    [--only KIND]
+Exits with 1 if anything was lost, doubled, stuck or wrong.
+
+To repeat one episode: --seed N --rounds 1.
 """
 
 from __future__ import annotations
@@ -14,9 +17,9 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from tests.chaos import nemesis, wire
-from tests.chaos.episode import Report, run
-from tests.chaos.hardship import limit_log, small_disk
+from tests.support.chaos import namespaces, nemesis
+from tests.support.chaos.episode import Report, run
+from tests.support.chaos.server_faults import limit_log, small_disk
 from tests.support.private_server import private_server
 from tests.support.standby import standby_of
 
@@ -38,7 +41,9 @@ def main() -> int:
     print(f"first seed {given.seed}, {given.nodes} nodes", flush=True)
     reports: list[Report] = []
     with contextlib.ExitStack() as stack:
-        switch = None if wire.why_not() else stack.enter_context(wire.switch(given.nodes))
+        switch = (
+            None if namespaces.why_not() else stack.enter_context(namespaces.switch(given.nodes))
+        )
         disk = None
         if not given.standby:
             with contextlib.suppress(OSError):

@@ -10,9 +10,9 @@ from typing import Any
 
 import psycopg
 
-from tests.chaos import wire
-from tests.chaos.cluster import Cluster
-from tests.chaos.proxy import DEAF, OPEN, REFUSED, SILENT
+from tests.support.chaos import namespaces
+from tests.support.chaos.cluster import Cluster
+from tests.support.chaos.proxy import DEAF, OPEN, REFUSED, SILENT
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def impossible(*, is_wired: bool, has_small_disk: bool) -> dict[str, str]:
     """What can not be done here, and why."""
     found = {}
     for kind in WIRED:
-        reason = wire.why_no_delay() if kind == "bad line" else wire.why_not()
+        reason = namespaces.why_no_delay() if kind == "bad line" else namespaces.why_not()
         if reason is not None or not is_wired:
             found[kind] = reason or "the nodes have no namespaces of their own"
     if not has_small_disk:
@@ -166,7 +166,7 @@ class Nemesis:
         """The fault happens."""
         cluster = self.cluster
         node = cluster.nodes[fault.node]
-        cable = node.wire
+        cable = node.cable
         ports = [proxy.port for proxy in node.proxies]
         acts: dict[str, Callable[[], object]] = {
             "kill": lambda: node.end(signal.SIGKILL),
@@ -188,9 +188,9 @@ class Nemesis:
             "cut some": lambda: self._cut(everybody=False),
             "lock rows": lambda: self._lock(f"{SOME_ROWS} {fault.number % 5} {SKIP}"),
             "lock table": lambda: self._lock(f"LOCK TABLE {TABLES[fault.number % len(TABLES)]}"),
-            "read-only": cluster.hardship.make_read_only,
+            "read-only": cluster.server_faults.make_read_only,
             "no connection": self._take_connections,
-            "disk full": cluster.hardship.fill_disk,
+            "disk full": cluster.server_faults.fill_disk,
             "prune": cluster.retention.prune,
         }
         if cable is not None:
@@ -223,10 +223,10 @@ class Nemesis:
             cluster.start_server()
         elif fault.kind == FAILOVER:
             cluster.fail_over()
-        elif fault.kind in WIRED and node.wire is not None:
-            node.wire.heal()
+        elif fault.kind in WIRED and node.cable is not None:
+            node.cable.heal()
         elif fault.kind in ("read-only", "no connection", "disk full"):
-            cluster.end_hardship()
+            cluster.end_server_faults()
         elif fault.kind in ("server frozen", "backend frozen"):
             cluster.thaw_server()
         elif fault.kind in ("lock rows", "lock table") and self._held is not None:
@@ -245,7 +245,7 @@ class Nemesis:
     def _take_connections(self) -> None:
         """Ours are cut, and somebody else was quicker."""
         self._cut(everybody=True)
-        self.cluster.hardship.take_connections()
+        self.cluster.server_faults.take_connections()
 
     def _lock(self, statement: str) -> None:
         """A stray transaction of somebody's holds what the daemons want."""

@@ -18,12 +18,12 @@ from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 import psutil
 import psycopg
 
-from tests.chaos.hardship import Hardship
-from tests.chaos.node import ClockFile
-from tests.chaos.proxy import OPEN, Network, Proxy
-from tests.chaos.receiver import telling
-from tests.chaos.retention import Retention
-from tests.chaos.wire import Switch, Wire
+from tests.support.chaos.namespaces import Cable, Switch
+from tests.support.chaos.proxy import OPEN, Network, Proxy
+from tests.support.chaos.receiver import recording_command
+from tests.support.chaos.retention import Retention
+from tests.support.chaos.server_faults import ServerFaults
+from tests.support.chaos.shifted_clock import ClockFile
 from tests.support.private_server import Server
 from tests.support.processes import Process
 from tests.support.standby import promote
@@ -35,21 +35,21 @@ SERVING = """
     SELECT pid FROM pg_stat_activity
     WHERE application_name LIKE 'campaignd%' AND datname = current_database() ORDER BY pid
 """
-NODE = Path(__file__).with_name("node.py")
+SHIFTED_CLOCK = Path(__file__).with_name("shifted_clock.py")
 
 
-class Node:
+class ChaosNode:
     """One daemon: its process, if it has one, its clock, its way to the database."""
 
-    def __init__(self, cluster: Cluster, number: int, wire: Wire | None = None) -> None:
+    def __init__(self, cluster: Cluster, number: int, cable: Cable | None = None) -> None:
         self.cluster = cluster
-        self.wire = wire
+        self.cable = cable
         self.name = f"node{number}"
         self.clock = ClockFile(cluster.directory / f"{self.name}.clock")
         parts = urlsplit(cluster.url)
         query = parse_qs(parts.query)
         port = query.get("port", ["5432"])[0].split(",")[0]
-        here = wire.hub if wire else "127.0.0.1"
+        here = cable.hub if cable else "127.0.0.1"
         self.proxies = [
             Proxy(cluster.network, f"{host}/.s.PGSQL.{port}", here)
             for host in query["host"][0].split(",")
@@ -63,7 +63,7 @@ class Node:
             ways["target_session_attrs"] = "read-write"
         self.url = urlunsplit(parts._replace(netloc="postgres@", query=urlencode(ways)))
         self.process: Process | None = None
-        self.api = (wire.address, 8080) if wire else ("127.0.0.1", free_port())
+        self.api = (cable.address, 8080) if cable else ("127.0.0.1", free_port())
         self.is_frozen = False
         self._frozen_at = 0.0
         self.log: list[bytes] = []
@@ -75,7 +75,7 @@ class Node:
         self.process = Process(
             str(self.clock.path),
             "run",
-            program=(*(self.wire.program if self.wire else ()), sys.executable, NODE),
+            program=(*(self.cable.program if self.cable else ()), sys.executable, SHIFTED_CLOCK),
             env=self.cluster.environment(self),
             cwd=self.cluster.directory,
         )
@@ -175,30 +175,31 @@ class Cluster:
         settings: Mapping[str, object] | None = None,
         standby: Server | None = None,
     ) -> None:
-        """A node for each of the switch's wires, if there is one."""
-        wires = switch.wires if switch else [None] * nodes
+        """A node for each of the switch's cables, if there is one."""
+        cables = switch.cables if switch else [None] * nodes
         self.server = server
         self.standby = standby
         self.url = url
         self.directory = directory
         self.network = Network()
         self.hook_url = hook_url
-        self.told = directory / "told"
+        self.command_log = directory / "command-log"
         self._settings = {
             f"CAMPAIGND_{name.upper()}": str(value) for name, value in (settings or {}).items()
         }
-        self.nodes = [Node(self, number, wire) for number, wire in enumerate(wires, 1)]
-        self.hardship = Hardship(lambda: self.admin_url, disk)
+        self.nodes = [ChaosNode(self, number, cable) for number, cable in enumerate(cables, 1)]
+        self.server_faults = ServerFaults(lambda: self.admin_url, disk)
         self.retention = Retention(url)
         self._frozen: list[psutil.Process] = []
 
-    def environment(self, node: Node) -> dict[str, str]:
+    def environment(self, node: ChaosNode) -> dict[str, str]:
         """A daemon's: default settings, but for patience at the start and the targets."""
         env = {key: value for key, value in os.environ.items() if not key.startswith("CAMPAIGND_")}
         config = self.directory / "campaignd.toml"
+        argv = json.dumps(recording_command(self.command_log))
         config.write_text(
             f'[targets.hook]\ntype = "webhook"\nurl = "{self.hook_url}"\nbackoff_first = 0.2\n'
-            f'[targets.tell]\ntype = "command"\nargv = {json.dumps(telling(self.told))}\n'
+            f'[targets.tell]\ntype = "command"\nargv = {argv}\n'
         )
         ours = {
             "CAMPAIGND_CONFIG": str(config),
@@ -281,12 +282,12 @@ class Cluster:
                     raise
                 time.sleep(0.2)
 
-    def end_hardship(self) -> None:
+    def end_server_faults(self) -> None:
         """The server can be written to and has room, for connections too."""
-        self.hardship.make_room()
+        self.server_faults.make_room()
         if self.server is not None and not self.server.is_alive:
             self.start_server()
-        self.hardship.end()
+        self.server_faults.end()
 
     def heal(self) -> None:
         """Every node runs, hears and has the right time."""
@@ -295,8 +296,8 @@ class Cluster:
             node.thaw()
             node.set_network(OPEN)
             node.clock.set(0.0)
-            if node.wire:
-                node.wire.heal()
+            if node.cable:
+                node.cable.heal()
         for node in self.nodes:
             node.wait_restarted()
 
