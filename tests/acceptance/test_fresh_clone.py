@@ -1,4 +1,4 @@
-"""What somebody sees who has just cloned the repository: make, and nothing else."""
+"""A fresh clone needs only make and Python."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.machine, pytest.mark.timeout(900)]
 
 @pytest.fixture(params=["as we are", "ordinary user"])
 def owner(request: pytest.FixtureRequest) -> pwd.struct_passwd | None:
-    """Whose clone it is: None is whoever runs the tests."""
+    """Return the owner of the clone; None stands for the user who runs the tests."""
     if request.param == "as we are":
         return None
     if os.geteuid() != 0:
@@ -85,7 +85,7 @@ def test_install_and_run(clone: Path, owner: pwd.struct_passwd | None) -> None:
     call("make", "install")
     command = clone / ".venv" / "bin" / "campaignd"
     assert call(command, "--version").stdout.startswith("campaignd ")
-    told = call("make", "run").stdout
-    assert told.strip()
+    shown = call("make", "run").stdout
+    assert shown.strip()
     changed = call("git", "-c", f"safe.directory={clone}", "status", "--porcelain").stdout
     assert changed == "", "a run leaves nothing in the checkout"

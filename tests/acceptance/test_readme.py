@@ -1,4 +1,4 @@
-"""The README's words are followed to the letter."""
+"""The commands of the README work as written."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def place(tmp_path: Path) -> Path:
 
 
 def environment(place: Path) -> dict[str, str]:
-    """The environment of somebody who has just opened a terminal there."""
+    """Return the environment of a new terminal in that directory."""
     kept = {name: value for name, value in os.environ.items() if "CAMPAIGND" not in name}
     # Whatever else listens on this machine; the README's own port is the default.
     return {**kept, "CAMPAIGND_STATE_DIR": f"{place}/.state", "CAMPAIGND_API__PORT": "0"}
