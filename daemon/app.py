@@ -133,7 +133,7 @@ class Daemon:
         """Check the schema, refresh instants that are due soon, and register this node."""
         await self.parts.schema_watch.check()
         horizon = timedelta(seconds=self._settings.scheduler.horizon)
-        await self.parts.tzdata_refresh.begin(horizon, longest=TZDATA_REFRESH_S)
+        await self.parts.tzdata_refresh.refresh_due(horizon, timeout=TZDATA_REFRESH_S)
         await self.parts.heartbeat.start()
         await self.parts.node_rescuer.start()
 

@@ -259,7 +259,7 @@ def build_parts(process: ProcessContext, in_force: Callable[[], Settings]) -> Pa
         schema_watch=schema_watch,
         schema_task=PeriodicTask("looking", schema_watch.check),
         tzdata_refresh=tzdata_refresh,
-        tzdata_task=PeriodicTask("retiming", tzdata_refresh.look),
+        tzdata_task=PeriodicTask("retiming", tzdata_refresh.refresh),
     )
 
 

@@ -1,4 +1,4 @@
-"""API keys: made, found by the hash of their secret, revoked."""
+"""API keys: creates keys, finds them by the hash of their secret, and revokes them."""
 
 from __future__ import annotations
 
@@ -13,31 +13,28 @@ from daemon.domain.api_keys import PREFIX, ApiKey, Scope, digest_of
 from daemon.domain.errors import Conflict, NotFound
 from storage.engine import Database
 from storage.errors import translated
-from storage.prepared import Prepared
 from storage.tables import api_keys
 
-LOOK_WITHIN_S = 10.0
-"""How long a statement that others wait behind may take."""
+LOOKUP_TIMEOUT_S = 10.0
+"""Maximum seconds of a lookup, because other requests wait for it."""
 _SHOWN = [column for column in api_keys.c if column.name != "digest"]
-_FIND = Prepared(
-    lambda: sa.select(*_SHOWN, api_keys.c.digest).where(
-        api_keys.c.digest == sa.any_(sa.bindparam("digests", type_=sa.ARRAY(sa.LargeBinary))),
-        api_keys.c.revoked_at.is_(None),
-    )
+_FIND = sa.select(*_SHOWN, api_keys.c.digest).where(
+    api_keys.c.digest == sa.any_(sa.bindparam("digests", type_=sa.ARRAY(sa.LargeBinary))),
+    api_keys.c.revoked_at.is_(None),
 )
 
 
 class ApiKeys:
-    """The keys of one database. Revoked ones stay listed."""
+    """The API keys of one database. Revoked keys stay listed."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._asked: dict[bytes, asyncio.Future[Any]] = {}
-        """Hashes to look up with the next statement."""
-        self._looking: asyncio.Task[None] | None = None
+        self._pending: dict[bytes, asyncio.Future[Any]] = {}
+        """Lookups that the next statement answers, by hash."""
+        self._lookup_task: asyncio.Task[None] | None = None
 
     async def create(self, name: str, scope: Scope) -> tuple[ApiKey, str]:
-        """A new key and its secret, which is not kept. Raises Conflict if the name is in use."""
+        """Create a key; return it and its secret, which is not stored. Raises Conflict."""
         secret = PREFIX + secrets.token_urlsafe(32)
         insert = sa.dialects.postgresql.insert(api_keys).values(
             name=name, scope=scope, digest=digest_of(secret)
@@ -47,51 +44,53 @@ class ApiKeys:
                 await connection.execute(insert.on_conflict_do_nothing().returning(*_SHOWN))
             ).one_or_none()
         if row is None:
-            raise Conflict(f"a key called {name!r} exists already; revoke it first")
+            raise Conflict(f"a key named {name!r} exists already; revoke it first")
         return key_from(row), secret
 
     async def find(self, secret: str) -> ApiKey | None:
-        """The key with this secret, if it is there and not revoked."""
+        """Return the key with the given secret, or None if it is unknown or revoked."""
         digest = digest_of(secret)
-        if digest not in self._asked:
-            self._asked[digest] = asyncio.get_running_loop().create_future()
-            if self._looking is None:
-                self._looking = asyncio.create_task(self._look(), name="look keys up")
-        # Others may wait for the same answer when this one gives up.
-        row = await asyncio.shield(self._asked[digest])
-        # The index compares hashes, of which an attacker controls no prefix; the last word is
-        # nevertheless a comparison that takes the same time wherever they differ.
+        if digest not in self._pending:
+            self._pending[digest] = asyncio.get_running_loop().create_future()
+            if self._lookup_task is None:
+                self._lookup_task = asyncio.create_task(
+                    self._look_up_pending(), name="look up API keys"
+                )
+        # Other requests may wait for the same row when this request is cancelled.
+        row = await asyncio.shield(self._pending[digest])
+        # The index compares hashes, and an attacker controls no prefix of a hash. The final
+        # comparison nevertheless takes the same time wherever the hashes differ.
         if row is None or not hmac.compare_digest(row.digest, digest):
             return None
         return key_from(row)
 
-    async def _look(self) -> None:
-        """Look up what is asked for, all of it in one statement, until nothing is.
+    async def _look_up_pending(self) -> None:
+        """Look up every pending hash in one statement, until none is pending.
 
-        What is asked for while a statement is under way goes into the next one, so that every
-        answer is from after its question: a key that was revoked before is not found.
+        A lookup that arrives during a statement joins the next one, so that every answer is newer
+        than its request: a key that was revoked before the request is not found.
         """
-        while self._asked:
-            asked, self._asked = self._asked, {}
+        while self._pending:
+            lookups, self._pending = self._pending, {}
             found: dict[bytes, Any] = {}
             failure = None
             try:
                 with translated():
-                    async with asyncio.timeout(LOOK_WITHIN_S):
-                        rows = await self._database.rows(_FIND, digests=list(asked))
+                    async with asyncio.timeout(LOOKUP_TIMEOUT_S):
+                        rows = await self._database.rows(_FIND, digests=list(lookups))
                 found = {row.digest: row for row in rows}
             except Exception as error:
                 failure = error
-            for digest, answer in asked.items():
+            for digest, waiter in lookups.items():
                 if failure is None:
-                    answer.set_result(found.get(digest))
+                    waiter.set_result(found.get(digest))
                 else:
-                    answer.set_exception(failure)
-                    answer.exception()  # whoever asked may have given up
-        self._looking = None
+                    waiter.set_exception(failure)
+                    waiter.exception()  # the request may have been cancelled
+        self._lookup_task = None
 
     async def touch(self, key_id: int) -> None:
-        """The key is in use; written only if the last note is a minute old."""
+        """Record the use of a key, at most once a minute."""
         statement = (
             sa.update(api_keys)
             .where(
@@ -107,35 +106,35 @@ class ApiKeys:
             await connection.execute(statement)
 
     async def list(self) -> list[ApiKey]:
-        """Every key there ever was, oldest first."""
+        """Return every key, including revoked keys, oldest first."""
         async with self._database.statement() as connection:
             rows = await connection.execute(sa.select(*_SHOWN).order_by(api_keys.c.id))
             return [key_from(row) for row in rows]
 
     async def revoke(self, name: str) -> ApiKey:
-        """End the key of this name, from the next request on. Raises NotFound."""
-        return await self._revoke(api_keys.c.name == name, f"is called {name!r}")
+        """Revoke the key with the given name, from the next request on. Raises NotFound."""
+        return await self._revoke(api_keys.c.name == name, f"is named {name!r}")
 
     async def revoke_id(self, key_id: int) -> ApiKey:
-        """End the key with this id, from the next request on. Raises NotFound."""
+        """Revoke the key with the given id, from the next request on. Raises NotFound."""
         return await self._revoke(api_keys.c.id == key_id, f"has the id {key_id}")
 
-    async def _revoke(self, which: sa.ColumnElement[bool], words: str) -> ApiKey:
+    async def _revoke(self, condition: sa.ColumnElement[bool], description: str) -> ApiKey:
         statement = (
             sa.update(api_keys)
-            .where(api_keys.c.revoked_at.is_(None), which)
+            .where(api_keys.c.revoked_at.is_(None), condition)
             .values(revoked_at=sa.func.now())
             .returning(*_SHOWN)
         )
         async with self._database.statement() as connection:
             row = (await connection.execute(statement)).one_or_none()
         if row is None:
-            raise NotFound(f"no key in force {words}", message="Key not found")
+            raise NotFound(f"no key in force {description}", message="Key not found")
         return key_from(row)
 
 
 def key_from(row: Any) -> ApiKey:
-    """The ApiKey that a row of ``api_keys`` holds."""
+    """Return the ApiKey that a row of ``api_keys`` holds."""
     return ApiKey(
         row.id, row.name, Scope(row.scope), row.created_at, row.last_used_at, row.revoked_at
     )

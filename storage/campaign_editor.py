@@ -1,4 +1,4 @@
-"""Writing what was decided about one campaign, in the transaction that holds its row lock."""
+"""Writes the change of one campaign, in the transaction that holds the campaign's row lock."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import Insert, insert
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.domain.campaign.model import (
     Change,
@@ -22,32 +24,67 @@ from daemon.domain.errors import Refused
 from daemon.domain.run.attempt import RunEnded
 from daemon.domain.schedule.misfire import Stretch
 from daemon.domain.schedule.schedule import EventKind
-from storage import edit_statements as statements
-from storage.edit_statements import CHANNEL
-from storage.prepared import Prepared, carry_out
 from storage.schedule_rows import definition_of
-from storage.tables import campaign_events, campaigns, runs
-from storage.without_orm import AsyncConnection
+from storage.tables import (
+    campaign_events,
+    campaigns,
+    revision_seq,
+    runs,
+    schedule_definitions,
+    timers,
+)
 
-__all__ = ["CHANNEL", "LockedCampaign", "stretch_details"]
+CHANNEL = "campaignd"
+"""NOTIFY channel; the payload is ``{"campaigns": [id, ...]}``."""
+
+
+def _upsert(table: sa.Table, **values: Any) -> Insert:
+    """Insert the columns that are given at execution and ``values``, or replace them."""
+    statement = insert(table).values(**values)
+    columns = (column.name for column in table.c if column.name != "campaign_id")
+    return statement.on_conflict_do_update(
+        index_elements=["campaign_id"],
+        set_={name: statement.excluded[name] for name in columns},
+    )
+
+
+# Built once: building costs more than executing. The columns to write are given at execution.
+_OF_CAMPAIGN: sa.BindParameter[int] = sa.bindparam("of_campaign")
+_DRAW_REVISION = sa.select(revision_seq.next_value())
+_SAVE_DEFINITION = _upsert(schedule_definitions, changed_in=sa.func.pg_current_xact_id())
+_REVISE_DEFINITION = (
+    sa.update(schedule_definitions)
+    .where(schedule_definitions.c.campaign_id == _OF_CAMPAIGN)
+    .values(changed_in=sa.func.pg_current_xact_id())
+)
+_DROP_DEFINITION = sa.delete(schedule_definitions).where(
+    schedule_definitions.c.campaign_id == _OF_CAMPAIGN
+)
+_ARM = _upsert(timers, backlog=sa.false())
+_REVISE_TIMER = sa.update(timers).where(timers.c.campaign_id == _OF_CAMPAIGN)
+_DISARM = sa.delete(timers).where(timers.c.campaign_id == _OF_CAMPAIGN)
+_UPDATE_CAMPAIGN = sa.update(campaigns).where(campaigns.c.id == _OF_CAMPAIGN)
+_INSERT_RUN = insert(runs).on_conflict_do_nothing().returning(runs.c.id)
+_LOG = sa.insert(campaign_events)
+_NOTIFY = sa.select(sa.func.pg_notify(CHANNEL, sa.bindparam("notice", type_=sa.Text)))
 
 
 class LockedCampaign:
-    """One campaign, locked until the transaction ends, and the way to write what was decided."""
+    """One campaign, locked until the transaction ends; writes a change of it."""
 
     def __init__(self, connection: AsyncConnection, snapshot: Snapshot) -> None:
         self._connection = connection
         self.snapshot = snapshot
         self.revision = snapshot.revision
         self.endings: list[RunEnded] = []
-        """Runs that a change ended."""
+        """The runs that changes have ended, for the log."""
 
     async def apply(self, change: Change, actor: str) -> None:
         """Write a change, its event rows and the notice to the nodes.
 
         Args:
-            change: what ``daemon.domain.campaign.commands`` decided on this snapshot.
-            actor: who asked, for ``campaign_events``.
+            change: the decision of ``daemon.domain.campaign.commands`` on this snapshot.
+            actor: the caller's name, for ``campaign_events``.
         """
         if change.nothing:
             return
@@ -75,13 +112,11 @@ class LockedCampaign:
     async def amend(self, values: dict[str, Any], actor: str) -> None:
         """Write new values of name, timezone, target or payload, and their event row.
 
-        The timer carries the target; the others are read when it is claimed.
+        The armed timer carries the target; a claim reads the other columns from the campaign.
         """
         campaign = self.snapshot.campaign
-        await self._connection.execute(
-            sa.update(campaigns)
-            .where(campaigns.c.id == campaign.id)
-            .values(**values, updated_at=self.snapshot.now),
+        await self._execute(
+            _UPDATE_CAMPAIGN, of_campaign=campaign.id, **values, updated_at=self.snapshot.now
         )
         await self._log(event="amended", actor=actor, details={"fields": sorted(values)})
         if values.get("target", campaign.target) != campaign.target:
@@ -89,43 +124,42 @@ class LockedCampaign:
             await self._notify()
 
     async def _revise(self) -> None:
-        """What nodes hold of the schedule is stale, though it says what it said before."""
+        """Draw a new revision of an unchanged schedule, so that nodes load its timer request."""
         if self.revision is None:
             return
-        (drawn,) = await self._carry_out(statements.DRAW_REVISION)
-        self.revision = drawn.revision
-        for statement in (statements.REVISE_DEFINITION, statements.REVISE_TIMER):
-            await self._carry_out(
+        self.revision = await self._draw_revision()
+        for statement in (_REVISE_DEFINITION, _REVISE_TIMER):
+            await self._execute(
                 statement, of_campaign=self.snapshot.campaign.id, revision=self.revision
             )
 
+    async def _draw_revision(self) -> int:
+        revision: int = (await self._connection.execute(_DRAW_REVISION)).scalar_one()
+        return revision
+
     async def _notify(self) -> None:
-        notice = json.dumps({"campaigns": [self.snapshot.campaign.id]})
-        await self._carry_out(statements.NOTIFY, notice=notice)
+        await self._execute(_NOTIFY, notice=json.dumps({"campaigns": [self.snapshot.campaign.id]}))
 
     async def _write_schedule(self, change: Change) -> None:
         campaign_id, now = self.snapshot.campaign.id, self.snapshot.now
-        (drawn,) = await self._carry_out(statements.DRAW_REVISION)
-        revision = drawn.revision
+        revision = await self._draw_revision()
         if change.clear_schedule:
-            await self._carry_out(statements.DROP_DEFINITION, campaign_id=campaign_id)
+            await self._execute(_DROP_DEFINITION, of_campaign=campaign_id)
             self.revision = None
         elif change.schedule is not None:
             self.revision = revision
             row = {**definition_of(change.schedule, now), "revision": revision}
-            await self._carry_out(statements.SAVE_DEFINITION, campaign_id=campaign_id, **row)
+            await self._execute(_SAVE_DEFINITION, campaign_id=campaign_id, **row)
         elif not change.keep_timer:
             self.revision = None if self.revision is None else revision
-            await self._carry_out(
-                statements.REVISE_DEFINITION, of_campaign=campaign_id, revision=revision
-            )
+            await self._execute(_REVISE_DEFINITION, of_campaign=campaign_id, revision=revision)
         if change.keep_timer:
             return
         if change.timer is None:
-            await self._carry_out(statements.DISARM, campaign_id=campaign_id)
+            await self._execute(_DISARM, of_campaign=campaign_id)
         else:
-            await self._carry_out(
-                statements.ARM,
+            await self._execute(
+                _ARM,
                 campaign_id=campaign_id,
                 revision=revision,
                 fire_at=change.timer.at,
@@ -138,8 +172,8 @@ class LockedCampaign:
         has_due = campaign.has_due and not change.forget_history
         has_due = has_due or change.run is not None or change.retry is not None
         open_runs = campaign.open_runs + (change.run is not None) + (change.retry is not None)
-        await self._carry_out(
-            statements.MOVE_CAMPAIGN,
+        await self._execute(
+            _UPDATE_CAMPAIGN,
             of_campaign=campaign.id,
             status=change.to_status,
             type=change.type or campaign.type,
@@ -153,11 +187,11 @@ class LockedCampaign:
         )
 
     async def _write_run(self, run: NewRun) -> UUID:
-        """A run due at once; where its very instant has a run already, a microsecond later."""
+        """Insert a run due at once, for the first microsecond from its instant that has no run."""
         campaign, scheduled_for = self.snapshot.campaign, run.scheduled_for
         while True:
             identity = run_id(campaign.uuid, scheduled_for)
-            insert = sa.dialects.postgresql.insert(runs).values(
+            is_new = await self._insert_run(
                 campaign_id=campaign.id,
                 scheduled_for=scheduled_for,
                 id=identity,
@@ -167,24 +201,27 @@ class LockedCampaign:
                 next_attempt_at=self.snapshot.now,
                 start_before=latest_start(scheduled_for, run.grace),
             )
-            made = insert.on_conflict_do_nothing().returning(runs.c.id)
-            if await self._connection.scalar(made) is not None:
+            if is_new:
                 return identity
             scheduled_for += timedelta(microseconds=1)
 
-    async def _retry(self, again: RetryRequest) -> UUID:
+    async def _insert_run(self, **columns: Any) -> bool:
+        """Return False when the occurrence has a run already."""
+        return await self._connection.scalar(_INSERT_RUN, columns) is not None
+
+    async def _retry(self, request: RetryRequest) -> UUID:
         now = self.snapshot.now
         updated = await self._connection.execute(
             sa.update(runs)
             .where(
                 runs.c.campaign_id == self.snapshot.campaign.id,
-                runs.c.id == again.run_id,
+                runs.c.id == request.run_id,
                 runs.c.status == "failed",
             )
             .values(
                 status="retrying",
                 next_attempt_at=now,
-                start_before=latest_start(now, again.grace),
+                start_before=latest_start(now, request.grace),
                 finished_at=None,
                 error=None,
                 node=None,
@@ -192,8 +229,8 @@ class LockedCampaign:
             ),
         )
         if updated.rowcount != 1:
-            raise Refused(f"run {again.run_id} is not a failed run of this campaign")
-        return again.run_id
+            raise Refused(f"run {request.run_id} is not a failed run of this campaign")
+        return request.run_id
 
     async def _cancel_runs(self, actor: str) -> None:
         campaign, now = self.snapshot.campaign, self.snapshot.now
@@ -220,7 +257,7 @@ class LockedCampaign:
             ),
         )
         for row in cancelled:
-            self._ended(
+            self._add_ended(
                 RunStatus.CANCELLED,
                 row.id,
                 row.scheduled_for,
@@ -240,7 +277,7 @@ class LockedCampaign:
             )
 
     async def _write_missed(self, change: Change, actor: str) -> None:
-        """Rows for occurrences that were due and unclaimed when their timer was replaced."""
+        """Insert a run for each occurrence that was still unclaimed when its timer was replaced."""
         campaign, current = self.snapshot.campaign, self.snapshot.current
         grace = current.schedule.misfire_grace_time if current else 0
         cause = f"missed: {change.event} came first"
@@ -256,7 +293,7 @@ class LockedCampaign:
             )
         for event in change.missed:
             identity = run_id(campaign.uuid, event.at)
-            insert = sa.dialects.postgresql.insert(runs).values(
+            is_new = await self._insert_run(
                 campaign_id=campaign.id,
                 scheduled_for=event.at,
                 id=identity,
@@ -265,12 +302,9 @@ class LockedCampaign:
                 finished_at=self.snapshot.now,
                 start_before=latest_start(event.at, grace),
             )
-            made = await self._connection.scalar(
-                insert.on_conflict_do_nothing().returning(runs.c.id)
-            )
-            if made is not None and not _is_told_by_claim(change, event.at):
-                self._ended(RunStatus.MISSED, identity, event.at, actor, error=cause)
-            if made is not None and change.bulk_missed is None:
+            if is_new and not _is_logged_by_claim(change, event.at):
+                self._add_ended(RunStatus.MISSED, identity, event.at, actor, error=cause)
+            if is_new and change.bulk_missed is None:
                 await self._log(
                     event=Event.PASSED,
                     cause=cause,
@@ -279,7 +313,7 @@ class LockedCampaign:
                     **same,
                 )
 
-    def _ended(
+    def _add_ended(
         self,
         status: RunStatus,
         identity: UUID,
@@ -315,28 +349,22 @@ class LockedCampaign:
         await self._connection.execute(sa.delete(campaigns).where(campaigns.c.id == campaign_id))
 
     async def _log(self, **columns: Any) -> None:
-        await self._carry_out(
-            statements.LOG,
-            **{
-                **statements.NOTHING_LOGGED,
-                "campaign_id": self.snapshot.campaign.id,
-                "at": self.snapshot.now,
-                **columns,
-            },
+        await self._execute(
+            _LOG, campaign_id=self.snapshot.campaign.id, at=self.snapshot.now, **columns
         )
 
-    async def _carry_out(self, prepared: Prepared, **values: Any) -> list[Any]:
-        return await carry_out(self._connection, prepared, **values)
+    async def _execute(self, statement: sa.Executable, **values: Any) -> None:
+        await self._connection.execute(statement, values)
 
 
-def _is_told_by_claim(change: Change, at: datetime) -> bool:
-    """Whether a window's opening is still to be claimed, and with it all that passed since."""
+def _is_logged_by_claim(change: Change, at: datetime) -> bool:
+    """Return whether the claim of a window's opening will log every occurrence since."""
     timer = change.timer
     return timer is not None and timer.kind is EventKind.OPEN and timer.at <= at
 
 
 def stretch_details(stretch: Stretch) -> dict[str, Any]:
-    """Many occurrences as one event row's details: from, to, count."""
+    """The details of the one event row that stands for many occurrences: from, to, count."""
     return {
         "from": stretch.first.isoformat(),
         "to": stretch.last.isoformat(),

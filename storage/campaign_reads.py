@@ -1,15 +1,19 @@
-"""What people ask about campaigns and runs: lists by page, what comes next, one in full.
+"""Reads campaigns, runs, history and upcoming events, for the API and the CLI.
 
-Lists are keyset paged: at most ``limit`` items, and the next page begins after the last one's key.
-Nothing here locks. Every list walks an index in its own order, that of runs of a status one of its
-own; a filter of campaigns (status, type) makes it look further along the same index.
+Lists are keyset paged: a page holds at most ``limit`` items, and the next page begins after the
+last item's key. No read locks a row. Every list walks an index in the list's own order, and runs
+of one status have an index of their own. A filter of campaigns by status or type reads further
+along the same index.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
+
+import sqlalchemy as sa
 
 from daemon.domain.campaign.model import LoggedEvent, Run
 from daemon.domain.campaign.state_machine import RunStatus, Status
@@ -31,10 +35,10 @@ from daemon.domain.schedule.schedule import (
     ScheduleSource,
     TimedEvent,
 )
-from storage import listings
-from storage.campaigns import campaign_from, not_found
+from storage.campaigns import campaign_from, is_ref, not_found
 from storage.engine import Database
 from storage.schedule_rows import schedule_from
+from storage.tables import campaign_events, campaigns, nodes, runs, schedule_definitions, timers
 
 
 class CampaignReads:
@@ -51,9 +55,9 @@ class CampaignReads:
         status: Status | None = None,
         type: CampaignType | None = None,
     ) -> list[CampaignSummary]:
-        """Campaigns, newest first, of an id lower than ``before``; payloads are left out."""
-        found = await self._database.rows(
-            listings.campaigns_page(before is not None, status is not None, type is not None),
+        """Return campaigns with an id below ``before``, newest first, without payloads."""
+        rows = await self._database.rows(
+            _campaigns_page(before is not None, status is not None, type is not None),
             max_rows=limit,
             before=before,
             status=status,
@@ -63,15 +67,15 @@ class CampaignReads:
             CampaignSummary(
                 campaign_from(row), row.next_run_at, row.fire_at, row.ends_at, row.rrule
             )
-            for row in found
+            for row in rows
         ]
 
     async def campaign(self, ref: Ref) -> CampaignDetail:
-        """One campaign with its schedule and its timer. Raises NotFound."""
-        found = await self._database.rows(listings.campaign_in_full(isinstance(ref, UUID)), ref=ref)
-        if not found:
+        """Return one campaign with its schedule and its timer. Raises NotFound."""
+        rows = await self._database.rows(_campaign_in_full(isinstance(ref, UUID)), ref=ref)
+        if not rows:
             raise not_found(ref)
-        row = found[0]
+        row = rows[0]
         columns = _Columns(row)
         current = None
         if columns.revision is not None:
@@ -97,7 +101,7 @@ class CampaignReads:
         status: RunStatus | None = None,
         before: RunKey | None = None,
     ) -> list[RunDetail]:
-        """Runs, newest first: by when claimed, those of one campaign by scheduled instant."""
+        """Return runs, newest first: by claim, or those of one campaign by scheduled instant."""
         values: dict[str, Any] = {"max_rows": limit}
         if before is not None:
             names = ("before_claimed_at", "before_campaign_id", "before_scheduled_for")
@@ -105,37 +109,39 @@ class CampaignReads:
         if ref is not None:
             values["campaign_id"] = await self._id_of(ref)
         elif status is RunStatus.EXECUTING:
-            # A statement of its own, so that the other is planned for the instant that it is.
-            (mark,) = await self._database.rows(listings.OLDEST_CLAIM)
-            values["since"] = mark.since
-        which = listings.runs_page(ref is not None, status, before is not None)
-        found = await self._database.rows(which, **values)
-        return [RunDetail(run_from(row), row.campaign_uuid, row.name) for row in found]
+            # Two statements, so that the second is planned for the actual instant.
+            (oldest,) = await self._database.rows(_OLDEST_CLAIM)
+            values["since"] = oldest.since
+        statement = _runs_page(ref is not None, status, before is not None)
+        rows = await self._database.rows(statement, **values)
+        return [RunDetail(run_from(row), row.campaign_uuid, row.name) for row in rows]
 
     async def run(self, run_id: UUID) -> RunDetail:
-        """One run. Raises NotFound."""
-        for row in await self._database.rows(listings.RUN, run_id=run_id):
+        """Return one run. Raises NotFound."""
+        for row in await self._database.rows(_RUN, run_id=run_id):
             return RunDetail(run_from(row), row.campaign_uuid, row.name)
         raise NotFound(f"no run has the id {run_id}", message="Run not found")
 
     async def events(self, ref: Ref, *, limit: int, before: int | None = None) -> list[LoggedEvent]:
-        """What happened to one campaign, newest first, of an event id lower than ``before``."""
-        campaign_id = await self._id_of(ref)
-        found = await self._database.rows(
-            listings.events_page(before is not None),
-            campaign_id=campaign_id,
-            max_rows=limit,
-            before=before,
+        """Return a campaign's events with an id below ``before``, newest first."""
+        statement = (
+            sa.select(campaign_events)
+            .where(campaign_events.c.campaign_id == await self._id_of(ref))
+            .order_by(campaign_events.c.id.desc())
+            .limit(limit)
         )
-        return [event_from(row) for row in found]
+        if before is not None:
+            statement = statement.where(campaign_events.c.id < before)
+        rows = await self._database.rows(statement)
+        return [event_from(row) for row in rows]
 
     async def upcoming(
         self, *, limit: int, after: UpcomingKey | None = None
     ) -> list[UpcomingEvent]:
-        """The next armed event of each campaign that is not paused, soonest first."""
+        """Return the armed event of each campaign that is not paused, soonest first."""
         after_at, after_id = after or (None, None)
-        found = await self._database.rows(
-            listings.upcoming_page(after is not None),
+        rows = await self._database.rows(
+            _upcoming_page(after is not None),
             max_rows=limit,
             after_at=after_at,
             after_id=after_id,
@@ -152,11 +158,11 @@ class CampaignReads:
                 row.local,
                 row.timezone,
             )
-            for row in found
+            for row in rows
         ]
 
     async def upcoming_of(self, ref: Ref, count: int) -> list[UpcomingEvent]:
-        """The next ``count`` events of one campaign, of its schedule if it is not armed."""
+        """Return a campaign's next ``count`` events, from its schedule if it is not armed."""
         shown = await self.campaign(ref)
         if shown.current is None:
             return []
@@ -177,25 +183,28 @@ class CampaignReads:
         ]
 
     async def _id_of(self, ref: Ref) -> int:
-        for row in await self._database.rows(listings.id_of(isinstance(ref, UUID)), ref=ref):
-            return int(row.id)
-        raise not_found(ref)
+        async with self._database.statement() as connection:
+            found = await connection.execute(sa.select(campaigns.c.id).where(is_ref(ref)))
+            campaign_id: int | None = found.scalar_one_or_none()
+        if campaign_id is None:
+            raise not_found(ref)
+        return campaign_id
 
 
 def next_events(
     schedule: Schedule, timer: TimedEvent | None, now: datetime, count: int
 ) -> list[TimedEvent]:
-    """The armed event and those that follow it, or those after now where none is armed."""
+    """Return the armed event and its successors, or the events after now if none is armed."""
     event = timer or schedule.event_after(now)
-    found: list[TimedEvent] = []
-    while event is not None and len(found) < count:
-        found.append(event)
+    events: list[TimedEvent] = []
+    while event is not None and len(events) < count:
+        events.append(event)
         event = schedule.event_following(event)
-    return found
+    return events
 
 
 def run_from(row: Any) -> Run:
-    """The Run that a row of ``runs`` holds."""
+    """Return the Run that a row of ``runs`` holds."""
     return Run(
         id=row.id,
         campaign_id=row.campaign_id,
@@ -215,27 +224,159 @@ def run_from(row: Any) -> Run:
 
 
 def event_from(row: Any) -> LoggedEvent:
-    """The LoggedEvent that a row of ``campaign_events`` holds."""
-    return LoggedEvent(
-        id=row.id,
-        campaign_id=row.campaign_id,
-        at=row.at,
-        event=row.event,
-        from_status=row.from_status,
-        to_status=row.to_status,
-        cause=row.cause,
-        actor=row.actor,
-        run_id=row.run_id,
-        scheduled_for=row.scheduled_for,
-        details=row.details,
-    )
+    """Return the LoggedEvent that a row of ``campaign_events`` holds."""
+    return LoggedEvent(**row._asdict())
 
 
 class _Columns:
-    """The columns of a row that were labelled ``d_...``, by their own names."""
+    """The columns of a row that are labelled ``d_...``, by their names in the table."""
 
     def __init__(self, row: Any) -> None:
         self._row = row
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._row, f"d_{name}")
+
+
+# The statements: one for each combination of filters, built once.
+
+_bind = sa.bindparam
+_definition, _timer = schedule_definitions.alias("d"), timers.alias("t")
+_WITH_CAMPAIGN = (runs, campaigns.c.uuid.label("campaign_uuid"), campaigns.c.name.label("name"))
+
+
+def _is_ref(by_uuid: bool) -> sa.ColumnElement[bool]:
+    return (campaigns.c.uuid if by_uuid else campaigns.c.id) == _bind("ref")
+
+
+@cache
+def _campaigns_page(before: bool, status: bool, type: bool) -> sa.Select[Any]:
+    """Leaves payloads out: a page of them could be many megabytes. Binds: max_rows, filters."""
+    statement = (
+        sa.select(
+            *[column for column in campaigns.c if column.name != "payload"],
+            sa.literal_column("'{}'::jsonb").label("payload"),
+            _definition.c.ends_at,
+            _definition.c.rrule,
+            _timer.c.fire_at,
+            _next_run_at(),
+        )
+        .outerjoin(_definition, _definition.c.campaign_id == campaigns.c.id)
+        .outerjoin(_timer, _timer.c.campaign_id == campaigns.c.id)
+        .order_by(campaigns.c.id.desc())
+        .limit(_bind("max_rows", type_=sa.Integer))
+    )
+    if before:
+        statement = statement.where(campaigns.c.id < _bind("before"))
+    if status:
+        statement = statement.where(campaigns.c.status == _bind("status"))
+    if type:
+        statement = statement.where(campaigns.c.type == _bind("type"))
+    return statement
+
+
+@cache
+def _campaign_in_full(by_uuid: bool) -> sa.Select[Any]:
+    """Adds the timer, and the schedule's columns as ``d_...``. Binds: ref."""
+    return (
+        sa.select(
+            campaigns,
+            *[column.label(f"d_{column.name}") for column in _definition.c],
+            _timer.c.fire_at,
+            _timer.c.local,
+            _timer.c.kind.label("event_kind"),
+            sa.func.clock_timestamp().label("now"),
+        )
+        .outerjoin(_definition, _definition.c.campaign_id == campaigns.c.id)
+        .outerjoin(_timer, _timer.c.campaign_id == campaigns.c.id)
+        .where(_is_ref(by_uuid))
+    )
+
+
+_OLDEST_CLAIM = sa.select(sa.func.min(nodes.c.oldest_claim_at).label("since"))
+"""Every run in flight was claimed at or after this instant."""
+
+
+@cache
+def _runs_page(of_campaign: bool, status: RunStatus | None, before: bool) -> sa.Select[Any]:
+    """Binds: max_rows, campaign_id, since, before_claimed_at/campaign_id/scheduled_for."""
+    statement = (
+        sa.select(*_WITH_CAMPAIGN)
+        .join(campaigns, campaigns.c.id == runs.c.campaign_id)
+        .limit(_bind("max_rows", type_=sa.Integer))
+    )
+    if status is not None:
+        statement = statement.where(_has_status(status, of_campaign))
+    if of_campaign:
+        statement = statement.where(runs.c.campaign_id == _bind("campaign_id")).order_by(
+            runs.c.scheduled_for.desc()
+        )
+        if before:
+            statement = statement.where(runs.c.scheduled_for < _bind("before_scheduled_for"))
+        return statement
+    key = (runs.c.claimed_at, runs.c.campaign_id, runs.c.scheduled_for)
+    statement = statement.order_by(*(column.desc() for column in key))
+    if before:
+        bound = [_bind(f"before_{column.name}", type_=column.type) for column in key]
+        # The first condition is implied; it is the one that the index understands.
+        statement = statement.where(
+            runs.c.claimed_at <= bound[0], sa.tuple_(*key) < sa.tuple_(*bound)
+        )
+    return statement
+
+
+_RUN = (
+    sa.select(*_WITH_CAMPAIGN)
+    .join(campaigns, campaigns.c.id == runs.c.campaign_id)
+    .where(runs.c.id == _bind("run_id"))
+)
+"""Binds: run_id."""
+
+
+@cache
+def _upcoming_page(after: bool) -> sa.Select[Any]:
+    """Binds: max_rows, after_at, after_id."""
+    key = (timers.c.fire_at, timers.c.campaign_id)
+    statement = (
+        sa.select(
+            timers,
+            campaigns.c.uuid,
+            campaigns.c.name,
+            campaigns.c.type,
+            campaigns.c.status,
+            schedule_definitions.c.timezone,
+        )
+        .join(campaigns, campaigns.c.id == timers.c.campaign_id)
+        .join(schedule_definitions, schedule_definitions.c.campaign_id == timers.c.campaign_id)
+        .where(campaigns.c.status != Status.PAUSED)
+        .order_by(*key)
+        .limit(_bind("max_rows", type_=sa.Integer))
+    )
+    if after:
+        bound = [
+            _bind(name, type_=column.type)
+            for name, column in zip(("after_at", "after_id"), key, strict=True)
+        ]
+        statement = statement.where(
+            timers.c.fire_at >= bound[0], sa.tuple_(*key) > sa.tuple_(*bound)
+        )
+    return statement
+
+
+def _has_status(status: RunStatus, of_campaign: bool) -> sa.ColumnElement[bool]:
+    """Phrased so that an index finds the runs, without reading those of another status."""
+    if of_campaign or status is RunStatus.COMPLETED:
+        return runs.c.status == status
+    if status is not RunStatus.EXECUTING:
+        return runs.c.rare_status == status
+    # In flight on a node, or accepted to finish later.
+    in_flight = runs.c.claimed_at >= _bind("since")
+    return sa.and_(runs.c.status == status, sa.or_(in_flight, runs.c.lease_until.is_not(None)))
+
+
+def _next_run_at() -> sa.ColumnElement[Any]:
+    """The instant of the armed run: a FIRE, or an OPEN whose window starts with a run."""
+    repeats = sa.func.num_nonnulls(_definition.c.frequency, _definition.c.every_seconds) > 0
+    is_fire = _timer.c.kind == EventKind.FIRE
+    opens_with_one = sa.and_(_timer.c.kind == EventKind.OPEN, repeats)
+    return sa.case((sa.or_(is_fire, opens_with_one), _timer.c.fire_at)).label("next_run_at")

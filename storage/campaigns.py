@@ -1,4 +1,4 @@
-"""Campaigns: reading them, and editing one under its row lock."""
+"""Campaigns: reads one, creates one, and locks one for an edit."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.domain.campaign.model import Campaign, Snapshot
 from daemon.domain.campaign.state_machine import Status
@@ -17,15 +18,13 @@ from daemon.domain.errors import Conflict, NotFound
 from daemon.domain.requests import Current
 from daemon.domain.schedule.schedule import CampaignType, EventKind, ScheduleSource, TimedEvent
 from storage.campaign_editor import LockedCampaign
-from storage.engine import Connections
-from storage.prepared import Prepared, carry_out
+from storage.engine import Connections, rows_of
 from storage.schedule_rows import schedule_from
 from storage.tables import campaign_events, campaigns, runs, schedule_definitions, timers
-from storage.without_orm import AsyncConnection
 
 
 def campaign_from(row: Any) -> Campaign:
-    """The Campaign that a row of ``campaigns`` holds."""
+    """Return the Campaign that a row of ``campaigns`` holds."""
     return Campaign(
         id=row.id,
         uuid=row.uuid,
@@ -47,12 +46,12 @@ def campaign_from(row: Any) -> Campaign:
 
 
 def is_ref(ref: int | UUID) -> sa.ColumnElement[bool]:
-    """The condition that picks a campaign by id or by uuid."""
+    """Return the condition that selects a campaign by id or by uuid."""
     return campaigns.c.uuid == ref if isinstance(ref, UUID) else campaigns.c.id == ref
 
 
 def not_found(ref: int | UUID) -> NotFound:
-    """The error for a ref that names no campaign."""
+    """Return the error for a campaign that does not exist."""
     return NotFound(f"no campaign has the {'uuid' if isinstance(ref, UUID) else 'id'} {ref}")
 
 
@@ -63,7 +62,7 @@ class Campaigns:
         self._database = database
 
     async def get(self, ref: int | UUID) -> Campaign:
-        """One campaign, unlocked. Raises NotFound."""
+        """Return one campaign, unlocked. Raises NotFound."""
         async with self._database.statement() as connection:
             row = (await connection.execute(sa.select(campaigns).where(is_ref(ref)))).one_or_none()
         if row is None:
@@ -102,28 +101,26 @@ class Campaigns:
     async def edit(
         self, ref: int | UUID, now: datetime | None = None
     ) -> AsyncIterator[LockedCampaign]:
-        """Lock a campaign and hand out what is known of it; commits at the end, unless it raises.
+        """Lock a campaign and yield it with its snapshot; commit unless the block raises.
 
         Args:
             ref: the campaign's id or uuid.
-            now: the instant to decide by; the server's clock if not given.
+            now: the instant of the decision; the database clock by default.
         """
         async with self._database.transaction() as connection:
-            found = await carry_out(connection, _lock(isinstance(ref, UUID)), ref=ref)
-            if not found:
+            rows = await rows_of(connection, _lock(isinstance(ref, UUID)), ref=ref)
+            if not rows:
                 raise not_found(ref)
-            # A statement of its own: its snapshot is taken after the lock was granted.
+            # A second statement, because its snapshot is taken after the lock was granted.
             yield LockedCampaign(
-                connection, await _snapshot(connection, campaign_from(found[0]), now)
+                connection, await _snapshot(connection, campaign_from(rows[0]), now)
             )
 
 
 @cache
-def _lock(by_uuid: bool) -> Prepared:
+def _lock(by_uuid: bool) -> sa.Select[Any]:
     column = campaigns.c.uuid if by_uuid else campaigns.c.id
-    return Prepared(
-        lambda: sa.select(campaigns).where(column == sa.bindparam("ref")).with_for_update()
-    )
+    return sa.select(campaigns).where(column == sa.bindparam("ref")).with_for_update()
 
 
 def _select_snapshot() -> sa.Select[Any]:
@@ -153,7 +150,7 @@ def _select_snapshot() -> sa.Select[Any]:
     )
 
 
-_SNAPSHOT = Prepared(_select_snapshot)
+_SNAPSHOT = _select_snapshot()
 
 
 async def _snapshot(
@@ -161,7 +158,7 @@ async def _snapshot(
     campaign: Campaign,
     now: datetime | None,
 ) -> Snapshot:
-    (row,) = await carry_out(connection, _SNAPSHOT, campaign_id=campaign.id)
+    (row,) = await rows_of(connection, _SNAPSHOT, campaign_id=campaign.id)
     current = None
     if row.revision is not None:
         current = Current(ScheduleSource(row.source), row.body, schedule_from(row))

@@ -1,4 +1,4 @@
-"""The state of the whole: nodes, lag, open runs. What ``campaignd status`` says."""
+"""The state of the cluster: nodes, lag, open runs; the content of ``campaignd status``."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from daemon.domain.read_models import NodeState, Overview, StatusCounts
 from storage.engine import Database
 from storage.queries import query
-from storage.schema import UNSAID, schema_of
+from storage.schema import UNRECORDED, schema_of
 from storage.tables import campaigns, nodes, runs
 
 
 async def overview(database: Database) -> Overview:
-    """The state of the whole; quick however many campaigns and runs there are."""
+    """Return the state of the cluster; the cost does not grow with campaigns and runs."""
     async with database.statement() as connection:
         now = (await connection.execute(sa.select(sa.func.clock_timestamp()))).scalar_one()
-        found = (await connection.execute(sa.select(nodes).order_by(nodes.c.name))).all()
-        since = min((row.oldest_claim_at for row in found), default=now)
-        # A statement of its own, so that it is planned for the instant that it is given.
+        node_rows = (await connection.execute(sa.select(nodes).order_by(nodes.c.name))).all()
+        since = min((row.oldest_claim_at for row in node_rows), default=now)
+        # A separate statement, so that it is planned for the actual instant.
         row = (await connection.execute(query("summarise_status"), {"since": since})).one()
         schema = await schema_of(connection)
     return Overview(
@@ -38,9 +38,9 @@ async def overview(database: Database) -> Overview:
                 lease_left=(node.lease_until - row.now).total_seconds(),
                 skew_ms=node.skew_ms,
                 shards=node.shards,
-                schema_version=node.schema_version or UNSAID,
+                schema_version=node.schema_version or UNRECORDED,
             )
-            for node in found
+            for node in node_rows
         ],
         overdue=row.overdue,
         backlog=row.backlog,
@@ -55,15 +55,15 @@ async def overview(database: Database) -> Overview:
 
 
 async def live_nodes(connection: AsyncConnection, name: str) -> int:
-    """How many nodes of that name hold their lease."""
-    living = sa.select(sa.func.count()).where(
+    """Return the number of live nodes with the given name."""
+    statement = sa.select(sa.func.count()).where(
         nodes.c.name == name, nodes.c.lease_until > sa.func.clock_timestamp()
     )
-    return await connection.scalar(living) or 0
+    return await connection.scalar(statement) or 0
 
 
 async def full_counts(database: Database) -> StatusCounts:
-    """Campaigns and runs by status: reads both tables whole."""
+    """Count campaigns and runs by status; reads both tables completely."""
     async with database.statement() as connection:
         by_status = []
         for table in (campaigns, runs):

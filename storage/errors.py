@@ -1,13 +1,13 @@
-"""What can go wrong with the database, in our words.
+"""The errors of the database, and the translation of driver errors into them.
 
 ::
 
     CampaigndError
       StorageError
-        StorageUnavailable   away, overloaded, read-only: try again (exit code 3)
-        SchemaOutOfDate      a schema that this release can not work on (exit code 4)
-        SchemaInUse          a live node could not work on the new schema (exit code 1)
-        EmbeddedError        the embedded server could not be had (exit code 3); see embedded.py
+        StorageUnavailable   unreachable, overloaded or read-only: try again (exit code 3)
+        SchemaOutOfDate      a schema that this release cannot work on (exit code 4)
+        SchemaInUse          a live node cannot work on the new schema (exit code 1)
+        EmbeddedError        the embedded server is not available (exit code 3)
 """
 
 from __future__ import annotations
@@ -27,21 +27,27 @@ class StorageError(CampaigndError):
 
 
 class StorageUnavailable(StorageError, Unavailable):
-    """The database can not be reached."""
+    """The database cannot be reached."""
 
     exit_code = 3
 
 
 class SchemaOutOfDate(StorageError):
-    """The database's schema is not one that this release can work on."""
+    """This release cannot work on the database's schema."""
 
     exit_code = 4
 
 
 class SchemaInUse(StorageError):
-    """A node is at work whose release could not work on the new schema."""
+    """The release of a live node cannot work on the new schema."""
 
     exit_code = 1
+
+
+class EmbeddedError(StorageError):
+    """The embedded PostgreSQL is not available."""
+
+    exit_code = 3
 
 
 PASSING_STATES = frozenset(
@@ -60,21 +66,21 @@ PASSING_STATES = frozenset(
         "57P04",  # database_dropped
     },
 )
-"""SQLSTATEs after which the same statement may well succeed later."""
+"""SQLSTATEs after which the same statement may succeed later."""
 
 
 _ADDRESS = re.compile(
     r'connection to server (?:at|on socket) "[^"]*"(?: \([^)]*\))?(?:, port \d+)? failed: '
     r"| '[^']*'(?=: \[Errno)"
 )
-"""Where the client library names the server in its messages."""
+"""The server's address in messages of the client library."""
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raise StorageUnavailable for what passes by itself; let faults of ours through.
+    """Raise StorageUnavailable for errors that pass by themselves; let other errors through.
 
-    Driver messages are kept as text (first line), never the statement, its binds or the address.
+    The message is the first line of the driver's, without the statement, its binds or the address.
     """
     try:
         yield
@@ -93,7 +99,7 @@ def translated() -> Iterator[None]:
 
 
 def is_passing(error: BaseException | None) -> bool:
-    """Whether a driver error says that the database is away rather than that we are wrong."""
+    """Return whether a driver error means that the database is unavailable for now."""
     if not isinstance(error, psycopg.Error):
         return isinstance(error, OSError | TimeoutError)
     if error.sqlstate is None:
@@ -103,9 +109,9 @@ def is_passing(error: BaseException | None) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text, which for driver errors is the server's message.
+    """Return the first line of an error's text: for driver errors, the server's message.
 
-    Without the server's address, which is nobody's business who reads a log or an answer.
+    The server's address is left out, because logs and responses must not disclose it.
     """
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return _ADDRESS.sub("", line)

@@ -1,4 +1,4 @@
-"""What is on record of a campaign around one instant: the material of `campaignd explain`."""
+"""Reads the evidence on a campaign around one instant, for `campaignd explain`."""
 
 from __future__ import annotations
 
@@ -19,29 +19,31 @@ _EDITS = (Event.SCHEDULE_SAVED, Event.SCHEDULE_CLEARED, Event.SCHEDULE_UPDATED)
 
 
 class ExplainReads:
-    """Reads of one database; every one by the key of its table."""
+    """Reads evidence; every statement reads by a key of its table."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._history = CampaignReads(database)
+        self._reads = CampaignReads(database)
 
     async def record(self, ref: Ref, at: datetime, within: timedelta) -> Evidence:
-        """What is known of the run at ``at``, or of the first one less than ``within`` later.
+        """Return the evidence on the run at ``at``, or on the first run less than ``within`` later.
 
         Raises:
-            NotFound: there is no such campaign.
+            NotFound: the campaign does not exist.
         """
-        shown = await self._history.campaign(ref)
-        campaign = shown.campaign
-        schedule = None if shown.current is None else shown.current.schedule
-        mine = runs.c.campaign_id == campaign.id
+        detail = await self._reads.campaign(ref)
+        campaign = detail.campaign
+        schedule = None if detail.current is None else detail.current.schedule
+        of_campaign = runs.c.campaign_id == campaign.id
         async with self._database.statement() as connection:
             live = await connection.scalar(
-                sa.select(sa.func.count()).select_from(nodes).where(nodes.c.lease_until > shown.now)
+                sa.select(sa.func.count())
+                .select_from(nodes)
+                .where(nodes.c.lease_until > detail.now)
             )
             found = await connection.execute(
                 sa.select(runs)
-                .where(mine, runs.c.scheduled_for >= at, runs.c.scheduled_for < at + within)
+                .where(of_campaign, runs.c.scheduled_for >= at, runs.c.scheduled_for < at + within)
                 .order_by(runs.c.scheduled_for)
                 .limit(1)
             )
@@ -52,22 +54,22 @@ class ExplainReads:
             event = schedule.event_after(at - timedelta(microseconds=1))
             if event is not None and event.at < at + within:
                 at = event.at
-        then = campaign_events.c.at <= at
+        before = campaign_events.c.at <= at
         stretch = sa.and_(
             campaign_events.c.event == Event.PASSED,
             campaign_events.c.details["from"].astext.cast(sa.DateTime(timezone=True)) <= at,
             campaign_events.c.details["to"].astext.cast(sa.DateTime(timezone=True)) >= at,
         )
         moved = sa.and_(
-            then, campaign_events.c.to_status.is_distinct_from(campaign_events.c.from_status)
+            before, campaign_events.c.to_status.is_distinct_from(campaign_events.c.from_status)
         )
-        edited = sa.and_(~then, campaign_events.c.event.in_(_EDITS))
+        edited = sa.and_(~before, campaign_events.c.event.in_(_EDITS))
         return Evidence(
             campaign=campaign,
             schedule=schedule,
-            saved_at=shown.saved_at,
-            timer=shown.timer,
-            now=shown.now,
+            saved_at=detail.saved_at,
+            timer=detail.timer,
+            now=detail.now,
             live_nodes=live or 0,
             at=at,
             run=None if row is None else run_from(row),
@@ -94,9 +96,7 @@ class ExplainReads:
             .order_by(order)
             .limit(limit)
         )
-        async with self._database.statement() as connection:
-            rows = (await connection.execute(statement)).all()
-        return [event_from(row) for row in rows]
+        return [event_from(row) for row in await self._database.rows(statement)]
 
 
 def _first(events: Sequence[LoggedEvent]) -> LoggedEvent | None:

@@ -1,7 +1,7 @@
-"""Doing once what is asked for twice: the answer is kept in the transaction of the change.
+"""Idempotency keys: the response is stored in the transaction of the change.
 
-So a crash between the two can not do it again, and an answer is never kept for a change that was
-rolled back. Of two requests with one key at the same moment, the second is told to come back.
+So a crash between the two cannot repeat the change, and no response is stored for a change that was
+rolled back. Of two simultaneous requests with one key, the second is refused with a conflict.
 """
 
 from __future__ import annotations
@@ -11,39 +11,39 @@ from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.domain.errors import Conflict, InvalidInput
 from storage.engine import Connections
 from storage.tables import idempotency_keys
-from storage.without_orm import AsyncConnection
 
 KEPT_FOR = "24 hours"
-_PRUNED_AT_ONCE = 100
-_LOCKS = 0x6964656D
-"""The class of advisory locks that these are."""
+_PRUNE_BATCH = 100
+_LOCK_CLASS = 0x6964656D
+"""Class of the advisory locks of idempotency keys."""
 
 T = TypeVar("T")
 
 
 class OneTransaction:
-    """Connections that are all the same one, within a transaction that somebody else ends."""
+    """Returns one connection every time, in a transaction that its owner ends."""
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
     @asynccontextmanager
     async def statement(self) -> AsyncIterator[AsyncConnection]:
-        """The connection."""
+        """Yield the connection."""
         yield self._connection
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
-        """The connection; what is written is committed with the rest."""
+        """Yield the connection; its owner commits the changes."""
         yield self._connection
 
 
 class ReservedRequest(Generic[T]):
-    """One request with its key, inside the transaction that is to hold change and answer."""
+    """One request with its key, in the transaction of the change and the response."""
 
     def __init__(
         self,
@@ -67,11 +67,11 @@ class ReservedRequest(Generic[T]):
 
 
 class IdempotencyKeys(Generic[T]):
-    """The kept answers of one database.
+    """The stored responses of one database.
 
     Args:
-        database: where they are.
-        bind: makes what changes things out of the transaction's connection.
+        database: the database of the responses.
+        bind: returns the service that works on the given transaction.
     """
 
     def __init__(self, database: Connections, bind: Callable[[OneTransaction], T]) -> None:
@@ -82,10 +82,10 @@ class IdempotencyKeys(Generic[T]):
     async def reserve(
         self, api_key_id: int, key: str, fingerprint: bytes
     ) -> AsyncIterator[ReservedRequest[T]]:
-        """A transaction for one request; commits at the end of the block, unless it raises.
+        """Yield a request in a transaction; commit unless the block raises.
 
         Raises:
-            Conflict: a request with the same key is being carried out.
+            Conflict: a request with the same key is in progress.
             InvalidInput: the key was used for another request (422).
         """
         row = {"api_key_id": api_key_id, "key": key, "fingerprint": fingerprint}
@@ -104,12 +104,12 @@ class IdempotencyKeys(Generic[T]):
             yield ReservedRequest(connection, row, response, self._bind(OneTransaction(connection)))
 
 
-_LOCK = sa.text(f"SELECT pg_try_advisory_xact_lock({_LOCKS}, hashtext(:text))")
+_LOCK = sa.text(f"SELECT pg_try_advisory_xact_lock({_LOCK_CLASS}, hashtext(:text))")
 _PRUNE = sa.text(f"""
 DELETE FROM idempotency_keys WHERE (api_key_id, key) IN (
     SELECT api_key_id, key FROM idempotency_keys
     WHERE created_at < now() - interval '{KEPT_FOR}'
-    ORDER BY created_at LIMIT {_PRUNED_AT_ONCE} FOR UPDATE SKIP LOCKED)
+    ORDER BY created_at LIMIT {_PRUNE_BATCH} FOR UPDATE SKIP LOCKED)
 """)
 _KNOWN = sa.text(f"""
 SELECT fingerprint, answer FROM idempotency_keys

@@ -1,4 +1,4 @@
-"""Runs that are finished later: leases that end, answers in the table, what a worker takes."""
+"""Accepted runs, which finish later: expired leases, stored results, runs for workers."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ from daemon.domain.run.outcome import Delivered, Outcome, Reject, Retry
 from daemon.runtime.node_identity import NodeIdentity
 from storage.binary_arrays import bigints, instants
 from storage.engine import Database
-from storage.queries import query
-from storage.runs import taken_from, work_from
+from storage.runs import attempt_from, reclaimed_from
 
 
 class LeaseTable:
-    """What a node does about runs that nobody has in hand.
+    """Reads and changes accepted runs, which no node has in flight.
 
     Args:
-        database: where to.
+        database: the database of the runs.
         node: this node's identity.
-        now: an instant to use instead of the server's clock, for tests.
+        now: an instant that replaces the database clock, for tests.
     """
 
     def __init__(self, database: Database, node: NodeIdentity, now: datetime | None = None) -> None:
@@ -29,25 +28,20 @@ class LeaseTable:
         self._node = node
         self.now = now
 
-    async def _rows(self, name: str, binds: dict[str, Any]) -> Sequence[Any]:
-        async with self._database.statement() as connection:
-            rows: Sequence[Any] = (await connection.execute(query(name), binds)).all()
-            return rows
-
     async def any_leased(self) -> bool:
-        """Whether any run is out to be finished later."""
-        (row,) = await self._rows("look_for_leases", {})
+        """Return whether any run has a lease of its own."""
+        (row,) = await self._database.rows("poll_leases")
         return bool(row.found)
 
     async def expire(self, hold_targets: Sequence[str], max_rows: int) -> list[ReclaimedRun]:
-        """Take back runs that were not finished within their lease: to be retried, or held."""
+        """Reclaim runs that did not finish within their lease; they are retried or held."""
         binds = {
             "node": self._node.id,
             "hold_targets": list(hold_targets),
             "max_rows": max_rows,
             "now": self.now,
         }
-        return [taken_from(row) for row in await self._rows("expire_leases", binds)]
+        return [reclaimed_from(row) for row in await self._database.rows("expire_leases", **binds)]
 
     async def worker_results(
         self,
@@ -55,30 +49,30 @@ class LeaseTable:
         overdue_before: datetime,
         max_rows: int,
     ) -> list[WorkerResult]:
-        """What workers have answered in the table, still to be written as outcomes."""
+        """Return the results that workers stored in the table, to be written as outcomes."""
         binds = {"shards": list(shards), "overdue_before": overdue_before, "max_rows": max_rows}
-        rows = await self._rows("load_answers", binds)
+        rows = await self._database.rows("load_worker_results", **binds)
         return [
-            WorkerResult(work_from(row, row.attempt), _outcome(row), row.node, row.seconds)
+            WorkerResult(attempt_from(row, row.attempt), _outcome(row), row.node, row.seconds)
             for row in rows
         ]
 
     async def statuses(
         self, attempts: Sequence[Attempt]
     ) -> dict[tuple[int, datetime], tuple[str, int, str]]:
-        """Status and attempt of runs, and their campaign's, by (campaign id, scheduled for)."""
+        """Return (status, attempt, campaign's status) by (campaign id, scheduled for)."""
         binds = {
             "campaign_ids": bigints([attempt.campaign_id for attempt in attempts]),
             "scheduled_fors": instants([attempt.scheduled_for for attempt in attempts]),
         }
-        rows = await self._rows("load_statuses", binds)
+        rows = await self._database.rows("load_run_statuses", **binds)
         return {
             (row.campaign_id, row.scheduled_for): (row.status, row.attempt, row.campaign)
             for row in rows
         }
 
     async def acquire(self, target: str, worker: str, lease: float, max_rows: int) -> list[Attempt]:
-        """For a worker: the oldest runs that wait for it, each held for ``lease`` seconds."""
+        """Acquire the oldest runs that wait for a worker, each for ``lease`` seconds."""
         binds = {
             "target": target,
             "worker": worker,
@@ -86,7 +80,10 @@ class LeaseTable:
             "max_rows": max_rows,
             "now": self.now,
         }
-        return [work_from(row, row.attempt) for row in await self._rows("take_runs", binds)]
+        return [
+            attempt_from(row, row.attempt)
+            for row in await self._database.rows("acquire_runs", **binds)
+        ]
 
 
 def _outcome(row: Any) -> Outcome:

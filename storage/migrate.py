@@ -1,4 +1,4 @@
-"""Bringing a database's schema up to date. Alembic does the work."""
+"""Upgrades a database's schema with Alembic, and describes the database to libpq programs."""
 
 from __future__ import annotations
 
@@ -8,35 +8,36 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import sqlalchemy as sa
+from psycopg.pq import Conninfo
 
 from storage.engine import connection_string
 from storage.errors import SchemaInUse, SchemaOutOfDate, StorageUnavailable, translated
-from storage.schema import HAS_TABLES, HEAD, RECORDED, UNSAID, VERSION, Schema
+from storage.schema import HAS_TABLES, HEAD, RECORDED, UNRECORDED, VERSION, Schema
 
 if TYPE_CHECKING:
     from alembic.config import Config
     from alembic.script import Script
 
 
-DEADLOCKS = 3
-"""So often a migration is tried again: it may meet a transaction that holds what it needs next."""
+MAX_DEADLOCKS = 3
+"""Number of retries after a deadlock with a transaction of a running node."""
 
 
 def statements(name: str) -> list[str]:
-    """The statements of one frozen SQL file beside the migrations, split at ``;`` + end of line."""
+    """Return the statements of a migration's frozen SQL file, split at ``;`` + newline."""
     script = files("storage").joinpath("migrations", "versions", name).read_text(encoding="utf-8")
     return [part.strip() for part in script.split(";\n") if part.strip()]
 
 
 def upgrade(dsn: str, revision: str = "head") -> None:
-    """Bring the database at ``dsn`` to ``revision``; several may ask at once, one does it.
+    """Upgrade the database at ``dsn`` to ``revision``; of simultaneous calls, one upgrades it.
 
-    A newer schema that this release can work on is left as it is.
+    A newer schema that this release can work on stays as it is.
 
     Raises:
-        StorageUnavailable: the database can not be reached, or deadlocks again and again.
-        SchemaOutOfDate: the database is newer than what this release can work on.
-        SchemaInUse: a live node's release could not work on what this would make of it.
+        StorageUnavailable: the database cannot be reached, or deadlocks repeatedly.
+        SchemaOutOfDate: this release cannot work on the newer schema.
+        SchemaInUse: a live node's release cannot work on the new schema.
     """
     found = current(dsn)
     if found.is_newer:
@@ -52,10 +53,10 @@ def upgrade(dsn: str, revision: str = "head") -> None:
             _upgrade(dsn, found, revision)
         except StorageUnavailable as error:
             tries += 1
-            if tries > DEADLOCKS or not _is_deadlock(error):
+            if tries > MAX_DEADLOCKS or not _is_deadlock(error):
                 raise
         except CommandError as error:
-            raise SchemaOutOfDate(f"can not upgrade the database's schema: {error}") from error
+            raise SchemaOutOfDate(f"cannot upgrade the database's schema: {error}") from error
         else:
             return
 
@@ -81,7 +82,7 @@ def _is_deadlock(error: StorageUnavailable) -> bool:
 
 
 def current(dsn: str) -> Schema:
-    """The schema of the database at ``dsn``."""
+    """Return the schema of the database at ``dsn``."""
     engine = _engine(dsn)
     try:
         with translated(), engine.connect() as connection:
@@ -103,11 +104,11 @@ def _script(config: Config, revision: str) -> Script:
 
 
 def _require_unused(connection: sa.Connection, found: Schema, goal: Script) -> None:
-    """SchemaInUse when a live node's release could not work on the goal."""
+    """Raise SchemaInUse when a live node's release cannot work on the goal."""
     if found.version is None or found.version >= goal.revision:
         return
     since: str = getattr(goal.module, "compatible_since", "")
-    for node in connection.execute(_TOO_OLD, {"since": since, "unsaid": UNSAID}):
+    for node in connection.execute(_TOO_OLD, {"since": since, "unrecorded": UNRECORDED}):
         raise SchemaInUse(
             f"schema {goal.revision} needs releases that know {since} or later; node {node.name}"
             f" (release {node.version}, which knows {node.schema_version}) is at work",
@@ -115,17 +116,31 @@ def _require_unused(connection: sa.Connection, found: Schema, goal: Script) -> N
         )
 
 
-# A node of a release that did not write it yet knows 0002, and its table may lack the column.
+# A node of an early release records no version: it knows 0002, and its table lacks the column.
 _TOO_OLD = sa.text(
     """
     SELECT name, version, schema_version
     FROM (SELECT n.name, n.version, n.lease_until,
-                 coalesce(to_jsonb(n) ->> 'schema_version', CAST(:unsaid AS text)) AS schema_version
+                 coalesce(to_jsonb(n) ->> 'schema_version', CAST(:unrecorded AS text))
+                     AS schema_version
           FROM nodes n) AS known
     WHERE lease_until > clock_timestamp() AND schema_version < CAST(:since AS text)
     ORDER BY name
     """
 )
+
+
+def libpq_environment(dsn: str) -> dict[str, str]:
+    """Return a database URL as libpq environment variables (`PGHOST`, `PGPASSWORD` ...).
+
+    The password of an environment stays out of the process list. Options without such a variable
+    are left out.
+    """
+    return {
+        option.envvar.decode(): option.val.decode()
+        for option in Conninfo.parse(dsn.encode())
+        if option.envvar and option.val
+    }
 
 
 def _config() -> Config:

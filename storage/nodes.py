@@ -1,4 +1,4 @@
-"""Nodes: their leases, who is alive, and taking over what a lost one held."""
+"""Nodes: their heartbeats and leases, and the reclaiming of a lost node's runs."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from daemon.cluster.store import HeartbeatReply, NodeInfo
 from daemon.domain.run.attempt import ReclaimedRun
 from storage.engine import Database
 from storage.queries import query
-from storage.runs import taken_from
+from storage.runs import reclaimed_from
 from storage.schema import HEAD
 from storage.tables import nodes
 
-TAKE_OVER_BATCH = 1000
+RECLAIM_BATCH = 1000
 
 
 class Nodes:
-    """The daemons at work on one database."""
+    """The nodes of one database."""
 
     def __init__(self, database: Database, now: datetime | None = None) -> None:
         self._database = database
         self.now = now
 
     async def register(self, node: str, info: NodeInfo, *, lease: float) -> datetime:
-        """Register a node with a lease in seconds; return the server's instant."""
+        """Register a node with a lease in seconds; return the database clock."""
         binds = {
             "node": node,
             "name": info.name,
@@ -38,9 +38,9 @@ class Nodes:
             "schema_version": HEAD,
             "now": self.now,
         }
-        async with self._database.statement() as connection:
-            heard: datetime = (await connection.execute(query("register_node"), binds)).scalar_one()
-            return heard
+        (row,) = await self._database.rows("register_node", **binds)
+        now: datetime = row.heartbeat_at
+        return now
 
     async def beat(
         self,
@@ -52,7 +52,7 @@ class Nodes:
         shards: int = 0,
         draining: bool = False,
     ) -> HeartbeatReply | None:
-        """Renew the lease; None when the node's place is gone, taken over by another."""
+        """Renew the lease; return None when another node has replaced this one."""
         binds = {
             "node": node,
             "lease": lease,
@@ -62,74 +62,70 @@ class Nodes:
             "draining": draining,
             "now": self.now,
         }
-        async with self._database.statement() as connection:
-            row = (await connection.execute(query("beat_node"), binds)).one_or_none()
-        return None if row is None else HeartbeatReply(row.now, row.others, row.lost)
+        for row in await self._database.rows("record_heartbeat", **binds):
+            return HeartbeatReply(row.now, row.others, row.lost)
+        return None
 
     async def take_over(
         self, node: str, lost_node: str, hold_targets: Sequence[str]
     ) -> AsyncIterator[list[ReclaimedRun]]:
-        """Free every run that ``lost_node`` held, then forget it; yields what was just written.
+        """Reclaim every run of ``lost_node`` in batches, yield each batch, then delete the node.
 
-        Its sessions are ended first: a process that stands still in the middle of a transaction
-        would keep its rows locked for as long.
+        Its sessions are ended first: a process that is stopped in a transaction would keep its
+        rows locked.
 
-        A pass over the runs claimed since its last mark comes first: it is quick, and finds all but
-        what a clock set back could hide. The node is forgotten only when no run at all is left,
-        which takes a look at all of them; runs of campaigns that somebody holds just now are left
-        for the next call.
+        The first pass checks the runs claimed since the node's last mark: it is quick, and misses
+        only runs that a clock set back could hide. The node is deleted only when it has no run at
+        all, which takes a check of every run. Runs of campaigns that another session has locked
+        are left to the next call.
         """
-        async with self._database.statement() as connection:
-            binds = {"dead_node": lost_node, "now": self.now}
-            await connection.execute(query("end_sessions"), binds)
-        async for taken in self._free(node, lost_node, hold_targets, from_start=False):
-            yield taken
-        async with self._database.statement() as connection:
-            found = await connection.execute(query("find_in_flight"), {"dead_node": lost_node})
-            if found.scalar_one():
-                return
+        await self._database.rows("end_sessions", lost_node=lost_node, now=self.now)
+        async for reclaimed in self._reclaim(node, lost_node, hold_targets, from_start=False):
+            yield reclaimed
+        ((has_runs,),) = await self._database.rows("find_in_flight", lost_node=lost_node)
+        if has_runs:
+            return
         if not await self._forget(lost_node):
-            async for taken in self._free(node, lost_node, hold_targets, from_start=True):
-                yield taken
+            async for reclaimed in self._reclaim(node, lost_node, hold_targets, from_start=True):
+                yield reclaimed
             await self._forget(lost_node)
 
-    async def _free(
+    async def _reclaim(
         self, node: str, lost_node: str, hold_targets: Sequence[str], *, from_start: bool
     ) -> AsyncIterator[list[ReclaimedRun]]:
         binds = {
             "node": node,
-            "dead_node": lost_node,
+            "lost_node": lost_node,
             "from_start": from_start,
             "hold_targets": list(hold_targets),
-            "max_rows": TAKE_OVER_BATCH,
+            "max_rows": RECLAIM_BATCH,
             "now": self.now,
         }
         while True:
-            async with self._database.statement() as connection:
-                rows = (await connection.execute(query("take_over_runs"), binds)).all()
-            yield [taken_from(row) for row in rows]
-            if len(rows) < TAKE_OVER_BATCH:
+            rows = await self._database.rows("reclaim_runs", **binds)
+            yield [reclaimed_from(row) for row in rows]
+            if len(rows) < RECLAIM_BATCH:
                 return
 
     async def _forget(self, lost_node: str) -> bool:
-        """Whether the node is gone (or in somebody else's hands)."""
-        binds = {"dead_node": lost_node, "now": self.now}
+        """Delete a node without runs; return True also if another session has locked it."""
+        binds = {"lost_node": lost_node, "now": self.now}
         async with self._database.transaction() as connection:
             locked = await connection.execute(query("lock_lost_node"), binds)
             if locked.one_or_none() is None:
                 return True
-            # A statement of its own: a claim that held the row is in its snapshot.
+            # A second statement, so that its snapshot includes a claim that had locked the row.
             return (
                 await connection.execute(
-                    query("forget_node"), {"dead_node": lost_node, "from_start": True}
+                    query("forget_node"), {"lost_node": lost_node, "from_start": True}
                 )
             ).one_or_none() is not None
 
     async def retire(self, node: str) -> None:
-        """Leave in good order; the row stays for its lease if runs are still in hand."""
+        """Deregister the node; its row stays until the lease ends if runs are in flight."""
         async with self._database.transaction() as connection:
             await connection.execute(
                 sa.select(nodes.c.id).where(nodes.c.id == node).with_for_update(),
             )
-            binds = {"dead_node": node, "from_start": False}
+            binds = {"lost_node": node, "from_start": False}
             await connection.execute(query("forget_node"), binds)

@@ -1,4 +1,4 @@
-"""LISTEN: a connection of its own, outside the pool, that says which campaigns were edited."""
+"""LISTEN on a connection outside the pool, which reports the campaigns that were edited."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from storage.campaign_editor import CHANNEL
 from storage.engine import connection_string
 from storage.errors import translated
 
-BEAT_S = 10.0
-"""After so long without news the connection is asked whether it still lives."""
+CHECK_S = 10.0
+"""Seconds without a notification after which the connection is checked."""
 
 
 class _Connection(psycopg.AsyncConnection[Any]):
-    """Waits without looking up.
+    """A connection that waits without waking up.
 
-    psycopg wakes ten times a second for somebody who may have pressed Ctrl-C. The event loop hears
-    of that by itself, and those looks were half of what an idle daemon cost.
+    psycopg wakes ten times a second to notice Ctrl-C. The event loop handles signals itself, and
+    these wake-ups were half of the processor time of an idle daemon.
     """
 
-    async def wait(self, gen: Any, interval: float = BEAT_S, timeout: float | None = None) -> Any:
+    async def wait(self, gen: Any, interval: float = CHECK_S, timeout: float | None = None) -> Any:
         return await super().wait(gen, interval, timeout)
 
 
 class Notifications:
-    """Notices of edits. A hint only: polling is the guarantee."""
+    """Notifications of edits. They are hints only: polling is the guarantee."""
 
     def __init__(self, dsn: str) -> None:
         self._conninfo = connection_string(dsn, "campaignd-listen")
 
     async def listen(self) -> AsyncIterator[list[int] | None]:
-        """Campaign ids as they are edited; None when anything may have been missed.
+        """Yield the ids of edited campaigns; None when any notification may have been missed.
 
-        The first item is None, once the connection listens.
+        The first item is None, as soon as the connection listens.
 
         Raises:
-            StorageUnavailable: the connection is gone.
+            StorageUnavailable: the connection is lost.
         """
         with translated():
             connection = await _Connection.connect(self._conninfo, autocommit=True)
@@ -47,13 +47,13 @@ class Notifications:
                 await connection.execute(f"LISTEN {CHANNEL}")
                 yield None
                 while True:
-                    async for notice in connection.notifies(timeout=BEAT_S):
+                    async for notice in connection.notifies(timeout=CHECK_S):
                         yield _campaigns(notice.payload)
                     await connection.execute("SELECT 1")
 
 
 def _campaigns(payload: str) -> list[int] | None:
-    """The ids in a notice; None, for everything, if it holds none that we can read."""
+    """Return the ids of a notification; None, for all campaigns, if it is not readable."""
     try:
         ids = json.loads(payload)["campaigns"]
         return [int(each) for each in ids]

@@ -1,4 +1,4 @@
-"""Retention: what ended long ago is deleted, in small transactions, by one process at a time."""
+"""Retention: deletes old history in small transactions, in one process at a time."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from storage.engine import Database
 from storage.queries import query
 from storage.tables import campaigns
 
-CAMPAIGNS_AT_ONCE = 1000
-ROWS_AT_ONCE = 5000
+CAMPAIGN_BATCH = 1000
+ROW_BATCH = 5000
 LOCK = 0x7072756E
-"""Advisory lock: whoever holds it prunes; others have nothing to do."""
+"""Advisory lock of the process that prunes; other processes skip their turn."""
 _TURN = sa.select(sa.func.pg_try_advisory_xact_lock(LOCK), sa.func.now())
 
 
@@ -27,30 +27,30 @@ class Prune:
         self.now = now
 
     async def steps(self, keep: timedelta) -> AsyncIterator[PruneStats]:
-        """Delete what ended longer ago than ``keep``; one item for each transaction.
+        """Delete history that ended longer ago than ``keep``; yield after each transaction.
 
-        Open runs are never touched, nor each campaign's newest run and event. Ends when another
-        process is at it, which does the rest.
+        Open runs stay, and so do each campaign's newest run and event. The iteration ends early
+        when another process prunes.
         """
         async for ids in self._campaigns():
             while True:
-                done = await self._step(ids, keep)
-                if done is None:
+                stats = await self._step(ids, keep)
+                if stats is None:
                     return
-                yield done
-                if max(done.runs, done.events) < ROWS_AT_ONCE:
+                yield stats
+                if max(stats.runs, stats.events) < ROW_BATCH:
                     break
 
     async def _step(self, ids: list[int], keep: timedelta) -> PruneStats | None:
-        """One transaction; None if another process is at it just then."""
-        # The lock goes with the transaction. A session's would outlive a killed process behind a
-        # pooler, which keeps the connection and gives it to somebody else.
+        """Run one transaction; return None if another process prunes at the moment."""
+        # The lock ends with the transaction. A session's lock would outlive a killed process behind
+        # a pooler, which keeps the connection and gives it to another process.
         async with self._database.transaction() as connection:
-            is_ours, heard = (await connection.execute(_TURN)).one()
+            is_ours, now = (await connection.execute(_TURN)).one()
             if not is_ours:
                 return None
-            before = (self.now or heard) - keep
-            binds = {"campaign_ids": ids, "before": before, "max_rows": ROWS_AT_ONCE}
+            before = (self.now or now) - keep
+            binds = {"campaign_ids": ids, "before": before, "max_rows": ROW_BATCH}
             runs, events = [
                 len((await connection.execute(query(name), binds)).all())
                 for name in ("prune_runs", "prune_events")
@@ -64,7 +64,7 @@ class Prune:
                 sa.select(campaigns.c.id)
                 .where(campaigns.c.id > last)
                 .order_by(campaigns.c.id)
-                .limit(CAMPAIGNS_AT_ONCE)
+                .limit(CAMPAIGN_BATCH)
             )
             async with self._database.statement() as connection:
                 ids = list((await connection.execute(statement)).scalars())

@@ -1,4 +1,4 @@
-"""The hot statements: one ``.sql`` file each, loaded once."""
+"""The statements that have a ``.sql`` file of their own; each file is loaded once."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from daemon.domain.sharding import SHARDS
 
 @cache
 def query(name: str) -> TextClause:
-    """The statement in ``sql/<name>.sql``; binds are ``:name``, always inside a CAST.
+    """Return the statement in ``sql/<name>.sql``; binds are ``:name``, always inside a CAST.
 
-    ``{SHARDS}`` in it stands for their number.
+    ``{SHARDS}`` in the file is replaced by the number of shards.
     """
-    written = files("storage").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
-    return text(written.replace("{SHARDS}", str(SHARDS)))
+    source = files("storage").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
+    return text(source.replace("{SHARDS}", str(SHARDS)))

@@ -1,4 +1,4 @@
-"""Answers of those who carry a run out and finish it later, guarded by the attempt they hold."""
+"""Results of accepted runs, reported later and guarded by their attempt; and held runs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.domain.campaign.state_machine import RunStatus
 from daemon.domain.errors import Conflict, NotFound, Refused
@@ -19,7 +20,6 @@ from storage.engine import Connections
 from storage.queries import query
 from storage.runs import columns_of, finish_binds, write_finish
 from storage.tables import campaigns, runs
-from storage.without_orm import AsyncConnection
 
 _READ = sa.select(
     runs,
@@ -30,7 +30,7 @@ _READ = sa.select(
 
 
 class RunResults:
-    """Ends and extends open attempts. A late answer changes nothing."""
+    """Ends and extends open attempts, and releases held runs. A late result changes nothing."""
 
     def __init__(self, database: Connections) -> None:
         self._database = database
@@ -42,17 +42,17 @@ class RunResults:
         decide: Callable[[OpenAttempt], Outcome],
         actor: str,
     ) -> AttemptUpdate:
-        """Write what ``decide`` makes of the open attempt.
+        """Write the outcome that ``decide`` returns for the open attempt.
 
         Raises:
-            NotFound: there is no such run.
-            Conflict: the attempt is not the open one.
+            NotFound: the run does not exist.
+            Conflict: another attempt is open, or none.
         """
         async with self._database.transaction() as connection:
             row = _found((await connection.execute(_READ.where(runs.c.id == run_id))).all(), run_id)
             outcome = decide(OpenAttempt(row.attempt, row.takeovers, row.target))
             if _is_repeated(row, attempt, outcome):
-                return _answered(row, changed=False, ended=_ending(row, actor))
+                return _update_from(row, changed=False, ended=_run_ended(row, actor))
             _require_open(row, attempt)
             status, error, wait = columns_of(outcome)
             ended = (
@@ -64,21 +64,21 @@ class RunResults:
                 error,
                 wait,
             )
-            written = await write_finish(connection, finish_binds([ended], actor=actor))
+            finished = await write_finish(connection, finish_binds([ended], actor=actor))
             row = (await connection.execute(_READ.where(runs.c.id == run_id))).one_or_none()
-            if not written or row is None:
+            if not finished or row is None:
                 raise Conflict("the run has ended or was taken over meanwhile")
-            # A run that waited for this one, or this one's next attempt, is due on some node.
+            # The next run, or this run's next attempt, may be due on any node.
             await _notify(connection, row.campaign_id)
-        ending = replace(_ending(row, actor, written), attempt=attempt, error=error)
-        return _answered(row, ended=ending)
+        run_ended = replace(_run_ended(row, actor, finished), attempt=attempt, error=error)
+        return _update_from(row, ended=run_ended)
 
     async def extend(self, run_id: UUID, attempt: int, seconds: float) -> AttemptUpdate:
-        """Let the open attempt go on for ``seconds`` from now; never less than it was given.
+        """Extend the open attempt to ``seconds`` from now; its lease never becomes shorter.
 
         Raises:
-            NotFound: there is no such run.
-            Conflict: the attempt is not the open one.
+            NotFound: the run does not exist.
+            Conflict: another attempt is open, or none.
         """
         until = sa.func.clock_timestamp() + sa.func.make_interval(0, 0, 0, 0, 0, 0, seconds)
         async with self._database.transaction() as connection:
@@ -98,22 +98,22 @@ class RunResults:
             row = extended.one_or_none()
             if row is None:
                 raise Conflict("the run has ended or was taken over meanwhile")
-        return _answered(row)
+        return _update_from(row)
 
-    # What a person decides, of a run that is not under way.
+    # Decisions of an operator on a run that is not in flight.
 
     async def campaign_of(self, run_id: UUID) -> int:
-        """The id of the campaign whose run this is. Raises NotFound."""
+        """Return the id of the run's campaign. Raises NotFound."""
         async with self._database.statement() as connection:
             row = _found((await connection.execute(_READ.where(runs.c.id == run_id))).all(), run_id)
             return int(row.campaign_id)
 
     async def release(self, run_id: UUID, grace: float, actor: str) -> AttemptUpdate:
-        """A held run goes on its way: due now, to be started within ``grace`` seconds.
+        """Release a held run: due now, to be started within ``grace`` seconds.
 
         Raises:
-            NotFound: there is no such run.
-            Refused: it is not held.
+            NotFound: the run does not exist.
+            Refused: the run is not held.
         """
         async with self._database.transaction() as connection:
             row = _found((await connection.execute(_READ.where(runs.c.id == run_id))).all(), run_id)
@@ -129,14 +129,14 @@ class RunResults:
             if not released:
                 raise _not_held(row)
             await _notify(connection, row.campaign_id)
-        return _answered(row)
+        return _update_from(row)
 
     async def fail_held(self, run_id: UUID, reason: str, actor: str) -> AttemptUpdate:
-        """A held run has failed, with whatever that means for its campaign.
+        """Fail a held run, with the consequences for its campaign.
 
         Raises:
-            NotFound: there is no such run.
-            Refused: it is not held.
+            NotFound: the run does not exist.
+            Refused: the run is not held.
         """
         async with self._database.transaction() as connection:
             row = _found((await connection.execute(_READ.where(runs.c.id == run_id))).all(), run_id)
@@ -149,12 +149,12 @@ class RunResults:
                 reason,
                 None,
             )
-            written = await write_finish(connection, finish_binds([ended], actor=actor))
+            finished = await write_finish(connection, finish_binds([ended], actor=actor))
             row = (await connection.execute(_READ.where(runs.c.id == run_id))).one()
-            if not written:
+            if not finished:
                 raise _not_held(row)
             await _notify(connection, row.campaign_id)
-        return _answered(row, ended=replace(_ending(row, actor, written), duration=None))
+        return _update_from(row, ended=replace(_run_ended(row, actor, finished), duration=None))
 
 
 async def _notify(connection: AsyncConnection, campaign_id: int) -> None:
@@ -173,7 +173,7 @@ def _found(rows: Any, run_id: UUID) -> Any:
 
 
 def _is_repeated(row: Any, attempt: int, outcome: Outcome) -> bool:
-    """Whether the run ended just so already: the answer was lost on its way, and came again."""
+    """Return whether the run has ended with this outcome: the client repeats a lost request."""
     if row.attempt != attempt:
         return False
     return (row.status == RunStatus.COMPLETED and isinstance(outcome, Delivered)) or (
@@ -192,10 +192,10 @@ def _require_open(row: Any, attempt: int) -> None:
         )
 
 
-def _ending(row: Any, actor: str, written: Sequence[Any] = ()) -> RunEnded:
-    """What to tell of a run as it was read after its outcome was written."""
+def _run_ended(row: Any, actor: str, finished: Sequence[Any] = ()) -> RunEnded:
+    """Return the log record of a run, from its row after the outcome was written."""
     from_status, to_status = (
-        (written[0].from_status, written[0].to_status) if written else (None,) * 2
+        (finished[0].from_status, finished[0].to_status) if finished else (None,) * 2
     )
     return RunEnded(
         status=RunStatus(row.status),
@@ -214,7 +214,7 @@ def _ending(row: Any, actor: str, written: Sequence[Any] = ()) -> RunEnded:
     )
 
 
-def _answered(row: Any, *, changed: bool = True, ended: RunEnded | None = None) -> AttemptUpdate:
+def _update_from(row: Any, *, changed: bool = True, ended: RunEnded | None = None) -> AttemptUpdate:
     return AttemptUpdate(
         row.id,
         row.campaign_id,

@@ -1,4 +1,4 @@
-"""Claiming and finishing runs: values in, one statement over a batch, values out."""
+"""Claims, finishes and releases runs: one statement for each batch."""
 
 from __future__ import annotations
 
@@ -44,23 +44,23 @@ from storage.binary_arrays import (
     uuids,
     wall_times,
 )
-from storage.engine import PREPARED_AFTER, Database
+from storage.engine import PREPARED_AFTER, Database, rows_of
 from storage.queries import query
 
 MAX_TAKEOVERS = 10
-"""After so many lost nodes one run is given up (spec section 6)."""
+"""Number of lost nodes after which a run fails (docs/semantics.md#runs)."""
 
 _STATUS = {status.value: status for status in Status}
 _RUN_STATUS = {status.value: status for status in RunStatus}
 
 
 class RunStore:
-    """The claim and finish statements for one node.
+    """The statements that claim, finish and release the runs of one node.
 
     Args:
-        database: where to.
+        database: the database of the runs.
         node: this node's identity; every write names its id.
-        now: an instant to use instead of the server's clock, for tests.
+        now: an instant that replaces the database clock, for tests.
     """
 
     def __init__(self, database: Database, node: NodeIdentity, now: datetime | None = None) -> None:
@@ -68,19 +68,14 @@ class RunStore:
         self._node = node
         self.now = now
 
-    async def _rows(self, name: str, binds: dict[str, Any]) -> Sequence[Any]:
-        async with self._database.statement() as connection:
-            result = await connection.execute(
-                query(name),
-                {"node": self._node.id, "now": self.now, **binds},
-            )
-            return result.all()
+    async def _rows(self, name: str, **binds: Any) -> list[Any]:
+        return await self._database.rows(name, **{"node": self._node.id, "now": self.now, **binds})
 
     async def warm(self) -> None:
-        """Have every kept connection open, with the hot statements known to it and prepared.
+        """Open every kept connection, and prepare the hot statements on it.
 
-        A burst would have to wait for that otherwise: opening a connection, and reading for the
-        first time what the catalogue has on the tables, costs as much as hundreds of runs.
+        A burst would wait for that otherwise: opening a connection and reading the catalogue for
+        the first time costs as much as hundreds of runs.
         """
         if not self._database.prepares:
             return
@@ -93,30 +88,28 @@ class RunStore:
                     await connection.execute(query("claim_events"), claim)
                     await write_finish(connection, finish)
 
-    async def claim(self, planned: Sequence[ClaimRequest]) -> list[ClaimResult]:
-        """Win what is due, by the server's clock; what is missing from the answer was lost."""
-        rows = await self._rows("claim_events", _claim_binds(planned))
-        return [claimed for row in rows for claimed in _claimed(row, planned)]
+    async def claim(self, requests: Sequence[ClaimRequest]) -> list[ClaimResult]:
+        """Claim events that are due by the database clock; the result omits lost claims."""
+        rows = await self._rows("claim_events", **_claim_binds(requests))
+        return [claimed for row in rows for claimed in _claim_results(row, requests)]
 
     async def claim_attempts(
         self,
-        waiting: Sequence[PendingRun],
+        pending: Sequence[PendingRun],
     ) -> tuple[list[Attempt], list[ExpiredAttempt]]:
-        """Start the next attempts of waiting runs, or say that they come too late."""
+        """Start the next attempts of pending runs; also return the runs that are too late."""
         rows = await self._rows(
             "claim_attempts",
-            {
-                "campaign_ids": [item.campaign_id for item in waiting],
-                "scheduled_fors": [item.scheduled_for for item in waiting],
-                "max_takeovers": MAX_TAKEOVERS,
-            },
+            campaign_ids=[item.campaign_id for item in pending],
+            scheduled_fors=[item.scheduled_for for item in pending],
+            max_takeovers=MAX_TAKEOVERS,
         )
-        works = [(row, work_from(row, row.attempt)) for row in rows]
+        attempts = [(row, attempt_from(row, row.attempt)) for row in rows]
         return (
-            [work for row, work in works if row.verdict == "started"],
+            [attempt for row, attempt in attempts if row.verdict == "started"],
             [
-                ExpiredAttempt(work, row.status, _why_late(row))
-                for row, work in works
+                ExpiredAttempt(attempt, row.status, _late_outcome(row))
+                for row, attempt in attempts
                 if row.verdict != "started"
             ],
         )
@@ -125,47 +118,48 @@ class RunStore:
         """Write outcomes, each guarded by (run, attempt, node, expected status).
 
         Returns:
-            One for each outcome; None where the run was somebody else's by then.
+            One result for each outcome; None where the guard failed, because another node or a
+            command changed the run first.
         """
-        # A run is written once a batch, though it may have been found too late twice.
+        # A run is written once in a batch, although it may have been found too late twice.
         places: dict[tuple[Any, ...], int] = {}
         rows: list[tuple[Any, ...]] = []
-        begun_ats: list[datetime | None] = []
+        started_ats: list[datetime | None] = []
         place_of = []
         for attempt, outcome, expected, started_at, *_ in finished:
             guard = (attempt.campaign_id, attempt.scheduled_for, attempt.number, expected)
             place = places.setdefault(guard, len(rows))
             if place == len(rows):
                 rows.append((*guard, *columns_of(outcome)))
-                begun_ats.append(started_at)
+                started_ats.append(started_at)
             place_of.append(place)
-        written: list[FinishResult | None] = [None] * len(rows)
+        results: list[FinishResult | None] = [None] * len(rows)
         async with self._database.transaction() as connection:
-            binds = finish_binds(rows, begun_ats=begun_ats, node=self._node.id)
+            binds = finish_binds(rows, started_ats=started_ats, node=self._node.id)
             for row in await write_finish(connection, {**binds, "now": self.now}):
                 status, from_status, to_status, promoted, numbers = row
-                alike = _RUN_STATUS[status], _STATUS[from_status], _STATUS[to_status], promoted
+                same = _RUN_STATUS[status], _STATUS[from_status], _STATUS[to_status], promoted
                 for number in numbers:
-                    campaign_id, at, *_ = rows[number - 1]
-                    written[number - 1] = FinishResult(campaign_id, at, *alike)
-        return [written[place] for place in place_of]
+                    campaign_id, scheduled_for, *_ = rows[number - 1]
+                    results[number - 1] = FinishResult(campaign_id, scheduled_for, *same)
+        return [results[place] for place in place_of]
 
-    async def find_finish_result(self, work: Attempt, outcome: Outcome) -> FinishResult | None:
-        """What this node has written of an attempt already, by the event that was written with it.
+    async def find_finish_result(self, attempt: Attempt, outcome: Outcome) -> FinishResult | None:
+        """Return the result that this node has written for an attempt, from its event.
 
-        To be asked where the database's answer to ``finish`` was lost. Whether another run is due
-        by that, nobody knows any more: it is said to be, so that somebody looks.
+        Call this when the reply to ``finish`` was lost. `promoted` is reported as True, because
+        the true value is unknown and a needless recheck is harmless.
         """
         status = columns_of(outcome)[0]
         binds = {
-            "campaign_id": work.campaign_id,
-            "run_id": work.run_id,
+            "campaign_id": attempt.campaign_id,
+            "run_id": attempt.run_id,
             "event": f"run_{status}" if status.is_open else "run_ended",
-            "since": work.claimed_at,
+            "since": attempt.claimed_at,
         }
-        for row in await self._rows("load_written", binds):
+        for row in await self._rows("find_finish_result", **binds):
             statuses = _STATUS[row.from_status], _STATUS[row.to_status]
-            return FinishResult(work.campaign_id, work.scheduled_for, status, *statuses, True)
+            return FinishResult(attempt.campaign_id, attempt.scheduled_for, status, *statuses, True)
         return None
 
     async def release(
@@ -174,10 +168,10 @@ class RunStore:
         dispositions: Sequence[str],
         cause: str = "given back by a stopping node",
     ) -> list[ReclaimedRun]:
-        """Give executing runs back; dispositions ``not_started``, ``retrying``, ``held``.
+        """Release executing runs; dispositions are ``not_started``, ``retrying`` and ``held``.
 
         Returns:
-            Those that were this node's to give back, as they are now.
+            The runs that this node still held, as they are now.
         """
         keys = [(item.campaign_id, item.scheduled_for, item.number) for item in attempts]
         return await self._release(keys, dispositions, cause)
@@ -185,26 +179,22 @@ class RunStore:
     async def release_unacknowledged(
         self, in_flight: Collection[tuple[int, datetime]], since: datetime
     ) -> tuple[int, bool]:
-        """Give back, as not_started, what this node claimed since ``since`` and never heard of.
+        """Release runs that this node claimed since ``since`` without receiving the reply.
 
-        To be called while the node claims nothing.
+        Call this while the node claims nothing.
 
         Args:
-            in_flight: (campaign id, scheduled for) of what it did hear of.
-            since: by the server's clock.
+            in_flight: (campaign id, scheduled for) of the claims whose reply arrived.
+            since: an instant of the database clock.
 
         Returns:
-            How many there were; and whether that is all, because no claim is under way any more.
+            The number of released runs; and whether it is final, because no claim is in progress.
         """
         async with self._database.transaction() as connection:
-            fenced = (
-                await connection.execute(query("fence_claims"), {"node": self._node.id})
-            ).all()
-            rows = (
-                await connection.execute(
-                    query("load_in_flight"), {"node": self._node.id, "since": since}
-                )
-            ).all()
+            fence = await rows_of(connection, query("fence_claims"), node=self._node.id)
+            rows = await rows_of(
+                connection, query("load_in_flight"), node=self._node.id, since=since
+            )
         keys = [
             (row.campaign_id, row.scheduled_for, row.attempt)
             for row in rows
@@ -213,51 +203,48 @@ class RunStore:
         released = 0
         if keys:
             dispositions = ["not_started"] * len(keys)
-            released = len(
-                await self._release(keys, dispositions, "claimed, but the answer was lost")
-            )
-        return released, bool(fenced)
+            cause = "claimed, but the answer was lost"
+            released = len(await self._release(keys, dispositions, cause))
+        return released, bool(fence)
 
     async def _release(
         self, keys: Sequence[tuple[int, datetime, int]], dispositions: Sequence[str], cause: str
     ) -> list[ReclaimedRun]:
         rows = await self._rows(
             "release_runs",
-            {
-                "campaign_ids": [campaign_id for campaign_id, _, _ in keys],
-                "scheduled_fors": [scheduled_for for _, scheduled_for, _ in keys],
-                "attempts": [number for _, _, number in keys],
-                "dispositions": list(dispositions),
-                "cause": cause,
-            },
+            campaign_ids=[campaign_id for campaign_id, _, _ in keys],
+            scheduled_fors=[scheduled_for for _, scheduled_for, _ in keys],
+            attempts=[number for _, _, number in keys],
+            dispositions=list(dispositions),
+            cause=cause,
         )
-        return [taken_from(row) for row in rows]
+        return [reclaimed_from(row) for row in rows]
 
 
-def _claim_binds(planned: Sequence[ClaimRequest]) -> dict[str, Any]:
+def _claim_binds(requests: Sequence[ClaimRequest]) -> dict[str, Any]:
     older: list[PassedOccurrence] = []
-    slices: list[tuple[int, int]] = []  # of the arrays of older occurrences; from 1, both included
-    for item in planned:
+    slices: list[tuple[int, int]] = []  # first and last index into the arrays below, from 1
+    for item in requests:
         slices.append((len(older) + 1, len(older) + len(item.older)))
         older.extend(item.older)
-    bulk = [(item.armed.campaign_id, many) for item in planned for many in item.bulk]
-    armed = [item.armed for item in planned]
-    following = [item.next for item in planned]
+    bulk = [(item.armed.campaign_id, many) for item in requests for many in item.bulk]
+    armed = [item.armed for item in requests]
+    following = [item.next for item in requests]
     return {
         "campaign_ids": bigints([entry.campaign_id for entry in armed]),
         "revisions": bigints([entry.revision for entry in armed]),
         "armed_ats": instants([entry.event.at for entry in armed]),
         "kinds": texts([entry.event.kind for entry in armed]),
-        "fire_ats": instants([item.fire_at for item in planned]),
-        "run_ids": uuids([item.run_id for item in planned]),
-        "start_befores": instants([item.start_before for item in planned]),
+        "fire_ats": instants([item.fire_at for item in requests]),
+        "run_ids": uuids([item.run_id for item in requests]),
+        "start_befores": instants([item.start_before for item in requests]),
         "overlaps": texts([entry.schedule.overlap for entry in armed]),
-        "missed_untils": instants([item.missed_until for item in planned]),
+        "missed_untils": instants([item.missed_until for item in requests]),
         "next_ats": instants([after.at if after else None for after in following]),
         "next_locals": wall_times([after.local if after else None for after in following]),
         "next_kinds": texts([after.kind if after else None for after in following]),
-        "backlogs": booleans([item.backlog for item in planned]),
-        "mores": booleans([item.more for item in planned]),
+        "backlogs": booleans([item.backlog for item in requests]),
+        "mores": booleans([item.more for item in requests]),
         "older_firsts": integers([first for first, _ in slices]),
         "older_lasts": integers([last for _, last in slices]),
         "older_ats": instants([old.at for old in older]),
@@ -272,19 +259,19 @@ def _claim_binds(planned: Sequence[ClaimRequest]) -> dict[str, Any]:
     }
 
 
-def _claimed(row: Any, planned: Sequence[ClaimRequest]) -> Iterator[ClaimResult]:
+def _claim_results(row: Any, requests: Sequence[ClaimRequest]) -> Iterator[ClaimResult]:
     made, from_status, to_status, target, now, numbers, names, payloads = row
-    alike = _STATUS[from_status], _STATUS[to_status], now, target, made
+    same = _STATUS[from_status], _STATUS[to_status], now, target, made
     if made != "executing":
         for number in numbers:
-            yield ClaimResult(number - 1, *alike, None)
+            yield ClaimResult(number - 1, *same, None)
         return
     for number, name, payload in zip(numbers, names, payloads, strict=True):
-        item = planned[number - 1]
+        item = requests[number - 1]
         assert item.fire_at is not None
         assert item.run_id is not None
         assert item.start_before is not None
-        work = Attempt(
+        attempt = Attempt(
             item.armed.campaign_id,
             item.armed.campaign_uuid,
             name,
@@ -296,11 +283,11 @@ def _claimed(row: Any, planned: Sequence[ClaimRequest]) -> Iterator[ClaimResult]
             now,
             item.start_before,
         )
-        yield ClaimResult(number - 1, *alike, work)
+        yield ClaimResult(number - 1, *same, attempt)
 
 
-def work_from(row: Any, number: int) -> Attempt:
-    """The attempt that a row of a claim describes."""
+def attempt_from(row: Any, number: int) -> Attempt:
+    """Return the Attempt that a row of a claim holds."""
     return Attempt(
         campaign_id=row.campaign_id,
         campaign_uuid=row.uuid,
@@ -317,8 +304,8 @@ def work_from(row: Any, number: int) -> Attempt:
     )
 
 
-def taken_from(row: Any) -> ReclaimedRun:
-    """The run that a row of a statement that takes runs back describes."""
+def reclaimed_from(row: Any) -> ReclaimedRun:
+    """Return the ReclaimedRun that a row of a reclaiming statement holds."""
     return ReclaimedRun(
         campaign_id=row.campaign_id,
         campaign_uuid=row.uuid,
@@ -331,7 +318,7 @@ def taken_from(row: Any) -> ReclaimedRun:
     )
 
 
-def _why_late(row: Any) -> Outcome:
+def _late_outcome(row: Any) -> Outcome:
     if row.verdict == "lost":
         return Reject(f"given up: its node was lost {row.takeovers} times")
     if row.attempt == 0:
@@ -342,18 +329,18 @@ def _why_late(row: Any) -> Outcome:
 def finish_binds(
     rows: Sequence[tuple[int, datetime, int, str, str, str | None, float | None]],
     *,
-    begun_ats: Sequence[datetime | None] | None = None,
+    started_ats: Sequence[datetime | None] | None = None,
     node: str | None = None,
     actor: str | None = None,
 ) -> dict[str, Any]:
-    """Binds of ``finish_runs``.
+    """Return the binds of ``finish_runs``.
 
     Args:
-        rows: campaign id, scheduled for, attempt, the status it is expected to be in, and what
-            ``columns_of`` says of the outcome.
-        begun_ats: when each attempt began, as far as known.
-        node: whose attempts these are; None if the attempt alone is the guard.
-        actor: who asked, if not the node.
+        rows: campaign id, scheduled for, attempt, expected status, and the outcome's
+            ``columns_of``.
+        started_ats: the start of each attempt, None if unknown.
+        node: the node of the attempts; None if the attempt alone is the guard.
+        actor: the caller, if not the node.
     """
     columns = zip(*rows, strict=True) if rows else ((),) * 7
     ids, ats, attempts, expected, outcomes, errors, waits = columns
@@ -365,7 +352,7 @@ def finish_binds(
         "outcomes": texts(outcomes),
         "errors": texts(errors),
         "waits": floats(waits),
-        "begun_ats": instants(begun_ats or [None] * len(rows)),
+        "started_ats": instants(started_ats or [None] * len(rows)),
         "node": node,
         "actor": actor,
         "now": None,
@@ -373,14 +360,14 @@ def finish_binds(
 
 
 async def write_finish(connection: AsyncConnection, binds: dict[str, Any]) -> Sequence[Any]:
-    """Lock the campaigns, then write outcomes on what is true under the lock; in a transaction."""
+    """Lock the campaigns, then write outcomes on their current facts; call in a transaction."""
     await connection.execute(query("lock_campaigns"), {"campaign_ids": binds["campaign_ids"]})
     rows: Sequence[Any] = (await connection.execute(query("finish_runs"), binds)).all()
     return rows
 
 
 def columns_of(outcome: Outcome) -> tuple[RunStatus, str | None, float | None]:
-    """Status, error, and the seconds until the next attempt or the end of the run's own lease."""
+    """Return status, error, and the seconds until the next attempt or the lease's end."""
     match outcome:
         case Delivered():
             return RunStatus.COMPLETED, None, None
@@ -397,4 +384,4 @@ def columns_of(outcome: Outcome) -> tuple[RunStatus, str | None, float | None]:
         case Queued():
             return RunStatus.QUEUED, None, None
         case OutcomeUnknown():
-            raise AssertionError("what becomes of a lost attempt is decided before it is written")
+            raise AssertionError("an unknown outcome is decided before it is written")

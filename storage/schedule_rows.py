@@ -1,4 +1,4 @@
-"""Between a Schedule and the columns of ``schedule_definitions`` (and of ``armed_timers``)."""
+"""Maps a Schedule to and from the columns of ``schedule_definitions`` and ``armed_timers``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from daemon.domain.schedule.timezones import tzdata_version
 
 
 def schedule_from(row: Any) -> Schedule:
-    """The Schedule that a row's columns hold; the row may carry others beside them."""
+    """Return the Schedule that a row holds; the row may have further columns."""
     rule = None
     if row.frequency is not None:
         rule = Rule(
@@ -43,7 +43,7 @@ def schedule_from(row: Any) -> Schedule:
 
 
 def columns_of(schedule: Schedule) -> dict[str, Any]:
-    """The canonical columns of a schedule, without revision, body and source."""
+    """Return the canonical columns of a schedule, without revision, body and source."""
     rule = schedule.rule
     return {
         "kind": schedule.kind,
@@ -70,7 +70,7 @@ def columns_of(schedule: Schedule) -> dict[str, Any]:
 
 
 def definition_of(saved: Saved, now: datetime) -> dict[str, Any]:
-    """A whole row of ``schedule_definitions``, but for campaign_id and revision."""
+    """Return a row of ``schedule_definitions``, without campaign_id and revision."""
     if saved.schedule is None:
         raise ValueError("an immediate schedule has no definition")
     return {

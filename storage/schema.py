@@ -1,8 +1,8 @@
-"""Which schema a database has, and whether this release can work on it.
+"""The schema version of a database, and whether this release can work on it.
 
-Versions are compared as text: four digits each. A release works on the schema it knows as newest
-(``HEAD``), and on every later one that says it is compatible since a version that is not later than
-``HEAD``. So two releases share a database while one replaces the other (docs/operations.md).
+Versions are compared as text: four digits each. A release works on the newest schema that it knows
+(``HEAD``), and on every later schema that is recorded as compatible since ``HEAD`` or earlier. So
+two releases share a database while one replaces the other (docs/operations.md).
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from storage.engine import Database
 from storage.errors import SchemaOutOfDate
 
 HEAD = "0003"
-"""The newest schema this release knows; a test compares it with the newest migration."""
+"""The newest schema that this release knows; a test compares it with the newest migration."""
 
 FIRST_RECORDED = "0003"
-"""The first version that says since which one it is compatible."""
+"""The first version that records since which version it is compatible."""
 
-UNSAID = "0002"
-"""What a node knows that does not say it in ``nodes``."""
+UNRECORDED = "0002"
+"""The newest schema known to a node that records none in ``nodes``."""
 
 HAS_TABLES = sa.text(
     "SELECT to_regclass('alembic_version') IS NOT NULL AS versioned,"
@@ -38,25 +38,25 @@ RECORDED = sa.text(
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """A database's schema; ``version`` is None when it was never migrated."""
+    """A database's schema; ``version`` is None when the database was never migrated."""
 
     version: str | None
     compatible_since: str | None = None
 
     @property
     def is_newer(self) -> bool:
-        """Whether a later release has migrated it."""
+        """Whether a later release has migrated the database."""
         return self.version is not None and self.version > HEAD
 
     @property
     def is_compatible(self) -> bool:
-        """Whether this release can work on it."""
+        """Whether this release can work on the schema."""
         if not self.is_newer:
             return self.version == HEAD
         return self.compatible_since is not None and self.compatible_since <= HEAD
 
     def require_compatible(self) -> Schema:
-        """Itself; SchemaOutOfDate, saying what to do, when this release can not work on it."""
+        """Return the schema. Raises SchemaOutOfDate, with advice, if it is not compatible."""
         if self.is_compatible:
             return self
         if self.version is None:
@@ -82,23 +82,23 @@ class Schema:
         return SchemaInfo(self.version, self.compatible_since, self.is_newer)
 
     def __str__(self) -> str:
-        """For people: the version, and what it means for this release."""
+        """The version and its meaning for this release, for operators."""
         if self.version == HEAD:
             return HEAD
         if not self.is_newer:
             return f"{self.version or 'none'}, this release needs {HEAD}: run campaignd db upgrade"
-        means = "compatible since" if self.is_compatible else "which needs"
+        relation = "compatible since" if self.is_compatible else "which needs"
         since = self.compatible_since or self.version
-        return f"{self.version}, newer than this release's {HEAD}, {means} {since}"
+        return f"{self.version}, newer than this release's {HEAD}, {relation} {since}"
 
 
 def describe(info: SchemaInfo) -> str:
-    """The version as a text for operators, and its meaning for this release."""
+    """Return the version and its meaning for this release, for operators."""
     return str(Schema(info.version, info.compatible_since))
 
 
 async def schema_of(connection: AsyncConnection) -> Schema:
-    """The database's schema."""
+    """Return the database's schema."""
     has = (await connection.execute(HAS_TABLES)).one()
     if not has.versioned:
         return Schema(None)
@@ -113,5 +113,5 @@ async def require_schema_in(database: Database) -> SchemaInfo:
 
 
 async def require_schema(connection: AsyncConnection) -> Schema:
-    """The database's schema; SchemaOutOfDate unless this release can work on it."""
+    """Return the database's schema. Raises SchemaOutOfDate if it is not compatible."""
     return (await schema_of(connection)).require_compatible()

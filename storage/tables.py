@@ -1,12 +1,12 @@
-"""The tables, as SQLAlchemy metadata; no behaviour. Spec: interface.md "Database".
+"""The tables, as SQLAlchemy metadata; no behaviour.
 
 Shape, and why (measured for a burst of due campaigns):
 
 - ``timers`` is narrow and holds one row per campaign with something to come; a claim deletes or
-  moves it, so nothing indexed on ``campaigns`` changes when a campaign fires (HOT updates).
-- ``runs`` is keyed by (campaign_id, scheduled_for): one row per occurrence, whatever crashes.
+  moves the row, so no indexed column of ``campaigns`` changes when a campaign runs (HOT updates).
+- ``runs`` is keyed by (campaign_id, scheduled_for): one row per occurrence, even after a crash.
 - ``campaigns`` carries the facts that decide a transition (open runs, whether more is to come), so
-  a statement that holds the row's lock decides on what is true now, not on its snapshot.
+  a statement that holds the row's lock decides on current facts, not on its snapshot.
 - ``runs`` and ``campaign_events`` have no foreign key: rows are only written by statements that
   hold the campaign's row lock, and the check would cost as much as the write.
 
@@ -19,7 +19,6 @@ from __future__ import annotations
 from enum import StrEnum
 
 from sqlalchemy import (
-    DDL,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -39,7 +38,6 @@ from sqlalchemy import (
     Text,
     Time,
     UniqueConstraint,
-    event,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
@@ -56,7 +54,7 @@ from daemon.domain.schedule.schedule import (
     ScheduleSource,
     Skip,
 )
-from storage.views import VIEWS
+from storage.views import add_views
 
 metadata = MetaData(
     naming_convention={
@@ -70,12 +68,12 @@ metadata = MetaData(
 
 
 class XID8(UserDefinedType[int]):
-    """PostgreSQL's full transaction id: what a poll of changes compares with a snapshot's xmin."""
+    """PostgreSQL's full transaction id; a poll of changes compares it with a snapshot's xmin."""
 
     cache_ok = True
 
     def get_col_spec(self, **_kw: object) -> str:
-        """The type's name in DDL."""
+        """Return the type's name in DDL."""
         return "xid8"
 
 
@@ -83,7 +81,7 @@ INSTANT = DateTime(timezone=True)
 WALL_TIME = DateTime(timezone=False)
 
 revision_seq = Sequence("schedule_revision_seq", metadata=metadata)
-"""Revisions are never used twice, so a stale timer can not match a later schedule."""
+"""A revision is never used twice, so a stale timer cannot match a later schedule."""
 
 
 def _one_of(column: str, values: type[StrEnum] | list[Status]) -> str:
@@ -132,7 +130,7 @@ campaigns = Table(
         " AND archived_from IN ('draft', 'completed', 'failed', 'cancelled')",
         name="archived_from",
     ),
-    # Half-filled pages keep the two updates of every run on the page they were on.
+    # Half-filled pages keep the two updates of every run on the same page.
     postgresql_with={"fillfactor": "50"},
 )
 
@@ -205,7 +203,7 @@ schedule_definitions = Table(
     Index("schedule_definitions_changed_in_idx", "changed_in"),
     Index("schedule_definitions_tzdata_idx", "tzdata"),
 )
-"""What a schedule means: the input as given (``body``) and the canonical columns read from it."""
+"""A schedule: the input as given (``body``), and the canonical columns read from it."""
 
 timers = Table(
     "timers",
@@ -245,11 +243,11 @@ runs = Table(
     Column("lease_until", INSTANT),
     Column("finished_at", INSTANT),
     Column("error", Text),
-    # The target whose workers may take the run; null but while it waits for one of them.
+    # The target whose workers may acquire the run; null unless the run waits for a worker.
     Column("worker_queue", Text),
-    # What a worker says of its attempt, until a daemon has written what that means.
+    # The result that a worker reported for its attempt, until a node has written the outcome.
     Column("answer", Text),
-    # The status, but null in an ordinary run from its claim to its end.
+    # The status; null in an ordinary run from its claim to its end.
     Column(
         "rare_status",
         Text,
@@ -338,25 +336,25 @@ nodes = Table(
     Column("heartbeat_at", INSTANT, nullable=False),
     Column("lease_until", INSTANT, nullable=False),
     Column("draining", Boolean, nullable=False, server_default=text("false")),
-    # No run of this node that is still executing was claimed before this instant.
+    # Every executing run of this node was claimed at or after this instant.
     Column("oldest_claim_at", INSTANT, nullable=False),
     Column("skew_ms", Integer, nullable=False, server_default="0"),
     Column("shards", SmallInteger, nullable=False, server_default="0"),
-    # The newest schema that the node's release knows; null: 0002, whose release did not say.
+    # The newest schema that the node's release knows; null means 0002, which did not record it.
     Column("schema_version", Text),
     CheckConstraint("lease_until >= heartbeat_at", name="lease_until"),
 )
-"""The daemons that are, or were until their lease ended, at work on this database."""
+"""The nodes of this database: live ones, and lost ones whose runs are not reclaimed yet."""
 
 schema_versions = Table(
     "schema_versions",
     metadata,
     Column("version", Text, primary_key=True),
-    # Releases that know this version, or any since, work on a database of ``version``.
+    # Releases that know this version or a later one work on a database of ``version``.
     Column("compatible_since", Text, nullable=False),
     Column("applied_at", INSTANT, nullable=False, server_default=text("now()")),
 )
-"""The migrations applied from 0003 on, and who can work with what each left."""
+"""The migrations applied from 0003 on, and the releases that each is compatible with."""
 
 api_keys = Table(
     "api_keys",
@@ -375,7 +373,7 @@ api_keys = Table(
     # A name may be used again once its key is revoked.
     Index("api_keys_name_idx", "name", unique=True, postgresql_where=text("revoked_at IS NULL")),
 )
-"""Who may call the HTTP interface. ``digest`` is the key's SHA-256; the key itself is not kept."""
+"""Keys for the HTTP API. ``digest`` is the key's SHA-256; the key itself is not stored."""
 
 idempotency_keys = Table(
     "idempotency_keys",
@@ -387,13 +385,6 @@ idempotency_keys = Table(
     Column("created_at", INSTANT, nullable=False, server_default=text("now()")),
     Index("idempotency_keys_created_at_idx", "created_at"),
 )
-"""Answers given to requests with an Idempotency-Key, written with the change they tell of."""
+"""Responses to requests with an Idempotency-Key, written with the change itself."""
 
-
-def _ddl(statement: str) -> DDL:
-    return DDL(statement.replace("%", "%%"))  # type: ignore[no-untyped-call]
-
-
-for name, statement in VIEWS.items():
-    event.listen(metadata, "after_create", _ddl(statement))
-    event.listen(metadata, "before_drop", _ddl(f"DROP VIEW IF EXISTS {name}"))
+add_views(metadata)

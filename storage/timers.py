@@ -1,4 +1,4 @@
-"""Loading what is due: the one way into the timer, whatever the reason to load."""
+"""Loads armed events and pending runs: the only source of the timer."""
 
 from __future__ import annotations
 
@@ -9,19 +9,14 @@ from typing import Any
 from daemon.domain.run.attempt import ArmedEvent, OverdueEvent, PendingRun, PollResult
 from daemon.domain.schedule.schedule import EventKind, TimedEvent
 from storage.engine import Database
-from storage.queries import query
 from storage.schedule_rows import schedule_from
 
 
 class Timers:
-    """Reads armed events and waiting runs."""
+    """Reads armed events and pending runs."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-
-    async def _rows(self, name: str, binds: dict[str, Any]) -> Sequence[Any]:
-        async with self._database.statement() as connection:
-            return (await connection.execute(query(name), binds)).all()
 
     async def events_between(
         self,
@@ -30,9 +25,9 @@ class Timers:
         shards: Sequence[int],
         max_rows: int,
     ) -> list[ArmedEvent]:
-        """Events of ``shards`` after ``since`` (instant, campaign id) and due before ``until``.
+        """Return events of ``shards`` after ``since`` and due before ``until``.
 
-        In that order, at most ``max_rows``.
+        The order is (instant, campaign id); at most ``max_rows`` events.
         """
         binds = {
             "since": since[0],
@@ -41,32 +36,37 @@ class Timers:
             "shards": list(shards),
             "max_rows": max_rows,
         }
-        return [armed_from(row) for row in await self._rows("load_timers_between", binds)]
+        return [
+            armed_event_from(row)
+            for row in await self._database.rows("load_events_between", **binds)
+        ]
 
     async def overdue_events(
         self,
         since: tuple[datetime, int],
         before: datetime,
         max_rows: int,
-        without: Sequence[str],
+        full_targets: Sequence[str],
     ) -> list[OverdueEvent]:
         """Return events of any shard after ``since`` and due before an instant.
 
-        In the order of (instant, campaign id), at most ``max_rows``.
+        The order is (instant, campaign id); at most ``max_rows`` events.
         """
         binds = {
             "since": since[0],
             "since_id": since[1],
             "before": before,
             "max_rows": max_rows,
-            "full_targets": list(without),
+            "full_targets": list(full_targets),
         }
-        return [OverdueEvent(*row) for row in await self._rows("look_for_overdue", binds)]
+        return [OverdueEvent(*row) for row in await self._database.rows("find_overdue", **binds)]
 
     async def events_of(self, campaign_ids: Sequence[int], until: datetime) -> list[ArmedEvent]:
-        """Events of the named campaigns due before an instant."""
+        """Return events of the given campaigns that are due before ``until``."""
         binds = {"campaign_ids": list(campaign_ids), "until": until}
-        return [armed_from(row) for row in await self._rows("load_timers_of", binds)]
+        return [
+            armed_event_from(row) for row in await self._database.rows("load_events_of", **binds)
+        ]
 
     async def poll(
         self,
@@ -75,14 +75,14 @@ class Timers:
         until: datetime,
         max_rows: int,
     ) -> PollResult:
-        """Whether there is anything to load: written since ``xmin``, overdue, or waiting."""
+        """Return what there is to load: schedules written since ``xmin``, overdue events, runs."""
         binds = {
             "xmin": xmin,
             "overdue_before": overdue_before,
             "until": until,
             "max_rows": max_rows,
         }
-        (row,) = await self._rows("look_for_work", binds)
+        (row,) = await self._database.rows("poll_work", **binds)
         return PollResult(row.xmin, row.campaign_ids, row.overdue, row.waiting)
 
     async def pending_runs(
@@ -92,12 +92,12 @@ class Timers:
         overdue_before: datetime,
         shards: Sequence[int],
         max_rows: int,
-        without: Sequence[str],
+        full_targets: Sequence[str],
     ) -> list[PendingRun]:
-        """Runs that wait, due after ``since`` and before ``until``, of ``shards`` or overdue.
+        """Return pending runs after ``since`` and due before ``until``, of ``shards`` or overdue.
 
-        In the order of (instant, campaign id, scheduled for), at most ``max_rows``, and none of
-        the targets in ``without``.
+        The order is (instant, campaign id, scheduled for); at most ``max_rows`` runs, and no run
+        of ``full_targets``.
         """
         binds = {
             "since": since[0],
@@ -107,16 +107,16 @@ class Timers:
             "overdue_before": overdue_before,
             "shards": list(shards),
             "max_rows": max_rows,
-            "without": list(without),
+            "full_targets": list(full_targets),
         }
         return [
             PendingRun(row.campaign_id, row.scheduled_for, row.next_attempt_at, row.target)
-            for row in await self._rows("load_attempts", binds)
+            for row in await self._database.rows("load_pending_runs", **binds)
         ]
 
 
-def armed_from(row: Any) -> ArmedEvent:
-    """A row of the view of armed timers as the timer holds it."""
+def armed_event_from(row: Any) -> ArmedEvent:
+    """Return the ArmedEvent that a row of ``armed_timers`` holds."""
     return ArmedEvent(
         row.campaign_id,
         row.uuid,

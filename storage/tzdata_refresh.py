@@ -1,6 +1,7 @@
-"""Stored instants are derived data: computed anew once this machine has newer time-zone data.
+"""Recomputes stored instants when this machine has newer time-zone data.
 
-Spec section 4. The input as given is read again; wall-clock times stay, instants move.
+Stored instants are derived data. The stored body is parsed again: wall-clock times stay, instants
+move. See docs/semantics.md#occurrences.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.domain.errors import CampaigndError
 from daemon.domain.ports import Emit
@@ -23,23 +25,21 @@ from storage.engine import Database
 from storage.queries import query
 from storage.schedule_rows import columns_of, schedule_from
 from storage.tables import campaigns, revision_seq, runs, schedule_definitions, timers
-from storage.without_orm import AsyncConnection
 
-BATCH = 200
-"""Schedules looked at in one transaction, while nobody else writes them."""
-AT_ONCE = 10_000
-"""Schedules whose order is settled at once; what is saved meanwhile comes after them."""
-TURN = 20
-"""Schedules read before the event loop may go on."""
+BATCH_SIZE = 200
+"""Schedules refreshed in one transaction, which keeps their rows locked."""
+LIST_SIZE = 10_000
+"""Schedules listed at a time, in order of their next event; later saves join the next list."""
+YIELD_EVERY = 20
+"""Schedules parsed before the event loop gets a turn."""
 _RELEASE = re.compile(r"[0-9]{4}[a-z]{1,2}")
-"""IANA's names of releases, which sort by age."""
+"""Names of IANA releases, which sort by age."""
 
-
-LONGEST_BESIDE = timedelta(days=1)
-"""How far back is looked when a node with older data is there already."""
+FIRST_RECHECK = timedelta(days=1)
+"""Period of claims that the first check covers when a node with older data is live."""
 
 LONGEST_CLAIM = timedelta(seconds=10)
-"""What was claimed this long before a look may not have been seen by it yet."""
+"""Maximum duration of a claim: the last check may have missed a claim this recent."""
 
 _OLDER = sa.text(
     "SELECT clock_timestamp() AS now,"
@@ -48,35 +48,36 @@ _OLDER = sa.text(
 
 
 class TzdataRefresh:
-    """Brings up to date what was stored under older time-zone data, what is due soonest first.
+    """Refreshes schedules that were stored under older time-zone data, the next due first.
 
-    Again and again: a node with older data may be at work, and a person may save with such data.
-    What such a node plans when it claims does not say so: while there is one, and once more when it
-    is gone, the campaigns claimed since the last look are looked at.
+    The refresh repeats, because a node with older data may be live, or save a schedule. The timers
+    that such a node plans carry no mark. While one is live, and once after it has gone, the
+    campaigns claimed since the last check are checked too.
     """
 
     def __init__(self, database: Database, emit: Emit) -> None:
         self._database = database
         self._emit = emit
-        self._looked_at = self._moved = 0
+        self._checked = self._moved = 0
         self._since: datetime | None = None
         self._older: str | None = None
 
-    async def begin(self, horizon: timedelta, *, longest: float) -> None:
-        """Before a node fires: the first of them, and those due within ``horizon``.
+    async def refresh_due(self, horizon: timedelta, *, timeout: float) -> None:
+        """Refresh the first batch, and every schedule due within ``horizon``; for start-up.
 
         Args:
-            longest: seconds after which it ends all the same.
+            horizon: the period to refresh.
+            timeout: maximum seconds; the rest is left to `refresh`.
         """
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(longest):
-                await self._renew(
+            async with asyncio.timeout(timeout):
+                await self._refresh_stale(
                     lambda row: row.fire_at is None or row.fire_at > row.now + horizon
                 )
 
-    async def look(self) -> None:
-        """Bring up to date all that was stored since the last look."""
-        await self._renew(lambda _row: False)
+    async def refresh(self) -> None:
+        """Refresh every stale schedule; beside a node with older data, also claimed campaigns."""
+        await self._refresh_stale(lambda _row: False)
         running = tzdata_version()
         if not _RELEASE.fullmatch(running):
             return
@@ -85,67 +86,67 @@ class TzdataRefresh:
         if row.older is not None and self._older is None:
             self._emit("tzdata_differs", tzdata=running, others=row.older)
         if row.older is not None or self._older is not None:
-            since = self._since or row.now - LONGEST_BESIDE
-            await recheck(self._database, self._emit, since)
+            since = self._since or row.now - FIRST_RECHECK
+            await recheck_claimed(self._database, self._emit, since)
         self._older, self._since = row.older, row.now - LONGEST_CLAIM
 
-    async def _renew(self, is_enough: Callable[[Any], bool]) -> None:
+    async def _refresh_stale(self, is_done: Callable[[Any], bool]) -> None:
         running = tzdata_version()
         if not _RELEASE.fullmatch(running):
-            return  # data without a release name: whether it is newer can not be told
+            return  # data without a release name, which cannot be compared
         is_stale = schedule_definitions.c.tzdata < running
         while True:
             async with self._database.statement() as connection:
-                stale = (await connection.execute(_in_order(is_stale))).all()
-            for start in range(0, len(stale), BATCH):
-                ids = [row.campaign_id for row in stale[start : start + BATCH]]
-                if self._looked_at and is_enough(stale[start]):
+                stale = (await connection.execute(_stale_in_order(is_stale))).all()
+            for start in range(0, len(stale), BATCH_SIZE):
+                ids = [row.campaign_id for row in stale[start : start + BATCH_SIZE]]
+                if self._checked and is_done(stale[start]):
                     return
-                done = await _renew(self._database, ids, is_stale, running, self._emit)
-                self._looked_at += done.looked_at
-                self._moved += done.moved
-            if len(stale) < AT_ONCE:
+                stats = await _refresh_batch(self._database, ids, is_stale, running, self._emit)
+                self._checked += stats.checked
+                self._moved += stats.moved
+            if len(stale) < LIST_SIZE:
                 break
-        if self._looked_at:
-            self._emit(
-                "tzdata_updated", tzdata=running, schedules=self._looked_at, moved=self._moved
-            )
-        self._looked_at = self._moved = 0
+        if self._checked:
+            self._emit("tzdata_updated", tzdata=running, schedules=self._checked, moved=self._moved)
+        self._checked = self._moved = 0
 
 
-async def recheck(database: Database, emit: Emit, since: datetime) -> int:
-    """Bring the timers of campaigns claimed since then up to date; how many instants moved."""
+async def recheck_claimed(database: Database, emit: Emit, since: datetime) -> int:
+    """Refresh campaigns claimed at or after ``since``; return the number of moved instants."""
     running, last, moved = tzdata_version(), 0, 0
     definition = schedule_definitions.c
     is_claimed = sa.and_(
         definition.campaign_id.in_(sa.select(runs.c.campaign_id).where(runs.c.claimed_at >= since)),
         definition.tzdata == running,
-        definition.every_seconds.is_(None),  # those are reckoned without a zone
+        definition.every_seconds.is_(None),  # these are computed without a zone
     )
     while True:
         some = sa.select(definition.campaign_id).where(definition.campaign_id > last, is_claimed)
         async with database.statement() as connection:
-            found = await connection.execute(some.order_by(definition.campaign_id).limit(BATCH))
+            found = await connection.execute(
+                some.order_by(definition.campaign_id).limit(BATCH_SIZE)
+            )
             ids = [row.campaign_id for row in found.all()]
         if ids:
-            moved += (await _renew(database, ids, is_claimed, running, emit)).moved
-        if len(ids) < BATCH:
+            moved += (await _refresh_batch(database, ids, is_claimed, running, emit)).moved
+        if len(ids) < BATCH_SIZE:
             return moved
         last = ids[-1]
 
 
-def _in_order(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
+def _stale_in_order(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
     definition, timer = schedule_definitions.c, timers.c
     return (
         sa.select(definition.campaign_id, timer.fire_at, sa.func.clock_timestamp().label("now"))
         .outerjoin(timers, timer.campaign_id == definition.campaign_id)
         .where(condition)
         .order_by(timer.fire_at.asc().nulls_last(), definition.campaign_id)
-        .limit(AT_ONCE)
+        .limit(LIST_SIZE)
     )
 
 
-def _stored(condition: sa.ColumnElement[bool], ids: Sequence[int]) -> sa.Select[Any]:
+def _definitions(condition: sa.ColumnElement[bool], ids: Sequence[int]) -> sa.Select[Any]:
     definition, timer = schedule_definitions.c, timers.c
     return (
         sa.select(
@@ -164,34 +165,34 @@ def _stored(condition: sa.ColumnElement[bool], ids: Sequence[int]) -> sa.Select[
     )
 
 
-class _Done(NamedTuple):
-    looked_at: int
+class _BatchStats(NamedTuple):
+    checked: int
     moved: int
 
 
-async def _renew(
+async def _refresh_batch(
     database: Database,
     ids: Sequence[int],
     condition: sa.ColumnElement[bool],
     running: str,
     emit: Emit,
-) -> _Done:
-    """Bring these up to date, as far as the condition still holds, in one transaction."""
-    moved, same = 0, []
+) -> _BatchStats:
+    """Refresh the schedules that still meet the condition, in one transaction."""
+    moved, unchanged = 0, []
     async with database.transaction() as connection:
-        # The campaign's row is the lock that every other writer takes first. What was written while
-        # it was waited for, a statement of its own sees: its snapshot is taken after.
+        # Every writer locks the campaign's row first. The next statement sees what the previous
+        # holder wrote, because its snapshot is taken under the lock.
         await connection.execute(query("lock_campaigns"), {"campaign_ids": ids})
-        rows = (await connection.execute(_stored(condition, ids))).all()
+        rows = (await connection.execute(_definitions(condition, ids))).all()
         for number, row in enumerate(rows, start=1):
-            if number % TURN == 0:
+            if number % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
-            was = schedule_from(row)
-            now_is = _readable(row, was, emit)
-            fire_at = row.fire_at if now_is is None else _instant(row, was, now_is)
-            changes = {} if now_is is None else _changes(row, now_is)
+            stored = schedule_from(row)
+            updated = _reread_or_none(row, stored, emit)
+            fire_at = row.fire_at if updated is None else _instant(row, stored, updated)
+            changes = {} if updated is None else _changes(row, updated)
             if fire_at == row.fire_at and (row.tzdata == running or not changes):
-                same.append(row.campaign_id)
+                unchanged.append(row.campaign_id)
             else:
                 await _write(connection, row, {**changes, "tzdata": running}, fire_at)
             if fire_at != row.fire_at:
@@ -200,41 +201,41 @@ async def _renew(
                     "instants_moved",
                     campaign_id=row.campaign_id,
                     campaign_uuid=row.campaign_uuid,
-                    timezone=was.timezone,
+                    timezone=stored.timezone,
                     local=row.local.isoformat(),
                     was=row.fire_at,
                     now=fire_at,
                 )
-        # Most lie in zones of which the newer data says nothing new.
+        # The newer data leaves most zones unchanged.
         await connection.execute(
             sa.update(schedule_definitions)
             .where(
-                schedule_definitions.c.campaign_id.in_(same),
+                schedule_definitions.c.campaign_id.in_(unchanged),
                 schedule_definitions.c.tzdata < running,
             )
             .values(tzdata=running),
         )
-    return _Done(len(rows), moved)
+    return _BatchStats(len(rows), moved)
 
 
-def _readable(row: Any, was: Schedule, emit: Emit) -> Schedule | None:
-    """The schedule under the new data; None, and told, if it means nothing there."""
+def _reread_or_none(row: Any, stored: Schedule, emit: Emit) -> Schedule | None:
+    """Return the schedule under the new data; log and return None if it is invalid there."""
     try:
-        return _read_again(row, was)
+        return _reread(row, stored)
     except (CampaigndError, LookupError, ValueError) as error:
-        # One schedule that can not be read any more must not keep the daemon from the others.
+        # One invalid schedule must not block the others.
         emit(
             "schedule_invalid",
             campaign_id=row.campaign_id,
             campaign_uuid=row.campaign_uuid,
-            timezone=was.timezone,
+            timezone=stored.timezone,
             error=str(error),
         )
         return None
 
 
-def _changes(row: Any, now_is: Schedule) -> dict[str, Any]:
-    columns = columns_of(now_is)
+def _changes(row: Any, updated: Schedule) -> dict[str, Any]:
+    columns = columns_of(updated)
     return {
         name: value
         for name, value in columns.items()
@@ -247,7 +248,7 @@ async def _write(
 ) -> None:
     campaign_id = row.campaign_id
     if fire_at is not None:
-        # What a node holds of it is stale, whichever of its instants moved.
+        # Nodes must load the timer again, whichever of its instants moved.
         columns["revision"] = await connection.scalar(sa.select(revision_seq.next_value()))
         columns["changed_in"] = sa.func.pg_current_xact_id()
         await connection.execute(
@@ -262,32 +263,32 @@ async def _write(
     )
 
 
-def _read_again(row: Any, was: Schedule) -> Schedule:
+def _reread(row: Any, stored: Schedule) -> Schedule:
     read = save_schedule if row.source == ScheduleSource.SCHEDULE else update_schedule
     context = Context(
         now=row.saved_at,
         campaign_type=CampaignType(row.campaign_type),
-        campaign_timezone=was.timezone,
-        continuous_interval=was.every_seconds or 300,
-        misfire_grace_time=was.misfire_grace_time,
+        campaign_timezone=stored.timezone,
+        continuous_interval=stored.every_seconds or 300,
+        misfire_grace_time=stored.misfire_grace_time,
         anchor=row.anchor_local,
         past=Past.ANY,
     )
-    again = read(row.body, context).schedule
-    if again is None:
+    saved = read(row.body, context).schedule
+    if saved is None:
         raise ValueError(f"campaign {row.campaign_id}: its stored body has no schedule")
-    return again._replace(overlap=was.overlap, coalesce=was.coalesce)
+    return saved._replace(overlap=stored.overlap, coalesce=stored.coalesce)
 
 
-def _instant(row: Any, was: Schedule, now_is: Schedule) -> Any:
-    """The timer's instant under the new data, from its wall-clock time where it has one."""
+def _instant(row: Any, stored: Schedule, updated: Schedule) -> Any:
+    """Return the timer's instant under the new data, from its wall-clock time if it has one."""
     if row.fire_at is None:
         return None
     if row.event_kind == EventKind.CLOSE:
-        return now_is.ends_at
-    if now_is.rule is None or row.event_kind == EventKind.OPEN:
-        # Once, opening, or every so many seconds: it moves with the anchor.
-        return row.fire_at + (now_is.anchor_at - was.anchor_at)
-    if row.local == now_is.anchor_local:
-        return now_is.anchor_at
-    return resolve(row.local, zone(now_is.timezone))
+        return updated.ends_at
+    if updated.rule is None or row.event_kind == EventKind.OPEN:
+        # A single run, an opening and a continuous run move with the anchor.
+        return row.fire_at + (updated.anchor_at - stored.anchor_at)
+    if row.local == updated.anchor_local:
+        return updated.anchor_at
+    return resolve(row.local, zone(updated.timezone))

@@ -1,6 +1,8 @@
-"""The views, as text: what operators read as ``schedules``, and what the timer loads."""
+"""The views: ``schedules`` for operators, and ``armed_timers`` for the timer."""
 
 from __future__ import annotations
+
+from sqlalchemy import DDL, MetaData, event
 
 from daemon.domain.sharding import SHARDS
 
@@ -31,6 +33,17 @@ JOIN schedule_definitions d ON d.campaign_id = t.campaign_id
 WHERE c.status IN ('scheduled', 'launched', 'executing', 'paused')
   AND NOT (t.backlog AND c.open_runs > 0 AND d.overlap <> 'allow' AND c.status <> 'paused')
 """
-"""What the timer loads; without those that wait for the run before them (backlog)."""
+"""The events that the timer loads, without those that wait for their campaign's open run."""
 
 VIEWS = {"schedules": SCHEDULES_VIEW, "armed_timers": ARMED_TIMERS_VIEW}
+
+
+def add_views(metadata: MetaData) -> None:
+    """Have the views created after the tables of ``metadata``, and dropped before them."""
+    for name, statement in VIEWS.items():
+        event.listen(metadata, "after_create", _ddl(statement))
+        event.listen(metadata, "before_drop", _ddl(f"DROP VIEW IF EXISTS {name}"))
+
+
+def _ddl(statement: str) -> DDL:
+    return DDL(statement.replace("%", "%%"))  # type: ignore[no-untyped-call]

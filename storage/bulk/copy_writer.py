@@ -1,4 +1,4 @@
-"""Writing a batch of new campaigns with COPY: one each for campaigns, schedules, timers, events."""
+"""Writes a batch of new campaigns by COPY, one each for campaigns, schedules, timers and events."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.domain.campaign.state_machine import ARMED
 from storage.bulk.planner import PlannedCampaign
 from storage.campaign_editor import CHANNEL
 from storage.schedule_rows import definition_of
-from storage.without_orm import AsyncConnection
 
-NOTICE_LIMIT = 7900
+NOTIFICATION_LIMIT = 7900
 """PostgreSQL takes NOTIFY payloads of less than 8000 bytes."""
 
 Row = Sequence[Any]
@@ -81,8 +81,8 @@ _EVENT_COLUMNS = {
 }
 
 
-class Numbered:
-    """A new campaign with the numbers drawn for it."""
+class NumberedCampaign:
+    """A new campaign with its id and its schedule's revision."""
 
     __slots__ = ("id", "new", "revision")
 
@@ -93,11 +93,11 @@ class Numbered:
 
 
 async def write_new(
-    connection: AsyncConnection, batch: Sequence[Numbered], actor: str, now: datetime
+    connection: AsyncConnection, batch: Sequence[NumberedCampaign], actor: str, now: datetime
 ) -> None:
-    """Write campaigns with schedules, timers and event rows, and tell the nodes.
+    """Write campaigns with schedules, timers and event rows, and notify the nodes.
 
-    Within the transaction of ``connection``. Nobody else can hold a lock on rows that are new.
+    The rows belong to the transaction of ``connection``. New rows are locked by no other session.
     """
     driver = (await connection.get_raw_connection()).driver_connection
     assert isinstance(driver, psycopg.AsyncConnection)
@@ -112,16 +112,16 @@ async def write_new(
     async with driver.cursor() as cursor:
         for table, columns, values in rows:
             await _copy(cursor, table, columns, values)
-        if notice := notice_of([item.id for item in batch if item.new.status in ARMED]):
-            await cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, notice])
+        if notification := notification_of([item.id for item in batch if item.new.status in ARMED]):
+            await cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, notification])
 
 
-def notice_of(campaign_ids: list[int]) -> str | None:
-    """What to NOTIFY; too many campaigns to name are a call to load the window again."""
+def notification_of(campaign_ids: list[int]) -> str | None:
+    """Return the NOTIFY payload; too many campaigns for one payload make it a reload."""
     if not campaign_ids:
         return None
-    notice = json.dumps({"campaigns": campaign_ids}, separators=(",", ":"))
-    return notice if len(notice) < NOTICE_LIMIT else json.dumps({"reload": True})
+    notification = json.dumps({"campaigns": campaign_ids}, separators=(",", ":"))
+    return notification if len(notification) < NOTIFICATION_LIMIT else json.dumps({"reload": True})
 
 
 async def _copy(
@@ -136,7 +136,7 @@ async def _copy(
             await copy.write_row(row)
 
 
-def _campaign(item: Numbered, now: datetime) -> Row:
+def _campaign(item: NumberedCampaign, now: datetime) -> Row:
     new, line = item.new, item.new.line
     return (
         item.id,
@@ -156,20 +156,22 @@ def _campaign(item: Numbered, now: datetime) -> Row:
     )
 
 
-def _definition(item: Numbered, now: datetime) -> Row:
+def _definition(item: NumberedCampaign, now: datetime) -> Row:
     assert item.new.saved is not None
     values = definition_of(item.new.saved, now)
-    return (item.id, item.revision, *[values[name] for name in _DEFINED])
+    return (item.id, item.revision, *[values[name] for name in _DEFINITION_VALUES])
 
 
-_DEFINED = [name for name in _DEFINITION_COLUMNS if name not in ("campaign_id", "revision")]
+_DEFINITION_VALUES = [
+    name for name in _DEFINITION_COLUMNS if name not in ("campaign_id", "revision")
+]
 
 
-def _timer(item: Numbered) -> Row:
+def _timer(item: NumberedCampaign) -> Row:
     timer = item.new.timer
     assert timer is not None
     return (item.id, item.revision, timer.at, timer.local, timer.kind.value)
 
 
-def _event(item: Numbered, actor: str, now: datetime) -> Row:
+def _event(item: NumberedCampaign, actor: str, now: datetime) -> Row:
     return (item.id, now, "imported", item.new.status.value, item.new.cause, actor)

@@ -1,6 +1,6 @@
-"""Dumping every campaign as one JSON object a line, which ``storage.bulk.importer`` loads again.
+"""Exports every campaign as one line of JSON, which ``storage.bulk.importer`` loads again.
 
-Read by a server-side cursor in one snapshot: memory stays the same however many there are.
+A server-side cursor reads one snapshot, so that the memory does not grow with the campaigns.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from typing import Any
 from storage.engine import Database
 from storage.queries import query
 
-_ROWS_AT_ONCE = 1000
+_FETCH_SIZE = 1000
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 async def export_lines(database: Database) -> AsyncGenerator[str]:
-    """Lines without their line feeds, sorted by id; to be closed by whoever stops early."""
+    """Yield lines without line feeds, in order of id; a caller that stops early closes it."""
     async with database.transaction() as connection:
         rows = await connection.stream(
-            query("export_campaigns"), execution_options={"yield_per": _ROWS_AT_ONCE}
+            query("export_campaigns"), execution_options={"yield_per": _FETCH_SIZE}
         )
         async for row in rows:
             yield line_of(row)
 
 
 def line_of(row: Any) -> str:
-    """One campaign as a line that ``storage.bulk.line_parser`` reads."""
+    """Return one campaign as a line that ``storage.bulk.line_parser`` reads."""
     campaign: dict[str, Any] = {
         "id": row.id,
         "uuid": str(row.uuid),

@@ -1,7 +1,7 @@
-"""Loading campaigns in bulk: lines in, batches of COPY out, one transaction each.
+"""Imports campaigns from lines, in batches of one COPY transaction each.
 
-What an import promises: a bad line is reported and the others load; loading the same file again
-changes nothing; a uuid that is known is never inserted twice, an id that is taken never stolen.
+An import reports each bad line and loads the others. Loading the same file again changes nothing.
+A uuid is never inserted twice, and an id in use is never assigned again.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ from uuid import UUID
 
 import psycopg
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.domain.campaign.state_machine import Status
 from daemon.domain.errors import CampaigndError
 from daemon.domain.schedule.schedule import CampaignType
-from storage.bulk.copy_writer import Numbered, write_new
+from storage.bulk.copy_writer import NumberedCampaign, write_new
 from storage.bulk.line_parser import BadLine, Line, payload_text, read_line
 from storage.bulk.planner import (
-    KnownCampaigns,
+    KnownCampaign,
     PlannedCampaign,
     ScheduleDefaults,
+    completed_line,
     differences,
-    filled_in,
     plan_new,
     plan_update,
 )
@@ -36,25 +37,24 @@ from storage.engine import Database
 from storage.errors import StorageError, first_line
 from storage.queries import query
 from storage.schedule_rows import schedule_from
-from storage.without_orm import AsyncConnection
 
 BATCH_LINES = 2000
 BATCH_BYTES = 8 * 1024 * 1024
-_ROUNDS = 3
-_OF_THE_DATA = (
+_MAX_TRIES = 3
+_LINE_ERRORS = (
     psycopg.DataError,
     psycopg.IntegrityError,
     psycopg.errors.ProgramLimitExceeded,
     psycopg.errors.StatementTooComplex,
 )
-"""Refusals that a line brings about; all others are faults of ours, or of the server."""
+"""Errors that a line causes; all others are bugs here, or failures of the server."""
 _LOCK = 0x63616D70
-"""Imports write one at a time, so that two of one file do not race for its uuids."""
+"""Advisory lock of the import that writes, so that two imports of one file do not conflict."""
 
 
 @dataclass(slots=True)
 class ImportCounts:
-    """What became of the lines so far."""
+    """Number of lines by result, so far."""
 
     loaded: int = 0
     unchanged: int = 0
@@ -63,15 +63,15 @@ class ImportCounts:
 
 
 class Importer:
-    """One import: its settings, and what became of it.
+    """One import, with its counts.
 
     Args:
-        database: where to.
-        actor: who loads, for ``campaign_events``.
-        settings: what lines are read with.
-        update: whether a known campaign with other content gets the line's.
+        database: the database of the campaigns.
+        actor: the caller's name, for ``campaign_events``.
+        defaults: the settings that lines are read with.
+        update: whether a line replaces the content of an existing campaign.
         report: called with number and reason of each bad line.
-        now: an instant to decide by; the server's clock if not given.
+        now: the instant of decisions; the database clock by default.
     """
 
     def __init__(
@@ -79,94 +79,94 @@ class Importer:
         database: Database,
         *,
         actor: str,
-        settings: ScheduleDefaults,
+        defaults: ScheduleDefaults,
         report: Callable[[int, str], None],
         update: bool = False,
         now: datetime | None = None,
     ) -> None:
         self._database = database
         self._actor = actor
-        self._settings = settings
+        self._defaults = defaults
         self._report = report
         self._update = update
         self._now = now
-        self.tally = ImportCounts()
+        self.counts = ImportCounts()
 
     async def load(
         self, lines: Iterator[bytes], progress: Callable[[ImportCounts], None] | None = None
     ) -> ImportCounts:
-        """Load every line; empty ones are passed over.
+        """Load every line; empty lines are skipped.
 
-        While the server writes one batch the next one is read.
+        The next batch is read while the server writes one.
         """
         reader = _Reader(lines)
         batch = await asyncio.to_thread(reader.next_batch)
         while batch is not None:
-            coming = asyncio.create_task(asyncio.to_thread(reader.next_batch))
+            next_batch_task = asyncio.create_task(asyncio.to_thread(reader.next_batch))
             try:
                 bad = batch.bad
                 bad.extend(await self._load(batch.lines))
             except BaseException:
                 with suppress(BaseException):
-                    await coming
+                    await next_batch_task
                 raise
             for number, reason in sorted(bad):
                 self._report(number, reason)
-            self.tally.bad += len(bad)
+            self.counts.bad += len(bad)
             if progress is not None:
-                progress(self.tally)
-            batch = await coming
-        return self.tally
+                progress(self.counts)
+            batch = await next_batch_task
+        return self.counts
 
     async def _load(self, lines: list[Line]) -> list[tuple[int, str]]:
-        """Load lines in one transaction; in halves, and so on, if the server refuses that."""
+        """Load lines in one transaction; on an error of a line, load each half, and so on."""
         if not lines:
             return []
         fault: BaseException | None = None
-        for _ in range(_ROUNDS):
+        for _ in range(_MAX_TRIES):
             try:
                 return await self._load_once(lines)
             except psycopg.errors.UniqueViolation as error:
-                # Somebody took an id or a uuid in between; the next look sees it.
+                # Another session inserted an id or a uuid meanwhile; the next try reads it.
                 fault = error
             except (psycopg.Error, sa.exc.DBAPIError) as error:
                 fault = error.orig if isinstance(error, sa.exc.DBAPIError) else error
-                if not isinstance(fault, _OF_THE_DATA):
+                if not isinstance(fault, _LINE_ERRORS):
                     raise
                 break
         if len(lines) == 1:
-            return [(lines[0].number, f"can not be stored: {first_line(fault or Exception())}")]
+            return [(lines[0].number, f"cannot be stored: {first_line(fault or Exception())}")]
         middle = len(lines) // 2
         return [*await self._load(lines[:middle]), *await self._load(lines[middle:])]
 
     async def _load_once(self, lines: list[Line]) -> list[tuple[int, str]]:
         bad: list[tuple[int, str]] = []
         unchanged = 0
-        changed: list[tuple[Line, KnownCampaigns, list[str]]] = []
+        changed: list[tuple[Line, KnownCampaign, list[str]]] = []
         new: list[PlannedCampaign] = []
         planned: set[UUID] = set()
         async with self._database.transaction() as connection:
             await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-            found = await _look_up(connection, lines, self._now)
+            existing = await _find(connection, lines, self._now)
             for line in lines:
-                known = found.known.get(line.uuid)
+                known = existing.known.get(line.uuid)
                 try:
                     if line.uuid in planned:
                         unchanged += 1
                     elif known is None:
-                        new.append(plan_new(line, found.now, self._settings))
+                        new.append(plan_new(line, existing.now, self._defaults))
                         planned.add(line.uuid)
-                    elif names := differences(line, known, found.now, self._settings):
+                    elif names := differences(line, known, existing.now, self._defaults):
                         changed.append((line, known, names))
                     else:
                         unchanged += 1
                 except BadLine as error:
                     bad.append((line.number, str(error)))
             if new:
-                numbered = await _number(connection, new, found.taken)
-                await write_new(connection, numbered, self._actor, found.now)
-        self.tally.loaded += len(new)
-        self.tally.unchanged += unchanged
+                numbered = await _assign_ids(connection, new, existing.used_ids)
+                await write_new(connection, numbered, self._actor, existing.now)
+        self.counts.loaded += len(new)
+        self.counts.unchanged += unchanged
         for line, known, names in changed:
             try:
                 await self._apply(line, known, names)
@@ -175,19 +175,19 @@ class Importer:
                     raise
                 bad.append((line.number, str(error)))
             else:
-                self.tally.updated += 1
+                self.counts.updated += 1
         return bad
 
-    async def _apply(self, line: Line, known: KnownCampaigns, names: list[str]) -> None:
-        """Give a known campaign a line's content, in a transaction of its own."""
+    async def _apply(self, line: Line, known: KnownCampaign, names: list[str]) -> None:
+        """Give an existing campaign the content of a line, in a transaction of its own."""
         if not self._update:
             raise BadLine(
                 f"campaign {known.id} has the uuid {known.uuid} and differs in {', '.join(names)};"
                 " --update applies the line",
             )
-        line = filled_in(line, known)
+        line = completed_line(line, known)
         async with Campaigns(self._database).edit(known.id, self._now) as edit:
-            change = plan_update(line, edit.snapshot, known, names, self._settings)
+            change = plan_update(line, edit.snapshot, known, names, self._defaults)
             if change is not None:
                 await edit.apply(change, self._actor)
             plain = {"name", "timezone", "target", "payload"}.intersection(names)
@@ -202,20 +202,20 @@ class _Batch:
 
 
 class _Reader:
-    """Makes batches of lines; a batch never has one uuid with two contents."""
+    """Groups lines into batches; a batch never has one uuid with two contents."""
 
     def __init__(self, lines: Iterator[bytes]) -> None:
         self._lines = enumerate(lines, start=1)
-        self._held: Line | None = None
+        self._next_line: Line | None = None
 
     def next_batch(self) -> _Batch | None:
         batch = _Batch([], [])
         seen: dict[Any, int] = {}
         size = 0
-        if self._held is not None:
-            batch.lines.append(self._held)
-            seen[self._held.uuid] = self._held.content
-            self._held = None
+        if self._next_line is not None:
+            batch.lines.append(self._next_line)
+            seen[self._next_line.uuid] = self._next_line.content
+            self._next_line = None
         ended = True
         for number, raw in self._lines:
             if raw.isspace():
@@ -226,7 +226,7 @@ class _Reader:
                 batch.bad.append((number, str(error)))
             else:
                 if seen.setdefault(line.uuid, line.content) != line.content:
-                    self._held = line
+                    self._next_line = line
                     ended = False
                     break
                 batch.lines.append(line)
@@ -238,22 +238,22 @@ class _Reader:
 
 
 @dataclass(slots=True)
-class _Found:
+class _Existing:
     now: datetime
-    known: dict[Any, KnownCampaigns]
-    taken: set[int]
+    known: dict[Any, KnownCampaign]
+    used_ids: set[int]
 
 
-async def _look_up(
+async def _find(
     connection: AsyncConnection, lines: Sequence[Line], now: datetime | None
-) -> _Found:
+) -> _Existing:
     binds: dict[str, Any] = {
         "now": now,
         "uuids": [line.uuid for line in lines],
         "ids": [line.id for line in lines if line.id is not None],
     }
-    row = (await connection.execute(query("look_up_lines"), binds)).one()
-    found = _Found(row.now, {}, set(row.taken))
+    row = (await connection.execute(query("find_import_lines"), binds)).one()
+    existing = _Existing(row.now, {}, set(row.taken))
     if row.known:
         there = set(row.known)
         asked = [line for line in lines if line.uuid in there]
@@ -261,13 +261,13 @@ async def _look_up(
             "uuids": [line.uuid for line in asked],
             "payloads": [payload_text(line.payload) for line in asked],
         }
-        for each in await connection.execute(query("load_known_campaigns"), binds):
-            found.known[each.uuid] = _known(each)
-    return found
+        for item in await connection.execute(query("load_known_campaigns"), binds):
+            existing.known[item.uuid] = _known(item)
+    return existing
 
 
-def _known(row: Any) -> KnownCampaigns:
-    return KnownCampaigns(
+def _known(row: Any) -> KnownCampaign:
+    return KnownCampaign(
         id=row.known_id,
         uuid=row.uuid,
         name=row.name,
@@ -281,30 +281,30 @@ def _known(row: Any) -> KnownCampaigns:
     )
 
 
-async def _number(
-    connection: AsyncConnection, new: list[PlannedCampaign], taken: set[int]
-) -> list[Numbered]:
-    """Give each new campaign an id, its line's own if that is free, and its schedule a revision."""
+async def _assign_ids(
+    connection: AsyncConnection, new: list[PlannedCampaign], used_ids: set[int]
+) -> list[NumberedCampaign]:
+    """Give each new campaign an id, the line's if it is free, and its schedule a revision."""
     wanted: list[int | None] = []
-    for each in new:
-        given = each.line.id
-        wanted.append(None if given is None or given in taken else given)
+    for item in new:
+        given = item.line.id
+        wanted.append(None if given is None or given in used_ids else given)
         if given is not None:
-            taken.add(given)
+            used_ids.add(given)
     highest = max((given for given in wanted if given is not None), default=None)
     if highest is not None:
         await connection.execute(query("reserve_ids"), {"highest": highest})
     binds = {
         "ids": sum(given is None for given in wanted),
-        "revisions": sum(each.saved is not None for each in new),
+        "revisions": sum(item.saved is not None for item in new),
     }
     row = (await connection.execute(query("draw_ids"), binds)).one()
     ids, revisions = iter(row.ids), iter(row.revisions)
     return [
-        Numbered(
-            each,
+        NumberedCampaign(
+            item,
             next(ids) if given is None else given,
-            None if each.saved is None else next(revisions),
+            None if item.saved is None else next(revisions),
         )
-        for each, given in zip(new, wanted, strict=True)
+        for item, given in zip(new, wanted, strict=True)
     ]

@@ -1,13 +1,13 @@
-"""One line of an import file, read: JSON to a checked value. Nothing here touches a database.
+"""Parses one line of an import file: JSON to a checked value, without a database.
 
-A line is ``{"campaign": {...}, "schedule": BODY or null}``, and beside them what export adds:
+A line is ``{"campaign": {...}, "schedule": BODY or null}``. Export adds:
 
 - ``anchor``: the wall-clock DTSTART of a recurrence whose ``schedule`` body names no scheduled_at;
-- ``defaults``: the settings that the body was read with where it names none itself;
-- ``next_run_at``: for people; ignored.
+- ``defaults``: the settings that apply where the body names none;
+- ``next_run_at``: for readers; ignored.
 
-A line without uuid gets one made of what it says (UUIDv5), so that loading a file twice changes
-nothing; two lines that say the same are the same campaign.
+A line without uuid gets a UUIDv5 of its content, so that loading a file twice changes nothing. Two
+lines with the same content are the same campaign.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ from daemon.domain.schedule.schedule import CampaignType
 
 LONGEST_LINE = 256 * 1024
 HIGHEST_ID = 2**53 - 1
-"""Ids above it are no exact numbers in other programs' JSON."""
+"""Maximum id: larger numbers are not exact in the JSON of other programs."""
 NAMESPACE = UUID("5c9e7a52-6c34-5b0e-9a57-3f1d0f6f7f0b")
-"""Of the uuids of lines that have none: UUIDv5 of the name and the line in canonical JSON."""
+"""Namespace of the UUIDv5 of a line without uuid: the name and the line in canonical JSON."""
 
 _LINE = frozenset({"campaign", "schedule", "anchor", "defaults", "next_run_at"})
 _CAMPAIGN = frozenset(
@@ -71,12 +71,12 @@ _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan
 
 
 class BadLine(Exception):
-    """A line that can not be loaded; its text is the reason."""
+    """A line that cannot be loaded; the text is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What a line says. None is absent; ``content`` is equal for lines that say the same."""
+    """The values of a line; None is absent. ``content`` is equal for lines of equal content."""
 
     number: int
     uuid: UUID
@@ -99,7 +99,7 @@ class Line:
 
 
 def read_line(raw: bytes, number: int) -> Line:
-    """The value of one line. Raises BadLine."""
+    """Return the values of one line. Raises BadLine."""
     try:
         return _read(_decode(raw), number)
     except RecursionError:
@@ -137,7 +137,7 @@ def _read(line: dict[str, Any], number: int) -> Line:
     faults.unknown(defaults, _DEFAULTS, "defaults.")
     value = Line(
         number=number,
-        uuid=_read_uuid(faults, get("uuid")) or _derived(name, line),
+        uuid=_read_uuid(faults, get("uuid")) or _derived_uuid(name, line),
         name=name or "",
         id=read_integer(faults, "campaign.id", get("id"), 1, HIGHEST_ID),
         type=None if kind is None else _TYPES[kind],
@@ -161,7 +161,7 @@ def _read(line: dict[str, Any], number: int) -> Line:
 
 
 def payload_text(payload: dict[str, Any]) -> str:
-    """A payload as the JSON text that is stored, and whose size counts."""
+    """Return a payload as the JSON text that is stored and whose size is limited."""
     return _compact(payload)
 
 
@@ -191,10 +191,10 @@ def _decode(raw: bytes) -> dict[str, Any]:
 
 
 def _check_texts(value: object) -> None:
-    """Refuse what only an escape can bring in and PostgreSQL can not hold."""
+    """Refuse characters that only an escape can contain and PostgreSQL cannot store."""
     if isinstance(value, str):
         if "\0" in value:
-            raise BadLine("has the character \\u0000 in it, which can not be stored")
+            raise BadLine("has the character \\u0000 in it, which cannot be stored")
         try:
             value.encode()
         except UnicodeEncodeError:
@@ -221,10 +221,12 @@ def _read_uuid(faults: Faults, value: object) -> UUID | None:
     return None
 
 
-def _derived(name: object, line: dict[str, Any]) -> UUID:
-    """The uuid of a line that has none; what export adds for people does not count."""
-    said = {key: value for key, value in line.items() if key != "next_run_at" and value is not None}
-    return uuid5(NAMESPACE, f"{name}\n{_canonical(said)}")
+def _derived_uuid(name: object, line: dict[str, Any]) -> UUID:
+    """Return the uuid of a line without one; ``next_run_at`` does not count."""
+    content = {
+        key: value for key, value in line.items() if key != "next_run_at" and value is not None
+    }
+    return uuid5(NAMESPACE, f"{name}\n{_canonical(content)}")
 
 
 def _read_payload(faults: Faults, value: object) -> dict[str, Any]:

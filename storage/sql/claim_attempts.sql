@@ -1,6 +1,6 @@
--- Starts attempts of runs that wait: promoted from the queue, retrying, or taken over from a lost node.
--- Out: one row per run found due; verdict says whether it was started or came too late (then finish it).
--- Moves: runs queued, retrying -> executing, attempt + 1. Paused campaigns start nothing.
+-- Starts the next attempts of pending runs: promoted from the queue, retrying, or reclaimed.
+-- Out: one row per run found due. The verdict is started; or late or lost, and then the caller finishes it.
+-- Moves: runs queued, retrying -> executing, attempt + 1. A paused campaign starts nothing.
 WITH clock AS MATERIALIZED (
     SELECT coalesce(CAST(:now AS timestamptz), clock_timestamp()) AS now
 ), alive AS MATERIALIZED (
@@ -8,7 +8,7 @@ WITH clock AS MATERIALIZED (
     WHERE n.id = CAST(:node AS text) AND n.lease_until > clock.now
     FOR KEY SHARE OF n
 ), item AS (
-    -- A run may have been loaded twice, as due at two instants: one attempt all the same.
+    -- A run may have been loaded twice, as due at two instants; it still gets one attempt.
     SELECT DISTINCT * FROM unnest(
         CAST(:campaign_ids AS bigint[]), CAST(:scheduled_fors AS timestamptz[])
     ) AS i (campaign_id, scheduled_for)

@@ -1,13 +1,13 @@
 -- Claims due events of schedules: occurrences, and windows that open or close.
--- In: one element per event that a timer says is due, with the event that follows it.
--- Out: what was won, alike ones as one row with their numbers among those put in, from 1. Losing is
--- silent: someone else won, the schedule changed, it is not due by this server's clock, or its campaign
--- is locked just now.
+-- In: one element per event that a timer reports as due, with the event that follows it.
+-- Out: the claimed events. Events with the same result share one row, which holds their positions in the
+-- input, from 1. An event is missing when another node claimed it, its schedule changed, it is not due by
+-- the database clock, or another session holds its campaign's lock.
 -- Moves: scheduled, launched, executing -> executing | launched | completed | failed; inserts runs.
 WITH clock AS MATERIALIZED (
     SELECT coalesce(CAST(:now AS timestamptz), clock_timestamp()) AS now
 ), alive AS MATERIALIZED (
-    -- A node whose lease ended claims nothing; the lock keeps a taker-over waiting for this commit.
+    -- A node whose lease has ended claims nothing. The lock makes a rescuer wait for this commit.
     SELECT n.id FROM nodes n, clock
     WHERE n.id = CAST(:node AS text) AND n.lease_until > clock.now
     FOR KEY SHARE OF n
@@ -35,7 +35,7 @@ WITH clock AS MATERIALIZED (
                  AND t.fire_at = i.armed_at AND t.kind = i.kind
     JOIN campaigns c ON c.id = t.campaign_id
     WHERE t.fire_at <= clock.now
-      -- What the node's clock made of the stretch must hold by this server's clock too.
+      -- The stretch was planned by the node's clock; it must be past by the database clock too.
       AND (i.fire_at IS NULL OR i.fire_at <= clock.now)
       AND (i.missed_until IS NULL OR i.missed_until < clock.now)
       AND c.status IN ('scheduled', 'launched', 'executing', 'paused')
@@ -43,7 +43,7 @@ WITH clock AS MATERIALIZED (
     ORDER BY c.id
     FOR UPDATE OF c, t SKIP LOCKED
 ), outcome AS MATERIALIZED (
-    -- made is null for an event without a run, or an occurrence that has its run already.
+    -- made is null for an event without a run, and for an occurrence whose run exists already.
     SELECT j.*, CASE
                WHEN j.status = 'paused' AND (j.kind <> 'close' OR j.open_runs > 0) THEN 'paused'
                WHEN j.status = 'executing' OR j.made = 'executing' THEN 'executing'
@@ -59,14 +59,14 @@ WITH clock AS MATERIALIZED (
         FROM won w
     ) j
 ), older AS MATERIALIZED (
-    -- The others of a late stretch, which no attempt is made for: a slice of the arrays for each.
+    -- The older occurrences of a late stretch get no attempt; each event owns a slice of the arrays.
     SELECT o.campaign_id, o.now, o.node, o.status AS campaign_status,
            (CAST(:older_ats AS timestamptz[]))[n] AS at, (CAST(:older_run_ids AS uuid[]))[n] AS id,
            (CAST(:older_start_befores AS timestamptz[]))[n] AS start_before,
            CASE WHEN o.status <> 'paused' AND (CAST(:older_skipped AS boolean[]))[n]
                 THEN 'skipped' ELSE 'missed' END AS status
     FROM outcome o CROSS JOIN LATERAL generate_series(o.older_first, o.older_last) AS n
-    -- A window whose opening was edited while overdue is walked again: what has its run is told.
+    -- A window whose opening was edited while overdue is walked again; occurrences with a run are left out.
     WHERE o.older_first <= o.older_last
       AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.campaign_id = o.campaign_id
                       AND r.scheduled_for = (CAST(:older_ats AS timestamptz[]))[n])
@@ -97,7 +97,7 @@ WITH clock AS MATERIALIZED (
         queued_runs = c.queued_runs + CASE WHEN o.made = 'queued' THEN 1 ELSE 0 END
     FROM outcome o WHERE c.id = o.campaign_id
 ), bulk AS MATERIALIZED (
-    -- More than can be listed, told as one event row: that of the newest of them.
+    -- More occurrences than can be listed share one event row, that of the newest occurrence.
     SELECT b.campaign_id, b.last, b.cause,
            jsonb_build_object('from', b.first, 'to', b.last, 'count', b.count) AS details
     FROM unnest(

@@ -1,4 +1,4 @@
--- Draws new campaign ids and schedule revisions, as many as an import's batch needs.
+-- Draws the campaign ids and schedule revisions that one batch of an import needs.
 SELECT ARRAY(SELECT nextval(pg_get_serial_sequence('campaigns', 'id'))
              FROM generate_series(1, CAST(:ids AS integer))) AS ids,
        ARRAY(SELECT nextval('schedule_revision_seq')

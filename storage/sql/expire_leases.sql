@@ -1,7 +1,7 @@
--- Takes runs back that were accepted to be finished later and were not, within their own lease.
+-- Reclaims accepted runs whose lease has ended without a result.
 -- In: hold_targets, the targets with on_lost = "hold".
--- Out: one row per run taken back; fewer than the limit means that there are no more to be had: those
--- of campaigns that somebody holds are left for the next time.
+-- Out: one row per reclaimed run. Fewer rows than the limit mean that no expired run is left, except those
+-- of campaigns that another session holds; the next call takes these.
 -- Moves: runs executing -> retrying | held, takeovers + 1.
 WITH clock AS MATERIALIZED (
     SELECT coalesce(CAST(:now AS timestamptz), clock_timestamp()) AS now
@@ -22,7 +22,7 @@ WITH clock AS MATERIALIZED (
         error = 'not finished within its lease'
     FROM ended e JOIN locked l ON l.id = e.campaign_id CROSS JOIN clock
     WHERE r.campaign_id = e.campaign_id AND r.scheduled_for = e.scheduled_for
-      -- Looked at again now that the campaign is locked: it may have been extended or answered.
+      -- Checked again under the lock: the lease may have been extended, or a result stored.
       AND r.status = 'executing' AND r.lease_until < clock.now AND r.answer IS NULL
     RETURNING r.campaign_id, r.scheduled_for, r.id, r.attempt, r.status, r.error
 ), logged AS (

@@ -1,4 +1,5 @@
--- Every campaign with its schedule as given, in order of id. The payload is text: numbers stay as written.
+-- Every campaign with its schedule as given, in order of id. The payload is text: numbers keep their
+-- spelling.
 SELECT c.id, c.uuid, c.name, c.type, c.status, c.archived_from, c.timezone, c.target,
        CAST(c.payload AS text) AS payload, c.has_due, c.has_completed, c.created_at,
        d.kind, d.body, d.anchor_local, d.every_seconds, d.misfire_grace_time,

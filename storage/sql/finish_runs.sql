@@ -1,22 +1,22 @@
--- Writes what became of attempts, each guarded by (run, attempt, node) and the status it was left in.
--- In: actor is who asked, if not the node. Without a node (null) the attempt alone is the guard: whoever
--- finishes a run later knows its attempt, and another node has another one.
--- Out: what was written, alike ones as one row with their numbers among those put in, from 1; what is
--- missing was taken over, cancelled or answered before.
+-- Writes the outcomes of attempts, each guarded by (run, attempt, node) and the expected status.
+-- In: actor is the caller, if not the node. Without a node (null) the attempt alone is the guard: the
+-- caller that finishes a run later knows its attempt, and another node has another attempt.
+-- Out: the outcomes written. Those with the same result share one row, which holds their positions in the
+-- input, from 1. An outcome is missing when its run was reclaimed, cancelled or finished before.
 -- Moves: runs executing -> completed | failed | retrying | held | queued (for a worker), held -> failed;
--- executing -> missed where the attempt did not begin in time, or a waiting run that came too late ->
+-- executing -> missed when the attempt did not start in time; a pending run that is too late ->
 -- missed | failed; campaigns executing -> launched | completed | failed when the last open run ends.
--- The campaigns are locked before, by lock_campaigns, so that what is read here is true now. No part is
--- joined with another: a planner that takes a batch for one row would do it by loops.
+-- The caller runs lock_campaigns first, so that the rows read here are current. No part joins another: a
+-- planner that expects one row from a batch would use nested loops.
 WITH clock AS MATERIALIZED (
     SELECT coalesce(CAST(:now AS timestamptz), clock_timestamp()) AS now
 ), item AS (
     SELECT * FROM unnest(
         CAST(:campaign_ids AS bigint[]), CAST(:scheduled_fors AS timestamptz[]),
         CAST(:attempts AS smallint[]), CAST(:expected AS text[]), CAST(:outcomes AS text[]),
-        CAST(:errors AS text[]), CAST(:waits AS float8[]), CAST(:begun_ats AS timestamptz[])
+        CAST(:errors AS text[]), CAST(:waits AS float8[]), CAST(:started_ats AS timestamptz[])
     ) WITH ORDINALITY
-        AS i (campaign_id, scheduled_for, attempt, expected, outcome, error, wait, begun_at, number)
+        AS i (campaign_id, scheduled_for, attempt, expected, outcome, error, wait, started_at, number)
 ), locked AS MATERIALIZED (
     SELECT i.*, clock.now, c.status AS campaign_status, c.open_runs, c.queued_runs, c.more_to_come,
            c.has_completed, c.target
@@ -39,7 +39,7 @@ WITH clock AS MATERIALIZED (
     FROM ready r
     WINDOW campaign AS (PARTITION BY r.campaign_id)
 ), outcome AS MATERIALIZED (
-    -- What the campaign becomes stands on the last of its runs in the batch.
+    -- The campaign's new status is on the last of its runs in the batch.
     SELECT t.*, t.closed > 0 AND t.queued_runs > 0 AND t.open_runs - t.closed = t.queued_runs
                 AS promotes,
            CASE WHEN NOT t.is_last OR t.closed = 0 OR t.open_runs > t.closed THEN t.campaign_status
@@ -51,20 +51,20 @@ WITH clock AS MATERIALIZED (
 ), written AS (
     UPDATE runs r
     SET status = o.outcome, error = o.error,
-        -- What waits for a worker is looked at again once it is too late for one.
+        -- A run that waits for a worker is checked again once it is too late to start.
         next_attempt_at = CASE o.outcome
             WHEN 'retrying' THEN o.now + make_interval(secs => o.wait)
             WHEN 'queued' THEN least(r.start_before + interval '1 millisecond',
                                      '9999-12-31 00:00:00+00') END,
         worker_queue = CASE WHEN o.outcome = 'queued' THEN o.target END,
         answer = NULL,
-        -- An attempt that a worker will make, or that was not begun in time, does not count.
+        -- An attempt that a worker will make, or that did not start in time, does not count.
         attempt = CASE WHEN o.expected = 'executing' AND o.outcome IN ('queued', 'missed')
                        THEN r.attempt - 1 ELSE r.attempt END,
-        -- Claimed is not begun: what the node knows better of a first attempt counts, within reason.
+        -- A first attempt starts after its claim: the node's instant counts, within bounds.
         started_at = CASE WHEN r.attempt > 1 THEN r.started_at
                           WHEN o.outcome NOT IN ('queued', 'missed')
-                          THEN coalesce(least(greatest(o.begun_at, r.claimed_at), o.now),
+                          THEN coalesce(least(greatest(o.started_at, r.claimed_at), o.now),
                                         r.started_at) END,
         lease_until = CASE WHEN o.outcome = 'executing'
                            THEN o.now + make_interval(secs => o.wait) END,
@@ -73,7 +73,7 @@ WITH clock AS MATERIALIZED (
     FROM outcome o
     WHERE r.campaign_id = o.campaign_id AND r.scheduled_for = o.scheduled_for
 ), promoted AS (
-    -- The run that waited for its predecessor may start once nothing but itself is open.
+    -- The run that waited for its predecessor may start once no other run is open.
     UPDATE runs r SET next_attempt_at = o.now
     FROM outcome o
     WHERE o.is_last AND o.promotes AND r.campaign_id = o.campaign_id
@@ -92,7 +92,7 @@ WITH clock AS MATERIALIZED (
            o.campaign_status, o.to_status, o.outcome || coalesce(': ' || o.error, ''),
            coalesce(CAST(:actor AS text), CAST(:node AS text)), o.run_id, o.scheduled_for
     FROM outcome o
-    ORDER BY o.campaign_id, o.scheduled_for  -- the one that moves the campaign comes last
+    ORDER BY o.campaign_id, o.scheduled_for  -- the run that moves the campaign comes last
 )
 SELECT o.outcome AS status, o.campaign_status AS from_status, o.to_status, o.promotes AS promoted,
        array_agg(o.number) AS numbers

@@ -1,4 +1,4 @@
--- The runs that a node is said to have in hand, claimed since an instant.
+-- Runs that the database holds as in flight on a node, claimed since an instant.
 SELECT r.campaign_id, r.scheduled_for, r.attempt FROM runs r
 WHERE r.claimed_at >= CAST(:since AS timestamptz) AND r.status = 'executing'
   AND r.node = CAST(:node AS text) AND r.lease_until IS NULL

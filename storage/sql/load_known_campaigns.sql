@@ -1,4 +1,4 @@
--- The campaigns with the given uuids, and whether each payload is the one that a line says.
+-- Campaigns with the given uuids, and whether each payload equals the payload of the import line.
 SELECT c.id AS known_id, c.uuid, c.name, c.type, c.status, c.timezone AS campaign_timezone, c.target,
        c.payload = CAST(i.payload AS jsonb) AS same_payload,
        d.campaign_id, d.revision, d.source, d.body, d.kind, d.timezone, d.tzdata, d.anchor_at,

@@ -1,5 +1,5 @@
--- Locks campaigns in order of id, as every statement does that takes more than one. What the next
--- statement of the transaction reads of them, and of their runs, is then true until its end.
+-- Locks campaigns in order of id, as every statement does that locks several of them. The next statement
+-- of the transaction then reads the campaigns and their runs as they stay until its end.
 SELECT count(*) FROM (
     SELECT c.id FROM campaigns c
     WHERE c.id = ANY (CAST(:campaign_ids AS bigint[]))

@@ -1,5 +1,5 @@
--- Takes hold of a node whose lease ended, if nobody else has.
+-- Locks a node whose lease has ended, unless another session holds the lock.
 SELECT n.id FROM nodes n
-WHERE n.id = CAST(:dead_node AS text)
+WHERE n.id = CAST(:lost_node AS text)
   AND n.lease_until < coalesce(CAST(:now AS timestamptz), clock_timestamp())
 FOR UPDATE SKIP LOCKED

@@ -1,5 +1,5 @@
--- Deletes events of some campaigns from before an instant, all but each campaign's newest.
--- In: campaign_ids, before, max_rows. Out: one row per event deleted.
+-- Deletes events of some campaigns from before an instant, but keeps each campaign's newest event.
+-- In: campaign_ids, before, max_rows. Out: one row per deleted event.
 DELETE FROM campaign_events e
 WHERE (e.campaign_id, e.id) IN (
     SELECT o.campaign_id, o.id

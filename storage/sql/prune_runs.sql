@@ -1,6 +1,6 @@
--- Deletes ended runs of some campaigns that ended before an instant, all but each campaign's newest.
--- In: campaign_ids, before, max_rows. Out: one row per run deleted.
--- The newest says up to where the schedule was carried out, so it stays whatever its age.
+-- Deletes runs of some campaigns that ended before an instant, but keeps each campaign's newest run.
+-- In: campaign_ids, before, max_rows. Out: one row per deleted run.
+-- The newest run records how far the schedule was carried out, so it stays whatever its age.
 DELETE FROM runs r
 WHERE (r.campaign_id, r.scheduled_for) IN (
     SELECT o.campaign_id, o.scheduled_for

@@ -1,4 +1,4 @@
--- A node takes its place, with a lease of its own.
+-- Inserts a node with a lease.
 INSERT INTO nodes (id, name, host, pid, version, tzdata, started_at, heartbeat_at, lease_until,
                    oldest_claim_at, schema_version)
 SELECT CAST(:node AS text), CAST(:name AS text), CAST(:host AS text), CAST(:pid AS integer),

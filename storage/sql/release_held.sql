@@ -1,4 +1,4 @@
--- A person lets a held run go on its way: due now, with a grace that begins anew.
+-- Releases a held run for an operator: it is due now, and its grace starts again.
 -- Out: the run, if it was held.
 -- Moves: runs held -> retrying.
 WITH clock AS MATERIALIZED (

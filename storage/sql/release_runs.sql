@@ -1,8 +1,9 @@
--- Gives back what a stopping node could not finish in time, or does not have in hand although it is said
--- to: due at once for any node, no attempt counted.
--- In: dispositions: not_started (the target was not asked yet), retrying, or held (it was, and can not tell a repeat).
--- Out: one row per run given back, as it is now; a held one says why in its error.
--- Moves: runs executing -> retrying | held; takeovers + 1 where the attempt had begun.
+-- Releases the runs that a stopping node could not finish in time, and claimed runs that the node never
+-- learned of. They are due now for any node, and no attempt is counted.
+-- In: dispositions are not_started (the target has not received the run), retrying, or held (the target
+-- received it and cannot recognise a repeat).
+-- Out: one row per released run, as it is now; the error of a held run states the cause.
+-- Moves: runs executing -> retrying | held; takeovers + 1 where the attempt had started.
 WITH clock AS MATERIALIZED (
     SELECT coalesce(CAST(:now AS timestamptz), clock_timestamp()) AS now
 ), item AS (

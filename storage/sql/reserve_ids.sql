@@ -1,5 +1,5 @@
--- Moves the sequence of campaign ids past one that a line gives, by ordinary steps where they are few:
--- they can not take back what others draw meanwhile.
+-- Moves the sequence of campaign ids past an id that an import line gives. Up to a million ids are drawn
+-- one by one, because such steps cannot undo what other sessions draw at the same time.
 WITH behind AS MATERIALIZED (
     SELECT s.name,
            CAST(:highest AS bigint) - coalesce(pg_sequence_last_value(s.name), 0) AS steps

@@ -1,4 +1,4 @@
--- The state of the whole in one row; counts walk only what is due or waits, never a whole table.
+-- The state of the cluster in one row. The counts read only due and pending rows, never a whole table.
 -- In: since, the oldest instant at which a run that is still executing can have been claimed.
 WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now)
 SELECT clock.now, current_setting('server_version') AS server_version,

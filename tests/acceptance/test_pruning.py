@@ -24,8 +24,8 @@ import daemon.wiring, storage.prune
 from daemon.cli.main import main
 from daemon.maintenance.pruner import Pruner
 daemon.wiring.Pruner = partial(Pruner, first=0.05, every=0.05)
-storage.prune.CAMPAIGNS_AT_ONCE = 2
-storage.prune.ROWS_AT_ONCE = 7
+storage.prune.CAMPAIGN_BATCH = 2
+storage.prune.ROW_BATCH = 7
 main()
 """
 """`campaignd` that looks twenty times a second, and has many steps to do."""

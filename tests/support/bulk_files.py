@@ -46,7 +46,7 @@ async def load(url: str, lines: Iterable[object], **options: Any) -> Told:
         task = Importer(
             database,
             actor="test",
-            settings=options.pop("settings", ScheduleDefaults()),
+            defaults=options.pop("defaults", ScheduleDefaults()),
             report=lambda number, reason: bad.append((number, reason)),
             now=options.pop("now", NOW),
             **options,

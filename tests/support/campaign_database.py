@@ -90,7 +90,7 @@ class CampaignDatabase:
             loader = Importer(
                 database,
                 actor="test",
-                settings=ScheduleDefaults(),
+                defaults=ScheduleDefaults(),
                 report=lambda number, reason: bad.append(f"{number}: {reason}"),
             )
             try:

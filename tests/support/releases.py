@@ -83,7 +83,7 @@ def before_0003(directory: Path, daemons: Daemons) -> Release:
         file.unlink()
     release.edit("storage/sql/register_node.sql", r", schema_version\)", ")")
     release.edit("storage/sql/register_node.sql", r",\s*CAST\(:schema_version AS text\)", "")
-    release.edit("storage/*.py", r"node\.schema_version or UNSAID", "UNSAID")
+    release.edit("storage/*.py", r"node\.schema_version or UNRECORDED", "UNRECORDED")
     release.edit("storage/*.py", r"runs\.c\.rare_status == status", "runs.c.status == status")
     release.edit("storage/tables.py", r'    Column\("schema_version", Text\),\n', "")
     release.edit("storage/tables.py", r'    Column\(\s*"rare_status".*?, True\),\s*\),\n', "")

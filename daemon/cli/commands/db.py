@@ -18,7 +18,7 @@ from daemon.cli.context import context_of
 from daemon.cli.store import open_database
 from storage import migrate
 from storage.embedded import embedded_postgres, embedded_programs
-from storage.libpq import libpq_environment
+from storage.migrate import libpq_environment
 
 db = typer.Typer(help="Upgrade the schema, or run PostgreSQL's own programs.")
 

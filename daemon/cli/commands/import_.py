@@ -56,13 +56,13 @@ def _import(context: typer.Context, source: BinaryIO, update: bool) -> int:
         )
         with _reporting(source) as (report, progress):
             importer = Importer(
-                store.database, actor=actor(), settings=defaults, report=report, update=update
+                store.database, actor=actor(), defaults=defaults, report=report, update=update
             )
             try:
                 await importer.load(_lines(source), progress)
             finally:
-                _print_summary(importer.tally)
-        return 1 if importer.tally.bad else 0
+                _print_summary(importer.counts)
+        return 1 if importer.counts.bad else 0
 
     return with_store(context, load, create=True)
 

@@ -183,8 +183,8 @@ BAD: list[tuple[object, str]] = [
 async def test_a_bad_line_is_told_with_its_reason(
     database_url: str, given: object, reason: str
 ) -> None:
-    settings = ScheduleDefaults(targets=frozenset({"log"}))
-    tally, bad = await load(database_url, [line("b"), given, b"\n", line("c")], settings=settings)
+    defaults = ScheduleDefaults(targets=frozenset({"log"}))
+    tally, bad = await load(database_url, [line("b"), given, b"\n", line("c")], defaults=defaults)
     assert (tally.loaded, tally.bad) == (2, 1)
     assert [number for number, _ in bad] == [2]
     assert reason in bad[0][1]
@@ -198,7 +198,7 @@ async def test_what_only_the_server_refuses_is_one_bad_line(database_url: str) -
     tally, bad = await load(database_url, [line(f"n{number}") for number in range(20)])
     assert (tally.loaded, tally.bad) == (19, 1)
     assert bad[0][0] == 8
-    assert "can not be stored" in bad[0][1]
+    assert "cannot be stored" in bad[0][1]
 
 
 async def test_a_fault_of_the_database_is_not_blamed_on_the_lines(database_url: str) -> None:

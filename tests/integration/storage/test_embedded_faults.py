@@ -89,7 +89,7 @@ def test_interrupted_start_leaves_nothing(state_dir: Path, monkeypatch: pytest.M
     monkeypatch.setattr(postmaster.subprocess, "Popen", remember)
     monkeypatch.setattr(
         postmaster,
-        "_disown_pid_file",
+        "_neutralise_pid_file",
         lambda data: monkeypatch.setattr(postmaster, "read_postmaster", interrupt),
     )
     with pytest.raises(KeyboardInterrupt), embedded_postgres(state_dir):

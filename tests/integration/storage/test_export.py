@@ -104,8 +104,8 @@ async def test_what_export_writes_loads_again(
     given = [chance.choice(KINDS)(chance) for _ in range(300)]
     for number, each in enumerate(given):
         each["campaign"]["name"] = f"campaign {number}"
-    settings = ScheduleDefaults(continuous_interval=77, misfire_grace_time=555)
-    tally, bad = await load(first, given, settings=settings)
+    defaults = ScheduleDefaults(continuous_interval=77, misfire_grace_time=555)
+    tally, bad = await load(first, given, defaults=defaults)
     assert (tally.loaded, bad) == (300, [])
     with psycopg.connect(first, autocommit=True) as connection:
         connection.execute(WHAT_RAN)

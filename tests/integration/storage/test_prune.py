@@ -28,7 +28,7 @@ async def ran(world: World, node: Node, campaign_id: int, times: int) -> None:
 
 
 async def test_old_history_goes(world: World, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prune, "ROWS_AT_ONCE", 3)
+    monkeypatch.setattr(prune, "ROW_BATCH", 3)
     campaign_id = await world.saved(daily(NOON + hours(1)))
     await ran(world, node, campaign_id, 10)
     before = len(await world.events(campaign_id))

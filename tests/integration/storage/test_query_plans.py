@@ -104,9 +104,8 @@ class Explained:
 async def explained(seeded_url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     explained = Explained(seeded_url)
 
-    async def rows(self: Any, name: str, binds: dict[str, Any]) -> list[Any]:
-        common = {"node": self._node.id, "now": self.now} if hasattr(self, "_node") else {}
-        await explained.plan(name, {**common, **binds})
+    async def rows(name: str, **binds: Any) -> list[Any]:
+        await explained.plan(name, binds)
         return []
 
     async def write_finish(_connection: Any, binds: dict[str, Any]) -> list[Any]:
@@ -115,8 +114,7 @@ async def explained(seeded_url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
         return []
 
     monkeypatch.setattr(runs, "write_finish", write_finish)
-    monkeypatch.setattr(RunStore, "_rows", rows)
-    monkeypatch.setattr(Timers, "_rows", rows)
+    monkeypatch.setattr(explained.database, "rows", rows)
     yield explained
     await explained.database.close()
 
@@ -194,7 +192,7 @@ async def test_polling_for_changes(explained: Explained) -> None:
         snapshot = sa.text("SELECT pg_snapshot_xmin(pg_current_snapshot())::text")
         xmin = await connection.scalar(snapshot)
     binds = {"xmin": xmin, "max_rows": 10_000, "overdue_before": NOW, "until": NOW}
-    await explained.plan("look_for_work", binds)
+    await explained.plan("poll_work", binds)
     used = {"schedule_definitions_changed_in_idx", "timers_fire_at_idx", "runs_next_attempt_at_idx"}
     assert used <= explained.indexes()
     assert explained.scanned() == set()
@@ -204,21 +202,21 @@ async def test_taking_over(explained: Explained) -> None:
     """What the lost node had in hand lies among the newest claims."""
     binds = {
         "node": "other",
-        "dead_node": "node",
+        "lost_node": "node",
         "from_start": False,
         "max_rows": 1000,
         "now": NOW,
         "hold_targets": [],
     }
-    await explained.plan("take_over_runs", binds)
+    await explained.plan("reclaim_runs", binds)
     assert "runs_claimed_at_idx" in explained.indexes()
     assert "campaigns" not in explained.scanned()
 
 
 async def test_leaving(explained: Explained) -> None:
     """Neither a node that leaves nor the first look at a lost one reads every run there is."""
-    await explained.plan("find_in_flight", {"dead_node": "node"})
-    await explained.plan("forget_node", {"dead_node": "node", "from_start": False})
+    await explained.plan("find_in_flight", {"lost_node": "node"})
+    await explained.plan("forget_node", {"lost_node": "node", "from_start": False})
     assert "runs_claimed_at_idx" in explained.indexes()
     assert "runs" not in explained.scanned()
 
@@ -240,6 +238,6 @@ async def test_the_statements_explained_are_those_that_run(seeded_url: str) -> N
 
 async def test_looking_for_leases(explained: Explained) -> None:
     """Asked every second: an index that is empty where nothing is finished later."""
-    await explained.plan("look_for_leases", {})
+    await explained.plan("poll_leases", {})
     assert explained.indexes() == {"runs_lease_until_idx"}
     assert explained.scanned() == set()

@@ -14,7 +14,7 @@ from daemon.domain.requests import Context
 from daemon.domain.schedule.schedule import CampaignType
 from daemon.domain.schedule.timezones import tzdata_version
 from storage import tzdata_refresh as module
-from storage.tzdata_refresh import TzdataRefresh, recheck
+from storage.tzdata_refresh import TzdataRefresh, recheck_claimed
 from tests.support.database_world import NOON, World, daily, days, hours, iso, minutes
 
 START = "2026-06-10T09:30:00"
@@ -35,7 +35,7 @@ class Told(list[tuple[str, dict[str, Any]]]):
 async def retime(world: World, told: Told) -> int:
     """Bring everything up to date; how many instants moved."""
     before = len(told.named("instants_moved"))
-    await TzdataRefresh(world.database, told).look()
+    await TzdataRefresh(world.database, told).refresh()
     return len(told.named("instants_moved")) - before
 
 
@@ -181,8 +181,8 @@ async def test_runs_of_a_continuous_window_move_with_its_start(world: World, tol
 
 
 async def test_more_than_a_batch(world: World, told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BATCH", 3)
-    monkeypatch.setattr(module, "AT_ONCE", 6)
+    monkeypatch.setattr(module, "BATCH_SIZE", 3)
+    monkeypatch.setattr(module, "LIST_SIZE", 6)
     ids = [await recurring(world) for _ in range(7)]
     draft = await world.create("recurring")
     await world.control.update_schedule(draft, {"startdate": START, "timezone": BERLIN}, "tester")
@@ -252,19 +252,19 @@ async def test_what_is_due_soonest_comes_first(
     world: World, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What has no timer comes last."""
-    monkeypatch.setattr(module, "BATCH", 1)
+    monkeypatch.setattr(module, "BATCH_SIZE", 1)
     late, soon, over, between = await at_instants(
         world, *(NOON + minutes(each) for each in (30, 10, 5, 20))
     )
     await world.rows("DELETE FROM timers WHERE campaign_id = :id", id=over)
     order: list[int] = []
-    renew = module._renew
+    renew = module._refresh_batch
 
     async def noted(database: Any, ids: list[int], *rest: Any) -> Any:
         order.extend(ids)
         return await renew(database, ids, *rest)
 
-    monkeypatch.setattr(module, "_renew", noted)
+    monkeypatch.setattr(module, "_refresh_batch", noted)
     await retime(world, told)
     assert order == [soon, between, late, over]
 
@@ -273,16 +273,16 @@ async def test_what_is_due_within_the_horizon_is_up_to_date_before_a_node_fires(
     world: World, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And the rest beside it, told of as one."""
-    monkeypatch.setattr(module, "BATCH", 1)
+    monkeypatch.setattr(module, "BATCH_SIZE", 1)
     (now,) = await world.rows("SELECT clock_timestamp() AS now")
     world.set(now.now)
     near, far = hours(1), hours(20)
     ids = await at_instants(world, *(now.now + each for each in (far, near, near, far)))
     retiming = TzdataRefresh(world.database, told)
-    await retiming.begin(hours(10), longest=10_000)
+    await retiming.refresh_due(hours(10), timeout=10_000)
     assert await not_yet(world) == {ids[0], ids[3]}
     assert told == []
-    await retiming.look()
+    await retiming.refresh()
     assert await not_yet(world) == set()
     (total,) = told.named("tzdata_updated")
     assert total["schedules"] == 4
@@ -293,15 +293,15 @@ async def test_a_node_does_not_wait_for_it_for_ever(world: World, told: Told) ->
     (campaign_id,) = await at_instants(world, NOON + hours(1))
     retiming = TzdataRefresh(world.database, told)
     async with world.store.edit(campaign_id):
-        await retiming.begin(days(100_000), longest=0.1)
+        await retiming.refresh_due(days(100_000), timeout=0.1)
     assert await not_yet(world) == {campaign_id}
-    await retiming.look()
+    await retiming.refresh()
     assert await not_yet(world) == set()
 
 
 async def begun(world: World, told: Told) -> asyncio.Task[None]:
     """Brings everything up to date, and waits just now for somebody who writes a campaign."""
-    task = asyncio.create_task(TzdataRefresh(world.database, told).look())
+    task = asyncio.create_task(TzdataRefresh(world.database, told).refresh())
     blocked = (
         "SELECT count(*) AS found FROM pg_stat_activity"
         " WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -375,13 +375,13 @@ async def test_what_a_node_with_older_data_planned_is_computed_anew(
     campaign_id = await recurring(world)
     await fired(world, campaign_id)
     wrong = await world.timer(campaign_id)
-    assert await recheck(world.database, told, FIRST + HOUR) == 0, "claimed before that"
-    assert await recheck(world.database, told, FIRST - HOUR) == 1
+    assert await recheck_claimed(world.database, told, FIRST + HOUR) == 0, "claimed before that"
+    assert await recheck_claimed(world.database, told, FIRST - HOUR) == 1
     right = await world.timer(campaign_id)
     assert right.fire_at == wrong.fire_at - HOUR == FIRST + days(1)
     assert right.revision > wrong.revision
     assert [each["now"] for each in told.named("instants_moved")] == [right.fire_at]
-    assert await recheck(world.database, told, FIRST - HOUR) == 0
+    assert await recheck_claimed(world.database, told, FIRST - HOUR) == 0
     await world.check(campaign_id)
 
 
@@ -389,23 +389,23 @@ async def test_looks_as_long_as_there_is_a_node_with_older_data(
     world: World, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And once more: its last claim may have come after the last look."""
-    monkeypatch.setattr(module, "LONGEST_BESIDE", days(10_000))
+    monkeypatch.setattr(module, "FIRST_RECHECK", days(10_000))
     monkeypatch.setattr(module, "LONGEST_CLAIM", days(10_000))
     campaign_id = await recurring(world)
     await fired(world, campaign_id)
     retiming = TzdataRefresh(world.database, told)
-    await retiming.look()
+    await retiming.refresh()
     assert told == []
     await world.rows("UPDATE nodes SET tzdata = '2000a'")
-    await retiming.look()
+    await retiming.refresh()
     assert [name for name, _ in told] == ["tzdata_differs", "instants_moved"]
     await world.rows("UPDATE timers SET fire_at = fire_at + interval '1 hour'")
     await world.rows("DELETE FROM nodes")
-    await retiming.look()
+    await retiming.refresh()
     assert len(told.named("instants_moved")) == 2
     assert (await world.timer(campaign_id)).fire_at == FIRST + days(1)
     await world.rows("UPDATE timers SET fire_at = fire_at + interval '1 hour'")
-    await retiming.look()
+    await retiming.refresh()
     assert len(told) == 3
 
 

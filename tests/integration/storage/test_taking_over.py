@@ -64,7 +64,7 @@ async def test_runs_of_a_lost_node_are_held_where_a_repeat_can_not_be_told(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each is said by one node, and once, however many batches there are."""
-    monkeypatch.setattr("storage.nodes.TAKE_OVER_BATCH", 2)
+    monkeypatch.setattr("storage.nodes.RECLAIM_BATCH", 2)
     nodes = [await world.node(name, lease=5) for name in ("lost", "b", "c")]
     lost, *others = nodes
     campaigns = [await world.saved(once(AT)) for _ in range(5)]

@@ -12,7 +12,6 @@ import pytest
 from daemon.domain.api_keys import digest_of
 from daemon.domain.errors import Unavailable
 from storage.api_keys import ApiKeys
-from storage.prepared import Prepared
 
 
 class Table:
@@ -24,7 +23,7 @@ class Table:
         self.resume = asyncio.Semaphore(0)
         self.is_unavailable = False
 
-    async def rows(self, _prepared: Prepared, digests: list[bytes]) -> list[Any]:
+    async def rows(self, _statement: object, digests: list[bytes]) -> list[Any]:
         """Return the keys that were valid when the statement was sent."""
         self.statements.append(len(digests))
         seen = [secret for secret in self.keys if digest_of(secret) in digests]

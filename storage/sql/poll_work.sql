@@ -1,6 +1,6 @@
--- One look a second, and most find nothing: the campaigns whose schedules were written by a transaction
--- not older than a snapshot's oldest, the oldest transaction still open now, from which the next look
--- goes on, and whether anything is overdue or waits for an attempt.
+-- The poll of every second; most polls find nothing. Out: the campaigns whose schedules were written by
+-- transaction xmin or a later one; the oldest transaction that is open now, from which the next poll
+-- starts; and whether any event is overdue or any run waits for an attempt.
 SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS xmin,
        ARRAY(SELECT d.campaign_id FROM schedule_definitions d
              WHERE d.changed_in >= CAST(CAST(:xmin AS text) AS xid8)

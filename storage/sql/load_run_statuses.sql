@@ -1,4 +1,4 @@
--- What became of runs, and of their campaigns.
+-- The status and attempt of runs, and the status of their campaigns.
 SELECT r.campaign_id, r.scheduled_for, r.status, r.attempt, c.status AS campaign
 FROM unnest(CAST(:campaign_ids AS bigint[]), CAST(:scheduled_fors AS timestamptz[]))
          AS i (campaign_id, scheduled_for)

@@ -1,8 +1,8 @@
--- Runs whose worker has answered in the table: of this node's shards, or answered for a while already.
+-- Runs whose worker has written a result into the table: of this node's shards, or written a while ago.
 SELECT r.campaign_id, r.scheduled_for, r.id AS run_id, r.attempt, r.takeovers, r.claimed_at AS now,
        r.start_before, r.started_at, r.answer, r.error, c.uuid, c.name, c.target,
        CAST('{}' AS jsonb) AS payload,
-       -- An answer ends the lease: that is when it was given.
+       -- Storing a result sets the lease's end to that instant.
        r.node, CAST(extract(epoch FROM r.lease_until - r.claimed_at) AS float8) AS seconds
 FROM runs r JOIN campaigns c ON c.id = r.campaign_id
 WHERE r.lease_until IS NOT NULL AND r.answer IS NOT NULL

@@ -1,8 +1,11 @@
--- The events of the named campaigns, if due before an instant.
+-- Events of this node's shards after a position in the order (instant, campaign), due before an instant.
 SELECT t.campaign_id, t.revision, t.fire_at, t.local, t.event_kind, t.uuid, t.target, t.source, t.kind,
        t.timezone, t.anchor_at, t.anchor_local, t.frequency, t.repeat_interval, t.first_on,
        t.time_of_day, t.weekdays, t.month_day, t.nth, t.skip, t.every_seconds, t.ends_at, t.ends_on,
        t.misfire_grace_time, t.coalesce, t.overlap
 FROM armed_timers t
-WHERE t.campaign_id = ANY (CAST(:campaign_ids AS bigint[]))
+WHERE (t.fire_at, t.campaign_id) > (CAST(:since AS timestamptz), CAST(:since_id AS bigint))
   AND t.fire_at < CAST(:until AS timestamptz)
+  AND t.shard = ANY (CAST(:shards AS bigint[]))
+ORDER BY t.fire_at, t.campaign_id
+LIMIT CAST(:max_rows AS integer)

@@ -1,8 +1,9 @@
--- Takes runs from one node whose lease ended: they wait again, due now, for any live node to load, or,
--- where their target can not tell a repeat, for a person.
--- In: hold_targets, the targets with on_lost = "hold". from_start true looks at every run of that node, false only at those since its last mark.
--- Out: one row per run taken; fewer than the limit means that there are no more to be had: those of
--- campaigns that somebody holds are left for the next time.
+-- Reclaims the runs of one node whose lease has ended. They are due now, for any live node to load; those
+-- of targets that cannot recognise a repeated run are held for an operator.
+-- In: hold_targets, the targets with on_lost = "hold". from_start true checks every run of the node, false
+-- only those since its last mark.
+-- Out: one row per reclaimed run. Fewer rows than the limit mean that no run is left, except those of
+-- campaigns that another session holds; the next call takes these.
 -- Moves: runs executing -> retrying | held, takeovers + 1.
 WITH clock AS MATERIALIZED (
     SELECT coalesce(CAST(:now AS timestamptz), clock_timestamp()) AS now
@@ -10,7 +11,7 @@ WITH clock AS MATERIALIZED (
     SELECT n.id, CASE WHEN CAST(:from_start AS boolean) THEN '-infinity' ELSE n.oldest_claim_at END
                  AS since
     FROM nodes n, clock
-    WHERE n.id = CAST(:dead_node AS text) AND n.lease_until < clock.now
+    WHERE n.id = CAST(:lost_node AS text) AND n.lease_until < clock.now
     FOR UPDATE OF n SKIP LOCKED
 ), orphan AS MATERIALIZED (
     SELECT r.campaign_id, r.scheduled_for FROM runs r JOIN dead d ON r.node = d.id

@@ -1,4 +1,4 @@
--- Renews a node's lease and tells it who else is at work. No row: another node took this one's place.
+-- Renews a node's lease and returns the other live nodes. No row: another node has replaced this one.
 WITH clock AS MATERIALIZED (
     SELECT coalesce(CAST(:now AS timestamptz), clock_timestamp()) AS now
 ), beat AS (
@@ -6,7 +6,7 @@ WITH clock AS MATERIALIZED (
     SET heartbeat_at = clock.now, skew_ms = CAST(:skew_ms AS integer),
         lease_until = clock.now + make_interval(secs => CAST(:lease AS float8)),
         draining = CAST(:draining AS boolean), shards = CAST(:shards AS smallint),
-        -- A claim may be under way whose instant is a little older than this statement's.
+        -- A claim in progress may have an instant a little older than this statement's.
         oldest_claim_at = coalesce(CAST(:oldest_claim_at AS timestamptz), clock.now)
                           - interval '60 seconds'
     FROM clock WHERE n.id = CAST(:node AS text)

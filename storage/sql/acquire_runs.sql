@@ -1,6 +1,7 @@
--- A worker takes runs that wait for it, oldest first, and holds each for its lease.
--- Out: one row per run taken. Nothing waits for a lock: what somebody else looks at is left to them.
--- Moves: runs queued -> executing, attempt + 1. Paused campaigns start nothing.
+-- Acquires queued runs for one worker, oldest first, each for the length of a lease.
+-- Out: one row per acquired run. No lock is waited for: a run or campaign locked by another session is
+-- skipped.
+-- Moves: runs queued -> executing, attempt + 1. A paused campaign starts nothing.
 WITH clock AS MATERIALIZED (
     SELECT coalesce(CAST(:now AS timestamptz), clock_timestamp()) AS now
 ), queued AS MATERIALIZED (

@@ -1,4 +1,4 @@
-"""Statements that are built once, and the connections that carry them out."""
+"""Rows as named tuples, and the connections that return them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,11 @@ import sqlalchemy as sa
 from daemon.domain.campaign.state_machine import Status
 from storage.engine import Database
 from storage.errors import StorageUnavailable
-from storage.prepared import Prepared
 
-ECHO = Prepared(
-    lambda: sa.select(
-        sa.literal(Status.DRAFT, sa.Text).label("constant"),
-        sa.bindparam("given", type_=sa.Text).label("given"),
-        sa.literal_column("'100%'").label("percent"),
-    )
+ECHO = sa.select(
+    sa.literal(Status.DRAFT, sa.Text).label("constant"),
+    sa.bindparam("given", type_=sa.Text).label("given"),
+    sa.literal_column("'100%'").label("percent"),
 )
 
 
@@ -32,30 +29,21 @@ async def database(database_url: str) -> AsyncIterator[Database]:
         await database.close()
 
 
-async def test_constants_values_and_signs(database: Database) -> None:
-    """Each time with its own values; what is written in the statement stays as it is."""
+async def test_rows_hold_constants_values_and_percent_signs(database: Database) -> None:
+    """Each execution has its own values; the constants of the statement stay as they are."""
     for given in ("one", None, "it's 50%"):
         (row,) = await database.rows(ECHO, given=given)
         assert tuple(row) == ("draft", given, "100%")
         assert row.constant == "draft"
 
 
-async def test_a_statement_is_built_once(database: Database) -> None:
-    """However often it is asked."""
-    built = []
-
-    def build() -> sa.Select[int]:
-        built.append(1)
-        return sa.select(sa.literal(1).label("one"))
-
-    once = Prepared(build)
-    for _ in range(3):
-        assert [row.one for row in await database.rows(once)] == [1]
-    assert built == [1]
+async def test_a_statement_without_rows_returns_none(database: Database) -> None:
+    """Setting a value returns an empty list instead of an error."""
+    assert await database.rows(sa.text("SET application_name = 'campaignd'")) == []
 
 
-async def test_a_lost_server_is_told_once(database: Database, database_url: str) -> None:
-    """One request fails with what was lost; the other connections of the pool are not tried."""
+async def test_a_lost_server_fails_one_request(database: Database, database_url: str) -> None:
+    """One request fails with the lost connection; the pool drops its other connections."""
     await asyncio.gather(*(database.rows(ECHO, given="x") for _ in range(4)))
     with psycopg.connect(database_url, autocommit=True) as other:
         ended = other.execute(
@@ -69,11 +57,12 @@ async def test_a_lost_server_is_told_once(database: Database, database_url: str)
         assert len(await database.rows(ECHO, given="x")) == 1
 
 
-async def test_a_statement_that_fails_costs_no_connection(database: Database) -> None:
-    """It is given back as good as it was."""
-    wrong = Prepared(lambda: sa.select(sa.literal_column("1/0").label("no")))
+async def test_a_failing_statement_costs_no_connection(database: Database) -> None:
+    """The connection returns to the pool and works."""
+    wrong = sa.select(sa.literal_column("1/0").label("no"))
     for _ in range(6):
-        with pytest.raises(psycopg.errors.DivisionByZero):
+        with pytest.raises(sa.exc.DBAPIError) as failure:
             await database.rows(wrong)
+        assert isinstance(failure.value.orig, psycopg.errors.DivisionByZero)
     assert database.connections_in_use == 0
     assert len(await database.rows(ECHO, given="x")) == 1
