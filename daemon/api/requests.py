@@ -30,11 +30,11 @@ _is_etag = re.compile(r'(?:W/)?"[\x21\x23-\x7e]*"').fullmatch
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise NotJson(f"the field {shown(twice)} is given twice")
+    fields: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in fields:
+            raise NotJson(f"the field {shown(name)} is given twice")
+        fields[name] = value
     return fields
 
 
