@@ -1,8 +1,8 @@
-"""What every test may ask for: a fresh migrated database, and a process that hides nothing.
+"""Fixtures for every test: a fresh migrated database, and a process that hides no mistake.
 
-The process's and the database's time zone are both far from UTC, so that whoever forgets a zone
-fails. `CAMPAIGND_TEST_DATABASE_URL` names a server to use (as a superuser) instead of the embedded
-one; settings of whoever runs the tests are taken out of the environment.
+The time zones of the process and of the database are both far from UTC, so that a forgotten zone
+makes a test fail. `CAMPAIGND_TEST_DATABASE_URL` names a server to use (as a superuser) instead of
+the embedded one. Settings of the caller are removed from the environment.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ for name in [name for name in os.environ if name.startswith("CAMPAIGND_")]:
 os.environ["TZ"] = "America/St_Johns"
 time.tzset()
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # Of a shell's background job. The processes that tests start are to hear an interrupt.
+    # The shell ignores interrupts for a background job; the processes that tests start need them.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Nothing is written into the checkout, which may be read-only.
+# Write nothing into the checkout, which may be read-only.
 set_hypothesis_home_dir(Path(tempfile.gettempdir()) / f"hypothesis-{os.getuid()}")
 hypothesis.settings.register_profile(
     "campaignd",
     database=None,
     deadline=None,
-    # The suite says the same of the same code to everybody; new cases are looked for on purpose.
+    # The suite's result is the same for the same code; `make properties` searches for new cases.
     derandomize=not SEARCH,
     print_blob=True,
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
@@ -56,7 +56,7 @@ def postgres_server() -> Iterator[str]:
     if GIVEN_SERVER:
         yield GIVEN_SERVER
         return
-    # Imported here: tests without a database start faster.
+    # Imported here, so that tests without a database start faster.
     from storage.embedded import embedded_postgres
 
     state_dir = Path(tempfile.mkdtemp(prefix="campaignd-tests-"))
@@ -66,7 +66,7 @@ def postgres_server() -> Iterator[str]:
         with embedded_postgres(state_dir) as dsn:
             url = with_database(dsn, "postgres")
             with psycopg.connect(url, autocommit=True) as connection:
-                # Of these tables nothing needs to outlive a power failure.
+                # No data of these tests needs to outlive a power failure.
                 for setting in ("fsync", "synchronous_commit", "full_page_writes"):
                     connection.execute(
                         sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(setting))
@@ -79,7 +79,7 @@ def postgres_server() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def template_database(postgres_server: str) -> Iterator[str]:
-    """Name of a database that is migrated and empty; nobody connects to it."""
+    """Name of an empty migrated database, to which no test connects."""
     from storage.migrate import upgrade
 
     with fresh_database(postgres_server) as (name, url):
@@ -89,33 +89,33 @@ def template_database(postgres_server: str) -> Iterator[str]:
 
 @pytest.fixture
 def database_url(postgres_server: str, template_database: str) -> Iterator[str]:
-    """URL of a migrated database that is this test's own."""
+    """URL of a migrated database for this test only."""
     with fresh_database(postgres_server, template_database) as (_, url):
         yield url
 
 
 @pytest.fixture
 def empty_database_url(postgres_server: str) -> Iterator[str]:
-    """URL of a database without a schema that is this test's own."""
+    """URL of a database without a schema, for this test only."""
     with fresh_database(postgres_server) as (_, url):
         yield url
 
 
 @pytest.fixture
 def new_database_url(postgres_server: str, template_database: str) -> Iterator[Callable[[], str]]:
-    """Call it for one more migrated database, as often as wanted."""
+    """Return a function that creates a migrated database, for tests that need several."""
     with ExitStack() as stack:
         yield lambda: stack.enter_context(fresh_database(postgres_server, template_database))[1]
 
 
 def with_database(url: str, name: str) -> str:
-    """The same server, another database."""
+    """Return the URL of another database on the same server."""
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 
 @contextmanager
 def fresh_database(server: str, template: str = "template0") -> Iterator[tuple[str, str]]:
-    """Name and URL of a new database, which is dropped at the end, whoever is still in it."""
+    """Create a database; yield its name and URL, and drop it even if sessions are left in it."""
     name = f"test_{uuid.uuid4().hex}"
     identifier = sql.Identifier(name)
     with psycopg.connect(server, autocommit=True) as connection:

@@ -271,7 +271,7 @@ def test_a_heap_of_runs_for_a_dead_target(daemons: Daemons, database: CampaignDa
     async def unwilling(request: Request, writer: servers.Writer) -> None:
         await next(answers)(request, writer)
 
-    with servers.nobody() as port, Server(default=unwilling) as server:
+    with servers.refusing_port() as port, Server(default=unwilling) as server:
         config = configure(
             daemons,
             dead={"type": "webhook", "url": f"http://127.0.0.1:{port}"},
@@ -358,7 +358,7 @@ def test_a_target_that_is_down_delays_no_other(
     daemons: Daemons, database: CampaignDatabase, outage: int
 ) -> None:
     """The healthy one's lateness stays; the other's runs go when it is back, oldest first."""
-    with servers.nobody() as port, Server() as healthy:
+    with servers.refusing_port() as port, Server() as healthy:
         config = configure(
             daemons,
             healthy=quick(healthy.url),

@@ -1,4 +1,4 @@
-"""The short form: one episode by a fixed seed. `make chaos` is the long one."""
+"""The short form of the chaos test: one episode by a fixed seed. `make chaos` is the long form."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def own_server() -> Iterator[Server]:
 
 @pytest.fixture
 def switch() -> Iterator[namespaces.Switch | None]:
-    """A namespace for each node, where there can be any."""
+    """Create a namespace for each node, where the machine allows it."""
     if namespaces.why_not() is not None:
         yield None
         return
@@ -36,7 +36,7 @@ def switch() -> Iterator[namespaces.Switch | None]:
 def test_nothing_is_lost_doubled_or_stuck(
     own_server: Server, tmp_path: Path, switch: namespaces.Switch | None
 ) -> None:
-    """Three daemons, the faults that must be and some by the seed, edits all the while."""
+    """Three daemons, the fixed faults and some drawn ones, with edits all the while."""
     report = run(
         own_server,
         tmp_path,
@@ -59,15 +59,15 @@ def test_nothing_is_lost_doubled_or_stuck(
 
 
 def test_the_same_seed_draws_the_same_faults() -> None:
-    """What a report names can be done again."""
+    """A reported seed repeats its episode."""
     assert nemesis.draw(7, 3, 60) == nemesis.draw(7, 3, 60)
     assert nemesis.draw(7, 3, 60) != nemesis.draw(8, 3, 60)
     drawn = {fault.kind for seed in range(20) for fault in nemesis.draw(seed, 3, 60)}
     assert drawn == set(nemesis.KINDS)
 
 
-def test_a_machine_that_can_do_less_does_the_rest_of_the_same() -> None:
-    """What can not be done is left out of what was drawn, and said."""
+def test_impossible_faults_are_left_out() -> None:
+    """Faults that are impossible here are left out of the drawn ones, and reported."""
     drawn = nemesis.draw(7, 3, 60)
     cannot = dict.fromkeys(nemesis.WIRED, "no namespaces")
     done, left_out = nemesis.without(drawn, cannot)
@@ -77,8 +77,8 @@ def test_a_machine_that_can_do_less_does_the_rest_of_the_same() -> None:
     assert sorted([*done, *left_out], key=drawn.index) == drawn
 
 
-def test_what_must_be_comes_before_what_is_drawn() -> None:
-    """And is no less than this."""
+def test_fixed_faults_come_before_drawn_ones() -> None:
+    """The fixed faults cover at least these kinds."""
     faults = nemesis.draw(7, 3, 40, first=nemesis.MUST)
     assert faults[: len(nemesis.MUST)] == list(nemesis.MUST)
     assert len(faults) > len(nemesis.MUST)

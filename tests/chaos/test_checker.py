@@ -1,4 +1,4 @@
-"""The check finds what is planted: else that it found nothing would say nothing."""
+"""The checker finds planted errors: otherwise its silence would prove nothing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LENGTH_S = 6.0
 
 @dataclass
 class Done:
-    """What a few seconds without any fault left behind."""
+    """The rows and deliveries of a few seconds without a fault."""
 
     database: CampaignDatabase
     campaigns: list[PlannedCampaign]
@@ -79,7 +79,7 @@ def new_database(postgres_server: str, template_database: str) -> Iterator[str]:
 
 
 def test_nothing_is_wrong(done: Done) -> None:
-    """As it is."""
+    """Without a planted error."""
     found = done.check()
     assert found.is_good, found.problems()
     assert found.occurrences > 100
@@ -119,8 +119,8 @@ PLANTED = {
     ("kind", "statement"),
     [(kind, statement) for kind, statements in PLANTED.items() for statement in statements],
 )
-def test_what_is_planted_in_the_rows(done: Done, kind: str, statement: str) -> None:
-    """Each by its own list."""
+def test_errors_planted_in_the_rows(done: Done, kind: str, statement: str) -> None:
+    """Each error is in its own list."""
     with done.database.connection.transaction(force_rollback=True):
         changed = done.database.connection.execute(statement.encode()).rowcount
         assert changed >= 1
@@ -134,7 +134,7 @@ def twice(requests: list[Request]) -> list[Request]:
 
 
 def early(requests: list[Request]) -> list[Request]:
-    """One arrived before its instant."""
+    """One attempt arrived before its instant."""
     return [replace(requests[0], at=datetime(2020, 1, 1, tzinfo=UTC)), *requests[1:]]
 
 
@@ -149,25 +149,25 @@ def never(requests: list[Request]) -> list[Request]:
 
 
 @pytest.mark.parametrize("change", [twice, early, unheard_of, never])
-def test_what_is_planted_in_the_receivers_log(
+def test_errors_planted_in_the_log_of_the_receiver(
     done: Done, change: Callable[[list[Request]], list[Request]]
 ) -> None:
-    """The log and the rows tell different things."""
+    """The receiver's log and the rows disagree."""
     assert not done.check(requests=change(done.requests)).is_good
 
 
-def test_answers_that_are_not_so(done: Done) -> None:
-    """Said to be done without a trace, refused with one, or a fault of the daemon's."""
+def test_answers_that_are_untrue(done: Done) -> None:
+    """An edit is done without a trace, refused with one, or answered by a bug of the daemon."""
     made = done.campaigns[0]
-    for outcome, actor in (("done", "nobody"), ("refused", "maker"), ("broken", "nobody")):
+    for outcome, actor in (("done", "unknown"), ("refused", "maker"), ("broken", "unknown")):
         edit = Edit(0, made, "save", actor, outcome=outcome)
         assert done.check([edit]).wrong
 
 
-def test_what_is_still_open(done: Done) -> None:
-    """A run that nobody will end."""
+def test_a_run_that_is_still_open(done: Done) -> None:
+    """No node will end this run."""
     left_open = (
-        "UPDATE runs SET status = 'executing', finished_at = NULL, node = 'nobody'"
+        "UPDATE runs SET status = 'executing', finished_at = NULL, node = 'unknown'"
         f" WHERE id = {A_RUN}"
     )
     with done.database.connection.transaction(force_rollback=True):
@@ -177,7 +177,7 @@ def test_what_is_still_open(done: Done) -> None:
 
 
 def test_a_run_made_again_after_it_was_pruned(done: Done) -> None:
-    """What was deleted is there again: two rows for one occurrence."""
+    """Deleted rows exist again: two rows for one occurrence."""
     copy = f"CREATE TEMP TABLE kept AS SELECT * FROM runs WHERE id = {A_RUN}"
     columns = done.database.one(
         "SELECT string_agg(quote_ident(attname), ', ') FROM pg_attribute WHERE attnum > 0"

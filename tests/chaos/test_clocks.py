@@ -17,7 +17,7 @@ from tests.support.waiting import utc_now, wait_until
 
 EACH = 40
 PROMPT = timedelta(seconds=1.5)
-"""A heartbeat (1 s) finds the new difference; then everything is on time again."""
+"""A heartbeat (1 s) measures the new difference; from then on everything is on time."""
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def cluster(database_url: str, tmp_path: Path) -> Iterator[Cluster]:
 @pytest.mark.alone
 @pytest.mark.parametrize("offsets", [(5.0, -5.0), (300.0, -300.0)])
 def test_wrong_clocks(cluster: Cluster, database_url: str, offsets: tuple[float, float]) -> None:
-    """Ahead, behind, then the other way round while running: nothing early, late or missed."""
+    """Ahead and behind, then swapped while the nodes run: nothing is early, late or missed."""
     for node, offset in zip(cluster.nodes, offsets, strict=True):
         node.clock.set(offset)
         node.start()
@@ -68,7 +68,7 @@ def test_wrong_clocks(cluster: Cluster, database_url: str, offsets: tuple[float,
 
 
 def test_a_clock_that_is_set_right_during_the_start(cluster: Cluster, database_url: str) -> None:
-    """As at boot: ahead when the process began, right by the first heartbeat. Nothing is missed."""
+    """As at boot: ahead at the start, right by the first heartbeat. No run is missed."""
     node = cluster.nodes[0]
     node.clock.set(300.0)
     node.proxy.deafen_at(b"INSERT INTO nodes")
@@ -89,7 +89,7 @@ def test_a_clock_that_is_set_right_during_the_start(cluster: Cluster, database_u
 @pytest.mark.slow
 @pytest.mark.alone
 def test_a_machine_whose_clocks_stood_still(cluster: Cluster, database_url: str) -> None:
-    """Suspended for an hour; its wall clock is right again, its monotonic clock knows nothing."""
+    """Suspended for an hour: its wall clock is right again, its monotonic clock missed the hour."""
     node = cluster.nodes[0]
     node.start()
     assert node.process is not None

@@ -1,4 +1,4 @@
-"""A node in a network namespace of its own, cut off in silence: others go on, it does no harm."""
+"""A node in its own network namespace is cut off silently: others go on, and it does no harm."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ pytestmark = [pytest.mark.machine, pytest.mark.slow]
 QUICK = 5
 RUNS = 60
 CONCURRENCY = 32
-"""Of a webhook, by default: so many attempts are under way, the others wait in memory."""
+"""Default concurrency of a webhook; the other runs wait in memory."""
 LEASE_S = 5.0
 DELAY_S = 6.0
-"""Longer than the lease: when there is room for the others, it has ended."""
+"""Longer than the lease, which has expired when a worker is free for the other runs."""
 TAKEN = "SELECT min(at) FROM campaign_events WHERE event = 'run_retrying' AND cause LIKE 'taken%%'"
 
 
@@ -55,25 +55,25 @@ def cluster(
 
 
 def unplugged(node: ChaosNode) -> None:
-    """From the database and from the receiver."""
+    """Cut the node off from the database and from the receiver."""
     assert node.cable is not None
     node.cable.pull()
 
 
 def dropped(node: ChaosNode) -> None:
-    """From the database alone: what it delivers still arrives."""
+    """Cut the node off from the database alone: its deliveries still arrive."""
     assert node.cable is not None
     node.cable.drop([node.proxy.port])
 
 
 def answers_dropped(node: ChaosNode) -> None:
-    """What it says to the database arrives, no answer comes back."""
+    """Deliver the node's statements to the database, and drop the replies."""
     assert node.cable is not None
     node.cable.drop([node.proxy.port], answers_only=True)
 
 
 def _store(database: CampaignDatabase, count: int, delay: float) -> None:
-    """So many webhooks that are due in a moment, each answered after so many seconds."""
+    """Store ``count`` webhooks that are due soon, each answered after ``delay`` seconds."""
     with database.connection.transaction():
         ids = database.add_one_offs(count, utc_now() + timedelta(seconds=1.5))
         database.rows(
@@ -87,13 +87,13 @@ def _store(database: CampaignDatabase, count: int, delay: float) -> None:
 def test_a_node_that_is_cut_off(
     cluster: Cluster, database_url: str, receiver: Receiver, cut: Callable[[ChaosNode], None]
 ) -> None:
-    """In the middle of its runs: the other takes them over once the lease ends, and only then."""
+    """The other node takes over the runs once the lease expires, and not before."""
     isolated, other = cluster.nodes
     isolated.start()
     assert isolated.process is not None
     isolated.process.wait_for("ready", 60)
     with CampaignDatabase(database_url) as database:
-        # A target that is known to be quick: more is claimed for it than it has under way.
+        # The node claims more runs for a quick target than it has under way.
         _store(database, QUICK, 0)
         done = "SELECT count(*) = %s FROM runs WHERE status = 'completed'"
         database.until(done, QUICK)
@@ -108,7 +108,7 @@ def test_a_node_that_is_cut_off(
         other.process.wait_for("node_lost", 60)
         taken_at = database.one(TAKEN)
         assert taken_at - cut_at < timedelta(seconds=LEASE_S + 3)
-        # What falls due meanwhile is nobody's but the other's.
+        # Only the other node can claim what falls due meanwhile.
         database.add_one_offs(RUNS, utc_now() + timedelta(seconds=0.5))
         database.until(done, QUICK + 2 * RUNS, within=60)
 

@@ -1,4 +1,4 @@
-"""`kill -9` of the one server process that carries out a claim: the server ends all the others."""
+"""The server process that executes a claim is killed, and the server ends all others."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_killed_in_the_middle_of_a_claim(tmp_path: Path) -> None:
                 with database.connection.transaction():
                     due = utc_now()
                     ids = database.add_one_offs(COUNT, due)
-                    # The claim waits to see what becomes of this one, with others written.
+                    # The claim writes others and waits for this transaction.
                     stranger.execute(IN_THE_WAY, [ids[COUNT // 2], due])
                 pid = database.until(CLAIMING, stranger.info.backend_pid)
                 os.kill(pid, signal.SIGKILL)

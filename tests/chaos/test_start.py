@@ -1,4 +1,4 @@
-"""A database that goes away while a daemon starts is waited for."""
+"""A daemon waits for a database that goes away while the daemon starts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.chaos.proxy import OPEN
     [b"alembic_version", b"schedule_definitions.tzdata", b"INSERT INTO nodes", b"UPDATE nodes"],
 )
 def test_cut_while_it_starts(database_url: str, tmp_path: Path, at: bytes) -> None:
-    """Whatever it was asking just then, the start goes on once the database answers again."""
+    """The start continues once the database answers again, whatever the statement was."""
     cluster = Cluster(None, database_url, tmp_path, 1, "http://127.0.0.1:9/")
     (node,) = cluster.nodes
     try:

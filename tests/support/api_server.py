@@ -1,4 +1,4 @@
-"""A server process on a database of its own, and clients with keys."""
+"""A server process with its own database, and HTTP clients with keys."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NO_LIMIT = {"api__rate_limit": "1000000/second", "api__failure_limit": "1000000/
 
 
 class Api:
-    """What a test has in hand of one server."""
+    """One server, its database, and a client with a key for each scope."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Api:
         self.http = self.client()
 
     def new_key(self, name: str, scope: Scope = Scope.WRITE) -> str:
-        """The secret of a new key."""
+        """Create a key and return its secret."""
 
         async def make() -> str:
             database = Database(self.database.url, pool_size=1)
@@ -52,21 +52,21 @@ class Api:
         return asyncio.run(make())
 
     def client(self, scope: Scope | None = Scope.WRITE, **more: Any) -> httpx.Client:
-        """A client with the key of a scope; None: without a key."""
+        """Return a client with the key of a scope, or without a key if the scope is None."""
         headers = {} if scope is None else {"Authorization": f"Bearer {self.keys[scope]}"}
         return httpx.Client(
             base_url=f"{self.url}/api/v1", headers=headers, timeout=TIMEOUT_S, **more
         )
 
     def campaign(self, **fields: Any) -> dict[str, Any]:
-        """A new campaign."""
+        """Create a campaign."""
         answer = self.http.post("/campaigns", json={"name": "a campaign", **fields})
         assert answer.status_code == 201, answer.text
         made: dict[str, Any] = answer.json()
         return made
 
     def armed(self, **fields: Any) -> dict[str, Any]:
-        """A new campaign with a daily schedule."""
+        """Create a campaign with a daily schedule."""
         made = self.campaign(**fields)
         body = {
             "schedule_type": "recurring",
@@ -77,18 +77,18 @@ class Api:
         return made
 
     def status(self, campaign: dict[str, Any]) -> str:
-        """What the campaign's status is now."""
+        """Return the campaign's status."""
         return str(self.http.get(f"/campaigns/{campaign['id']}").json()["status"])
 
     def events(self, campaign: dict[str, Any]) -> list[dict[str, Any]]:
-        """What happened to a campaign, oldest first, from the database."""
+        """Return the campaign's history from the database, oldest first."""
         return self.database.rows(
             "SELECT * FROM campaign_events WHERE campaign_id = %s ORDER BY id", campaign["id"]
         )
 
 
 def get(url: str, **more: Any) -> httpx.Response:
-    """The answer to one request, by a client of its own without a key."""
+    """Send one request without a key, on a connection of its own."""
     return httpx.get(url, timeout=TIMEOUT_S, **more)
 
 
@@ -100,16 +100,16 @@ def serving(
     keys: dict[Scope, str] | None = None,
     **settings: object,
 ) -> Iterator[Api]:
-    """A server of its own; with `keys` of another one on the same database."""
+    """Start a server; ``keys`` come from another server on the same database."""
     daemons = Daemons(directory)
     values = {"api__enabled": "true", "api__port": 0, **NO_LIMIT, **settings}
     try:
         env = daemons.environment(database_url, **values)
         process = daemons.command(command, env=env)
         process.wait_for("ready")
-        told = process.wait_for("api_listening")
+        listening = process.wait_for("api_listening")
         with CampaignDatabase(database_url) as database:
-            api = Api(process, database, told["port"], keys)
+            api = Api(process, database, listening["port"], keys)
             with contextlib.closing(api.http):
                 yield api
     finally:
@@ -117,10 +117,10 @@ def serving(
 
 
 def future(**ahead: float) -> datetime:
-    """An instant ahead of now, in UTC, at a whole second."""
+    """Return an instant in the future, in UTC, at a whole second."""
     return (datetime.now(UTC) + timedelta(**(ahead or {"days": 1}))).replace(microsecond=0)
 
 
 def iso(at: datetime) -> str:
-    """As the bodies have it."""
+    """Format an instant as request bodies have it."""
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")

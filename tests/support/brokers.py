@@ -1,4 +1,4 @@
-"""RabbitMQ and Redis for the tests: one that is named or runs already, else one of their own."""
+"""RabbitMQ and Redis for the tests: the configured or the running one, else one of their own."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from tests.support.waiting import free_port, wait_until
 _USUAL = {"rabbitmq": "amqp://guest:guest@127.0.0.1:5672//", "redis": "redis://127.0.0.1:6379/0"}
 KINDS = tuple(_USUAL)
 _RABBITMQ = "/usr/lib/rabbitmq/bin/rabbitmq-server"
-"""What Debian's `rabbitmq-server` starts, as another user."""
+"""The program that Debian's `rabbitmq-server` starts as another user."""
 
 
 @functools.cache
 def broker(kind: str) -> str:
-    """The URL of one that answers; skips the test where there can be none."""
+    """Return the URL of a broker that answers; skip the test if there can be none."""
     if named := os.environ.get(f"TEST_{kind.upper()}_URL"):
         if not _answers(named):
             pytest.skip(f"no server at {urlsplit(named).hostname}:{urlsplit(named).port}")
@@ -42,7 +42,7 @@ def _answers(url: str) -> bool:
 
 
 def _start(url: str, *command: str, directory: Path, **env: str) -> str:
-    """Until the tests end."""
+    """Start a broker that runs until the tests end."""
     process = subprocess.Popen(
         command,
         cwd=directory,
@@ -83,7 +83,7 @@ def _rabbitmq() -> str:
     port, names = free_port(), str(free_port())
     config = directory / "rabbitmq.conf"
     config.write_text(f"listeners.tcp.1 = 127.0.0.1:{port}\n")
-    # Erlang's register of names outlives who started it.
+    # Erlang's name server outlives the broker.
     ending = {"env": os.environ | {"ERL_EPMD_PORT": names}, "check": False, "capture_output": True}
     atexit.register(subprocess.run, ["epmd", "-kill"], **ending)
     return _start(

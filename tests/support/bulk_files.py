@@ -1,4 +1,4 @@
-"""Files to import, and what became of them."""
+"""Files to import, and the result of the import."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WEEKLY = {
     "recurring_config": {"frequency": "weekly", "days_of_week": [1], "time": "09:00"},
 }
 WINDOW = {"startdate": EARLIER, "enddate": "2026-04-01T00:00:00Z"}
-Told = tuple[ImportCounts, list[tuple[int, str]]]
+LoadResult = tuple[ImportCounts, list[tuple[int, str]]]
 
 
 @asynccontextmanager
@@ -38,8 +38,8 @@ async def opened(url: str) -> AsyncIterator[Database]:
         await database.close()
 
 
-async def load(url: str, lines: Iterable[object], **options: Any) -> Told:
-    """Load lines (bytes as they are, others as JSON); the tally and the bad ones."""
+async def load(url: str, lines: Iterable[object], **options: Any) -> LoadResult:
+    """Load lines (bytes unchanged, other values as JSON); return the counts and the bad lines."""
     raw = [line if isinstance(line, bytes) else json.dumps(line).encode() + b"\n" for line in lines]
     bad: list[tuple[int, str]] = []
     async with opened(url) as database:

@@ -1,4 +1,4 @@
-"""A campaignd database as an operator sees it: rows to read, and campaigns to put in."""
+"""A campaignd database as an operator sees it: rows to read, and campaigns to store."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.waiting import PATIENCE_S, wait_until
 
 
 class CampaignDatabase:
-    """One database as operators see it, and what is put into it."""
+    """One database as an operator sees it, with ways to store campaigns."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -36,33 +36,34 @@ class CampaignDatabase:
         self.connection.close()
 
     def rows(self, statement: str, *binds: object) -> list[dict[str, Any]]:
-        """All rows, of a statement that has any."""
+        """Return all rows of a statement; none if it returns no rows."""
         done = self.connection.execute(statement.encode(), binds or None)
         return done.fetchall() if done.description else []
 
     def one(self, statement: str, *binds: object) -> Any:
-        """The only column of the only row."""
+        """Return the only column of the only row."""
         (row,) = self.rows(statement, *binds)
         (value,) = row.values()
         return value
 
     def until(self, statement: str, *binds: object, within: float = PATIENCE_S) -> Any:
-        """The statement's one value, once it is true."""
+        """Wait until the statement's one value is true; return it."""
         return wait_until(statement, lambda: self.one(statement, *binds), within)
 
     def clear(self) -> None:
-        """No campaign, no run and no node any more."""
+        """Delete every campaign, run and node."""
         self.rows("TRUNCATE campaigns, campaign_events, runs, nodes CASCADE")
 
     def statuses(self, table: str = "campaigns") -> dict[str, int]:
-        """How many rows have each status."""
+        """Count the rows of each status."""
         counted = self.rows(f"SELECT status, count(*) AS many FROM {table} GROUP BY status")
         return {row["status"]: row["many"] for row in counted}
 
     def add_one_offs(self, count: int, at: datetime, *, grace: int = 3600) -> range:
-        """Scheduled one-off campaigns, all due at one instant; their ids.
+        """Store scheduled one-off campaigns, all due at one instant; return their ids.
 
-        Three statements rather than one: a foreign key is checked row by row, within memory.
+        Three statements use less memory than one, in which each foreign key would be checked at the
+        end.
         """
         binds = {"count": count, "at": at, "grace": grace, "tzdata": tzdata_version()}
         with self.connection.transaction():
@@ -82,7 +83,7 @@ class CampaignDatabase:
         return range(ids["first"], ids["last"] + 1)
 
     def load(self, lines: Iterable[dict[str, Any]]) -> None:
-        """Campaigns with schedules, as ``campaignd import`` takes them."""
+        """Load campaigns with schedules, like ``campaignd import``."""
         bad: list[str] = []
 
         async def load() -> None:
@@ -104,7 +105,7 @@ class CampaignDatabase:
     def control(
         self, act: Callable[[CampaignService], Coroutine[Any, Any, CommandResult]]
     ) -> CommandResult:
-        """One command of a person, from another process than the daemon's."""
+        """Carry out one command of an operator, from another process than the daemon's."""
 
         async def do() -> CommandResult:
             database = Database(self.url)

@@ -1,4 +1,4 @@
-"""A Celery application as a user writes it: does the work, and completes the run over HTTP."""
+"""A Celery application as a user writes it: it does the work and completes the run over HTTP."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ app.conf.update(
 
 @app.task(name="shop.run_campaign")
 def run_campaign(data: dict[str, Any]) -> None:
-    """Do it, then say so."""
+    """Do the work, then complete the run."""
     with open(os.environ["DONE"], "a") as file:
         file.write(json.dumps(data) + "\n")
     request = urllib.request.Request(

@@ -1,4 +1,4 @@
-"""Campaigns for a target, a configuration file for it, and the CLI as a person uses it."""
+"""Campaigns for a target, a configuration file for it, and the CLI as an operator uses it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.waiting import PATIENCE_S
 
 
 def configure(daemons: Daemons, **targets: dict[str, Any]) -> Path:
-    """A configuration file with these targets; the setting CAMPAIGND_CONFIG for it."""
+    """Write a configuration file with these targets; return its path for CAMPAIGND_CONFIG."""
     path = daemons.directory / "campaignd.toml"
     lines = []
     for name, table in targets.items():
@@ -33,8 +33,9 @@ def _toml(value: Any) -> str:
 def one_offs_for(
     database: CampaignDatabase, target: str, count: int, at: datetime, *, grace: int = 3600
 ) -> range:
-    """One-off campaigns for a target, all due at one instant."""
-    with database.connection.transaction():  # lest a daemon sees them before
+    """Store one-off campaigns for a target, all due at one instant."""
+    # In one transaction, so that no daemon reads them before they have their target.
+    with database.connection.transaction():
         ids = database.add_one_offs(count, at, grace=grace)
         database.rows(
             "UPDATE campaigns SET target = %s, payload = jsonb_build_object('n', id)"
@@ -47,13 +48,13 @@ def one_offs_for(
 
 
 def run_of(database: CampaignDatabase, campaign_id: int) -> dict[str, Any]:
-    """The one run of a campaign."""
+    """Return the only run of a campaign."""
     (row,) = database.rows("SELECT * FROM runs WHERE campaign_id = %s", campaign_id)
     return row
 
 
 def cli(daemons: Daemons, database: CampaignDatabase, *arguments: str, **settings: object) -> str:
-    """A command that ends well; what it printed."""
+    """Run a command that must succeed; return its output."""
     done = subprocess.run(
         [CAMPAIGND, *arguments],
         env=daemons.environment(database.url, **settings),

@@ -1,4 +1,4 @@
-"""docs/history.md as the tests read it: what may stand in `campaign_events`."""
+"""docs/history.md as the tests read it: the events and causes that `campaign_events` may hold."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "history.md").read_text("utf-8")
 
 
 class Row(NamedTuple):
-    """A row of either table; what people do has no cause, and no event in the log."""
+    """A row of either table; an operator's command has no cause and no event in the log."""
 
     event: str
     cause: str | None
@@ -33,7 +33,7 @@ ROWS = _rows()
 
 
 def is_documented(event: str, cause: str | None) -> bool:
-    """Whether the page has the pair; words in capitals stand for a value."""
+    """Return whether the page has the pair; words in capitals stand for a value."""
     if cause is None:
         return any(row.event == event and row.cause is None for row in ROWS)
     if event == "imported":

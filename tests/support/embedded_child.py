@@ -1,4 +1,4 @@
-"""A process that uses the embedded server, and looks at that server."""
+"""A process that uses the embedded server, and checks of that server."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ except EmbeddedError as error:
 
 
 class Child:
-    """A process that uses the embedded server until told to leave."""
+    """A process that uses the embedded server until it is asked to leave."""
 
     def __init__(self, state_dir: Path, **options: object) -> None:
         self.process = subprocess.Popen(
@@ -45,7 +45,7 @@ class Child:
         self.seen: list[str] = []
 
     def wait_for(self, event: str) -> dict[str, object]:
-        """The fields of that event; what came before is in `seen`."""
+        """Wait for an event and return its fields; `seen` has the events before it."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             name, fields = json.loads(line)
@@ -56,7 +56,7 @@ class Child:
         raise AssertionError(f"{event} never came, only {self.seen}")
 
     def leave(self) -> int:
-        """Let it leave; the exit code."""
+        """Let the process leave; return its exit code."""
         self.process.communicate("\n", timeout=150)
         return self.process.returncode
 
@@ -66,14 +66,14 @@ class Child:
 
 
 def server_of(state_dir: Path) -> postmaster.Postmaster | None:
-    """The running server of a state directory."""
+    """Return the running server of a state directory."""
     data = state_dir / "postgres" / "data"
     found = postmaster.read_postmaster(data)
     return found if found and postmaster.is_alive(data, found) else None
 
 
 def one(dsn: object, statement: str) -> object:
-    """The single value that a statement gives."""
+    """Return the only value of a statement."""
     with psycopg.connect(str(dsn), autocommit=True) as connection:
         row = connection.execute(statement.encode()).fetchone()
         return row and row[0]

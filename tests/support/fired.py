@@ -1,4 +1,4 @@
-"""A run that fired, and what is said of it when it is taken back."""
+"""A run that fired, and the value that describes it when it is reclaimed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ AT = NOON + hours(1)
 
 
 async def fired(world: World, node: Node) -> tuple[int, Attempt]:
-    """A one-off whose run is executing on `node`."""
+    """Store a one-off whose run is executing on `node`."""
     campaign_id = await world.saved(once(AT))
     world.set(AT)
     (won,) = await node.claim()
@@ -17,7 +17,7 @@ async def fired(world: World, node: Node) -> tuple[int, Attempt]:
 
 
 def taken_back(work: Attempt, status: str, error: str | None) -> ReclaimedRun:
-    """What is said of a run that was taken back."""
+    """Return the description of a reclaimed run."""
     return ReclaimedRun(
         work.campaign_id,
         work.campaign_uuid,

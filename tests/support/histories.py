@@ -1,4 +1,4 @@
-"""Whether the events of campaigns are a walk over the transition table."""
+"""Checks that the events of campaigns follow the transition table."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tests.support.documented_history import is_documented
 
 
 def check_histories(database: CampaignDatabase) -> None:
-    """Every campaign's events in one chain that ends in its status, by the transition table.
+    """Check that each campaign's events form one chain that ends in its status.
 
-    And each of them as docs/history.md has it.
+    Every step must be in the transition table and in docs/history.md.
     """
     rows = database.rows(
         """
@@ -31,11 +31,11 @@ def check_histories(database: CampaignDatabase) -> None:
         assert row["is_first"] or row["from_status"] == row["before"], row
         assert not row["is_last"] or row["to_status"] == row["status"], row
         if row["event"] == Event.PASSED and row["from_status"] == row["to_status"]:
-            continue  # one of several that passed at once; the status moves with the last
+            continue  # One of several that passed at once; the status moves with the last one.
         if row["event"] in set(Event):
             goals = _goals(row["event"], row["from_status"])
             assert row["to_status"] in goals, row
-        else:  # of a run, or of an attempt: the campaign does not move
+        else:  # An event of a run or an attempt: the campaign does not move.
             assert row["event"] in _STILL or row["from_status"] is None, row
             assert row["from_status"] in (None, row["to_status"]), row
 
@@ -45,7 +45,7 @@ _STILL = {"attempt", "run_retrying", "run_executing", "run_held", "run_queued"}
 
 @functools.cache
 def _goals(event: str, before: str) -> frozenset[str]:
-    """Every status that the transition table can lead to, whatever the facts."""
+    """Return every status that the transition table can lead to, whatever the facts."""
     facts = [
         Facts(
             type=campaign_type,

@@ -1,10 +1,10 @@
-"""Semantics section 5 as expectations for the situations of `tests.support.situations`."""
+"""The table of docs/semantics.md#lifecycle as expectations for `tests.support.situations`."""
 
 from __future__ import annotations
 
-# status after, and after a slash the kind of the timer that is armed then. "as it is": accepted,
-# and nothing is written. What a row does not name is refused. "save" is both kinds of schedule,
-# "clear" is both ways to have none.
+# Each value is the status after the command and, after a slash, the kind of the timer that is then
+# armed. "as it is" means that the command is accepted and writes nothing. A command without a row
+# is refused. "save" stands for both kinds of schedule, "clear" for both ways to have none.
 EXPECTED: dict[str, dict[str, str]] = {
     "draft": {
         "save": "scheduled/fire",
@@ -193,7 +193,7 @@ EXPECTED: dict[str, dict[str, str]] = {
     "archived_cancelled": {"unarchive": "cancelled", "delete": "gone"},
 }
 
-# situation, what happens, status after / timer, event told, the run's status if there is one.
+# Situation, what happens, status after / timer, logged event, and the run's status if there is one.
 TIMED = [
     ("scheduled_once", "fire", "executing", "fire", "executing"),
     ("scheduled_once", "miss", "failed", "passed", "missed"),

@@ -1,7 +1,8 @@
-"""`campaignd run` that says what it holds in memory: run as a program, asked by SIGUSR1.
+"""`campaignd run` as a program that reports its memory on SIGUSR1.
 
-Each answer is a line of JSON in the file that MEASURES names: objects that the garbage collector
-knows, by type, and what tracemalloc counted (if TRACED is set, which makes it slower).
+Each report is a line of JSON in the file that MEASURES names: the objects that the garbage
+collector knows, by type, and what tracemalloc counted if TRACED is set, which makes the daemon
+slower.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ from daemon.cli.main import main
 
 
 def measure(*_: object) -> None:
-    """Write one line; whatever is garbage goes first."""
+    """Collect garbage, then write one line."""
     gc.collect()
     objects = gc.get_objects()
     types = Counter(type(each).__qualname__ for each in objects)
-    told = {
+    report = {
         "objects": len(objects),
         "types": dict(types.most_common(60)),
         "traced": tracemalloc.get_traced_memory()[0],
     }
     with open(os.environ["MEASURES"], "a", encoding="utf-8") as file:
-        file.write(json.dumps(told) + "\n")
+        file.write(json.dumps(report) + "\n")
 
 
 if __name__ == "__main__":

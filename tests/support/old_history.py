@@ -1,4 +1,4 @@
-"""History that is old already, for what deletes it."""
+"""Old history, for the tests of pruning."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ _EVENTS = """
 
 
 def add_days(database: CampaignDatabase, days: int) -> None:
-    """A run and an event of every campaign for each of so many days, the newest 12 h ago."""
+    """Add a run and an event to every campaign for each of ``days`` days, the newest 12 h ago."""
     database.rows(_RUNS, days)
     database.rows(_EVENTS)

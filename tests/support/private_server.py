@@ -18,7 +18,7 @@ from storage.migrate import upgrade
 
 
 class Server:
-    """A PostgreSQL server of one test module's own, to be crashed and started again."""
+    """A PostgreSQL server that a test module may crash and start again."""
 
     def __init__(self, state_dir: Path, url: str) -> None:
         self.url = url
@@ -31,26 +31,26 @@ class Server:
 
     @property
     def pid(self) -> int:
-        """The postmaster's process."""
+        """Process id of the postmaster."""
         found = postmaster.read_postmaster(self.data)
         assert found is not None
         return found.pid
 
     @property
     def is_alive(self) -> bool:
-        """Whether its postmaster is there."""
+        """Whether the postmaster runs."""
         found = postmaster.read_postmaster(self.data)
         return found is not None and postmaster.is_alive(self.data, found)
 
     def crash(self, number: int) -> None:
-        """End it by a signal (SIGQUIT: immediate; SIGKILL) and wait until it is gone."""
+        """End the server by a signal (SIGQUIT: immediate shutdown) and wait for its end."""
         pid = self.pid
         os.kill(pid, number)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, 0)
 
     def start(self) -> None:
-        """Start it again; returns when it takes connections."""
+        """Start the server; return when it accepts connections."""
         postmaster.start(
             postmaster.find_programs(self.data),
             self.data,
@@ -62,7 +62,7 @@ class Server:
 
 @contextmanager
 def private_server(parent: Path | None = None) -> Iterator[Server]:
-    """A server of one's own, with an empty migrated database; nothing of it is kept."""
+    """Start a server with an empty migrated database; delete both afterwards."""
     top = Path(tempfile.mkdtemp(prefix="campaignd-own-", dir=parent))
     top.chmod(0o711)
     try:

@@ -23,11 +23,11 @@ from tests.support.waiting import PATIENCE_S, utc_now
 
 CAMPAIGND = Path(sys.executable).with_name("campaignd")
 _PIPE_BYTES = 1 << 20
-"""Room for the log of a burst, so that the daemon never waits for the test to read it."""
+"""Room for the log of a burst, so that the daemon never waits for the test to read."""
 
 
 class Process:
-    """``campaignd ...`` as a child of the test, its standard error read as it comes."""
+    """``campaignd ...`` as a child of the test, which reads its standard error as it comes."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class Process:
         after: int = 0,
         **fields: object,
     ) -> dict[str, Any]:
-        """The first line of that event, from line number ``after`` on, with those fields."""
+        """Wait for the first line of an event, from line number ``after`` on, with those fields."""
         mark = f'"event":"{event}"'.encode()
         deadline = time.monotonic() + within
         seen = after
@@ -86,9 +86,9 @@ class Process:
             while True:
                 for line in self.lines[seen:]:
                     if mark in line:
-                        told = json.loads(line)
-                        if told.items() >= fields.items():
-                            return dict(told)
+                        event_fields = json.loads(line)
+                        if event_fields.items() >= fields.items():
+                            return dict(event_fields)
                 seen = len(self.lines)
                 left = deadline - time.monotonic()
                 assert left > 0, f"no {event} {fields} within {within} s:\n{self.tail()}"
@@ -96,18 +96,18 @@ class Process:
                 self._more.wait(left)
 
     def events(self, event: str) -> list[dict[str, Any]]:
-        """Every line of that event so far."""
+        """Return every line of an event so far."""
         mark = f'"event":"{event}"'.encode()
         with self._more:
             return [json.loads(line) for line in self.lines if mark in line]
 
     def mark(self) -> int:
-        """How many lines there are now, as ``after`` for later waits."""
+        """Return the number of lines so far, as ``after`` for later waits."""
         with self._more:
             return len(self.lines)
 
     def tail(self) -> str:
-        """The last lines, for a failure's message."""
+        """Return the last lines, for the message of a failure."""
         return "\n".join(line[:300].decode(errors="replace") for line in self.lines[-10:])
 
     def send(self, number: int) -> None:
@@ -115,17 +115,17 @@ class Process:
         self.process.send_signal(number)
 
     def kill(self) -> None:
-        """``kill -9``, and wait until it is gone."""
+        """Kill the process and wait for its end."""
         self.process.kill()
         self.join()
 
     def stop(self, within: float = PATIENCE_S) -> int:
-        """SIGTERM; the exit code."""
+        """Send SIGTERM; return the exit code."""
         self.send(signal.SIGTERM)
         return self.join(within)
 
     def join(self, within: float = PATIENCE_S) -> int:
-        """Wait for the end and for the last line; the exit code."""
+        """Wait for the end and for the last line; return the exit code."""
         code = self.process.wait(within)
         if self._reader is not None and self.process.stderr is not None:
             self._reader.join(within)
@@ -133,7 +133,7 @@ class Process:
         return code
 
     def end(self) -> None:
-        """For teardown: gone, whatever state it is in."""
+        """End the process in teardown, whatever its state."""
         self.process.kill()
         self.join()
 
@@ -146,7 +146,7 @@ class Daemons:
         self._started: list[Process] = []
 
     def environment(self, database_url: str | None = None, **settings: object) -> dict[str, str]:
-        """The environment of a process: settings by their name with two underscores."""
+        """Return the environment of a process; settings are named with two underscores."""
         env = {key: value for key, value in os.environ.items() if not key.startswith("CAMPAIGND_")}
         env |= {
             "CAMPAIGND_API__ENABLED": "false",
@@ -167,7 +167,7 @@ class Daemons:
         stderr: int | None = None,
         **settings: object,
     ) -> Process:
-        """``campaignd run`` with these settings, just started."""
+        """Start ``campaignd run`` with these settings."""
         return self.command(
             "run",
             *arguments,
@@ -182,13 +182,13 @@ class Daemons:
         stderr: int | None = None,
         program: Sequence[str | Path] = (CAMPAIGND,),
     ) -> Process:
-        """Any command, just started."""
+        """Start any command."""
         process = Process(*arguments, env=env, cwd=self.directory, stderr=stderr, program=program)
         self._started.append(process)
         return process
 
     def load(self, database_url: str, lines: Iterable[dict[str, Any]], **settings: object) -> None:
-        """``campaignd import`` with these settings, done."""
+        """Run ``campaignd import`` with these settings."""
         loaded = subprocess.run(
             [CAMPAIGND, "import", "-"],
             env=self.environment(database_url, **settings),
@@ -202,7 +202,7 @@ class Daemons:
         assert loaded.returncode == 0, loaded.stderr
 
     def ready(self, database_url: str | None, *arguments: str, **settings: object) -> Process:
-        """``campaignd run``, once it is ready."""
+        """Start ``campaignd run`` and wait until it is ready."""
         process = self.run(database_url, *arguments, **settings)
         process.wait_for("ready")
         return process
@@ -214,16 +214,16 @@ class Daemons:
         ahead: float,
         **settings: object,
     ) -> tuple[Process, datetime]:
-        """A daemon that is ready before what it finds stored falls due, and when that is.
+        """Start a daemon that is ready before the stored campaigns are due; return both.
 
-        ``store`` is told the instant, some seconds ahead. Should the machine be too slow for that,
-        all is done once more, with twice the time.
+        ``store`` receives the instant, some seconds ahead. If the machine is too slow for that,
+        everything is repeated with twice the time.
         """
         while True:
             at = utc_now() + timedelta(seconds=ahead)
             try:
                 store(at)
-            except AssertionError:  # such as an import's, of what is past by now
+            except AssertionError:  # Such as an import that refuses what is past by now.
                 if utc_now() < at:
                     raise
             else:
@@ -235,6 +235,6 @@ class Daemons:
             ahead *= 2
 
     def end(self) -> None:
-        """End every process that was started."""
+        """End every started process."""
         for process in self._started:
             process.end()

@@ -1,4 +1,4 @@
-"""Other releases of campaignd: copies of the sources, made older or newer by a few edits."""
+"""Other releases of campaignd: copies of the sources, made older or newer by edits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AFTER_NEXT = f"{int(HEAD) + 2:04}"
 
 
 class Release:
-    """One release: where its sources are, and its commands."""
+    """One release: its sources and its commands."""
 
     def __init__(self, directory: Path, version: str, daemons: Daemons) -> None:
         self.directory = directory
@@ -33,7 +33,7 @@ class Release:
         self.edit("campaignd/__init__.py", r'__version__ = "[^"]*"', f'__version__ = "{version}"')
 
     def edit(self, path: str, pattern: str, to: str) -> None:
-        """Replace what the pattern finds in these files, which has to be there once."""
+        """Replace the only match of a pattern in these files."""
         total = 0
         for file in self.directory.glob(path):
             text, found = re.subn(pattern, to, file.read_text(), flags=re.S)
@@ -43,11 +43,11 @@ class Release:
         assert total == 1, f"{path}: {pattern} is there {total} times"
 
     def knows(self, schema: str) -> None:
-        """Make that schema the newest it knows."""
+        """Make that schema the newest one the release knows."""
         self.edit("storage/schema.py", r'HEAD = "\d+"', f'HEAD = "{schema}"')
 
     def adds(self, schema: str, before: str, since: str, upgrade: str) -> None:
-        """Give it a migration, with the body of its `upgrade`."""
+        """Add a migration whose function `upgrade` has this body."""
         self.knows(schema)
         versions = self.directory / "storage" / "migrations" / "versions"
         body = "".join(f"    {line}\n" for line in upgrade.strip().splitlines())
@@ -61,7 +61,7 @@ class Release:
     def call(
         self, url: str, *arguments: str, given: str | None = None, **settings: object
     ) -> subprocess.CompletedProcess[str]:
-        """One of its commands, done."""
+        """Run one of the release's commands."""
         environment = self._daemons.environment(url, **self.settings, **settings)
         return subprocess.run(
             [sys.executable, "-P", "-m", "campaignd", *arguments],
@@ -76,7 +76,7 @@ class Release:
 
 
 def before_0003(directory: Path, daemons: Daemons) -> Release:
-    """This release as it was before schema 0003: it neither writes nor reads what that added."""
+    """Return this release as before schema 0003, whose columns it neither writes nor reads."""
     release = Release(directory, "0.0.2", daemons)
     release.knows("0002")
     for file in (directory / "storage/migrations/versions").glob("v0003*"):
@@ -102,24 +102,24 @@ for view in ("armed_timers", "schedules"):
     op.execute(f"CREATE OR REPLACE VIEW {view} AS {columns}, d.later FROM {tables}")
 op.execute("CREATE TABLE later_table (id bigint PRIMARY KEY)")
 """
-"""Adds to everything that there is."""
+"""Adds something to every table and view."""
 
 CONTRACT = """
 op.execute("DROP TABLE later_table")
 op.execute("ALTER TABLE nodes DROP COLUMN later")
 """
-"""Takes away what only the release before the last one used."""
+"""Removes something that only the release before the last one used."""
 
 
 def after_this(directory: Path, daemons: Daemons) -> Release:
-    """The release after this one, whose migration adds to every table."""
+    """Return the release after this one, whose migration adds to every table."""
     release = Release(directory, "9.0.1", daemons)
     release.adds(NEXT, HEAD, HEAD, EXPAND)
     return release
 
 
 def after_that(directory: Path, daemons: Daemons) -> Release:
-    """The release after the next one: its migration takes away what this one needs."""
+    """Return the release after the next one, whose migration removes what this one needs."""
     release = Release(directory, "9.0.2", daemons)
     release.adds(NEXT, HEAD, HEAD, EXPAND)
     release.adds(AFTER_NEXT, NEXT, NEXT, CONTRACT)

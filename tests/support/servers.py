@@ -1,4 +1,4 @@
-"""HTTP servers: one that answers as told and keeps every request, and hostile ones."""
+"""HTTP servers: one that answers as configured and keeps every request, and hostile ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 @dataclass(frozen=True)
 class Request:
-    """One request, as it came."""
+    """One request."""
 
     path: str
     headers: dict[str, str]
@@ -29,7 +29,7 @@ class Request:
 
     @property
     def json(self) -> Any:
-        """The body, parsed."""
+        """The parsed body."""
         return json.loads(self.body)
 
 
@@ -38,7 +38,7 @@ Answer = Callable[[Request, Writer], Awaitable[None]]
 
 
 def answer(status: int, *headers: str, body: bytes = b"ok", wait: float = 0.0) -> Answer:
-    """Answers with a status, at once or after a while."""
+    """Answer with a status, at once or after ``wait`` seconds."""
     head = "".join(f"{line}\r\n" for line in (*headers, f"Content-Length: {len(body)}"))
     whole = f"HTTP/1.1 {status} Whatever\r\n{head}\r\n".encode() + body
 
@@ -53,7 +53,7 @@ def answer(status: int, *headers: str, body: bytes = b"ok", wait: float = 0.0) -
 
 @dataclass
 class Server:
-    """A server in a thread of its own, on a port of its own; ``answers`` by path."""
+    """A server in its own thread, on its own port; ``answers`` by path."""
 
     answers: dict[str, Answer] = field(default_factory=dict)
     default: Answer = field(default_factory=lambda: answer(200))
@@ -64,11 +64,11 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Its address, without a path."""
+        """The server's URL without a path."""
         return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
 
     def ids(self) -> Counter[str]:
-        """How often each run came."""
+        """Count the requests of each run."""
         return Counter(request.headers["webhook-id"] for request in list(self.requests))
 
     async def _serve(self, reader: Reader, writer: Writer) -> None:
@@ -93,7 +93,7 @@ class Server:
             writer.close()
         finally:
             if not writer.is_closing():
-                writer.transport.abort()  # whoever does not read does not hold it open
+                writer.transport.abort()  # A client that does not read must not hold it open.
 
     def __enter__(self) -> Server:
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -117,7 +117,7 @@ class Server:
             for task in set(self._tasks):
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-            await asyncio.sleep(0.02)  # transports close at the loop's next turns
+            await asyncio.sleep(0.02)  # Transports close at the loop's next turns.
 
         self._call(end())
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -125,16 +125,16 @@ class Server:
         self._loop.close()
 
 
-# What a hostile server does with a request.
+# Answers of hostile servers.
 
 
 async def never_answers(request: Request, writer: Writer) -> None:
-    """Takes the request and says nothing."""
+    """Read the request and never answer."""
     await asyncio.sleep(3600)
 
 
 async def slow_headers(request: Request, writer: Writer) -> None:
-    """One header a moment, for ever."""
+    """Send one header every 50 ms, forever."""
     writer.write(b"HTTP/1.1 200 OK\r\n")
     for number in range(100_000):
         writer.write(f"X-{number}: y\r\n".encode())
@@ -143,21 +143,21 @@ async def slow_headers(request: Request, writer: Writer) -> None:
 
 
 async def silent_in_the_head(request: Request, writer: Writer) -> None:
-    """Begins a good answer, and says no more."""
+    """Start a good answer and stop in its head."""
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Le")
     await writer.drain()
     await asyncio.sleep(3600)
 
 
 async def silent_after_the_head(request: Request, writer: Writer) -> None:
-    """A good answer whose body does not come."""
+    """Send the head of a good answer and no body."""
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
     await writer.drain()
     await asyncio.sleep(3600)
 
 
 async def endless_headers(request: Request, writer: Writer) -> None:
-    """Headers as fast as they are read, for ever."""
+    """Send headers as fast as the client reads them, forever."""
     writer.write(b"HTTP/1.1 200 OK\r\n")
     while True:
         writer.write(b"X-Filler: " + b"x" * 4000 + b"\r\n")
@@ -165,7 +165,7 @@ async def endless_headers(request: Request, writer: Writer) -> None:
 
 
 async def endless_header(request: Request, writer: Writer) -> None:
-    """One header line that does not end."""
+    """Send one header line that does not end."""
     writer.write(b"HTTP/1.1 200 OK\r\nX: ")
     while True:
         writer.write(b"x" * 65536)
@@ -173,7 +173,7 @@ async def endless_header(request: Request, writer: Writer) -> None:
 
 
 async def only_provisional(request: Request, writer: Writer) -> None:
-    """Promises an answer, for ever."""
+    """Send provisional answers forever."""
     while True:
         writer.write(b"HTTP/1.1 103 Early Hints\r\n\r\n")
         await writer.drain()
@@ -181,7 +181,7 @@ async def only_provisional(request: Request, writer: Writer) -> None:
 
 
 async def endless_body(request: Request, writer: Writer) -> None:
-    """A good answer whose body does not end."""
+    """Send a good answer whose body does not end."""
     writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
     while True:
         writer.write(b"10000\r\n" + b"x" * 65536 + b"\r\n")
@@ -189,7 +189,7 @@ async def endless_body(request: Request, writer: Writer) -> None:
 
 
 async def endless_error_body(request: Request, writer: Writer) -> None:
-    """A bad answer whose body does not end."""
+    """Send a bad answer whose body does not end."""
     writer.write(b"HTTP/1.1 500 No\r\nContent-Length: 99999999999\r\n\r\n")
     while True:
         writer.write(b"x" * 65536)
@@ -197,7 +197,7 @@ async def endless_error_body(request: Request, writer: Writer) -> None:
 
 
 async def dripping_body(request: Request, writer: Writer) -> None:
-    """A good answer whose body comes a byte at a time."""
+    """Send a good answer whose body comes a byte at a time."""
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
     while True:
         writer.write(b"x")
@@ -206,32 +206,32 @@ async def dripping_body(request: Request, writer: Writer) -> None:
 
 
 async def resets(request: Request, writer: Writer) -> None:
-    """Closes without a word."""
+    """Close without an answer."""
     writer.transport.abort()
 
 
 async def resets_in_the_body(request: Request, writer: Writer) -> None:
-    """Closes in the middle of a good answer."""
+    """Close in the middle of a good answer."""
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf")
     await writer.drain()
     writer.transport.abort()
 
 
 async def garbage(request: Request, writer: Writer) -> None:
-    """Is no HTTP server."""
+    """Answer with bytes that are not HTTP."""
     writer.write(b"\x00\x01SSH-2.0-OpenSSH_9.9\r\n\xff\xfe" * 10)
     await writer.drain()
 
 
 async def bomb(request: Request, writer: Writer) -> None:
-    """Says that a body is compressed, which it is not."""
+    """Declare a body as compressed that is not."""
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nXXXX")
     await writer.drain()
 
 
 @contextmanager
-def nobody() -> Iterator[int]:
-    """A port that refuses connections, and that nobody but a ``Server`` of ours is given."""
+def refusing_port() -> Iterator[int]:
+    """Reserve a port that refuses connections, until a ``Server`` of the test listens there."""
     import socket
 
     with socket.socket() as taken:

@@ -1,4 +1,7 @@
-"""A campaign in every status, with and without an open run, a window, more to come: legally."""
+"""A campaign in every status, with and without an open run, a window, and occurrences to come.
+
+Each one is reached by legal commands.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +15,18 @@ Build = Callable[[World, Node], Awaitable[int]]
 
 
 async def claim(world: World, node: Node, campaign_id: int) -> None:
-    """One due event of this campaign, claimed."""
+    """Claim the due event of a campaign."""
     assert await node.claim(await world.due(campaign_id)), "nothing was due"
 
 
 async def ends(world: World, node: Node, campaign_id: int, completed: bool = True) -> None:
-    """The executing run of this campaign ends."""
+    """End the executing run of a campaign."""
     (work,) = await world.works(campaign_id)
     assert await (node.finish(work) if completed else node.fail(work))
 
 
 async def begin_run(world: World, node: Node, campaign_id: int) -> None:
-    """The run that a person asked for is started."""
+    """Start the run that an operator requested."""
     works, _ = await node.attempts(await world.waiting(campaign_id))
     assert works
 
@@ -83,7 +86,7 @@ async def scheduled_daily(world: World, node: Node) -> int:
 
 
 async def scheduled_last(world: World, node: Node) -> int:
-    """Recurring, with one occurrence only."""
+    """Recurring, with only one occurrence."""
     at = world.now + hours(1)
     return await world.saved(daily(at, config={"end_date": at.date().isoformat()}))
 
@@ -185,7 +188,7 @@ async def executing_daily_allow(world: World, node: Node) -> int:
 
 
 async def executing_two(world: World, node: Node) -> int:
-    """Two runs side by side."""
+    """Two runs at once."""
     campaign_id = await executing_daily_allow(world, node)
     world.after(days(1))
     await claim(world, node, campaign_id)
@@ -200,7 +203,7 @@ async def executing_once(world: World, node: Node) -> int:
 
 
 async def executing_by_hand(world: World, node: Node) -> int:
-    """Started without a schedule; its attempt has not begun."""
+    """Started without a schedule; its attempt has not started."""
     campaign_id = await world.create()
     await world.control.start(campaign_id, "tester")
     return campaign_id
@@ -244,7 +247,7 @@ async def paused_once(world: World, node: Node) -> int:
 
 
 async def paused_over(world: World, node: Node) -> int:
-    """The only occurrence went by meanwhile."""
+    """The only occurrence passed meanwhile."""
     campaign_id = await paused_once(world, node)
     world.after(hours(1))
     await claim(world, node, campaign_id)

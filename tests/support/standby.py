@@ -1,4 +1,4 @@
-"""A streaming standby of a server, to be promoted."""
+"""A streaming standby of a server, which can be promoted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PROMOTED_WITHIN_S = 60.0
 
 @contextlib.contextmanager
 def standby_of(primary: Server) -> Iterator[Server]:
-    """A standby that every commit waits for."""
+    """Create a standby that every commit waits for."""
     top = Path(tempfile.mkdtemp(prefix="campaignd-own-"))
     top.chmod(0o711)
     place = top / "postgres"
@@ -59,7 +59,7 @@ def standby_of(primary: Server) -> Iterator[Server]:
 
 
 def wait_synchronous(connection: psycopg.Connection[tuple[object, ...]]) -> None:
-    """Until a commit is on both, and no longer only on the primary."""
+    """Wait until every commit is on both servers."""
     deadline = time.monotonic() + PROMOTED_WITHIN_S
     state = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"
     while connection.execute(state).fetchone() == (0,):
@@ -68,14 +68,14 @@ def wait_synchronous(connection: psycopg.Connection[tuple[object, ...]]) -> None
 
 
 def promote(standby: Server) -> None:
-    """It is the primary from now on, and waits for nobody."""
+    """Make the standby the primary, which waits for no other server."""
     with psycopg.connect(standby.url, autocommit=True) as connection:
         connection.execute("ALTER SYSTEM RESET synchronous_standby_names")
         connection.execute("SELECT pg_promote()")
 
 
 def either(primary: Server, standby: Server) -> str:
-    """URL of whichever of the two can be written to."""
+    """Return a URL of both servers, which connects to the writable one."""
     one, other = str(primary.socket_dir), str(standby.socket_dir)
     url = primary.url.replace(one, f"{one},{other}")
     return f"{url},5432&target_session_attrs=read-write"

@@ -1,4 +1,4 @@
-"""Releases of the time-zone data, made up: zones with one offset each, as zoneinfo reads them."""
+"""Made-up releases of the time-zone data: zones with one offset each, as zoneinfo reads them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import tzdata
 
 
 def compiled(offset: timedelta) -> bytes:
-    """A TZif file (RFC 9636) of a zone whose clocks never change."""
+    """Return a TZif file (RFC 9636) of a zone whose clocks never change."""
     seconds = int(offset.total_seconds())
     counts = struct.pack(">6l", 0, 0, 0, 0, 1, 4)
     header = b"TZif2" + bytes(15) + counts
@@ -24,7 +24,7 @@ def compiled(offset: timedelta) -> bytes:
 
 
 def directory(top: Path, release: str, zones: Mapping[str, timedelta]) -> dict[str, str]:
-    """A tree for the TZPATH; the environment that makes a process use it."""
+    """Write a tree for the TZPATH; return the environment that makes a process use it."""
     zones = {"Etc/UTC": timedelta(0), "UTC": timedelta(0), **zones}
     for name, offset in zones.items():
         file = top / name
@@ -35,7 +35,7 @@ def directory(top: Path, release: str, zones: Mapping[str, timedelta]) -> dict[s
 
 
 def package(top: Path, release: str, zones: Mapping[str, timedelta]) -> dict[str, str]:
-    """The same as another release of the package tzdata, on a machine that has no tree."""
+    """Write the same as a release of the package tzdata, for a machine without a tree."""
     copy = top / "tzdata"
     shutil.copytree(Path(tzdata.__file__).parent, copy)
     for name, offset in zones.items():

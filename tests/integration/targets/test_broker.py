@@ -16,7 +16,7 @@ from daemon.targets import UnusableTarget
 from daemon.targets.broker import BrokerOptions, BrokerTarget
 from tests.support.brokers import KINDS, broker
 from tests.support.builders import new_attempt
-from tests.support.servers import nobody
+from tests.support.servers import refusing_port
 
 
 @pytest.fixture(params=KINDS)
@@ -137,7 +137,7 @@ async def test_a_message_that_no_queue_accepts(queue: str) -> None:
 @pytest.mark.parametrize("scheme", ["amqp", "redis"])
 async def test_no_broker_listens(scheme: str) -> None:
     """The run is certainly not delivered, so it is retried."""
-    with nobody() as port:
+    with refusing_port() as port:
         target = BrokerTarget(BrokerOptions(f"{scheme}://127.0.0.1:{port}/", timeout=2))
         outcome = await target.deliver(new_attempt())
     assert isinstance(outcome, Retry), outcome

@@ -63,7 +63,7 @@ async def test_a_webhook_shows_no_address() -> None:
     """Neither for a failed connection nor for a response that repeats the request."""
     path = "/hooks/pathtoken?key=querytoken"
     repeats = b"Cannot POST /hooks/pathtoken, pathtoken, querytoken, headertoken"
-    with servers.nobody() as port, Server({path: answer(400, body=repeats)}) as server:
+    with servers.refusing_port() as port, Server({path: answer(400, body=repeats)}) as server:
         reasons = [
             await delivered(where + path, headers={"X-Key": "headertoken"})
             for where in (

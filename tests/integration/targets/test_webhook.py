@@ -221,7 +221,7 @@ async def test_a_receiver_that_is_slow_is_not_silent(
 
 async def test_no_server_listens(target: Callable[..., WebhookTarget]) -> None:
     """A refused connection delivered nothing, so the run is retried even with `hold`."""
-    with servers.nobody() as port:
+    with servers.refusing_port() as port:
         outcome = await target(url=f"http://127.0.0.1:{port}/").deliver(new_attempt())
     assert isinstance(outcome, Retry)
 

@@ -1,7 +1,7 @@
-"""What must be true after an episode, worked out from the inputs, the histories and the receiver.
+"""Checks what must be true after an episode, from the inputs, the histories and the receiver.
 
-In the spirit of Jepsen's analysis of Chronos: every occurrence that should be has exactly one run,
-none that should not be; and what each run and campaign says of itself fits everything else.
+The check follows Jepsen's analysis of Chronos: every expected occurrence has exactly one run, and
+no other run exists. What each run and campaign records about itself must agree with the rest.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.support.chaos.workload import Never, Oracle, PlannedCampaign
 from tests.support.histories import check_histories
 
 PROMPT = timedelta(seconds=2)
-"""How late a claim may be while nothing is at fault."""
+"""Maximum lateness of a claim while no fault is present."""
 MAX_ATTEMPTS = 3
 
 Row = dict[str, Any]
@@ -30,7 +30,7 @@ Row = dict[str, Any]
 
 @dataclass
 class Findings:
-    """What the check came to."""
+    """The findings of one check."""
 
     occurrences: int = 0
     lost: list[str] = field(default_factory=list)
@@ -61,7 +61,7 @@ QUIET = """
        AND NOT EXISTS (SELECT 1 FROM timers t JOIN campaigns c ON c.id = t.campaign_id
                        WHERE t.fire_at < clock_timestamp() - interval '1 second')
 """
-"""Nothing is open, but for what waits while its campaign is paused, and nothing is overdue."""
+"""True when nothing is overdue and no run is open, but those that wait for a paused campaign."""
 
 STUCK_RUNS = """
     SELECT r.campaign_id, r.scheduled_for, r.status, r.attempt, r.takeovers, r.node, r.claimed_at,
@@ -90,7 +90,7 @@ COUNTERS = """
 
 @dataclass
 class CampaignHistory:
-    """One campaign's rows."""
+    """The rows of one campaign."""
 
     made: PlannedCampaign
     campaign: Row
@@ -105,7 +105,7 @@ def check(
     requests: Sequence[Request],
     at_fault: Sequence[tuple[datetime, datetime]],
 ) -> Findings:
-    """Everything, once the database is quiet."""
+    """Check everything, once the database is quiet."""
     found = Findings()
     by_id: dict[str, dict[Any, list[Row]]] = {}
     for table, order in (("runs", "scheduled_for"), ("campaign_events", "id")):
@@ -134,7 +134,7 @@ def check(
 
 
 def stuck(database: CampaignDatabase) -> list[str]:
-    """What is still open or overdue."""
+    """Return the runs that are still open and the timers that are overdue."""
     runs = [str(row) for row in database.rows(STUCK_RUNS)]
     timers = database.rows(
         "SELECT * FROM timers WHERE fire_at < clock_timestamp() - interval '1 second'"
@@ -145,7 +145,7 @@ def stuck(database: CampaignDatabase) -> list[str]:
 def expected(
     history: CampaignHistory, oracles: dict[str, Oracle | None], now: datetime
 ) -> dict[datetime, str]:
-    """The instants that must have a run row, from the edits that the history says happened."""
+    """Return the instants that must have a run, computed from the edits in the history."""
     wanted: dict[datetime, str] = {}
     oracle: Oracle = Never()
     since: datetime | None = None
@@ -158,8 +158,8 @@ def expected(
         at, name, to_status = event["at"], event["event"], event["to_status"]
         if name in ("schedule_saved", "schedule_updated"):
             close(at)
-            told = oracles.get(event["actor"]) or history.made.oracle
-            oracle, since = told, at if to_status in set(ARMED) else None
+            oracle = oracles.get(event["actor"]) or history.made.oracle
+            since = at if to_status in set(ARMED) else None
         elif name == "schedule_cleared":
             close(at)
             oracle, since = Never(), None
@@ -182,7 +182,7 @@ def _occurrences(
 ) -> None:
     wanted = expected(history, oracles, now)
     found.occurrences += len(wanted)
-    told = {
+    passed = {
         (at.fromisoformat(event["details"]["from"]), at.fromisoformat(event["details"]["to"]))
         for at in [datetime]
         for event in history.events
@@ -190,7 +190,7 @@ def _occurrences(
     }
     have = {run["scheduled_for"]: run for run in history.runs}
     for at in wanted.keys() - have.keys():
-        if not any(first <= at <= last for first, last in told):
+        if not any(first <= at <= last for first, last in passed):
             found.lost.append(f"{history.made.name} {at.isoformat()} ({wanted[at]})")
     for at, run in have.items():
         if wanted.get(at) != run["cause"]:
@@ -198,7 +198,7 @@ def _occurrences(
 
 
 def _runs(history: CampaignHistory, found: Findings) -> None:
-    """Each run by itself, and beside the others of its campaign."""
+    """Check each run by itself and against the other runs of its campaign."""
     per_run: dict[UUID, Counter[str]] = defaultdict(Counter)
     causes: dict[UUID, list[str]] = defaultdict(list)
     for event in history.events:
@@ -207,14 +207,14 @@ def _runs(history: CampaignHistory, found: Findings) -> None:
             causes[event["run_id"]].append(event["cause"] or "")
     for run in history.runs:
         name = f"{history.made.name} {run['scheduled_for'].isoformat()} {run['status']}"
-        told = per_run[run["id"]]
+        events = per_run[run["id"]]
         found.runs[run["status"]] += 1
         found.takeovers += run["takeovers"]
-        if told["fire"] > 1 or told["run_ended"] > 1 or told["passed"] > 1:
-            found.doubled.append(f"{name}: {dict(told)}")
-        ends = told["run_ended"] + told["passed"]
+        if events["fire"] > 1 or events["run_ended"] > 1 or events["passed"] > 1:
+            found.doubled.append(f"{name}: {dict(events)}")
+        ends = events["run_ended"] + events["passed"]
         if run["finished_at"] is not None and ends != 1:
-            found.wrong.append(f"{name}: ends {ends} times: {dict(told)}")
+            found.wrong.append(f"{name}: ends {ends} times: {dict(events)}")
         if run["attempt"] - run["takeovers"] > MAX_ATTEMPTS:
             found.wrong.append(f"{name}: {run['attempt']} attempts, {run['takeovers']} lost")
         if run["started_at"] is not None and run["started_at"] < run["scheduled_for"]:
@@ -247,11 +247,11 @@ def _is_rightly_skipped(run: Row, why: str, runs: Iterable[Row]) -> bool:
             and other["scheduled_for"] > run["scheduled_for"]
             for other in others
         )
-    # A run that waited or was taken over has its latest claim in claimed_at: it fired before.
+    # For a run that waited or was taken over, `claimed_at` is its latest claim: it fired before.
     return any(
         other["scheduled_for"] <= run["claimed_at"] <= (other["finished_at"] or run["claimed_at"])
         and other["status"] != "skipped"
-        # One that was open and then came too late, not one that was missed at once.
+        # Only a run that was open and became too late later, not one that was missed at once.
         and (other["status"] != "missed" or other["finished_at"] > other["claimed_at"])
         for other in others
     )
@@ -270,7 +270,7 @@ def _one_at_a_time(history: CampaignHistory, found: Findings) -> None:
 def _lateness(
     history: CampaignHistory, at_fault: Sequence[tuple[datetime, datetime]], found: Findings
 ) -> None:
-    """Claimed in time, where nothing was at fault; a claim may rightly wait for the run before."""
+    """Check that claims without a fault were in time; a claim may wait for the run before it."""
     extras = history.made.extras
     if history.made.is_continuous and not extras["coalesce"] and extras["overlap"] != "allow":
         return
@@ -281,7 +281,7 @@ def _lateness(
         if run["start_before"] < at or any(a <= at + PROMPT and at <= b for a, b in at_fault):
             continue
         if extras.get("overlap") == "queue":
-            continue  # claimed_at is when it came out of the queue
+            continue  # `claimed_at` is when the run left the queue.
         late = (run["claimed_at"] - at).total_seconds()
         found.judged_for_lateness += 1
         found.latest_healthy_s = max(found.latest_healthy_s, late)
@@ -292,7 +292,7 @@ def _lateness(
 
 
 def _answers(database: CampaignDatabase, edits: Sequence[Edit], found: Findings) -> None:
-    """What was answered with yes happened, what was refused did not."""
+    """Check that accepted edits took place, and that refused edits did not."""
     happened = Counter(row["actor"] for row in database.rows("SELECT actor FROM campaign_events"))
     for edit in edits:
         if edit.outcome == "broken":
@@ -324,7 +324,7 @@ def _deliveries(
     requests: Sequence[Request],
     found: Findings,
 ) -> None:
-    """The receiver's log beside the rows."""
+    """Compare the receiver's log with the rows."""
     targets = {row["id"]: row["target"] for row in campaigns}
     known = {run["id"]: run for several in runs for run in several}
     of_run: dict[UUID, list[Request]] = defaultdict(list)

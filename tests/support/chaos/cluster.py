@@ -1,4 +1,4 @@
-"""N real daemons, each with a clock and a network of its own, on one server that may be crashed."""
+"""Several real daemons, each with its own clock and network, on one server that may be crashed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.support.standby import promote
 from tests.support.waiting import free_port
 
 STOPS_WITHIN_S = 60.0
-"""The drain timeout (30 s) and as much again, however bad the network is."""
+"""Seconds for a stop: the drain timeout (30 s) and as much again, however bad the network is."""
 SERVING = """
     SELECT pid FROM pg_stat_activity
     WHERE application_name LIKE 'campaignd%' AND datname = current_database() ORDER BY pid
@@ -39,7 +39,7 @@ SHIFTED_CLOCK = Path(__file__).with_name("shifted_clock.py")
 
 
 class ChaosNode:
-    """One daemon: its process, if it has one, its clock, its way to the database."""
+    """One daemon: its process, if it has one, its clock, and its connection to the database."""
 
     def __init__(self, cluster: Cluster, number: int, cable: Cable | None = None) -> None:
         self.cluster = cluster
@@ -71,7 +71,7 @@ class ChaosNode:
         self._restarting: threading.Thread | None = None
 
     def start(self) -> None:
-        """A new process."""
+        """Start a new process."""
         self.process = Process(
             str(self.clock.path),
             "run",
@@ -81,31 +81,31 @@ class ChaosNode:
         )
 
     def set_network(self, mode: str) -> None:
-        """What the proxies do with what passes between the node and its database."""
+        """Set what the proxies do with the traffic between the node and its database."""
         for proxy in self.proxies:
             proxy.set(mode)
 
     def freeze(self) -> None:
-        """SIGSTOP."""
+        """Freeze the process by SIGSTOP."""
         if self.process is not None:
             self.process.send(signal.SIGSTOP)
             self.is_frozen = True
             self._frozen_at = time.monotonic()
 
     def thaw(self) -> None:
-        """SIGCONT."""
+        """Continue the process by SIGCONT."""
         if self.process is not None and self.is_frozen:
             self.process.send(signal.SIGCONT)
         self.is_frozen = False
 
     def resume(self) -> None:
-        """SIGCONT, as a virtual machine of which no clock went on while it was suspended."""
+        """Continue like a virtual machine whose clocks stood still while it was suspended."""
         if self.is_frozen:
             self.clock.sleep(time.monotonic() - self._frozen_at)
         self.thaw()
 
     def restart(self) -> None:
-        """A new process once the one that was asked to stop has ended; not waited for."""
+        """Start a new process once the stopping one has ended; do not wait for it."""
         self._restarting = threading.Thread(target=self._restart, daemon=True)
         self._restarting.start()
 
@@ -118,7 +118,8 @@ class ChaosNode:
                 self.faults.append(f"{self.name} did not stop:\n{process.tail()}")
                 process.kill()
             else:
-                # Asked before it listened for signals; or killed meanwhile, as another fault.
+                # The process may have been stopped before it handled signals, or killed by another
+                # fault.
                 if code not in (0, 128 + signal.SIGTERM, -signal.SIGKILL):
                     self.faults.append(f"{self.name} stopped with {code}:\n{process.tail()}")
             self.log += process.lines
@@ -126,17 +127,17 @@ class ChaosNode:
             self.start()
 
     def wait_restarted(self) -> None:
-        """Until the process that was asked for is there."""
+        """Wait until the new process runs."""
         if self._restarting is not None:
             self._restarting.join(STOPS_WITHIN_S + 10)
 
     def ask_to_stop(self) -> None:
-        """SIGTERM; not waited for."""
+        """Send SIGTERM; do not wait."""
         if self.process is not None and self.process.process.poll() is None:
             self.process.send(signal.SIGTERM)
 
     def end(self, number: int) -> int | None:
-        """By a signal; the exit code. None: it had ended before, by itself."""
+        """End the process by a signal; return its exit code, or None if it had ended before."""
         process, self.process = self.process, None
         if process is None or process.process.poll() is not None:
             self.log += process.lines if process else []
@@ -152,7 +153,7 @@ class ChaosNode:
         return code
 
     def fault(self) -> str | None:
-        """What is wrong with a process that nobody ended, or that was asked to end."""
+        """Return what is wrong with a process that ended by itself, or ended badly."""
         if self.faults:
             return "; ".join(self.faults)
         if self.process is not None and (code := self.process.process.poll()) is not None:
@@ -161,7 +162,7 @@ class ChaosNode:
 
 
 class Cluster:
-    """Everything that an episode's faults are done to."""
+    """Everything that the faults of an episode act on."""
 
     def __init__(
         self,
@@ -175,7 +176,7 @@ class Cluster:
         settings: Mapping[str, object] | None = None,
         standby: Server | None = None,
     ) -> None:
-        """A node for each of the switch's cables, if there is one."""
+        """Create one node for each cable of the switch, or ``nodes`` of them without a switch."""
         cables = switch.cables if switch else [None] * nodes
         self.server = server
         self.standby = standby
@@ -193,7 +194,9 @@ class Cluster:
         self._frozen: list[psutil.Process] = []
 
     def environment(self, node: ChaosNode) -> dict[str, str]:
-        """A daemon's: default settings, but for patience at the start and the targets."""
+        """Return a daemon's environment: default settings, except for patience at the start and
+        targets.
+        """
         env = {key: value for key, value in os.environ.items() if not key.startswith("CAMPAIGND_")}
         config = self.directory / "campaignd.toml"
         argv = json.dumps(recording_command(self.command_log))
@@ -217,18 +220,18 @@ class Cluster:
     # The server.
 
     def freeze_server(self) -> None:
-        """SIGSTOP to the postmaster and every process of it."""
+        """Freeze the postmaster and all its processes by SIGSTOP."""
         postmaster = psutil.Process(self.server.pid)
         self._frozen = [postmaster, *postmaster.children()]
         self._signal(self._frozen, signal.SIGSTOP)
 
     def thaw_server(self) -> None:
-        """SIGCONT to the same."""
+        """Continue the frozen processes."""
         frozen, self._frozen = self._frozen, []
         self._signal(frozen, signal.SIGCONT)
 
     def backends(self) -> list[psutil.Process]:
-        """The server's processes that serve a node; none while it takes no connections."""
+        """Return the server processes that serve a node; none while the server is away."""
         try:
             with psycopg.connect(self.admin_url, connect_timeout=2) as connection:
                 pids = connection.execute(SERVING).fetchall()
@@ -241,14 +244,14 @@ class Cluster:
         return found
 
     def freeze_backend(self, number: int) -> None:
-        """SIGSTOP to one server process that serves a node."""
+        """Freeze one server process that serves a node."""
         backends = self.backends()
         if backends:
             self._frozen = [backends[number % len(backends)]]
             self._signal(self._frozen, signal.SIGSTOP)
 
     def kill_backend(self, number: int) -> None:
-        """SIGKILL to one server process: the server ends all others and recovers."""
+        """Kill one server process, so that the server ends all others and recovers."""
         backends = self.backends()
         if backends:
             self._signal([backends[number % len(backends)]], signal.SIGKILL)
@@ -261,17 +264,17 @@ class Cluster:
 
     @property
     def admin_url(self) -> str:
-        """The database on the server that is the primary now, whatever its state."""
+        """URL of the database on the present primary, whatever its state."""
         return self.url if self.standby is None else self.server.url
 
     def fail_over(self) -> None:
-        """The standby is the server from now on; the other one stays dead."""
+        """Promote the standby; the old primary stays dead."""
         assert self.standby is not None
         promote(self.standby)
         self.server = self.standby
 
     def start_server(self) -> None:
-        """Start it, and again while it is still recovering or its past is in the way."""
+        """Start the server, and retry while it recovers or its old socket is in the way."""
         deadline = time.monotonic() + 60
         while True:
             try:
@@ -283,14 +286,14 @@ class Cluster:
                 time.sleep(0.2)
 
     def end_server_faults(self) -> None:
-        """The server can be written to and has room, for connections too."""
+        """Make the server writable again, with disk space and free connections."""
         self.server_faults.make_room()
         if self.server is not None and not self.server.is_alive:
             self.start_server()
         self.server_faults.end()
 
     def heal(self) -> None:
-        """Every node runs, hears and has the right time."""
+        """Continue every node, and repair its network and its clock."""
         self.thaw_server()
         for node in self.nodes:
             node.thaw()
@@ -302,7 +305,7 @@ class Cluster:
             node.wait_restarted()
 
     def close(self) -> None:
-        """Gone, whatever state it is in."""
+        """End everything, whatever its state."""
         with contextlib.suppress(Exception):
             self.heal()
         for node in self.nodes:
@@ -313,7 +316,7 @@ class Cluster:
         self.network.close()
 
     def events(self, name: str) -> list[dict[str, Any]]:
-        """Every log line of one event, of all nodes and all their processes."""
+        """Return every log line of one event, from all processes of all nodes."""
         mark = f'"event":"{name}"'.encode()
         lines = [line for node in self.nodes for line in node.log]
         lines += [line for node in self.nodes if node.process for line in list(node.process.lines)]

@@ -1,4 +1,4 @@
-"""Edits through the nodes' HTTP interface, each with a key of its own, so that history names it."""
+"""Edits through the nodes' HTTP interface, each with its own key, so that the history names it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from storage.engine import Database
 
 ANSWER_S = 3.0
 UNKNOWN = {408, 429, 502, 503, 504}
-"""Answers that leave open whether it happened."""
+"""Status codes that leave open whether the edit took place."""
 ROUTES = {
     "save": ("POST", "schedule"),
     "update": ("PATCH", "update_schedule"),
@@ -23,12 +23,12 @@ ROUTES = {
 
 
 def name_of(number: int) -> str:
-    """The name of an edit's key."""
+    """Return the name of an edit's key."""
     return f"edit {number}"
 
 
 async def make_keys(url: str, count: int) -> list[str]:
-    """The secrets of so many keys, in order."""
+    """Create ``count`` keys; return their secrets in order."""
     database = Database(url, pool_size=8)
     limit = asyncio.Semaphore(8)
 
@@ -43,7 +43,7 @@ async def make_keys(url: str, count: int) -> list[str]:
 
 
 class EditClient:
-    """Every node's interface."""
+    """A client of every node's HTTP interface."""
 
     def __init__(self, urls: Sequence[str], keys: Sequence[str]) -> None:
         self._urls = urls
@@ -51,13 +51,15 @@ class EditClient:
         self._client = httpx.AsyncClient(timeout=ANSWER_S)
 
     def has_key(self, number: int) -> bool:
-        """Whether there is one left for this edit."""
+        """Return whether a key is left for this edit."""
         return number < len(self._keys)
 
     async def ask(
         self, number: int, node: int, ref: object, name: str, body: dict[str, Any] | None
     ) -> tuple[str, str]:
-        """One edit: done, refused, unknown, or broken (a fault of the daemon's); and its words."""
+        """Make one edit; return done, refused, unknown, or broken (a bug of the daemon), and its
+        text.
+        """
         method, last = ROUTES.get(name, ("POST", name))
         url = f"{self._urls[node % len(self._urls)]}/api/v1/campaigns/{ref}/{last}"
         headers = {"Authorization": f"Bearer {self._keys[number]}"}
@@ -75,5 +77,5 @@ class EditClient:
         return "refused" if refused else "broken", f"{answer.status_code} {answer.text[:300]}"
 
     async def close(self) -> None:
-        """Ask no more."""
+        """Close the client."""
         await self._client.aclose()

@@ -1,6 +1,6 @@
-"""Somebody who edits campaigns all the while, and writes down what was asked and answered.
+"""An operator who edits campaigns during the whole episode, and records requests and answers.
 
-Most edits go through a node's HTTP interface, the others by way of the database.
+Most edits go through a node's HTTP interface, the others directly to the database.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from tests.support.chaos.workload import (
 
 ANSWER_S = 20.0
 SHARE_BY_HTTP = 0.7
-"""The share of edits that ask a node."""
+"""Share of the edits that go through a node."""
 
 
 @dataclass
 class Edit:
-    """One edit: whom, what, and what came of it; the actor names it in the history."""
+    """One edit: its campaign, its command and its result; the history names its actor."""
 
     number: int
     made: PlannedCampaign
@@ -52,7 +52,7 @@ class Edit:
 
 
 class Editor:
-    """A thread that makes the campaigns and then edits them at random moments."""
+    """A thread that edits the campaigns at random moments."""
 
     def __init__(
         self,
@@ -75,11 +75,11 @@ class Editor:
         self.failure: BaseException | None = None
 
     def start(self) -> None:
-        """Edit from now on."""
+        """Start to edit."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Edit no more; returns once the last edit is answered."""
+        """Stop editing; return once the last edit is answered."""
         self._stop.set()
         self._thread.join(ANSWER_S + 10)
         assert not self._thread.is_alive(), "the editor hangs"
@@ -103,7 +103,7 @@ class Editor:
                 act = self._act(edit)
                 self.edits.append(edit)
                 node = chance.randrange(1000)
-                # How often a continuous window runs is a setting of the node's.
+                # The interval of continuous windows is a setting of the node.
                 may = client.has_key(edit.number) and not (
                     made.is_continuous and edit.name == "update"
                 )
@@ -117,7 +117,7 @@ class Editor:
                         Campaigns(database), continuous_interval=made.interval
                     )
                     await _tried(edit, act(control))
-                await asyncio.sleep(chance.uniform(0.01, 0.25))  # the seed's rhythm
+                await asyncio.sleep(chance.uniform(0.01, 0.25))  # The rhythm is part of the seed.
         finally:
             await client.close()
             await database.close()
@@ -153,7 +153,7 @@ class Editor:
         return lambda control: getattr(control, name)(made.uuid, edit.actor)
 
     def _updated(self, edit: Edit) -> dict[str, Any]:
-        """The window ends at another moment."""
+        """Return a body that ends the window at another moment."""
         made = edit.made
         assert made.body is not None
         end = min(self._until, datetime.now(UTC) + timedelta(seconds=self._chance.uniform(0.5, 20)))
@@ -172,7 +172,7 @@ async def _tried(edit: Edit, asked: Awaitable[object]) -> None:
         async with asyncio.timeout(ANSWER_S):
             await asked
     except (Unavailable, TimeoutError) as error:
-        edit.error = str(error)  # it may have been carried out or not
+        edit.error = str(error)  # The edit may have been carried out or not.
     except CampaigndError as error:
         edit.outcome, edit.error = "refused", f"{type(error).__name__}: {error}"
     else:
@@ -184,7 +184,7 @@ async def _each(
     campaigns: list[PlannedCampaign],
     act: Callable[[CampaignService, PlannedCampaign], Awaitable[None]],
 ) -> None:
-    """Do something with all of them, some at a time."""
+    """Call ``act`` for each campaign, eight at a time."""
     database = Database(url, pool_size=8)
     limit = asyncio.Semaphore(8)
 
@@ -200,7 +200,7 @@ async def _each(
 
 
 async def make(url: str, campaigns: list[PlannedCampaign]) -> None:
-    """Create them all, as people would; without what they are to do."""
+    """Create the campaigns as drafts, without schedules."""
 
     async def create(control: CampaignService, made: PlannedCampaign) -> None:
         draft = Campaign(
@@ -218,7 +218,7 @@ async def make(url: str, campaigns: list[PlannedCampaign]) -> None:
 
 
 async def arm(url: str, campaigns: list[PlannedCampaign]) -> None:
-    """Give each its schedule."""
+    """Save each campaign's schedule."""
 
     async def save(control: CampaignService, made: PlannedCampaign) -> None:
         if made.body is None:

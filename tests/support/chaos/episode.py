@@ -1,4 +1,4 @@
-"""One episode: campaigns, daemons, faults; then quiet, and the check."""
+"""One episode: campaigns, daemons and faults, then quiet, and the check."""
 
 from __future__ import annotations
 
@@ -29,22 +29,24 @@ from tests.support.standby import either
 from tests.support.waiting import utc_now
 
 RECOVERY_S = 8.0
-"""After a fault is healed: the lease (5 s), a look at what is overdue, and room to catch up."""
+"""Seconds after a fault is healed: the lease (5 s), a check for overdue events, and time to catch
+up.
+"""
 TAIL_S = 4.0
-"""How long occurrences go on after that, with nothing at fault."""
+"""Seconds for which occurrences continue after that, without a fault."""
 OVERDUE_S = 1.5
-"""After this, whatever came due and is unclaimed is seen as overdue by the check."""
+"""Seconds after which the check counts an unclaimed occurrence as overdue."""
 FIRST_AHEAD_S = 3.0
 QUIET_WITHIN_S = 60.0
 LONGEST_S = 300.0
 ENDED = "SELECT count(*) FROM runs WHERE finished_at IS NOT NULL"
 KEYS = 500
-"""As many edits as an episode has, and some more."""
+"""More keys than an episode makes edits."""
 
 
 @dataclass
 class Report:
-    """What an episode did and found."""
+    """The record of one episode and its findings."""
 
     seed: int
     faults: Counter[str] = field(default_factory=Counter)
@@ -77,7 +79,7 @@ class Report:
 
 @contextmanager
 def own_database(server: Server, template: str) -> Iterator[str]:
-    """A database of the episode's own, on a server that does not stay up all the while."""
+    """Create a database for the episode, on a server that will not stay up."""
     name = f"chaos_{uuid.uuid4().hex[:12]}"
     admin = with_database(server.url, "postgres")
     with psycopg.connect(admin, autocommit=True) as connection:
@@ -103,10 +105,10 @@ def run(
     standby: Server | None = None,
     first: Sequence[Fault] = (),
 ) -> Report:
-    """An episode of which faults take ``length`` seconds; the whole takes half a minute more.
+    """Run an episode whose faults take ``length`` seconds; the whole takes half a minute longer.
 
-    What is drawn, and was to come ``first``, but can not be done on this machine, is left out.
-    With a standby both servers are the episode's own, and the first is dead afterwards.
+    Faults that this machine cannot inject are left out. With a standby, both servers belong to the
+    episode, and the first one is dead afterwards.
     """
     began = time.monotonic()
     report = Report(seed)
@@ -156,7 +158,7 @@ def _act(
     whole = length + RECOVERY_S + TAIL_S
     made_at = time.monotonic()
     asyncio.run(make(url, workload.draw(seed, utc_now(), whole, scale)))
-    # What they do has to be said before it begins; how long that takes depends on the machine.
+    # Schedules must be saved before they start; how long that takes depends on the machine.
     ahead = FIRST_AHEAD_S + 4 * (time.monotonic() - made_at)
     begins = utc_now() + timedelta(seconds=ahead)
     campaigns = workload.draw(seed, begins, whole, scale)
@@ -190,7 +192,7 @@ def _act(
 def _do(
     made: Nemesis, faults: list[Fault], begins: datetime, report: Report
 ) -> list[tuple[datetime, datetime]]:
-    """Every fault at its time; when something was at fault, recovery included."""
+    """Inject every fault at its time; return the periods with a fault, recovery included."""
     acts = sorted(
         [(fault.begins, 1, fault) for fault in faults]
         + [(fault.heals, 0, fault) for fault in faults],
@@ -213,14 +215,14 @@ def _do(
 
 
 def _wait_for(instant: datetime) -> None:
-    """The moment is the seed's, not a wait for something to have happened."""
+    """Wait until an instant, which is part of the seed and not a wait for an event."""
     time.sleep(max(0.0, (instant - utc_now()).total_seconds()))
 
 
 def _wait_quiet(database: CampaignDatabase) -> list[str]:
-    """Until nothing is open or overdue; what still is when nothing ends any more.
+    """Wait until nothing is open or overdue; return what still is when no run ends any more.
 
-    A window that was not served for a minute may rightly make up for it one run after the other.
+    A window that was not served for a minute may catch up one run after the other.
     """
     ended, moved_at, began = -1, time.monotonic(), time.monotonic()
     while not database.one(checker.QUIET):

@@ -25,7 +25,7 @@ from tests.support.standby import standby_of
 
 
 def main() -> int:
-    """Run and report."""
+    """Run episodes and print a report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--nodes", type=int, default=3)

@@ -1,7 +1,7 @@
-"""A network namespace for each node, and the cable that leads out of it: pulled, filtered, bad.
+"""A network namespace for each node, with a cable that is pulled, filtered, or bad.
 
-All of it is silence: nobody is told that a packet was lost. A bridge on this machine stands for
-the network; the database's proxies and the receiver listen at its address.
+All these faults are silent: no process is notified of a lost packet. A bridge on this machine
+stands for the network; the proxies of the database and the receiver listen at its address.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from pathlib import Path
 from tests.support.machines.debian import install, missing
 
 NETWORK = "198.18."
-"""RFC 2544: for tests of networks, never routed."""
+"""Address range for tests of networks, which is never routed (RFC 2544)."""
 _MADE = itertools.count()
 
 
 def _do(*command: object, check: bool = True) -> str:
-    """A command of the system's; what it said. RuntimeError if it did not do it."""
+    """Run a system command and return its output. Raises RuntimeError if it fails."""
     done = subprocess.run(
         [str(word) for word in command], capture_output=True, text=True, check=False, timeout=20
     )
@@ -33,7 +33,7 @@ def _do(*command: object, check: bool = True) -> str:
 
 
 def _first_free() -> str:
-    """The first three numbers of an address that nothing here has."""
+    """Return the first three numbers of an address range that this machine does not use."""
     used = _do("ip", "-o", "-4", "address")
     for number in range(os.getpid() % 200, 256):
         if f"{NETWORK}{number}." not in used:
@@ -42,7 +42,7 @@ def _first_free() -> str:
 
 
 class Cable:
-    """One node's namespace and cable."""
+    """The namespace and the cable of one node."""
 
     def __init__(self, bridge: str, net: str, number: int) -> None:
         self.namespace = f"{bridge}n{number}"
@@ -60,15 +60,15 @@ class Cable:
 
     @property
     def program(self) -> tuple[str, ...]:
-        """What a command line begins with to be run in there; its process is the same one."""
+        """The prefix of a command line that runs in the namespace, in the same process."""
         return ("ip", "netns", "exec", self.namespace)
 
     def pull(self) -> None:
-        """The cable is out at the far end: the node is cut off from everything."""
+        """Pull the cable at the far end: the node is cut off from everything."""
         _do("ip", "link", "set", self._outer, "down")
 
     def drop(self, ports: Sequence[int], *, share: float = 1.0, answers_only: bool = False) -> None:
-        """Packets to and from some ports vanish, all of them or a share."""
+        """Drop packets to and from some ports, all of them or a share."""
         port = ",".join(map(str, ports))
         often = ("-m", "statistic", "--mode", "random", "--probability", f"{share:.2f}")
         some = () if share >= 1 else often
@@ -91,12 +91,12 @@ class Cable:
         )
 
     def delay(self) -> None:
-        """A bad line: packets wait, a tenth is lost, some come twice or out of order."""
+        """Make the line bad: packets are delayed, lost (10 %), duplicated or reordered."""
         bad = ["delay", "60ms", "50ms", "loss", "10%", "duplicate", "5%", "reorder", "20%"]
         _do("tc", "-n", self.namespace, "qdisc", "replace", "dev", "eth0", "root", "netem", *bad)
 
     def heal(self) -> None:
-        """The cable is in, and good."""
+        """Plug in the cable and make the line good."""
         _do("ip", "link", "set", self._outer, "up")
         for chain in ("OUTPUT", "INPUT"):
             self._filter("-F", chain)
@@ -106,7 +106,7 @@ class Cable:
         _do(*self.program, "iptables", "-w", "5", *rule)
 
     def close(self) -> None:
-        """Gone; a process in there loses its network with it."""
+        """Delete the namespace and the cable; a process in it loses its network."""
         _do("ip", "link", "del", self._outer, check=False)
         _do("ip", "netns", "del", self.namespace, check=False)
 
@@ -130,7 +130,7 @@ class Switch:
             raise
 
     def close(self) -> None:
-        """Gone, with every cable."""
+        """Delete the bridge with every cable."""
         for cable in self.cables:
             cable.close()
         _do("ip", "link", "del", self._bridge, check=False)
@@ -138,7 +138,7 @@ class Switch:
 
 @contextlib.contextmanager
 def switch(nodes: int) -> Iterator[Switch]:
-    """A network of so many nodes, gone afterwards."""
+    """Create a network of ``nodes`` nodes, and delete it afterwards."""
     made = Switch(nodes)
     try:
         yield made
@@ -148,7 +148,7 @@ def switch(nodes: int) -> Iterator[Switch]:
 
 @functools.cache
 def why_not() -> str | None:
-    """Why there can be no namespaces here; None: there can. Installs what is missing if it may."""
+    """Return why no namespace can be created here, or None. Installs missing packages."""
     if os.geteuid() != 0:
         return "only root may make network namespaces"
     for program, package in (("ip", "iproute2"), ("iptables", "iptables")):
@@ -168,7 +168,7 @@ def why_not() -> str | None:
 
 @functools.cache
 def why_no_delay() -> str | None:
-    """Why there can be no bad line here (`tc netem`); None: there can."""
+    """Return why a bad line (`tc netem`) is impossible here, or None."""
     if (reason := why_not()) is not None:
         return reason
     if install("iproute2", "tc") is None:

@@ -1,4 +1,4 @@
-"""The faults: drawn from a seed before the episode begins, done at their time, and healed."""
+"""The faults: drawn from a seed before the episode begins, injected at their time, and healed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.chaos.proxy import DEAF, OPEN, REFUSED, SILENT
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault: when it begins and is healed (seconds from the episode's begin), and on whom."""
+    """One fault: its start and its end in seconds from the start of the episode, and its node."""
 
     kind: str
     begins: float
@@ -62,9 +62,9 @@ KINDS: dict[str, tuple[float, float, float, str]] = {
 }
 WIRED = ("unplugged", "dropped", "answers dropped", "loss", "bad line")
 HARMLESS = ("prune",)
-"""What excuses nothing: everything is on time all the same."""
+"""Faults that excuse no lateness."""
 FAILOVER = "failover"
-"""Once an episode, where there is a standby: the primary is killed, the standby promoted."""
+"""Once in an episode with a standby: the primary is killed and the standby promoted."""
 LOST_SHARE = 0.3
 CLOCK_STEPS = (-300.0, -5.0, -1.0, 1.0, 5.0, 300.0)
 
@@ -79,12 +79,13 @@ MUST = (
     Fault("silence", 10.0, 16.0, 0, 0, 0.0),
     Fault("unplugged", 12.0, 18.0, 1, 0, 0.0),
 )
-"""On three nodes: what must not be left to chance, in a form that is short. Nodes stand still and
-are cut off for longer than the lease."""
+"""Faults on three nodes that must not be left to chance, in a short form. Nodes are frozen and cut
+off for longer than the lease.
+"""
 
 
 def impossible(*, is_wired: bool, has_small_disk: bool) -> dict[str, str]:
-    """What can not be done here, and why."""
+    """Return the kinds that cannot be injected here, each with the reason."""
     found = {}
     for kind in WIRED:
         reason = namespaces.why_no_delay() if kind == "bad line" else namespaces.why_not()
@@ -96,7 +97,7 @@ def impossible(*, is_wired: bool, has_small_disk: bool) -> dict[str, str]:
 
 
 def without(faults: list[Fault], cannot: dict[str, str]) -> tuple[list[Fault], list[Fault]]:
-    """What can be done, and what is left out. A seed means the same faults on every machine."""
+    """Split the faults into possible and impossible ones; the seed draws both on any machine."""
     done = [fault for fault in faults if fault.kind not in cannot]
     return done, [fault for fault in faults if fault.kind in cannot]
 
@@ -110,11 +111,11 @@ def draw(
     has_standby: bool = False,
     first: Sequence[Fault] = (),
 ) -> list[Fault]:
-    """Faults one after the other, with up to two at a time, never two on one node or server.
+    """Draw faults, at most two at a time, and never two on one node or server.
 
     Args:
-        kinds: only these.
-        first: what is done before, within ``length``.
+        kinds: the kinds to draw from; None: all.
+        first: faults that come before the drawn ones, within ``length``.
     """
     chance = random.Random(f"{seed} nemesis")
     names = kinds or list(KINDS)
@@ -156,14 +157,14 @@ TABLES = ("campaigns", "runs", "timers", "nodes", "campaign_events")
 
 
 class Nemesis:
-    """Does what was drawn to a cluster."""
+    """Injects the faults into a cluster."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self._held: psycopg.Connection[Any] | None = None
 
     def begin(self, fault: Fault) -> None:
-        """The fault happens."""
+        """Inject a fault."""
         cluster = self.cluster
         node = cluster.nodes[fault.node]
         cable = node.cable
@@ -204,7 +205,7 @@ class Nemesis:
         acts[fault.kind]()
 
     def heal(self, fault: Fault) -> None:
-        """It is over."""
+        """Heal a fault."""
         cluster = self.cluster
         node = cluster.nodes[fault.node]
         if fault.kind == "kill":
@@ -240,15 +241,15 @@ class Nemesis:
             ) as connection:
                 connection.execute(CUT, [everybody])
         except psycopg.Error:
-            pass  # the server is away as well
+            pass  # The server is away as well.
 
     def _take_connections(self) -> None:
-        """Ours are cut, and somebody else was quicker."""
+        """Cut the daemons' connections, and take every free one before they reconnect."""
         self._cut(everybody=True)
         self.cluster.server_faults.take_connections()
 
     def _lock(self, statement: str) -> None:
-        """A stray transaction of somebody's holds what the daemons want."""
+        """Hold locks that the daemons need, like a stray transaction."""
         try:
             self._held = psycopg.connect(
                 self.cluster.admin_url, connect_timeout=2, options="-c statement_timeout=1000"

@@ -1,4 +1,4 @@
-"""The network between one node and the database: it passes on, falls silent, or breaks."""
+"""The network between one node and the database, which can be opened, silenced or broken."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ OPEN, SILENT, DEAF, REFUSED = "open", "silent", "deaf", "refused"
 
 
 class Network:
-    """An event loop in a thread of its own, with one proxy for each node."""
+    """An event loop in its own thread, which runs the proxies of all nodes."""
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
@@ -20,11 +20,11 @@ class Network:
         self._thread.start()
 
     def call(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Run something there, and wait for it."""
+        """Run a coroutine in the loop and wait for its result."""
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(30)
 
     def close(self) -> None:
-        """End the thread, with whatever still runs in it."""
+        """End the thread and cancel everything that runs in it."""
         self.call(_cancel_all())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(10)
@@ -39,11 +39,11 @@ async def _cancel_all() -> None:
 
 
 class Proxy:
-    """One node's way to the database's Unix socket.
+    """One node's path to the Unix socket of the database.
 
-    ``silent``: nothing passes, either way, and nobody is told. ``deaf``: what the node says arrives
-    and is carried out, but no answer comes back, so that nobody knows what was committed.
-    ``refused``: no connection can be made.
+    ``silent``: no traffic passes in either direction, and no side is notified. ``deaf``: the node's
+    statements arrive and are executed, but no reply returns, so that the node cannot know what was
+    committed. ``refused``: no connection can be made.
     """
 
     def __init__(self, network: Network, socket_path: str, host: str = "127.0.0.1") -> None:
@@ -65,15 +65,17 @@ class Proxy:
         return int(self._server.sockets[0].getsockname()[1])
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self._network.loop.call_soon_threadsafe(self._server.close)
 
     def set(self, mode: str) -> None:
-        """From now on. Back to ``open``, connections that saw anything else are broken first."""
+        """Set the mode. On the return to ``open``, connections that saw another mode are broken
+        first.
+        """
         self._network.call(self._set(mode))
 
     def deafen_at(self, mark: bytes) -> None:
-        """``deaf`` from the moment when the node says something with this in it."""
+        """Become ``deaf`` when the node sends a message that contains ``mark``."""
         self._mark = mark
 
     async def _set(self, mode: str) -> None:
@@ -89,7 +91,7 @@ class Proxy:
                 event.clear()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # Cancelled: the network is closed, and asyncio would log that as a fault.
+        # A cancelled task means that the network is closed; asyncio would log it as an error.
         with contextlib.suppress(OSError, asyncio.CancelledError):
             if self._mode == REFUSED:
                 return writer.transport.abort()

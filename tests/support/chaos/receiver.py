@@ -1,4 +1,4 @@
-"""Who is delivered to: takes its time, fails when told to, and writes down what came."""
+"""The receiver of deliveries: it takes its time, fails on request, and records what arrived."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Request:
 
 
 def recording_command(path: Path) -> list[str]:
-    """A command that writes down in a file what it was run for."""
+    """Return a command that appends each run it was started for to a file."""
     what = '"$(/bin/date +%s.%N) $CAMPAIGND_RUN_ID $CAMPAIGND_ATTEMPT"'
     return ["/bin/sh", "-c", f"echo {what} >> '{path}'"]
 
 
 def recorded_requests(path: Path) -> list[Request]:
-    """What that command wrote down."""
+    """Return the runs that the command recorded."""
     found = []
     for line in path.read_text().splitlines() if path.exists() else ():
         at, run_id, attempt = line.split()
@@ -39,7 +39,7 @@ def recorded_requests(path: Path) -> list[Request]:
 
 
 class Receiver:
-    """An HTTP server in threads; the payload says how it behaves: ``delay``, ``fail``."""
+    """An HTTP server in threads; the payload sets its behaviour by ``delay`` and ``fail``."""
 
     def __init__(self, host: str = "127.0.0.1") -> None:
         self.requests: list[Request] = []
@@ -62,7 +62,7 @@ class Receiver:
                         status,
                     )
                 )
-                time.sleep(payload.get("delay", 0))  # the receiver's work
+                time.sleep(payload.get("delay", 0))  # This is the receiver's own work.
                 self.send_response(status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -75,13 +75,13 @@ class Receiver:
             request_queue_size = 256
 
             def handle_error(self, *_: object) -> None:
-                """A node that was killed does not wait for its answer."""
+                """Ignore errors: a node that was killed does not read its answer."""
 
         self._server = Server((host, 0), Handler)
         self.url = f"http://{host}:{self._server.server_address[1]}/"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def close(self) -> None:
-        """Take nothing more."""
+        """Stop the server."""
         self._server.shutdown()
         self._server.server_close()

@@ -1,7 +1,7 @@
-"""`campaignd prune` while all goes on, with what it deletes put aside, so that it can be checked.
+"""`campaignd prune` during an episode; the deleted rows are put aside, so that they can be checked.
 
-History is kept for seconds here instead of days. At the end what was deleted is put back beside
-what is there: a run that was made again although it had been there before shows as a double.
+History is kept for seconds instead of days. At the end the deleted rows are put back. A run that
+was created again although it had existed before then shows as a duplicate.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ PUT_BACK = """
 
 
 class Retention:
-    """Prunes one database now and then."""
+    """Prunes one database from time to time."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -52,7 +52,7 @@ class Retention:
                 connection.execute(PUT_ASIDE.format(table=table).encode())
 
     def prune(self) -> None:
-        """Begin to; not waited for, since the server may be away."""
+        """Start to prune; do not wait, because the server may be away."""
         thread = threading.Thread(target=lambda: asyncio.run(self._prune()), daemon=True)
         thread.start()
         self._threads.append(thread)
@@ -68,13 +68,13 @@ class Retention:
             await database.close()
 
     def join(self) -> None:
-        """Until nothing is pruned any more."""
+        """Wait until nothing is pruned any more."""
         for thread in self._threads:
             thread.join(WITHIN_S + 5)
             assert not thread.is_alive(), "the pruning hangs"
 
     def put_back(self, database: CampaignDatabase) -> tuple[int, list[str]]:
-        """How many rows had been pruned, and which of them were there a second time."""
+        """Put the pruned rows back; return their number, and a line for each table with them."""
         total, doubled = 0, []
         for table in TABLES:
             columns = database.one(COLUMNS, table)

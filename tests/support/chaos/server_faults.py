@@ -1,4 +1,4 @@
-"""What befalls a server that stays: read-only, no connection left, no room on its disk."""
+"""Faults of a server that stays up: read-only, out of connections, or out of disk space."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import psycopg
 WITHIN_S = 30.0
 DISK_MB = 700
 WAL_MB = 96
-"""So that the log of one episode leaves room on a small disk."""
+"""Size that keeps the log of one episode small enough for the small disk."""
 
 
 class ServerFaults:
-    """Done to one server, and taken from it again."""
+    """Injects faults into one server and ends them."""
 
     def __init__(self, url: Callable[[], str], disk: Path | None = None) -> None:
         self._url = url
@@ -27,18 +27,18 @@ class ServerFaults:
         self._taken: list[psycopg.Connection[Any]] = []
 
     def make_read_only(self) -> None:
-        """As somebody who protects a disk does."""
+        """Make the server read-only, as an operator does who protects a disk."""
         with contextlib.suppress(psycopg.Error):
             self._configure("ALTER SYSTEM SET default_transaction_read_only = on")
 
     def take_connections(self) -> None:
-        """Every free one, those kept for superusers too."""
+        """Take every free connection, the reserved ones too."""
         with contextlib.suppress(psycopg.Error):
             while True:
                 self._taken.append(psycopg.connect(self._url(), connect_timeout=2))
 
     def fill_disk(self) -> None:
-        """To the last byte."""
+        """Fill the disk to the last byte."""
         assert self._filler is not None
         with self._filler.open("wb", buffering=0) as file:
             for size in (1 << 20, 1 << 10):
@@ -47,7 +47,7 @@ class ServerFaults:
                         file.write(bytes(size))
 
     def end(self) -> None:
-        """Whatever there was of it; the server runs."""
+        """End all faults; the server must run."""
         self.make_room()
         taken, self._taken = self._taken, []
         for connection in taken:
@@ -63,7 +63,7 @@ class ServerFaults:
                 time.sleep(0.1)
 
     def make_room(self) -> None:
-        """On the disk; the server may have died of it."""
+        """Free the disk; the server may have crashed because of it."""
         if self._filler is not None:
             self._filler.unlink(missing_ok=True)
 
@@ -76,7 +76,7 @@ class ServerFaults:
 
 @contextlib.contextmanager
 def small_disk() -> Iterator[Path]:
-    """A file system of its own, for a server to fill. OSError where none can be mounted."""
+    """Mount a small file system for a server to fill. Raises OSError if none can be mounted."""
     mounted = Path(tempfile.mkdtemp(prefix="campaignd-small-"))
     options = f"size={DISK_MB}m,mode=0711"
     done = subprocess.run(
@@ -95,7 +95,7 @@ def small_disk() -> Iterator[Path]:
 
 
 def limit_log(url: str) -> None:
-    """The server's write-ahead log stays small."""
+    """Keep the server's write-ahead log small."""
     with psycopg.connect(url, autocommit=True) as connection:
         for setting in (f"max_wal_size = '{WAL_MB}MB'", "min_wal_size = '32MB'"):
             connection.execute(f"ALTER SYSTEM SET {setting}".encode())

@@ -1,9 +1,8 @@
-"""`campaignd` with clocks that somebody else sets, while it runs: offsets in a file.
+"""`campaignd` with clocks that a test sets while it runs, by offsets in a file.
 
-Used as ``python node.py CLOCK_FILE ARGUMENTS...``. Wall time is shifted as when the machine's clock
-is set; both its readers are given the shifted one, `daemon.runtime.clock` and APScheduler.
-Monotonic time is shifted as in a virtual machine whose clocks all stood still while it was
-suspended.
+Run it as ``python shifted_clock.py CLOCK_FILE ARGUMENTS...``. Wall time is shifted as if the
+machine's clock were set; both its readers are patched, `daemon.runtime.clock` and APScheduler.
+Monotonic time is shifted as in a virtual machine whose clocks stood still while it was suspended.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 OFFSET = struct.Struct("<dd")
-"""What the file holds: seconds to add to wall time, and to take from monotonic time."""
+"""Content of the file: seconds added to wall time, and seconds subtracted from monotonic time."""
 
 
 class ClockFile:
@@ -36,24 +35,24 @@ class ClockFile:
 
     @property
     def slept(self) -> float:
-        """Seconds that its monotonic clock knows nothing of."""
+        """Seconds that the node's monotonic clock missed."""
         return float(OFFSET.unpack(self._memory)[1])
 
     def set(self, seconds: float) -> None:
-        """Set the node's clock ahead (or behind) by so many seconds."""
+        """Set the node's clock ahead (or behind, if negative)."""
         self._memory[:] = OFFSET.pack(seconds, self.slept)
 
     def sleep(self, seconds: float) -> None:
-        """Its monotonic clock has stood still for so many seconds."""
+        """Stop the monotonic clock for that many seconds."""
         self._memory[:] = OFFSET.pack(self.offset, self.slept + seconds)
 
     def now(self, zone: tzinfo | None = None) -> datetime:
-        """What ``datetime.now`` shows on that node."""
+        """Return what ``datetime.now`` returns on that node."""
         return datetime.now(zone) + timedelta(seconds=self.offset)
 
 
 def main() -> None:
-    """Shift the clock, then be `campaignd`."""
+    """Shift the clock, then run `campaignd`."""
     clock = ClockFile(Path(sys.argv.pop(1)))
     import apscheduler.schedulers.base
 

@@ -1,6 +1,6 @@
 """Campaigns of every kind for one episode, drawn from a seed, each with its own oracle.
 
-The oracles compute occurrences from the inputs alone, by other means than the daemon's.
+An oracle computes occurrences from the inputs alone, by other means than the daemon.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 QUIET_ZONES = ("UTC", "Asia/Kathmandu", "America/Phoenix", "Asia/Tokyo", "Africa/Lagos")
-"""Zones whose clocks do not change: nights when clocks change have tests of their own."""
+"""Zones without clock changes: the nights of clock changes have their own tests."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Once:
 
 @dataclass(frozen=True)
 class Every:
-    """From a start to an end, both included, every so many seconds."""
+    """Every ``seconds`` from a start to an end, both included."""
 
     start: datetime
     end: datetime
@@ -46,7 +46,7 @@ class Every:
 
 @dataclass(frozen=True)
 class Daily:
-    """Each day at one wall-clock time, from an anchor to an end, if there is one."""
+    """Every day at one wall-clock time, from an anchor to an optional end."""
 
     anchor: datetime
     zone: str
@@ -78,7 +78,7 @@ Oracle = Once | Every | Daily | Never
 
 @dataclass
 class PlannedCampaign:
-    """One campaign, how it was made, and what is to be expected of it."""
+    """One campaign: how it is created, and what it must do."""
 
     uuid: UUID
     name: str
@@ -120,7 +120,7 @@ def window(start: datetime, end: datetime | None, extras: dict[str, Any]) -> dic
 
 
 def draw(seed: int, begins: datetime, length: float, scale: float = 1.0) -> list[PlannedCampaign]:
-    """The campaigns of an episode whose occurrences lie within ``length`` seconds."""
+    """Draw the campaigns of an episode whose occurrences lie within ``length`` seconds."""
     chance = random.Random(f"{seed} workload")
     made: list[PlannedCampaign] = []
 
@@ -133,7 +133,7 @@ def draw(seed: int, begins: datetime, length: float, scale: float = 1.0) -> list
         payload: dict[str, Any] = {}
         if target == "hook":
             delay = chance.choice([0, 0, 0.05, 0.4, 1.3, 3.1])
-            # One after the other they would take longer than the window is open.
+            # Longer deliveries, one after the other, would outlast the window.
             payload["delay"] = min(delay, 0.4) if kind == "continuous" else delay
             payload["fail"] = int(chance.random() < 0.06)
         made.append(

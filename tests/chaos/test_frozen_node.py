@@ -1,4 +1,4 @@
-"""A node that stood still longer than its lease finds its runs taken, and leaves them alone."""
+"""A node that was frozen for longer than its lease leaves its runs to the node that took them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.waiting import utc_now, wait_until
 RUNS = 60
 DELAY_S = 0.5
 CONCURRENCY = 32
-"""Of a webhook, by default: so many attempts are under way, the others wait in memory."""
+"""Default concurrency of a webhook; the other runs wait in memory."""
 
 
 @pytest.fixture
@@ -39,10 +39,10 @@ def cluster(database_url: str, tmp_path: Path, receiver: Receiver) -> Iterator[C
 
 
 @pytest.mark.slow
-def test_runs_that_were_not_begun_are_not_begun_any_more(
+def test_runs_not_started_before_stay_not_started(
     cluster: Cluster, database_url: str, receiver: Receiver
 ) -> None:
-    """Sixty runs claimed, thirty-two under way: awake again, it begins none of the others."""
+    """Sixty runs claimed, thirty-two under way: awake again, the node starts none of the others."""
     frozen, other = cluster.nodes
     frozen.start()
     assert frozen.process is not None
@@ -59,12 +59,12 @@ def test_runs_that_were_not_begun_are_not_begun_any_more(
         frozen.freeze()
         other.start()
         database.until("SELECT count(*) = %s FROM runs WHERE status = 'completed'", RUNS)
-        # The other one's attempts are second ones.
+        # The other node's attempts are second ones.
         begun = {request.run_id for request in receiver.requests if request.attempt == 1}
         frozen.thaw()
         frozen.process.wait_for("node_replaced")
         again = utc_now() + timedelta(seconds=0.5)
-        database.add_one_offs(20, again)  # both go on
+        database.add_one_offs(20, again)  # Both nodes go on.
         database.until("SELECT count(*) = %s FROM runs WHERE status = 'completed'", RUNS + 20)
         check_histories(database)
     assert frozen.end(signal.SIGTERM) == 0

@@ -1,4 +1,4 @@
-"""A table that somebody has locked: statements hang, connections run out, nobody says why."""
+"""Another session has locked a table: statements hang, and connections run out."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def one_node(database_url: str, directory: Path, pool_size: int) -> Iterator[Cha
 @pytest.mark.slow
 @pytest.mark.parametrize(("table", "pool_size"), [("campaigns", 1), ("timers", 5)])
 def test_a_locked_table(database_url: str, tmp_path: Path, table: str, pool_size: int) -> None:
-    """Longer than any statement is waited for: told once, and made up for."""
+    """The lock outlasts any statement: the outage is logged once, and every run catches up."""
     with (
         one_node(database_url, tmp_path, pool_size) as node,
         CampaignDatabase(database_url) as database,

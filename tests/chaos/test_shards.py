@@ -1,4 +1,4 @@
-"""Who looks after what: told by `campaignd status`, handed over by a node that stops."""
+"""The shards of nodes: shown by `campaignd status`, and handed over by a node that stops."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHARDS = 64
 COUNT = 200
 HORIZON_S = 3
 IN_TIME = timedelta(seconds=1)
-"""What nobody looks after is looked for no sooner than this."""
+"""A node checks for unclaimed events of other nodes no sooner than this."""
 SHARED = (
     "SELECT count(*) = %s AND sum(shards) = 64 AND min(shards) > 0 FROM nodes"
     " WHERE lease_until > clock_timestamp()"
@@ -41,7 +41,7 @@ def cluster(database_url: str, tmp_path: Path) -> Iterator[Cluster]:
 
 
 def status(url: str) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
-    """What `campaignd status` says: the nodes by their names, and the summary."""
+    """Return the nodes of `campaignd status` by name, and its summary."""
     done = subprocess.run(
         [CAMPAIGND, "status", "--json"],
         env={**os.environ, "CAMPAIGND_DATABASE_URL": url},
@@ -56,8 +56,8 @@ def status(url: str) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_status_tells_of_every_node(cluster: Cluster, database_url: str) -> None:
-    """Shares, skew of clocks, who lives, and how far all of them are behind."""
+def test_status_lists_every_node(cluster: Cluster, database_url: str) -> None:
+    """The status shows shards, clock skew, live nodes, and how far the cluster is behind."""
     for node, offset in zip(cluster.nodes, (5.0, -300.0), strict=True):
         node.clock.set(offset)
         node.start()
@@ -93,7 +93,7 @@ def test_status_tells_of_every_node(cluster: Cluster, database_url: str) -> None
 @pytest.mark.alone
 @pytest.mark.slow
 def test_a_node_that_stops_hands_over(cluster: Cluster, database_url: str) -> None:
-    """What it had loaded and the other had not starts on time elsewhere."""
+    """Events that only the stopping node had loaded start on time on the other node."""
     stopped, other = cluster.nodes
     for node in cluster.nodes:
         node.start()

@@ -1,4 +1,4 @@
-"""What the database carried out although nobody heard so: it is found again, and done once."""
+"""A statement that the database executed although its reply was lost is found, and done once."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def node(database_url: str, tmp_path: Path) -> Iterator[ChaosNode]:
         tmp_path,
         1,
         "http://127.0.0.1:9/",
-        # Then statements go by their text, not by a name that was prepared.
+        # With this setting statements are sent as text, not by the name of a prepared one.
         settings={"listen_database_url": database_url},
     )
     try:
@@ -41,7 +41,7 @@ def node(database_url: str, tmp_path: Path) -> Iterator[ChaosNode]:
 
 
 def test_a_claim_whose_answer_was_lost(node: ChaosNode, database: CampaignDatabase) -> None:
-    """Committed, but the node never heard of it: its runs are begun all the same, as attempt 1."""
+    """A claim is committed, but its reply is lost: its runs are started, as attempt 1."""
     node.start()
     assert node.process is not None
     node.process.wait_for("ready")
