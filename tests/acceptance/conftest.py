@@ -1,4 +1,4 @@
-"""Real processes on a real database, one of each for every test that asks."""
+"""Real processes and a real database for each test."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ import pytest
 
 from tests.support.campaign_database import CampaignDatabase
 from tests.support.machines.image import Images, images, why_not
+from tests.support.machines.installed_daemon import installed_machine
+from tests.support.machines.systemd import Machine
+from tests.support.machines.systemd import why_not as why_no_systemd
 from tests.support.private_server import Server, private_server
 from tests.support.processes import Daemons
 
 
 @pytest.fixture
 def daemons(tmp_path: Path) -> Iterator[Daemons]:
-    """Starts `campaignd` processes; whatever happens, none outlives the test."""
+    """Start `campaignd` processes; none outlives the test."""
     started = Daemons(tmp_path)
     try:
         yield started
@@ -26,25 +29,34 @@ def daemons(tmp_path: Path) -> Iterator[Daemons]:
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[CampaignDatabase]:
-    """This test's own migrated database."""
+    """A migrated database for this test only."""
     with CampaignDatabase(database_url) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
 def own_server() -> Iterator[Server]:
-    """A server that the module's tests may crash."""
+    """A server that the tests of the module may crash."""
     with private_server() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def image() -> Iterator[Images]:
-    """The container image of what is checked out here, for all who run it."""
+    """The container image of this checkout, built once for all tests."""
     if (reason := why_not()) is not None:
         pytest.skip(reason)
     with images() as made:
         began = time.monotonic()
         made.build()
         print(f"\nbuilt in {time.monotonic() - began:.0f} s: {made.size()}")
+        yield made
+
+
+@pytest.fixture(scope="session")
+def installed() -> Iterator[Machine]:
+    """A machine on which only the install commands of systemd/README.md were run."""
+    if (reason := why_no_systemd()) is not None:
+        pytest.skip(reason)
+    with installed_machine() as made:
         yield made

@@ -1,4 +1,4 @@
-"""What a burst costs the database: transactions and rows, which no other load changes."""
+"""The cost of a burst in transactions and rows, which other load does not change."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.waiting import utc_now, wait_until
 
 CAMPAIGNS = 3_000
 ROWS = {
-    # inserted, updated, deleted: the campaign itself, and its one fire
+    # Inserted, updated and deleted rows: the campaign itself, and its one event `fire`.
     "campaign_events": (2, 0, 0),
     "campaigns": (1, 2, 0),
     "runs": (1, 1, 0),
@@ -21,7 +21,7 @@ COMMITS = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_data
 
 
 def counted(database: CampaignDatabase) -> dict[str, tuple[int, int, int, int]]:
-    """Rows inserted, updated, deleted, and updated in place, so far."""
+    """Return the rows inserted, updated, deleted, and updated in place, so far."""
     rows = database.rows(
         "SELECT relname, n_tup_ins, n_tup_upd, n_tup_del, n_tup_hot_upd FROM pg_stat_user_tables"
         " WHERE relname = ANY (%s)",
@@ -30,11 +30,11 @@ def counted(database: CampaignDatabase) -> dict[str, tuple[int, int, int, int]]:
     return {row.pop("relname"): tuple(row.values()) for row in rows}
 
 
-# By itself: a version that a slow batch beside it may still look at leaves no room on its page.
+# Alone: a row version that a slow session beside it may still read takes up room on its page.
 @pytest.mark.alone
 @pytest.mark.measured
 def test_rows_and_transactions_of_a_burst(daemons: Daemons, database: CampaignDatabase) -> None:
-    """Nothing is written but the audit trail, in place; hundreds of fires share a transaction."""
+    """Rows are written in place but for the audit trail; hundreds of fires share a transaction."""
     daemon = daemons.ready(database.url)
     before, commits = counted(database), database.one(COMMITS)
     database.add_one_offs(CAMPAIGNS, utc_now())
@@ -48,7 +48,7 @@ def test_rows_and_transactions_of_a_burst(daemons: Daemons, database: CampaignDa
             for name in ROWS
         }
 
-    # The server counts what a session did when that ends, if not before.
+    # The server counts the work of a session when that session ends, if not before.
     wait_until("the last write is counted", lambda: written()["runs"][1] >= CAMPAIGNS)
     found = written()
     assert {name: rows[:3] for name, rows in found.items()} == {
@@ -58,5 +58,5 @@ def test_rows_and_transactions_of_a_burst(daemons: Daemons, database: CampaignDa
         assert found[name][3] > 0.8 * found[name][1], f"{name}: updates that touch an index"
     took = database.one(COMMITS) - commits
     print(f"\n{took} transactions for {CAMPAIGNS} fires")
-    # Heartbeats, looks at what changed, and what this test asks, are among them.
+    # Heartbeats, polls for edits, and the statements of this test are among them.
     assert took < CAMPAIGNS / 10

@@ -1,4 +1,4 @@
-"""Daemons that are killed in the middle: every occurrence still has exactly one run, soon."""
+"""Daemons are killed in the middle of their work: each occurrence has exactly one run, in time."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tests.support.waiting import utc_now, wait_until
 
 LEASE_S = 5
 SOON = timedelta(seconds=4 * LEASE_S)
-"""The lease, and room for a machine that has other things to do."""
+"""The lease, and time for a machine that is busy."""
 OVERDUE = timedelta(seconds=0.9)
-"""A node looks for what others should have started no sooner than a second after its instant."""
+"""A node claims the overdue events of others no sooner than a second after their instant."""
 QUARTER = 500
 """Campaigns of each of four kinds."""
 
@@ -29,11 +29,11 @@ NOTHING_UNDER_WAY = """
     SELECT count(*) = 0 FROM pg_stat_activity
     WHERE application_name LIKE 'campaignd%' AND datname = current_database() AND state = 'active'
 """
-IN_HAND = "SELECT count(*) FROM runs WHERE status = 'executing'"
+IN_FLIGHT = "SELECT count(*) FROM runs WHERE status = 'executing'"
 
 
 def mixed_campaigns(at: datetime, each: int) -> Iterator[dict[str, Any]]:
-    """One-offs, daily ones for ever and until today, and windows with a run and with none."""
+    """One-offs, unlimited and limited daily ones, and windows with a run and with none."""
     start = at.isoformat()
     end = (at + timedelta(seconds=2)).isoformat()
     bodies: dict[str, dict[str, Any]] = {
@@ -55,7 +55,7 @@ def mixed_campaigns(at: datetime, each: int) -> Iterator[dict[str, Any]]:
 
 
 def check_mixed(database: CampaignDatabase, each: int) -> None:
-    """Exactly one run row an occurrence, every campaign where it belongs, every history whole."""
+    """Check that each occurrence has one run, and each campaign its status and history."""
     states = database.rows(
         "SELECT type, status, count(*) AS many FROM campaigns GROUP BY type, status ORDER BY 1, 2"
     )
@@ -75,7 +75,7 @@ def check_mixed(database: CampaignDatabase, each: int) -> None:
     assert {(row["type"], row["status"]): (row["many"], row["campaigns"]) for row in runs} == {
         (kind, "completed"): (each, each) for kind in ("one_time", "recurring", "segment_triggered")
     }
-    # One firing and one end of each; what was repeated are attempts, not occurrences.
+    # One fire and one end each: a repetition is another attempt, not another occurrence.
     fires = database.rows(
         """
         SELECT count(*) FILTER (WHERE event = 'fire') AS fired,
@@ -94,7 +94,7 @@ def check_mixed(database: CampaignDatabase, each: int) -> None:
     "seed", [1, *(pytest.param(seed, marks=pytest.mark.machine) for seed in range(2, 8))]
 )
 def test_kill_at_random_moments(daemons: Daemons, database: CampaignDatabase, seed: int) -> None:
-    """Killed three times while two thousand campaigns fire; nothing waits longer than the lease."""
+    """Killed three times while two thousand campaigns fire; no run waits longer than the lease."""
     chance = random.Random(seed)
     daemon, at = daemons.ready_before(
         database, lambda at: database.load(mixed_campaigns(at, QUARTER)), 4
@@ -114,7 +114,7 @@ def test_kill_at_random_moments(daemons: Daemons, database: CampaignDatabase, se
     last = database.one("SELECT max(finished_at) FROM runs")
     assert last - max(ready_at, at) < SOON
     check_mixed(database, QUARTER)
-    # With nothing in hand when they were killed, all was done before their leases ended.
+    # If no run was in flight at the kills, all was done before the leases expired.
     database.until("SELECT count(*) = 1 FROM nodes")
     assert daemon.stop() == 0
     lost = database.one("SELECT count(*) FROM nodes")
@@ -123,22 +123,22 @@ def test_kill_at_random_moments(daemons: Daemons, database: CampaignDatabase, se
 
 
 def _wait_exactly(seconds: float) -> None:
-    """The moment is the test's input, not something it waits for."""
+    """Wait for a time that is an input of the test, not for an event."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         pass
 
 
-def test_killed_with_runs_in_hand(daemons: Daemons, database: CampaignDatabase) -> None:
-    """Runs that were claimed but not finished are attempted again, once the lease is over."""
+def test_killed_with_runs_in_flight(daemons: Daemons, database: CampaignDatabase) -> None:
+    """Runs that were claimed but not finished are attempted again once the lease has expired."""
     daemon = _ready_for_burst(daemons, database, 2000)
     for _ in range(10):
-        held = _stop_with_runs_in_hand(database, daemon)
+        held = _freeze_with_runs_in_flight(database, daemon)
         daemon.kill()
         if held:
             break
         daemon = _ready_for_burst(daemons, database, 2000)
-    assert held, "never caught with a run in hand"
+    assert held, "never caught with a run in flight"
 
     daemon = daemons.ready(database.url)
     ready_at = utc_now()
@@ -158,7 +158,7 @@ def test_killed_with_runs_in_hand(daemons: Daemons, database: CampaignDatabase) 
 @pytest.mark.slow
 @pytest.mark.alone
 def test_the_other_node_takes_over(daemons: Daemons, database: CampaignDatabase) -> None:
-    """Of two daemons one is killed: the other does its work within the lease and 2 s."""
+    """One of two daemons is killed: the other does its work within the lease and 2 s."""
     first = daemons.ready(database.url, node_name="first")
     second = daemons.ready(database.url, node_name="second")
     first.wait_for("shards_reassigned", nodes=2)
@@ -168,7 +168,7 @@ def test_the_other_node_takes_over(daemons: Daemons, database: CampaignDatabase)
     database.add_one_offs(1000, later)
 
     both = "SELECT count(DISTINCT actor) = 2 FROM campaign_events WHERE event = 'fire'"
-    database.until(both)  # each has a share
+    database.until(both)  # Each node has a share.
     first.kill()
     killed_at = utc_now()
     database.until(RUNS_DONE, 2000)
@@ -188,14 +188,14 @@ def test_the_other_node_takes_over(daemons: Daemons, database: CampaignDatabase)
 def test_what_a_killed_node_had_coming_starts_within_five_seconds(
     daemons: Daemons, database: CampaignDatabase
 ) -> None:
-    """At the default settings, of occurrences that only the killed node had loaded."""
+    """At the default settings, for occurrences that only the killed node had loaded."""
     instants = 10
 
     def store(at: datetime) -> None:
         for number in range(instants):
             database.add_one_offs(100, at + timedelta(seconds=0.2 * number))
 
-    # Alone at first, it loads them all; the other one then loads its own share only.
+    # Alone at first, the node loads them all; the other one then loads only its own share.
     killed, at = daemons.ready_before(database, store, 15, node_name="killed")
     other = daemons.ready(database.url, node_name="other")
     killed.wait_for("shards_reassigned", nodes=2)
@@ -226,12 +226,12 @@ def _ready_for_burst(daemons: Daemons, database: CampaignDatabase, count: int) -
     return daemon
 
 
-def _stop_with_runs_in_hand(database: CampaignDatabase, daemon: Process) -> int:
-    """Freeze the daemon in the middle of its burst; the runs that it holds."""
+def _freeze_with_runs_in_flight(database: CampaignDatabase, daemon: Process) -> int:
+    """Freeze the daemon in the middle of its burst; return how many runs it holds."""
     while database.one("SELECT count(*) FROM campaigns WHERE status <> 'completed'"):
-        if database.one(IN_HAND):
+        if database.one(IN_FLIGHT):
             daemon.send(signal.SIGSTOP)
-            # What it has sent before is still carried out.
+            # The server still executes what the daemon sent before.
             database.until(NOTHING_UNDER_WAY)
-            return int(database.one(IN_HAND))
+            return int(database.one(IN_FLIGHT))
     return 0

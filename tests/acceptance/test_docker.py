@@ -1,4 +1,4 @@
-"""docs/operations.md, its commands of Docker typed word for word to a stand-in for it."""
+"""The Docker commands of docs/operations.md, word for word, by a stand-in for `docker`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PAGE = (ROOT / "docs" / "operations.md").read_text("utf-8")
 
 
 def blocks(heading: str) -> list[str]:
-    """The blocks of a section that type `docker`."""
+    """Return the blocks of a section that use `docker`."""
     section = PAGE[PAGE.index(f"\n{heading}\n") + 1 :]
     section = re.split(r"^#{2,3} ", section.partition("\n")[2], maxsplit=1, flags=re.M)[0]
     found = re.findall(r"^```sh\n(.*?)^```$", section, re.M | re.S)
@@ -43,7 +43,7 @@ SLOW_S = 120.0
 
 @pytest.fixture
 def docker(image: Images) -> Iterator[Docker]:
-    """With the image of what is checked out here, built."""
+    """A stand-in with the image of this checkout."""
     with image.container() as (_, root):
         top = Path(tempfile.mkdtemp(prefix="campaignd-docker-"))
         with docker_of(top, root, image.config()) as made:
@@ -61,7 +61,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def test_one_container(docker: Docker, checkout: Path) -> None:
-    """Started, used, upgraded, backed up, restored: by the page's own lines."""
+    """Start, use, upgrade, back up and restore one container."""
 
     def well() -> bool:
         (ask,) = [line for line in ONE.splitlines() if "inspect" in line]
@@ -97,7 +97,7 @@ def test_one_container(docker: Docker, checkout: Path) -> None:
 
 
 def test_several_nodes(docker: Docker, checkout: Path) -> None:
-    """The same of compose.yaml, with a PostgreSQL from here."""
+    """The same with compose.yaml, on a PostgreSQL of this machine."""
 
     def command(text: str) -> str:
         return docker.run(f"docker compose exec {text}", checkout)
@@ -126,12 +126,12 @@ def test_several_nodes(docker: Docker, checkout: Path) -> None:
 
 
 def reloaded(docker: Docker) -> int:
-    """How many nodes were."""
+    """Return how many nodes have reloaded."""
     return sum('"reloaded"' in docker.log(node) for node in "ab")
 
 
 def test_every_command_of_docker_is_one_of_those_run() -> None:
-    """No command on the page is left untested, except the one that starts the broker."""
+    """Every command of the page is tested, except the one that starts the broker."""
     run = {ONE, BESIDE, SEVERAL, RELOAD}
     run |= {ONE_UPGRADED, SEVERAL_UPGRADED, ONE_SAVED, SEVERAL_SAVED}
     typed = {

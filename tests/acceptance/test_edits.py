@@ -1,4 +1,4 @@
-"""What people do in another process reaches a running daemon within a second."""
+"""An edit in another process reaches a running daemon within a second."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from tests.support.waiting import PATIENCE_S, utc_now
 SOON = timedelta(seconds=1.5)
 FAR = timedelta(hours=1)
 MARGIN = 20
-"""So many times as long as an edit takes: time for what an edit has to come before."""
+"""Time for the edits that must come before an instant, as a multiple of the time of one edit."""
 LATE_AT_MOST = timedelta(seconds=1)
-ACTOR = "somebody"
+ACTOR = "operator"
 
 
 @pytest.fixture(params=["notified", "polled"])
 def daemon(
     request: pytest.FixtureRequest, daemons: Daemons, database: CampaignDatabase
 ) -> Iterator[Process]:
-    """A running daemon: one that hears of edits, and one that has to find them by polling.
+    """Start a daemon that is notified of edits, or one that must find them by polling.
 
-    The second listens in another database, where nobody notifies.
+    The second one listens in another database, where no edit is notified.
     """
     settings = {}
     if request.param == "polled":
@@ -52,7 +52,7 @@ def _other_database(url: str) -> str:
 def create(
     database: CampaignDatabase, body: dict[str, Any] | None = None, *, type_: str = "one_time"
 ) -> UUID:
-    """A new campaign with the ``schedule`` body, if one is given."""
+    """Create a campaign, with the ``schedule`` body if one is given."""
     uuid = uuid4()
     line: dict[str, Any] = {
         "campaign": {"uuid": str(uuid), "name": "edited", "type": type_, "status": "draft"}
@@ -64,25 +64,25 @@ def create(
 
 
 def at(instant: datetime) -> dict[str, Any]:
-    """The ``schedule`` body of a one-off."""
+    """Return the ``schedule`` body of a one-off."""
     return {"schedule_type": "scheduled", "scheduled_at": instant.isoformat()}
 
 
 def lead(database: CampaignDatabase) -> timedelta:
-    """How far ahead an instant has to be for edits to come before it, on this machine, now."""
+    """Return how far ahead an instant must be, so that edits come before it on this machine."""
     began = time.monotonic()
     create(database, at(utc_now() + FAR))
     return max(SOON, timedelta(seconds=MARGIN * (time.monotonic() - began)))
 
 
 def wait_for_runs_after(database: CampaignDatabase, instant: datetime) -> None:
-    """Until another campaign, due half a second after that instant, has run."""
+    """Wait until another campaign, due half a second after that instant, has run."""
     later = create(database, at(instant + timedelta(seconds=0.5)))
     database.until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", later)
 
 
 def run_of(database: CampaignDatabase, uuid: UUID) -> dict[str, Any]:
-    """The only run of a campaign."""
+    """Return the only run of a campaign."""
     (run,) = database.rows(
         "SELECT r.* FROM runs r JOIN campaigns c ON c.id = r.campaign_id WHERE c.uuid = %s", uuid
     )
@@ -90,13 +90,13 @@ def run_of(database: CampaignDatabase, uuid: UUID) -> dict[str, Any]:
 
 
 def status_of(database: CampaignDatabase, uuid: UUID) -> str:
-    """Where a campaign stands."""
+    """Return the status of a campaign."""
     return str(database.one("SELECT status FROM campaigns WHERE uuid = %s", uuid))
 
 
 @pytest.mark.alone
 def test_moved_earlier_fires_at_the_new_time(daemon: Process, database: CampaignDatabase) -> None:
-    """An hour away, then moved to a moment from now."""
+    """An hour ahead, then moved to 1.5 s ahead."""
     uuid = create(database, at(utc_now() + FAR))
     soon = utc_now() + SOON
     database.control(lambda control: control.save_schedule(uuid, at(soon), ACTOR))
@@ -110,7 +110,7 @@ def test_moved_earlier_fires_at_the_new_time(daemon: Process, database: Campaign
 def test_moved_later_does_not_fire_at_the_old_time(
     daemon: Process, database: CampaignDatabase
 ) -> None:
-    """It was loaded already; the claim sees that it is not due any more."""
+    """The campaign was loaded already; the claim finds that it is not due any more."""
     ahead = lead(database)
     soon = utc_now() + ahead
     uuid = create(database, at(soon))
@@ -144,7 +144,7 @@ def test_paused_is_missed_and_started_again_runs_on(
 
 
 def test_stopped_is_cancelled_and_never_runs(daemon: Process, database: CampaignDatabase) -> None:
-    """Nothing of it is left to do."""
+    """A stopped campaign has nothing left to do."""
     ahead = lead(database)
     soon = utc_now() + ahead
     uuid = create(database, at(soon))
@@ -157,7 +157,7 @@ def test_stopped_is_cancelled_and_never_runs(daemon: Process, database: Campaign
 
 @pytest.mark.alone
 def test_started_without_a_schedule_runs_now(daemon: Process, database: CampaignDatabase) -> None:
-    """One run, at once; and once more when it is run again."""
+    """One run at once, and another one when it is run again."""
     uuid = create(database)
     asked = utc_now()
     database.control(lambda control: control.start(uuid, ACTOR))
@@ -173,7 +173,9 @@ def test_started_without_a_schedule_runs_now(daemon: Process, database: Campaign
 
 @pytest.mark.alone
 def test_a_draft_is_started_with_its_window(daemon: Process, database: CampaignDatabase) -> None:
-    """The other body saves a window on a draft; started, it opens, runs daily, and closes."""
+    """The update_schedule body saves a window on a draft; started, it opens, runs daily, and
+    closes.
+    """
     uuid = create(database, type_="segment_triggered")
     start = utc_now() + SOON
     body = {"startdate": start.isoformat(), "enddate": (start + SOON).isoformat()}
@@ -202,7 +204,7 @@ def test_the_command_line_steers_a_running_daemon(
         )
         assert done.returncode == 0, done.stderr
 
-    # The other five commands come before it.
+    # The other five commands must come before this instant.
     began = time.monotonic()
     campaignd("schedule", str(moved), given=json.dumps(at(utc_now() + FAR)))
     soon = utc_now() + timedelta(seconds=max(6, 12 * (time.monotonic() - began)))
@@ -228,7 +230,7 @@ def test_the_command_line_steers_a_running_daemon(
 
 @pytest.mark.alone
 def test_a_lost_listener_is_opened_again(daemons: Daemons, database: CampaignDatabase) -> None:
-    """Its connection is cut: said as a warning, no outage; an edit still counts within a second."""
+    """Its connection is cut: a warning but no outage; an edit still counts within a second."""
     daemon = daemons.ready(database.url)
     uuid = create(database, at(utc_now() + FAR))
     cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s"

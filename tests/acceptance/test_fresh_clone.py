@@ -38,7 +38,7 @@ def owner(request: pytest.FixtureRequest) -> pwd.struct_passwd | None:
 
 @pytest.fixture
 def clone(owner: pwd.struct_passwd | None) -> Iterator[Path]:
-    """A clone of what is committed, in a path with a space, with a home beside it."""
+    """A clone of the last commit, in a path with a space, with a home directory beside it."""
     missing = [tool for tool in ("git", "make") if shutil.which(tool) is None]
     if missing or not (ROOT / ".git").exists():
         pytest.skip(f"needs a git checkout and {' and '.join(missing or ['git'])}")

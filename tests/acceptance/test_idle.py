@@ -1,4 +1,4 @@
-"""What the daemon costs while nothing is due: nothing that grows with what is stored."""
+"""The cost of a daemon while no event is due does not grow with the number of schedules."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IDLE_S = 10
 def check_idle(
     daemons: Daemons, database: CampaignDatabase, schedules: int, *, cpu_below: float
 ) -> None:
-    """Store that many schedules due next month, start, and look at a daemon that waits."""
+    """Store ``schedules`` schedules due next month, and measure a daemon that waits."""
     began = time.monotonic()
     database.add_one_offs(schedules, utc_now() + timedelta(days=30))
     database.rows("ANALYZE")
@@ -36,7 +36,7 @@ def check_idle(
     server_before, before, began = _cpu(server, children=True), _cpu(process), time.monotonic()
     deadline = began + IDLE_S
     while (left := deadline - time.monotonic()) > 0:
-        with pytest.raises(psutil.TimeoutExpired):  # the measurement is that time goes by
+        with pytest.raises(psutil.TimeoutExpired):  # The measurement needs this time to pass.
             process.wait(left)
     elapsed = time.monotonic() - began
     cpu = (_cpu(process) - before) / elapsed
@@ -54,7 +54,7 @@ def check_idle(
 
 
 def _cpu(process: psutil.Process, *, children: bool = False) -> float:
-    """Seconds of processor time, with those of its children that are alive."""
+    """Return the seconds of processor time of the process and its living children."""
     total = sum(process.cpu_times()[:2])
     for child in process.children() if children else []:
         total += sum(child.cpu_times()[:2])
@@ -62,7 +62,7 @@ def _cpu(process: psutil.Process, *, children: bool = False) -> float:
 
 
 def test_idle_with_fifty_thousand_schedules(daemons: Daemons, database: CampaignDatabase) -> None:
-    """The short form, on a machine that may be busy with other things."""
+    """The short form, for a machine that may be busy."""
     check_idle(daemons, database, 50_000, cpu_below=0.02)
 
 

@@ -1,4 +1,4 @@
-"""The container image, built for real and run: demo, health check, read-only root, drain."""
+"""The container image, built and run: demo, health check, read-only root, drain."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.machine, pytest.mark.timeout(360)]
 
 USER = 10001
 
-# As `docker run --read-only --tmpfs /tmp --user ...` does it, with the network of this machine.
+# Like `docker run --read-only --tmpfs /tmp --user ...`, with the network of this machine.
 _START = """
 set -eu
 root=$1; state=$2; shift 2
@@ -44,7 +44,7 @@ def started(image: Images, tmp_path: Path) -> Iterator[Container]:
 
 
 class Container:
-    """Processes in the image, as its configuration starts them."""
+    """Processes in the image, started as its configuration says."""
 
     def __init__(self, image: Images, root: Path, directory: Path) -> None:
         config = image.config()
@@ -62,7 +62,7 @@ class Container:
         self.log = directory / "log"
 
     def popen(self, *arguments: str, entry: bool = True) -> subprocess.Popen[bytes]:
-        """A process, started."""
+        """Start a process."""
         command = [*self._env, *(self._entry if entry else []), *arguments]
         with self.log.open("ab") as log:
             return subprocess.Popen(
@@ -75,16 +75,16 @@ class Container:
             )
 
     def run(self, *arguments: str, entry: bool = True) -> int:
-        """Its exit code."""
+        """Wait for the end; return the exit code."""
         return self.popen(*arguments, entry=entry).wait(120)
 
     def text(self) -> str:
-        """What was printed so far."""
+        """Return the output so far."""
         return self.log.read_text(errors="replace")
 
 
 def test_it_is_as_it_should_be(image: Images) -> None:
-    """Not root, told to stop by SIGTERM, checked, and nothing in it that builds."""
+    """Not root, stopped by SIGTERM, with a health check, and without build tools."""
     config = image.config()
     assert config["User"] == "10001:10001"
     assert config["StopSignal"] == "SIGTERM"
@@ -114,7 +114,7 @@ def test_demo(image: Images) -> None:
 
 
 def test_runs_is_checked_and_drains(started: Container) -> None:
-    """On a read-only root: ready, well by its own health check, SIGTERM drains, exit 0."""
+    """On a read-only root: ready, healthy by its own check; SIGTERM drains; exit code 0."""
     daemon = started.popen(*started.command)
     try:
         wait_until("it is ready", lambda: '"event":"ready"' in started.text(), 60)
@@ -139,9 +139,9 @@ def _owner(pid: int) -> int:
 
 
 def _cold_start(log: str) -> float:
-    told = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
-    at = {event["event"]: event["timestamp"] for event in told}
-    first, ready = told[0]["timestamp"], at["ready"]
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    at = {event["event"]: event["timestamp"] for event in lines}
+    first, ready = lines[0]["timestamp"], at["ready"]
     return _seconds(ready) - _seconds(first)
 
 

@@ -1,7 +1,7 @@
-"""A daemon that fires for a long time: its memory stays, and old history goes meanwhile.
+"""A daemon that fires for a long time: its memory is bounded, and old history is pruned meanwhile.
 
-The short forms are part of the suite. With LONG_LIFE set (`make long-life`) the first fires as
-often as an installation that starts a run each second does in a week.
+`make acceptance` runs the short forms. With LONG_LIFE set (`make long-life`) the first test fires
+as often as an installation that starts a run each second does in a week.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MEASURED_DAEMON = Path(__file__).parents[1] / "support" / "measured_daemon.py"
 
 
 def windows(count: int, start: datetime, end: datetime) -> Iterator[dict[str, Any]]:
-    """Windows that run each second, spread over the second."""
+    """Windows that run every second, spread over the second."""
     for number in range(count):
         begins = start + timedelta(seconds=number / count)
         body = {
@@ -52,47 +52,47 @@ def windows(count: int, start: datetime, end: datetime) -> Iterator[dict[str, An
 
 @dataclass
 class Memory:
-    """What a process held at some moments, and how many runs it had ended by then."""
+    """Samples of a process's memory, and how many runs had ended at each sample."""
 
     process: Process
     file: Path
     resident: list[int] = field(default_factory=list)
-    told: list[dict[str, Any]] = field(default_factory=list)
+    samples: list[dict[str, Any]] = field(default_factory=list)
     fires: list[int] = field(default_factory=list)
 
     def sample(self, fires: int) -> None:
-        """Ask, and wait for the answer."""
+        """Ask for a sample and wait for it."""
         self.process.send(signal.SIGUSR1)
         lines = wait_until("measured", self._answer, 30)
-        self.told.append(json.loads(lines[-1]))
+        self.samples.append(json.loads(lines[-1]))
         self.resident.append(psutil.Process(self.process.pid).memory_info().rss)
         self.fires.append(fires)
 
     @property
     def objects(self) -> list[int]:
-        """What the garbage collector knows."""
-        return [each["objects"] for each in self.told]
+        """The objects that the garbage collector knows, in each sample."""
+        return [each["objects"] for each in self.samples]
 
     @property
     def traced(self) -> list[int]:
-        """What tracemalloc counted, in bytes."""
-        return [each["traced"] for each in self.told]
+        """The bytes that tracemalloc counted, in each sample."""
+        return [each["traced"] for each in self.samples]
 
     def _answer(self) -> list[str] | None:
         lines = self.file.read_text().splitlines() if self.file.exists() else []
-        return lines if len(lines) > len(self.told) else None
+        return lines if len(lines) > len(self.samples) else None
 
     def growth(self, values: list[int]) -> float:
-        """How much a value rises after the first third, by the line through what was found."""
+        """Return how much a value rises after the first third, by linear regression."""
         fires, values = self.fires[len(values) // 3 :], values[len(values) // 3 :]
         return statistics.linear_regression(fires, values).slope * (fires[-1] - fires[0])
 
     def __str__(self) -> str:
-        last = self.told[-1]
-        first = self.told[len(self.told) // 3]
+        last = self.samples[-1]
+        first = self.samples[len(self.samples) // 3]
         more = Counter(last["types"])
         more.subtract(first["types"])
-        third = len(self.told) // 3
+        third = len(self.samples) // 3
         lines = [f"{self.fires[-1]} runs, after the first third {self.fires[third]}"]
         for what, values in {
             "resident bytes": self.resident,
@@ -130,9 +130,9 @@ def test_memory_does_not_grow(
     a_second: int,
     traced: str,
 ) -> None:
-    """What a run and an edit need is given back: what may grow is the same for any number of runs.
+    """Memory for a run and for an edit is released: what may grow does not depend on the runs.
 
-    A second's worth of campaigns runs each second; with every look at the memory some are edited.
+    Every campaign runs each second; some are edited at every sample.
     """
     start = utc_now() + timedelta(seconds=10)
     end = start + timedelta(days=1)
@@ -166,12 +166,12 @@ def test_memory_does_not_grow(
     assert memory.growth(memory.traced) < 256 << 10, str(memory)
     assert memory.growth(memory.resident) < 4 << 20, str(memory)
     check_histories(database)
-    # Of these no row is added: what fires writes over what it wrote before.
+    # These tables get no new rows: a fire overwrites the rows of the one before.
     assert sum(sizes[-1].values()) < 32 << 20, sizes
 
 
 def _sizes(database: CampaignDatabase) -> dict[str, int]:
-    """How big the tables are that hold what is to come, with their indexes, in bytes."""
+    """Return the sizes of the tables of future events, with their indexes, in bytes."""
     rows = database.rows(
         "SELECT name, pg_total_relation_size(name::regclass) AS size"
         " FROM unnest('{campaigns,timers,schedule_definitions}'::text[]) AS name"
@@ -180,7 +180,7 @@ def _sizes(database: CampaignDatabase) -> dict[str, int]:
 
 
 def _edit(database: CampaignDatabase, uuid: UUID) -> None:
-    """Paused and started again by somebody."""
+    """Pause and start a campaign as an operator does."""
     database.control(lambda control: control.pause(uuid, "test"))
     database.control(lambda control: control.start(uuid, "test"))
 
@@ -190,7 +190,7 @@ KEEP = timedelta(seconds=3)
 
 @pytest.mark.measured
 def test_pruning_while_it_fires(daemons: Daemons, database: CampaignDatabase) -> None:
-    """Rows go in batches beside the daemon that writes others: none is lost, none runs again."""
+    """Rows are pruned beside a daemon that writes others: none is lost, none runs again."""
     seconds, count = 15, 200
     settings = {"scheduler__continuous_interval": 1}
 
@@ -207,8 +207,8 @@ def test_pruning_while_it_fires(daemons: Daemons, database: CampaignDatabase) ->
     assert daemon.stop() == 0
     assert daemon.events("service_failed") == []
     assert daemon.events("database_lost") == []
-    told = [*daemon.events("run_finished"), *daemon.events("run_skipped")]
-    seen = Counter((line["campaign_id"], line["scheduled_for"]) for line in told)
+    lines = [*daemon.events("run_finished"), *daemon.events("run_skipped")]
+    seen = Counter((line["campaign_id"], line["scheduled_for"]) for line in lines)
     assert set(seen.values()) == {1}
     expected = {
         start + timedelta(seconds=number / count + second)
@@ -226,7 +226,7 @@ def test_pruning_while_it_fires(daemons: Daemons, database: CampaignDatabase) ->
 
 
 async def _prune_until(database: CampaignDatabase, statement: str) -> int:
-    """Prune again and again until the statement says true; how many runs went."""
+    """Prune repeatedly until the statement is true; return how many runs were deleted."""
     connections = Database(database.url)
     runs = 0
     try:

@@ -23,7 +23,7 @@ HOUR = timedelta(hours=1)
 EARLIER, LATER, STILL = "Europe/Berlin", "Europe/Paris", "Europe/Rome"
 OLD = {EARLIER: HOUR, LATER: 2 * HOUR, STILL: HOUR}
 NEW = {EARLIER: 2 * HOUR, LATER: HOUR, STILL: HOUR}
-"""What is 12:00 in one zone comes an hour earlier under the newer data, in another one later."""
+"""12:00 in one zone comes an hour earlier under the newer data, in another one an hour later."""
 
 Build = Callable[[Path, str, dict[str, timedelta]], dict[str, str]]
 
@@ -43,19 +43,19 @@ def data(request: pytest.FixtureRequest, tmp_path: Path) -> Data:
 
 
 def once(at: datetime, zone: str, offset: timedelta) -> dict[str, Any]:
-    """At a wall-clock time, which is ``at`` where the zone has that offset."""
+    """Return a one-off at a wall-clock time, which is ``at`` where the zone has that offset."""
     local = (at + offset).replace(tzinfo=None).isoformat(timespec="milliseconds")
     return {"schedule_type": "scheduled", "scheduled_at": local, "timezone": zone}
 
 
 def daily(at: datetime, zone: str, offset: timedelta) -> dict[str, Any]:
-    """Each day at a wall-clock time, the first time at ``at``."""
+    """Return a daily schedule at a wall-clock time, for the first time at ``at``."""
     body = once(at, zone, offset) | {"schedule_type": "recurring"}
     return body | {"recurring_config": {"frequency": "daily", "interval": 1}}
 
 
 def runs(database: CampaignDatabase) -> dict[str, list[datetime]]:
-    """The occurrences that ran, by their campaign's name, in UTC."""
+    """Return the occurrences that ran, in UTC, by the name of their campaign."""
     found: dict[str, list[datetime]] = {}
     for row in database.rows(
         "SELECT c.name, r.scheduled_for, r.status FROM runs r JOIN campaigns c ON c.id ="
@@ -67,7 +67,7 @@ def runs(database: CampaignDatabase) -> dict[str, list[datetime]]:
 
 
 def armed(database: CampaignDatabase) -> dict[str, tuple[datetime, datetime]]:
-    """What is armed: its instant in UTC and its wall-clock time."""
+    """Return the instant in UTC and the wall-clock time of each armed event."""
     rows = database.rows(
         "SELECT c.name, t.* FROM timers t JOIN campaigns c ON c.id = t.campaign_id"
     )
@@ -78,10 +78,10 @@ def armed(database: CampaignDatabase) -> dict[str, tuple[datetime, datetime]]:
 def test_instants_move_with_newer_data(
     data: Data, database: CampaignDatabase, daemons: Daemons
 ) -> None:
-    """Each occurrence runs once, at the instant of the newer data from then on."""
+    """Each occurrence runs once, from then on at the instant of the newer data."""
     began = time.monotonic()
     before = daemons.ready(database.url, **data.old)
-    slow = math.ceil(time.monotonic() - began)  # and so are the other commands
+    slow = math.ceil(time.monotonic() - began)  # The other commands are as slow.
     assert before.events("starting")[0]["tzdata"] == "2024a"
     now = utc_now().replace(microsecond=0)
     fired, ahead, past = (now + timedelta(seconds=each) for each in (8 * slow, 25 * slow, -1800))
@@ -90,7 +90,7 @@ def test_instants_move_with_newer_data(
         "enddate": (ahead + 5 * HOUR).replace(tzinfo=None).isoformat(),
         "timezone": EARLIER,
     }
-    # Under the older data: the first three at `fired`; what comes sooner, an hour later than that.
+    # Under the older data, the first three are due at `fired`; the "sooner" ones an hour later.
     schedules = {
         "ran today": daily(fired, LATER, OLD[LATER]),
         "ran today too": daily(fired, EARLIER, OLD[EARLIER]),
@@ -161,10 +161,10 @@ def test_instants_move_with_newer_data(
 
 
 @pytest.mark.slow
-def test_what_is_saved_with_older_data_moves_within_seconds(
+def test_schedules_saved_with_older_data_move_within_seconds(
     tmp_path: Path, database: CampaignDatabase, daemons: Daemons
 ) -> None:
-    """Two daemons, one with older data: what is saved beside it is computed anew, and runs once."""
+    """Two daemons, one with older data: schedules saved with it are recomputed, and run once."""
     old = zone_data.directory(tmp_path / "old", "2024a", OLD)
     new = zone_data.directory(tmp_path / "new", "2025b", NEW)
     began = time.monotonic()
@@ -192,16 +192,18 @@ def test_what_is_saved_with_older_data_moves_within_seconds(
 
 
 @pytest.mark.slow
-def test_what_can_not_be_computed_anew_yet_keeps_nobody(
+def test_a_locked_schedule_delays_no_other(
     tmp_path: Path, database: CampaignDatabase, daemons: Daemons
 ) -> None:
-    """Somebody writes one that is due soon: others fire, and the daemon can be stopped."""
+    """Another session locks a schedule that is due soon: others fire, and the daemon can be
+    stopped.
+    """
     old = zone_data.directory(tmp_path / "old", "2024a", OLD)
     new = zone_data.directory(tmp_path / "new", "2025b", NEW)
     written = {"campaign": {"name": "written"}, "schedule": once(utc_now() + HOUR / 4, STILL, HOUR)}
     daemons.load(database.url, [written], **old)
-    with psycopg.connect(database.url) as somebody:
-        somebody.execute("SELECT 1 FROM campaigns FOR UPDATE")
+    with psycopg.connect(database.url) as another:
+        another.execute("SELECT 1 FROM campaigns FOR UPDATE")
         daemon = daemons.ready(database.url, **new)
         schedule = once(utc_now() + timedelta(seconds=5), STILL, HOUR)
         daemons.load(database.url, [{"campaign": {"name": "free"}, "schedule": schedule}], **new)

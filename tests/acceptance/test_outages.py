@@ -1,4 +1,4 @@
-"""What stops a start, and what a running daemon lives through."""
+"""Errors that prevent a start, and outages that a running daemon survives."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ from tests.support.waiting import utc_now, wait_until
 
 LEASE_S = 5
 SOON = timedelta(seconds=4 * LEASE_S)
-"""The lease, and room for a machine that has other things to do."""
+"""The lease, and time for a machine that is busy."""
 DRAIN_S = 30
 
 
-# --- what stops a start ---------------------------------------------------------------------------
+# --- errors at the start
+# ---------------------------------------------------------------------------
 
 
 def errors_of(process: Process) -> list[str]:
-    """The lines on standard error that are no log lines."""
+    """Return the lines on standard error that are not log lines."""
     lines = [line.decode() for line in process.lines]
     return [line for line in lines if not line.startswith("{")]
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "named"),
     [
         ({"scheduler__lease": "soon"}, "scheduler.lease"),
         ({"scheduler__leese": "5"}, "scheduler.lease"),
@@ -40,24 +41,24 @@ def errors_of(process: Process) -> list[str]:
         ({"listen_database_url": "mysql://localhost/x"}, "listen_database_url"),
     ],
 )
-def test_bad_configuration(daemons: Daemons, settings: dict[str, str], said: str) -> None:
-    """Exit 2, and one line that names the setting."""
+def test_bad_configuration(daemons: Daemons, settings: dict[str, str], named: str) -> None:
+    """Exit code 2, and one line that names the setting."""
     process = daemons.run(None, **settings)
     assert process.join() == 2
     (line,) = errors_of(process)
     assert line.startswith("campaignd: error: ")
-    assert said in line.lower().replace("__", ".")
+    assert named in line.lower().replace("__", ".")
     assert len(process.lines) == 1
 
 
 def test_unreachable_database(daemons: Daemons, tmp_path: Path) -> None:
-    """Waited for as long as scheduler.startup_timeout says; exit 3."""
+    """The daemon waits for scheduler.startup_timeout, then ends with exit code 3."""
     url = f"postgresql://postgres@/campaignd?host={tmp_path}"
     process = daemons.run(url, scheduler__startup_timeout=2)
     process.wait_for("waiting_for_database")
     began = utc_now()
     assert process.join() == 3
-    # Else the setting is not heard: by default it is 30 s.
+    # Otherwise the setting has no effect: its default is 30 s.
     assert timedelta(seconds=1) < utc_now() - began < timedelta(seconds=20)
     (line,) = errors_of(process)
     assert line.startswith("campaignd: error: no database within 2 s: ")
@@ -65,7 +66,7 @@ def test_unreachable_database(daemons: Daemons, tmp_path: Path) -> None:
 
 
 def test_a_database_that_comes_in_time(daemons: Daemons, own_server: Server) -> None:
-    """Started before its database: it waits, and is ready once the database is."""
+    """Started before its database, a daemon waits, and is ready once the database is."""
     own_server.crash(signal.SIGINT)
     process = daemons.run(own_server.url)
     try:
@@ -77,7 +78,7 @@ def test_a_database_that_comes_in_time(daemons: Daemons, own_server: Server) -> 
 
 
 def test_no_schema(daemons: Daemons, empty_database_url: str) -> None:
-    """A given database is never migrated by itself; exit 4 says what to do."""
+    """A configured database is never migrated automatically: exit code 4."""
     process = daemons.run(empty_database_url)
     assert process.join() == 4
     (line,) = errors_of(process)
@@ -86,7 +87,7 @@ def test_no_schema(daemons: Daemons, empty_database_url: str) -> None:
 
 @pytest.mark.parametrize("version", ["0000", "9999"])
 def test_another_schema(daemons: Daemons, database: CampaignDatabase, version: str) -> None:
-    """Older or newer than this release knows: exit 4, and the version is named."""
+    """Older or newer than this release supports: exit code 4, and the version is named."""
     database.rows("UPDATE alembic_version SET version_num = %s", version)
     process = daemons.run(database.url)
     assert process.join() == 4
@@ -95,29 +96,29 @@ def test_another_schema(daemons: Daemons, database: CampaignDatabase, version: s
     assert process.events("ready") == []
 
 
-# --- a database that goes away --------------------------------------------------------------------
+# --- outages of the database ----------------------------------------------------------------------
 
 
 @pytest.fixture
 def lost_world(own_server: Server) -> Iterator[CampaignDatabase]:
-    """The database of the server that is crashed, emptied."""
+    """The empty database of the server that will be crashed."""
     with CampaignDatabase(own_server.url) as found:
         found.rows("TRUNCATE campaigns, campaign_events, runs, nodes CASCADE")
         yield found
 
 
 def immediate(server: Server) -> None:
-    """As `pg_ctl stop -m immediate`, which loses sessions as a crash does."""
+    """Stop like `pg_ctl stop -m immediate`, which loses sessions like a crash."""
     server.crash(signal.SIGQUIT)
 
 
 def fast(server: Server) -> None:
-    """As `pg_ctl stop`: a restart of the service."""
+    """Stop like `pg_ctl stop`: a restart of the service."""
     server.crash(signal.SIGINT)
 
 
 def killed(server: Server) -> None:
-    """`kill -9` of the postmaster alone."""
+    """Kill the postmaster alone, by SIGKILL."""
     server.crash(signal.SIGKILL)
 
 
@@ -128,10 +129,10 @@ def test_database_goes_away(
     lost_world: CampaignDatabase,
     crash: Callable[[Server], None],
 ) -> None:
-    """Told once, waited out; whatever came due meanwhile is done when it is back."""
+    """The outage is logged once; events that came due meanwhile are claimed when it is over."""
     database = lost_world
     begins = utc_now() + timedelta(seconds=2)
-    for number in range(6):  # some before, some within, some after the outage
+    for number in range(6):  # Some before, some within, some after the outage.
         database.add_one_offs(50, begins + timedelta(seconds=number))
     daemon = daemons.ready(own_server.url)
     database.until("SELECT count(*) > 0 FROM runs")
@@ -161,7 +162,7 @@ def test_database_goes_away(
 
 
 def test_every_connection_is_cut(daemons: Daemons, database: CampaignDatabase) -> None:
-    """Again and again, while a thousand campaigns fire: each still has one run that completes."""
+    """Repeatedly while a thousand campaigns fire: each one still has one run, which completes."""
     at = utc_now() + timedelta(seconds=3)
     for number in range(4):
         database.add_one_offs(250, at + timedelta(seconds=0.25 * number))
@@ -181,7 +182,7 @@ def test_every_connection_is_cut(daemons: Daemons, database: CampaignDatabase) -
 
 
 def test_stops_while_the_database_is_away(daemons: Daemons, own_server: Server) -> None:
-    """SIGTERM ends it soon and in good order, with nothing there to write to."""
+    """SIGTERM ends the daemon soon and with exit code 0, without a database to write to."""
     daemon = daemons.ready(own_server.url)
     own_server.crash(signal.SIGQUIT)
     try:
@@ -193,11 +194,11 @@ def test_stops_while_the_database_is_away(daemons: Daemons, own_server: Server) 
         own_server.start()
 
 
-# --- a daemon that stands still -------------------------------------------------------------------
+# --- a frozen daemon ------------------------------------------------------------------------------
 
 
 def test_frozen_longer_than_its_lease(daemons: Daemons, database: CampaignDatabase) -> None:
-    """Another takes its runs over; awake again, it is refused and does no harm."""
+    """Another node takes over its runs; awake again, the frozen node does no harm."""
     frozen = daemons.ready(database.url, node_name="frozen")
     at = utc_now() + timedelta(seconds=2)
     database.add_one_offs(2000, at)
@@ -214,7 +215,7 @@ def test_frozen_longer_than_its_lease(daemons: Daemons, database: CampaignDataba
     frozen.wait_for("shards_reassigned", nodes=2)
 
     soon = utc_now() + timedelta(seconds=1)
-    database.add_one_offs(200, soon)  # both go on
+    database.add_one_offs(200, soon)  # Both nodes go on.
     database.until("SELECT count(*) = 2200 FROM runs WHERE status = 'completed'")
     assert (
         database.rows("SELECT * FROM runs WHERE scheduled_for = %s ORDER BY campaign_id", at)

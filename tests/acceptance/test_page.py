@@ -1,4 +1,4 @@
-"""The page in a real browser, as somebody sees it who has a keyboard and no script."""
+"""The dashboard in a real browser, used by keyboard and without scripts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _FLAGS = [
 
 
 class Browser:
-    """Chromium by WebDriver."""
+    """Chromium, controlled by WebDriver."""
 
     def __init__(self, driver: str, chromium: str, directory: Path, *, dark: bool) -> None:
         self._log = (directory / "chromedriver.log").open("wb")
@@ -59,7 +59,7 @@ class Browser:
         self._url += f"/session/{self.call('POST', '/session', asked)['sessionId']}"
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """One command."""
+        """Send one command."""
         data = None if method != "POST" else json.dumps(body or {}).encode()
         request = urllib.request.Request(
             self._url + path, data, {"Content-Type": "application/json"}, method=method
@@ -73,19 +73,19 @@ class Browser:
         self.call("POST", "/actions", {"actions": [{"type": "key", "id": "k", "actions": pressed}]})
 
     def script(self, text: str, *arguments: Any) -> Any:
-        """What a script gives."""
+        """Return the result of a script."""
         return self.call("POST", "/execute/sync", {"script": text, "args": list(arguments)})
 
     def asynchronous(self, text: str) -> Any:
-        """What a script hands to its last argument."""
+        """Return what a script passes to its last argument."""
         return self.call("POST", "/execute/async", {"script": text, "args": []})
 
     def screenshot(self, path: Path) -> None:
-        """The window as a picture."""
+        """Save a screenshot."""
         path.write_bytes(base64.b64decode(self.call("GET", "/screenshot")))
 
     def end(self) -> None:
-        """Close everything."""
+        """Close the browser."""
         self.call("DELETE", "")
         self._process.terminate()
         self._process.wait(30)
@@ -96,19 +96,19 @@ class Browser:
 
 @pytest.fixture(scope="module")
 def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The source of axe-core, which finds what keeps people from using a page."""
+    """The source of axe-core, which finds accessibility problems."""
     npm = need("npm", "npm")
     directory = tmp_path_factory.mktemp("axe")
     command = [npm, "install", "--no-save", "--ignore-scripts", "--no-audit", "axe-core"]
     done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        pytest.skip(f"axe-core can not be installed: {done.stderr.strip()[-200:]}")
+        pytest.skip(f"axe-core cannot be installed: {done.stderr.strip()[-200:]}")
     return (directory / "node_modules" / "axe-core" / "axe.min.js").read_text("utf-8")
 
 
 @pytest.fixture
 def node(tmp_path: Path, database_url: str) -> Iterator[Api]:
-    """A node with some of everything."""
+    """A node with campaigns and runs of every kind."""
     with serving(tmp_path, database_url) as api:
         for zone, name in (("Asia/Tokyo", "Morning news"), ("America/New_York", "Weekly offer")):
             api.armed(name=name, timezone=zone)
@@ -126,7 +126,7 @@ def node(tmp_path: Path, database_url: str) -> Iterator[Api]:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_look_by_keyboard(node: Api, axe: str, tmp_path: Path, theme: str) -> None:
-    """Log in, look and log out by keyboard alone; nothing for axe to complain of."""
+    """Log in, read and log out by keyboard alone, without a problem found by axe."""
     driver, chromium = need("chromium-driver", "chromedriver"), need("chromium", "chromium")
     browser = Browser(driver, chromium, tmp_path, dark=theme == "dark")
     try:
@@ -168,7 +168,7 @@ def test_look_by_keyboard(node: Api, axe: str, tmp_path: Path, theme: str) -> No
 
 
 def violations(browser: Browser, axe: str) -> list[str]:
-    """What axe finds wrong, contrast included."""
+    """Return the problems that axe finds, contrast included."""
     browser.script(axe)
     found = browser.asynchronous(
         "const done = arguments[arguments.length - 1];"

@@ -1,4 +1,4 @@
-"""Through PgBouncer in transaction mode, where a session's connection is another one each time."""
+"""Nodes behind PgBouncer in transaction mode, where each transaction may use another connection."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Pooler:
         self.start()
 
     def start(self) -> None:
-        """Returns when it answers."""
+        """Start PgBouncer; return when it answers."""
         self._process = subprocess.Popen(
             [self._program, "-q", self._ini],
             cwd="/",
@@ -78,14 +78,14 @@ class Pooler:
             return client.connect_ex(("127.0.0.1", self.port)) == 0
 
     def kill(self) -> None:
-        """`kill -9`."""
+        """Kill PgBouncer by SIGKILL."""
         self._process.kill()
         self._process.wait()
 
 
 @pytest.fixture
 def pooler(server: Server) -> Iterator[Pooler]:
-    """The server's database by way of PgBouncer."""
+    """The server's database through PgBouncer."""
     top = Path(tempfile.mkdtemp(prefix="campaignd-pooler-"))
     found = Pooler(server, top)
     try:
@@ -96,7 +96,7 @@ def pooler(server: Server) -> Iterator[Pooler]:
 
 
 def test_two_nodes_through_a_pooler(daemons: Daemons, server: Server, pooler: Pooler) -> None:
-    """With `listen_database_url` naming the server itself; edits arrive, everything runs."""
+    """`listen_database_url` names the server itself; edits arrive, and every run completes."""
     nodes = [daemons.ready(pooler.url, listen_database_url=server.url) for _ in range(2)]
     with CampaignDatabase(server.url) as database:
         begins = utc_now() + timedelta(seconds=1)
@@ -113,7 +113,7 @@ def test_two_nodes_through_a_pooler(daemons: Daemons, server: Server, pooler: Po
 def test_a_node_is_killed_then_the_pooler(
     daemons: Daemons, server: Server, pooler: Pooler, tmp_path: Path
 ) -> None:
-    """The other node takes over what was in hand, and sits out that the pooler is away."""
+    """The other node takes over the runs in flight, and waits until the pooler is back."""
     config = tmp_path / "targets.toml"
     slow = '[targets.slow]\ntype = "command"\nargv = ["/bin/sleep", "2"]\nconcurrency = 5\n'
     config.write_text(slow)
@@ -144,13 +144,14 @@ def test_a_node_is_killed_then_the_pooler(
 
 
 def test_who_prunes_is_killed(daemons: Daemons, server: Server, pooler: Pooler) -> None:
-    """In the middle: nothing of it stays on the pooler's connections, and another prunes."""
+    """Killed in the middle: no lock stays on the pooler's connections, and another node prunes."""
     env = daemons.environment(pooler.url, listen_database_url=server.url)
     prune = ("prune", "--keep-days", "1")
     with CampaignDatabase(server.url) as database:
         database.add_one_offs(10, utc_now() + timedelta(days=1))
         add_days(database, 5)
-        with contextlib.ExitStack() as clients:  # so that the pooler has three, used in turn
+        # Three clients at once, so that the pooler has three connections, used in turn.
+        with contextlib.ExitStack() as clients:
             for _ in range(3):
                 clients.enter_context(psycopg.connect(pooler.url)).execute("SELECT 1")
         locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = %s"

@@ -1,4 +1,4 @@
-"""What `history.keep_days` does by itself in daemons that run."""
+"""Daemons prune by themselves, according to `history.keep_days`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ storage.prune.CAMPAIGN_BATCH = 2
 storage.prune.ROW_BATCH = 7
 main()
 """
-"""`campaignd` that looks twenty times a second, and has many steps to do."""
+"""A `campaignd` that checks twenty times a second, and needs many steps."""
 OLDEST = "SELECT max(clock_timestamp() - finished_at) < make_interval(days => %s) FROM runs"
 
 
@@ -40,7 +40,7 @@ def write(config: Path, keep_days: int) -> None:
 def test_two_nodes_keep_history_short(
     daemons: Daemons, database: CampaignDatabase, tmp_path: Path
 ) -> None:
-    """Old runs and events go and are told of, once; a reload says anew what is old."""
+    """Old runs and events are deleted and reported once; a reload changes the age."""
     database.add_one_offs(CAMPAIGNS, utc_now() + timedelta(days=1))
     add_days(database, DAYS)
     config = tmp_path / "campaignd.toml"
@@ -68,15 +68,15 @@ def test_two_nodes_keep_history_short(
         assert node.stop() == 0
         for fault in ("service_failed", "database_lost", "reload_failed"):
             assert node.events(fault) == []
-    told = [line for node in nodes for line in node.events("history_pruned")]
-    assert {line["keep_days"] for line in told} == {30, 10}
-    assert sum(line["runs"] for line in told) == CAMPAIGNS * (DAYS - 10)
-    assert sum(line["events"] for line in told) == CAMPAIGNS * (DAYS - 10)
+    lines = [line for node in nodes for line in node.events("history_pruned")]
+    assert {line["keep_days"] for line in lines} == {30, 10}
+    assert sum(line["runs"] for line in lines) == CAMPAIGNS * (DAYS - 10)
+    assert sum(line["events"] for line in lines) == CAMPAIGNS * (DAYS - 10)
     check_histories(database)
 
 
 async def test_looks_soon_after_the_start() -> None:
-    """A node that never lives for an hour prunes as well; nodes that start together take turns."""
+    """A node that never runs for an hour prunes too; nodes that start together take turns."""
     firsts = set()
     for _ in range(20):
         waits: list[float] = []

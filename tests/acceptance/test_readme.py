@@ -35,13 +35,13 @@ def place(tmp_path: Path) -> Path:
 def environment(place: Path) -> dict[str, str]:
     """Return the environment of a new terminal in that directory."""
     kept = {name: value for name, value in os.environ.items() if "CAMPAIGND" not in name}
-    # Whatever else listens on this machine; the README's own port is the default.
+    # Another process of this machine may use the default port, which the README uses.
     return {**kept, "CAMPAIGND_STATE_DIR": f"{place}/.state", "CAMPAIGND_API__PORT": "0"}
 
 
 @pytest.fixture
 def daemon(place: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The first terminal: the README's own lines, but for the installing."""
+    """The first terminal: the README's lines, without the installation."""
     lines = [line for line in SHELL[1].splitlines() if not line.startswith("make install")]
     assert len(lines) == 2
     assert lines[-1].startswith(".venv/bin/campaignd run")
@@ -66,13 +66,13 @@ def daemon(place: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def port_of(place: Path) -> str:
-    """The port that the daemon picked."""
+    """Return the port that the daemon picked."""
     (listening,) = re.findall(r'"api_listening".*?"port":(\d+)', (place / "log").read_text())
     return str(listening)
 
 
 def bash(script: str, place: Path) -> str:
-    """What a script prints in the second terminal; it must not fail."""
+    """Return the output of a script in the second terminal, which must succeed."""
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=place,
@@ -110,7 +110,7 @@ def test_five_minutes(place: Path, daemon: subprocess.Popen[bytes]) -> None:
 
 
 def test_every_command_named_exists() -> None:
-    """What the README calls a command is one."""
+    """Every command that the README names exists."""
     from daemon.cli.lazy_group import COMMANDS
 
     named = set(re.findall(r"`(?:campaignd )?([a-z]+)(?: REF| FILE|`| cases)", README))
@@ -122,7 +122,7 @@ def test_every_command_named_exists() -> None:
 
 
 def test_every_file_linked_is_there() -> None:
-    """Links lead somewhere."""
+    """Every link leads to a file."""
     links = [link for link in re.findall(r"\]\(([^)#]+)", README) if "://" not in link]
     assert links
     for link in links:

@@ -1,4 +1,4 @@
-"""What a server can do short of going away: stand still, be full, read-only, or another one."""
+"""Faults of a server that stays up: it hangs, is full, is read-only, or is replaced."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def server() -> Iterator[Server]:
 
 
 def plan(database: CampaignDatabase, instants: int, every: float = 1.0) -> int:
-    """Campaigns due from a second from now on; how many."""
+    """Store campaigns that are due from a second from now on; return their number."""
     begins = utc_now() + timedelta(seconds=1)
     for number in range(instants):
         database.add_one_offs(EACH, begins + timedelta(seconds=every * number))
@@ -40,7 +40,9 @@ def plan(database: CampaignDatabase, instants: int, every: float = 1.0) -> int:
 
 
 def check_all_done(url: str, daemon: Process, count: int) -> None:
-    """Each has its run, completed once; the outage was told once; the daemon stops in order."""
+    """Check that each run completed once, that the outage was logged once, and that the daemon
+    stops.
+    """
     with CampaignDatabase(url) as database:
         database.until("SELECT count(*) = %s FROM runs WHERE status = 'completed'", count)
         assert database.statuses() == {"completed": count}
@@ -53,7 +55,7 @@ def check_all_done(url: str, daemon: Process, count: int) -> None:
 
 @pytest.mark.slow
 def test_a_server_that_stands_still(daemons: Daemons, server: Server) -> None:
-    """Frozen for longer than the lease: connections stay, answers do not come."""
+    """Frozen for longer than the lease: connections stay open, replies do not come."""
     daemon = daemons.ready(server.url)
     with CampaignDatabase(server.url) as database:
         count = plan(database, 6)
@@ -71,7 +73,7 @@ def test_a_server_that_stands_still(daemons: Daemons, server: Server) -> None:
 
 
 def test_a_server_without_a_free_connection(daemons: Daemons, server: Server) -> None:
-    """Others take every connection while ours are cut; once some leave, all goes on."""
+    """Others take every connection while the daemon's are cut; once some leave, all goes on."""
     daemon = daemons.ready(server.url)
     with CampaignDatabase(server.url) as database, contextlib.ExitStack() as others:
         count = plan(database, 4)
@@ -86,7 +88,7 @@ def test_a_server_without_a_free_connection(daemons: Daemons, server: Server) ->
                     others.enter_context(psycopg.connect(server.url))
             return bool(daemon.events("database_lost"))
 
-        # The daemon is quick to open its connections again: all of them are taken a few at a time.
+        # The daemon reconnects quickly, so its connections are taken a few at a time.
         wait_until("the daemon has none", crowd_out)
         later = utc_now() + timedelta(seconds=3)
         wait_until("some came due", lambda: utc_now() > later)
@@ -95,7 +97,7 @@ def test_a_server_without_a_free_connection(daemons: Daemons, server: Server) ->
 
 
 def test_a_server_that_is_read_only(daemons: Daemons, server: Server) -> None:
-    """As a standby, or a primary whose disk somebody protects: reads go on, writes do not."""
+    """Like a standby, or a primary whose disk is protected: reads succeed, writes fail."""
     daemon = daemons.ready(server.url)
     with CampaignDatabase(server.url) as database:
         count = plan(database, 4)
@@ -113,7 +115,7 @@ def test_a_server_that_is_read_only(daemons: Daemons, server: Server) -> None:
 
 @pytest.mark.slow
 def test_a_standby_takes_over(daemons: Daemons, server: Server) -> None:
-    """The primary is killed, its synchronous standby promoted: the same daemon goes on there."""
+    """The primary is killed and its synchronous standby promoted: the same daemon goes on there."""
     with standby_of(server) as second:
         daemon = daemons.ready(either(server, second))
         with CampaignDatabase(server.url) as database:
@@ -128,7 +130,7 @@ def test_a_standby_takes_over(daemons: Daemons, server: Server) -> None:
 @pytest.mark.machine
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system")
 def test_a_full_disk(daemons: Daemons, tmp_path: Path) -> None:
-    """Nothing can be written, the server may even crash; with room again all goes on."""
+    """Writes fail, and the server may even crash; with free space again all goes on."""
     mounted = Path(tempfile.mkdtemp(prefix="campaignd-small-"))
     done = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=160m,mode=0711", "tmpfs", mounted], check=False

@@ -1,4 +1,4 @@
-"""Signals, systemd's socket, and what the log looks like from outside."""
+"""Signals, systemd's socket, and the log as seen from outside."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_drains(daemons: Daemons, database: CampaignDatabase, number: signal.Signals) -> None:
-    """In the middle of a burst: what is in hand ends, the rest stays due; exit 0."""
+    """In the middle of a burst: attempts in flight end, the rest stays due; exit code 0."""
     at = utc_now() + timedelta(seconds=2)
     database.add_one_offs(5000, at)
     daemon = daemons.ready(database.url)
@@ -50,8 +50,8 @@ def test_drains(daemons: Daemons, database: CampaignDatabase, number: signal.Sig
     print(f"\n{done} of 5000 before the signal took effect")
 
 
-def test_a_reload_before_it_began(daemons: Daemons, database: CampaignDatabase) -> None:
-    """Asked of a daemon that only starts, as by a script that is quicker: it starts."""
+def test_a_reload_during_the_start(daemons: Daemons, database: CampaignDatabase) -> None:
+    """A SIGHUP during the start, as from a fast script, does not prevent the start."""
     daemon = daemons.run(database.url)
     status = Path(f"/proc/{daemon.pid}/status")
     bit = 1 << (signal.SIGHUP - 1)
@@ -73,10 +73,10 @@ def test_a_reload_before_it_began(daemons: Daemons, database: CampaignDatabase) 
 def test_second_signal_ends_at_once(
     daemons: Daemons, database: CampaignDatabase, second: signal.Signals, codes: tuple[int, ...]
 ) -> None:
-    """Whoever can not wait for the drain sends another; then nothing is waited for."""
+    """A second signal ends the daemon at once, without waiting for the drain."""
     holder = database.connection
     daemon = daemons.ready(database.url)
-    # A lock on what the daemon has to write keeps its drain from ending.
+    # A lock on a table that the daemon must write keeps its drain from ending.
     with CampaignDatabase(database.url) as other, holder.transaction():
         holder.execute("LOCK TABLE runs IN SHARE MODE")
         (campaign,) = other.add_one_offs(1, utc_now())
@@ -98,7 +98,7 @@ def test_second_signal_ends_at_once(
 
 
 def test_reload(daemons: Daemons, database: CampaignDatabase, tmp_path: Path) -> None:
-    """SIGHUP: changes count at once, or are named as needing a restart; a bad file is refused."""
+    """Changes apply at once or are reported as needing a restart; an invalid file is refused."""
     file = tmp_path / "campaignd.toml"
     file.write_text('[log]\nlevel = "info"\n')
     env = daemons.environment(database.url)
@@ -113,7 +113,7 @@ def test_reload(daemons: Daemons, database: CampaignDatabase, tmp_path: Path) ->
 
     run_one()
     daemon.wait_for("run_finished")
-    assert daemon.events("run_claimed") == [], "told at debug only"
+    assert daemon.events("run_claimed") == [], "logged at debug only"
 
     file.write_text('[log]\nlevel = "debug"\n[scheduler]\nlease = 7\n')
     daemon.send(signal.SIGHUP)
@@ -144,56 +144,56 @@ def _is_quiet(run_one: object, mark: object) -> bool:
 
 @contextmanager
 def notify_socket(path: Path) -> Iterator[socket.socket]:
-    """What systemd listens at."""
+    """Listen on the socket of systemd."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
         server.bind(str(path))
         server.settimeout(PATIENCE_S)
         yield server
 
 
-def test_tells_systemd(daemons: Daemons, database: CampaignDatabase, tmp_path: Path) -> None:
-    """READY once it is; RELOADING with the clock's time, then READY; STOPPING."""
+def test_systemd_is_notified(daemons: Daemons, database: CampaignDatabase, tmp_path: Path) -> None:
+    """READY after the start; RELOADING with the clock's time, then READY; STOPPING."""
     with notify_socket(tmp_path / "notify") as server:
         daemon = daemons.run(database.url, NOTIFY_SOCKET=str(tmp_path / "notify"))
 
-        def heard() -> dict[str, str]:
+        def receive() -> dict[str, str]:
             lines = server.recv(4096).decode().splitlines()
             return dict(line.split("=", 1) for line in lines)
 
-        def heard_until(key: str) -> dict[str, str]:
-            while key not in (message := heard()):
+        def receive_until(key: str) -> dict[str, str]:
+            while key not in (message := receive()):
                 assert set(message) <= {"STATUS", "WATCHDOG"}
             return message
 
-        assert heard_until("READY")["READY"] == "1"
-        daemon.wait_for("ready", within=10)  # the line comes before the message
+        assert receive_until("READY")["READY"] == "1"
+        daemon.wait_for("ready", within=10)  # The log line comes before the message.
         before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         daemon.send(signal.SIGHUP)
-        reloading = heard_until("RELOADING")
+        reloading = receive_until("RELOADING")
         assert before <= int(reloading["MONOTONIC_USEC"])
-        assert heard_until("READY")["READY"] == "1"
+        assert receive_until("READY")["READY"] == "1"
         daemon.send(signal.SIGTERM)
-        assert heard_until("STOPPING")["STOPPING"] == "1"
+        assert receive_until("STOPPING")["STOPPING"] == "1"
         assert daemon.join() == 0
 
 
 def test_json_lines_on_a_pipe(daemons: Daemons, database: CampaignDatabase) -> None:
-    """Every line is one JSON object with the fixed keys; the campaign's keys where they apply."""
+    """Every line is one JSON object with the fixed keys, and those of the campaign if any."""
     daemon = daemons.ready(database.url, log__level="debug", node_name="lines")
     (campaign,) = database.add_one_offs(1, utc_now())
     database.until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign)
     daemon.wait_for("run_finished")
     assert daemon.stop() == 0
 
-    told = [json.loads(line) for line in daemon.lines]
-    for line in told:
+    lines = [json.loads(line) for line in daemon.lines]
+    for line in lines:
         assert list(line)[:3] == ["timestamp", "level", "event"]
         assert TIMESTAMP.fullmatch(line["timestamp"])
         assert line["level"] in ("debug", "info", "warning", "error", "critical")
         assert re.fullmatch(r"[a-z]+(_[a-z]+)*", line["event"])
-    stamps = [line["timestamp"] for line in told]
+    stamps = [line["timestamp"] for line in lines]
     assert stamps == sorted(stamps)
-    assert all(line["node"].startswith("lines-") for line in told[2:])
+    assert all(line["node"].startswith("lines-") for line in lines[2:])
 
     run = database.rows("SELECT * FROM runs")[0]
     uuid = database.one("SELECT uuid FROM campaigns")
@@ -216,32 +216,32 @@ def test_json_lines_on_a_pipe(daemons: Daemons, database: CampaignDatabase) -> N
 
 
 def test_columns_on_a_terminal(daemons: Daemons, database: CampaignDatabase) -> None:
-    """For people: time, level, event, and what is to be said of it."""
+    """For people: time, level, event, and its fields."""
     leader, follower = pty.openpty()
     daemon = daemons.run(database.url, stderr=follower)
     os.close(follower)
     try:
-        said = b""
-        while b"ready" not in said:
-            said += os.read(leader, 4096)
+        printed = b""
+        while b"ready" not in printed:
+            printed += os.read(leader, 4096)
         daemon.send(signal.SIGTERM)
         while chunk := _read(leader):
-            said += chunk
+            printed += chunk
     finally:
         os.close(leader)
     assert daemon.join() == 0
-    lines = re.sub(r"\x1b\[[0-9;]*m", "", said.decode()).splitlines()
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", printed.decode()).splitlines()
     for line in lines:
         assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}Z (info|warning) +[a-z_]+", line)
     assert lines[0].split()[3] == "starting"
     assert lines[-1].split()[3] == "stopped"
-    assert "\x1b[" in said.decode()
+    assert "\x1b[" in printed.decode()
 
 
 def _read(descriptor: int) -> bytes:
     try:
         return os.read(descriptor, 4096)
-    except OSError:  # Linux says so when the other end of a terminal is closed
+    except OSError:  # Linux raises this when the other end of a terminal is closed.
         return b""
 
 

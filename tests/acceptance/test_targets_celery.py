@@ -1,4 +1,4 @@
-"""Work past one machine: a real broker, a real Celery worker, and the run completed over HTTP."""
+"""Work on other machines: a real broker, a real Celery worker, and the run completed over HTTP."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RUNS = 20
 def test_a_celery_worker(
     daemons: Daemons, database: CampaignDatabase, tmp_path: Path, kind: str
 ) -> None:
-    """Every run is consumed, done once and completed; a late answer is refused with 409."""
+    """Every run is consumed, done once and completed; a late result is refused with 409."""
     url = broker(kind)
     queue, port = f"test-{uuid.uuid4().hex}", free_port()
     config = configure(

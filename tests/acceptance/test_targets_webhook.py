@@ -1,4 +1,4 @@
-"""Webhooks from outside: what a receiver sees, and what the database says, whatever it does."""
+"""Webhooks from outside: the requests that a receiver gets, and the rows in the database."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ QUICK = {"backoff_first": 0.05, "backoff_longest": 0.2, "pause_after": 0}
 
 
 def quick(url: str, **changes: object) -> dict[str, object]:
-    """A webhook that is tried again soon."""
+    """Return a webhook that is retried soon."""
     return {"type": "webhook", "url": url, "timeout": 30.0, "max_attempts": 2, **QUICK, **changes}
 
 
-def told_as_held(
+def check_held_lines(
     database: CampaignDatabase, daemons: Sequence[Process], campaign_ids: Sequence[int], why: str
 ) -> None:
-    """Each of these held runs is one line, an error, of one daemon; and no other run is."""
+    """Check that each held run is logged once, as an error, by one daemon, and no other run is."""
 
     def lines() -> list[dict[str, Any]]:
         return [line for daemon in daemons for line in daemon.events("run_held")]
@@ -71,7 +71,7 @@ HANGING = {
     *("never", "slowheaders", "endlessheaders", "provisional"),
     *("endlessbody", "dripping", "endlesserror"),
 }
-"""Those that a time-out ends: long enough for the beginning of an answer to come."""
+"""Answers that a timeout ends; long enough for the beginning of an answer to arrive."""
 
 
 def test_hostile_servers(daemons: Daemons, database: CampaignDatabase) -> None:
@@ -102,7 +102,7 @@ def test_hostile_servers(daemons: Daemons, database: CampaignDatabase) -> None:
 
 
 def test_retry_and_release_by_hand(daemons: Daemons, database: CampaignDatabase) -> None:
-    """A failed run is tried again; one that nobody can answer for waits for a person."""
+    """A failed run is retried; a run with an unknown outcome is held for an operator."""
     with Server({"/unsure": servers.resets, "/bad": answer(400)}) as server:
         config = configure(
             daemons,
@@ -139,7 +139,7 @@ def test_retry_and_release_by_hand(daemons: Daemons, database: CampaignDatabase)
 
 
 def test_a_stop_ends_what_is_under_way(daemons: Daemons, database: CampaignDatabase) -> None:
-    """The request is dropped within a moment, not at its time-out."""
+    """The request is dropped at once, not at its timeout."""
     with Server(default=servers.never_answers) as server:
         config = configure(daemons, slow=quick(server.url, timeout=5 * PATIENCE_S))
         (campaign_id,) = one_offs_for(database, "slow", 1, utc_now() + timedelta(seconds=2))
@@ -154,10 +154,8 @@ def test_a_stop_ends_what_is_under_way(daemons: Daemons, database: CampaignDatab
         assert time.monotonic() - began < DRAIN_S, "there is nothing to wait for"
 
 
-def test_what_was_accepted_and_not_finished_is_lost(
-    daemons: Daemons, database: CampaignDatabase
-) -> None:
-    """Its lease ends: delivered anew with attempt 2, or held."""
+def test_accepted_and_not_finished_in_time(daemons: Daemons, database: CampaignDatabase) -> None:
+    """Its lease expires: the run is delivered again as attempt 2, or held."""
     with Server(default=answer(202)) as server:
         config = configure(
             daemons,
@@ -178,7 +176,7 @@ def test_what_was_accepted_and_not_finished_is_lost(
         }
         assert daemon.events("run_lease_expired")
         assert run_of(database, keep)["attempt"] == 1
-        told_as_held(database, [daemon], [keep], "not finished within its lease")
+        check_held_lines(database, [daemon], [keep], "not finished within its lease")
         port = daemon.wait_for("api_listening")["port"]
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as metrics:
             assert 'campaignd_runs_held_total{target="keep"} 1.0' in metrics.read().decode()
@@ -186,7 +184,7 @@ def test_what_was_accepted_and_not_finished_is_lost(
 
 
 def test_a_reload_changes_targets(daemons: Daemons, database: CampaignDatabase) -> None:
-    """SIGHUP: another address, and a target that was not there before."""
+    """SIGHUP: another URL, and a target that did not exist before."""
     import signal
 
     with Server({"/old": answer(400)}) as server:
@@ -206,9 +204,9 @@ def test_a_reload_changes_targets(daemons: Daemons, database: CampaignDatabase) 
 
 
 def test_a_lost_node_by_target(daemons: Daemons, database: CampaignDatabase) -> None:
-    """Killed in the middle of attempts: one target's runs are delivered anew, the other's held.
+    """Killed in the middle of attempts: one target's runs are delivered again, the other's held.
 
-    Two others take over at once; each held run is told of by the one that held it.
+    Two other nodes take over at once; each held run is logged by the node that held it.
     """
     with Server(default=servers.never_answers) as server:
         config = configure(
@@ -229,13 +227,13 @@ def test_a_lost_node_by_target(daemons: Daemons, database: CampaignDatabase) -> 
         database.until("SELECT count(*) = 5 FROM runs WHERE status = 'held'")
         assert sorted(server.ids().values()) == [1, 1, 1, 1, 1, 2]
         assert run_of(database, again)["attempt"] == 2
-        told_as_held(database, others, keep, "its node was lost")
+        check_held_lines(database, others, keep, "its node was lost")
         check_histories(database)
         assert [other.stop() for other in others] == [0, 0]
 
 
 def test_a_node_that_stops_by_target(daemons: Daemons, database: CampaignDatabase) -> None:
-    """Stopped in the middle of attempts: given back at once, or held."""
+    """Stopped in the middle of attempts: released at once, or held."""
     with Server(default=servers.never_answers) as server:
         config = configure(
             daemons,
@@ -248,7 +246,7 @@ def test_a_node_that_stops_by_target(daemons: Daemons, database: CampaignDatabas
         daemon = daemons.ready(database.url, config=config, scheduler__drain_timeout=0.3)
         wait_until("both requests", lambda: len(server.requests) == 2)
         assert daemon.stop() == 0
-        # Of each target one run was under way; the other was never claimed, so anybody may do it.
+        # One run of each target was under way; the other was never claimed, so any node may run it.
         assert database.rows(
             "SELECT c.target, r.status, r.attempt, r.takeovers FROM runs r"
             " JOIN campaigns c ON c.id = r.campaign_id ORDER BY 1, 3"
@@ -258,14 +256,14 @@ def test_a_node_that_stops_by_target(daemons: Daemons, database: CampaignDatabas
         ]
         assert database.statuses() == {"executing": 2, "scheduled": 2}
         held = database.one("SELECT campaign_id FROM runs WHERE status = 'held'")
-        told_as_held(database, [daemon], [held], "given back by a stopping node")
+        check_held_lines(database, [daemon], [held], "given back by a stopping node")
         assert [line["count"] for line in daemon.events("runs_released")] == [1]
         check_histories(database)
 
 
-def test_a_heap_of_runs_for_a_dead_target(daemons: Daemons, database: CampaignDatabase) -> None:
-    """However much is overdue for it, another's runs and retries are loaded, in little memory."""
-    heap = 30_000
+def test_a_backlog_for_a_dead_target(daemons: Daemons, database: CampaignDatabase) -> None:
+    """A long backlog of one target delays no run or retry of another, and needs little memory."""
+    backlog = 30_000
     answers = itertools.chain([answer(503)] * 3, itertools.repeat(answer(200)))
 
     async def unwilling(request: Request, writer: servers.Writer) -> None:
@@ -277,7 +275,7 @@ def test_a_heap_of_runs_for_a_dead_target(daemons: Daemons, database: CampaignDa
             dead={"type": "webhook", "url": f"http://127.0.0.1:{port}"},
             crm={**quick(server.url), "max_attempts": 5},
         )
-        one_offs_for(database, "dead", heap, utc_now() - timedelta(seconds=30))
+        one_offs_for(database, "dead", backlog, utc_now() - timedelta(seconds=30))
         daemon = daemons.ready(database.url, config=config)
         daemon.wait_for("target_paused")
         one_offs_for(database, "crm", 3, utc_now() + timedelta(milliseconds=100))
@@ -285,7 +283,7 @@ def test_a_heap_of_runs_for_a_dead_target(daemons: Daemons, database: CampaignDa
         assert database.one("SELECT max(attempt) > 1 FROM runs WHERE status = 'completed'")
         claimed = database.one("SELECT count(*) FROM runs")
         memory = psutil.Process(daemon.pid).memory_info().rss // 2**20
-        print(f"{claimed} of {heap} claimed while their target is down; {memory} MiB")
+        print(f"{claimed} of {backlog} claimed while their target is down; {memory} MiB")
         assert claimed < 300
         assert memory < 150
         assert daemon.stop() == 0
@@ -293,11 +291,11 @@ def test_a_heap_of_runs_for_a_dead_target(daemons: Daemons, database: CampaignDa
 
 @pytest.mark.slow
 def test_kill_at_any_step(daemons: Daemons, database: CampaignDatabase) -> None:
-    """Killed again and again while runs are claimed, sent, answered and written.
+    """Killed repeatedly while runs are claimed, sent, answered and written.
 
-    Every run ends, has one row, and came to the receiver at least once; how often it came twice is
-    counted and stays near what was under way at each kill. New work is saved after each start, for
-    there to be something to send before each kill however fast the machine is.
+    Every run ends, has one row, and came to the receiver at least once. The number of repeated
+    deliveries stays near what was under way at each kill. New work is saved after each start, so
+    that there is something to send before each kill however fast the machine is.
     """
     fresh, concurrency, kills = 80, 8, 8
     count = fresh * kills
@@ -320,7 +318,7 @@ def test_kill_at_any_step(daemons: Daemons, database: CampaignDatabase) -> None:
         assert set(sent) == {str(row["id"]) for row in database.rows("SELECT id FROM runs")}
         twice = sum(many - 1 for many in sent.values())
         print(f"{kills} kills, {count} runs: {twice} deliveries more than one")
-        # Answered or not, what was under way or not yet written at a kill comes again.
+        # Attempts that were under way or not yet written at a kill come again, answered or not.
         assert twice <= kills * (concurrency + 4 * concurrency)
         check_histories(database)
         assert daemon.stop() == 0
@@ -334,7 +332,7 @@ def test_kill_at_any_step(daemons: Daemons, database: CampaignDatabase) -> None:
 def test_a_server_that_takes_its_time(
     daemons: Daemons, database: CampaignDatabase, count: int, times: float
 ) -> None:
-    """Within 1.5 times what the configured concurrency allows, on a machine with nothing else."""
+    """Within 1.5 times what the configured concurrency allows, on an idle machine."""
     concurrency, wait = 64, 0.05
     ideal = count * wait / concurrency
     with Server(default=answer(200, wait=wait)) as server:
@@ -357,7 +355,7 @@ def test_a_server_that_takes_its_time(
 def test_a_target_that_is_down_delays_no_other(
     daemons: Daemons, database: CampaignDatabase, outage: int
 ) -> None:
-    """The healthy one's lateness stays; the other's runs go when it is back, oldest first."""
+    """The healthy target's lateness stays; the other's runs follow later, oldest first."""
     with servers.refusing_port() as port, Server() as healthy:
         config = configure(
             daemons,
@@ -405,6 +403,6 @@ def test_a_target_that_is_down_delays_no_other(
             tried = database.one("SELECT count(*) FROM runs WHERE attempt > 1")
             pauses = len(daemon.events("target_paused"))
             print(f"{len(came)} drained, {overtaken} out of order, {tried} tried, {pauses} pauses")
-            # What was under way when it went down, and a probe for each pause, were tried for
-            # nothing; they may come out of turn, and nothing else.
+            # Attempts under way at the start of the outage, and a probe for each pause, were tried
+            # in vain. They may come out of order, and no other run may.
             assert overtaken <= tried <= CONCURRENCY + pauses

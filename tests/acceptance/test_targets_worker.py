@@ -24,20 +24,20 @@ from tests.support.waiting import utc_now, wait_until
 
 TABLE = {"type": "postgres", "backoff_first": 0.05, "backoff_longest": 0.1, "lease": 60.0}
 SHORT = {**TABLE, "lease": 6.0}
-"""A lease whose end a test waits for, and that no moment without a processor ends."""
+"""Lease that a test waits for, and that does not expire while the machine is busy."""
 QUEUED = "SELECT count(*) = %s FROM runs WHERE worker_queue = 'table' AND status = 'queued'"
 ENDED = "SELECT count(*) = %s FROM runs WHERE finished_at IS NOT NULL"
 ENDING = {
     *("campaign_id", "campaign_uuid", "run_id", "scheduled_for", "lateness_ms", "duration_ms"),
     *("attempt", "target", "outcome", "from_status", "to_status"),
 }
-"""Keys of the line that says how a run ended."""
+"""Keys of the log line for the end of a run."""
 DOCUMENT = Path(__file__).parents[2] / "docs" / "targets.md"
 METRICS = DOCUMENT.with_name("metrics.md")
 
 
 def documented(name: str) -> str:
-    """A statement as docs/targets.md has it."""
+    """Return a statement of docs/targets.md."""
     found = re.search(rf"```sql\n-- {name}\b(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL)
     assert found is not None
     return "--" + found[1]
@@ -45,7 +45,7 @@ def documented(name: str) -> str:
 
 @pytest.fixture
 def role(database: CampaignDatabase) -> Iterator[str]:
-    """A role of the server that may do what docs/targets.md grants, in this database."""
+    """Create a role that has only the privileges of docs/targets.md, in this database."""
     name = f"sender_{uuid4().hex}"
     with psycopg.connect(database.url, autocommit=True) as connection:
         connection.execute(f"CREATE ROLE {name}".encode())
@@ -58,7 +58,7 @@ def role(database: CampaignDatabase) -> Iterator[str]:
 
 
 class Sql:
-    """A worker that knows nothing but the documentation, and may do no more than it grants."""
+    """A worker that uses only the documented statements, with only the documented privileges."""
 
     def __init__(self, url: str, role: str) -> None:
         self.connection = psycopg.connect(url, autocommit=True, row_factory=dict_row)
@@ -75,7 +75,7 @@ class Sql:
 
 
 def script(directory: Path, text: str) -> str:
-    """A program for --exec."""
+    """Write a program for --exec; return its command."""
     path = directory / "work.py"
     path.write_text(text)
     return shlex.join([sys.executable, str(path)])
@@ -91,14 +91,14 @@ def worker(
 
 
 def endings(process: Any) -> list[dict[str, Any]]:
-    """The lines of a process that has ended which say how a run did."""
+    """Return the log lines of a process for the ends of runs."""
     return [*process.events("run_finished"), *process.events("run_failed")]
 
 
 def test_a_worker_does_the_work(
     daemons: Daemons, database: CampaignDatabase, tmp_path: Path
 ) -> None:
-    """Done, failed, tried again; the first attempt is the worker's own."""
+    """Done, failed, retried; the first attempt is the worker's own."""
     config = configure(daemons, table=TABLE)
     ids = one_offs_for(database, "table", 30, utc_now() + timedelta(seconds=2))
     daemon = daemons.ready(database.url, config=config)
@@ -134,7 +134,7 @@ open({str(tmp_path)!r} + f"/{{data['run_id']}}.{{data['attempt']}}", "x")
 
 
 def test_a_lost_worker(daemons: Daemons, database: CampaignDatabase, tmp_path: Path) -> None:
-    """Killed, its runs go to another when the lease ends; stopped, it gives them back at once."""
+    """Killed, its runs go to another worker after the lease; stopped, it releases them at once."""
     config = configure(daemons, table=SHORT)
     one_offs_for(database, "table", 2, utc_now() + timedelta(seconds=2))
     daemon = daemons.ready(database.url, config=config)
@@ -142,7 +142,7 @@ def test_a_lost_worker(daemons: Daemons, database: CampaignDatabase, tmp_path: P
     first = worker(daemons, database, config, hang, "-c", "2")
     database.until("SELECT count(*) = 2 FROM runs WHERE lease_until IS NOT NULL")
     until = database.one("SELECT max(lease_until) FROM runs")
-    database.until("SELECT max(lease_until) > %s FROM runs", until)  # it is renewed
+    database.until("SELECT max(lease_until) > %s FROM runs", until)  # The lease is extended.
     first.kill()
     daemon.wait_for("run_lease_expired")
     database.until(QUEUED, 2)
@@ -168,7 +168,7 @@ def test_a_lost_worker(daemons: Daemons, database: CampaignDatabase, tmp_path: P
 def test_a_stop_reaches_the_worker(
     daemons: Daemons, database: CampaignDatabase, tmp_path: Path
 ) -> None:
-    """Its next heartbeat is refused, and the program ends."""
+    """The worker's next heartbeat is refused, and the program ends."""
     config = configure(daemons, table=SHORT)
     (campaign_id,) = one_offs_for(database, "table", 1, utc_now() + timedelta(seconds=2))
     daemons.ready(database.url, config=config)
@@ -180,15 +180,15 @@ def test_a_stop_reaches_the_worker(
     assert working.stop() == 0
 
 
-def told(taken: list[dict[str, Any]], worker: str) -> set[tuple[Any, ...]]:
-    """The event of each run taken, as `campaignd worker` writes it."""
+def expected_attempts(taken: list[dict[str, Any]], worker: str) -> set[tuple[Any, ...]]:
+    """Return the event of each run that was taken, as `campaignd worker` writes it."""
     return {
         (row["campaign_id"], row["id"], row["scheduled_for"], f"attempt {row['attempt']}", worker)
         for row in taken
     }
 
 
-def attempts_told(database: CampaignDatabase) -> set[tuple[Any, ...]]:
+def recorded_attempts(database: CampaignDatabase) -> set[tuple[Any, ...]]:
     rows = database.rows(
         "SELECT campaign_id, run_id, scheduled_for, cause, actor FROM campaign_events"
         " WHERE event = 'attempt' AND from_status = 'executing' AND to_status = 'executing'"
@@ -197,7 +197,7 @@ def attempts_told(database: CampaignDatabase) -> set[tuple[Any, ...]]:
 
 
 def test_the_documented_sql(daemons: Daemons, database: CampaignDatabase, role: str) -> None:
-    """Take, heartbeat, answer; what comes too late changes nothing; every attempt is an event."""
+    """Take, heartbeat, answer; a late answer changes nothing; every attempt is an event."""
     config = configure(daemons, table=TABLE)
     ids = one_offs_for(database, "table", 12, utc_now() + timedelta(seconds=2))
     daemon = daemons.ready(database.url, config=config)
@@ -209,7 +209,9 @@ def test_the_documented_sql(daemons: Daemons, database: CampaignDatabase, role: 
         assert {row["campaign_id"] for row in mine + theirs} == set(ids)
         assert {row["payload"]["n"] for row in mine} <= set(ids)
         assert one.do("take", worker="mine", target="table") == []
-        assert attempts_told(database) == told(mine, "mine") | told(theirs, "theirs")
+        assert recorded_attempts(database) == expected_attempts(mine, "mine") | expected_attempts(
+            theirs, "theirs"
+        )
         first, second, third, *rest = mine
         for row, answer in ((first, "completed"), (second, "failed"), (third, "retry")):
             held = {"run": row["id"], "attempt": row["attempt"]}
@@ -223,7 +225,7 @@ def test_the_documented_sql(daemons: Daemons, database: CampaignDatabase, role: 
         )
         again = one.do("take", worker="mine", target="table")
         assert [(row["id"], row["attempt"]) for row in again] == [(third["id"], 2)]
-        assert attempts_told(database) >= told(again, "mine")
+        assert recorded_attempts(database) >= expected_attempts(again, "mine")
         late = {"run": third["id"], "attempt": 1}
         assert not one.do("answer", answer="completed", reason=None, **late)
         for row in (*rest, *theirs, *again):
@@ -239,8 +241,8 @@ def test_the_documented_sql(daemons: Daemons, database: CampaignDatabase, role: 
     check_histories(database)
 
 
-def test_nobody_takes_it_in_time(daemons: Daemons, database: CampaignDatabase) -> None:
-    """Later than the grace: missed, like everywhere."""
+def test_no_worker_takes_it_in_time(daemons: Daemons, database: CampaignDatabase) -> None:
+    """Later than the grace time: missed, as with every target."""
     config = configure(daemons, table=TABLE)
     daemons.ready(database.url, config=config)
     one_offs_for(database, "table", 3, utc_now() + timedelta(seconds=2), grace=6)
@@ -256,7 +258,7 @@ def test_nobody_takes_it_in_time(daemons: Daemons, database: CampaignDatabase) -
 def test_workers_that_are_killed(
     daemons: Daemons, database: CampaignDatabase, tmp_path: Path
 ) -> None:
-    """Two workers, killed in turn: everything is done, one row each; repeats are counted."""
+    """Two workers, killed in turn: every run is done, with one row; repetitions are counted."""
     config = configure(daemons, table=SHORT)
     one_offs_for(database, "table", 100, utc_now() + timedelta(seconds=2))
     daemons.ready(database.url, config=config)

@@ -1,4 +1,4 @@
-"""Nights and years gone through instant by instant, with the time in the test's hand."""
+"""Nights and years, instant by instant, with a clock that the test sets."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from tests.support.database_world import TICK, World, opened
 
 @pytest.fixture
 async def timed(database_url: str) -> AsyncIterator[World]:
-    """A database whose time is what the test says."""
+    """A database whose clock the test sets."""
     async with opened(database_url) as found:
         yield found
 
 
 def instant_of(day: date, wall: time, zone: str) -> datetime:
-    """By the standard library: in a gap the offset before it, in an overlap the first pass."""
+    """By the standard library: the offset before a gap, and the first pass of an overlap."""
     return datetime.combine(day, wall, ZoneInfo(zone)).astimezone(UTC)
 
 
 @pytest.mark.parametrize(
     ("zone", "around", "wall"),
     [
-        ("America/New_York", date(2026, 3, 8), time(2, 30)),  # a gap: 03:30 daylight time
-        ("America/New_York", date(2026, 11, 1), time(1, 30)),  # an overlap: the first pass
+        ("America/New_York", date(2026, 3, 8), time(2, 30)),  # A gap: 03:30 daylight time.
+        ("America/New_York", date(2026, 11, 1), time(1, 30)),  # An overlap: the first pass.
         ("Europe/Berlin", date(2026, 3, 29), time(9, 0)),
         ("Europe/Berlin", date(2026, 10, 25), time(2, 0)),
-        ("Australia/Lord_Howe", date(2026, 10, 4), time(2, 15)),  # half an hour
+        ("Australia/Lord_Howe", date(2026, 10, 4), time(2, 15)),  # Half an hour.
         ("Australia/Lord_Howe", date(2026, 4, 5), time(1, 45)),
         ("America/Nuuk", date(2026, 3, 28), time(23, 30)),
-        ("Africa/Casablanca", date(2026, 2, 15), time(2, 30)),  # the clocks of Ramadan
+        ("Africa/Casablanca", date(2026, 2, 15), time(2, 30)),  # The clock changes of Ramadan.
         ("Pacific/Apia", date(2027, 1, 1), time(0, 0)),
     ],
 )
 async def test_local_time_is_kept_across_a_change(
     timed: World, zone: str, around: date, wall: time
 ) -> None:
-    """A week around the change: one run a local date, never early, never twice."""
+    """A week around the change: one run on each local date, never early, never twice."""
     days = [around + timedelta(days=number) for number in range(-3, 4)]
     timed.set(instant_of(days[0], wall, zone) - timedelta(hours=1))
     node = await timed.node()
@@ -77,7 +77,7 @@ async def test_local_time_is_kept_across_a_change(
 
 
 async def test_each_hour_of_a_night_asks_once(timed: World) -> None:
-    """A daemon that looks every quarter of an hour through the doubled hour fires once in it."""
+    """A daemon that polls every quarter of an hour through the doubled hour fires once in it."""
     zone = "Europe/Berlin"
     evening = datetime(2026, 10, 24, 20, tzinfo=UTC)
     timed.set(evening)
@@ -101,16 +101,16 @@ async def test_each_hour_of_a_night_asks_once(timed: World) -> None:
 @pytest.mark.parametrize(
     ("end", "last"),
     [
-        ("2026-06-05", date(2026, 6, 5)),  # a date is inclusive
-        ("2026-06-05T09:00:00", date(2026, 6, 5)),  # and so is an instant
+        ("2026-06-05", date(2026, 6, 5)),  # A date is inclusive.
+        ("2026-06-05T09:00:00", date(2026, 6, 5)),  # An instant is inclusive too.
         ("2026-06-05T08:59:59", date(2026, 6, 4)),
         ("2026-06-05T09:00:00Z", date(2026, 6, 5)),
-        ("2026-06-05T07:00:00Z", date(2026, 6, 5)),  # which is 09:00 in Berlin
+        ("2026-06-05T07:00:00Z", date(2026, 6, 5)),  # This is 09:00 in Berlin.
         ("2026-06-05T06:59:59Z", date(2026, 6, 4)),
     ],
 )
 async def test_a_recurrence_ends_when_its_end_passes(timed: World, end: str, last: date) -> None:
-    """The last occurrence ends it: completed, nothing armed, nothing more ever."""
+    """The last occurrence completes the campaign, and leaves no armed event."""
     node = await timed.node()
     campaign = await timed.saved(
         {
@@ -139,7 +139,7 @@ async def test_a_recurrence_ends_when_its_end_passes(timed: World, end: str, las
 
 
 async def test_the_last_one_missed_ends_it_too(timed: World) -> None:
-    """Nobody was there for days: what is too late has its rows, and the campaign its end."""
+    """After days without a node, late occurrences have rows, and the campaign ends."""
     node = await timed.node()
     campaign = await timed.saved(
         {

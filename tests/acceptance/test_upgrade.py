@@ -1,4 +1,4 @@
-"""Two releases at work on one database, while the schema is changed under them."""
+"""Two releases work on one database while its schema is changed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.releases import AFTER_NEXT, NEXT, Release, after_that, after_
 from tests.support.waiting import PATIENCE_S, utc_now
 
 SECONDS = 20
-"""For which work falls due; longer, should commands take longer than a second."""
+"""Seconds of work, more if commands take longer than a second."""
 ONE_OFFS_A_SECOND = 10
 WINDOWS = 4
 
@@ -37,7 +37,7 @@ def bare(empty_database_url: str) -> Iterator[CampaignDatabase]:
 
 @pytest.fixture
 def this(tmp_path: Path, daemons: Daemons) -> Release:
-    """This release, as any other one."""
+    """This release, like any other one."""
     return Release(tmp_path / "this", "1.0.0", daemons)
 
 
@@ -52,7 +52,7 @@ def pair(
 
 
 def done(release: Release, database: CampaignDatabase, *arguments: str, **more: Any) -> str:
-    """What one of its commands prints; it has to succeed."""
+    """Run one of the release's commands, which must succeed; return its output."""
     called = release.call(database.url, *arguments, **more)
     assert called.returncode == 0, called.stderr
     return called.stdout
@@ -65,7 +65,7 @@ def started(release: Release, database: CampaignDatabase, daemons: Daemons, name
 
 
 def campaigns(start: datetime, seconds: int) -> Iterator[dict[str, Any]]:
-    """One-offs and windows, due all the time for some seconds."""
+    """Yield one-offs and windows that are due all the time for some seconds."""
     for second in range(seconds):
         for number in range(ONE_OFFS_A_SECOND):
             at = start + timedelta(seconds=second, milliseconds=100 * number)
@@ -80,13 +80,13 @@ def campaigns(start: datetime, seconds: int) -> Iterator[dict[str, Any]]:
 
 
 def later(seconds: float) -> str:
-    """The body of a one-off so many seconds from now."""
+    """Return the body of a one-off ``seconds`` from now."""
     at = utc_now() + timedelta(seconds=seconds)
     return json.dumps({"schedule_type": "scheduled", "scheduled_at": at.isoformat()})
 
 
 def edited(release: Release, database: CampaignDatabase) -> str:
-    """A campaign of this test's own, saved, paused, moved and started by a release's commands."""
+    """Create, schedule, pause, move and start a campaign by commands; return its uuid."""
     uuid = str(uuid4())
     line = {"uuid": uuid, "name": f"edited by {release.version}", "status": "draft"}
     done(release, database, "import", "-", given=json.dumps({"campaign": line}))
@@ -103,12 +103,12 @@ def edited(release: Release, database: CampaignDatabase) -> str:
 def test_two_releases_share_a_database(
     pair: tuple[Release, Release], bare: CampaignDatabase, daemons: Daemons
 ) -> None:
-    """Migrated while the older one fires; then both fire and edit; either may be restarted."""
+    """Migrated while the older one fires; then both fire and edit, and either may be restarted."""
     older, newer = pair
     done(older, bare, "db", "upgrade")
     began = time.monotonic()
     first = started(older, bare, daemons, "older")
-    slow = max(1.0, time.monotonic() - began)  # and so are the other commands
+    slow = max(1.0, time.monotonic() - began)  # The other commands are as slow.
     seconds = round(SECONDS * slow)
     start = (utc_now() + timedelta(seconds=8 * slow)).replace(microsecond=0)
     lines = "\n".join(json.dumps(line) for line in campaigns(start, seconds))
@@ -116,8 +116,8 @@ def test_two_releases_share_a_database(
     bare.until("SELECT count(*) > 10 FROM runs WHERE status = 'completed'")
 
     done(newer, bare, "db", "upgrade")
-    told = first.wait_for("schema_newer")
-    assert told["schema"] == bare.one("SELECT version_num FROM alembic_version")
+    newer_schema = first.wait_for("schema_newer")
+    assert newer_schema["schema"] == bare.one("SELECT version_num FROM alembic_version")
     second = started(newer, bare, daemons, "newer")
     migrated = utc_now()
     for name in ("older", "newer"):
@@ -153,7 +153,7 @@ def test_two_releases_share_a_database(
 def _check(
     database: CampaignDatabase, start: datetime, seconds: int, processes: list[Process]
 ) -> None:
-    """Every occurrence once, and told once."""
+    """Check that each occurrence ran once and was logged once."""
     assert database.statuses("runs").keys() == {"completed"}
     runs = database.rows("SELECT r.*, c.name FROM runs r JOIN campaigns c ON c.id = r.campaign_id")
     assert {run["attempt"] for run in runs} == {1}
@@ -168,16 +168,16 @@ def _check(
     for process in processes:
         for event in ("service_failed", "claim_failed", "node_replaced"):
             assert process.events(event) == []
-        # A migration of every table may meet a transaction that holds some of them.
+        # A migration of every table may wait for a transaction that locks some of them.
         lost = [line["error"] for line in process.events("database_lost")]
         assert lost in ([], ["deadlock detected"])
     check_histories(database)
 
 
-def test_what_takes_away_waits_for_the_last_who_needs_it(
+def test_a_contracting_migration_waits_for_the_last_node_that_needs_it(
     bare: CampaignDatabase, daemons: Daemons, this: Release, tmp_path: Path
 ) -> None:
-    """A contracting migration is refused while a node works that could not go on."""
+    """A contracting migration is refused while a node works that needs what it removes."""
     newest = after_that(tmp_path / "newest", daemons)
     done(this, bare, "db", "upgrade")
     process = started(this, bare, daemons, "this")
@@ -205,7 +205,7 @@ def test_what_takes_away_waits_for_the_last_who_needs_it(
 def test_a_daemon_ends_when_the_schema_is_taken_away_under_it(
     bare: CampaignDatabase, daemons: Daemons, this: Release
 ) -> None:
-    """Migrated by force: it stops within seconds, with the code that says so, and is not alone."""
+    """After a forced migration the daemon stops within seconds, with its own exit code."""
     done(this, bare, "db", "upgrade")
     process = started(this, bare, daemons, "this")
     with psycopg.connect(bare.url) as connection:

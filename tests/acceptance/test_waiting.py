@@ -1,4 +1,4 @@
-"""Many runs of one target wait for their turn; those of the others do not."""
+"""Many runs of one target wait for their turn; those of the other targets do not."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WAIT = (
 def test_started_at_once_though_thousands_wait_for_another_target(
     daemons: Daemons, database: CampaignDatabase
 ) -> None:
-    """More than are read at once, and than are claimed ahead for a target that takes its time."""
+    """More than one poll reads, and more than is claimed ahead for a slow target."""
     slow = {"type": "command", "argv": ["/bin/sleep", "60"], "concurrency": 1, "timeout": 90}
     config = configure(daemons, slow=slow)
     with database.connection.transaction():
@@ -33,7 +33,7 @@ def test_started_at_once_though_thousands_wait_for_another_target(
     database.until("SELECT count(*) > 0 FROM runs WHERE status = 'executing'")
     uuid = uuid4()
     database.load([{"campaign": {"uuid": str(uuid), "name": "other", "status": "draft"}}])
-    database.control(lambda control: control.start(uuid, "somebody"))
+    database.control(lambda control: control.start(uuid, "operator"))
     database.until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", uuid)
     assert database.one("SELECT count(*) FROM runs WHERE status = 'queued'") > 5000
     assert daemon.stop() == 0

@@ -1,4 +1,4 @@
-"""What is checked out here, as a repository that can be cloned: with changes not committed yet."""
+"""This checkout as a repository that can be cloned, with changes that are not committed yet."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _IGNORED = shutil.ignore_patterns(
 
 
 def copy_tree(top: Path, to: Path) -> None:
-    """The files of the project, as git sees them; all but what is made, where there is no git."""
+    """List the files of the project as git does; without git, all files that are not generated."""
     listed = subprocess.run(
         ["git", "-C", top, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         capture_output=True,
@@ -29,7 +29,7 @@ def copy_tree(top: Path, to: Path) -> None:
 
 
 def bare_repository(top: Path, to: Path) -> None:
-    """A bare repository with one commit: the project as it is now."""
+    """Make a bare repository with one commit: the project as it is now."""
     tree = to.with_suffix(".tree")
     copy_tree(top, tree)
     git = ["git", "-C", str(tree), "-c", "user.name=test", "-c", "user.email=test@localhost"]

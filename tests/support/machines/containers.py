@@ -1,8 +1,8 @@
-"""Containers without an engine: processes in an image's files, each with a root of its own.
+"""Containers without an engine: processes in an image's files, each with its own root.
 
-A container has a mount namespace and a copy-on-write root, read-only where that is asked for; it
-runs as the image's user, with the image's environment and what is given beside it. All share the
-network namespace of whoever starts them.
+A container has a mount namespace and a copy-on-write root, which may be read-only. It runs as the
+image's user, with the image's environment and further variables. All containers share the network
+namespace of their parent.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PATIENCE_S = 120
 
 @dataclass(frozen=True)
 class Container:
-    """What is run, and how; `binds` are (source, target, read-only)."""
+    """What to run, and how; `binds` are (source, target, read-only)."""
 
     command: list[str]
     environment: dict[str, str]
@@ -36,11 +36,11 @@ class Container:
     stop_timeout: float = 10
     health: list[str] = field(default_factory=list)
     before: str = ""
-    """Lines of a shell that every process of it begins with."""
+    """Lines of shell that every process of a container begins with."""
     pid: int = 0
 
     def argv(self, command: Sequence[str]) -> list[str]:
-        """A command with the container's environment, and no other."""
+        """Return a command with only the container's environment."""
         given = ["env", "-i", *(f"{name}={value}" for name, value in self.environment.items())]
         if self.before:
             return [*given, "sh", "-euc", f'{self.before}\nexec "$@"', "-", *command]
@@ -48,7 +48,7 @@ class Container:
 
     @property
     def runs(self) -> bool:
-        """Whether its first process does."""
+        """Whether the container's first process runs."""
         with suppress(OSError):
             return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
         return False
@@ -64,7 +64,7 @@ class Engine:
 
     @property
     def containers(self) -> dict[str, Container]:
-        """Those that were started and not removed."""
+        """Containers that were started and not removed."""
         if not self._file.exists():
             return {}
         return {
@@ -72,13 +72,13 @@ class Engine:
         }
 
     def keep(self, name: str, container: Container | None) -> None:
-        """Write down what became of one."""
+        """Store the state of a container."""
         known = {**self.containers, name: container}
         text = json.dumps({name: asdict(each) for name, each in known.items() if each is not None})
         self._file.write_text(text)
 
     def volume(self, name: str) -> str:
-        """A named volume: as Docker makes it, owned as the image has it."""
+        """Create a named volume with the image's owner, as Docker does."""
         path = self.top / "volumes" / name
         if not path.exists():
             path.mkdir(parents=True, mode=0o700)
@@ -86,12 +86,12 @@ class Engine:
         return str(path)
 
     def made(self, **what: Any) -> Container:
-        """A container of the image, with what is asked for beside its configuration."""
+        """Return a container of the image, with options beside its configuration."""
         config = self.image["config"]
         environment = dict(item.split("=", 1) for item in config["Env"]) | what.pop("environment")
         command = [*config["Entrypoint"], *(what.pop("command", None) or config["Cmd"])]
         health = config["Healthcheck"]["Test"][1:]
-        # Hosts are all this one; an anonymous volume where the image has one and none is given.
+        # Every host is this one; the image's volumes become anonymous volumes unless given.
         binds = [(str(self.top / "hosts"), "/etc/hosts", True), *what.pop("binds", [])]
         for path in config["Volumes"]:
             if path not in (target for _, target, _ in binds):
@@ -99,7 +99,7 @@ class Engine:
         return Container(command, environment, binds, health=health, **what)
 
     def start(self, container: Container, **streams: Any) -> subprocess.Popen[bytes]:
-        """Its first process."""
+        """Run the container's first process in the foreground."""
         base = self.top / "roots"
         base.mkdir(exist_ok=True)
         lines = [
@@ -130,7 +130,7 @@ class Engine:
         return subprocess.Popen([*unshare, *container.argv(container.command)], **streams)
 
     def detach(self, name: str, container: Container) -> None:
-        """In the background, from now on under this name."""
+        """Start the container in the background under this name."""
         if name in self.containers:
             fail(f"the name {name} is in use")
         with (self.top / f"{name}.log").open("wb") as log:
@@ -144,7 +144,7 @@ class Engine:
         self.keep(name, replace(container, pid=process.pid))
 
     def inside(self, name: str, command: Sequence[str], **streams: Any) -> int:
-        """The exit code of a command in a container that runs."""
+        """Return the exit code of a command in a running container."""
         container = self.containers[name]
         if not container.runs:
             fail(f"container {name} does not run\n{(self.top / (name + '.log')).read_text()}")
@@ -153,12 +153,12 @@ class Engine:
         return subprocess.run([*where, *container.argv(command)], check=False, **streams).returncode
 
     def well(self, name: str) -> bool:
-        """What its health check says."""
+        """Return the result of the health check."""
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         return self.inside(name, self.containers[name].health, **quiet) == 0
 
     def await_well(self, name: str) -> None:
-        """Until it does."""
+        """Wait until the container is healthy."""
         deadline = time.monotonic() + PATIENCE_S
         while not self.well(name):
             if time.monotonic() > deadline:
@@ -166,7 +166,7 @@ class Engine:
             time.sleep(0.1)
 
     def stop(self, name: str) -> None:
-        """SIGTERM; whoever needs longer than is allowed fails here, where Docker would kill."""
+        """Stop by SIGTERM; fail where Docker would kill after the timeout."""
         container = self.containers[name]
         deadline = time.monotonic() + container.stop_timeout
         if container.runs:
@@ -177,10 +177,10 @@ class Engine:
             time.sleep(0.05)
 
     def kill(self, name: str, what: str) -> None:
-        """A signal by its name."""
+        """Send a signal, given by its name."""
         os.kill(self.containers[name].pid, signal.Signals[f"SIG{what}"])
 
 
 def fail(why: str) -> None:
-    """End as `docker` does."""
+    """Fail with Docker's exit code."""
     sys.exit(f"docker (stand-in): {why}")

@@ -1,4 +1,4 @@
-"""Programs that acceptance tests need, from Debian's packages where that is possible."""
+"""Programs that acceptance tests need, installed from Debian's packages where possible."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 
 def install(package: str, program: str) -> str | None:
-    """The program's path; it is installed if that may be. None: there is none."""
+    """Return the program's path, after an installation if allowed; None if there is none."""
     found = _find(program)
     if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
         env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
@@ -23,7 +23,7 @@ def install(package: str, program: str) -> str | None:
 
 
 def need(package: str, program: str) -> str:
-    """The program's path; it is installed if that may be, else the test is skipped."""
+    """Return the program's path, after an installation if allowed, or skip the test."""
     found = install(package, program)
     if found is None:
         pytest.skip(missing(package, program))
@@ -31,10 +31,10 @@ def need(package: str, program: str) -> str:
 
 
 def missing(package: str, program: str) -> str:
-    """What to do about a program that could not be installed."""
+    """Return what to do about a program that could not be installed."""
     return f"{program} is not installed (Debian: apt-get install {package})"
 
 
 def _find(program: str) -> str | None:
-    """Servers are where an ordinary user does not look."""
+    """Directories of servers are not in an ordinary user's path."""
     return shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")

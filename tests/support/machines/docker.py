@@ -1,12 +1,12 @@
-"""A stand-in for `docker`, where no engine runs: what docs/operations.md types, and no option more.
+"""A stand-in for `docker`, which knows exactly the options that docs/operations.md uses.
 
-Containers (`tests.support.machines.containers`) get the mounts, secrets and settings of the
-command or of compose.yaml. They share one network namespace, so a port that is
-published is the port that is listened on. The PostgreSQL of
-compose.yaml is the embedded one's programs. What is not done of a
-service is in `NOT_DONE`.
+Containers (`tests.support.machines.containers`) get the mounts, secrets and settings of the command
+or of compose.yaml. They share one network namespace, so a published port is the port that the
+daemon listens on. The PostgreSQL of compose.yaml uses the embedded programs. `NOT_DONE` lists the
+keys of a service that are ignored.
 
-`Docker` makes the place and runs scripts in it; as a program this file is the `docker` they call.
+`Docker` creates a directory and runs scripts in it; as a program, this file is the `docker` that
+they call.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ exec postgres -h 127.0.0.1 -k /tmp
 
 
 def docker(engine: Engine, arguments: Sequence[str]) -> int:
-    """The command line; anything that it does not know is a mistake."""
+    """Parse and run the command line; an unknown option is an error."""
     if arguments[0] == "compose":
         return compose(engine, arguments[1:])
     parser = argparse.ArgumentParser("docker", allow_abbrev=False)
@@ -129,7 +129,7 @@ def _run(engine: Engine, given: argparse.Namespace) -> int:
 
 
 def _published(ports: Sequence[str]) -> dict[str, str]:
-    """The daemon listens where Docker would forward from."""
+    """Map the published port to the port of the daemon."""
     (address, published, _), *_ = [*(port.split(":") for port in ports), ("", "", "")]
     return {"CAMPAIGND_API__PORT": published} if address else {}
 
@@ -138,7 +138,7 @@ def _published(ports: Sequence[str]) -> dict[str, str]:
 
 
 def compose(engine: Engine, arguments: Sequence[str]) -> int:
-    """On the compose.yaml of the directory."""
+    """Run a command on the compose.yaml of the directory."""
     parser = argparse.ArgumentParser("docker compose", allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up", allow_abbrev=False)
@@ -211,14 +211,14 @@ def _up(engine: Engine, project: Mapping[str, Any], given: argparse.Namespace) -
 
 
 def _service(engine: Engine, project: Mapping[str, Any], name: str) -> Container:
-    """One of its containers, as the file says."""
-    told = project["services"][name]
-    if unknown := told.keys() - DONE - NOT_DONE:
+    """Return one of the service's containers, as the file describes it."""
+    service = project["services"][name]
+    if unknown := service.keys() - DONE - NOT_DONE:
         fail(f"{name} has {unknown}")
     binds = []
-    for secret in told.get("secrets", []):
+    for secret in service.get("secrets", []):
         source = project["secrets"][secret]
-        if source.keys() != {"file"} and told.get("read_only"):
+        if source.keys() != {"file"} and service.get("read_only"):
             fail(
                 f'cannot create secret "{secret}" in read-only service {name}:'
                 " `file` is the sole supported option"
@@ -226,7 +226,7 @@ def _service(engine: Engine, project: Mapping[str, Any], name: str) -> Container
         binds.append(
             (str(Path(source["file"]).resolve(strict=True)), f"/run/secrets/{secret}", True)
         )
-    for volume in told.get("volumes", []):
+    for volume in service.get("volumes", []):
         if isinstance(volume, str):
             source, target = volume.split(":")
             binds.append((engine.volume(source), target, False))
@@ -234,16 +234,16 @@ def _service(engine: Engine, project: Mapping[str, Any], name: str) -> Container
             path = str(Path(volume["source"]).resolve(strict=True))
             binds.append((path, volume["target"], volume["read_only"]))
     container = engine.made(
-        command=told.get("command"),
-        environment=told.get("environment", {}) | _published(told.get("ports", [])),
+        command=service.get("command"),
+        environment=service.get("environment", {}) | _published(service.get("ports", [])),
         binds=binds,
-        tmpfs=told.get("tmpfs", []),
-        read_only=told.get("read_only", False),
-        stop_timeout=float(told.get("stop_grace_period", "10s").removesuffix("s")),
+        tmpfs=service.get("tmpfs", []),
+        read_only=service.get("read_only", False),
+        stop_timeout=float(service.get("stop_grace_period", "10s").removesuffix("s")),
     )
-    if not told["image"].startswith("postgres:"):
+    if not service["image"].startswith("postgres:"):
         return container
-    health = told["healthcheck"]["test"][1:]
+    health = service["healthcheck"]["test"][1:]
     return replace(
         container, command=["sh", "-euc", START_POSTGRES], before=POSTGRES, health=health
     )
@@ -253,7 +253,7 @@ def _service(engine: Engine, project: Mapping[str, Any], name: str) -> Container
 
 
 class Docker:
-    """A place where scripts find a `docker` that has one image, `campaignd`."""
+    """A directory in which scripts find a `docker` with the image `campaignd`."""
 
     def __init__(self, top: Path, root: Path, config: Mapping[str, object]) -> None:
         top.chmod(0o755)
@@ -272,7 +272,7 @@ class Docker:
         self.run("ip link set lo up", top)
 
     def run(self, script: str, directory: Path, *, check: bool = True) -> str:
-        """What a script of bash prints; it must not fail unless `check` is false."""
+        """Return the output of a bash script, which must succeed unless `check` is false."""
         done = subprocess.run(
             [
                 *("nsenter", "--target", str(self._network.pid), "--net"),
@@ -290,11 +290,11 @@ class Docker:
         return done.stdout
 
     def log(self, name: str) -> str:
-        """What a container has printed."""
+        """Return the output of a container."""
         return (self._top / f"{name}.log").read_text()
 
     def end(self) -> None:
-        """Leave nothing behind."""
+        """Remove every container."""
         for container in Engine(self._top).containers.values():
             if container.runs:
                 with suppress(ProcessLookupError):
@@ -305,7 +305,7 @@ class Docker:
 
 @contextmanager
 def docker_of(top: Path, root: Path, config: Mapping[str, object]) -> Iterator[Docker]:
-    """A stand-in for the length of the block."""
+    """Yield a stand-in, and remove its containers afterwards."""
     made = Docker(top, root, config)
     try:
         yield made

@@ -1,4 +1,4 @@
-"""Prints what operators ask for in numbers: exposure, cold start, image size."""
+"""Prints figures for operators: exposure of the units, cold start, image size."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CAMPAIGND = Path(sys.executable).with_name("campaignd")
 
 
 def exposure() -> None:
-    """By systemd's own count, from 0 to 10."""
+    """Return systemd's own score, from 0 to 10."""
     if not shutil.which("systemd-analyze"):
         print("exposure: systemd-analyze is not installed")
         return
@@ -31,7 +31,7 @@ def exposure() -> None:
 
 
 def cold_start() -> None:
-    """From the start of the process to `ready`, on the embedded PostgreSQL."""
+    """Return the seconds from the start of the process to `ready`, on the embedded PostgreSQL."""
     with tempfile.TemporaryDirectory(prefix="campaignd-figures-") as state:
         Path(state).chmod(0o711)
         first = _start(state)
@@ -56,7 +56,7 @@ def _start(state: str) -> float:
 
 
 def image_size() -> None:
-    """Of the image, and of the base below it."""
+    """Return the sizes of the image and of its base."""
     if (reason := image.why_not()) is not None:
         print(f"image size: {reason}")
         return

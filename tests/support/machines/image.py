@@ -1,8 +1,8 @@
-"""Builds the container image where no container engine runs: buildah, on a base by debootstrap.
+"""Builds the container image where no engine runs: buildah, on a base made by debootstrap.
 
-The base is Debian's minimal system with Python, from the mirror that this machine's apt uses; the
-packages are those of the lock file, from where this machine's pip has them. Run as a program it
-builds and says how big the image is.
+The base is Debian's minimal system with Python, from the mirror of this machine's apt. The packages
+are those of the lock file, from the index of this machine's pip. As a program, this module builds
+the image and prints its size.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ print(json.dumps({
     "sys_platform": sys.platform,
 }))
 """
-"""A program for a Python that has nothing but its standard library."""
+"""A program for a Python that has only its standard library."""
 
 
 def why_not() -> str | None:
-    """Why this machine can not do it; None if it can."""
+    """Return why this machine cannot build images, or None."""
     if os.geteuid() != 0:
         return "building a base image needs root"
     if not shutil.which("apt-get"):
@@ -51,12 +51,12 @@ def why_not() -> str | None:
             install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", package]
             subprocess.run(install, env=env, capture_output=True, check=False)
         if shutil.which(program) is None:
-            return f"{program} is not installed, and can not be"
+            return f"{program} is not installed and cannot be"
     return None
 
 
 class Images:
-    """Images and containers in a directory of their own, gone when it is."""
+    """Images and containers in a temporary directory."""
 
     def __init__(self, top: Path) -> None:
         self.top = top
@@ -71,15 +71,15 @@ class Images:
         ]
 
     def buildah(self, *arguments: str | Path) -> str:
-        """What a command of buildah prints."""
+        """Return the output of a buildah command."""
         return _run([*self._buildah, *map(str, arguments)], env=self._env)
 
     def command(self, *arguments: str) -> tuple[list[str], dict[str, str]]:
-        """Command line and environment, for whoever starts it."""
+        """Return the command line and the environment of a buildah command."""
         return [*self._buildah, *arguments], self._env
 
     def base(self) -> dict[str, str]:
-        """The base image; what its Python answers to the markers of requirements (PEP 508)."""
+        """Build the base image; return its Python's values of the requirement markers (PEP 508)."""
         site, release = _mirror()
         tree = self.top / "base"
         _run(
@@ -99,7 +99,7 @@ class Images:
         return dict(markers)
 
     def build(self) -> None:
-        """The image, from the Dockerfile."""
+        """Build the image from the Dockerfile."""
         markers = self.base()
         wheels = self.top / "wheels"
         wanted = self.top / "wanted.txt"
@@ -120,18 +120,18 @@ class Images:
         )
 
     def size(self, name: str = "localhost/campaignd") -> str:
-        """How big an image is, as buildah says it."""
+        """Return the size of an image, as buildah reports it."""
         listed = json.loads(self.buildah("images", "--json"))
         return next(str(image["size"]) for image in listed if f"{name}:latest" in image["names"])
 
     def config(self) -> dict[str, object]:
-        """How a container of the image is started."""
+        """Return the configuration of the image."""
         inspected = json.loads(self.buildah("inspect", "--type", "image", "campaignd"))
         return dict(inspected["Docker"]["config"])
 
     @contextmanager
     def container(self) -> Iterator[tuple[str, Path]]:
-        """A container's name, and where its root file system is."""
+        """Yield a container's name and the path of its root file system."""
         name = self.buildah("from", "--pull-never", "campaignd").strip()
         try:
             yield name, Path(self.buildah("mount", name).strip())
@@ -141,7 +141,7 @@ class Images:
 
 
 def wanted_by(markers: Mapping[str, str], lock: str) -> str:
-    """The lines of a lock file that hold for another Python, by what that one answers."""
+    """Return the lines of a lock file that apply to another Python, by its marker values."""
     wanted: list[str] = []
     holds = True
     for line in lock.splitlines(keepends=True):
@@ -156,7 +156,7 @@ def wanted_by(markers: Mapping[str, str], lock: str) -> str:
 
 @contextmanager
 def images() -> Iterator[Images]:
-    """A place for images."""
+    """Yield a place for images."""
     top = Path(tempfile.mkdtemp(prefix="campaignd-image-"))
     top.chmod(0o755)
     try:
@@ -166,7 +166,7 @@ def images() -> Iterator[Images]:
 
 
 def _mirror() -> tuple[str, str]:
-    """Where apt gets this machine's own release from, and what it is called."""
+    """Return the mirror and the name of this machine's Debian release."""
     for line in sorted(set(_run(INDEX).splitlines())):
         site, release, component = line.split()
         if component == "main" and "-" not in release:

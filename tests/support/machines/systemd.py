@@ -1,11 +1,11 @@
-"""A real systemd in namespaces of its own, over a copy-on-write view of this machine's root.
+"""A real systemd in namespaces, over a copy-on-write view of this machine's root.
 
-What runs inside sees a machine that was never told of campaignd: a root of its own, `systemctl`,
-`journalctl`, units, users. Nothing of it is left when it ends. The network is this machine's, so
-the packages that an installation needs come from where they come from here.
+Inside is a machine without campaignd, with its own root, `systemctl`, `journalctl`, units and
+users. Nothing of the machine is left when it ends. It uses this machine's network, so an
+installation gets its packages from where this machine gets them.
 
-A holder process keeps the mount namespace; the machine in it can be booted and powered off more
-than once, as one with a disk can.
+A holder process keeps the mount namespace, so that the machine can be booted and powered off
+several times, like one with a disk.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ touch "$2/prepared"
 exec sleep infinity
 """
 
-# The machine sees the group it is born in as the root of its own, whatever hierarchy there is.
+# The machine takes the group that it is born in as the root of its hierarchy.
 _BOOT = """
 set -eu
 cd "$1/root"
@@ -64,11 +64,11 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def why_not() -> str | None:
-    """Why this machine can not do it; None if it can."""
+    """Return why this machine cannot do that, or None."""
     if os.geteuid() != 0:
         return "a systemd of one's own needs root"
     if not Path(SYSTEMD).exists() and not _install("systemd"):
-        return "systemd is not installed, and can not be"
+        return "systemd is not installed and cannot be"
     missing = [name for name in ("unshare", "nsenter", "chroot") if not shutil.which(name)]
     if missing:
         return f"not installed: {', '.join(missing)}"
@@ -90,12 +90,12 @@ def _install(package: str) -> bool:
 
 
 class Machine:
-    """The machine. Commands run in it as root, with an environment of their own."""
+    """The machine. Commands run in it as root, with their own environment."""
 
     def __init__(self, base: Path) -> None:
         self._base = base
         self.shared = base / "shared"
-        """Seen inside as /shared."""
+        """Mounted inside as /shared."""
         self._groups = _own_groups(base.name)
         self._boot: subprocess.Popen[bytes] | None = None
         self._init = 0
@@ -112,11 +112,11 @@ class Machine:
         _until("the root is there", (self.shared / "prepared").exists, self._holder, self.log)
 
     def log(self) -> str:
-        """What the boot said."""
+        """Return the console output of the boot."""
         return (self._base / "log").read_text(errors="replace")
 
     def boot(self) -> None:
-        """Switch on; returns when systemd takes commands."""
+        """Boot; return when systemd accepts commands."""
         enter = ["nsenter", "--target", str(self._holder.pid), "--mount"]
         spaces = ["--mount", "--pid", "--fork", "--kill-child=SIGKILL", "--uts", "--ipc"]
 
@@ -144,7 +144,7 @@ class Machine:
         return said in ("running", "degraded")
 
     def power_off(self) -> None:
-        """Pull the plug: every process is gone at once, what is on disk stays."""
+        """Cut the power: every process is killed at once, and the disk stays."""
         boot, self._boot, self._init = self._boot, None, 0
         if boot is not None:
             with contextlib.suppress(ProcessLookupError):
@@ -152,7 +152,7 @@ class Machine:
             boot.wait()
 
     def _find_init(self) -> bool:
-        """The process that is number 1 inside: the child of unshare."""
+        """Return process 1 of the machine, which is the child of unshare."""
         assert self._boot is not None
         parents = [self._boot.pid]
         while parents:
@@ -174,7 +174,7 @@ class Machine:
         timeout: float = 60,
         env: dict[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """A script of bash, inside, as root; it must not fail unless ``check`` is false."""
+        """Run a bash script inside as root; it must succeed unless ``check`` is false."""
         given = {"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", **(env or {})}
         done = subprocess.run(
             [
@@ -197,13 +197,13 @@ class Machine:
         return done
 
     def text(self, script: str, **options: Any) -> str:
-        """What a script prints."""
+        """Return the output of a script."""
         return self.run(script, **options).stdout.strip()
 
     def until(
         self, what: str, script: str, holds: Callable[[str], object], within: float = 60
     ) -> str:
-        """What the script prints once that is as wanted."""
+        """Wait until the output of a script satisfies ``holds``; return the output."""
         deadline = time.monotonic() + within
         while not holds(found := self.text(script, check=False)):
             if time.monotonic() > deadline:
@@ -213,7 +213,7 @@ class Machine:
         return found
 
     def end(self) -> None:
-        """Switch off and leave nothing behind."""
+        """Power off, and delete the machine."""
         self.power_off()
         self._holder.kill()
         self._holder.wait()
@@ -236,7 +236,7 @@ def _until(
 
 
 def _own_groups(name: str) -> list[Path]:
-    """A control group of the machine's own in each hierarchy that systemd writes to."""
+    """Create a control group for the machine in each hierarchy that systemd writes to."""
     tops: Sequence[Path] = [_CGROUPS]
     if (_CGROUPS / "systemd").is_dir():
         tops = [path for path in (_CGROUPS / "systemd", _CGROUPS / "unified") if path.is_dir()]
@@ -247,7 +247,7 @@ def _own_groups(name: str) -> list[Path]:
 
 
 def _remove_group(group: Path) -> None:
-    """Once its processes are gone, which may take the kernel a moment."""
+    """Delete the groups once their processes are gone, which may take the kernel a moment."""
     deadline = time.monotonic() + 10
     while group.exists() and time.monotonic() < deadline:
         for inner, _, _ in os.walk(group, topdown=False):
@@ -258,7 +258,7 @@ def _remove_group(group: Path) -> None:
 
 @contextmanager
 def machine() -> Iterator[Machine]:
-    """A machine that is not booted yet."""
+    """Yield a machine that is not booted yet."""
     base = Path(tempfile.mkdtemp(prefix="campaignd-machine-"))
     base.chmod(0o755)
     try:
