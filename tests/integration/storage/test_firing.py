@@ -49,7 +49,7 @@ async def test_an_occurrence_is_claimed_when_it_is_due(world: World, node: Node)
         campaign_name="a campaign",
         run_id=run_uuid(campaign.uuid, at),
         scheduled_for=at,
-        attempt=1,
+        number=1,
         target="log",
         payload={"a": [1, "ü"]},
         claimed_at=at,

@@ -50,7 +50,7 @@ async def test_overlap_queue_holds_one_and_promotes_it(world: World, node: Node)
     assert (written.promoted, written.to_status) == (True, "executing")
     await world.check(campaign_id)
     (started,), late = await node.attempts()
-    assert (started.scheduled_for, started.attempt) == (NOON + hours(1) + days(1), 1)
+    assert (started.scheduled_for, started.number) == (NOON + hours(1) + days(1), 1)
     assert late == []
     await world.check(campaign_id)
     (written,) = await node.finish(started)
