@@ -1,4 +1,4 @@
-"""What the tests of the database share."""
+"""Fixtures of the storage tests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.embedded_child import server_of
 
 @pytest.fixture
 def state_dir() -> Iterator[Path]:
-    """A state directory with a space in its name, in a place that every user can reach."""
+    """A state directory with a space in its name, which every user can reach."""
     top = Path(tempfile.mkdtemp(prefix="campaignd test "))
     top.chmod(0o755)
     place = top / "state dir"
@@ -29,12 +29,12 @@ def state_dir() -> Iterator[Path]:
 
 @pytest.fixture
 async def world(database_url: str) -> AsyncIterator[World]:
-    """An empty database with a clock that is set."""
+    """An empty database, with a clock that the test sets."""
     async with opened(database_url) as world:
         yield world
 
 
 @pytest.fixture
 async def node(world: World) -> Node:
-    """A node that claims and finishes when it is told to."""
+    """A node that claims and finishes on the test's calls."""
     return await world.node()

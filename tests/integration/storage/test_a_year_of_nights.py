@@ -1,4 +1,4 @@
-"""A year of nights in twenty zones, clock changes among them: claimed by the real SQL."""
+"""A year of nightly runs in twenty zones, with clock changes, claimed by the real SQL."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ BODY = {"misfire_grace_time": 172_800, "coalesce": False, "overlap": "allow"}
 
 
 def nights(zone: str, at: time) -> list[datetime]:
-    """One instant for every local date: the offset before a gap, the first pass of an overlap."""
+    """Return one instant for every local date: before a gap, or in the first pass of an overlap."""
     place = ZoneInfo(zone)
     until = NOON + days(DAYS)
     day = NOON.astimezone(place).date()
     found = []
     while True:
-        instant = datetime.combine(day, at, place).astimezone(UTC)  # fold=0 is just that
+        instant = datetime.combine(day, at, place).astimezone(UTC)  # fold=0 has this meaning
         if instant > until:
             return found
         if instant > NOON:
@@ -55,7 +55,7 @@ def nights(zone: str, at: time) -> list[datetime]:
 
 @pytest.mark.slow
 async def test_every_night_of_a_year(database_url: str) -> None:
-    """One run for every local date of every campaign, at the right instant, and no other."""
+    """Every campaign has exactly one run for every local date, at the right instant."""
     async with opened(database_url) as world:
         node = await world.node(lease=10.0**8)
         expected: dict[int, list[datetime]] = {}

@@ -1,4 +1,4 @@
-"""What `campaignd import --update` changes beside the schedule reaches what a node has loaded."""
+"""Changes of `campaignd import --update` beside the schedule reach the events that a node holds."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ async def amend(world: World, campaign_id: int, **values: Any) -> Any:
     return edit
 
 
-async def test_another_target_is_loaded_anew(world: World, node: Node) -> None:
-    """A node may hold the timer for the former target, and wait for room there."""
+async def test_a_changed_target_is_loaded_again(world: World, node: Node) -> None:
+    """A node may hold the timer for the former target, and wait for capacity there."""
     campaign_id = await world.saved(once(AT), target="former")
     former = await world.armed(campaign_id)
     xmin = (await world.timers.poll("0", NOON, NOON, 10)).xmin
@@ -59,7 +59,7 @@ async def test_a_campaign_without_a_schedule(world: World) -> None:
 
 
 @pytest.mark.parametrize("values", [{"name": "b"}, {"payload": {"n": 1}}, {"target": "log"}])
-async def test_what_is_read_at_the_claim_leaves_the_schedule_as_it_is(
+async def test_fields_read_at_the_claim_do_not_change_the_schedule(
     world: World, values: dict[str, Any]
 ) -> None:
     campaign_id = await world.saved(once(AT))

@@ -1,4 +1,4 @@
-"""Attempts: retries within the grace, lost nodes, draining, late answers (semantics section 6)."""
+"""Attempts: retries within the grace, lost nodes, draining, late results; docs/semantics.md#runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.fired import AT, fired, taken_back
 
 
 async def test_a_run_starts_when_its_first_attempt_does(world: World, node: Node) -> None:
-    """Not when it was claimed, which may be long before; a later attempt knows of the first."""
+    """The claim may be long before the start; a later attempt keeps the first start."""
     campaign_id, work = await fired(world, node)
     assert work.started_at is None
     world.set(AT + seconds(9))
@@ -41,10 +41,10 @@ async def test_a_run_starts_when_its_first_attempt_does(world: World, node: Node
 
 
 @pytest.mark.parametrize(("reckoned", "kept"), [(-5, 0), (50, 9)])
-async def test_a_start_that_can_not_be_is_not_believed(
+async def test_an_impossible_start_is_corrected(
     world: World, node: Node, reckoned: int, kept: int
 ) -> None:
-    """The node reckons the server's clock: never before the claim, never after the end."""
+    """The node estimates the database clock; a start is between the claim and the end."""
     campaign_id, work = await fired(world, node)
     world.set(AT + seconds(9))
     await node.finish(work, begun=AT + seconds(reckoned))
@@ -135,7 +135,7 @@ async def test_an_accepted_run_has_a_lease_of_its_own(world: World, node: Node) 
 
 
 async def fired_on(world: World, node: Node) -> tuple[int, Attempt]:
-    """As `fired`, with a beat just before, as a living node has them."""
+    """Like `fired`, with a heartbeat just before, as a live node has."""
     campaign_id = await world.saved(once(AT))
     world.set(AT)
     await node.beat(lease=5)
@@ -161,7 +161,7 @@ async def test_released_runs_are_due_at_once_for_any_node(world: World, node: No
     assert again.number - again.takeovers == 1, "no attempt was counted"
 
 
-async def test_what_was_not_begun_is_released_as_if_never_claimed(world: World, node: Node) -> None:
+async def test_an_unstarted_run_is_released_as_if_never_claimed(world: World, node: Node) -> None:
     campaign_id, work = await fired(world, node)
     await node.release(work, disposition="not_started")
     (run,) = await world.runs(campaign_id)
@@ -175,7 +175,7 @@ async def test_what_was_not_begun_is_released_as_if_never_claimed(world: World, 
     await world.check(campaign_id)
 
 
-async def test_what_can_not_be_repeated_is_held_for_a_person(world: World, node: Node) -> None:
+async def test_a_run_that_cannot_be_repeated_is_held(world: World, node: Node) -> None:
     campaign_id, work = await fired(world, node)
     await node.release(work, disposition="held")
     (run,) = await world.runs(campaign_id)
@@ -190,7 +190,7 @@ async def test_what_can_not_be_repeated_is_held_for_a_person(world: World, node:
     assert await world.run_statuses(campaign_id) == ["cancelled"]
 
 
-async def test_stopping_cancels_at_once_and_refuses_late_answers(world: World, node: Node) -> None:
+async def test_stopping_cancels_at_once_and_refuses_late_results(world: World, node: Node) -> None:
     campaign_id = await world.saved(daily(AT, overlap="queue"))
     world.set(AT)
     (won,) = await node.claim()
@@ -226,7 +226,7 @@ async def test_retrying_and_waiting_runs_are_cancelled_too(world: World, node: N
     assert await node.attempts() == ([], [])
 
 
-async def test_the_same_answer_twice_is_written_once(world: World, node: Node) -> None:
+async def test_a_repeated_result_is_written_once(world: World, node: Node) -> None:
     campaign_id, work = await fired(world, node)
     assert len(await node.finish(work)) == 1
     before = await world.dump(campaign_id)
@@ -235,10 +235,8 @@ async def test_the_same_answer_twice_is_written_once(world: World, node: Node) -
     assert await world.dump(campaign_id) == before
 
 
-async def test_a_run_tried_again_by_a_person_has_the_grace_that_is_configured(
-    world: World, node: Node
-) -> None:
-    """Where no schedule names one."""
+async def test_a_retry_by_an_operator_has_the_configured_grace(world: World, node: Node) -> None:
+    """This holds when the schedule names no grace."""
     world.control = CampaignService(
         world.store, misfire_grace_time=60, runs=RunResults(world.database)
     )

@@ -1,4 +1,4 @@
-"""Import: what a line becomes, and what is wrong with others."""
+"""Import: the campaign of a line, and the errors of bad lines."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ from tests.support.bulk_files import (
         (line(status="archived", archived_from="failed"), "archived", None, None),
     ],
 )
-async def test_what_a_line_becomes(
+async def test_a_line_becomes_a_campaign(
     database_url: str,
     given: dict[str, Any],
     status: str,
@@ -120,7 +120,7 @@ async def test_what_a_line_becomes(
         ({"status": "failed", "history": {"due": True, "completed": True}}, True, True),
     ],
 )
-async def test_what_is_known_of_past_runs(
+async def test_the_history_of_a_line_is_kept(
     database_url: str, campaign: dict[str, Any], due: bool, completed: bool
 ) -> None:
     _, bad = await load(database_url, [line(**campaign)])
@@ -180,7 +180,7 @@ BAD: list[tuple[object, str]] = [
 
 
 @pytest.mark.parametrize(("given", "reason"), BAD, ids=[reason for _, reason in BAD])
-async def test_a_bad_line_is_told_with_its_reason(
+async def test_a_bad_line_is_reported_with_its_reason(
     database_url: str, given: object, reason: str
 ) -> None:
     defaults = ScheduleDefaults(targets=frozenset({"log"}))
@@ -191,8 +191,8 @@ async def test_a_bad_line_is_told_with_its_reason(
     assert len(bad[0][1]) < 1000
 
 
-async def test_what_only_the_server_refuses_is_one_bad_line(database_url: str) -> None:
-    """A batch that the server can not take is tried in halves until the line is alone."""
+async def test_a_line_that_only_the_server_refuses_is_one_bad_line(database_url: str) -> None:
+    """A batch that the server refuses is split in halves until the line is alone."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("ALTER TABLE campaigns ADD CHECK (name <> 'n7')")
     tally, bad = await load(database_url, [line(f"n{number}") for number in range(20)])
@@ -201,14 +201,14 @@ async def test_what_only_the_server_refuses_is_one_bad_line(database_url: str) -
     assert "cannot be stored" in bad[0][1]
 
 
-async def test_a_fault_of_the_database_is_not_blamed_on_the_lines(database_url: str) -> None:
+async def test_an_error_of_the_database_is_not_reported_for_lines(database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("ALTER TABLE campaign_events RENAME TO away")
     with pytest.raises(psycopg.errors.UndefinedTable):
         await load(database_url, [line()])
 
 
-async def test_ids_are_kept_if_free_and_never_stolen(database_url: str) -> None:
+async def test_ids_are_kept_if_free_and_never_assigned_twice(database_url: str) -> None:
     async def ids() -> dict[str, int]:
         found = await rows(database_url, sa.select(campaigns.c.name, campaigns.c.id))
         return {row.name: row.id for row in found}
@@ -226,11 +226,11 @@ async def test_ids_are_kept_if_free_and_never_stolen(database_url: str) -> None:
 
 
 @pytest.mark.parametrize("count", [3, BATCH_LINES])
-async def test_nodes_are_told_once_a_batch(database_url: str, count: int) -> None:
+async def test_nodes_are_notified_once_a_batch(database_url: str, count: int) -> None:
     with psycopg.connect(database_url, autocommit=True) as listener:
         listener.execute(f"LISTEN {CHANNEL}")
         await load(database_url, [line(f"n{number}", ONE_OFF) for number in range(count)])
-        told = [*listener.notifies(timeout=60, stop_after=1), *listener.notifies(timeout=0.2)]
-    notices = [json.loads(each.payload) for each in told]
+        notifications = [*listener.notifies(timeout=60, stop_after=1), *listener.notifies(timeout=0.2)]
+    payloads = [json.loads(each.payload) for each in notifications]
     few = {"campaigns": [row.id for row in await rows(database_url, sa.select(campaigns.c.id))]}
-    assert notices == [few if count == 3 else {"reload": True}]
+    assert payloads == [few if count == 3 else {"reload": True}]

@@ -1,4 +1,4 @@
-"""Import: lines of campaigns that are there already."""
+"""Import: lines of campaigns that exist already."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def test_loading_a_file_again_changes_nothing(database_url: str) -> None:
     ]
     first, _ = await load(database_url, given)
     before = await dump(database_url)
-    # By then the one-off is over, and its campaign may be in any status.
+    # The one-off is over at this instant, and its campaign may be in any status.
     second, bad = await load(database_url, given, now=NOW + timedelta(days=40))
     assert (first.loaded, first.unchanged) == (4, 1)
     assert (second.loaded, second.unchanged, bad) == (0, 5, [])
@@ -55,7 +55,7 @@ async def test_loading_a_file_again_changes_nothing(database_url: str) -> None:
 async def test_other_content_of_a_known_uuid(
     database_url: str, changes: dict[str, Any], names: str
 ) -> None:
-    """Reported, and applied only when asked to; after that it is the same."""
+    """The difference is reported, and applied only with update; then there is none."""
     given = line("a", ONE_OFF, uuid=str(uuid4()), payload={"n": 1})
     await load(database_url, [given])
     before = await dump(database_url)

@@ -1,4 +1,4 @@
-"""Pausing, windows, and schedules that are replaced while something is due (semantics 3 to 6)."""
+"""Pausing, windows, and schedules that are replaced while an occurrence is due."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ async def ask(world: World, command: str, campaign_id: int) -> None:
             await getattr(control, command)(campaign_id, "tester")
 
 
-# --- what is due and unclaimed --------------------------------------------------------------
+# --- due and unclaimed --------------------------------------------------------------
 
 
 @pytest.mark.parametrize("command", ["save", "clear", "update", "stop"])
 @pytest.mark.parametrize("late", [seconds(0), minutes(5), GRACE * 2])
-async def test_what_is_due_is_never_dropped_in_silence(
+async def test_a_due_occurrence_is_never_dropped_silently(
     world: World, node: Node, command: str, late: Any
 ) -> None:
     campaign_id = await world.saved(daily(AT))
@@ -73,7 +73,7 @@ async def test_what_is_due_is_never_dropped_in_silence(
 
 
 @pytest.mark.parametrize("command", ["clear", "stop"])
-async def test_many_that_are_due_are_one_event(world: World, node: Node, command: str) -> None:
+async def test_many_due_occurrences_are_one_event(world: World, node: Node, command: str) -> None:
     campaign_id = await continuous(world, 60, days(2))
     world.set(AT + hours(5))
     await ask(world, command, campaign_id)
@@ -90,7 +90,7 @@ async def test_an_occurrence_that_is_not_due_yet_is_not_missed(world: World, nod
     assert await world.runs(campaign_id) == []
 
 
-async def test_starting_again_misses_what_passed_unclaimed(world: World, node: Node) -> None:
+async def test_starting_again_misses_unclaimed_occurrences(world: World, node: Node) -> None:
     campaign_id = await world.saved(daily(AT))
     await world.control.pause(campaign_id, "tester")
     world.set(AT + days(1) + minutes(1))
@@ -102,7 +102,7 @@ async def test_starting_again_misses_what_passed_unclaimed(world: World, node: N
 # --- paused ---------------------------------------------------------------------------------
 
 
-async def test_what_passes_while_paused_is_missed(world: World, node: Node) -> None:
+async def test_occurrences_are_missed_while_paused(world: World, node: Node) -> None:
     campaign_id = await world.saved(
         daily(AT, config={"end_date": (AT + days(2)).date().isoformat()})
     )
@@ -121,7 +121,7 @@ async def test_what_passes_while_paused_is_missed(world: World, node: Node) -> N
     assert (await world.control.start(campaign_id, "tester")).to_status == "scheduled"
 
 
-async def test_what_passes_in_one_stretch_while_paused_is_missed(world: World, node: Node) -> None:
+async def test_a_stretch_of_occurrences_is_missed_while_paused(world: World, node: Node) -> None:
     campaign_id = await world.saved(daily(AT, misfire_grace_time=2 * 86400))
     await world.control.pause(campaign_id, "tester")
     world.set(AT + days(5))
@@ -157,7 +157,9 @@ async def test_a_window_opens_however_late(world: World, node: Node) -> None:
     assert (await world.campaign(campaign_id)).more_to_come, "it has no end"
 
 
-async def test_a_window_that_nobody_watched_ends_as_it_should(world: World, node: Node) -> None:
+async def test_a_window_without_live_nodes_ends_in_the_right_status(
+    world: World, node: Node
+) -> None:
     idle = await world.started("live_content", {"startdate": iso(AT), "enddate": iso(AT + days(2))})
     timed = await world.started(
         "segment_triggered", {"startdate": iso(AT), "enddate": iso(AT + days(2))}
@@ -170,7 +172,7 @@ async def test_a_window_that_nobody_watched_ends_as_it_should(world: World, node
     assert await world.run_statuses(timed) == ["missed"] * 3
 
 
-async def test_a_window_whose_end_is_put_behind_it_closes(world: World, node: Node) -> None:
+async def test_a_window_whose_end_moves_into_the_past_closes(world: World, node: Node) -> None:
     campaign_id = await world.started("event_triggered", {"startdate": iso(AT)})
     for paused in (False, True):
         world.set(AT + hours(1))
@@ -191,7 +193,7 @@ async def test_a_window_whose_end_is_put_behind_it_closes(world: World, node: No
 async def test_a_one_off_that_is_due_keeps_its_run_when_its_start_is_kept(
     world: World, node: Node
 ) -> None:
-    """An edit of something else, in the moment between due and claimed."""
+    """An edit of another field arrives between the due instant and the claim."""
     campaign_id = await world.saved(once(AT))
     world.set(AT + seconds(1))
     body = {"startdate": iso(AT), "misfire_grace_time": 60}
@@ -259,7 +261,7 @@ async def test_a_rerun_ends_where_its_schedule_had_ended(world: World, node: Nod
 async def test_a_change_of_zone_repeats_no_local_date(
     world: World, node: Node, before: str, after: str, following: int, runs: int
 ) -> None:
-    """Whether the last one ran, or was due and unclaimed; each edit computes the next run anew."""
+    """It holds for a last occurrence that ran, and for one that is due and unclaimed."""
     for ran in (True, False):
         world.set(NOON)
         start = f"2026-06-{13 - runs}T09:30"
@@ -283,7 +285,7 @@ async def test_a_change_of_zone_repeats_no_local_date(
 
 
 async def fire(world: World, node: Node, campaign_id: int, zone: str, times: int) -> list[int]:
-    """The days of June on which it ran."""
+    """Return the days of June with a run."""
     dates: list[int] = []
     for _ in range(times):
         timer = await world.timer(campaign_id)
@@ -296,10 +298,10 @@ async def fire(world: World, node: Node, campaign_id: int, zone: str, times: int
     return dates
 
 
-async def test_a_run_asked_for_at_an_instant_that_has_one_comes_a_microsecond_later(
+async def test_a_requested_run_at_a_taken_instant_comes_a_microsecond_later(
     world: World,
 ) -> None:
-    """A clock that was set back: the run is made all the same, and the first one is untouched."""
+    """After a clock was set back, the run is inserted, and the first run stays unchanged."""
     later = iso(NOON + timedelta(hours=1))
     campaign = await world.saved({"schedule_type": "scheduled", "scheduled_at": later})
     await world.rows(

@@ -1,4 +1,4 @@
-"""The embedded server: starting, sharing, stopping, and what is left of what was killed."""
+"""The embedded server: starting, sharing, stopping, and recovery after kills."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.embedded_child import (
 
 
 def test_starts_empty_serves_and_stops(state_dir: Path) -> None:
-    """A first start makes the cluster and the database; at the end nothing runs."""
+    """A first start creates the cluster and the database; at the end no server runs."""
     with embedded_postgres(state_dir) as dsn:
         assert one(dsn, "SELECT current_database()") == "campaignd"
         assert one(dsn, "SHOW fsync") == "on"
@@ -30,7 +30,7 @@ def test_starts_empty_serves_and_stops(state_dir: Path) -> None:
 
 
 def test_keeps_data_and_initialises_once(state_dir: Path) -> None:
-    """The second start finds what the first one wrote."""
+    """The second start finds the data of the first."""
     events: list[str] = []
 
     def log(event: str, **fields: object) -> None:
@@ -44,8 +44,8 @@ def test_keeps_data_and_initialises_once(state_dir: Path) -> None:
     assert events[-1] == "embedded_stopped"
 
 
-def test_the_last_one_stops_it(state_dir: Path) -> None:
-    """A command beside a daemon joins its server; whoever leaves last stops it."""
+def test_the_last_process_stops_the_server(state_dir: Path) -> None:
+    """A command beside a daemon joins its server; the last process stops it."""
     daemon = Child(state_dir)
     daemon.wait_for("in")
     first = server_of(state_dir)
@@ -62,7 +62,7 @@ def test_the_last_one_stops_it(state_dir: Path) -> None:
 
 
 def test_nested_use_in_one_process(state_dir: Path) -> None:
-    """The inner block does not stop the outer one's server."""
+    """The inner block does not stop the server of the outer block."""
     with embedded_postgres(state_dir) as outer:
         with embedded_postgres(state_dir) as inner:
             assert inner == outer
@@ -71,7 +71,7 @@ def test_nested_use_in_one_process(state_dir: Path) -> None:
 
 
 def test_starting_at_the_same_time(state_dir: Path) -> None:
-    """Of several processes that start on nothing, one makes the cluster and all use it."""
+    """Of several processes on an empty directory, one creates the cluster and all use it."""
     children = [Child(state_dir) for _ in range(4)]
     for child in children:
         child.wait_for("in")
@@ -82,7 +82,7 @@ def test_starting_at_the_same_time(state_dir: Path) -> None:
 
 
 def test_kill_9_is_cleaned_up_by_the_next(state_dir: Path) -> None:
-    """A killed process leaves its server behind; the next one takes it over and stops it."""
+    """A killed process leaves its server running; the next process joins and stops it."""
     killed = Child(state_dir)
     killed.wait_for("in")
     killed.kill()
@@ -93,7 +93,7 @@ def test_kill_9_is_cleaned_up_by_the_next(state_dir: Path) -> None:
 
 
 def test_kill_9_of_the_server_too(state_dir: Path) -> None:
-    """After a power cut, as it were: a stale postmaster.pid, recovery, no data lost."""
+    """As after a power cut: the pid file is stale, the server recovers, and no data is lost."""
     killed = Child(state_dir)
     dsn = killed.wait_for("in")["dsn"]
     with psycopg.connect(str(dsn)) as connection:
@@ -106,17 +106,17 @@ def test_kill_9_of_the_server_too(state_dir: Path) -> None:
         assert one(dsn, "SELECT value FROM kept") == 42
 
 
-@pytest.mark.parametrize("number", ["ours", "a stranger's", "nobody's"])
+@pytest.mark.parametrize("number", ["ours", "a stranger's", "unused"])
 def test_stale_pid_file(state_dir: Path, number: str) -> None:
-    """A left-over postmaster.pid does not count, even when its number is in use again."""
+    """A leftover postmaster.pid does not count, even when its number is in use again."""
     with embedded_postgres(state_dir):
         path = state_dir / "postgres" / "data" / "postmaster.pid"
         lines = path.read_text().splitlines()
-    # The user that the server runs as: PostgreSQL disregards the processes of others by itself.
+    # The user of the server: PostgreSQL ignores the processes of other users by itself.
     owner = path.parent.stat().st_uid
     with subprocess.Popen(["sleep", "600"], user=owner) as stranger:
         try:
-            pid = {"ours": os.getpid(), "a stranger's": stranger.pid, "nobody's": 4_194_000}[number]
+            pid = {"ours": os.getpid(), "a stranger's": stranger.pid, "unused": 4_194_000}[number]
             path.write_text("\n".join([str(pid), *lines[1:]]) + "\n")
             os.chown(path, owner, -1)
             with embedded_postgres(state_dir) as dsn:
@@ -127,7 +127,7 @@ def test_stale_pid_file(state_dir: Path, number: str) -> None:
 
 
 def test_empty_pid_file(state_dir: Path) -> None:
-    """So does one that a crash has cut short."""
+    """A postmaster.pid that a crash has cut short does not count either."""
     with embedded_postgres(state_dir):
         path = state_dir / "postgres" / "data" / "postmaster.pid"
     path.touch()
@@ -136,7 +136,7 @@ def test_empty_pid_file(state_dir: Path) -> None:
 
 
 def test_killed_initdb_is_repeated(state_dir: Path) -> None:
-    """What a killed initdb leaves is not taken for a cluster."""
+    """The files of a killed initdb are not used as a cluster."""
     unfinished = state_dir / "postgres" / "data.initdb"
     (unfinished / "base").mkdir(parents=True)
     (unfinished / "PG_VERSION").write_text("18\n")
@@ -146,14 +146,14 @@ def test_killed_initdb_is_repeated(state_dir: Path) -> None:
 
 
 def test_empty_data_directory_is_initialised(state_dir: Path) -> None:
-    """An empty directory (a fresh volume) holds nothing to lose."""
+    """An empty directory, such as a new volume, is initialised."""
     (state_dir / "postgres" / "data").mkdir(parents=True)
     with embedded_postgres(state_dir) as dsn:
         assert one(dsn, "SELECT 1") == 1
 
 
 def test_damaged_cluster_is_not_overwritten(state_dir: Path) -> None:
-    """A cluster that lacks its control file is reported and left alone."""
+    """A cluster without its control file is reported and not changed."""
     with embedded_postgres(state_dir):
         pass
     control = state_dir / "postgres" / "data" / "global" / "pg_control"
@@ -167,7 +167,7 @@ def test_damaged_cluster_is_not_overwritten(state_dir: Path) -> None:
 
 
 def test_a_server_started_by_hand_is_left_running(state_dir: Path) -> None:
-    """It is used, and not stopped."""
+    """The server is used, and not stopped."""
     with embedded_postgres(state_dir):
         pass
     data = state_dir / "postgres" / "data"
@@ -209,7 +209,7 @@ def test_control_c_does_not_reach_the_server(state_dir: Path) -> None:
 
 
 def test_a_long_path_gets_its_socket_elsewhere(state_dir: Path) -> None:
-    """Where a socket's name would be too long, its directory is private, and removed again."""
+    """A socket with a too long name gets a private directory, which is removed again."""
     deep = state_dir / ("d" * 100) / ("e" * 100)
     with embedded_postgres(deep) as dsn:
         assert one(dsn, "SELECT 1") == 1
@@ -227,7 +227,7 @@ def test_odd_names_survive_quoting(state_dir: Path) -> None:
 
 
 def test_the_socket_is_closed_to_others(state_dir: Path) -> None:
-    """Trust is given by the directory: nobody else gets to the socket."""
+    """The directory protects the socket: no other user can reach it."""
     with embedded_postgres(state_dir):
         assert (state_dir / "postgres" / "run").stat().st_mode & 0o077 == 0
         assert (state_dir / "postgres" / "data").stat().st_mode & 0o077 == 0

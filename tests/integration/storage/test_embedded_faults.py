@@ -1,4 +1,4 @@
-"""The embedded server: what can not be, is said."""
+"""The embedded server: failures are reported in one line, with advice."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from tests.support.embedded_child import (
 def test_a_failing_step_stops_what_was_started(
     state_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When the database can not be created, the server does not stay behind."""
+    """When the database cannot be created, the server is stopped again."""
     monkeypatch.setattr("storage.embedded.DATABASE", 'bad"name')
     with pytest.raises(EmbeddedError), embedded_postgres(state_dir):
         pass
     assert server_of(state_dir) is None
 
 
-def test_a_server_that_does_not_start_says_why(state_dir: Path) -> None:
-    """Its own words are in the error, on one line."""
+def test_a_server_that_does_not_start_reports_the_reason(state_dir: Path) -> None:
+    """The error holds the server's message, on one line."""
     with embedded_postgres(state_dir):
         pass
     with (state_dir / "postgres" / "data" / "postgresql.conf").open("a") as file:
@@ -60,7 +60,7 @@ def test_state_dir_that_is_a_file(state_dir: Path) -> None:
 
 
 def test_missing_programs(state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that the package has no programs for is told to bring a server."""
+    """On a machine without programs in the package, the error asks for a database URL."""
     monkeypatch.setattr(postmaster, "_PROGRAM_FOLDERS", {"18": "nothing-here"})
     with (
         pytest.raises(EmbeddedError, match="no PostgreSQL 18") as caught,
@@ -72,7 +72,7 @@ def test_missing_programs(state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_interrupted_start_leaves_nothing(state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Control-C while the server starts: it is stopped, and its number is not left running."""
+    """Ctrl-C during the start stops the server, and its process is reaped."""
     started: list[subprocess.Popen[bytes]] = []
     popen = subprocess.Popen
 

@@ -1,4 +1,4 @@
-"""The embedded server as root, as somebody else, and beside other containers."""
+"""The embedded server as root, as an ordinary user, and beside other containers."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from tests.support.embedded_child import (
 
 
 def ordinary_user() -> pwd.struct_passwd:
-    """Somebody without rights whom root can become; skips where there is nobody."""
+    """An ordinary user that root can become; skips if there is none."""
     if os.geteuid() != 0:
         pytest.skip("only root can become another user")
     return pwd.getpwnam("nobody")
 
 
 def ordinary_user_with_python() -> pwd.struct_passwd:
-    """One who can run this Python and read this checkout, too."""
+    """An ordinary user that can also run this Python and read this checkout."""
     user = ordinary_user()
     try:
         subprocess.run(
@@ -43,12 +43,12 @@ def ordinary_user_with_python() -> pwd.struct_passwd:
             check=True,
         )
     except (OSError, subprocess.CalledProcessError):
-        pytest.skip(f"{user.pw_name} can not run {sys.executable} or read this checkout")
+        pytest.skip(f"{user.pw_name} cannot run {sys.executable} or read this checkout")
     return user
 
 
 def test_as_an_ordinary_user(state_dir: Path) -> None:
-    """No rights are needed; and root, later, runs the server as that user again."""
+    """The server needs no rights; root later runs the server as the same user."""
     user = ordinary_user_with_python()
     os.chown(state_dir.parent, user.pw_uid, user.pw_gid)
     identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": [], "cwd": "/"}
@@ -68,8 +68,8 @@ def test_as_an_ordinary_user(state_dir: Path) -> None:
     assert again.leave() == 0
 
 
-def test_a_directory_of_somebody_else(state_dir: Path) -> None:
-    """An ordinary user on root's state directory is told so, in one line, with exit code 3."""
+def test_a_directory_of_another_user(state_dir: Path) -> None:
+    """An ordinary user on root's state directory gets one line and exit code 3."""
     user = ordinary_user_with_python()
     with embedded_postgres(state_dir):
         pass
@@ -81,7 +81,7 @@ def test_a_directory_of_somebody_else(state_dir: Path) -> None:
 
 
 def test_root_lets_its_server_user_through(state_dir: Path) -> None:
-    """In a closed directory (root's home): just the server's user may pass, others still not."""
+    """In a closed directory, such as root's home, only the server's user may pass."""
     other = ordinary_user()
     closed = state_dir.parent / "closed"
     closed.mkdir(mode=0o700)
@@ -105,7 +105,7 @@ def test_root_lets_its_server_user_through(state_dir: Path) -> None:
             check=False,
         )
         assert entering.returncode != 0
-    # The second time there is nothing to open.
+    # The second call finds every directory open.
     opened.clear()
     with embedded_postgres(closed / "state", log=log):
         pass
@@ -113,7 +113,7 @@ def test_root_lets_its_server_user_through(state_dir: Path) -> None:
 
 
 def test_socket_of_another_container(state_dir: Path) -> None:
-    """A server whose process can not be seen here counts when it answers at its socket."""
+    """A server with an invisible process is alive if its socket accepts connections."""
     run = Path(tempfile.mkdtemp())
     try:
         with socket.socket(socket.AF_UNIX) as listener:
@@ -126,7 +126,7 @@ def test_socket_of_another_container(state_dir: Path) -> None:
         shutil.rmtree(run)
 
 
-def test_everybody_but_root_is_oneself() -> None:
-    """Without root, programs are started as whom we are."""
+def test_only_root_changes_the_user() -> None:
+    """Any user but root starts programs as itself."""
     assert "user" not in ServerUser().popen_options()
     assert ServerUser(7, 8).popen_options()["user"] == 7

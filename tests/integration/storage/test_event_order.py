@@ -1,4 +1,4 @@
-"""Several runs of one campaign end in one statement: its history still reads as one chain."""
+"""Several runs of one campaign end in one statement: the history stays one chain."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.database_world import continuous, hours, opened, seconds
 
 @pytest.mark.parametrize("seed", range(4))
 async def test_the_event_that_moves_the_campaign_comes_last(database_url: str, seed: int) -> None:
-    """Whatever the order in which the outcomes are handed over."""
+    """The order of the outcomes in the batch does not matter."""
     async with opened(database_url) as world:
         node = await world.node()
         campaign_id = await continuous(world, 60, hours(1), overlap="allow")

@@ -1,4 +1,4 @@
-"""Why a campaign ran at an instant, or did not, from what the database kept."""
+"""Why a campaign ran at an instant, or did not, from the stored evidence."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MINUTE = timedelta(minutes=1)
 
 
 async def record(world: World, campaign_id: int, at: datetime, *, nodes: int = 1) -> Evidence:
-    """What is on record, with the clock where the test has it."""
+    """Return the evidence, with the clock of the test."""
     found = await ExplainReads(world.database).record(campaign_id, at, MINUTE)
     return dataclasses.replace(
         found,
@@ -26,7 +26,7 @@ async def record(world: World, campaign_id: int, at: datetime, *, nodes: int = 1
 
 
 async def explained(world: World, campaign_id: int, at: datetime, *, nodes: int = 1) -> str:
-    """The sentence."""
+    """Return the explanation."""
     return why(await record(world, campaign_id, at, nodes=nodes))
 
 
@@ -38,10 +38,10 @@ async def test_it_ran(world: World, node: Node) -> None:
     await node.finish(won.attempt, Delivered())
     found = await record(world, campaign_id, NOON + hours(1))
     assert why(found).startswith("it ran: started at 2026-06-01T13:00:00Z, 0.000 s late, attempt 1")
-    assert next(told.event for told in found.run_events) == "fire"
+    assert next(event.event for event in found.run_events) == "fire"
 
 
-async def test_a_minute_means_all_of_it(world: World, node: Node) -> None:
+async def test_a_minute_covers_all_its_seconds(world: World, node: Node) -> None:
     campaign_id = await world.saved(once(NOON + hours(1) + timedelta(seconds=17)))
     world.set(NOON + hours(2))
     await node.claim()
@@ -96,7 +96,7 @@ async def test_one_of_many(world: World, node: Node) -> None:
     assert said.startswith("missed: too late: one of 1"), said
 
 
-async def test_nobody_took_it(world: World) -> None:
+async def test_no_node_claimed_it(world: World) -> None:
     campaign_id = await world.saved(daily(NOON + hours(1)))
     at = NOON + hours(1)
     assert await explained(world, campaign_id, at) == "it is still ahead, and will run"

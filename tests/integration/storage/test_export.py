@@ -1,4 +1,4 @@
-"""Export: what it writes loads again."""
+"""Export: an import loads the exported lines again."""
 
 from __future__ import annotations
 
@@ -95,10 +95,8 @@ WHERE status IN ('draft', 'completed', 'failed', 'cancelled') AND id % 7 = 0;
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_what_export_writes_loads_again(
-    new_database_url: Callable[[], str], seed: int
-) -> None:
-    """Statuses, next instants, ids, uuids and content are those of before; twice over."""
+async def test_exported_lines_load_again(new_database_url: Callable[[], str], seed: int) -> None:
+    """Statuses, next instants, ids, uuids and content are equal after two rounds."""
     chance = random.Random(seed)
     first, second = new_database_url(), new_database_url()
     given = [chance.choice(KINDS)(chance) for _ in range(300)]
@@ -112,7 +110,7 @@ async def test_what_export_writes_loads_again(
     dumped = await dump(first)
     assert len({each["campaign"]["status"] for each in dumped}) == 8
 
-    # With other settings: the line says what it was read with.
+    # With other defaults: the line holds the settings that it was read with.
     tally, bad = await load(second, dumped)
     assert (tally.loaded, bad) == (300, [])
     assert await dump(second) == dumped
@@ -158,7 +156,7 @@ async def test_numbers_in_a_payload_come_back_as_they_were(database_url: str) ->
     assert '"payload": {"n": 0.10000000000000000001}' in written
 
 
-async def test_a_uuid_made_of_a_line_is_stable(database_url: str) -> None:
-    """It is part of the format: a file loaded by another release must stay the same campaigns."""
+async def test_the_uuid_derived_from_a_line_is_stable(database_url: str) -> None:
+    """The uuid is part of the format: another release must load a file as the same campaigns."""
     await load(database_url, [line("a", payload={"b": 1, "a": 2})])
     assert (await only(database_url)).uuid == UUID("ffddea01-83a7-5454-9b5f-6fdfcaa7ec89")

@@ -1,4 +1,4 @@
-"""What people ask of campaigns and runs: pages, filters, and the indexes they walk."""
+"""Reads of campaigns and runs: pages, filters, and the indexes that they use."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def line(number: int) -> bytes:
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    """Twelve campaigns with the ids 1 to 12, three each of four kinds, none with a run."""
+    """Twelve campaigns with the ids 1 to 12, three of each of four kinds, without runs."""
     database = Database(database_url, pool_size=2)
     faults: list[tuple[int, str]] = []
     load = Importer(
@@ -63,7 +63,7 @@ def history(database: Database) -> CampaignReads:
 
 
 async def add_runs(database: Database, campaign_id: int, count: int, status: str) -> None:
-    """Runs a day apart, all claimed by one statement at one instant."""
+    """Insert runs a day apart, all claimed by one statement at one instant."""
     campaign = (await CampaignReads(database).campaign(campaign_id)).campaign
     async with database.transaction() as connection:
         for number in range(count):
@@ -105,7 +105,7 @@ async def test_campaigns_by_status_and_type(history: CampaignReads) -> None:
     assert both == []
 
 
-async def test_the_next_run_of_a_window_is_that_of_its_opening(history: CampaignReads) -> None:
+async def test_the_next_run_of_a_window_is_at_its_opening(history: CampaignReads) -> None:
     (window, *_) = await history.campaigns(limit=50, type=CampaignType.SEGMENT_TRIGGERED)
     assert window.next_run_at == window.next_event_at == NINE
     assert window.ends_at == datetime(2026, 3, 6, 8, tzinfo=UTC)
@@ -130,7 +130,7 @@ async def test_one_campaign_by_id_and_by_uuid(history: CampaignReads) -> None:
 
 
 @pytest.mark.parametrize("ref", [99, uuid4()])
-async def test_a_ref_that_names_nothing(history: CampaignReads, ref: Any) -> None:
+async def test_an_unknown_ref_is_not_found(history: CampaignReads, ref: Any) -> None:
     for ask in (
         history.campaign(ref),
         history.events(ref, limit=1),
@@ -142,7 +142,7 @@ async def test_a_ref_that_names_nothing(history: CampaignReads, ref: Any) -> Non
 
 
 async def test_runs_of_all_campaigns_in_pages(database: Database, history: CampaignReads) -> None:
-    """Also where one claim made more than a page of them: they share its instant."""
+    """This holds also when one claim inserts more than a page of runs with one instant."""
     for campaign_id in (1, 2, 5):
         await add_runs(database, campaign_id, 4, "completed")
     found = []
@@ -191,11 +191,11 @@ async def test_events_of_a_campaign_newest_first(
             )
     first = await history.events(1, limit=2)
     rest = await history.events(1, limit=10, before=first[-1].id)
-    told = [each.event for each in [*first, *rest]]
-    assert told == ["event 2", "event 1", "event 0", "imported"]
+    names = [each.event for each in [*first, *rest]]
+    assert names == ["event 2", "event 1", "event 0", "imported"]
 
 
-async def test_upcoming_is_in_order_and_without_what_is_paused(history: CampaignReads) -> None:
+async def test_upcoming_is_in_order_and_without_paused_campaigns(history: CampaignReads) -> None:
     found = []
     after = None
     while page := await history.upcoming(limit=4, after=after):
@@ -224,8 +224,8 @@ async def test_upcoming_of_one_campaign_follows_its_schedule(history: CampaignRe
     assert await history.upcoming_of(3, 10) == []
 
 
-async def test_the_state_of_the_whole(database: Database) -> None:
-    """The server's clock is past every timer's instant here, so all of them are overdue."""
+async def test_the_state_of_the_cluster(database: Database) -> None:
+    """The database clock is past every timer's instant, so every event is overdue."""
     async with database.transaction() as connection:
         await connection.execute(
             sa.text(
@@ -282,7 +282,7 @@ BIG = {"campaigns", "schedule_definitions", "timers", "runs", "campaign_events"}
 
 
 async def test_no_list_reads_a_whole_table(database: Database, database_url: str) -> None:
-    """Every statement that the lists and the overview send is planned without a sequential scan."""
+    """Every statement of the lists and the overview is planned without a sequential scan."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(MANY)
     seen: list[tuple[str, Any]] = []
@@ -321,6 +321,6 @@ async def test_no_list_reads_a_whole_table(database: Database, database_url: str
 
 
 def _scanned(node: dict[str, Any]) -> set[str]:
-    """The tables that a plan reads from end to end."""
+    """Return the tables that a plan reads completely."""
     whole = {node["Relation Name"]} if node["Node Type"] == "Seq Scan" else set()
     return whole.union(*(_scanned(inner) for inner in node.get("Plans", [])))

@@ -1,7 +1,7 @@
-"""Semantics section 5 over the real database: every command and every timed event, in every status.
+"""docs/semantics.md#lifecycle on the real database: every command and timed event in every status.
 
-What is expected is written in `tests.support.lifecycle` from the specification, not taken from
-the code; the code's own table (`daemon.domain.campaign.state_machine.TABLE`) is compared with it.
+`tests.support.lifecycle` holds the expectations of the specification, independent of the code. The
+code's own table (`daemon.domain.campaign.state_machine.TABLE`) is compared with it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ COMMANDS = {
     "delete": Event.DELETE,
 }
 
-# For the comparison with the code's table: nothing is to come; the first occurrence is over.
+# For the comparison with the code's table: no event is to come; the first occurrence is over.
 OVER = {"draft", "draft_window", "draft_over", "draft_window_over", "paused_over"}
 NOT_BEGUN = {"draft_ahead", "paused_ahead", "paused_window_ahead"}
 
@@ -66,7 +66,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def database(postgres_server: str, template_database: str) -> AsyncIterator[Database]:
-    """One for all of them: every test has a campaign of its own."""
+    """One database for all tests: every test has a campaign of its own."""
     with cloned(postgres_server, template_database) as url:
         async with opened(url) as world:
             yield world.database
@@ -123,7 +123,7 @@ async def test_command(world: World, node: Node, situation: str, command: str) -
     before = await world.dump(campaign_id)
     campaign, timer = await world.campaign(campaign_id), await world.timer(campaign_id)
     definition = await world.definition(campaign_id)
-    told = {event.id for event in await world.events(campaign_id)}
+    events = {event.id for event in await world.events(campaign_id)}
 
     if expected is None:
         with pytest.raises(CampaigndError) as refusal:
@@ -147,7 +147,7 @@ async def test_command(world: World, node: Node, situation: str, command: str) -
     assert (done.changed, done.from_status, done.to_status) == (True, campaign.status, status)
     assert await world.status(campaign_id) == status
     await world.check(campaign_id)
-    new = [event for event in await world.events(campaign_id) if event.id not in told]
+    new = [event for event in await world.events(campaign_id) if event.id not in events]
     of_runs = [event for event in new if event.event == "run_ended"]
     (event,) = [event for event in new if event not in of_runs]
     assert (event.event, event.from_status, event.to_status, event.actor, event.at) == (
@@ -223,13 +223,13 @@ async def test_timed_event(
         at: datetime = timer.fire_at
         world.set(at if what == "fire" else at + hours(1) + TICK)
         if what == "close":
-            # The runs up to the end are missed, each by a claim of its own.
+            # The runs up to the end are missed, each by a separate claim.
             world.set((await world.definition(campaign_id)).ends_at + hours(1) + TICK)
             while (await world.timer(campaign_id)).kind == "fire":
                 await situations.claim(world, node, campaign_id)
             at = (await world.timer(campaign_id)).fire_at
     before = await world.campaign(campaign_id)
-    told = {event.id for event in await world.events(campaign_id)}
+    events = {event.id for event in await world.events(campaign_id)}
     if what in ("end", "fail"):
         work = (await world.works(campaign_id))[0]
         at = work.scheduled_for
@@ -241,7 +241,7 @@ async def test_timed_event(
 
     assert await world.status(campaign_id) == status
     await world.check(campaign_id)
-    (event,) = [event for event in await world.events(campaign_id) if event.id not in told]
+    (event,) = [event for event in await world.events(campaign_id) if event.id not in events]
     assert (event.event, event.from_status, event.to_status, event.actor, event.scheduled_for) == (
         event_name,
         before.status,
@@ -293,7 +293,7 @@ async def test_a_window_opens_beside_an_open_run(world: World, node: Node) -> No
 async def test_nothing_timed_happens_to_a_campaign_that_is_not_armed(
     world: World, node: Node, situation: str, kind: EventKind
 ) -> None:
-    """Not even when a timer is left that should not be."""
+    """This holds even when a timer is left by mistake."""
     campaign_id = await reached(situation, world, node)
     await world.rows(
         "INSERT INTO timers (campaign_id, revision, fire_at, local, kind)"

@@ -1,4 +1,4 @@
-"""A run that waits was loaded twice, as due at two instants: it is attempted once."""
+"""A pending run that was loaded twice, as due at two instants, is attempted once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tests.support.database_world import NOON, hours, once, opened, seconds
 
 
 async def test_one_attempt_for_a_run_loaded_twice(database_url: str) -> None:
-    """Both entries are in one batch; one attempt is made and told of."""
+    """Both entries are in one batch; one attempt is started and logged."""
     async with opened(database_url) as world:
         node = await world.node()
         campaign_id = await world.saved(once(NOON + hours(1)))

@@ -1,4 +1,4 @@
-"""An occurrence that comes while a run of its campaign is open (semantics section 6)."""
+"""An occurrence is due while a run of its campaign is open (docs/semantics.md#runs)."""
 
 from __future__ import annotations
 
@@ -87,8 +87,8 @@ async def test_the_place_in_the_queue_is_free_again(world: World, node: Node) ->
     assert await world.run_statuses(campaign_id) == ["completed", "failed", "completed"]
 
 
-async def test_a_queued_run_waits_for_every_run_beside_it(world: World, node: Node) -> None:
-    """Two runs are open from when that was allowed; the queue moves when both have ended."""
+async def test_a_queued_run_waits_for_every_open_run(world: World, node: Node) -> None:
+    """Two runs are open from a time when overlap was allowed; the queue moves after both."""
     campaign_id, first = await overlapping(world, node, "allow")
     world.after(days(1))
     (won,) = await node.claim()
@@ -139,7 +139,7 @@ async def test_both_runs_end_in_one_batch(world: World, node: Node) -> None:
 
 
 async def test_two_nodes_finish_runs_of_one_campaign_at_once(world: World, node: Node) -> None:
-    """Whoever comes last sees what the first has written, and ends the campaign."""
+    """The later node reads the result of the first, and ends the campaign."""
     other = await world.node("other")
     pairs = []
     for _ in range(10):
@@ -160,8 +160,8 @@ async def test_two_nodes_finish_runs_of_one_campaign_at_once(world: World, node:
         assert last.from_status == "executing"
 
 
-async def test_late_and_right_answers_in_one_batch(world: World, node: Node) -> None:
-    """An answer to a former attempt does not take the place of the one that counts."""
+async def test_late_and_current_results_in_one_batch(world: World, node: Node) -> None:
+    """The result of a former attempt does not replace that of the open attempt."""
     campaign_id, work = await overlapping(world, node, "skip")
     await node.release(work)
     ((again,), _) = await node.attempts()

@@ -14,7 +14,7 @@ MANY = 10_000
 
 
 async def write(connection: AsyncConnection, campaign_id: int) -> None:
-    """What an edit does to a definition, in a transaction that the test holds open."""
+    """Write a definition like an edit, in a transaction that the test holds open."""
     await connection.execute(
         sa.text(
             "UPDATE schedule_definitions SET changed_in = pg_current_xact_id()"
@@ -25,12 +25,12 @@ async def write(connection: AsyncConnection, campaign_id: int) -> None:
 
 
 async def changes(world: World, xmin: str, max_rows: int) -> tuple[str, list[int]]:
-    """The xmin to go on from, and the campaigns written since the given one."""
-    look = await world.timers.poll(xmin, NOON, NOON, max_rows)
-    return look.xmin, look.campaign_ids
+    """Return the xmin of the next poll, and the campaigns written since the given xmin."""
+    result = await world.timers.poll(xmin, NOON, NOON, max_rows)
+    return result.xmin, result.campaign_ids
 
 
-async def test_what_commits_out_of_order_is_seen(world: World) -> None:
+async def test_commits_out_of_order_are_seen(world: World) -> None:
     first, second, third = [await world.saved(once(NOON + hours(1))) for _ in range(3)]
     xmin, _ = await changes(world, "0", MANY)
     _, found = await changes(world, xmin, MANY)
@@ -48,7 +48,7 @@ async def test_what_commits_out_of_order_is_seen(world: World) -> None:
     xmin, found = await changes(world, xmin, MANY)
     assert first in found
     xmin, found = await changes(world, xmin, MANY)
-    assert found == [], "once seen, and nothing open: nothing is told again"
+    assert found == [], "seen once, and no transaction is open: the poll returns nothing again"
 
 
 async def test_every_command_that_moves_the_timer_is_seen(world: World) -> None:
@@ -66,14 +66,14 @@ async def test_every_command_that_moves_the_timer_is_seen(world: World) -> None:
         assert found == [campaign_id]
 
 
-async def test_no_more_than_asked_for(world: World) -> None:
+async def test_no_more_rows_than_the_limit(world: World) -> None:
     ids = [await world.saved(once(NOON + hours(1))) for _ in range(5)]
     _, found = await changes(world, "0", 3)
     assert found == ids[:3]
 
 
 async def test_writers_at_once_are_all_seen(world: World) -> None:
-    """Many writers, each keeping its transaction open for a while, beside one who polls."""
+    """Many writers keep their transactions open for a while, beside one poller."""
     ids = [await world.saved(once(NOON + hours(1))) for _ in range(12)]
     xmin, _ = await changes(world, "0", MANY)
     seen: list[int] = []
@@ -98,8 +98,8 @@ async def test_writers_at_once_are_all_seen(world: World) -> None:
     assert set(seen) == set(ids)
 
 
-async def test_a_look_says_whether_anything_is_overdue_or_waits(world: World) -> None:
-    """Most looks find nothing, and then nothing more is asked."""
+async def test_a_poll_reports_overdue_events_and_pending_runs(world: World) -> None:
+    """Most polls find nothing, and then no further statement is sent."""
     due = NOON + hours(1)
     await world.saved(once(due))
     quiet = await world.timers.poll("0", due, NOON + hours(9), MANY)

@@ -1,4 +1,4 @@
-"""Retention: what ended long ago goes, what is open, new or a campaign's newest stays."""
+"""Retention: old history is deleted; open, new and each campaign's newest rows stay."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tests.support.database_world import NOON, Node, World, daily, days, hours, 
 
 
 async def pruned(world: World, keep: timedelta) -> tuple[int, int]:
-    """How many runs and events were deleted."""
+    """Return the number of deleted runs and events."""
     steps = [step async for step in Prune(world.database, world.now).steps(keep)]
     return sum(step.runs for step in steps), sum(step.events for step in steps)
 
 
 async def ran(world: World, node: Node, campaign_id: int, times: int) -> None:
-    """A daily campaign carries out some occurrences."""
+    """Run some occurrences of a daily campaign."""
     for _ in range(times):
         timer = await world.timer(campaign_id)
         world.set(timer.fire_at)
@@ -27,7 +27,9 @@ async def ran(world: World, node: Node, campaign_id: int, times: int) -> None:
         await node.finish(won.attempt)
 
 
-async def test_old_history_goes(world: World, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_old_history_is_deleted(
+    world: World, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(prune, "ROW_BATCH", 3)
     campaign_id = await world.saved(daily(NOON + hours(1)))
     await ran(world, node, campaign_id, 10)
@@ -41,7 +43,7 @@ async def test_old_history_goes(world: World, node: Node, monkeypatch: pytest.Mo
     assert await world.run_statuses(campaign_id) == ["completed"] * 6
 
 
-async def test_the_newest_stays_and_what_is_open(world: World, node: Node) -> None:
+async def test_the_newest_row_and_open_runs_stay(world: World, node: Node) -> None:
     done = await world.saved(once(NOON + hours(1)))
     world.set(NOON + hours(1))
     (won,) = await node.claim()
@@ -56,8 +58,8 @@ async def test_the_newest_stays_and_what_is_open(world: World, node: Node) -> No
     assert (await world.events(done))[-1].event == "run_ended"
 
 
-async def test_one_at_a_time(world: World, node: Node) -> None:
-    """Whoever is in the middle of a step keeps others from theirs, and nobody between steps."""
+async def test_one_process_prunes_at_a_time(world: World, node: Node) -> None:
+    """A process blocks others during its step, but not between steps."""
     campaign_id = await world.saved(daily(NOON + hours(1)))
     await ran(world, node, campaign_id, 3)
     world.set(NOON + days(90))
@@ -68,7 +70,7 @@ async def test_one_at_a_time(world: World, node: Node) -> None:
 
 
 async def test_nothing_is_locked_between_two_steps(world: World, node: Node) -> None:
-    """Behind a pooler a session's lock would stay when who prunes is killed."""
+    """Behind a pooler, a session's lock would outlive a killed process."""
     campaign_id = await world.saved(daily(NOON + hours(1)))
     await ran(world, node, campaign_id, 3)
     world.set(NOON + days(90))

@@ -1,4 +1,4 @@
-"""The hot statements go by index, whatever else is stored."""
+"""The hot statements use indexes, whatever else is stored."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def seeded_url(postgres_server: str, template_database: str) -> Iterator[str]:
 
 
 class Explained:
-    """A database that says how it would do a statement, and does it."""
+    """A database that explains statements and collects their plans."""
 
     def __init__(self, url: str) -> None:
         self.database = Database(url)
@@ -161,7 +161,7 @@ async def test_finishing(explained: Explained, batch: int) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 100])
-async def test_giving_back(explained: Explained, batch: int) -> None:
+async def test_releasing(explained: Explained, batch: int) -> None:
     statements = RunStore(explained.database, NodeIdentity(SystemClock(), "node"), now=NOW)
     await statements.release([work(n) for n in range(1, batch + 1)], ["retrying"] * batch)
     assert explained.scanned() == set()
@@ -179,7 +179,7 @@ async def test_loading(explained: Explained) -> None:
     assert explained.scanned() == set()
 
 
-async def test_loading_what_waits(explained: Explained) -> None:
+async def test_loading_pending_runs(explained: Explained) -> None:
     timers = Timers(explained.database)
     await timers.pending_runs(FIRST_RUN, NOW, NOW, ALL, 5000, [])
     await timers.pending_runs((NOW - timedelta(minutes=1), 150, NOW), NOW, NOW, ALL, 5000, ["log"])
@@ -198,8 +198,8 @@ async def test_polling_for_changes(explained: Explained) -> None:
     assert explained.scanned() == set()
 
 
-async def test_taking_over(explained: Explained) -> None:
-    """What the lost node had in hand lies among the newest claims."""
+async def test_reclaiming(explained: Explained) -> None:
+    """The runs in flight of the lost node are among the newest claims."""
     binds = {
         "node": "other",
         "lost_node": "node",
@@ -214,7 +214,7 @@ async def test_taking_over(explained: Explained) -> None:
 
 
 async def test_leaving(explained: Explained) -> None:
-    """Neither a node that leaves nor the first look at a lost one reads every run there is."""
+    """A leaving node and the first check of a lost node do not read every run."""
     await explained.plan("find_in_flight", {"lost_node": "node"})
     await explained.plan("forget_node", {"lost_node": "node", "from_start": False})
     assert "runs_claimed_at_idx" in explained.indexes()
@@ -222,7 +222,7 @@ async def test_leaving(explained: Explained) -> None:
 
 
 async def test_the_statements_explained_are_those_that_run(seeded_url: str) -> None:
-    """The seed is a legal world: what is due there can be claimed."""
+    """The seed is a legal state: its due events can be claimed."""
     database = Database(seeded_url)
     try:
         timers = Timers(database)
@@ -236,8 +236,8 @@ async def test_the_statements_explained_are_those_that_run(seeded_url: str) -> N
         await database.close()
 
 
-async def test_looking_for_leases(explained: Explained) -> None:
-    """Asked every second: an index that is empty where nothing is finished later."""
+async def test_polling_leases(explained: Explained) -> None:
+    """The poll of every second uses an index that is empty without accepted runs."""
     await explained.plan("poll_leases", {})
     assert explained.indexes() == {"runs_lease_until_idx"}
     assert explained.scanned() == set()

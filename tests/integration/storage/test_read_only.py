@@ -1,4 +1,4 @@
-"""A database that takes no writes for a while is away, not a fault of ours."""
+"""A database that is read-only for a while counts as unavailable, not as a bug."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from storage.engine import Database
 
 
 async def test_edits_of_a_read_only_database(database_url: str) -> None:
-    """As on a standby that is not promoted yet: to be tried again, whatever was asked."""
+    """As on a standby before its promotion: every edit reports that it can be retried."""
     given = Database(database_url)
     protected = Database(database_url)
     draft = Campaign(0, uuid4(), "a campaign", CampaignType.ONE_TIME, Status.DRAFT)

@@ -1,4 +1,4 @@
-"""The schema as migrated is the schema as described, and it lets no illegal row in."""
+"""The migrated schema equals the described schema, and refuses illegal rows."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def migrated(database_url: str) -> Iterator[sa.Connection]:
 
 @pytest.fixture
 def described(empty_database_url: str) -> Iterator[sa.Connection]:
-    """The schema as `storage.tables` has it."""
+    """The schema of `storage.tables`."""
     engine = engine_for(empty_database_url)
     metadata.create_all(engine)
     with engine.connect() as connection:
@@ -81,7 +81,7 @@ def described(empty_database_url: str) -> Iterator[sa.Connection]:
 
 
 @pytest.mark.parametrize("what", DEFINITIONS)
-def test_migrations_make_what_the_metadata_describes(
+def test_migrations_create_the_described_schema(
     migrated: sa.Connection, described: sa.Connection, what: str
 ) -> None:
     query = sa.text(DEFINITIONS[what])
@@ -101,8 +101,10 @@ def test_head_is_the_newest_migration() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(each.stem for each in SQL.glob("*.sql")))
-def test_an_answer_stays_when_columns_are_added(database_url: str, name: str) -> None:
-    """Else a daemon that prepared it before a migration could never carry it out again."""
+def test_the_columns_of_a_statement_stay_when_columns_are_added(
+    database_url: str, name: str
+) -> None:
+    """Otherwise a daemon could not execute a statement that it prepared before a migration."""
     numbers: dict[str, int] = {}
     text = re.sub(
         r"(?<!:):([a-z_]+)",
@@ -125,8 +127,8 @@ def test_an_answer_stays_when_columns_are_added(database_url: str, name: str) ->
         assert b"result type" not in answer.error_message
 
 
-def test_a_migration_is_tried_again_after_a_deadlock(empty_database_url: str) -> None:
-    """Somebody holds what it needs next, and waits for what it holds."""
+def test_a_migration_is_retried_after_a_deadlock(empty_database_url: str) -> None:
+    """Another session holds a lock that the migration needs, and waits for its lock."""
     migrate.upgrade(empty_database_url, "0002")
     with ThreadPoolExecutor() as pool, psycopg.connect(empty_database_url) as other:
         # Later than the migration's own: it is the one that notices.
@@ -142,8 +144,8 @@ def test_a_migration_is_tried_again_after_a_deadlock(empty_database_url: str) ->
     assert migrate.current(empty_database_url).version == HEAD
 
 
-def test_every_version_says_who_can_work_on_it() -> None:
-    """Nothing later takes back what an earlier one demanded."""
+def test_every_version_records_its_compatible_releases() -> None:
+    """No later version is compatible with more releases than an earlier one."""
     revisions = ScriptDirectory.from_config(alembic_config()).walk_revisions()
     said = {each.revision: each.module for each in revisions if each.revision >= FIRST_RECORDED}
     since = [said[version].compatible_since for version in sorted(said)]
@@ -183,7 +185,7 @@ def test_migrations_go_down_to_nothing_and_up_again(database_url: str) -> None:
         ("schedule_definitions", "schedule_definitions_overlap_check", Overlap),
     ],
 )
-def test_the_database_knows_the_same_words(
+def test_the_database_has_the_same_names(
     migrated: sa.Connection, table: str, constraint: str, values: Any
 ) -> None:
     text = migrated.scalar(
@@ -193,7 +195,7 @@ def test_the_database_knows_the_same_words(
     assert set(re.findall(r"'([a-z_]+)'", text)) == {value.value for value in values}
 
 
-def test_rules_know_the_same_words(migrated: sa.Connection) -> None:
+def test_rules_have_the_same_names(migrated: sa.Connection) -> None:
     text = migrated.scalar(
         sa.text(
             "SELECT pg_get_constraintdef(oid) FROM pg_constraint"
@@ -379,7 +381,7 @@ def insert(cursor: psycopg.Connection[Any], table: str, row: dict[str, Any]) -> 
 def test_an_illegal_row_is_rejected(
     url_of_one: str, table: str, legal: dict[str, Any], illegal: dict[str, Any]
 ) -> None:
-    """And it is the difference that is to blame: the row without it goes in."""
+    """Only the difference is illegal: the row without it is accepted."""
     with psycopg.connect(url_of_one) as connection:
         if table in ("schedule_definitions", "timers"):
             insert(connection, "campaigns", LEGAL["campaigns"])
@@ -400,7 +402,7 @@ def test_an_occurrence_has_one_run(url_of_one: str) -> None:
 
 @pytest.mark.parametrize(("status", "is_hot"), [("completed", True), ("cancelled", False)])
 def test_an_ordinary_end_touches_no_index(url_of_one: str, status: str, is_hot: bool) -> None:
-    """Only runs of a rare status enter the index of those."""
+    """Only runs of a rare status are in the index of rare statuses."""
     with psycopg.connect(url_of_one) as connection:
         insert(connection, "runs", {**LEGAL["runs"], **EXECUTING})
         connection.execute("UPDATE runs SET status = %s, finished_at = now()", [status])

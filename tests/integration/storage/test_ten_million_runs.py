@@ -1,4 +1,4 @@
-"""Years of history: nothing hot, and no list that people look at, reads a big table whole."""
+"""Years of history: no hot statement and no list reads a big table completely."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SLOWEST_S = 0.5
 
 @pytest.fixture(scope="module")
 def long_lived_url(postgres_server: str, template_database: str) -> Iterator[str]:
-    """Ten million runs."""
+    """A database with ten million runs."""
     with cloned(postgres_server, template_database) as url:
         with psycopg.connect(url, autocommit=True) as connection:
             many = SEED.replace("generate_series(0, 4) d", f"generate_series(0, {RUNS_EACH - 1}) d")
@@ -48,7 +48,7 @@ def long_lived_url(postgres_server: str, template_database: str) -> Iterator[str
 
 
 def whole_reads(url: str) -> dict[str, int]:
-    """How often each big table was read from end to end so far."""
+    """Return the number of complete reads of each big table so far."""
     with psycopg.connect(url, autocommit=True) as connection:
         rows = connection.execute(
             "SELECT relname, seq_scan FROM pg_stat_user_tables WHERE relname = ANY (%s)",
@@ -60,8 +60,8 @@ def whole_reads(url: str) -> dict[str, int]:
 @pytest.mark.machine
 @pytest.mark.skipif(not os.environ.get("LONG_LIFE"), reason="takes long: make long-life")
 @pytest.mark.timeout(1200)
-async def test_everything_goes_by_index(long_lived_url: str) -> None:
-    """Each in well under a second, with no table read whole."""
+async def test_every_statement_uses_an_index(long_lived_url: str) -> None:
+    """Each takes well under a second, and reads no table completely."""
     url = long_lived_url
     with psycopg.connect(url) as connection:
         (stored,) = connection.execute("SELECT count(*) FROM runs").fetchone() or (0,)

@@ -1,4 +1,4 @@
-"""Outcomes that somebody else than a node's own attempt wrote: each has its one line."""
+"""Outcomes that were not written by a node's own attempt: each is logged once."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ AT = NOON + hours(1)
 
 
 class Told(list[tuple[str, dict[str, Any]]]):
-    """What was told, without the keys that have no value."""
+    """The logged events, without keys that have no value."""
 
     def __call__(self, event: str, /, **fields: Any) -> None:
-        """Keep it."""
+        """Keep the event."""
         self.append((event, {key: value for key, value in fields.items() if value is not None}))
 
 
 @pytest.fixture
 def told(world: World) -> Told:
-    """What a command tells of."""
+    """The events that a command logs."""
     kept = Told()
     world.control = CampaignService(world.store, runs=RunResults(world.database), emit=kept)
     return kept
 
 
 async def accepted(world: World, node: Node, at: datetime = AT) -> Attempt:
-    """The attempt of a run that is finished later."""
+    """Return the attempt of an accepted run."""
     await world.saved(once(at), target="crm")
     world.set(at)
     (won,) = await node.claim()
@@ -58,7 +58,7 @@ async def accepted(world: World, node: Node, at: datetime = AT) -> Attempt:
 
 
 def keys(work: Attempt, **more: Any) -> dict[str, Any]:
-    """What every line of a run has."""
+    """Return the keys that every log line of a run has."""
     return {
         "campaign_id": work.campaign_id,
         "campaign_uuid": work.campaign_uuid,
@@ -72,7 +72,7 @@ def keys(work: Attempt, **more: Any) -> dict[str, Any]:
 
 
 async def test_completed_once(world: World, node: Node, told: Told) -> None:
-    """Saying so again, or too late, tells nothing."""
+    """A repeated or late result logs nothing."""
     work = await accepted(world, node)
     for _ in range(2):
         await world.control.complete(work.run_id, 1, "api:crm")
@@ -87,7 +87,7 @@ async def test_completed_once(world: World, node: Node, told: Told) -> None:
 
 
 async def test_failed(world: World, node: Node, told: Told) -> None:
-    """An attempt that is followed by another, and one that is not."""
+    """One attempt is followed by another, and one is the last."""
     first, second = await accepted(world, node), await accepted(world, node, AT + hours(1))
     await world.control.fail(first.run_id, 1, "busy", "api:crm")
     await world.control.fail(second.run_id, 1, "no such list", "api:crm", retry=False)
@@ -98,8 +98,8 @@ async def test_failed(world: World, node: Node, told: Told) -> None:
     assert told[1][1]["to_status"] == "failed"
 
 
-async def test_a_held_run_that_a_person_fails(world: World, node: Node, told: Told) -> None:
-    """It has one line like every other."""
+async def test_a_held_run_that_an_operator_fails(world: World, node: Node, told: Told) -> None:
+    """The run is logged once like every other."""
     await world.saved(once(AT))
     world.set(AT)
     (won,) = await node.claim()
@@ -115,7 +115,7 @@ async def test_a_held_run_that_a_person_fails(world: World, node: Node, told: To
 
 
 async def test_stopped(world: World, node: Node, told: Told) -> None:
-    """Every open run of the campaign, however far it was; none that had ended."""
+    """Every open run of the campaign is logged, and no run that had ended."""
     work = await accepted(world, node)
     await world.control.stop(work.campaign_id, "cli:ann")
     await world.control.rerun(work.campaign_id, "cli:ann")
@@ -126,8 +126,8 @@ async def test_stopped(world: World, node: Node, told: Told) -> None:
     assert (second["attempt"], second["run_id"] != work.run_id) == (0, True)
 
 
-async def test_what_a_command_came_before_is_missed(world: World, told: Told) -> None:
-    """Due, and claimed by nobody."""
+async def test_an_occurrence_dropped_by_a_command_is_missed(world: World, told: Told) -> None:
+    """The occurrence was due, and no node had claimed it."""
     campaign_id = await world.saved(once(AT))
     world.set(AT + minutes(1))
     await world.control.stop(campaign_id, "cli:ann")
@@ -136,8 +136,10 @@ async def test_what_a_command_came_before_is_missed(world: World, told: Told) ->
     assert await world.run_statuses(campaign_id) == ["missed"]
 
 
-async def test_what_the_claim_will_tell_is_not_told_twice(world: World, told: Told) -> None:
-    """A window whose opening is overdue is walked again by whoever claims it."""
+async def test_an_occurrence_that_the_claim_will_log_is_not_logged_twice(
+    world: World, told: Told
+) -> None:
+    """The claim of an overdue opening walks the window again."""
     campaign_id = await continuous(world, 60, hours(1))
     start = NOON + hours(1)
     world.set(start + minutes(5))
@@ -147,8 +149,8 @@ async def test_what_the_claim_will_tell_is_not_told_twice(world: World, told: To
     assert not told
 
 
-async def test_nothing_is_told_of_what_is_not_committed(world: World, node: Node) -> None:
-    """Where somebody else commits, it is told when they have."""
+async def test_an_uncommitted_outcome_is_not_logged(world: World, node: Node) -> None:
+    """In a transaction of the caller, the outcome is logged after the commit."""
     kept = Told()
     control = CampaignService(
         world.store, runs=RunResults(world.database), emit=kept, commits=False
@@ -161,8 +163,8 @@ async def test_nothing_is_told_of_what_is_not_committed(world: World, node: Node
     assert Counter(event for event, _ in kept) == {"run_finished": 1}
 
 
-async def test_what_was_written_is_known_when_the_answer_was_lost(world: World, node: Node) -> None:
-    """To the node that wrote it, and of that attempt alone."""
+async def test_a_written_outcome_is_found_when_the_reply_was_lost(world: World, node: Node) -> None:
+    """Only the node that wrote the outcome finds it, and only for that attempt."""
     await world.saved(once(AT))
     world.set(AT)
     (won,) = await node.claim()
@@ -179,10 +181,8 @@ async def test_what_was_written_is_known_when_the_answer_was_lost(world: World, 
     assert await node.firing.find_finish_result(later, Delivered()) is None
 
 
-async def test_an_attempt_that_is_followed_by_another_is_known_too(
-    world: World, node: Node
-) -> None:
-    """By its own event."""
+async def test_an_attempt_followed_by_another_is_found_too(world: World, node: Node) -> None:
+    """Its own event identifies the attempt."""
     await world.saved(once(AT))
     world.set(AT)
     (won,) = await node.claim()
@@ -194,8 +194,8 @@ async def test_an_attempt_that_is_followed_by_another_is_known_too(
     assert await node.firing.find_finish_result(won.attempt, Delivered()) is None
 
 
-async def test_answers_in_the_table_say_who_and_how_long(world: World, node: Node) -> None:
-    """For the node that writes what they mean."""
+async def test_results_in_the_table_hold_worker_and_duration(world: World, node: Node) -> None:
+    """The node that writes the outcomes logs both."""
     work = await accepted(world, node)
     await world.rows(
         "UPDATE runs SET answer = 'completed', lease_until = claimed_at + interval '90 seconds',"

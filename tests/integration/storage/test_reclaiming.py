@@ -1,4 +1,4 @@
-"""Another node takes over what a lost one held (semantics section 6)."""
+"""Another node reclaims the runs of a lost node (docs/semantics.md#runs)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.fired import AT, taken_back
 
 
 async def fired_on(world: World, node: Node) -> tuple[int, Attempt]:
-    """As `fired`, with a beat just before, as a living node has them."""
+    """Like `fired`, with a heartbeat just before, as a live node has."""
     campaign_id = await world.saved(once(AT))
     world.set(AT)
     await node.beat(lease=5)
@@ -31,7 +31,7 @@ async def fired_on(world: World, node: Node) -> tuple[int, Attempt]:
     return campaign_id, won.attempt
 
 
-async def test_a_lost_node_is_taken_over(world: World) -> None:
+async def test_the_runs_of_a_lost_node_are_reclaimed(world: World) -> None:
     lost, other = await world.node("lost", lease=5), await world.node("other")
     campaign_id, work = await fired_on(world, lost)
     world.after(seconds(5))
@@ -60,10 +60,10 @@ async def test_a_lost_node_is_taken_over(world: World) -> None:
     assert await lost.finish(work) == []
 
 
-async def test_runs_of_a_lost_node_are_held_where_a_repeat_can_not_be_told(
+async def test_runs_are_held_where_the_target_cannot_recognise_a_repeat(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each is said by one node, and once, however many batches there are."""
+    """One node logs each run once, whatever the number of batches."""
     monkeypatch.setattr("storage.nodes.RECLAIM_BATCH", 2)
     nodes = [await world.node(name, lease=5) for name in ("lost", "b", "c")]
     lost, *others = nodes
@@ -82,8 +82,8 @@ async def test_runs_of_a_lost_node_are_held_where_a_repeat_can_not_be_told(
     assert [(await world.runs(number))[0].status for number in campaigns] == ["held"] * 5
 
 
-async def test_a_late_answer_with_the_newer_attempt_is_refused_too(world: World) -> None:
-    """The attempt alone is no proof: node and attempt must both be right."""
+async def test_a_late_result_with_the_newer_attempt_is_refused_too(world: World) -> None:
+    """The attempt alone does not suffice: node and attempt must both match."""
     lost, other = await world.node("lost", lease=5), await world.node("other")
     campaign_id, _ = await fired_on(world, lost)
     world.after(seconds(6))
@@ -112,7 +112,7 @@ async def test_ten_lost_nodes_end_a_run(world: World) -> None:
     assert await world.status(campaign_id) == "failed"
 
 
-async def test_what_is_accepted_is_not_taken_over_with_its_node(world: World) -> None:
+async def test_accepted_runs_are_not_reclaimed_with_their_node(world: World) -> None:
     lost, other = await world.node("lost", lease=5), await world.node("other")
     campaign_id, work = await fired_on(world, lost)
     await lost.finish(work, Accepted(3600))
@@ -122,7 +122,7 @@ async def test_what_is_accepted_is_not_taken_over_with_its_node(world: World) ->
     assert await world.run_statuses(campaign_id) == ["executing"]
 
 
-async def test_every_run_is_found_whatever_the_mark_says(world: World) -> None:
+async def test_every_run_is_found_whatever_the_mark(world: World) -> None:
     """The mark only makes the search quick; a clock that was set back hides nothing."""
     lost, other = await world.node("lost", lease=5), await world.node("other")
     first, _ = await fired_on(world, lost)
@@ -134,7 +134,7 @@ async def test_every_run_is_found_whatever_the_mark_says(world: World) -> None:
     assert await lost.beat() is None
 
 
-async def test_two_nodes_take_over_at_once(world: World) -> None:
+async def test_two_nodes_reclaim_at_once(world: World) -> None:
     lost, b, c = [await world.node(name, lease=5) for name in ("lost", "b", "c")]
     campaigns = [await world.saved(once(AT)) for _ in range(20)]
     world.set(AT)
@@ -152,10 +152,8 @@ async def test_two_nodes_take_over_at_once(world: World) -> None:
         assert (run.status, run.takeovers) == ("retrying", 1)
 
 
-async def test_a_campaign_that_somebody_holds_keeps_no_other_waiting(
-    world: World, database_url: str
-) -> None:
-    """A session that stands still: its campaign's run is taken over once it is gone."""
+async def test_a_locked_campaign_blocks_no_other(world: World, database_url: str) -> None:
+    """The run of a campaign locked by a stopped session is reclaimed when the session ends."""
     lost, other = [await world.node(name, lease=5) for name in ("lost", "other")]
     held, free = [await world.saved(once(AT)) for _ in range(2)]
     world.set(AT)
@@ -163,23 +161,23 @@ async def test_a_campaign_that_somebody_holds_keeps_no_other_waiting(
     await other.beat(lease=60)
     assert len(await lost.claim()) == 2
     world.after(seconds(6))
-    async with await psycopg.AsyncConnection.connect(database_url) as somebody:
-        await somebody.execute("SELECT 1 FROM campaigns WHERE id = %s FOR UPDATE", [held])
+    async with await psycopg.AsyncConnection.connect(database_url) as session:
+        await session.execute("SELECT 1 FROM campaigns WHERE id = %s FOR UPDATE", [held])
         async with asyncio.timeout(60):
             assert await other.take_over(lost) == 1
         assert await world.run_statuses(free) == ["retrying"]
         assert await world.run_statuses(held) == ["executing"]
         assert (await other.beat(lease=60)).lost == ["lost"], "there is more to do"
-        await somebody.rollback()
+        await session.rollback()
     assert await other.take_over(lost) == 1
     assert (await other.beat(lease=60)).lost == []
 
 
 @pytest.mark.parametrize("sessions", ["campaignd-", "campaignd-api-"])
-async def test_what_a_standing_process_has_locked_is_freed(
+async def test_the_locks_of_a_frozen_process_are_released(
     world: World, database_url: str, sessions: str
 ) -> None:
-    """A process frozen in the middle of a transaction keeps no row from those who take over."""
+    """A process frozen in a transaction blocks no row for the rescuing node."""
     tag = "0a1b2c"
     lost, other = await world.node(f"lost-{tag}", lease=5), await world.node("other")
     campaign_id, _ = await fired_on(world, lost)

@@ -1,4 +1,4 @@
-"""Occurrences of a window that was edited while its opening was overdue: each is told of once."""
+"""Occurrences of a window that was edited while its opening was overdue are logged once."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from tests.support.database_world import NOON, continuous, hours, iso, minutes, 
 
 
 async def test_each_occurrence_passes_once(database_url: str) -> None:
-    """The edit wrote them as missed; the claim walks the window again, from its opening on."""
+    """The edit writes them as missed; the claim walks the window again from its opening."""
     async with opened(database_url) as world:
         node = await world.node()
         campaign_id = await continuous(world, 60, hours(1))
         start = NOON + hours(1)
-        world.set(start + minutes(5) + seconds(10))  # nobody was there to open it
+        world.set(start + minutes(5) + seconds(10))  # no node claimed the opening
         body = {"startdate": iso(start), "enddate": iso(start + hours(2))}
         await world.control.update_schedule(campaign_id, body, "tester")
         assert await world.run_statuses(campaign_id) == ["missed"] * 6
@@ -23,10 +23,10 @@ async def test_each_occurrence_passes_once(database_url: str) -> None:
 
         runs = await world.runs(campaign_id)
         assert [run.status for run in runs] == ["missed"] * 6 + ["executing"]
-        told = Counter(
+        logged = Counter(
             event.scheduled_for
             for event in await world.events(campaign_id)
             if event.event in ("passed", "fire")
         )
-        assert told == {run.scheduled_for: 1 for run in runs}
+        assert logged == {run.scheduled_for: 1 for run in runs}
         await world.check(campaign_id)

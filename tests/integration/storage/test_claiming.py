@@ -1,4 +1,4 @@
-"""Claiming: on time, once, by the server's clock; and what becomes of late occurrences."""
+"""Claiming: on time, once, by the database clock; and the results of late occurrences."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ async def test_run_ids_are_uuid5_of_the_instant(world: World, node: Node, at: da
     assert run.id == run_uuid((await world.campaign(campaign_id)).uuid, at)
 
 
-async def test_a_clock_that_is_ahead_fires_nothing_early(world: World, node: Node) -> None:
+async def test_a_clock_that_is_ahead_claims_nothing_early(world: World, node: Node) -> None:
     campaign_id = await world.saved(daily(NOON + hours(1)))
     before = await world.dump(campaign_id)
     armed = await world.armed(campaign_id)
@@ -87,10 +87,10 @@ async def test_a_clock_that_is_ahead_fires_nothing_early(world: World, node: Nod
 
 
 @pytest.mark.parametrize("extras", [{}, {"coalesce": False}])
-async def test_a_clock_that_is_ahead_passes_over_nothing(
+async def test_a_clock_that_is_ahead_misses_nothing(
     world: World, node: Node, extras: dict[str, Any]
 ) -> None:
-    """What only the node takes for missed is not written as missed."""
+    """An occurrence that only the node considers missed is not written as missed."""
     campaign_id = await continuous(world, 60, days(1), misfire_grace_time=600, **extras)
     world.set(NOON + hours(1))
     await node.claim()  # the window opens
@@ -102,9 +102,7 @@ async def test_a_clock_that_is_ahead_passes_over_nothing(
     assert not [event for event in await world.events(campaign_id) if event.details]
 
 
-async def test_more_than_a_hundred_are_missed_by_the_server_clock_only(
-    world: World, node: Node
-) -> None:
+async def test_a_stretch_is_missed_by_the_database_clock_only(world: World, node: Node) -> None:
     campaign_id = await continuous(world, 60, hours(3), misfire_grace_time=600)
     world.set(NOON + hours(1))
     await node.claim()
@@ -152,7 +150,7 @@ async def test_several_nodes_claim_each_occurrence_once(world: World, node: Node
         armed = await world.due()
         assert len(armed) == 30
         won_now: list[Any] = []
-        while len(won_now) < 30:  # rows that are locked just now are claimed in the next round
+        while len(won_now) < 30:  # rows that are locked at the moment are claimed in the next round
             for found in await asyncio.gather(*(each.claim(armed) for each in nodes)):
                 won_now += found
         won += won_now
@@ -221,7 +219,7 @@ async def test_the_grace_is_inclusive(world: World, node: Node, late: timedelta,
     )
 
 
-async def test_what_is_missed_is_told(world: World, node: Node) -> None:
+async def test_missed_occurrences_are_logged(world: World, node: Node) -> None:
     campaign_id = await world.saved(once(NOON + hours(1)))
     world.set(NOON + hours(3))
     await node.claim()
@@ -232,7 +230,7 @@ async def test_what_is_missed_is_told(world: World, node: Node) -> None:
     assert run.finished_at == world.now
 
 
-async def test_coalesce_fires_the_newest(world: World, node: Node) -> None:
+async def test_coalesce_runs_the_newest(world: World, node: Node) -> None:
     campaign_id = await world.saved(daily(NOON + hours(1), misfire_grace_time=2 * 86400))
     world.set(NOON + hours(1) + days(5))
     (won,) = await node.claim()
@@ -246,8 +244,8 @@ async def test_coalesce_fires_the_newest(world: World, node: Node) -> None:
 
 
 @pytest.mark.parametrize("overlap", ["skip", "queue"])
-async def test_a_backlog_fires_one_after_the_other(world: World, node: Node, overlap: str) -> None:
-    """Without coalesce, and whatever happens on overlap: they wait for each other."""
+async def test_a_backlog_runs_one_after_the_other(world: World, node: Node, overlap: str) -> None:
+    """Without coalesce, late occurrences wait for each other, whatever the overlap rule."""
     campaign_id = await world.saved(
         daily(NOON + hours(1), misfire_grace_time=2 * 86400, coalesce=False, overlap=overlap)
     )
@@ -266,7 +264,9 @@ async def test_a_backlog_fires_one_after_the_other(world: World, node: Node, ove
     assert await world.status(campaign_id) == "launched"
 
 
-async def test_a_backlog_runs_side_by_side_where_that_is_allowed(world: World, node: Node) -> None:
+async def test_a_backlog_runs_concurrently_where_overlap_is_allowed(
+    world: World, node: Node
+) -> None:
     campaign_id = await world.saved(
         daily(NOON + hours(1), misfire_grace_time=2 * 86400, coalesce=False, overlap="allow")
     )
@@ -276,7 +276,9 @@ async def test_a_backlog_runs_side_by_side_where_that_is_allowed(world: World, n
     assert (await world.campaign(campaign_id)).open_runs == 3
 
 
-async def test_what_waits_in_a_backlog_too_long_is_missed(world: World, node: Node) -> None:
+async def test_an_occurrence_that_waits_too_long_in_a_backlog_is_missed(
+    world: World, node: Node
+) -> None:
     campaign_id = await world.saved(
         daily(NOON + hours(1), misfire_grace_time=86400, coalesce=False)
     )
@@ -321,7 +323,7 @@ async def test_more_than_a_hundred_missed_are_one_event(world: World, node: Node
     assert (await world.timer(campaign_id)).fire_at == newest + minutes(1)
 
 
-async def test_more_than_a_hundred_missed_before_one_that_fires(world: World, node: Node) -> None:
+async def test_more_than_a_hundred_missed_before_one_that_runs(world: World, node: Node) -> None:
     campaign_id = await continuous(world, 60, days(2), misfire_grace_time=30)
     world.set(NOON + hours(1))
     await node.claim()
@@ -347,7 +349,7 @@ async def test_a_hundred_missed_are_a_hundred_rows(world: World, node: Node) -> 
 
 
 async def test_warming_up_claims_nothing(world: World, node: Node) -> None:
-    """It opens every connection that is kept, and leaves what is due as it was."""
+    """Warming up opens every kept connection, and leaves due events unchanged."""
     campaign_id = await world.saved(once(NOON + hours(1)))
     world.after(hours(1))
     await node.firing.warm()

@@ -1,4 +1,4 @@
-"""Instants stored under older time-zone data are computed anew, once (semantics section 4)."""
+"""Instants stored under older time-zone data are recomputed once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FIRST = datetime(2026, 6, 10, 7, 30, tzinfo=UTC)
 
 
 class Told(list[tuple[str, dict[str, Any]]]):
-    """What was emitted."""
+    """The emitted events."""
 
     def __call__(self, event: str, /, **fields: Any) -> None:
         self.append((event, fields))
@@ -33,7 +33,7 @@ class Told(list[tuple[str, dict[str, Any]]]):
 
 
 async def retime(world: World, told: Told) -> int:
-    """Bring everything up to date; how many instants moved."""
+    """Refresh every schedule; return the number of moved instants."""
     before = len(told.named("instants_moved"))
     await TzdataRefresh(world.database, told).refresh()
     return len(told.named("instants_moved")) - before
@@ -73,7 +73,7 @@ HOUR = timedelta(hours=1)
 
 
 async def made_stale(world: World, shift: timedelta = HOUR) -> None:
-    """As if the zones had other offsets when everything was stored."""
+    """Pretend that the zones had other offsets when the schedules were stored."""
     await world.rows(
         "UPDATE schedule_definitions SET tzdata = '2000a', anchor_at = anchor_at + :shift,"
         " ends_at = ends_at + :shift",
@@ -125,7 +125,7 @@ async def test_only_once(world: World, told: Told) -> None:
     assert len(told) == count
 
 
-async def test_what_did_not_move_is_not_touched(world: World, told: Told) -> None:
+async def test_an_unmoved_instant_is_not_written(world: World, told: Told) -> None:
     campaign_id = await recurring(world)
     await made_stale(world, hours(0))
     before = await world.definition(campaign_id)
@@ -213,10 +213,8 @@ async def test_settings_beside_the_times_stay(world: World, told: Told) -> None:
     assert NOON + days(1) < after.anchor_at
 
 
-async def test_a_schedule_that_can_not_be_read_keeps_nobody_from_the_others(
-    world: World, told: Told
-) -> None:
-    """A zone that is gone from the data: said once, left as it was, and the rest is renewed."""
+async def test_an_invalid_schedule_does_not_block_the_others(world: World, told: Told) -> None:
+    """A schedule in a removed zone is logged once and left unchanged; the others are refreshed."""
     gone = await recurring(world)
     kept = await one_off(world)
     await made_stale(world)
@@ -237,7 +235,7 @@ async def test_a_schedule_that_can_not_be_read_keeps_nobody_from_the_others(
 
 
 async def at_instants(world: World, *instants: datetime) -> list[int]:
-    """Campaigns that fire every day from then on, stored under older data."""
+    """Create campaigns that run daily from the instants on, stored under older data."""
     ids = [await world.saved(daily(at, timezone=BERLIN)) for at in instants]
     await world.rows("UPDATE schedule_definitions SET tzdata = '2000a'")
     return ids
@@ -248,10 +246,10 @@ async def not_yet(world: World) -> set[int]:
     return {row.campaign_id for row in rows}
 
 
-async def test_what_is_due_soonest_comes_first(
+async def test_the_next_due_schedule_comes_first(
     world: World, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What has no timer comes last."""
+    """A schedule without a timer comes last."""
     monkeypatch.setattr(module, "BATCH_SIZE", 1)
     late, soon, over, between = await at_instants(
         world, *(NOON + minutes(each) for each in (30, 10, 5, 20))
@@ -269,10 +267,10 @@ async def test_what_is_due_soonest_comes_first(
     assert order == [soon, between, late, over]
 
 
-async def test_what_is_due_within_the_horizon_is_up_to_date_before_a_node_fires(
+async def test_schedules_due_within_the_horizon_are_refreshed_at_start_up(
     world: World, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And the rest beside it, told of as one."""
+    """The other schedules follow later, and both are logged as one refresh."""
     monkeypatch.setattr(module, "BATCH_SIZE", 1)
     (now,) = await world.rows("SELECT clock_timestamp() AS now")
     world.set(now.now)
@@ -288,8 +286,8 @@ async def test_what_is_due_within_the_horizon_is_up_to_date_before_a_node_fires(
     assert total["schedules"] == 4
 
 
-async def test_a_node_does_not_wait_for_it_for_ever(world: World, told: Told) -> None:
-    """Not though somebody writes one of them just then, and takes his time."""
+async def test_start_up_does_not_wait_forever(world: World, told: Told) -> None:
+    """This holds while another session holds a lock on one campaign."""
     (campaign_id,) = await at_instants(world, NOON + hours(1))
     retiming = TzdataRefresh(world.database, told)
     async with world.store.edit(campaign_id):
@@ -300,20 +298,20 @@ async def test_a_node_does_not_wait_for_it_for_ever(world: World, told: Told) ->
 
 
 async def begun(world: World, told: Told) -> asyncio.Task[None]:
-    """Brings everything up to date, and waits just now for somebody who writes a campaign."""
+    """A refresh that waits for a session with a lock on one campaign."""
     task = asyncio.create_task(TzdataRefresh(world.database, told).refresh())
     blocked = (
         "SELECT count(*) AS found FROM pg_stat_activity"
         " WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )
     async with asyncio.timeout(60):
-        while (await world.rows(blocked))[0].found == 0:  # noqa: ASYNC110 - the server tells nobody
+        while (await world.rows(blocked))[0].found == 0:  # noqa: ASYNC110 - the server sends no event
             await asyncio.sleep(0.01)
     return task
 
 
 async def test_an_edit_that_commits_meanwhile_stands(world: World, told: Told) -> None:
-    """Moved to another time of day by somebody who had begun before: there from then on."""
+    """An edit that began before moves the schedule to another time of day, and wins."""
     (campaign_id,) = await at_instants(world, NOON + hours(1))
     moved = daily(NOON + hours(9), timezone=BERLIN)
     async with world.store.edit(campaign_id) as edit:
@@ -328,7 +326,7 @@ async def test_an_edit_that_commits_meanwhile_stands(world: World, told: Told) -
 
 
 async def test_a_claim_that_commits_meanwhile_stands(world: World, told: Told) -> None:
-    """The day that was claimed is not armed again, nor the next one passed over."""
+    """The claimed day is not armed again, and the next day is not skipped."""
     (campaign_id,) = await at_instants(world, NOON + hours(1))
     first = await world.timer(campaign_id)
     await made_stale(world)
@@ -344,10 +342,8 @@ async def test_a_claim_that_commits_meanwhile_stands(world: World, told: Told) -
     await world.check(campaign_id)
 
 
-async def test_an_end_that_moves_is_known_to_nodes_that_hold_the_schedule(
-    world: World, told: Told
-) -> None:
-    """Though the next instant stays."""
+async def test_a_moved_end_reaches_nodes_that_hold_the_schedule(world: World, told: Told) -> None:
+    """The next instant stays the same."""
     config = {"end_date": "2026-06-03"}
     campaign_id = await world.saved(daily(NOON + hours(1), timezone=BERLIN, config=config))
     before = await world.timer(campaign_id)
@@ -362,14 +358,14 @@ async def test_an_end_that_moves_is_known_to_nodes_that_hold_the_schedule(
 
 
 async def fired(world: World, campaign_id: int) -> None:
-    """By a node with older data: what it planned next is an hour late, and nothing says so."""
+    """Claim by a node with older data: its next event is an hour late, without a mark."""
     node = await world.node()
     world.set((await world.timer(campaign_id)).fire_at)
     assert [won.campaign_id for won in await node.claim()] == [campaign_id]
     await world.rows("UPDATE timers SET fire_at = fire_at + interval '1 hour'")
 
 
-async def test_what_a_node_with_older_data_planned_is_computed_anew(
+async def test_an_event_planned_by_a_node_with_older_data_is_recomputed(
     world: World, told: Told
 ) -> None:
     campaign_id = await recurring(world)
@@ -385,10 +381,10 @@ async def test_what_a_node_with_older_data_planned_is_computed_anew(
     await world.check(campaign_id)
 
 
-async def test_looks_as_long_as_there_is_a_node_with_older_data(
+async def test_checks_while_a_node_with_older_data_is_live(
     world: World, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And once more: its last claim may have come after the last look."""
+    """One more check follows, because the last claim may be newer than the last check."""
     monkeypatch.setattr(module, "FIRST_RECHECK", days(10_000))
     monkeypatch.setattr(module, "LONGEST_CLAIM", days(10_000))
     campaign_id = await recurring(world)
@@ -410,10 +406,10 @@ async def test_looks_as_long_as_there_is_a_node_with_older_data(
 
 
 @pytest.mark.parametrize("running", ["unknown", "none", "sha256-0123"])
-async def test_data_without_a_release_name_renews_nothing(
+async def test_data_without_a_release_name_refreshes_nothing(
     world: World, told: Told, running: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether such data is newer can not be told from its name."""
+    """The name does not show whether the data is newer."""
     await one_off(world)
     await made_stale(world)
     monkeypatch.setattr(module, "tzdata_version", lambda: running)

@@ -1,4 +1,4 @@
-"""Runs that wait for an attempt are read in parts, whatever else waits."""
+"""Pending runs are loaded in parts, whatever else is pending."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.support.database_world import ALL, TICK, World, minutes
 
 
 async def asked_for(world: World, count: int, target: str) -> list[int]:
-    """Campaigns that were started by hand, a minute one after the other."""
+    """Start campaigns by hand, a minute apart."""
     ids = []
     for _ in range(count):
         world.after(minutes(1))
@@ -39,7 +39,7 @@ async def test_each_once_and_oldest_first(world: World) -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 100])
 async def test_many_at_one_instant(world: World, size: int) -> None:
-    """As after a take-over; and several runs of one campaign."""
+    """This happens after a node is lost, and with several runs of one campaign."""
     ids = await asked_for(world, 4, "slow")
     await world.rows("UPDATE runs SET next_attempt_at = :now", now=world.now)
     await world.rows(
@@ -54,7 +54,7 @@ async def test_many_at_one_instant(world: World, size: int) -> None:
     assert all(len(part) == size for part in parts[:-1])
 
 
-async def test_but_for_targets_of_which_enough_is_here(world: World) -> None:
+async def test_runs_of_full_targets_are_left_out(world: World) -> None:
     await asked_for(world, 3, "slow")
     other = await asked_for(world, 1, "other")
     assert await in_parts(world, 2, ["slow"]) == [other]
