@@ -105,7 +105,8 @@ async def continuous(world: World, every: int, length: timedelta, **extras: Any)
     )
 
 
-def told(events: list[Any], name: str) -> list[Any]:
+def events_named(events: list[Any], name: str) -> list[Any]:
+    """Return the events of that name."""
     return [event for event in events if event.event == name]
 
 

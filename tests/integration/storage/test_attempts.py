@@ -1,4 +1,4 @@
-"""Attempts: retries within the grace, lost nodes, draining, late results; docs/semantics.md#runs."""
+"""Attempts: retries within the grace, lost nodes, draining and late results."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tests.support.database_world import (
     Node,
     World,
     daily,
+    events_named,
     hours,
     minutes,
     once,
     seconds,
-    told,
 )
 from tests.support.fired import AT, fired, taken_back
 
@@ -130,7 +130,7 @@ async def test_an_accepted_run_has_a_lease_of_its_own(world: World, node: Node) 
     assert (written.status, written.to_status) == (RunStatus.EXECUTING, "executing")
     (run,) = await world.runs(campaign_id)
     assert run.lease_until == AT + seconds(120)
-    (event,) = told(await world.events(campaign_id), "run_executing")
+    (event,) = events_named(await world.events(campaign_id), "run_executing")
     assert event.run_id == work.run_id
 
 
@@ -153,7 +153,7 @@ async def test_released_runs_are_due_at_once_for_any_node(world: World, node: No
     assert await node.release(work) == 1
     (run,) = await world.runs(campaign_id)
     assert (run.status, run.next_attempt_at, run.node) == ("retrying", AT, None)
-    (event,) = told(await world.events(campaign_id), "run_retrying")
+    (event,) = events_named(await world.events(campaign_id), "run_retrying")
     assert event.actor == "node"
     assert await node.release(work) == 0
     assert await node.finish(work) == []
@@ -200,7 +200,7 @@ async def test_stopping_cancels_at_once_and_refuses_late_results(world: World, n
     runs = await world.runs(campaign_id)
     assert [run.status for run in runs] == ["cancelled", "cancelled"]
     assert {(run.finished_at, run.error) for run in runs} == {(world.now, "stopped by a person")}
-    ended = told(await world.events(campaign_id), "run_ended")
+    ended = events_named(await world.events(campaign_id), "run_ended")
     assert [(event.cause, event.run_id) for event in ended] == [
         ("cancelled", run.id) for run in runs
     ]

@@ -230,7 +230,10 @@ async def test_nodes_are_notified_once_a_batch(database_url: str, count: int) ->
     with psycopg.connect(database_url, autocommit=True) as listener:
         listener.execute(f"LISTEN {CHANNEL}")
         await load(database_url, [line(f"n{number}", ONE_OFF) for number in range(count)])
-        notifications = [*listener.notifies(timeout=60, stop_after=1), *listener.notifies(timeout=0.2)]
+        notifications = [
+            *listener.notifies(timeout=60, stop_after=1),
+            *listener.notifies(timeout=0.2),
+        ]
     payloads = [json.loads(each.payload) for each in notifications]
     few = {"campaigns": [row.id for row in await rows(database_url, sa.select(campaigns.c.id))]}
     assert payloads == [few if count == 3 else {"reload": True}]

@@ -23,12 +23,12 @@ from tests.support.database_world import (
     continuous,
     daily,
     days,
+    events_named,
     hours,
     minutes,
     once,
     run_uuid,
     seconds,
-    told,
 )
 
 # --- winning and losing ---------------------------------------------------------------------
@@ -237,7 +237,7 @@ async def test_coalesce_runs_the_newest(world: World, node: Node) -> None:
     assert await world.due() == []
     assert won.scheduled_for == NOON + hours(1) + days(5)
     assert await world.run_statuses(campaign_id) == [*["missed"] * 3, *["skipped"] * 2, "executing"]
-    causes = [event.cause for event in told(await world.events(campaign_id), "passed")]
+    causes = [event.cause for event in events_named(await world.events(campaign_id), "passed")]
     assert causes == [*["missed: too late"] * 3, *["skipped: coalesced"] * 2]
     assert (await world.timer(campaign_id)).fire_at == NOON + hours(1) + days(6)
     await world.check(campaign_id)
@@ -345,7 +345,7 @@ async def test_a_hundred_missed_are_a_hundred_rows(world: World, node: Node) -> 
     world.set(NOON + hours(1) + minutes(99) + seconds(45))
     await node.claim_all()
     assert await world.run_statuses(campaign_id) == ["missed"] * 100
-    assert len(told(await world.events(campaign_id), "passed")) == 100
+    assert len(events_named(await world.events(campaign_id), "passed")) == 100
 
 
 async def test_warming_up_claims_nothing(world: World, node: Node) -> None:

@@ -21,13 +21,13 @@ from tests.support.database_world import (
     continuous,
     daily,
     days,
+    events_named,
     hours,
     iso,
     minutes,
     once,
     run_uuid,
     seconds,
-    told,
 )
 
 AT = NOON + hours(1)
@@ -64,7 +64,7 @@ async def test_a_due_occurrence_is_never_dropped_silently(
     assert [(run.status, run.scheduled_for, run.id) for run in runs] == [
         ("missed", AT + days(number), run_uuid(uuid, AT + days(number))) for number in range(3)
     ]
-    passed = told(await world.events(campaign_id), "passed")
+    passed = events_named(await world.events(campaign_id), "passed")
     assert [(event.run_id, event.actor) for event in passed] == [(run.id, "tester") for run in runs]
     assert {event.cause.partition(":")[0] for event in passed} == {"missed"}
     await world.check(campaign_id)
@@ -79,7 +79,7 @@ async def test_many_due_occurrences_are_one_event(world: World, node: Node, comm
     await ask(world, command, campaign_id)
     (run,) = await world.runs(campaign_id)
     assert (run.status, run.scheduled_for) == ("missed", AT + hours(5))
-    (event,) = told(await world.events(campaign_id), "passed")
+    (event,) = events_named(await world.events(campaign_id), "passed")
     assert (event.details["count"], event.run_id) == (301, run.id)
 
 
@@ -112,7 +112,7 @@ async def test_occurrences_are_missed_while_paused(world: World, node: Node) -> 
         (won,) = await node.claim()
         assert (won.made, won.to_status) == ("missed", "paused")
         await world.check(campaign_id)
-    causes = {event.cause for event in told(await world.events(campaign_id), "passed")}
+    causes = {event.cause for event in events_named(await world.events(campaign_id), "passed")}
     assert causes == {"missed: paused"}
     assert await world.timer(campaign_id) is None
     with pytest.raises(Refused, match="save a new schedule"):
@@ -127,7 +127,7 @@ async def test_a_stretch_of_occurrences_is_missed_while_paused(world: World, nod
     world.set(AT + days(5))
     await node.claim()
     assert await world.run_statuses(campaign_id) == ["missed"] * 6
-    causes = [event.cause for event in told(await world.events(campaign_id), "passed")]
+    causes = [event.cause for event in events_named(await world.events(campaign_id), "passed")]
     assert causes == ["missed: paused"] * 6
 
 

@@ -159,7 +159,7 @@ def test_damaged_cluster_is_not_overwritten(state_dir: Path) -> None:
     control = state_dir / "postgres" / "data" / "global" / "pg_control"
     control.unlink()
     with (
-        pytest.raises(EmbeddedError, match="no complete PostgreSQL data directory"),
+        pytest.raises(EmbeddedError, match="is not a complete PostgreSQL data directory"),
         embedded_postgres(state_dir),
     ):
         pass

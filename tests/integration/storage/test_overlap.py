@@ -14,9 +14,9 @@ from tests.support.database_world import (
     World,
     daily,
     days,
+    events_named,
     hours,
     iso,
-    told,
 )
 
 
@@ -130,7 +130,7 @@ async def test_both_runs_end_in_one_batch(world: World, node: Node) -> None:
         ("executing", first.scheduled_for),
         ("launched", won.scheduled_for),
     ]
-    ends = told(await world.events(campaign_id), "run_ended")
+    ends = events_named(await world.events(campaign_id), "run_ended")
     assert [(event.from_status, event.to_status) for event in ends] == [
         ("executing", "executing"),
         ("executing", "launched"),

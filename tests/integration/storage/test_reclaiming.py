@@ -14,10 +14,10 @@ from tests.support.database_world import (
     TICK,
     Node,
     World,
+    events_named,
     hours,
     once,
     seconds,
-    told,
 )
 from tests.support.fired import AT, taken_back
 
@@ -43,7 +43,7 @@ async def test_the_runs_of_a_lost_node_are_reclaimed(world: World) -> None:
     (run,) = await world.runs(campaign_id)
     assert (run.status, run.node, run.takeovers) == ("retrying", None, 1)
     assert run.next_attempt_at == world.now
-    (event,) = told(await world.events(campaign_id), "run_retrying")
+    (event,) = events_named(await world.events(campaign_id), "run_retrying")
     assert (event.cause, event.actor) == ("taken over from lost", "other")
     assert (await other.beat()).lost == [], "it is forgotten"
     assert await lost.beat() is None, "its place is gone"

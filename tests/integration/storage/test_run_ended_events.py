@@ -16,6 +16,7 @@ from daemon.runtime.clock import SystemClock
 from daemon.runtime.node_identity import NodeIdentity
 from storage.leases import LeaseTable
 from storage.run_results import RunResults
+from tests.support.capture import CapturedEvents
 from tests.support.database_world import (
     ALL,
     NOON,
@@ -31,20 +32,12 @@ from tests.support.database_world import (
 AT = NOON + hours(1)
 
 
-class Told(list[tuple[str, dict[str, Any]]]):
-    """The logged events, without keys that have no value."""
-
-    def __call__(self, event: str, /, **fields: Any) -> None:
-        """Keep the event."""
-        self.append((event, {key: value for key, value in fields.items() if value is not None}))
-
-
 @pytest.fixture
-def told(world: World) -> Told:
+def captured(world: World) -> CapturedEvents:
     """The events that a command logs."""
-    kept = Told()
-    world.control = CampaignService(world.store, runs=RunResults(world.database), emit=kept)
-    return kept
+    captured = CapturedEvents()
+    world.control = CampaignService(world.store, runs=RunResults(world.database), emit=captured)
+    return captured
 
 
 async def accepted(world: World, node: Node, at: datetime = AT) -> Attempt:
@@ -71,14 +64,14 @@ def keys(work: Attempt, **more: Any) -> dict[str, Any]:
     }
 
 
-async def test_completed_once(world: World, node: Node, told: Told) -> None:
+async def test_completed_once(world: World, node: Node, captured: CapturedEvents) -> None:
     """A repeated or late result logs nothing."""
     work = await accepted(world, node)
     for _ in range(2):
         await world.control.complete(work.run_id, 1, "api:crm")
     with pytest.raises(Conflict):
         await world.control.fail(work.run_id, 1, "no", "api:crm")
-    ((event, fields),) = told
+    ((event, fields),) = captured
     assert event == "run_finished"
     assert fields.pop("duration_ms") is not None
     assert fields == keys(
@@ -86,19 +79,21 @@ async def test_completed_once(world: World, node: Node, told: Told) -> None:
     )
 
 
-async def test_failed(world: World, node: Node, told: Told) -> None:
+async def test_failed(world: World, node: Node, captured: CapturedEvents) -> None:
     """One attempt is followed by another, and one is the last."""
     first, second = await accepted(world, node), await accepted(world, node, AT + hours(1))
     await world.control.fail(first.run_id, 1, "busy", "api:crm")
     await world.control.fail(second.run_id, 1, "no such list", "api:crm", retry=False)
-    assert [(event, fields["run_id"], fields["error"]) for event, fields in told] == [
+    assert [(event, fields["run_id"], fields["error"]) for event, fields in captured] == [
         ("run_retrying", first.run_id, "busy"),
         ("run_failed", second.run_id, "no such list"),
     ]
-    assert told[1][1]["to_status"] == "failed"
+    assert captured[1][1]["to_status"] == "failed"
 
 
-async def test_a_held_run_that_an_operator_fails(world: World, node: Node, told: Told) -> None:
+async def test_a_held_run_that_an_operator_fails(
+    world: World, node: Node, captured: CapturedEvents
+) -> None:
     """The run is logged once like every other."""
     await world.saved(once(AT))
     world.set(AT)
@@ -106,7 +101,7 @@ async def test_a_held_run_that_an_operator_fails(world: World, node: Node, told:
     assert won.attempt is not None
     await node.finish(won.attempt, Held("no answer"))
     await world.control.fail_held(won.attempt.run_id, "cli:ann")
-    ((event, fields),) = told
+    ((event, fields),) = captured
     assert (event, fields["error"], fields["actor"]) == (
         "run_failed",
         "failed by cli:ann",
@@ -114,30 +109,32 @@ async def test_a_held_run_that_an_operator_fails(world: World, node: Node, told:
     )
 
 
-async def test_stopped(world: World, node: Node, told: Told) -> None:
+async def test_stopped(world: World, node: Node, captured: CapturedEvents) -> None:
     """Every open run of the campaign is logged, and no run that had ended."""
     work = await accepted(world, node)
     await world.control.stop(work.campaign_id, "cli:ann")
     await world.control.rerun(work.campaign_id, "cli:ann")
     await world.control.stop(work.campaign_id, "cli:ann")
-    assert [event for event, _ in told] == ["run_cancelled"] * 2
-    (_, first), (_, second) = told
+    assert [event for event, _ in captured] == ["run_cancelled"] * 2
+    (_, first), (_, second) = captured
     assert first == keys(work, outcome="cancelled", error="stopped by cli:ann", actor="cli:ann")
     assert (second["attempt"], second["run_id"] != work.run_id) == (0, True)
 
 
-async def test_an_occurrence_dropped_by_a_command_is_missed(world: World, told: Told) -> None:
+async def test_an_occurrence_dropped_by_a_command_is_missed(
+    world: World, captured: CapturedEvents
+) -> None:
     """The occurrence was due, and no node had claimed it."""
     campaign_id = await world.saved(once(AT))
     world.set(AT + minutes(1))
     await world.control.stop(campaign_id, "cli:ann")
-    ((event, fields),) = told
+    ((event, fields),) = captured
     assert (event, fields["scheduled_for"], fields["lateness_ms"]) == ("run_missed", AT, 60_000.0)
     assert await world.run_statuses(campaign_id) == ["missed"]
 
 
 async def test_an_occurrence_that_the_claim_will_log_is_not_logged_twice(
-    world: World, told: Told
+    world: World, captured: CapturedEvents
 ) -> None:
     """The claim of an overdue opening walks the window again."""
     campaign_id = await continuous(world, 60, hours(1))
@@ -146,21 +143,21 @@ async def test_an_occurrence_that_the_claim_will_log_is_not_logged_twice(
     body = {"startdate": iso(start), "enddate": iso(start + hours(2))}
     await world.control.update_schedule(campaign_id, body, "tester")
     assert "missed" in await world.run_statuses(campaign_id)
-    assert not told
+    assert not captured
 
 
 async def test_an_uncommitted_outcome_is_not_logged(world: World, node: Node) -> None:
     """In a transaction of the caller, the outcome is logged after the commit."""
-    kept = Told()
+    captured = CapturedEvents()
     control = CampaignService(
-        world.store, runs=RunResults(world.database), emit=kept, commits=False
+        world.store, runs=RunResults(world.database), emit=captured, commits=False
     )
     work = await accepted(world, node)
     await control.complete(work.run_id, 1, "api:crm")
-    assert not kept
+    assert not captured
     for _ in range(2):
         control.emit_pending()
-    assert Counter(event for event, _ in kept) == {"run_finished": 1}
+    assert Counter(event for event, _ in captured) == {"run_finished": 1}
 
 
 async def test_a_written_outcome_is_found_when_the_reply_was_lost(world: World, node: Node) -> None:

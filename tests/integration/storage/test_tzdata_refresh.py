@@ -15,6 +15,7 @@ from daemon.domain.schedule.schedule import CampaignType
 from daemon.domain.schedule.timezones import tzdata_version
 from storage import tzdata_refresh as module
 from storage.tzdata_refresh import TzdataRefresh, recheck_claimed
+from tests.support.capture import CapturedEvents
 from tests.support.database_world import NOON, World, daily, days, hours, iso, minutes
 
 START = "2026-06-10T09:30:00"
@@ -22,26 +23,16 @@ BERLIN = "Europe/Berlin"
 FIRST = datetime(2026, 6, 10, 7, 30, tzinfo=UTC)
 
 
-class Told(list[tuple[str, dict[str, Any]]]):
-    """The emitted events."""
-
-    def __call__(self, event: str, /, **fields: Any) -> None:
-        self.append((event, fields))
-
-    def named(self, event: str) -> list[dict[str, Any]]:
-        return [fields for name, fields in self if name == event]
-
-
-async def retime(world: World, told: Told) -> int:
+async def refresh_all(world: World, captured: CapturedEvents) -> int:
     """Refresh every schedule; return the number of moved instants."""
-    before = len(told.named("instants_moved"))
-    await TzdataRefresh(world.database, told).refresh()
-    return len(told.named("instants_moved")) - before
+    before = len(captured.named("instants_moved"))
+    await TzdataRefresh(world.database, captured).refresh()
+    return len(captured.named("instants_moved")) - before
 
 
 @pytest.fixture
-def told() -> Told:
-    return Told()
+def captured() -> CapturedEvents:
+    return CapturedEvents()
 
 
 async def recurring(world: World) -> int:
@@ -83,7 +74,9 @@ async def made_stale(world: World, shift: timedelta = HOUR) -> None:
 
 
 @pytest.mark.parametrize("build", [recurring, one_off, opening, anchorless])
-async def test_instants_follow_the_wall_clock(world: World, told: Told, build: Any) -> None:
+async def test_instants_follow_the_wall_clock(
+    world: World, captured: CapturedEvents, build: Any
+) -> None:
     if build is anchorless:
         world.set(datetime(2026, 6, 9, tzinfo=UTC))
     campaign_id = await build(world)
@@ -92,7 +85,7 @@ async def test_instants_follow_the_wall_clock(world: World, told: Told, build: A
     await made_stale(world)
     stale = await world.timer(campaign_id)
 
-    assert await retime(world, told) == 1
+    assert await refresh_all(world, captured) == 1
     after = await world.timer(campaign_id)
     assert (after.fire_at, after.local, after.kind) == (FIRST, timer.local, timer.kind)
     assert after.revision > stale.revision, "what a node still holds is stale"
@@ -104,56 +97,58 @@ async def test_instants_follow_the_wall_clock(world: World, told: Told, build: A
     )
     assert now.body == definition.body
     assert now.revision == after.revision
-    (moved,) = told.named("instants_moved")
+    (moved,) = captured.named("instants_moved")
     assert (moved["campaign_id"], moved["was"], moved["now"]) == (
         campaign_id,
         stale.fire_at,
         FIRST,
     )
-    (total,) = told.named("tzdata_updated")
+    (total,) = captured.named("tzdata_updated")
     assert (total["schedules"], total["moved"]) == (1, 1)
     await world.check(campaign_id)
 
 
-async def test_only_once(world: World, told: Told) -> None:
+async def test_only_once(world: World, captured: CapturedEvents) -> None:
     campaign_id = await recurring(world)
     await made_stale(world)
-    await retime(world, told)
-    before, count = await world.dump(campaign_id), len(told)
-    assert await retime(world, told) == 0
+    await refresh_all(world, captured)
+    before, count = await world.dump(campaign_id), len(captured)
+    assert await refresh_all(world, captured) == 0
     assert await world.dump(campaign_id) == before
-    assert len(told) == count
+    assert len(captured) == count
 
 
-async def test_an_unmoved_instant_is_not_written(world: World, told: Told) -> None:
+async def test_an_unmoved_instant_is_not_written(world: World, captured: CapturedEvents) -> None:
     campaign_id = await recurring(world)
     await made_stale(world, hours(0))
     before = await world.definition(campaign_id)
-    assert await retime(world, told) == 0
+    assert await refresh_all(world, captured) == 0
     after = await world.definition(campaign_id)
     assert (after.revision, after.changed_in) == (before.revision, before.changed_in)
     assert after.tzdata == tzdata_version()
-    assert told.named("instants_moved") == []
+    assert captured.named("instants_moved") == []
 
 
-async def test_instants_given_with_their_offset_stay(world: World, told: Told) -> None:
+async def test_instants_given_with_their_offset_stay(
+    world: World, captured: CapturedEvents
+) -> None:
     campaign_id = await with_offsets(world)
     await world.rows("UPDATE schedule_definitions SET tzdata = '2000a'")
-    assert await retime(world, told) == 0
+    assert await refresh_all(world, captured) == 0
     assert (await world.timer(campaign_id)).fire_at == FIRST
 
 
 async def test_a_node_with_older_data_changes_nothing(
-    world: World, told: Told, monkeypatch: pytest.MonkeyPatch
+    world: World, captured: CapturedEvents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     campaign_id = await recurring(world)
     before = await world.dump(campaign_id)
     monkeypatch.setattr(module, "tzdata_version", lambda: "1999z")
-    assert await retime(world, told) == 0
-    assert (await world.dump(campaign_id), told) == (before, [])
+    assert await refresh_all(world, captured) == 0
+    assert (await world.dump(campaign_id), captured) == (before, [])
 
 
-async def test_the_close_of_an_open_window_moves(world: World, told: Told) -> None:
+async def test_the_close_of_an_open_window_moves(world: World, captured: CapturedEvents) -> None:
     campaign_id = await opening(world)
     node = await world.node()
     world.set(FIRST)
@@ -161,11 +156,13 @@ async def test_the_close_of_an_open_window_moves(world: World, told: Told) -> No
     close = await world.timer(campaign_id)
     assert close.kind == "close"
     await made_stale(world)
-    assert await retime(world, told) == 1
+    assert await refresh_all(world, captured) == 1
     assert (await world.timer(campaign_id)).fire_at == close.fire_at
 
 
-async def test_runs_of_a_continuous_window_move_with_its_start(world: World, told: Told) -> None:
+async def test_runs_of_a_continuous_window_move_with_its_start(
+    world: World, captured: CapturedEvents
+) -> None:
     body = {"startdate": START, "timezone": BERLIN, "recurring_schedule": "continuously"}
     campaign_id = await world.started("segment_triggered", body)
     node = await world.node()
@@ -175,26 +172,28 @@ async def test_runs_of_a_continuous_window_move_with_its_start(world: World, tol
     await node.claim()
     timer = await world.timer(campaign_id)
     await made_stale(world)
-    assert await retime(world, told) == 1
+    assert await refresh_all(world, captured) == 1
     assert (await world.timer(campaign_id)).fire_at == timer.fire_at
     assert (await world.definition(campaign_id)).every_seconds == 300
 
 
-async def test_more_than_a_batch(world: World, told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_more_than_a_batch(
+    world: World, captured: CapturedEvents, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "BATCH_SIZE", 3)
     monkeypatch.setattr(module, "LIST_SIZE", 6)
     ids = [await recurring(world) for _ in range(7)]
     draft = await world.create("recurring")
     await world.control.update_schedule(draft, {"startdate": START, "timezone": BERLIN}, "tester")
     await made_stale(world)
-    assert await retime(world, told) == 7
+    assert await refresh_all(world, captured) == 7
     assert {(await world.timer(each)).fire_at for each in ids} == {FIRST}
-    (total,) = told.named("tzdata_updated")
+    (total,) = captured.named("tzdata_updated")
     assert (total["schedules"], total["moved"]) == (8, 7)
     assert (await world.definition(draft)).anchor_at == FIRST
 
 
-async def test_settings_beside_the_times_stay(world: World, told: Told) -> None:
+async def test_settings_beside_the_times_stay(world: World, captured: CapturedEvents) -> None:
     body = {
         "startdate": START,
         "timezone": BERLIN,
@@ -206,14 +205,16 @@ async def test_settings_beside_the_times_stay(world: World, told: Told) -> None:
     campaign_id = await world.started("recurring", body)
     before = await world.definition(campaign_id)
     await made_stale(world)
-    await retime(world, told)
+    await refresh_all(world, captured)
     after = await world.definition(campaign_id)
     changed = {name for name in before._fields if getattr(before, name) != getattr(after, name)}
     assert changed <= {"revision", "changed_in"}
     assert NOON + days(1) < after.anchor_at
 
 
-async def test_an_invalid_schedule_does_not_block_the_others(world: World, told: Told) -> None:
+async def test_an_invalid_schedule_does_not_block_the_others(
+    world: World, captured: CapturedEvents
+) -> None:
     """A schedule in a removed zone is logged once and left unchanged; the others are refreshed."""
     gone = await recurring(world)
     kept = await one_off(world)
@@ -224,14 +225,14 @@ async def test_an_invalid_schedule_does_not_block_the_others(world: World, told:
         id=gone,
     )
     before = await world.rows("SELECT fire_at FROM timers WHERE campaign_id = :id", id=gone)
-    assert await retime(world, told) == 1
-    assert [each["campaign_id"] for each in told.named("schedule_invalid")] == [gone]
-    assert [each["campaign_id"] for each in told.named("instants_moved")] == [kept]
+    assert await refresh_all(world, captured) == 1
+    assert [each["campaign_id"] for each in captured.named("schedule_invalid")] == [gone]
+    assert [each["campaign_id"] for each in captured.named("instants_moved")] == [kept]
     after = await world.rows("SELECT fire_at FROM timers WHERE campaign_id = :id", id=gone)
     assert after == before
-    told.clear()
-    assert await retime(world, told) == 0
-    assert told == []
+    captured.clear()
+    assert await refresh_all(world, captured) == 0
+    assert captured == []
 
 
 async def at_instants(world: World, *instants: datetime) -> list[int]:
@@ -247,7 +248,7 @@ async def not_yet(world: World) -> set[int]:
 
 
 async def test_the_next_due_schedule_comes_first(
-    world: World, told: Told, monkeypatch: pytest.MonkeyPatch
+    world: World, captured: CapturedEvents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A schedule without a timer comes last."""
     monkeypatch.setattr(module, "BATCH_SIZE", 1)
@@ -263,12 +264,12 @@ async def test_the_next_due_schedule_comes_first(
         return await renew(database, ids, *rest)
 
     monkeypatch.setattr(module, "_refresh_batch", noted)
-    await retime(world, told)
+    await refresh_all(world, captured)
     assert order == [soon, between, late, over]
 
 
 async def test_schedules_due_within_the_horizon_are_refreshed_at_start_up(
-    world: World, told: Told, monkeypatch: pytest.MonkeyPatch
+    world: World, captured: CapturedEvents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other schedules follow later, and both are logged as one refresh."""
     monkeypatch.setattr(module, "BATCH_SIZE", 1)
@@ -276,30 +277,30 @@ async def test_schedules_due_within_the_horizon_are_refreshed_at_start_up(
     world.set(now.now)
     near, far = hours(1), hours(20)
     ids = await at_instants(world, *(now.now + each for each in (far, near, near, far)))
-    retiming = TzdataRefresh(world.database, told)
-    await retiming.refresh_due(hours(10), timeout=10_000)
+    refresh = TzdataRefresh(world.database, captured)
+    await refresh.refresh_due(hours(10), timeout=10_000)
     assert await not_yet(world) == {ids[0], ids[3]}
-    assert told == []
-    await retiming.refresh()
+    assert captured == []
+    await refresh.refresh()
     assert await not_yet(world) == set()
-    (total,) = told.named("tzdata_updated")
+    (total,) = captured.named("tzdata_updated")
     assert total["schedules"] == 4
 
 
-async def test_start_up_does_not_wait_forever(world: World, told: Told) -> None:
+async def test_start_up_does_not_wait_forever(world: World, captured: CapturedEvents) -> None:
     """This holds while another session holds a lock on one campaign."""
     (campaign_id,) = await at_instants(world, NOON + hours(1))
-    retiming = TzdataRefresh(world.database, told)
+    refresh = TzdataRefresh(world.database, captured)
     async with world.store.edit(campaign_id):
-        await retiming.refresh_due(days(100_000), timeout=0.1)
+        await refresh.refresh_due(days(100_000), timeout=0.1)
     assert await not_yet(world) == {campaign_id}
-    await retiming.refresh()
+    await refresh.refresh()
     assert await not_yet(world) == set()
 
 
-async def begun(world: World, told: Told) -> asyncio.Task[None]:
+async def waiting_refresh(world: World, captured: CapturedEvents) -> asyncio.Task[None]:
     """A refresh that waits for a session with a lock on one campaign."""
-    task = asyncio.create_task(TzdataRefresh(world.database, told).refresh())
+    task = asyncio.create_task(TzdataRefresh(world.database, captured).refresh())
     blocked = (
         "SELECT count(*) AS found FROM pg_stat_activity"
         " WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -310,12 +311,14 @@ async def begun(world: World, told: Told) -> asyncio.Task[None]:
     return task
 
 
-async def test_an_edit_that_commits_meanwhile_stands(world: World, told: Told) -> None:
+async def test_an_edit_that_commits_meanwhile_stands(
+    world: World, captured: CapturedEvents
+) -> None:
     """An edit that began before moves the schedule to another time of day, and wins."""
     (campaign_id,) = await at_instants(world, NOON + hours(1))
     moved = daily(NOON + hours(9), timezone=BERLIN)
     async with world.store.edit(campaign_id) as edit:
-        task = await begun(world, told)
+        task = await waiting_refresh(world, captured)
         context = Context(world.now, CampaignType.RECURRING)
         await edit.apply(commands.save(edit.snapshot, moved, context), "tester")
     await task
@@ -325,7 +328,9 @@ async def test_an_edit_that_commits_meanwhile_stands(world: World, told: Told) -
     await world.check(campaign_id)
 
 
-async def test_a_claim_that_commits_meanwhile_stands(world: World, told: Told) -> None:
+async def test_a_claim_that_commits_meanwhile_stands(
+    world: World, captured: CapturedEvents
+) -> None:
     """The claimed day is not armed again, and the next day is not skipped."""
     (campaign_id,) = await at_instants(world, NOON + hours(1))
     first = await world.timer(campaign_id)
@@ -333,7 +338,7 @@ async def test_a_claim_that_commits_meanwhile_stands(world: World, told: Told) -
     async with world.database.transaction() as claim:
         lock = sa.text("SELECT 1 FROM campaigns WHERE id = :id FOR UPDATE")
         await claim.execute(lock, {"id": campaign_id})
-        task = await begun(world, told)
+        task = await waiting_refresh(world, captured)
         advance = sa.text("UPDATE timers SET fire_at = fire_at + :day, local = local + :day")
         await claim.execute(advance, {"day": days(1)})
     await task
@@ -342,7 +347,9 @@ async def test_a_claim_that_commits_meanwhile_stands(world: World, told: Told) -
     await world.check(campaign_id)
 
 
-async def test_a_moved_end_reaches_nodes_that_hold_the_schedule(world: World, told: Told) -> None:
+async def test_a_moved_end_reaches_nodes_that_hold_the_schedule(
+    world: World, captured: CapturedEvents
+) -> None:
     """The next instant stays the same."""
     config = {"end_date": "2026-06-03"}
     campaign_id = await world.saved(daily(NOON + hours(1), timezone=BERLIN, config=config))
@@ -350,7 +357,7 @@ async def test_a_moved_end_reaches_nodes_that_hold_the_schedule(world: World, to
     await world.rows(
         "UPDATE schedule_definitions SET tzdata = '2000a', ends_at = ends_at + :hour", hour=HOUR
     )
-    assert await retime(world, told) == 0
+    assert await refresh_all(world, captured) == 0
     after = await world.timer(campaign_id)
     assert after.fire_at == before.fire_at
     assert after.revision > before.revision
@@ -366,52 +373,52 @@ async def fired(world: World, campaign_id: int) -> None:
 
 
 async def test_an_event_planned_by_a_node_with_older_data_is_recomputed(
-    world: World, told: Told
+    world: World, captured: CapturedEvents
 ) -> None:
     campaign_id = await recurring(world)
     await fired(world, campaign_id)
     wrong = await world.timer(campaign_id)
-    assert await recheck_claimed(world.database, told, FIRST + HOUR) == 0, "claimed before that"
-    assert await recheck_claimed(world.database, told, FIRST - HOUR) == 1
+    assert await recheck_claimed(world.database, captured, FIRST + HOUR) == 0, "claimed before that"
+    assert await recheck_claimed(world.database, captured, FIRST - HOUR) == 1
     right = await world.timer(campaign_id)
     assert right.fire_at == wrong.fire_at - HOUR == FIRST + days(1)
     assert right.revision > wrong.revision
-    assert [each["now"] for each in told.named("instants_moved")] == [right.fire_at]
-    assert await recheck_claimed(world.database, told, FIRST - HOUR) == 0
+    assert [each["now"] for each in captured.named("instants_moved")] == [right.fire_at]
+    assert await recheck_claimed(world.database, captured, FIRST - HOUR) == 0
     await world.check(campaign_id)
 
 
 async def test_checks_while_a_node_with_older_data_is_live(
-    world: World, told: Told, monkeypatch: pytest.MonkeyPatch
+    world: World, captured: CapturedEvents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One more check follows, because the last claim may be newer than the last check."""
     monkeypatch.setattr(module, "FIRST_RECHECK", days(10_000))
     monkeypatch.setattr(module, "LONGEST_CLAIM", days(10_000))
     campaign_id = await recurring(world)
     await fired(world, campaign_id)
-    retiming = TzdataRefresh(world.database, told)
-    await retiming.refresh()
-    assert told == []
+    refresh = TzdataRefresh(world.database, captured)
+    await refresh.refresh()
+    assert captured == []
     await world.rows("UPDATE nodes SET tzdata = '2000a'")
-    await retiming.refresh()
-    assert [name for name, _ in told] == ["tzdata_differs", "instants_moved"]
+    await refresh.refresh()
+    assert [name for name, _ in captured] == ["tzdata_differs", "instants_moved"]
     await world.rows("UPDATE timers SET fire_at = fire_at + interval '1 hour'")
     await world.rows("DELETE FROM nodes")
-    await retiming.refresh()
-    assert len(told.named("instants_moved")) == 2
+    await refresh.refresh()
+    assert len(captured.named("instants_moved")) == 2
     assert (await world.timer(campaign_id)).fire_at == FIRST + days(1)
     await world.rows("UPDATE timers SET fire_at = fire_at + interval '1 hour'")
-    await retiming.refresh()
-    assert len(told) == 3
+    await refresh.refresh()
+    assert len(captured) == 3
 
 
 @pytest.mark.parametrize("running", ["unknown", "none", "sha256-0123"])
 async def test_data_without_a_release_name_refreshes_nothing(
-    world: World, told: Told, running: str, monkeypatch: pytest.MonkeyPatch
+    world: World, captured: CapturedEvents, running: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The name does not show whether the data is newer."""
     await one_off(world)
     await made_stale(world)
     monkeypatch.setattr(module, "tzdata_version", lambda: running)
-    assert await retime(world, told) == 0
-    assert told == []
+    assert await refresh_all(world, captured) == 0
+    assert captured == []
