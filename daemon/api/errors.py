@@ -26,7 +26,8 @@ _MESSAGES = {
     404: "Not found",
     405: "Method not allowed",
 }
-_CHALLENGES = 'Bearer realm="campaignd", Basic realm="campaignd", charset="UTF-8"'
+_CHALLENGE = 'Bearer realm="campaignd"'
+"""Without Basic, for which browsers ask the user for a key and then send it with every request."""
 
 
 class Unauthorized(CampaigndError):
@@ -55,6 +56,12 @@ class TooLarge(CampaigndError):
     """Request body too large"""
 
     status = 413
+
+
+class UnsupportedMediaType(CampaigndError):
+    """Unsupported media type"""
+
+    status = 415
 
 
 class ClientGone(Exception):
@@ -86,7 +93,7 @@ def error_response(error: CampaigndError) -> Response:
     if error.status >= 500:
         return problem(500, INTERNAL_ERROR)
     if error.status == 401:
-        headers["WWW-Authenticate"] = _CHALLENGES
+        headers["WWW-Authenticate"] = _CHALLENGE
     if error.status == 409:
         headers["Retry-After"] = "1"
     return problem(error.status, error.message, error.detail, error.errors, headers)

@@ -8,11 +8,20 @@ import time
 from typing import Any
 from uuid import uuid4
 
+from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from daemon.api.auth import secret_of
-from daemon.api.errors import ClientGone, TooLarge, TooManyRequests, Unauthorized, error_response
+from daemon.api.cross_site import is_cross_site
+from daemon.api.errors import (
+    ClientGone,
+    Forbidden,
+    TooLarge,
+    TooManyRequests,
+    Unauthorized,
+    error_response,
+)
 from daemon.api.ports import Backend, Options
 from daemon.api.rate_limit import RateLimiter
 from daemon.domain.api_keys import ApiKey
@@ -101,6 +110,8 @@ class RequestMiddleware:
             raise TooLarge(f"the body has more than {self._options.body_limit} bytes")
         if not scope["path"].startswith("/api/"):
             return
+        if is_cross_site(Headers(scope=scope)):
+            raise Forbidden("the request was sent by a page of another site")
         try:
             key = await self._find_key(exchange)
         except Unauthorized:

@@ -66,6 +66,7 @@ _PROBLEMS = {
     409: "A lost race: another request was first",
     412: "If-Match names another revision",
     413: "The body has more than 256 KiB",
+    415: "The body is not declared as JSON",
     422: "Well-formed, but unsupported or refused in this status; a reused Idempotency-Key",
     429: "Too many requests",
     500: "An error of campaignd",
@@ -162,6 +163,9 @@ def _finish(path: str, operation: dict[str, Any]) -> None:
     refused = operation["responses"].get("422", {})
     if "HTTPValidationError" in str(refused):  # parameters that are wrong are a 400
         del operation["responses"]["422"]
+    if "requestBody" in operation:
+        refusal = {**operation["responses"]["413"], "description": _PROBLEMS[415]}
+        operation["responses"]["415"] = refusal
     if path.startswith("/api/"):
         operation["security"] = [{"bearer": []}, {"basic": []}]
         operation["responses"]["401"]["headers"] = {

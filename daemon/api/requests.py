@@ -10,7 +10,7 @@ from uuid import UUID
 
 from starlette.requests import ClientDisconnect, Request
 
-from daemon.api.errors import ClientGone, TooLarge
+from daemon.api.errors import ClientGone, TooLarge, UnsupportedMediaType
 from daemon.api.ports import Backend, Options
 from daemon.domain.api_keys import ApiKey
 from daemon.domain.errors import InvalidInput, NotFound
@@ -26,6 +26,7 @@ _UUID = r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F
 _is_uuid = re.compile(_UUID).fullmatch
 _is_id = re.compile(r"[0-9]{1,19}").fullmatch
 _is_idempotency_key = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?").fullmatch
+_is_json = re.compile(r"application/(?:[a-z0-9.+-]+\+)?json", re.I).fullmatch
 _is_etag = re.compile(r'(?:W/)?"[\x21\x23-\x7e]*"').fullmatch
 
 
@@ -67,6 +68,24 @@ async def read_body(request: Request) -> bytes:
     except ClientDisconnect as error:
         raise ClientGone from error
     return bytes(chunks)
+
+
+async def read_json(request: Request) -> bytes:
+    """Return the whole body of a request that declares it as JSON.
+
+    A page of another site can send a body of any other type without asking the server before.
+
+    Raises:
+        UnsupportedMediaType: The Content-Type is missing or another one.
+        TooLarge: The body exceeds the limit.
+        ClientGone: The client disconnected.
+    """
+    raw = await read_body(request)
+    content_type = request.headers.get("content-type", "")
+    if raw and _is_json(content_type.partition(";")[0].strip()) is None:
+        given = f"is {shown(content_type)}" if content_type else "is missing"
+        raise UnsupportedMediaType(f"the Content-Type {given}, must be application/json")
+    return raw
 
 
 def parse_json(raw: bytes, message: str) -> Any:

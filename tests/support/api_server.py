@@ -53,7 +53,9 @@ class Api:
 
     def client(self, scope: Scope | None = Scope.WRITE, **more: Any) -> httpx.Client:
         """Return a client with the key of a scope, or without a key if the scope is None."""
-        headers = {} if scope is None else {"Authorization": f"Bearer {self.keys[scope]}"}
+        headers = {"Content-Type": "application/json"}
+        if scope is not None:
+            headers["Authorization"] = f"Bearer {self.keys[scope]}"
         return httpx.Client(
             base_url=f"{self.url}/api/v1", headers=headers, timeout=TIMEOUT_S, **more
         )

@@ -7,8 +7,9 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from daemon.api.cross_site import is_cross_site
 from daemon.api.dashboard import html
-from daemon.api.dashboard.session import SessionGuard, is_cross_site
+from daemon.api.dashboard.session import SessionGuard
 from daemon.api.requests import backend_of, read_body
 from daemon.domain.campaign.state_machine import RunStatus
 

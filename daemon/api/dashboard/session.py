@@ -10,8 +10,6 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -85,11 +83,3 @@ class SessionGuard:
     def log_out(self, response: Response) -> None:
         """End the session in this browser."""
         response.delete_cookie(COOKIE, httponly=True, samesite="strict")
-
-
-def is_cross_site(headers: Mapping[str, str]) -> bool:
-    """Return whether the browser reports that another site's page sent the request."""
-    if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        return True
-    origin = headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc != headers.get("host")

@@ -9,7 +9,7 @@ from daemon.api.auth import READ, WRITE
 from daemon.api.idempotency import run_idempotently
 from daemon.api.openapi import CampaignRef, Cursor, IdempotencyKey, Limit, answers, body
 from daemon.api.pagination import decode, page_response
-from daemon.api.requests import actor_of, backend_of, parse_json, parse_ref, read_body
+from daemon.api.requests import actor_of, backend_of, parse_json, parse_ref, read_json
 from daemon.api.response_models import CampaignDeleted, CampaignPage, CampaignResponse, CommandDone
 from daemon.api.responses import (
     ResponseData,
@@ -46,7 +46,7 @@ router = APIRouter(tags=["Campaigns"])
 )
 async def create_campaign(request: Request, idempotency_key: IdempotencyKey = None) -> Response:
     """Creates a draft. A draft runs when it has a schedule or is started."""
-    raw = await read_body(request)
+    raw = await read_json(request)
     value = parse_json(raw, MESSAGE)
 
     async def act(service: CampaignService) -> ResponseData:

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from daemon.api.auth import ADMIN
 from daemon.api.openapi import answers, body
 from daemon.api.request_models import NEW_KEY
-from daemon.api.requests import backend_of, key_of, parse_json, read_body
+from daemon.api.requests import backend_of, key_of, parse_json, read_json
 from daemon.api.response_models import KeyCreated, KeyItem, KeyPage
 from daemon.api.responses import key_item
 from daemon.domain.errors import Conflict, NotFound
@@ -36,7 +36,7 @@ KeyId = Annotated[
 )
 async def create_key(request: Request) -> Response:
     """Creates a key. Only this response contains the secret."""
-    value = parse_json(await read_body(request), MESSAGE)
+    value = parse_json(await read_json(request), MESSAGE)
     requested = NEW_KEY.parse(value, MESSAGE)
     key, secret = await backend_of(request).keys.create(requested.name, requested.scope)
     return JSONResponse({**key_item(key), "key": secret}, 201)

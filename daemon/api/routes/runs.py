@@ -13,7 +13,7 @@ from daemon.api.auth import WRITE
 from daemon.api.idempotency import run_idempotently
 from daemon.api.openapi import IdempotencyKey, RunId, answers, body
 from daemon.api.request_models import COMPLETE_REQUEST, FAIL_REQUEST, HEARTBEAT_REQUEST
-from daemon.api.requests import actor_of, parse_json, parse_run_id, read_body
+from daemon.api.requests import actor_of, parse_json, parse_run_id, read_json
 from daemon.api.response_models import RunUpdate
 from daemon.api.responses import ResponseData, run_update
 from daemon.campaign_service import CampaignService
@@ -30,7 +30,7 @@ _RESPONSES = answers(RunUpdate, 404, 409, 422)
 
 async def _read(request: Request, body: Body[T]) -> tuple[bytes, T]:
     """Return the body as received and as parsed."""
-    raw = await read_body(request)
+    raw = await read_json(request)
     return raw, body.parse(parse_json(raw, MESSAGE), MESSAGE)
 
 

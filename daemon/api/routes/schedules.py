@@ -26,7 +26,7 @@ from daemon.api.requests import (
     expectation,
     parse_json,
     parse_ref,
-    read_body,
+    read_json,
 )
 from daemon.api.response_models import (
     SchedulePreview,
@@ -155,7 +155,7 @@ async def clear_schedule(
 async def preview_schedule(request: Request, ref: CampaignRef, count: Count = 10) -> Response:
     """Returns the next occurrences of a body of either form. Nothing is saved."""
     identity = parse_ref(ref)
-    value = parse_json(await read_body(request), INVALID_CONFIGURATION)
+    value = parse_json(await read_json(request), INVALID_CONFIGURATION)
     backend = backend_of(request)
     shown = await backend.reads.campaign(identity)
     snapshot = Snapshot(shown.campaign, shown.now, shown.current, shown.timer)
@@ -210,7 +210,7 @@ async def _write(
         respond: returns the response for the command's result.
     """
     ref, expect = parse_ref(campaign), expectation(request)
-    raw = await read_body(request)
+    raw = await read_json(request)
     value = parse_json(raw, invalid)
 
     async def act(service: CampaignService) -> ResponseData:

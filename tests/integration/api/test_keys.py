@@ -75,8 +75,8 @@ def test_invalid_keys_are_refused(api: Api) -> None:
         response = get(f"{api.url}/api/v1/campaigns", headers=headers)
         assert response.status_code == 401, headers
         assert response.json()["message"] == "Not authorized"
-        assert "Bearer" in response.headers["WWW-Authenticate"]
-        assert "Basic" in response.headers["WWW-Authenticate"]
+        # A browser that is asked for Basic sends the key with forms of other sites too.
+        assert response.headers["WWW-Authenticate"] == 'Bearer realm="campaignd"'
     query = f"{api.url}/api/v1/campaigns?token={api.keys[Scope.ADMIN]}"
     assert get(query).status_code == 401
 

@@ -76,7 +76,12 @@ def status_of(response: bytes) -> int:
 def request(api: Api, more: bytes = b"") -> bytes:
     """Return the head of a POST without its end."""
     key = api.keys[Scope.WRITE].encode()
-    return b"POST /api/v1/campaigns HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + key + more
+    return (
+        b"POST /api/v1/campaigns HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "
+        + key
+        + b"\r\nContent-Type: application/json"
+        + more
+    )
 
 
 def test_a_slow_head_times_out(strict: Api) -> None:

@@ -27,6 +27,7 @@ local n = 0
 local save = '{"schedule_type": "recurring", '
   .. '"recurring_config": {"frequency": "daily", "time": "09:00"}}'
 wrk.headers["Authorization"] = "Bearer " .. os.getenv("API_KEY")
+wrk.headers["Content-Type"] = "application/json"
 request = function()
   n = n + 1
   local schedule = "/api/v1/campaigns/" .. (1 + n % 50) .. "/schedule"
