@@ -24,6 +24,7 @@ from daemon.api.errors import (
 )
 from daemon.api.ports import Backend, Options
 from daemon.api.rate_limit import RateLimiter
+from daemon.api.slots import Slots
 from daemon.domain.api_keys import ApiKey
 from daemon.domain.errors import CampaigndError, Unavailable
 from daemon.domain.ports import Emit
@@ -32,8 +33,6 @@ _is_request_id = re.compile(rb"[A-Za-z0-9._:@/+=-]{1,128}").fullmatch
 PREFIX = "/api/v1"
 _TOUCH_EVERY_S = 60.0
 """Seconds between two recorded uses of a key."""
-SLOT_TIMEOUT_S = 1.0
-"""Maximum seconds that a request waits for a slot before it is refused."""
 _PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
@@ -54,7 +53,7 @@ class RequestMiddleware:
         self._emit = emit
         self._by_key = RateLimiter(options.rate_limit)
         self._by_address = RateLimiter(options.failure_limit)
-        self._slots = asyncio.Semaphore(options.max_requests)
+        self._slots = Slots(options.max_requests)
         self._touched: dict[int, float] = {}
         self._touching: set[asyncio.Task[None]] = set()
 
@@ -63,15 +62,9 @@ class RequestMiddleware:
         if scope["type"] != "http":
             return
         exchange = _Exchange(scope, send)
-        has_slot = False
         try:
             async with asyncio.timeout(self._options.request_timeout):
-                # Monitoring is served even when clients use all slots.
-                if scope["path"] not in _PROBES:
-                    await self._acquire_slot()
-                    has_slot = True
-                await self._check(scope, exchange)
-                await self._app(scope, receive, exchange.send)
+                await self._serve(scope, receive, exchange)
         except TimeoutError:
             await exchange.send_error(Unavailable("the request took too long"))
         except CampaigndError as error:
@@ -87,21 +80,22 @@ class RequestMiddleware:
                 exc_info=error,
             )
         finally:
-            if has_slot:
-                self._slots.release()
             self._log_request(scope, exchange)
 
-    async def _acquire_slot(self) -> None:
-        """Wait for a slot, at most ``SLOT_TIMEOUT_S``.
-
-        Clients that are refused without a delay retry without a delay, and their retries would
-        take the time that accepted requests need.
-        """
-        try:
-            async with asyncio.timeout(SLOT_TIMEOUT_S):
-                await self._slots.acquire()
-        except TimeoutError:
-            raise Unavailable("too many requests at once") from None
+    async def _serve(self, scope: Scope, receive: Receive, exchange: _Exchange) -> None:
+        if scope["path"] in _PROBES:
+            # Monitoring is served even when clients use all slots.
+            await self._check(scope, exchange)
+            await self._app(scope, receive, exchange.send)
+            return
+        async with self._slots.slot():
+            await self._check(scope, exchange)
+        caller = f"key {exchange.key.id}" if exchange.key else f"address {exchange.remote}"
+        async with self._slots.share(caller):
+            # A client that sends its body slowly holds no slot meanwhile.
+            receive = await _with_body(receive, exchange, self._options.body_limit)
+            async with self._slots.slot():
+                await self._app(scope, receive, exchange.send)
 
     async def _check(self, scope: Scope, exchange: _Exchange) -> None:
         """Raise CampaigndError unless the request may reach the application."""
@@ -221,3 +215,30 @@ class _Exchange:
 
 async def _receive_nothing() -> dict[str, Any]:
     return {"type": "http.disconnect"}
+
+
+async def _with_body(receive: Receive, exchange: _Exchange, limit: int) -> Receive:
+    """Wait for the whole body; return a ``receive`` that returns it at once.
+
+    Raises:
+        TooLarge: As soon as the body exceeds the limit.
+        ClientGone: The client disconnected.
+    """
+    if not exchange.headers(b"content-length") and not exchange.headers(b"transfer-encoding"):
+        return receive
+    body = bytearray()
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        body += message.get("body", b"")
+        if len(body) > limit:
+            raise TooLarge(f"the body has more than {limit} bytes")
+        more = message.get("more_body", False)
+    whole = [{"type": "http.request", "body": bytes(body), "more_body": False}]
+
+    async def replay() -> Message:
+        return whole.pop() if whole else await receive()
+
+    return replay

@@ -233,6 +233,29 @@ def test_requests_in_flight_are_limited(tmp_path: Path, database_url: str) -> No
         assert responses[0].json()["message"].startswith("Service Unavailable")
 
 
+def test_slow_bodies_hold_no_slot(tmp_path: Path, database_url: str) -> None:
+    """Slow bodies of one key or address delay no other key; one key has a quarter of the slots."""
+    with serving(tmp_path, database_url, "api", api__max_requests=8) as api:
+        assert api.http.get("/upcoming").status_code == 200  # warms the server up
+        more = b"\r\nContent-Length: 100\r\n\r\n{"
+        preview = request(api, more).replace(b"/campaigns", b"/campaigns/1/schedule/preview")
+        preview = preview.replace(api.keys[Scope.WRITE].encode(), api.keys[Scope.READ].encode())
+        login = request(api, more).replace(b"/api/v1/campaigns", b"/login")
+        slow = [connect(api, text) for text in (preview, login) for _ in range(12)]
+        try:
+            time.sleep(0.2)
+            began = time.monotonic()
+            assert api.http.post("/campaigns", json={"name": "x"}).status_code == 201
+            assert time.monotonic() - began < 0.9
+            with api.client(Scope.READ) as same_key:
+                refused = same_key.get("/upcoming")
+            assert refused.status_code == 503
+            assert "one key" in refused.json()["detail"]
+        finally:
+            for connection in slow:
+                connection.close()
+
+
 def test_a_short_burst_of_requests_waits(tmp_path: Path, database_url: str) -> None:
     """The requests wait for each other, and none is refused."""
     with serving(tmp_path, database_url, "api", api__max_requests=2) as api:
