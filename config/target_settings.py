@@ -99,6 +99,10 @@ NotNegative = Annotated[
 Words = Annotated[
     tuple[str, ...], Field(strict=False), BeforeValidator(_words), Allowed("a list of texts")
 ]
+Switch = Annotated[bool, Allowed("true or false")]
+File = Annotated[
+    Path, Field(strict=False), AfterValidator(absolute_path), Allowed("the path of a file")
+]
 Texts = Annotated[dict[str, str], BeforeValidator(_table), Allowed("a table of texts")]
 
 
@@ -158,13 +162,8 @@ class WebhookTargetSettings(_Delivering):
     read_timeout: Seconds | None = None
     timeout: Seconds = 30.0
     retry_after_limit: NotNegative = 3600.0
-    verify_tls: Annotated[bool, Allowed("true or false")] = True
-    ca_file: Annotated[
-        Path | None,
-        Field(strict=False),
-        AfterValidator(absolute_path),
-        Allowed("the path of a file"),
-    ] = None
+    verify_tls: Switch = True
+    ca_file: File | None = None
 
 
 class CommandTargetSettings(_Delivering):
@@ -208,6 +207,8 @@ class BrokerTargetSettings(_Delivering):
     finishes: Annotated[Literal["later", "at_once"], one_of("later", "at_once")] = "later"
     concurrency: Concurrency = 4
     timeout: Seconds = 30.0
+    verify_tls: Switch = True
+    ca_file: File | None = None
 
 
 class PostgresTargetSettings(_Delivering):

@@ -12,12 +12,12 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from daemon.domain.run.attempt import Attempt
 from daemon.domain.run.outcome import Accepted, Delivered, Outcome, OutcomeUnknown, Retry
 from daemon.domain.run.target import Target
-from daemon.targets import UnusableTarget
 from daemon.targets.message import message
 from daemon.targets.redaction import describe_error, redactor
 
@@ -33,6 +33,8 @@ class BrokerOptions:
 
     Args:
         task: a Celery task; if set, messages are calls of that task.
+        verify_tls: whether a broker's certificate and its host name are verified.
+        ca_file: the trusted authorities; None: those of the system.
         finishes: ``later`` if a worker completes the run through the API, else ``at_once``.
     """
 
@@ -43,6 +45,8 @@ class BrokerOptions:
     lease: float = 300.0
     timeout: float = 30.0
     concurrency: int = 4
+    verify_tls: bool = True
+    ca_file: Path | None = None
 
 
 class BrokerTarget(Target):
@@ -52,14 +56,11 @@ class BrokerTarget(Target):
 
     def __init__(self, settings: BrokerOptions) -> None:
         # Imported here, because other targets do not need the library.
-        from kombu import Connection
+        from daemon.targets.broker_tls import check_tls
 
         self._settings = settings
         self._hide = redactor(settings.broker_url)
-        try:
-            Connection(settings.broker_url).transport_cls  # noqa: B018 - it raises
-        except Exception as error:
-            raise UnusableTarget(f"broker_url: {type(error).__name__}: {error}") from error
+        check_tls(settings.broker_url, verify=settings.verify_tls, ca_file=settings.ca_file)
         self._threads = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="broker")
         self._local = threading.local()
         self._open: list[_Publisher] = []
@@ -121,19 +122,25 @@ class _Publisher:
     """One connection to the broker, used by one thread."""
 
     def __init__(self, settings: BrokerOptions) -> None:
-        from kombu import Connection, Exchange, Queue
+        from kombu import Exchange, Queue
+
+        from daemon.targets.broker_tls import BrokerConnection
 
         self._settings = settings
         self._returned = False
         self._used_at = time.monotonic()
-        self._connection = Connection(
+        self._connection = BrokerConnection(
             settings.broker_url,
+            verify_tls=settings.verify_tls,
+            ca_file=settings.ca_file,
             connect_timeout=settings.timeout,
             heartbeat=0,
             transport_options=_transport_options(settings),
         )
         try:
-            self._connection.ensure_connection(max_retries=1, timeout=settings.timeout)
+            self._connection.ensure_connection(
+                max_retries=1, interval_start=0, timeout=settings.timeout
+            )
             channel = self._connection.default_channel
             exchange = Exchange(settings.queue, type="direct", durable=True)
             queue = Queue(settings.queue, exchange, routing_key=settings.queue, durable=True)
