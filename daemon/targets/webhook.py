@@ -9,10 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-import socket
-import ssl
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -20,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 from daemon.domain.run.attempt import Attempt
 from daemon.domain.run.outcome import Accepted, Delivered, Outcome, OutcomeUnknown, Reject, Retry
@@ -28,6 +24,7 @@ from daemon.domain.run.target import Target
 from daemon.targets import UnusableTarget
 from daemon.targets.message import encoded
 from daemon.targets.redaction import MAX_REASON, describe_error, redactor
+from daemon.targets.webhook_connection import Connector, Resolver, tls_context
 from daemon.targets.webhook_signature import key_from, signature
 
 BODY_LIMIT = 64 * 1024
@@ -92,10 +89,10 @@ class WebhookTarget(Target):
     def __init__(self, settings: WebhookOptions, now: Callable[[], datetime]) -> None:
         self._settings = settings
         self._now = now
-        self._tls = _tls(settings)
+        self._tls = tls_context(settings.url, verify=settings.verify_tls, ca_file=settings.ca_file)
         self._hide = redactor(settings.url, settings.headers.values())
         self._session: aiohttp.ClientSession | None = None
-        self._resolver: _Resolver | None = None
+        self._resolver: Resolver | None = None
 
     async def deliver(self, attempt: Attempt) -> Outcome:
         """Post the run and return the outcome that the response stands for."""
@@ -137,12 +134,12 @@ class WebhookTarget(Target):
             await self._resolver.close()
 
     def _open(self) -> aiohttp.ClientSession:
-        self._resolver = _Resolver()
+        self._resolver = Resolver()
         keep: dict[str, Any] = {"keepalive_timeout": KEEP_ALIVE_S}
         if not self._settings.reuse:
             keep = {"force_close": True}
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
+            connector=Connector(
                 limit=self._settings.concurrency,
                 ssl=self._tls,
                 resolver=self._resolver,
@@ -258,47 +255,3 @@ async def _read(response: aiohttp.ClientResponse, seconds: float) -> str:
 
 def _text(read: bytearray) -> str:
     return bytes(read[:REASON_BYTES]).decode("utf-8", errors="replace")
-
-
-def _tls(settings: WebhookOptions) -> ssl.SSLContext | bool:
-    if not settings.url.startswith("https:"):
-        return True
-    if not settings.verify_tls:
-        return False
-    try:
-        return ssl.create_default_context(cafile=settings.ca_file)
-    except (OSError, ssl.SSLError) as error:
-        raise UnusableTarget(f"ca_file {settings.ca_file}: {error}") from error
-
-
-class _Resolver(AbstractResolver):
-    """Resolves names in this target's own threads: a dead name server delays no other target."""
-
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(2, thread_name_prefix="resolve")
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        """Return the addresses of a host."""
-        addresses = await asyncio.get_running_loop().run_in_executor(
-            self._pool,
-            lambda: socket.getaddrinfo(
-                host, port, type=socket.SOCK_STREAM, family=family, flags=socket.AI_ADDRCONFIG
-            ),
-        )
-        return [
-            ResolveResult(
-                hostname=host,
-                host=str(address[0]),
-                port=int(address[1]),
-                family=found_family,
-                proto=proto,
-                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-            )
-            for found_family, _, proto, _, address in addresses
-        ]
-
-    async def close(self) -> None:
-        """End the threads."""
-        self._pool.shutdown(wait=False, cancel_futures=True)

@@ -142,6 +142,13 @@ async def slow_headers(request: Request, writer: Writer) -> None:
         await asyncio.sleep(0.05)
 
 
+async def silent_after_continue(request: Request, writer: Writer) -> None:
+    """Sends one interim response and no more."""
+    writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    await writer.drain()
+    await asyncio.sleep(3600)
+
+
 async def silent_in_the_head(request: Request, writer: Writer) -> None:
     """Start a good answer and stop in its head."""
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Le")
@@ -178,6 +185,20 @@ async def only_provisional(request: Request, writer: Writer) -> None:
         writer.write(b"HTTP/1.1 103 Early Hints\r\n\r\n")
         await writer.drain()
         await asyncio.sleep(0.02)
+
+
+async def endless_continue(request: Request, writer: Writer) -> None:
+    """Sends interim responses as fast as the client reads, without an end."""
+    while True:
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000)
+        await writer.drain()
+
+
+async def endless_responses(request: Request, writer: Writer) -> None:
+    """Sends complete responses without an end."""
+    while True:
+        writer.write(OK * 10_000)
+        await writer.drain()
 
 
 async def endless_body(request: Request, writer: Writer) -> None:

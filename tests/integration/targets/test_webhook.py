@@ -25,6 +25,7 @@ from tests.support.certificates import make_certificate
 from tests.support.clocks import NOON
 from tests.support.servers import Answer, Server, answer
 
+TOO_MUCH = "too much data before the response"
 SECRET = "whsec_" + base64.b64encode(bytes(range(24))).decode()
 OTHER = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 
@@ -159,6 +160,8 @@ async def test_the_outcome_of_a_response(
         (servers.endless_headers, OutcomeUnknown, 2.0),
         (servers.endless_header, OutcomeUnknown, 2.0),
         (servers.only_provisional, OutcomeUnknown, 2.0),
+        (servers.endless_continue, OutcomeUnknown, 60.0),
+        (servers.endless_responses, Delivered, 60.0),
         (servers.endless_body, Delivered, 2.0),
         (servers.dripping_body, Delivered, 2.0),
         (servers.endless_error_body, Retry, 2.0),
@@ -189,9 +192,59 @@ async def test_a_hostile_server(
 
 
 @pytest.mark.parametrize(
+    ("hostile", "expected"),
+    [
+        (
+            servers.endless_continue,
+            OutcomeUnknown("ClientPayloadError: too much data before the response"),
+        ),
+        (servers.endless_responses, Delivered()),
+    ],
+)
+async def test_a_hostile_server_does_not_hold_the_event_loop(
+    server: Server, target: Callable[..., WebhookTarget], hostile: Answer, expected: Outcome
+) -> None:
+    """Five endless responses delay other targets by milliseconds, and end at once."""
+    server.default = hostile
+    to = target(timeout=60.0)
+    longest, last = 0.0, time.thread_time()
+
+    async def measure() -> None:
+        nonlocal longest, last
+        while True:
+            await asyncio.sleep(0)
+            now = time.thread_time()
+            longest, last = max(longest, now - last), now
+
+    loop = asyncio.get_running_loop()
+    measuring = loop.create_task(measure())
+    outcomes = await asyncio.gather(*(to.deliver(new_attempt(number)) for number in range(5)))
+    measuring.cancel()
+    assert outcomes == [expected] * 5
+    assert longest < 0.25, "it was 2.3 s without a limit"
+
+
+async def test_a_few_interim_responses_are_skipped(
+    server: Server, target: Callable[..., WebhookTarget]
+) -> None:
+    """Interim responses are part of HTTP; the final response decides, on a kept connection too."""
+
+    async def hints_first(request: servers.Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * 60 + servers.OK)
+        await writer.drain()
+
+    server.default = hints_first
+    to = target()
+    for number in range(3):
+        assert await to.deliver(new_attempt(number)) == Delivered()
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize(
     ("silent", "read_timeout", "expected"),
     [
         (servers.never_answers, 0.2, OutcomeUnknown("no data for 0.2 s")),
+        (servers.silent_after_continue, 0.2, OutcomeUnknown("no data for 0.2 s")),
         (servers.silent_in_the_head, 0.2, OutcomeUnknown("no data for 0.2 s")),
         (servers.silent_after_the_head, 60, Delivered()),
     ],

@@ -1,0 +1,134 @@
+"""The connections of webhooks: TLS, names, and limits on what a receiver may send.
+
+aiohttp parses everything that has arrived in one call, and skips interim responses without a limit.
+A receiver that sends them without an end would hold the event loop, which fires the other targets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import socket
+import ssl
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
+
+from daemon.targets import UnusableTarget
+
+PIECE = 4096
+"""Bytes that are parsed at once."""
+HEAD_LIMIT = 64 * 1024
+"""Maximum bytes before the end of the final head, interim responses included."""
+MAX_INTERIM = 100
+"""Maximum interim responses (100 Continue, 103 Early Hints) to one request."""
+
+
+class LimitedResponse(ResponseHandler):
+    """Reads one response, and closes the connection when the receiver sends too much of another."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self._before_head = 0
+        self._interim = 0
+        self._final = 0
+
+    def set_response_params(self, **params: Any) -> None:
+        """Start counting again: the connection is used for another request."""
+        self._before_head = self._interim = self._final = 0
+        super().set_response_params(**params)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what has arrived, in pieces, as far as the limits allow."""
+        if not data:
+            super().data_received(data)
+        for start in range(0, len(data), PIECE):
+            if self.transport is None or self.transport.is_closing():
+                return
+            piece = data[start : start + PIECE]
+            super().data_received(piece)
+            if not self._final:
+                self._before_head += len(piece)
+                self._reschedule_timeout()  # aiohttp stops it at an interim response
+            if self._before_head > HEAD_LIMIT or self._interim > MAX_INTERIM:
+                self._refuse("too much data before the response")
+            elif self._final > 1:
+                self._refuse("more than one response")
+
+    def feed_data(self, item: Any, size: int = 0) -> None:
+        """Count a response and pass it on, unless it is an interim one."""
+        code = item[0].code
+        if 100 <= code < 200 and code != 101:
+            self._interim += 1
+            return  # aiohttp's reader would only skip the response
+        self._final += 1
+        super().feed_data(item, size)
+
+    def _refuse(self, reason: str) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+        if self._exception is None:
+            self.set_exception(aiohttp.ClientPayloadError(reason))
+
+
+class Connector(aiohttp.TCPConnector):
+    """Opens connections whose responses are limited."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._factory = functools.partial(  # type: ignore[assignment]
+            LimitedResponse, loop=self._loop
+        )
+
+
+def tls_context(url: str, *, verify: bool, ca_file: Path | None) -> ssl.SSLContext | bool:
+    """Return the TLS options of requests to a URL.
+
+    Raises:
+        UnusableTarget: ``ca_file`` cannot be used.
+    """
+    if not url.startswith("https:"):
+        return True
+    if not verify:
+        return False
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise UnusableTarget(f"ca_file {ca_file}: {error}") from error
+
+
+class Resolver(AbstractResolver):
+    """Resolves names in this target's own threads: a dead name server delays no other target."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(2, thread_name_prefix="resolve")
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """Return the addresses of a host."""
+        addresses = await asyncio.get_running_loop().run_in_executor(
+            self._pool,
+            lambda: socket.getaddrinfo(
+                host, port, type=socket.SOCK_STREAM, family=family, flags=socket.AI_ADDRCONFIG
+            ),
+        )
+        return [
+            ResolveResult(
+                hostname=host,
+                host=str(address[0]),
+                port=int(address[1]),
+                family=found_family,
+                proto=proto,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for found_family, _, proto, _, address in addresses
+        ]
+
+    async def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
