@@ -37,6 +37,10 @@ def _web_url(value: str) -> str:
     return value
 
 
+def _proxy(value: str) -> str:
+    return value if value in ("none", "env") else _web_url(value)
+
+
 def _broker_url(value: str) -> str:
     scheme, separator, rest = value.partition("://")
     if not separator or not rest or not re.fullmatch(r"[a-z][a-z0-9+]*", scheme):
@@ -158,6 +162,12 @@ class WebhookTargetSettings(_Delivering):
     headers: Annotated[
         Texts, AfterValidator(_headers), Allowed("a table of header names and texts"), SECRET
     ] = Field(default_factory=dict, repr=False)
+    proxy: Annotated[
+        str,
+        AfterValidator(_proxy),
+        Allowed("none, env, or an http:// or https:// URL"),
+        SECRET,
+    ] = Field(default="none", repr=False)
     connect_timeout: Seconds = 5.0
     read_timeout: Seconds | None = None
     timeout: Seconds = 30.0

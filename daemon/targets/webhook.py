@@ -24,7 +24,7 @@ from daemon.domain.run.target import Target
 from daemon.targets import UnusableTarget
 from daemon.targets.message import encoded
 from daemon.targets.redaction import MAX_REASON, describe_error, redactor
-from daemon.targets.webhook_connection import Connector, Resolver, tls_context
+from daemon.targets.webhook_connection import Connector, Resolver, proxy_of, tls_context
 from daemon.targets.webhook_signature import key_from, signature
 
 BODY_LIMIT = 64 * 1024
@@ -48,6 +48,7 @@ class WebhookOptions:
         keys: signing keys, as `webhook_signature.key_from` returns them.
         retry_after_limit: maximum seconds that a receiver's ``Retry-After`` may ask for.
         lease: seconds to finish a run that the receiver accepted with 202.
+        proxy: a proxy's URL, ``env`` for the one that the environment names, or ``none``.
         reuse: False opens a connection for each request, so that no request is lost with a
             connection that the server has just closed.
     """
@@ -62,6 +63,7 @@ class WebhookOptions:
     lease: float = 300.0
     concurrency: int = 32
     reuse: bool = True
+    proxy: str = "none"
     verify_tls: bool = True
     ca_file: Path | None = None
 
@@ -90,7 +92,10 @@ class WebhookTarget(Target):
         self._settings = settings
         self._now = now
         self._tls = tls_context(settings.url, verify=settings.verify_tls, ca_file=settings.ca_file)
-        self._hide = redactor(settings.url, settings.headers.values())
+        self._proxy = proxy_of(settings.url, settings.proxy)
+        # `redactor` takes several URLs, separated by semicolons.
+        urls = settings.url if self._proxy is None else f"{settings.url};{self._proxy}"
+        self._hide = redactor(urls, settings.headers.values())
         self._session: aiohttp.ClientSession | None = None
         self._resolver: Resolver | None = None
 
@@ -107,6 +112,7 @@ class WebhookTarget(Target):
                     data=body,
                     headers=self._headers(attempt, body),
                     allow_redirects=False,
+                    proxy=self._proxy,
                 )
             left = (limit.when() or 0.0) - asyncio.get_running_loop().time()
             return await self._outcome(response, max(0.05, min(BODY_S, left)))
@@ -115,6 +121,8 @@ class WebhookTarget(Target):
             aiohttp.ConnectionTimeoutError,
         ) as error:
             return Retry(self._reason(error))
+        except aiohttp.ClientHttpProxyError as error:
+            return Retry(f"the proxy refused the connection: HTTP {error.status}")
         except aiohttp.SocketTimeoutError:
             return OutcomeUnknown(f"no data for {settings.read_timeout:g} s")
         except TimeoutError:

@@ -13,6 +13,11 @@ import ssl
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import (
+    getproxies_environment,
+    proxy_bypass_environment,  # type: ignore[attr-defined]
+)
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -83,6 +88,30 @@ class Connector(aiohttp.TCPConnector):
         self._factory = functools.partial(  # type: ignore[assignment]
             LimitedResponse, loop=self._loop
         )
+
+
+def proxy_of(url: str, setting: str) -> str | None:
+    """Return the URL of the proxy for requests to ``url``; None: connect directly.
+
+    Args:
+        setting: a proxy's URL, ``none``, or ``env``: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and
+            NO_PROXY, also in lower case.
+
+    Raises:
+        UnusableTarget: the environment names a proxy that is no HTTP proxy.
+    """
+    if setting != "env":
+        return None if setting == "none" else setting
+    parts, proxies = urlsplit(url), getproxies_environment()
+    found = proxies.get(parts.scheme) or proxies.get("all")
+    if not found or proxy_bypass_environment(parts.netloc.rpartition("@")[2], proxies):
+        return None
+    scheme, separator, _ = found.partition("://")
+    if not separator:
+        return f"http://{found}"
+    if scheme not in ("http", "https"):
+        raise UnusableTarget(f"proxy: the environment names a {scheme} proxy; allowed: http, https")
+    return found
 
 
 def tls_context(url: str, *, verify: bool, ca_file: Path | None) -> ssl.SSLContext | bool:

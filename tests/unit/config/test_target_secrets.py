@@ -12,7 +12,7 @@ QUEUE = '[targets.q]\ntype = "broker"\n'
 ADDRESS = "amqp://user:pass@host//"
 UNKNOWN = (
     "not a secret of a configured target; allowed is targets_NAME_SETTING, where SETTING is"
-    " one of broker_url, environment, headers, options, secrets, url"
+    " one of broker_url, environment, headers, options, proxy, secrets, url"
 )
 
 
