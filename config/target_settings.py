@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import tomllib
 from collections.abc import Mapping
@@ -39,6 +40,15 @@ def _web_url(value: str) -> str:
 
 def _proxy(value: str) -> str:
     return value if value in ("none", "env") else _web_url(value)
+
+
+def _networks(value: tuple[str, ...]) -> tuple[str, ...]:
+    for network in value:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError as error:
+            raise _invalid(str(error)) from None
+    return value
 
 
 def _broker_url(value: str) -> str:
@@ -110,6 +120,15 @@ File = Annotated[
 Texts = Annotated[dict[str, str], BeforeValidator(_table), Allowed("a table of texts")]
 
 
+Networks = Annotated[
+    tuple[str, ...],
+    Field(strict=False),
+    BeforeValidator(_words),
+    AfterValidator(_networks),
+    Allowed("a list of networks such as 10.0.0.0/8 or fc00::/7"),
+]
+
+
 class _Delivering(Section):
     """Settings of every target whose delivery may fail."""
 
@@ -174,6 +193,10 @@ class WebhookTargetSettings(_Delivering):
     retry_after_limit: NotNegative = 3600.0
     verify_tls: Switch = True
     ca_file: File | None = None
+    client_cert: File | None = None
+    client_key: File | None = None
+    allow_networks: Networks = ()
+    deny_networks: Networks = ()
 
 
 class CommandTargetSettings(_Delivering):

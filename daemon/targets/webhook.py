@@ -24,7 +24,14 @@ from daemon.domain.run.target import Target
 from daemon.targets import UnusableTarget
 from daemon.targets.message import encoded
 from daemon.targets.redaction import MAX_REASON, describe_error, redactor
-from daemon.targets.webhook_connection import Connector, Resolver, proxy_of, tls_context
+from daemon.targets.webhook_connection import (
+    Connector,
+    ForbiddenAddress,
+    Networks,
+    Resolver,
+    proxy_of,
+    tls_context,
+)
 from daemon.targets.webhook_signature import key_from, signature
 
 BODY_LIMIT = 64 * 1024
@@ -49,6 +56,8 @@ class WebhookOptions:
         retry_after_limit: maximum seconds that a receiver's ``Retry-After`` may ask for.
         lease: seconds to finish a run that the receiver accepted with 202.
         proxy: a proxy's URL, ``env`` for the one that the environment names, or ``none``.
+        client_key: the key of ``client_cert``; None: the key is in that file too.
+        allow_networks: networks that may be connected to; none: all but ``deny_networks``.
         reuse: False opens a connection for each request, so that no request is lost with a
             connection that the server has just closed.
     """
@@ -66,6 +75,10 @@ class WebhookOptions:
     proxy: str = "none"
     verify_tls: bool = True
     ca_file: Path | None = None
+    client_cert: Path | None = None
+    client_key: Path | None = None
+    allow_networks: Sequence[str] = ()
+    deny_networks: Sequence[str] = ()
 
 
 def read_keys(texts: Sequence[str], file: Path | None) -> list[bytes]:
@@ -91,7 +104,14 @@ class WebhookTarget(Target):
     def __init__(self, settings: WebhookOptions, now: Callable[[], datetime]) -> None:
         self._settings = settings
         self._now = now
-        self._tls = tls_context(settings.url, verify=settings.verify_tls, ca_file=settings.ca_file)
+        self._tls = tls_context(
+            settings.url,
+            verify=settings.verify_tls,
+            ca_file=settings.ca_file,
+            client_cert=settings.client_cert,
+            client_key=settings.client_key,
+        )
+        self._networks = Networks(settings.allow_networks, settings.deny_networks)
         self._proxy = proxy_of(settings.url, settings.proxy)
         # `redactor` takes several URLs, separated by semicolons.
         urls = settings.url if self._proxy is None else f"{settings.url};{self._proxy}"
@@ -151,6 +171,7 @@ class WebhookTarget(Target):
                 limit=self._settings.concurrency,
                 ssl=self._tls,
                 resolver=self._resolver,
+                socket_factory=self._networks.open_socket if self._networks else None,
                 ttl_dns_cache=30,
                 **keep,
             ),
@@ -209,6 +230,9 @@ class WebhookTarget(Target):
             return f"{type(error).__name__}: {self._shown(error.message)}"
         if isinstance(error, aiohttp.ConnectionTimeoutError):
             return f"no connection within {self._settings.connect_timeout:g} s"
+        refused = getattr(error, "os_error", None)
+        if isinstance(refused, ForbiddenAddress):
+            return str(refused)
         return describe_error(error, self._hide)
 
     def _shown(self, response_text: str) -> str:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import ipaddress
 import socket
 import ssl
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import (
+from urllib.request import (  # type: ignore[attr-defined]
     getproxies_environment,
-    proxy_bypass_environment,  # type: ignore[attr-defined]
+    proxy_bypass_environment,
 )
 
 import aiohttp
@@ -29,6 +31,8 @@ PIECE = 4096
 """Bytes that are parsed at once."""
 HEAD_LIMIT = 64 * 1024
 """Maximum bytes before the end of the final head, interim responses included."""
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+"""Addresses behind which a network reaches IPv4 (RFC 6052)."""
 MAX_INTERIM = 100
 """Maximum interim responses (100 Continue, 103 Early Hints) to one request."""
 
@@ -114,20 +118,95 @@ def proxy_of(url: str, setting: str) -> str | None:
     return found
 
 
-def tls_context(url: str, *, verify: bool, ca_file: Path | None) -> ssl.SSLContext | bool:
+class ForbiddenAddress(OSError):
+    """The receiver's address is in no network that the target may connect to"""
+
+
+class Networks:
+    """The networks that a target may connect to.
+
+    An address is checked when its socket is opened, so a name that changes its address between two
+    look-ups is checked too.
+
+    Args:
+        allow: networks that are allowed; none: all that are not denied.
+        deny: networks that are not allowed, even as a part of an allowed one.
+    """
+
+    def __init__(self, allow: Iterable[str], deny: Iterable[str]) -> None:
+        self._allow = [ipaddress.ip_network(network) for network in allow]
+        self._deny = [ipaddress.ip_network(network) for network in deny]
+
+    def __bool__(self) -> bool:
+        return bool(self._allow or self._deny)
+
+    def permit(self, address: str) -> bool:
+        """Return whether an address, written in digits, may be connected to."""
+        found: ipaddress.IPv4Address | ipaddress.IPv6Address
+        found = ipaddress.ip_address(address.partition("%")[0])
+        reached = [found]
+        if isinstance(found, ipaddress.IPv6Address):
+            if found.ipv4_mapped is not None:
+                reached = [found.ipv4_mapped]
+            elif found.sixtofour is not None:
+                reached.append(found.sixtofour)
+            elif found in _NAT64:
+                reached.append(ipaddress.IPv4Address(int(found) & 0xFFFF_FFFF))
+        if any(each in network for each in reached for network in self._deny):
+            return False
+        return not self._allow or any(reached[0] in network for network in self._allow)
+
+    def open_socket(self, address: Any) -> socket.socket:
+        """Return a socket for an address, as `socket.getaddrinfo` describes it.
+
+        Raises:
+            ForbiddenAddress: no socket may be connected to the address.
+        """
+        family, kind, proto, _, (host, *_) = address
+        if not self.permit(host):
+            raise ForbiddenAddress("the receiver's address is in no allowed network")
+        return socket.socket(family=family, type=kind, proto=proto)
+
+
+def tls_context(
+    url: str,
+    *,
+    verify: bool,
+    ca_file: Path | None,
+    client_cert: Path | None = None,
+    client_key: Path | None = None,
+) -> ssl.SSLContext | bool:
     """Return the TLS options of requests to a URL.
 
+    Args:
+        client_cert: the certificate that the receiver gets; None: no certificate.
+        client_key: its key; None: ``client_cert`` has the key too.
+
     Raises:
-        UnusableTarget: ``ca_file`` cannot be used.
+        UnusableTarget: a file cannot be used, or the URL uses no TLS.
     """
+    if client_key is not None and client_cert is None:
+        raise UnusableTarget("client_key needs client_cert")
     if not url.startswith("https:"):
+        if client_cert is not None:
+            raise UnusableTarget("client_cert needs a URL that begins with https://")
         return True
-    if not verify:
+    if not verify and client_cert is None:
         return False
     try:
-        return ssl.create_default_context(cafile=ca_file)
+        context = ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError) as error:
         raise UnusableTarget(f"ca_file {ca_file}: {error}") from error
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if client_cert is not None:
+        try:
+            # Without a password here, OpenSSL would ask for one on the terminal.
+            context.load_cert_chain(client_cert, client_key, password=lambda: "")
+        except (OSError, ssl.SSLError) as error:
+            raise UnusableTarget(f"client_cert {client_cert}: {error}") from error
+    return context
 
 
 class Resolver(AbstractResolver):
