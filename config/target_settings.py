@@ -115,7 +115,10 @@ Words = Annotated[
 ]
 Switch = Annotated[bool, Allowed("true or false")]
 File = Annotated[
-    Path, Field(strict=False), AfterValidator(absolute_path), Allowed("the path of a file")
+    Path | None,
+    Field(strict=False),
+    AfterValidator(absolute_path),
+    Allowed("the path of a file"),
 ]
 Texts = Annotated[dict[str, str], BeforeValidator(_table), Allowed("a table of texts")]
 
@@ -192,9 +195,9 @@ class WebhookTargetSettings(_Delivering):
     timeout: Seconds = 30.0
     retry_after_limit: NotNegative = 3600.0
     verify_tls: Switch = True
-    ca_file: File | None = None
-    client_cert: File | None = None
-    client_key: File | None = None
+    ca_file: File = None
+    client_cert: File = None
+    client_key: File = None
     allow_networks: Networks = ()
     deny_networks: Networks = ()
 
@@ -236,12 +239,15 @@ class BrokerTargetSettings(_Delivering):
     queue: Annotated[str, Field(min_length=1, max_length=200), Allowed("a queue's name")] = (
         "campaignd"
     )
+    queue_arguments: Annotated[
+        dict[str, Any], BeforeValidator(_table), Allowed("a table of queue arguments")
+    ] = Field(default_factory=dict)
     task: Annotated[str, Field(max_length=200), Allowed("a Celery task's name, or empty")] = ""
     finishes: Annotated[Literal["later", "at_once"], one_of("later", "at_once")] = "later"
     concurrency: Concurrency = 4
     timeout: Seconds = 30.0
     verify_tls: Switch = True
-    ca_file: File | None = None
+    ca_file: File = None
 
 
 class PostgresTargetSettings(_Delivering):

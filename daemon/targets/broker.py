@@ -10,8 +10,9 @@ import asyncio
 import json
 import threading
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ class BrokerOptions:
     """The options of a broker target; durations are in seconds.
 
     Args:
+        queue_arguments: arguments of the queue if it does not exist, such as ``x-queue-type``.
         task: a Celery task; if set, messages are calls of that task.
         verify_tls: whether a broker's certificate and its host name are verified.
         ca_file: the trusted authorities; None: those of the system.
@@ -40,6 +42,7 @@ class BrokerOptions:
 
     broker_url: str
     queue: str = "campaignd"
+    queue_arguments: Mapping[str, Any] = field(default_factory=dict)
     task: str = ""
     finishes: str = "later"
     lease: float = 300.0
@@ -122,7 +125,7 @@ class _Publisher:
     """One connection to the broker, used by one thread."""
 
     def __init__(self, settings: BrokerOptions) -> None:
-        from kombu import Exchange, Queue
+        from kombu import Exchange
 
         from daemon.targets.broker_tls import BrokerConnection
 
@@ -141,18 +144,32 @@ class _Publisher:
             self._connection.ensure_connection(
                 max_retries=1, interval_start=0, timeout=settings.timeout
             )
-            channel = self._connection.default_channel
-            exchange = Exchange(settings.queue, type="direct", durable=True)
-            queue = Queue(settings.queue, exchange, routing_key=settings.queue, durable=True)
-            queue(channel).declare()
+            channel = self._channel_with_queue()
             self._is_amqp = self._connection.transport.driver_type == "amqp"
             returning = {"on_return": self._on_return} if self._is_amqp else {}
             self._producer = self._connection.Producer(
-                channel=channel, exchange=exchange, **returning
+                channel=channel, exchange=Exchange(""), **returning
             )
         except BaseException:
             self.close()
             raise
+
+    def _channel_with_queue(self) -> Any:
+        """Create the queue if it does not exist, and return a channel."""
+        from kombu import Queue
+
+        settings, connection = self._settings, self._connection
+        queue = Queue(settings.queue, durable=True, queue_arguments=dict(settings.queue_arguments))
+        channel = connection.channel()
+        try:
+            # A queue that exists keeps its type and arguments, from whichever program.
+            queue(channel).queue_declare(passive=True)
+        except connection.channel_errors as error:
+            if str(getattr(error, "reply_code", "")) != "404":
+                raise
+            channel = connection.channel()  # the error has closed the former one
+            queue(channel).queue_declare()
+        return channel
 
     @property
     def is_stale(self) -> bool:

@@ -134,6 +134,51 @@ async def test_a_message_that_no_queue_accepts(queue: str) -> None:
     await target.close()
 
 
+def declare(url: str, name: str, arguments: dict[str, Any]) -> None:
+    from kombu import Connection, Queue
+
+    with Connection(url) as connection:
+        Queue(name, durable=True, queue_arguments=arguments)(connection).queue_declare()
+
+
+@pytest.mark.machine
+@pytest.mark.parametrize(
+    "arguments", [{"x-queue-type": "quorum"}, {"x-message-ttl": 60_000}, {"x-max-priority": 5}]
+)
+async def test_an_existing_queue_with_arguments(queue: str, arguments: dict[str, Any]) -> None:
+    """The target uses the queue as the workers declared it, and its own arguments do not apply."""
+    url = broker("rabbitmq")
+    await asyncio.to_thread(declare, url, queue, arguments)
+    target = BrokerTarget(BrokerOptions(url, queue, queue_arguments={"x-max-length": 9}))
+    assert isinstance(await target.deliver(new_attempt()), Accepted)
+    assert len(await asyncio.to_thread(read_existing, url, queue)) == 1
+    await target.close()
+
+
+@pytest.mark.machine
+async def test_a_missing_queue_gets_the_arguments(queue: str) -> None:
+    """A worker that declares the same arguments finds an equal queue."""
+    url, arguments = broker("rabbitmq"), {"x-queue-type": "quorum", "x-max-length": 9}
+    target = BrokerTarget(BrokerOptions(url, queue, queue_arguments=arguments))
+    assert isinstance(await target.deliver(new_attempt()), Accepted)
+    await asyncio.to_thread(declare, url, queue, arguments)
+    with pytest.raises(Exception, match="PRECONDITION_FAILED"):
+        await asyncio.to_thread(declare, url, queue, {})
+    await target.close()
+
+
+def read_existing(url: str, name: str) -> list[Any]:
+    """Return the messages of a queue without declaring it."""
+    from kombu import Connection
+
+    found = []
+    with Connection(url) as connection:
+        channel = connection.channel()
+        while (message := channel.basic_get(name, no_ack=True)) is not None:
+            found.append(message)
+    return found
+
+
 @pytest.mark.parametrize("scheme", ["amqp", "redis"])
 async def test_no_broker_listens(scheme: str) -> None:
     """The run is certainly not delivered, so it is retried."""
