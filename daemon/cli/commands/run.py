@@ -12,6 +12,7 @@ from config.environment import take_systemd_environment
 from config.settings import Settings
 from daemon.app import Daemon
 from daemon.cli.context import context_of
+from daemon.runtime.orphans import reap_orphans
 from daemon.runtime.systemd import SystemdNotifier, watchdog_interval
 from daemon.telemetry.event_log import EventLog
 from daemon.telemetry.log_setup import batch_writes, configure, get_logger
@@ -61,4 +62,5 @@ def run(
         return await Daemon(host).run()
 
     with options.database(settings, emit, create=True) as dsn:
+        reap_orphans()
         return asyncio.run(serve(dsn))

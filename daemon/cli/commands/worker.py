@@ -17,6 +17,7 @@ from daemon.cli.store import open_store
 from daemon.runtime.clock import SystemClock
 from daemon.runtime.database_health import DatabaseHealth
 from daemon.runtime.node_identity import NodeIdentity
+from daemon.runtime.orphans import reap_orphans
 from daemon.runtime.supervisor import Supervisor
 from daemon.targets.command import CommandOptions, CommandTarget
 from daemon.targets.registry import policy_of
@@ -104,6 +105,7 @@ def worker(
             return 0
 
     with options.database(settings, emit) as dsn:
+        reap_orphans()
         return asyncio.run(serve(dsn))
 
 
