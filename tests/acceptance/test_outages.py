@@ -199,13 +199,14 @@ def test_stops_while_the_database_is_away(daemons: Daemons, own_server: Server) 
 
 def test_frozen_longer_than_its_lease(daemons: Daemons, database: CampaignDatabase) -> None:
     """Another node takes over its runs; awake again, the frozen node does no harm."""
-    frozen = daemons.ready(database.url, node_name="frozen")
+    short = {"scheduler__lease": 2, "scheduler__heartbeat": 0.4}
+    frozen = daemons.ready(database.url, node_name="frozen", **short)
     at = utc_now() + timedelta(seconds=2)
     database.add_one_offs(2000, at)
     wait_until("the instant", lambda: utc_now() >= at)
     database.until("SELECT count(*) > 0 FROM runs")
     frozen.send(signal.SIGSTOP)
-    other = daemons.ready(database.url, node_name="other")
+    other = daemons.ready(database.url, node_name="other", **short)
 
     other.wait_for("node_lost")
     database.until("SELECT count(*) = 2000 FROM runs WHERE status = 'completed'")

@@ -75,7 +75,8 @@ def test_second_signal_ends_at_once(
 ) -> None:
     """A second signal ends the daemon at once, without waiting for the drain."""
     holder = database.connection
-    daemon = daemons.ready(database.url)
+    # The killed node's shards are reassigned after its lease.
+    daemon = daemons.ready(database.url, scheduler__lease=1, scheduler__heartbeat=0.2)
     # A lock on a table that the daemon must write keeps its drain from ending.
     with CampaignDatabase(database.url) as other, holder.transaction():
         holder.execute("LOCK TABLE runs IN SHARE MODE")

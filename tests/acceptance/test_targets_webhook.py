@@ -214,7 +214,7 @@ def test_a_lost_node_by_target(daemons: Daemons, database: CampaignDatabase) -> 
             again=quick(server.url + "/again", timeout=5 * PATIENCE_S),
             keep=quick(server.url + "/keep", timeout=5 * PATIENCE_S, on_lost="hold"),
         )
-        settings = {"config": config}
+        settings = {"config": config, "scheduler__lease": 2, "scheduler__heartbeat": 0.4}
         at = utc_now() + timedelta(seconds=2)
         again = one_offs_for(database, "again", 1, at)[0]
         keep = one_offs_for(database, "keep", 5, at)
