@@ -12,11 +12,9 @@ import shutil
 import signal
 import tempfile
 import time
-import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 import hypothesis
 import psycopg
@@ -24,9 +22,10 @@ import pytest
 from hypothesis.configuration import set_hypothesis_home_dir
 from psycopg import sql
 
+from tests.support.postgres import fresh_database, with_database
+
 GIVEN_SERVER = os.environ.get("CAMPAIGND_TEST_DATABASE_URL")
 SEARCH = bool(os.environ.get("PROPERTIES_SEARCH"))
-SESSION_TIMEZONE = "Asia/Kathmandu"
 
 for name in [name for name in os.environ if name.startswith("CAMPAIGND_")]:
     del os.environ[name]
@@ -106,26 +105,3 @@ def new_database_url(postgres_server: str, template_database: str) -> Iterator[C
     """Return a function that creates a migrated database, for tests that need several."""
     with ExitStack() as stack:
         yield lambda: stack.enter_context(fresh_database(postgres_server, template_database))[1]
-
-
-def with_database(url: str, name: str) -> str:
-    """Return the URL of another database on the same server."""
-    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
-
-
-@contextmanager
-def fresh_database(server: str, template: str = "template0") -> Iterator[tuple[str, str]]:
-    """Create a database; yield its name and URL, and drop it even if sessions are left in it."""
-    name = f"test_{uuid.uuid4().hex}"
-    identifier = sql.Identifier(name)
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(identifier, sql.Identifier(template))
-        )
-        connection.execute(
-            sql.SQL("ALTER DATABASE {} SET timezone = {}").format(identifier, SESSION_TIMEZONE)
-        )
-        try:
-            yield name, with_database(server, name)
-        finally:
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(identifier))

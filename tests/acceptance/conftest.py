@@ -13,7 +13,7 @@ from tests.support.machines.image import Images, images, why_not
 from tests.support.machines.installed_daemon import installed_machine
 from tests.support.machines.systemd import Machine
 from tests.support.machines.systemd import why_not as why_no_systemd
-from tests.support.private_server import Server, private_server
+from tests.support.postgres import PostgresServer, private_server
 from tests.support.processes import Daemons
 
 
@@ -35,7 +35,7 @@ def database(database_url: str) -> Iterator[CampaignDatabase]:
 
 
 @pytest.fixture(scope="module")
-def own_server() -> Iterator[Server]:
+def own_server() -> Iterator[PostgresServer]:
     """A server that the tests of the module may crash."""
     with private_server() as server:
         yield server

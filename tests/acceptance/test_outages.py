@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.campaign_database import CampaignDatabase
 from tests.support.histories import check_histories
-from tests.support.private_server import Server
+from tests.support.postgres import PostgresServer
 from tests.support.processes import Daemons, Process
 from tests.support.waiting import utc_now, wait_until
 
@@ -65,7 +65,7 @@ def test_unreachable_database(daemons: Daemons, tmp_path: Path) -> None:
     assert len(process.events("waiting_for_database")) == 1
 
 
-def test_a_database_that_comes_in_time(daemons: Daemons, own_server: Server) -> None:
+def test_a_database_that_comes_in_time(daemons: Daemons, own_server: PostgresServer) -> None:
     """Started before its database, a daemon waits, and is ready once the database is."""
     own_server.crash(signal.SIGINT)
     process = daemons.run(own_server.url)
@@ -100,24 +100,24 @@ def test_another_schema(daemons: Daemons, database: CampaignDatabase, version: s
 
 
 @pytest.fixture
-def lost_world(own_server: Server) -> Iterator[CampaignDatabase]:
+def lost_world(own_server: PostgresServer) -> Iterator[CampaignDatabase]:
     """The empty database of the server that will be crashed."""
     with CampaignDatabase(own_server.url) as found:
         found.rows("TRUNCATE campaigns, campaign_events, runs, nodes CASCADE")
         yield found
 
 
-def immediate(server: Server) -> None:
+def immediate(server: PostgresServer) -> None:
     """Stop like `pg_ctl stop -m immediate`, which loses sessions like a crash."""
     server.crash(signal.SIGQUIT)
 
 
-def fast(server: Server) -> None:
+def fast(server: PostgresServer) -> None:
     """Stop like `pg_ctl stop`: a restart of the service."""
     server.crash(signal.SIGINT)
 
 
-def killed(server: Server) -> None:
+def killed(server: PostgresServer) -> None:
     """Kill the postmaster alone, by SIGKILL."""
     server.crash(signal.SIGKILL)
 
@@ -125,9 +125,9 @@ def killed(server: Server) -> None:
 @pytest.mark.parametrize("crash", [immediate, fast, killed])
 def test_database_goes_away(
     daemons: Daemons,
-    own_server: Server,
+    own_server: PostgresServer,
     lost_world: CampaignDatabase,
-    crash: Callable[[Server], None],
+    crash: Callable[[PostgresServer], None],
 ) -> None:
     """The outage is logged once; events that came due meanwhile are claimed when it is over."""
     database = lost_world
@@ -181,7 +181,7 @@ def test_every_connection_is_cut(daemons: Daemons, database: CampaignDatabase) -
     assert daemon.stop() == 0
 
 
-def test_stops_while_the_database_is_away(daemons: Daemons, own_server: Server) -> None:
+def test_stops_while_the_database_is_away(daemons: Daemons, own_server: PostgresServer) -> None:
     """SIGTERM ends the daemon soon and with exit code 0, without a database to write to."""
     daemon = daemons.ready(own_server.url)
     own_server.crash(signal.SIGQUIT)

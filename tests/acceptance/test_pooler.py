@@ -20,7 +20,7 @@ from tests.support.campaign_database import CampaignDatabase
 from tests.support.histories import check_histories
 from tests.support.machines.debian import need
 from tests.support.old_history import add_days
-from tests.support.private_server import Server, private_server
+from tests.support.postgres import PostgresServer, private_server
 from tests.support.processes import Daemons
 from tests.support.waiting import utc_now, wait_until
 
@@ -43,7 +43,7 @@ logfile = {log}
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
+def server() -> Iterator[PostgresServer]:
     with private_server() as found:
         yield found
 
@@ -51,7 +51,7 @@ def server() -> Iterator[Server]:
 class Pooler:
     """One PgBouncer in front of a server."""
 
-    def __init__(self, server: Server, top: Path) -> None:
+    def __init__(self, server: PostgresServer, top: Path) -> None:
         self._program = need("pgbouncer", "pgbouncer")
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -84,7 +84,7 @@ class Pooler:
 
 
 @pytest.fixture
-def pooler(server: Server) -> Iterator[Pooler]:
+def pooler(server: PostgresServer) -> Iterator[Pooler]:
     """The server's database through PgBouncer."""
     top = Path(tempfile.mkdtemp(prefix="campaignd-pooler-"))
     found = Pooler(server, top)
@@ -95,7 +95,9 @@ def pooler(server: Server) -> Iterator[Pooler]:
         shutil.rmtree(top, ignore_errors=True)
 
 
-def test_two_nodes_through_a_pooler(daemons: Daemons, server: Server, pooler: Pooler) -> None:
+def test_two_nodes_through_a_pooler(
+    daemons: Daemons, server: PostgresServer, pooler: Pooler
+) -> None:
     """`listen_database_url` names the server itself; edits arrive, and every run completes."""
     nodes = [daemons.ready(pooler.url, listen_database_url=server.url) for _ in range(2)]
     with CampaignDatabase(server.url) as database:
@@ -111,7 +113,7 @@ def test_two_nodes_through_a_pooler(daemons: Daemons, server: Server, pooler: Po
 
 
 def test_a_node_is_killed_then_the_pooler(
-    daemons: Daemons, server: Server, pooler: Pooler, tmp_path: Path
+    daemons: Daemons, server: PostgresServer, pooler: Pooler, tmp_path: Path
 ) -> None:
     """The other node takes over the runs in flight, and waits until the pooler is back."""
     config = tmp_path / "targets.toml"
@@ -143,7 +145,7 @@ def test_a_node_is_killed_then_the_pooler(
     assert other.stop() == 0
 
 
-def test_who_prunes_is_killed(daemons: Daemons, server: Server, pooler: Pooler) -> None:
+def test_who_prunes_is_killed(daemons: Daemons, server: PostgresServer, pooler: Pooler) -> None:
     """Killed in the middle: no lock stays on the pooler's connections, and another node prunes."""
     env = daemons.environment(pooler.url, listen_database_url=server.url)
     prune = ("prune", "--keep-days", "1")

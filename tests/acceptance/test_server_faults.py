@@ -17,7 +17,7 @@ import pytest
 
 from tests.support.campaign_database import CampaignDatabase
 from tests.support.histories import check_histories
-from tests.support.private_server import Server, private_server
+from tests.support.postgres import PostgresServer, private_server
 from tests.support.processes import Daemons, Process
 from tests.support.standby import either, promote, standby_of
 from tests.support.waiting import utc_now, wait_until
@@ -26,7 +26,7 @@ EACH = 30
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
+def server() -> Iterator[PostgresServer]:
     with private_server() as found:
         yield found
 
@@ -54,7 +54,7 @@ def check_all_done(url: str, daemon: Process, count: int) -> None:
 
 
 @pytest.mark.slow
-def test_a_server_that_stands_still(daemons: Daemons, server: Server) -> None:
+def test_a_server_that_stands_still(daemons: Daemons, server: PostgresServer) -> None:
     """Frozen for longer than the lease: connections stay open, replies do not come."""
     daemon = daemons.ready(server.url)
     with CampaignDatabase(server.url) as database:
@@ -72,7 +72,7 @@ def test_a_server_that_stands_still(daemons: Daemons, server: Server) -> None:
     check_all_done(server.url, daemon, count)
 
 
-def test_a_server_without_a_free_connection(daemons: Daemons, server: Server) -> None:
+def test_a_server_without_a_free_connection(daemons: Daemons, server: PostgresServer) -> None:
     """Others take every connection while the daemon's are cut; once some leave, all goes on."""
     daemon = daemons.ready(server.url)
     with CampaignDatabase(server.url) as database, contextlib.ExitStack() as others:
@@ -96,7 +96,7 @@ def test_a_server_without_a_free_connection(daemons: Daemons, server: Server) ->
     check_all_done(server.url, daemon, count)
 
 
-def test_a_server_that_is_read_only(daemons: Daemons, server: Server) -> None:
+def test_a_server_that_is_read_only(daemons: Daemons, server: PostgresServer) -> None:
     """Like a standby, or a primary whose disk is protected: reads succeed, writes fail."""
     daemon = daemons.ready(server.url)
     with CampaignDatabase(server.url) as database:
@@ -114,7 +114,7 @@ def test_a_server_that_is_read_only(daemons: Daemons, server: Server) -> None:
 
 
 @pytest.mark.slow
-def test_a_standby_takes_over(daemons: Daemons, server: Server) -> None:
+def test_a_standby_takes_over(daemons: Daemons, server: PostgresServer) -> None:
     """The primary is killed and its synchronous standby promoted: the same daemon goes on there."""
     with standby_of(server) as second:
         daemon = daemons.ready(either(server, second))

@@ -9,14 +9,14 @@ import pytest
 
 from tests.support.chaos import namespaces, nemesis
 from tests.support.chaos.episode import run
-from tests.support.private_server import Server, private_server
+from tests.support.postgres import PostgresServer, private_server
 
 SEED = 20
 LENGTH_S = 22
 
 
 @pytest.fixture
-def own_server() -> Iterator[Server]:
+def own_server() -> Iterator[PostgresServer]:
     with private_server() as server:
         yield server
 
@@ -34,7 +34,7 @@ def switch() -> Iterator[namespaces.Switch | None]:
 @pytest.mark.alone
 @pytest.mark.slow
 def test_nothing_is_lost_doubled_or_stuck(
-    own_server: Server, tmp_path: Path, switch: namespaces.Switch | None
+    own_server: PostgresServer, tmp_path: Path, switch: namespaces.Switch | None
 ) -> None:
     """Three daemons, the fixed faults and some drawn ones, with edits all the while."""
     report = run(

@@ -72,7 +72,7 @@ def done(new_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture(scope="module")
 def new_database(postgres_server: str, template_database: str) -> Iterator[str]:
-    from tests.conftest import fresh_database
+    from tests.support.postgres import fresh_database
 
     with fresh_database(postgres_server, template_database) as (_, url):
         yield url

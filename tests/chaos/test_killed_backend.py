@@ -13,7 +13,7 @@ import pytest
 from tests.support.campaign_database import CampaignDatabase
 from tests.support.chaos.cluster import Cluster
 from tests.support.histories import check_histories
-from tests.support.private_server import private_server
+from tests.support.postgres import private_server
 from tests.support.waiting import utc_now
 
 COUNT = 200

@@ -15,13 +15,13 @@ import psycopg
 
 from storage.embedded import postmaster
 from storage.embedded.os_user import server_user
-from tests.support.private_server import Server
+from tests.support.postgres import PostgresServer
 
 PROMOTED_WITHIN_S = 60.0
 
 
 @contextlib.contextmanager
-def standby_of(primary: Server) -> Iterator[Server]:
+def standby_of(primary: PostgresServer) -> Iterator[PostgresServer]:
     """Create a standby that every commit waits for."""
     top = Path(tempfile.mkdtemp(prefix="campaignd-own-"))
     top.chmod(0o711)
@@ -45,7 +45,7 @@ def standby_of(primary: Server) -> Iterator[Server]:
     )
     socket_dir = postmaster.make_socket_dir(place / "run", user)
     postmaster.start(programs, data, user, socket_dir, place / "server.log")
-    server = Server(top, primary.url.replace(str(primary.socket_dir), str(socket_dir)))
+    server = PostgresServer(top, primary.url.replace(str(primary.socket_dir), str(socket_dir)))
     try:
         with psycopg.connect(primary.url, autocommit=True) as connection:
             connection.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
@@ -67,14 +67,14 @@ def wait_synchronous(connection: psycopg.Connection[tuple[object, ...]]) -> None
         time.sleep(0.02)
 
 
-def promote(standby: Server) -> None:
+def promote(standby: PostgresServer) -> None:
     """Make the standby the primary, which waits for no other server."""
     with psycopg.connect(standby.url, autocommit=True) as connection:
         connection.execute("ALTER SYSTEM RESET synchronous_standby_names")
         connection.execute("SELECT pg_promote()")
 
 
-def either(primary: Server, standby: Server) -> str:
+def either(primary: PostgresServer, standby: PostgresServer) -> str:
     """Return a URL of both servers, which connects to the writable one."""
     one, other = str(primary.socket_dir), str(standby.socket_dir)
     url = primary.url.replace(one, f"{one},{other}")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import fresh_database
 from tests.support.api_server import Api, serving
+from tests.support.postgres import fresh_database
 
 
 @pytest.fixture(scope="module")

@@ -19,9 +19,8 @@ import psycopg
 import pytest
 
 from daemon.domain.api_keys import Scope
-from tests.conftest import fresh_database
 from tests.support.api_server import TIMEOUT_S, Api, get, serving
-from tests.support.private_server import private_server
+from tests.support.postgres import fresh_database, private_server
 from tests.support.processes import CAMPAIGND, Daemons
 from tests.support.waiting import wait_until
 

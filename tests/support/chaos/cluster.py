@@ -24,7 +24,7 @@ from tests.support.chaos.receiver import recording_command
 from tests.support.chaos.retention import Retention
 from tests.support.chaos.server_faults import ServerFaults
 from tests.support.chaos.shifted_clock import ClockFile
-from tests.support.private_server import Server
+from tests.support.postgres import PostgresServer
 from tests.support.processes import Process
 from tests.support.standby import promote
 from tests.support.waiting import free_port
@@ -166,7 +166,7 @@ class Cluster:
 
     def __init__(
         self,
-        server: Server | None,
+        server: PostgresServer | None,
         url: str,
         directory: Path,
         nodes: int,
@@ -174,7 +174,7 @@ class Cluster:
         switch: Switch | None = None,
         disk: Path | None = None,
         settings: Mapping[str, object] | None = None,
-        standby: Server | None = None,
+        standby: PostgresServer | None = None,
     ) -> None:
         """Create one node for each cable of the switch, or ``nodes`` of them without a switch."""
         cables = switch.cables if switch else [None] * nodes

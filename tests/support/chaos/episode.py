@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import psycopg
-
-from tests.conftest import with_database
 from tests.support.campaign_database import CampaignDatabase
 from tests.support.chaos import checker, nemesis, workload
 from tests.support.chaos.checker import Findings
@@ -24,7 +20,7 @@ from tests.support.chaos.editor import Editor, arm, make
 from tests.support.chaos.namespaces import Switch
 from tests.support.chaos.nemesis import Fault, Nemesis
 from tests.support.chaos.receiver import Receiver, recorded_requests
-from tests.support.private_server import Server
+from tests.support.postgres import PostgresServer, fresh_database, with_database
 from tests.support.standby import either
 from tests.support.waiting import utc_now
 
@@ -77,22 +73,8 @@ class Report:
         )
 
 
-@contextmanager
-def own_database(server: Server, template: str) -> Iterator[str]:
-    """Create a database for the episode, on a server that will not stay up."""
-    name = f"chaos_{uuid.uuid4().hex[:12]}"
-    admin = with_database(server.url, "postgres")
-    with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
-    try:
-        yield with_database(server.url, name)
-    finally:
-        with psycopg.connect(admin, autocommit=True) as connection:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
-
-
 def run(
-    server: Server,
+    server: PostgresServer,
     directory: Path,
     seed: int,
     *,
@@ -102,7 +84,7 @@ def run(
     kinds: list[str] | None = None,
     switch: Switch | None = None,
     disk: Path | None = None,
-    standby: Server | None = None,
+    standby: PostgresServer | None = None,
     first: Sequence[Fault] = (),
 ) -> Report:
     """Run an episode whose faults take ``length`` seconds; the whole takes half a minute longer.
@@ -121,7 +103,8 @@ def run(
     report.left_out.update(fault.kind for fault in left_out)
     with ExitStack() as stack:
         if standby is None:
-            url = stack.enter_context(own_database(server, "campaignd"))
+            admin = with_database(server.url, "postgres")
+            _, url = stack.enter_context(fresh_database(admin, "campaignd"))
         else:
             url = either(server, standby)
         cluster = Cluster(

@@ -20,7 +20,7 @@ from pathlib import Path
 from tests.support.chaos import namespaces, nemesis
 from tests.support.chaos.episode import Report, run
 from tests.support.chaos.server_faults import limit_log, small_disk
-from tests.support.private_server import private_server
+from tests.support.postgres import private_server
 from tests.support.standby import standby_of
 
 

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of a test module's own."""
+"""PostgreSQL for tests: databases on a shared server, and servers that a test may crash."""
 
 from __future__ import annotations
 
@@ -6,18 +6,50 @@ import contextlib
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
+from psycopg import sql
 
 from storage.embedded import embedded_postgres, postmaster
 from storage.embedded.os_user import server_user
-from storage.migrate import upgrade
+
+SESSION_TIMEZONE = "Asia/Kathmandu"
+"""The default time zone of sessions, far from UTC, so that a forgotten zone makes a test fail."""
 
 
-class Server:
+def with_database(url: str, name: str) -> str:
+    """Return the URL of another database on the same server."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+@contextmanager
+def fresh_database(server: str, template: str = "template0") -> Iterator[tuple[str, str]]:
+    """Create a database; yield its name and URL, and drop it even if sessions are left in it.
+
+    The server may be restarted meanwhile.
+    """
+    name = f"test_{uuid.uuid4().hex}"
+    identifier = sql.Identifier(name)
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(identifier, sql.Identifier(template))
+        )
+        connection.execute(
+            sql.SQL("ALTER DATABASE {} SET timezone = {}").format(identifier, SESSION_TIMEZONE)
+        )
+    try:
+        yield name, with_database(server, name)
+    finally:
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(identifier))
+
+
+class PostgresServer:
     """A PostgreSQL server that a test module may crash and start again."""
 
     def __init__(self, state_dir: Path, url: str) -> None:
@@ -61,14 +93,17 @@ class Server:
 
 
 @contextmanager
-def private_server(parent: Path | None = None) -> Iterator[Server]:
+def private_server(parent: Path | None = None) -> Iterator[PostgresServer]:
     """Start a server with an empty migrated database; delete both afterwards."""
+    # Imported here, so that tests without a database start faster.
+    from storage.migrate import upgrade
+
     top = Path(tempfile.mkdtemp(prefix="campaignd-own-", dir=parent))
     top.chmod(0o711)
     try:
         with embedded_postgres(top) as url:
             upgrade(url)
-            server = Server(top, url)
+            server = PostgresServer(top, url)
             try:
                 yield server
             finally:
