@@ -15,13 +15,16 @@ from daemon.domain.errors import Conflict, NotFound, Unavailable
 from daemon.domain.ports import Clock, Emit
 from daemon.domain.run.attempt import Attempt, AttemptUpdate, OpenAttempt
 from daemon.domain.run.log_events import emit_ended, milliseconds
-from daemon.domain.run.outcome import Held, Outcome, Queued
+from daemon.domain.run.outcome import Held, NotStarted, Outcome, Queued
 from daemon.domain.run.retry import RetryPolicy, apply_retry_policy
 from daemon.domain.run.target import Target
 from daemon.runtime.database_health import DatabaseHealth
 from daemon.runtime.service import Service
 
 HEARTBEATS_PER_LEASE = 3
+FIRST_PAUSE_S = 1.0
+"""Seconds to wait when the process lacks resources to start an attempt; then twice as long."""
+LONGEST_PAUSE_S = 30.0
 
 
 class WorkerQueue(Protocol):
@@ -148,8 +151,17 @@ class Worker(Service):
         assert task is not None
         heartbeats = asyncio.create_task(self._renew_lease(attempt, task))
         outcome: Outcome
+        pause = 0.0
         try:
-            outcome = await self._target.deliver(attempt)
+            while isinstance(outcome := await self._target.deliver(attempt), NotStarted):
+                pause = min(2 * pause or FIRST_PAUSE_S, LONGEST_PAUSE_S)
+                self._emit(
+                    "target_paused",
+                    target=self._target_name,
+                    pause_s=pause,
+                    error=outcome.reason,
+                )
+                await asyncio.sleep(pause)
         except asyncio.CancelledError:
             if attempt.run_id in self._lost:
                 self._lost.discard(attempt.run_id)

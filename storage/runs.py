@@ -26,6 +26,7 @@ from daemon.domain.run.outcome import (
     Delivered,
     Held,
     Missed,
+    NotStarted,
     Outcome,
     OutcomeUnknown,
     Queued,
@@ -385,3 +386,5 @@ def columns_of(outcome: Outcome) -> tuple[RunStatus, str | None, float | None]:
             return RunStatus.QUEUED, None, None
         case OutcomeUnknown():
             raise AssertionError("an unknown outcome is decided before it is written")
+        case NotStarted():
+            raise AssertionError("an attempt that did not start has no outcome to write")

@@ -9,6 +9,7 @@ from daemon.domain.run.attempt import Attempt
 from daemon.domain.run.outcome import (
     Delivered,
     Missed,
+    NotStarted,
     Outcome,
     OutcomeUnknown,
     Reject,
@@ -48,8 +49,11 @@ class AttemptRunner:
         self.average_seconds: float | None = None
         """Moving average of an attempt's duration; None until the target answered once."""
 
-    async def run(self, attempt: Attempt, target: Target) -> None:
+    async def run(self, attempt: Attempt, target: Target) -> bool:
         """Carry out an attempt and pass its outcome to the completer.
+
+        Return False if the node lacked the resources to start the attempt, which then has no
+        outcome and may start again.
 
         Raises:
             asyncio.CancelledError: the attempt was cancelled and has no outcome.
@@ -58,7 +62,7 @@ class AttemptRunner:
         if attempt.start_before < started_at:
             expired = Missed() if attempt.number == 1 else Reject(TOO_LATE)
             self._completer.complete_local(attempt, expired, None, 0.0)
-            return
+            return True
         began = self._context.clock.monotonic()
         is_probe = self._breaker.start()
         self._context.in_flight.start(attempt)
@@ -74,6 +78,10 @@ class AttemptRunner:
         seconds = self._context.clock.monotonic() - began
         if type(outcome) is not Delivered:
             outcome = normalize(outcome)
+        if isinstance(outcome, NotStarted):
+            self._context.in_flight.take_back(attempt)
+            self._breaker.not_started(outcome.reason, was_probe=is_probe)
+            return False
         if isinstance(outcome, Retry | OutcomeUnknown):
             self._breaker.failed(outcome.reason, was_probe=is_probe)
             outcome = self.apply_policy(attempt, outcome)
@@ -81,6 +89,7 @@ class AttemptRunner:
             self._note_duration(seconds)
             self._breaker.succeeded()
         self._completer.complete_local(attempt, outcome, started_at, seconds)
+        return True
 
     def apply_policy(self, attempt: Attempt, outcome: Outcome) -> Outcome:
         """Return what the target's retry policy makes of an outcome."""

@@ -78,6 +78,17 @@ class CircuitBreaker:
         self._failures += 1
         if self._failures < self._policy.pause_after and self.is_closed:
             return
+        self._open(reason)
+
+    def not_started(self, reason: str, *, was_probe: bool) -> None:
+        """Open for an attempt that did not reach the target, whatever the policy.
+
+        The node lacks resources, so the same attempt would fail at once again.
+        """
+        if self.is_closed or was_probe:
+            self._open(reason)
+
+    def _open(self, reason: str) -> None:
         self.state, self.is_probing = BreakerState.OPEN, False
         pause = self._policy.first_pause * 2.0 ** min(self._pauses, 30)
         pause = min(self._policy.longest_pause, pause)

@@ -225,9 +225,11 @@ class TargetPool:
                 attempt = self._claimed.popleft() if self._breaker.is_closed else self._pop_probe()
                 target = self.target
                 self._under_way[attempt.run_id] = task, target
-                await self._runner.run(attempt, target)
+                has_started = await self._runner.run(attempt, target)
                 if self._under_way.get(attempt.run_id) == (task, target):
                     del self._under_way[attempt.run_id]
+                if not has_started and attempt in self._in_flight:
+                    self._claimed.appendleft(attempt)
                 if target is not self.target:
                     self._close_unused(target)
             except asyncio.CancelledError:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from daemon.domain.ports import Emit
 from daemon.domain.run.attempt import Attempt
-from daemon.domain.run.outcome import Accepted, Delivered, Outcome, OutcomeUnknown, Reject, Retry
+from daemon.domain.run.outcome import (
+    Accepted,
+    Delivered,
+    NotStarted,
+    Outcome,
+    OutcomeUnknown,
+    Reject,
+    Retry,
+)
 from daemon.domain.run.target import Target
 
 __all__ = [
@@ -12,6 +20,7 @@ __all__ = [
     "Attempt",
     "Delivered",
     "Emit",
+    "NotStarted",
     "Outcome",
     "OutcomeUnknown",
     "Reject",

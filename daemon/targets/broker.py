@@ -17,10 +17,18 @@ from pathlib import Path
 from typing import Any
 
 from daemon.domain.run.attempt import Attempt
-from daemon.domain.run.outcome import Accepted, Delivered, Outcome, OutcomeUnknown, Retry
+from daemon.domain.run.outcome import (
+    Accepted,
+    Delivered,
+    NotStarted,
+    Outcome,
+    OutcomeUnknown,
+    Retry,
+)
 from daemon.domain.run.target import Target
 from daemon.targets.message import message
 from daemon.targets.redaction import describe_error, redactor
+from daemon.targets.shortage import is_shortage
 
 CLOSE_S = 1.0
 """Seconds that `close` waits for the threads."""
@@ -74,6 +82,10 @@ class BrokerTarget(Target):
         try:
             async with asyncio.timeout(self._settings.timeout * 2 + 1):
                 return await loop.run_in_executor(self._threads, self._publish, attempt)
+        except RuntimeError as error:  # no thread to publish from
+            if not is_shortage(error):
+                raise
+            return NotStarted(str(error))
         except TimeoutError:
             return OutcomeUnknown(f"the broker did not confirm within {self._settings.timeout:g} s")
 
@@ -96,7 +108,8 @@ class BrokerTarget(Target):
         try:
             publisher = self._publisher()
         except Exception as error:
-            return Retry(describe_error(error, self._hide))
+            reason = describe_error(error, self._hide)
+            return NotStarted(reason) if is_shortage(error) else Retry(reason)
         try:
             if not publisher.publish(attempt):
                 return Retry(f"no queue accepts messages for {settings.queue!r}")

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import os
 import signal
+import threading
 from asyncio.subprocess import STDOUT
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,9 +19,17 @@ from pathlib import Path
 
 from daemon.domain.ports import Emit
 from daemon.domain.run.attempt import Attempt
-from daemon.domain.run.outcome import Delivered, Outcome, OutcomeUnknown, Reject, Retry
+from daemon.domain.run.outcome import (
+    Delivered,
+    NotStarted,
+    Outcome,
+    OutcomeUnknown,
+    Reject,
+    Retry,
+)
 from daemon.domain.run.target import Target
 from daemon.targets.message import encoded, instant
+from daemon.targets.shortage import is_shortage
 
 RETRY_STATUS = 75
 """Exit status that asks for a retry: EX_TEMPFAIL of sysexits.h."""
@@ -66,6 +75,8 @@ class CommandTarget(Target):
         settings = self._settings
         output = _Output(self._emit, attempt)
         try:
+            # asyncio waits for each program in a thread. Without one, the program would run alone.
+            threading.Thread(target=int).start()
             transport, process = await asyncio.get_running_loop().subprocess_exec(
                 lambda: _Process(output),
                 *settings.argv,
@@ -76,8 +87,13 @@ class CommandTarget(Target):
             )
         except OSError as error:
             reason = f"cannot start {settings.argv[0]}: {error.strerror or error}"
-            # A lack of memory, processes or descriptors may pass.
+            if is_shortage(error) or error.errno == errno.EAGAIN:  # EAGAIN: too many processes
+                return NotStarted(reason)
             return Reject(reason) if error.errno in PERMANENT_ERRORS else Retry(reason)
+        except (RuntimeError, MemoryError) as error:
+            if not is_shortage(error):
+                raise
+            return NotStarted(f"cannot start {settings.argv[0]}: {error or 'no memory'}")
         _write_input(transport, encoded(attempt))
         try:
             # asyncio.wait() does not cancel the futures if this attempt is cancelled.

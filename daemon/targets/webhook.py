@@ -19,11 +19,20 @@ from typing import Any
 import aiohttp
 
 from daemon.domain.run.attempt import Attempt
-from daemon.domain.run.outcome import Accepted, Delivered, Outcome, OutcomeUnknown, Reject, Retry
+from daemon.domain.run.outcome import (
+    Accepted,
+    Delivered,
+    NotStarted,
+    Outcome,
+    OutcomeUnknown,
+    Reject,
+    Retry,
+)
 from daemon.domain.run.target import Target
 from daemon.targets import UnusableTarget
 from daemon.targets.message import encoded
 from daemon.targets.redaction import MAX_REASON, describe_error, redactor
+from daemon.targets.shortage import is_shortage
 from daemon.targets.webhook_connection import (
     Connector,
     ForbiddenAddress,
@@ -140,7 +149,12 @@ class WebhookTarget(Target):
             aiohttp.ClientConnectorError,  # the name, the connection or TLS failed
             aiohttp.ConnectionTimeoutError,
         ) as error:
-            return Retry(self._reason(error))
+            reason = self._reason(error)
+            return NotStarted(reason) if is_shortage(error) else Retry(reason)
+        except RuntimeError as error:  # no thread for the resolver, so there is no connection
+            if not is_shortage(error):
+                raise
+            return NotStarted(str(error))
         except aiohttp.ClientHttpProxyError as error:
             return Retry(f"the proxy refused the connection: HTTP {error.status}")
         except aiohttp.SocketTimeoutError:

@@ -51,6 +51,10 @@ class InFlight:
         """Note that the target is asked to carry out the attempt now."""
         self._started.add((attempt.campaign_id, attempt.scheduled_for))
 
+    def take_back(self, attempt: Attempt) -> None:
+        """Note that the target was not reached, so the attempt has not started."""
+        self._started.discard(attempt.key)
+
     def has_started(self, attempt: Attempt) -> bool:
         """Return whether the target was asked to carry out the attempt."""
         return attempt in self and attempt.key in self._started

@@ -50,6 +50,16 @@ class OutcomeUnknown:
 
 
 @dataclass(frozen=True, slots=True)
+class NotStarted:
+    """The node lacked descriptors, memory or threads, so the target was not reached.
+
+    The attempt does not count: the same attempt starts again after a pause of the target.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Held:
     """The run waits for an operator, who releases it or fails it."""
 
@@ -61,7 +71,9 @@ class Queued:
     """The run waits in the table for a worker of its target; no attempt was made."""
 
 
-Outcome = Delivered | Accepted | Retry | Reject | Missed | OutcomeUnknown | Held | Queued
+Outcome = (
+    Delivered | Accepted | Retry | Reject | Missed | OutcomeUnknown | NotStarted | Held | Queued
+)
 
 LONGEST_S = 366 * 86_400.0
 """Maximum seconds of a wait or lease that a target can ask for."""
@@ -82,7 +94,7 @@ def normalize(outcome: object) -> Outcome:
             return replace(outcome, seconds=_bounded_seconds(seconds))
         case Retry(reason, after) | OutcomeUnknown(reason, after):
             return replace(outcome, reason=_storable_text(reason), after=_bounded_seconds(after))
-        case Reject(reason) | Held(reason):
+        case Reject(reason) | Held(reason) | NotStarted(reason):
             return replace(outcome, reason=_storable_text(reason))
     return Reject(_storable_text(f"the target answered {outcome!r:.200}, which is no outcome"))
 

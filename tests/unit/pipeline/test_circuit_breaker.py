@@ -43,6 +43,18 @@ async def test_consecutive_failures_open_it() -> None:
     assert not breaker.may_start
 
 
+async def test_an_attempt_that_did_not_start_opens_it_at_once() -> None:
+    """Also a breaker that failures never open; other attempts under way change nothing."""
+    breaker = Breaker(RetryPolicy(pause_after=0))
+    for _ in range(3):
+        breaker.not_started("Too many open files", was_probe=False)
+    assert breaker.pauses == [1.0]
+    assert not breaker.may_start
+    breaker.half_open()
+    breaker.not_started("Too many open files", was_probe=breaker.start())
+    assert breaker.pauses == [1.0, 2.0]
+
+
 async def test_a_success_between_failures_starts_the_count_again() -> None:
     breaker = Breaker()
     breaker.fail(2)

@@ -8,7 +8,15 @@ from datetime import timedelta
 
 import pytest
 
-from daemon.domain.run.outcome import LONGEST_S, Accepted, Delivered, Outcome, Reject, Retry
+from daemon.domain.run.outcome import (
+    LONGEST_S,
+    Accepted,
+    Delivered,
+    NotStarted,
+    Outcome,
+    Reject,
+    Retry,
+)
 from daemon.domain.run.retry import RetryPolicy
 from tests.support.pipeline_world import AT, Target, World, armed, until
 
@@ -30,6 +38,22 @@ async def test_every_answer_of_a_target_can_be_written(answer: object) -> None:
             assert math.isfinite(outcome.after)
         else:
             assert outcome == Reject(f"the target answered {answer!r}, which is no outcome")
+
+
+async def test_an_attempt_that_did_not_start_does_not_count() -> None:
+    """The node lacks descriptors three times; the run is then delivered by its first attempt."""
+    target = Target(outcome=NotStarted("Too many open files"))
+    target.waits = True
+    policy = {"pause_after": 0, "max_attempts": 1, "first_pause": 0.01, "longest_pause": 0.01}
+    async with World(log=(target, 2)) as world:
+        pool = world.pipeline.pools.of("log")
+        pool.replace(target, RetryPolicy(**policy), 2)  # type: ignore[arg-type]
+        world.pipeline.claimer.enqueue(armed(1))
+        await until(lambda: len(target.asked) >= 3)
+        assert world.store.outcomes == []
+        target.outcome = Delivered()
+        await until(lambda: bool(world.store.outcomes))
+        assert world.store.outcomes == [Delivered()]
 
 
 async def test_a_slot_that_is_free_is_filled_at_once() -> None:
