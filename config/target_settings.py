@@ -215,6 +215,10 @@ class CommandTargetSettings(_Delivering):
     concurrency: Concurrency = 4
     timeout: Seconds = 300.0
     kill_after: Seconds = 5.0
+    user: Annotated[str | None, Field(min_length=1), Allowed("the name of a user")] = None
+    max_memory_mib: Annotated[int | None, *_whole(1, 1 << 30)] = None
+    max_cpu_seconds: Annotated[int | None, *_whole(1, 31_536_000)] = None
+    max_open_files: Annotated[int | None, *_whole(3, 1 << 20)] = None
     cwd: Annotated[
         Path | None,
         Field(strict=False),

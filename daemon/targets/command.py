@@ -28,13 +28,22 @@ from daemon.domain.run.outcome import (
     Retry,
 )
 from daemon.domain.run.target import Target
+from daemon.targets.confinement import confine
 from daemon.targets.message import encoded, instant
 from daemon.targets.shortage import is_shortage
 
 RETRY_STATUS = 75
 """Exit status that asks for a retry: EX_TEMPFAIL of sysexits.h."""
 PERMANENT_ERRORS = frozenset(
-    {errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
+    {
+        errno.ENOENT,
+        errno.EACCES,
+        errno.EPERM,
+        errno.ENOEXEC,
+        errno.ENOTDIR,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+    }
 )
 """Error numbers of a start that would fail again."""
 MAX_LINES = 200
@@ -51,12 +60,20 @@ class CommandOptions:
 
     Args:
         environment: the whole environment, to which the ids of the run are added.
+        user: runs the program as this user, with the user's groups; None: as the daemon.
+        max_memory_mib: address space of each process, in MiB; None: the limit of the daemon.
+        max_cpu_seconds: processor time of each process; None: the limit of the daemon.
+        max_open_files: open files of each process; None: the limit of the daemon.
         kill_after: seconds between SIGTERM and SIGKILL.
     """
 
     argv: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
     cwd: Path | None = None
+    user: str | None = None
+    max_memory_mib: int | None = None
+    max_cpu_seconds: int | None = None
+    max_open_files: int | None = None
     timeout: float = 300.0
     kill_after: float = 5.0
 
@@ -69,6 +86,14 @@ class CommandTarget(Target):
     def __init__(self, settings: CommandOptions, emit: Emit) -> None:
         self._settings = settings
         self._emit = emit
+        confined = confine(
+            settings.user,
+            memory_mib=settings.max_memory_mib,
+            cpu_seconds=settings.max_cpu_seconds,
+            open_files=settings.max_open_files,
+        )
+        self._confined = confined.arguments
+        self._environment = {**confined.environment, **settings.environment}
 
     async def deliver(self, attempt: Attempt) -> Outcome:
         """Start the program and wait: status 0 is delivered, 75 a retry, any other a failure."""
@@ -82,8 +107,9 @@ class CommandTarget(Target):
                 *settings.argv,
                 stderr=STDOUT,
                 cwd=settings.cwd,
-                env={**settings.environment, **variables(attempt)},
+                env={**self._environment, **variables(attempt)},
                 start_new_session=True,
+                **self._confined,
             )
         except OSError as error:
             reason = f"cannot start {settings.argv[0]}: {error.strerror or error}"

@@ -106,7 +106,11 @@ def _webhook(build: _Build) -> Target:
 def _command(build: _Build) -> Target:
     from daemon.targets.command import CommandOptions, CommandTarget
 
-    environment = {"PATH": os.defpath, **build.environment, **build.settings.environment}
+    inherited = dict(build.environment)
+    if build.settings.user is not None:
+        for name in ("HOME", "USER", "LOGNAME", "SHELL"):  # the user's own, not the daemon's
+            inherited.pop(name, None)
+    environment = {"PATH": os.defpath, **inherited, **build.settings.environment}
     return CommandTarget(build.options(CommandOptions, environment=environment), build.emit)
 
 
