@@ -54,6 +54,7 @@ class ApiSettings(Section):
     keep_alive: Seconds = 30.0
     max_requests: Count = 256
     max_connections: Count = 1000
+    max_connections_per_address: Count = 500
     pool_size: Annotated[
         int,
         BeforeValidator(no_bool),

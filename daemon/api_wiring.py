@@ -8,17 +8,18 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from config.settings import Settings, needs_restart
 from daemon import __version__
 from daemon.api.ports import Backend, Options
-from daemon.api.server.server import ApiServer, run_until
+from daemon.api.server.server import BACKLOG, ApiServer, run_until
 from daemon.campaign_service import CampaignService
 from daemon.domain.errors import Unavailable
 from daemon.domain.ports import Emit
 from daemon.domain.run.retry import RetryPolicy
+from daemon.runtime import descriptors
 from daemon.runtime.startup import wait_for_database
 from daemon.runtime.supervisor import Supervisor
 from daemon.targets.registry import policy_of
@@ -110,7 +111,28 @@ def api_server(
         metrics=metrics,
         tag=tag,
     )
-    return ApiServer(options_of(settings()), backend.build, backend.emit)
+    options = options_of(settings())
+    allowed = connections_allowed(settings(), descriptors.limit())
+    if allowed < options.max_connections:
+        configured = options.max_connections
+        emit("api_connections_lowered", max_connections=allowed, configured=configured)
+        options = replace(options, max_connections=allowed)
+    return ApiServer(options, backend.build, backend.emit)
+
+
+def connections_allowed(settings: Settings, limit: int) -> int:
+    """Return how many clients may be connected, so that runs never lack a descriptor.
+
+    Args:
+        limit: the number of files that the process may open.
+    """
+    database, api = settings.database.pool_size, settings.api.pool_size
+    concurrency = (getattr(each, "concurrency", 0) for each in settings.targets.values())
+    # The server accepts that many connections at a time before it can refuse one of them.
+    remaining = descriptors.left(
+        limit - BACKLOG, connections=2 * database + api + 1, attempts=sum(concurrency)
+    )
+    return max(1, min(settings.api.max_connections, remaining))
 
 
 def options_of(settings: Settings) -> Options:
@@ -127,6 +149,7 @@ def options_of(settings: Settings) -> Options:
         keep_alive=api.keep_alive,
         max_requests=api.max_requests,
         max_connections=api.max_connections,
+        max_connections_per_address=api.max_connections_per_address,
     )
 
 

@@ -159,5 +159,6 @@ class Options:
     keep_alive: float = 30.0
     max_requests: int = 256
     max_connections: int = 1000
+    max_connections_per_address: int = 500
     header_limit: int = 16 * 1024
     body_limit: int = 256 * 1024

@@ -83,6 +83,18 @@ EVENTS: dict[str, EventSpec] = {
     "api_listening": EventSpec(
         "info", "The HTTP interface accepts connections on this host and port.", ("host", "port")
     ),
+    "api_connections_lowered": EventSpec(
+        "warning",
+        "Fewer clients may connect than configured, because the process may open too few files.",
+        ("max_connections", "configured"),
+        "Raise the hard limit of open files, such as `LimitNOFILE=` or `ulimit -Hn`.",
+    ),
+    "api_accept_failed": EventSpec(
+        "error",
+        "New connections wait, because the process lacks descriptors or memory.",
+        ("error",),
+        "Raise the limit of open files, or lower `api.max_connections`.",
+    ),
     "http_request": EventSpec(
         "info",
         "An HTTP request was answered; the line has the key's name, never the key.",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections import Counter
 from typing import Any, ClassVar
 
 import h11
@@ -28,11 +29,15 @@ class BoundedProtocol(H11Protocol):
     write_timeout: ClassVar[float] = 30.0
     header_limit: ClassVar[int] = 16 * 1024
     max_connections: ClassVar[int] = 1000
+    max_per_address: ClassVar[int] = 500
+    addresses: ClassVar[Counter[str]] = Counter()
+    """Open connections by address."""
 
     _timer: asyncio.TimerHandle | None = None
     _awaited = ""
     _write_timer: asyncio.TimerHandle | None = None
     _discarded = 0
+    _address = ""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Accept the connection, or refuse it with a 503 when there are too many."""
@@ -43,10 +48,15 @@ class BoundedProtocol(H11Protocol):
             # acknowledges the first one, which takes 40 ms.
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super().connection_made(transport)
+        self._address = self.client[0] if self.client else ""
+        self.addresses[self._address] += 1
+        refusal = ""
         if len(self.connections) > self.max_connections:
-            transport.write(
-                raw_problem(503, "Service Unavailable", UNAVAILABLE, "too many connections")
-            )
+            refusal = "too many connections"
+        elif self.addresses[self._address] > self.max_per_address:
+            refusal = "too many connections of one address"
+        if refusal:
+            transport.write(raw_problem(503, "Service Unavailable", UNAVAILABLE, refusal))
             transport.close()
             return
         self._watch()
@@ -57,6 +67,9 @@ class BoundedProtocol(H11Protocol):
         if self._write_timer is not None:
             self._write_timer.cancel()
         self._unset_keepalive_if_required()
+        self.addresses[self._address] -= 1
+        if self.addresses[self._address] <= 0:
+            del self.addresses[self._address]
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:

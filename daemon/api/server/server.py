@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import socket
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import uvicorn
 
@@ -16,7 +20,11 @@ from daemon.api.server.http_protocol import bounded
 from daemon.domain.errors import CampaigndError
 from daemon.domain.ports import Emit
 
-_BACKLOG = 1024
+BACKLOG = 128
+"""Connections that wait to be accepted, and that are accepted at a time."""
+_LOG_EVERY_S = 30.0
+"""Seconds between two lines about connections that could not be accepted."""
+_LACKS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _SHUTDOWN_S = 5
 """Seconds for requests in flight to end after a stop."""
 
@@ -52,6 +60,7 @@ class ApiServer:
         self._socket: socket.socket | None = None
         self._server: _Uvicorn | None = None
         self._stop_requested = False
+        self._lack_logged = -_LOG_EVERY_S
 
     def bind(self) -> None:
         """Bind the port. Raises ListenError."""
@@ -61,7 +70,7 @@ class ApiServer:
                 host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )[0]
             listening = socket.create_server(
-                found[4][:2], family=found[0], backlog=_BACKLOG, reuse_port=False
+                found[4][:2], family=found[0], backlog=BACKLOG, reuse_port=False
             )
         except OSError as error:
             reason = error.strerror or str(error)
@@ -95,18 +104,22 @@ class ApiServer:
                 write_timeout=options.request_timeout,
                 header_limit=options.header_limit,
                 max_connections=options.max_connections,
+                max_per_address=options.max_connections_per_address,
+                addresses=Counter(),
             ),
             ws="none",
             lifespan="off",
             loop="none",
             log_config=None,
             access_log=False,
+            backlog=BACKLOG,
             proxy_headers=False,
             server_header=False,
             timeout_keep_alive=round(options.keep_alive),
             timeout_graceful_shutdown=_SHUTDOWN_S,
             h11_max_incomplete_event_size=options.header_limit,
         )
+        asyncio.get_running_loop().set_exception_handler(self._on_loop_error)
         server = self._server = _Uvicorn(config)
         server.should_exit = self._stop_requested
         self._emit("api_listening", host=options.host, port=self.port)
@@ -114,6 +127,21 @@ class ApiServer:
             await server.serve(sockets=[self._socket])
         finally:
             await backend.close()
+
+    def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Log now and then that connections cannot be accepted; log other errors as before.
+
+        asyncio reports the lack of a descriptor once for every connection that it tries to accept,
+        and tries all of them again every second.
+        """
+        error = context.get("exception")
+        if not (isinstance(error, OSError) and error.errno in _LACKS and "socket" in context):
+            loop.default_exception_handler(context)
+            return
+        now = time.monotonic()
+        if now - self._lack_logged >= _LOG_EVERY_S:
+            self._lack_logged = now
+            self._emit("api_accept_failed", error=error.strerror)
 
     def stop(self) -> None:
         """Request a stop; may be called from any thread."""

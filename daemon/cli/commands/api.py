@@ -10,6 +10,7 @@ from config.environment import take_systemd_environment
 from config.settings import Settings
 from daemon.api_wiring import serve_alone
 from daemon.cli.context import context_of
+from daemon.runtime.descriptors import raise_limit
 from daemon.telemetry.event_log import EventLog
 from daemon.telemetry.log_setup import configure, get_logger
 
@@ -22,6 +23,7 @@ def api(context: typer.Context) -> int:
     """
     options = context_of(context)
     settings = options.settings()
+    raise_limit()
     journal_stream = take_systemd_environment().journal_stream
 
     def apply_log(given: Settings) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import resource
 import socket
 import subprocess
 import sys
@@ -230,6 +231,40 @@ def test_requests_in_flight_are_limited(tmp_path: Path, database_url: str) -> No
         assert {response.status_code for response in responses} == {503}
         assert "Retry-After" in responses[0].headers
         assert responses[0].json()["message"].startswith("Service Unavailable")
+
+
+def test_connections_of_one_address_are_limited(tmp_path: Path, database_url: str) -> None:
+    """Connections of one address above its limit are refused; those of another one are served."""
+    with serving(tmp_path, database_url, "api", api__max_connections_per_address=5) as api:
+        open_ones = [connect(api, b"GET /") for _ in range(4)]
+        late = [connect(api, b"GET /") for _ in range(4)]
+        responses = [read_all(connection) for connection in late[2:]]
+        assert all(b"of one address" in response for response in responses if response)
+        other = socket.create_connection(("127.0.0.1", api.port), TIMEOUT_S, ("127.0.0.2", 0))
+        other.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert b" 200 " in read_all(other)
+        for connection in (*open_ones, *late):
+            connection.close()
+        api.http.close()
+        wait_until("a place", lambda: get(f"{api.url}/healthz").status_code == 200)
+
+
+def test_a_lack_of_descriptors_is_logged_now_and_then(tmp_path: Path, database_url: str) -> None:
+    """New connections wait, the log stays short, and the server serves again afterwards."""
+    with serving(tmp_path, database_url, "api") as api:
+        assert api.http.get("/upcoming").status_code == 200
+        soft, hard = resource.prlimit(api.process.pid, resource.RLIMIT_NOFILE)
+        assert soft == min(hard, 65_536) or hard == resource.RLIM_INFINITY
+        resource.prlimit(api.process.pid, resource.RLIMIT_NOFILE, (60, hard))
+        idle = [connect(api) for _ in range(120)]
+        api.process.wait_for("api_accept_failed")
+        time.sleep(2.5)
+        assert len(api.process.lines) < 60
+        assert len(api.process.events("api_accept_failed")) == 1
+        assert api.process.events("library_message") == []
+        for connection in idle:
+            connection.close()
+        wait_until("a response", lambda: get(f"{api.url}/healthz").status_code == 200)
 
 
 def test_slow_bodies_hold_no_slot(tmp_path: Path, database_url: str) -> None:
