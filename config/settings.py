@@ -6,6 +6,8 @@ settings that are never shown and may come from a file.
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from config import dsn
-from config.target_settings import LogTargetSettings, TargetSettings
+from config.target_settings import LogTargetSettings, TargetSettings, Words
 from config.values import (
     SECRET,
     Allowed,
@@ -31,6 +33,21 @@ from config.values import (
 )
 
 DatabaseUrl = Annotated[str, AfterValidator(dsn.checked_dsn), Allowed(dsn.ALLOWED), SECRET]
+
+
+def _networks(value: tuple[str, ...]) -> tuple[str, ...]:
+    for each in value:
+        try:
+            ipaddress.ip_network(each, strict=False)
+        except ValueError:
+            raise PydanticCustomError("network", "contains no network") from None
+    return value
+
+
+def _host_names(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(re.fullmatch(r"[A-Za-z0-9._:-]+", each) for each in value):
+        raise PydanticCustomError("host", "contains other characters")
+    return value
 
 
 class ApiSettings(Section):
@@ -55,6 +72,19 @@ class ApiSettings(Section):
     max_requests: Count = 256
     max_connections: Count = 1000
     max_connections_per_address: Count = 500
+    trusted_proxies: Annotated[
+        Words,
+        AfterValidator(_networks),
+        Allowed("a list of addresses or networks, such as 10.0.0.0/8"),
+    ] = ()
+    public_url: Annotated[
+        str | None,
+        matching(r"https?://[A-Za-z0-9.\-\[\]:]+(/[!-~]*)?"),
+        Allowed("an http:// or https:// URL"),
+    ] = None
+    hosts: Annotated[
+        Words, AfterValidator(_host_names), Allowed("a list of host names without ports")
+    ] = ()
     pool_size: Annotated[
         int,
         BeforeValidator(no_bool),

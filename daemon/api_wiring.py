@@ -150,6 +150,9 @@ def options_of(settings: Settings) -> Options:
         max_requests=api.max_requests,
         max_connections=api.max_connections,
         max_connections_per_address=api.max_connections_per_address,
+        trusted_proxies=api.trusted_proxies,
+        public_url=api.public_url,
+        hosts=api.hosts,
     )
 
 

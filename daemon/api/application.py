@@ -19,6 +19,7 @@ from daemon.api.errors import (
 from daemon.api.middleware import PREFIX, RequestMiddleware
 from daemon.api.openapi import specification
 from daemon.api.ports import Backend, Options
+from daemon.api.proxies import Site
 from daemon.api.routes import campaigns, history, keys, operations, runs, schedules
 from daemon.domain.errors import CampaigndError
 from daemon.domain.ports import Emit
@@ -46,7 +47,7 @@ def build(backend: Backend, options: Options, emit: Emit) -> ASGIApp:
     )
     app.state.backend = backend
     app.state.options = options
-    app.state.session_guard = SessionGuard()
+    app.state.session_guard = SessionGuard(Site(options.public_url, options.hosts))
     app.add_exception_handler(CampaigndError, on_campaignd_error)
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_exception_handler(RequestValidationError, on_invalid_parameters)

@@ -64,6 +64,12 @@ class UnsupportedMediaType(CampaigndError):
     status = 415
 
 
+class WrongHost(CampaigndError):
+    """Unknown host"""
+
+    status = 421
+
+
 class ClientGone(Exception):
     """The client has closed the connection, so that no response is possible."""
 

@@ -20,9 +20,11 @@ from daemon.api.errors import (
     TooLarge,
     TooManyRequests,
     Unauthorized,
+    WrongHost,
     error_response,
 )
 from daemon.api.ports import Backend, Options
+from daemon.api.proxies import Proxies, Site
 from daemon.api.rate_limit import RateLimiter
 from daemon.api.slots import Slots
 from daemon.domain.api_keys import ApiKey
@@ -53,6 +55,8 @@ class RequestMiddleware:
         self._emit = emit
         self._by_key = RateLimiter(options.rate_limit)
         self._by_address = RateLimiter(options.failure_limit)
+        self._proxies = Proxies(options.trusted_proxies)
+        self._site = Site(options.public_url, options.hosts)
         self._slots = Slots(options.max_requests)
         self._touched: dict[int, float] = {}
         self._touching: set[asyncio.Task[None]] = set()
@@ -61,6 +65,7 @@ class RequestMiddleware:
         """Answer one request, also if the application fails."""
         if scope["type"] != "http":
             return
+        self._proxies.resolve(scope)
         exchange = _Exchange(scope, send)
         try:
             async with asyncio.timeout(self._options.request_timeout):
@@ -99,12 +104,14 @@ class RequestMiddleware:
 
     async def _check(self, scope: Scope, exchange: _Exchange) -> None:
         """Raise CampaigndError unless the request may reach the application."""
+        if not self._site.serves(scope):
+            raise WrongHost("the Host header names none of api.hosts")
         length = exchange.header(b"content-length")
         if length is not None and int(length) > self._options.body_limit:
             raise TooLarge(f"the body has more than {self._options.body_limit} bytes")
         if not scope["path"].startswith("/api/"):
             return
-        if is_cross_site(Headers(scope=scope)):
+        if is_cross_site(Headers(scope=scope), self._site.netloc):
             raise Forbidden("the request was sent by a page of another site")
         try:
             key = await self._find_key(exchange)

@@ -160,5 +160,8 @@ class Options:
     max_requests: int = 256
     max_connections: int = 1000
     max_connections_per_address: int = 500
+    trusted_proxies: tuple[str, ...] = ()
+    public_url: str | None = None
+    hosts: tuple[str, ...] = ()
     header_limit: int = 16 * 1024
     body_limit: int = 256 * 1024

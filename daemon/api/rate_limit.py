@@ -23,6 +23,10 @@ class RateLimiter:
         self._counts = SlidingWindowCounterRateLimiter(MemoryStorage())
         self.window_s = self._item.get_expiry()
 
+    async def is_exhausted(self, caller: str) -> bool:
+        """Return whether another request would exceed the limit; nothing is counted."""
+        return not await self._counts.test(self._item, caller)
+
     async def hit(self, caller: str) -> tuple[bool, dict[str, str]]:
         """Count one request; return whether it is within the limit, and the response headers."""
         is_within = await self._counts.hit(self._item, caller)

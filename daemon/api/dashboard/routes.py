@@ -45,18 +45,18 @@ async def show(request: Request) -> Response:
 @router.post("/login")
 async def log_in(request: Request) -> Response:
     """Check the key in the form and start a session."""
-    if is_cross_site(request.headers):
-        return _html(html.login("This form was sent from another site."), 403)
     guard = _guard_of(request)
-    is_within, headers = await guard.count_attempt(request)
-    if not is_within:
+    if is_cross_site(request.headers, guard.site.netloc):
+        return _html(html.login("This form was sent from another site."), 403)
+    if await guard.is_locked_out(request):
         refused = _html(html.login("Too many attempts. Wait a minute."), 429)
-        refused.headers.update(headers)
+        refused.headers["Retry-After"] = "60"
         return refused
     body = await read_body(request)
     secret = parse_qs(body[:FORM_LIMIT].decode("utf-8", "replace")).get("key", [""])[0].strip()
     key = await backend_of(request).keys.find(secret) if secret else None
     if key is None:
+        await guard.count_failure(request)
         return _html(html.login("This API key does not exist or is revoked."), 403)
     response = RedirectResponse(".", 303, headers={"Cache-Control": "no-store"})
     guard.log_in(request, response, key)
@@ -67,8 +67,9 @@ async def log_in(request: Request) -> Response:
 async def log_out(request: Request) -> Response:
     """End the session."""
     response = RedirectResponse(".", 303, headers={"Cache-Control": "no-store"})
-    if not is_cross_site(request.headers):
-        _guard_of(request).log_out(response)
+    guard = _guard_of(request)
+    if not is_cross_site(request.headers, guard.site.netloc):
+        guard.log_out(request, response)
     return response
 
 

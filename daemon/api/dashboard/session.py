@@ -15,13 +15,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from daemon.api.ports import ApiKeyStore
+from daemon.api.proxies import Site
 from daemon.api.rate_limit import RateLimiter
 from daemon.domain.api_keys import ApiKey
 
 COOKIE = "campaignd_session"
 LIFE_S = 1800
 LOGIN_LIMIT = "20/minute"
-"""Maximum login attempts of one client address."""
+"""Maximum failed logins of one client address."""
 
 
 class Sessions:
@@ -51,19 +52,28 @@ class Sessions:
 
 
 class SessionGuard:
-    """Logs browsers in and out; one for each application."""
+    """Logs browsers in and out; one for each application.
 
-    def __init__(self) -> None:
+    Args:
+        site: the names under which browsers reach the page.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
         self._sessions = Sessions()
-        self._attempts = RateLimiter(LOGIN_LIMIT)
+        self._failures = RateLimiter(LOGIN_LIMIT)
 
-    async def count_attempt(self, request: Request) -> tuple[bool, dict[str, str]]:
-        """Count a login attempt; return whether it is within the limit, and the headers."""
-        return await self._attempts.hit(request.client.host if request.client else "")
+    async def is_locked_out(self, request: Request) -> bool:
+        """Return whether the client's address has failed to log in too often."""
+        return await self._failures.is_exhausted(_address_of(request))
+
+    async def count_failure(self, request: Request) -> None:
+        """Count a login with a wrong key."""
+        await self._failures.hit(_address_of(request))
 
     async def find_key(self, request: Request, keys: ApiKeyStore) -> ApiKey | None:
         """Return the key of the request's session; None without a session or a valid key."""
-        key_id = self._sessions.read(request.cookies.get(COOKIE))
+        key_id = self._sessions.read(request.cookies.get(self._cookie(request)))
         if key_id is None:
             return None
         found = await keys.list()
@@ -72,14 +82,30 @@ class SessionGuard:
     def log_in(self, request: Request, response: Response, key: ApiKey) -> None:
         """Start the key's session, or extend it."""
         response.set_cookie(
-            COOKIE,
+            self._cookie(request),
             self._sessions.issue(key.id),
             max_age=LIFE_S,
             httponly=True,
             samesite="strict",
-            secure=request.url.scheme == "https",
+            secure=self._is_https(request),
         )
 
-    def log_out(self, response: Response) -> None:
+    def log_out(self, request: Request, response: Response) -> None:
         """End the session in this browser."""
-        response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+        response.delete_cookie(
+            self._cookie(request),
+            httponly=True,
+            samesite="strict",
+            secure=self._is_https(request),
+        )
+
+    def _is_https(self, request: Request) -> bool:
+        return self.site.is_https or request.url.scheme == "https"
+
+    def _cookie(self, request: Request) -> str:
+        """Return the cookie's name; a browser accepts `__Host-` only from this host, by HTTPS."""
+        return f"__Host-{COOKIE}" if self._is_https(request) else COOKIE
+
+
+def _address_of(request: Request) -> str:
+    return request.client.host if request.client else ""

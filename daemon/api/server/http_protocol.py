@@ -16,6 +16,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from daemon.api.errors import UNAVAILABLE, raw_problem
+from daemon.api.proxies import Proxies
 
 _DISCARD_LIMIT = 16 * 1024 * 1024
 """Bytes of a refused body that are read and dropped before the connection is closed."""
@@ -30,6 +31,7 @@ class BoundedProtocol(H11Protocol):
     header_limit: ClassVar[int] = 16 * 1024
     max_connections: ClassVar[int] = 1000
     max_per_address: ClassVar[int] = 500
+    proxies: ClassVar[Proxies] = Proxies()
     addresses: ClassVar[Counter[str]] = Counter()
     """Open connections by address."""
 
@@ -53,7 +55,9 @@ class BoundedProtocol(H11Protocol):
         refusal = ""
         if len(self.connections) > self.max_connections:
             refusal = "too many connections"
-        elif self.addresses[self._address] > self.max_per_address:
+        elif self.addresses[self._address] > self.max_per_address and not self.proxies.trust(
+            self._address
+        ):
             refusal = "too many connections of one address"
         if refusal:
             transport.write(raw_problem(503, "Service Unavailable", UNAVAILABLE, refusal))

@@ -16,6 +16,7 @@ import uvicorn
 
 from daemon.api.application import build
 from daemon.api.ports import Backend, Options
+from daemon.api.proxies import Proxies
 from daemon.api.server.http_protocol import bounded
 from daemon.domain.errors import CampaigndError
 from daemon.domain.ports import Emit
@@ -106,6 +107,7 @@ class ApiServer:
                 max_connections=options.max_connections,
                 max_per_address=options.max_connections_per_address,
                 addresses=Counter(),
+                proxies=Proxies(options.trusted_proxies),
             ),
             ws="none",
             lifespan="off",
