@@ -1,7 +1,7 @@
 """Idempotency keys: the response is stored in the transaction of the change.
 
 So a crash between the two cannot repeat the change, and no response is stored for a change that was
-rolled back. Of two simultaneous requests with one key, the second is refused with a conflict.
+rolled back. When two simultaneous requests have one key, the second is refused with a conflict.
 """
 
 from __future__ import annotations

@@ -2,11 +2,11 @@
 
 Shape, and why (measured for a burst of due campaigns):
 
-- ``timers`` is narrow and holds one row per campaign with something to come; a claim deletes or
+- ``timers`` is narrow and holds one row per campaign with an event to come. A claim deletes or
   moves the row, so no indexed column of ``campaigns`` changes when a campaign runs (HOT updates).
 - ``runs`` is keyed by (campaign_id, scheduled_for): one row per occurrence, even after a crash.
-- ``campaigns`` carries the facts that decide a transition (open runs, whether more is to come), so
-  a statement that holds the row's lock decides on current facts, not on its snapshot.
+- ``campaigns`` carries the facts that decide a transition: open runs, and whether an event is to
+  come. So a statement that holds the row's lock decides on current facts, not on its snapshot.
 - ``runs`` and ``campaign_events`` have no foreign key: rows are only written by statements that
   hold the campaign's row lock, and the check would cost as much as the write.
 

@@ -1,8 +1,8 @@
 -- Claims due events of schedules: occurrences, and windows that open or close.
 -- In: one element per event that a timer reports as due, with the event that follows it.
 -- Out: the claimed events. Events with the same result share one row, which holds their positions in the
--- input, from 1. An event is missing when another node claimed it, its schedule changed, it is not due by
--- the database clock, or another session holds its campaign's lock.
+-- input, from 1. An event is missing if another node claimed it or its schedule changed. It
+-- is also missing if it is not due by the database clock, or another session has locked its campaign.
 -- Moves: scheduled, launched, executing -> executing | launched | completed | failed; inserts runs.
 WITH clock AS MATERIALIZED (
     SELECT coalesce(CAST(:now AS timestamptz), clock_timestamp()) AS now

@@ -1,6 +1,6 @@
--- Runs that wait for their next attempt, of this node's shards or overdue, due before an instant, after a
--- position in the order (instant, campaign, scheduled for). Runs of full targets are left out: enough of
--- these are in memory.
+-- Runs that wait for their next attempt, of this node's shards or overdue. They are due before an instant,
+-- and after a position in the order (instant, campaign, scheduled for). Runs of full targets are left out:
+-- enough of these are in memory.
 SELECT r.campaign_id, r.scheduled_for, r.next_attempt_at, c.target
 FROM runs r JOIN campaigns c ON c.id = r.campaign_id
 WHERE (r.next_attempt_at, r.campaign_id, r.scheduled_for)

@@ -71,7 +71,7 @@ def test_nested_use_in_one_process(state_dir: Path) -> None:
 
 
 def test_starting_at_the_same_time(state_dir: Path) -> None:
-    """Of several processes on an empty directory, one creates the cluster and all use it."""
+    """When several processes start on an empty directory, one creates the cluster for all."""
     children = [Child(state_dir) for _ in range(4)]
     for child in children:
         child.wait_for("in")
