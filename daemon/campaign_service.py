@@ -178,7 +178,7 @@ class CampaignService:
             current=snapshot.current,
         )
 
-    def parse(self, snapshot: Snapshot, body: object) -> Saved:
+    def parse_schedule(self, snapshot: Snapshot, body: object) -> Saved:
         """Parse a body of either form as it would be saved. Raises InvalidInput."""
         parse = save_schedule if is_schedule_body(body) else update_schedule
         return parse(body, self.context(snapshot))

@@ -107,7 +107,7 @@ class Worker(Service):
         try:
             while not self.stopping.is_set():
                 try:
-                    has_more = await self._acquire()
+                    has_more = await self._acquire_runs()
                 except Unavailable as error:
                     await self._health.failed(self, error)
                     continue
@@ -121,7 +121,7 @@ class Worker(Service):
             stop.cancel()
             await self._finish()
 
-    async def _acquire(self) -> bool:
+    async def _acquire_runs(self) -> bool:
         """Return whether as many runs were acquired as there was room for, so more may wait."""
         room = self._concurrency - len(self._under_way)
         if room <= 0:

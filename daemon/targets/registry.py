@@ -87,11 +87,11 @@ def policy_of(settings: Any) -> RetryPolicy:
 # Modules with a library of their own are imported only for a target that needs the library.
 
 
-def _log(build: _Build) -> Target:
+def _build_log(build: _Build) -> Target:
     return LogTarget(build.emit, build.settings.level)
 
 
-def _webhook(build: _Build) -> Target:
+def _build_webhook(build: _Build) -> Target:
     from daemon.targets.webhook import WebhookOptions, WebhookTarget, read_keys
 
     settings = build.settings
@@ -103,7 +103,7 @@ def _webhook(build: _Build) -> Target:
     return WebhookTarget(options, build.now)
 
 
-def _command(build: _Build) -> Target:
+def _build_command(build: _Build) -> Target:
     from daemon.targets.command import CommandOptions, CommandTarget
 
     inherited = dict(build.environment)
@@ -114,27 +114,27 @@ def _command(build: _Build) -> Target:
     return CommandTarget(build.options(CommandOptions, environment=environment), build.emit)
 
 
-def _broker(build: _Build) -> Target:
+def _build_broker(build: _Build) -> Target:
     from daemon.targets.broker import BrokerOptions, BrokerTarget
 
     return BrokerTarget(build.options(BrokerOptions))
 
 
-def _postgres(_build: _Build) -> Target:
+def _build_postgres(_build: _Build) -> Target:
     from daemon.targets.postgres import PostgresTarget
 
     return PostgresTarget()
 
 
-def _plugin(build: _Build) -> Target:
+def _build_plugin(build: _Build) -> Target:
     return make(build.settings.plugin, build.name, build.settings.options, build.emit)
 
 
 _BUILDERS: dict[str, Callable[[_Build], Target]] = {
-    "log": _log,
-    "webhook": _webhook,
-    "command": _command,
-    "broker": _broker,
-    "postgres": _postgres,
-    "plugin": _plugin,
+    "log": _build_log,
+    "webhook": _build_webhook,
+    "command": _build_command,
+    "broker": _build_broker,
+    "postgres": _build_postgres,
+    "plugin": _build_plugin,
 }

@@ -145,7 +145,7 @@ class Metrics:
 
     def gauge(self, name: str, help: str, read: Callable[[], float | None]) -> None:
         """Add a gauge that is read at each scrape; it has no series while ``read`` returns None."""
-        self._gauges.read[name] = (help, read)
+        self._gauges.readers[name] = (help, read)
 
     def render(self) -> tuple[bytes, str]:
         """Return the exposition and its media type."""
@@ -187,11 +187,11 @@ class _Gauges(Collector):
     """Gauges whose series is left out while there is no value; the library's own have no such."""
 
     def __init__(self) -> None:
-        self.read: dict[str, tuple[str, Callable[[], float | None]]] = {}
+        self.readers: dict[str, tuple[str, Callable[[], float | None]]] = {}
 
     def collect(self) -> Iterator[Metric]:
         """Read every gauge."""
-        for name, (text, read) in list(self.read.items()):
+        for name, (text, read) in list(self.readers.items()):
             family = GaugeMetricFamily(f"campaignd_{name}", text)
             if (value := read()) is not None:
                 family.add_metric([], value)

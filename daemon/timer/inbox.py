@@ -28,7 +28,7 @@ class TimerInbox:
         self._lost: set[int] = set()
         self._backlogged: set[int] = set()
         """Campaigns whose next event is due and waits for the run before it."""
-        self._followed: dict[int, ArmedEvent] | None = None
+        self._following: dict[int, ArmedEvent] | None = None
         self._reload = True
         self.loading_to = EARLIEST
         """The loader has read, or is reading, all events before this instant."""
@@ -64,8 +64,8 @@ class TimerInbox:
         self._backlogged.update(backlogged)
         if following:
             # A read under way may be from before the claim: its range ends at ``loading_to``.
-            if self._followed is not None:
-                self._followed.update((event.campaign_id, event) for event in following)
+            if self._following is not None:
+                self._following.update((event.campaign_id, event) for event in following)
             known = [
                 event
                 for event in following
@@ -111,11 +111,11 @@ class TimerInbox:
         self._edited.update(campaign_ids)
 
     @contextlib.contextmanager
-    def collecting_followed(self) -> Iterator[dict[int, ArmedEvent]]:
+    def collect_following(self) -> Iterator[dict[int, ArmedEvent]]:
         """While events are read and loaded: collect what claims report as following meanwhile."""
-        followed: dict[int, ArmedEvent] = {}
-        self._followed = followed
+        following: dict[int, ArmedEvent] = {}
+        self._following = following
         try:
-            yield followed
+            yield following
         finally:
-            self._followed = None
+            self._following = None

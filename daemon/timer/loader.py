@@ -143,7 +143,7 @@ class Loader(PollingService):
         campaign_ids = self._inbox.take_campaigns()
         if not campaign_ids:
             return
-        with self._inbox.collecting_followed() as followed:
+        with self._inbox.collect_following() as following:
             try:
                 events = await self._ask(
                     self._store.events_of(sorted(campaign_ids), self._horizon_at())
@@ -151,8 +151,8 @@ class Loader(PollingService):
             except Unavailable:
                 self._inbox.request_campaigns(campaign_ids)
                 raise
-            self._window.drop(campaign_ids - followed.keys())
-            await self._load(events, followed)
+            self._window.drop(campaign_ids - following.keys())
+            await self._load(events, following)
 
     async def _load_horizon(self) -> None:
         if self._loaded_to[0] > self._database_clock.now() + self._enough:
@@ -162,13 +162,13 @@ class Loader(PollingService):
             if until <= self._loaded_to[0]:
                 return
             self._inbox.loading_to = until
-            with self._inbox.collecting_followed() as followed:
+            with self._inbox.collect_following() as following:
                 events = await self._ask(
                     self._store.events_between(
                         self._loaded_to, until, self._node.shards, ROWS_AT_ONCE
                     )
                 )
-                await self._load(events, followed)
+                await self._load(events, following)
             if len(events) < ROWS_AT_ONCE:
                 self._loaded_to = until, 0
                 return
@@ -196,9 +196,9 @@ class Loader(PollingService):
         # In a burst most overdue events are in the pipeline already, and wait for their claim.
         unknown = [item.campaign_id for item in found if not self._window.knows(item)]
         if unknown:
-            with self._inbox.collecting_followed() as followed:
+            with self._inbox.collect_following() as following:
                 events = await self._ask(self._store.events_of(unknown, self._horizon_at()))
-                await self._load(events, followed)
+                await self._load(events, following)
         if full_targets:
             self._others_loaded_at = asyncio.get_running_loop().time()
         elif len(found) < ROWS_AT_ONCE:
@@ -252,12 +252,12 @@ class Loader(PollingService):
             self._warmed_at = now
             await self._pipeline.plans.warm(self._window.soon(self._soon_at()))
 
-    async def _load(self, entries: Sequence[DueEntry], followed: dict[int, ArmedEvent]) -> None:
+    async def _load(self, entries: Sequence[DueEntry], following: dict[int, ArmedEvent]) -> None:
         """Put entries into the window, but those read before a claim that was settled since."""
         for start in range(0, len(entries), LOAD_AT_ONCE):
             part = entries[start : start + LOAD_AT_ONCE]
-            if followed:
-                part = [entry for entry in part if not _is_past(entry, followed)]
+            if following:
+                part = [entry for entry in part if not _is_past(entry, following)]
             if self._window.load(part):
                 self._scheduler.wake()
             await asyncio.sleep(0)
@@ -282,12 +282,12 @@ class Loader(PollingService):
         return self._database_clock.now() + self._horizon
 
 
-def _is_past(entry: DueEntry, followed: dict[int, ArmedEvent]) -> bool:
+def _is_past(entry: DueEntry, following: dict[int, ArmedEvent]) -> bool:
     """Return whether a claim that was settled meanwhile has armed a later event."""
     if not isinstance(entry, ArmedEvent):
         return False
-    following = followed.get(entry.campaign_id)
-    return following is not None and (entry.revision, entry.event.at) < (
-        following.revision,
-        following.event.at,
+    newer = following.get(entry.campaign_id)
+    return newer is not None and (entry.revision, entry.event.at) < (
+        newer.revision,
+        newer.event.at,
     )

@@ -153,7 +153,7 @@ def plan_update(
         raise BadLine(f"campaign.type is {line.type}, but that of this campaign is {known.type}")
     if body is None and known.schedule is None:
         return None
-    context = _context(line, snapshot.now, defaults, Past.RECURRENCES)
+    context = _context_for(line, snapshot.now, defaults, Past.RECURRENCES)
     if body is None or body.get("schedule_type") == "immediate":
         if line.status not in (None, S.DRAFT):
             raise BadLine(f"has no schedule, which a {line.status} line does not take away")
@@ -183,7 +183,7 @@ def read_schedule(
     """Return the schedule of a line; None if the line has none. Raises BadLine."""
     if line.schedule is None:
         return None
-    context = _context(line, now, defaults, past)
+    context = _context_for(line, now, defaults, past)
     try:
         if is_schedule_body(line.schedule):
             return save_schedule(line.schedule, context)
@@ -192,7 +192,7 @@ def read_schedule(
         raise BadLine(f"{error.message}: {error.detail}") from error
 
 
-def _context(line: Line, now: datetime, defaults: ScheduleDefaults, past: Past) -> Context:
+def _context_for(line: Line, now: datetime, defaults: ScheduleDefaults, past: Past) -> Context:
     return Context(
         now=now,
         campaign_type=_type_of(line, None),

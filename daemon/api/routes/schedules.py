@@ -161,7 +161,7 @@ async def preview_schedule(request: Request, ref: CampaignRef, count: Count = 10
     snapshot = Snapshot(shown.campaign, shown.now, shown.current, shown.timer)
 
     def compute() -> dict[str, object]:
-        saved = backend.service.parse(snapshot, value)
+        saved = backend.service.parse_schedule(snapshot, value)
         return occurrences_answer(saved, shown.now, count)
 
     if count <= _INLINE_COUNT:

@@ -42,7 +42,7 @@ def merge(given: dict[str, Any], current: Current | None, ctx: Context) -> Merge
         attributes = given.get(_ATTRIBUTES, {})
         if attributes is None:
             attributes = _ALL_CLEARED
-        if not _needs_ordinal(attributes, current.body["recurring_config"]):
+        if not _asks_for_nth_weekday(attributes, current.body["recurring_config"]):
             return _over_saved(given, attributes, current, ctx)
         base = _as_update(current)
     body = {**base, **given}
@@ -66,7 +66,7 @@ def _keep_absent(
     keep_extras(body, ctx)
 
 
-def _needs_ordinal(attributes: dict[str, Any], config: dict[str, Any]) -> bool:
+def _asks_for_nth_weekday(attributes: dict[str, Any], config: dict[str, Any]) -> bool:
     """Return whether the update asks for an nth weekday, which a `schedule` body cannot express."""
     unit = _FREQUENCIES[attributes.get("interval_unit") or "day"]
     frequency = unit if "interval_unit" in attributes else config["frequency"]

@@ -110,7 +110,7 @@ def update_schedule(body: object, ctx: Context) -> Saved:
         InvalidInput: 400 when a field is missing or malformed, 422 when one is unsupported.
     """
     body = require_object(body, INVALID_VALUES)
-    given, ignored = _read(body, ctx.campaign_type)
+    given, ignored = _read_fields(body, ctx.campaign_type)
     body = {name: value for name, value in body.items() if name not in ignored}
     current = ctx.current
     kind = _KINDS.get(ctx.campaign_type, Kind.WINDOW)
@@ -120,13 +120,13 @@ def update_schedule(body: object, ctx: Context) -> Saved:
     if merged.source is ScheduleSource.SCHEDULE:
         schedule = _read_saved(merged.body, ctx)
     else:
-        fields = given if current is None else _read(merged.body, ctx.campaign_type)[0]
+        fields = given if current is None else _read_fields(merged.body, ctx.campaign_type)[0]
         schedule = _settle(fields, merged.body, ctx, kind)
     _check_times(schedule, merged.end, ctx, current, body)
     return Saved(schedule, ctx.campaign_type, merged.source, merged.body)
 
 
-def _read(
+def _read_fields(
     body: dict[str, Any], campaign_type: CampaignType
 ) -> tuple[UpdateSchedule, frozenset[str]]:
     """Read every field, and return the names of unused ones that have an unsupported value."""
@@ -142,10 +142,10 @@ def _read(
 def _settle(fields: UpdateSchedule, body: dict[str, Any], ctx: Context, kind: Kind) -> Schedule:
     """Return the schedule of a whole body; the caller refuses times in the past."""
     timezone = fields.timezone or ctx.campaign_timezone
-    start, local = _instant(fields.startdate, "startdate", body, timezone)
+    start, local = _resolve_instant(fields.startdate, "startdate", body, timezone)
     ends_at = None
     if fields.enddate is not None:
-        ends_at, _ = _instant(fields.enddate, "enddate", body, timezone)
+        ends_at, _ = _resolve_instant(fields.enddate, "enddate", body, timezone)
         if ends_at <= start:
             raise _not_after("enddate", body["enddate"], body["startdate"])
     rule = every = None
@@ -241,7 +241,7 @@ def _is_kept(start: datetime, written: str, current: Current) -> bool:
     return start == current.schedule.anchor_at or written == current.body.get(before)
 
 
-def _instant(
+def _resolve_instant(
     written: datetime, field: str, body: dict[str, Any], timezone: str
 ) -> tuple[datetime, datetime]:
     try:

@@ -116,7 +116,7 @@ async def test_what_comes_next_is_held_though_the_horizon_moves_on(
 async def test_what_lies_beyond_is_left_to_the_next_refill(store: Store, made: Loading) -> None:
     made.inbox.settle([], [armed(1, store.at(600))])
     assert held(made) == []
-    assert not made.inbox._followed, "however many claims come before it"
+    assert not made.inbox._following, "however many claims come before it"
 
 
 async def test_what_was_read_before_the_claim_does_not_undo_it(
