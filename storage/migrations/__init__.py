@@ -1,1 +1,1 @@
-"""Alembic's environment and one module per schema version; the SQL stands beside each."""
+"""Alembic's environment and one module per schema version; its SQL is in the file of the same name."""

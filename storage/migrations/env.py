@@ -1,4 +1,4 @@
-"""Runs migrations on the connection handed over by ``storage.migrate`` (or one Alembic opens)."""
+"""Runs migrations on the connection of ``storage.migrate``, or on a connection of its own."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from storage.schema import FIRST_RECORDED
 from storage.tables import metadata, schema_versions
 
 LOCK = 0x63616D70
-"""Advisory lock: of several nodes that start at once, one migrates and the others wait."""
+"""Advisory lock: when several nodes start at once, one migrates and the others wait."""
 
 
 def run(connection: Connection) -> None:
-    """Everything in one transaction, under the lock, so a failed upgrade leaves nothing behind."""
+    """Run every migration in one transaction, under the lock, so a failed upgrade changes nothing."""
     context.configure(
         connection=connection,
         target_metadata=metadata,
@@ -34,7 +34,7 @@ def run(connection: Connection) -> None:
 def recorded(
     ctx: MigrationContext, step: MigrationInfo, heads: Collection[Any], run_args: Mapping[str, Any]
 ) -> None:
-    """Write, with each version, since which one it is compatible."""
+    """Record since which version each applied version is compatible."""
     del heads, run_args
     version = step.up_revision_id
     if version is None or version < FIRST_RECORDED:
@@ -44,7 +44,7 @@ def recorded(
         ctx.execute(
             sa.insert(schema_versions).values(version=version, compatible_since=since),
         )
-    elif version > FIRST_RECORDED:  # which takes the table away itself
+    elif version > FIRST_RECORDED:  # whose downgrade drops the table
         ctx.execute(sa.delete(schema_versions).where(schema_versions.c.version == version))
 
 

@@ -1,4 +1,4 @@
-"""API keys, and the answers kept for requests with an Idempotency-Key."""
+"""API keys, and the stored responses to requests with an Idempotency-Key."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop them: every key and every kept answer is gone."""
+    """Drop the tables, with every key and every stored response."""
     op.execute("DROP TABLE idempotency_keys, api_keys")
