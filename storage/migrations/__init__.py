@@ -1,1 +1,1 @@
-"""Alembic's environment and one module per schema version; its SQL is in the file of the same name."""
+"""Alembic's environment, and one module with one SQL file for each schema version."""

@@ -19,7 +19,7 @@ LOCK = 0x63616D70
 
 
 def run(connection: Connection) -> None:
-    """Run every migration in one transaction, under the lock, so a failed upgrade changes nothing."""
+    """Run every migration in one locked transaction, so that a failed upgrade changes nothing."""
     context.configure(
         connection=connection,
         target_metadata=metadata,
