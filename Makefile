@@ -64,7 +64,7 @@ test: install-dev ## the test suite, on the embedded PostgreSQL
 	@failed=0; $(call phase,not $(LONG) and not alone,$(PARALLEL)); \
 	$(call phase,not $(LONG) and alone,); exit $$failed
 
-check: install-dev ## lint, format, types, import contract
+check: install-dev prose ## lint, format, types, import contract, prose
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -203,7 +203,7 @@ class Node:
         expected: str = "executing",
         begun: datetime | None = None,
     ) -> list[FinishResult]:
-        """What was written; nothing if the run was somebody else's."""
+        """Return what was written; nothing if the run belonged to another node."""
         self._set_clock()
         written = await self.firing.finish(
             [FinishedAttempt(work, outcome or Delivered(), expected, begun)]

@@ -43,7 +43,12 @@ async def test_another_user() -> None:
     lines: list[str] = []
     assert await target.deliver(new_attempt()) == Delivered()
     groups = " ".join(map(str, os.getgrouplist("nobody", entry.pw_gid)))
-    assert lines == [str(entry.pw_uid), str(entry.pw_gid), groups, f"nobody {entry.pw_dir}"]
+    assert lines == [
+        str(entry.pw_uid),
+        str(entry.pw_gid),
+        groups,
+        f"{entry.pw_name} {entry.pw_dir}",
+    ]
 
 
 async def test_the_daemon_s_own_user_needs_no_privilege() -> None:
