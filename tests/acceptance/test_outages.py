@@ -100,7 +100,7 @@ def test_another_schema(daemons: Daemons, database: CampaignDatabase, version: s
 
 
 @pytest.fixture
-def lost_world(own_server: PostgresServer) -> Iterator[CampaignDatabase]:
+def crashed_database(own_server: PostgresServer) -> Iterator[CampaignDatabase]:
     """The empty database of the server that will be crashed."""
     with CampaignDatabase(own_server.url) as found:
         found.rows("TRUNCATE campaigns, campaign_events, runs, nodes CASCADE")
@@ -126,11 +126,11 @@ def killed(server: PostgresServer) -> None:
 def test_database_goes_away(
     daemons: Daemons,
     own_server: PostgresServer,
-    lost_world: CampaignDatabase,
+    crashed_database: CampaignDatabase,
     crash: Callable[[PostgresServer], None],
 ) -> None:
     """The outage is logged once; events that came due meanwhile are claimed when it is over."""
-    database = lost_world
+    database = crashed_database
     begins = utc_now() + timedelta(seconds=2)
     for number in range(6):  # Some before, some within, some after the outage.
         database.add_one_offs(50, begins + timedelta(seconds=number))

@@ -8,11 +8,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.support.database_world import TICK, World, opened
+from tests.support.timed_database import TICK, TimedDatabase, opened
 
 
 @pytest.fixture
-async def timed(database_url: str) -> AsyncIterator[World]:
+async def timed(database_url: str) -> AsyncIterator[TimedDatabase]:
     """A database whose clock the test sets."""
     async with opened(database_url) as found:
         yield found
@@ -38,7 +38,7 @@ def instant_of(day: date, wall: time, zone: str) -> datetime:
     ],
 )
 async def test_local_time_is_kept_across_a_change(
-    timed: World, zone: str, around: date, wall: time
+    timed: TimedDatabase, zone: str, around: date, wall: time
 ) -> None:
     """A week around the change: one run on each local date, never early, never twice."""
     days = [around + timedelta(days=number) for number in range(-3, 4)]
@@ -76,7 +76,7 @@ async def test_local_time_is_kept_across_a_change(
     assert kept == [day for day in days if day in kept]
 
 
-async def test_each_hour_of_a_night_asks_once(timed: World) -> None:
+async def test_each_hour_of_a_night_asks_once(timed: TimedDatabase) -> None:
     """A daemon that polls every quarter of an hour through the doubled hour fires once in it."""
     zone = "Europe/Berlin"
     evening = datetime(2026, 10, 24, 20, tzinfo=UTC)
@@ -109,7 +109,9 @@ async def test_each_hour_of_a_night_asks_once(timed: World) -> None:
         ("2026-06-05T06:59:59Z", date(2026, 6, 4)),
     ],
 )
-async def test_a_recurrence_ends_when_its_end_passes(timed: World, end: str, last: date) -> None:
+async def test_a_recurrence_ends_when_its_end_passes(
+    timed: TimedDatabase, end: str, last: date
+) -> None:
     """The last occurrence completes the campaign, and leaves no armed event."""
     node = await timed.node()
     campaign = await timed.saved(
@@ -138,7 +140,7 @@ async def test_a_recurrence_ends_when_its_end_passes(timed: World, end: str, las
     assert len(await timed.runs(campaign)) == len(seen)
 
 
-async def test_the_last_one_missed_ends_it_too(timed: World) -> None:
+async def test_the_last_one_missed_ends_it_too(timed: TimedDatabase) -> None:
     """After days without a node, late occurrences have rows, and the campaign ends."""
     node = await timed.node()
     campaign = await timed.saved(

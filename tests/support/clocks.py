@@ -26,3 +26,19 @@ class SettableClock:
     def monotonic(self) -> float:
         """Return the monotonic time in seconds."""
         return self.seconds
+
+
+def hours(count: float) -> timedelta:
+    return timedelta(hours=count)
+
+
+def minutes(count: float) -> timedelta:
+    return timedelta(minutes=count)
+
+
+def seconds(count: float) -> timedelta:
+    return timedelta(seconds=count)
+
+
+def days(count: float) -> timedelta:
+    return timedelta(days=count)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from daemon.domain.run.attempt import Attempt, ReclaimedRun
-from tests.support.database_world import NOON, Node, World, hours, once
+from tests.support.builders import once_body
+from tests.support.clocks import NOON, hours
+from tests.support.database_node import DatabaseNode
+from tests.support.timed_database import TimedDatabase
 
 AT = NOON + hours(1)
 
 
-async def fired(world: World, node: Node) -> tuple[int, Attempt]:
+async def fired(db: TimedDatabase, node: DatabaseNode) -> tuple[int, Attempt]:
     """Store a one-off whose run is executing on `node`."""
-    campaign_id = await world.saved(once(AT))
-    world.set(AT)
+    campaign_id = await db.saved(once_body(AT))
+    db.set(AT)
     (won,) = await node.claim()
     return campaign_id, won.attempt
 

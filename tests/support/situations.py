@@ -9,337 +9,342 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from daemon.domain.run.outcome import Retry
-from tests.support.database_world import Node, World, daily, days, hours, once
+from tests.support.builders import daily_body, once_body
+from tests.support.clocks import days, hours
+from tests.support.database_node import DatabaseNode
+from tests.support.timed_database import TimedDatabase
 
-Build = Callable[[World, Node], Awaitable[int]]
+Build = Callable[[TimedDatabase, DatabaseNode], Awaitable[int]]
 
 
-async def claim(world: World, node: Node, campaign_id: int) -> None:
+async def claim(db: TimedDatabase, node: DatabaseNode, campaign_id: int) -> None:
     """Claim the due event of a campaign."""
-    assert await node.claim(await world.due(campaign_id)), "nothing was due"
+    assert await node.claim(await db.due(campaign_id)), "nothing was due"
 
 
-async def ends(world: World, node: Node, campaign_id: int, completed: bool = True) -> None:
+async def ends(
+    db: TimedDatabase, node: DatabaseNode, campaign_id: int, completed: bool = True
+) -> None:
     """End the executing run of a campaign."""
-    (work,) = await world.works(campaign_id)
+    (work,) = await db.works(campaign_id)
     assert await (node.finish(work) if completed else node.fail(work))
 
 
-async def begin_run(world: World, node: Node, campaign_id: int) -> None:
+async def begin_run(db: TimedDatabase, node: DatabaseNode, campaign_id: int) -> None:
     """Start the run that an operator requested."""
-    works, _ = await node.attempts(await world.waiting(campaign_id))
+    works, _ = await node.attempts(await db.waiting(campaign_id))
     assert works
 
 
-def start_at(world: World) -> str:
-    return (world.now + hours(1)).isoformat()
+def start_at(db: TimedDatabase) -> str:
+    return (db.now + hours(1)).isoformat()
 
 
-async def draft(world: World, node: Node) -> int:
-    return await world.create()
+async def draft(db: TimedDatabase, node: DatabaseNode) -> int:
+    return await db.create()
 
 
-async def draft_window(world: World, node: Node) -> int:
-    return await world.create("segment_triggered")
+async def draft_window(db: TimedDatabase, node: DatabaseNode) -> int:
+    return await db.create("segment_triggered")
 
 
-async def draft_ahead(world: World, node: Node) -> int:
-    campaign_id = await world.create()
-    await world.control.update_schedule(campaign_id, {"startdate": start_at(world)}, "tester")
+async def draft_ahead(db: TimedDatabase, node: DatabaseNode) -> int:
+    campaign_id = await db.create()
+    await db.control.update_schedule(campaign_id, {"startdate": start_at(db)}, "tester")
     return campaign_id
 
 
-async def draft_begun(world: World, node: Node) -> int:
-    campaign_id = await world.create("recurring")
-    await world.control.update_schedule(campaign_id, {"startdate": start_at(world)}, "tester")
-    world.after(hours(30))
+async def draft_begun(db: TimedDatabase, node: DatabaseNode) -> int:
+    campaign_id = await db.create("recurring")
+    await db.control.update_schedule(campaign_id, {"startdate": start_at(db)}, "tester")
+    db.after(hours(30))
     return campaign_id
 
 
-async def draft_window_begun(world: World, node: Node) -> int:
-    campaign_id = await world.create("event_triggered")
-    await world.control.update_schedule(campaign_id, {"startdate": start_at(world)}, "tester")
-    world.after(hours(30))
+async def draft_window_begun(db: TimedDatabase, node: DatabaseNode) -> int:
+    campaign_id = await db.create("event_triggered")
+    await db.control.update_schedule(campaign_id, {"startdate": start_at(db)}, "tester")
+    db.after(hours(30))
     return campaign_id
 
 
-async def draft_over(world: World, node: Node) -> int:
-    campaign_id = await draft_ahead(world, node)
-    world.after(hours(2))
+async def draft_over(db: TimedDatabase, node: DatabaseNode) -> int:
+    campaign_id = await draft_ahead(db, node)
+    db.after(hours(2))
     return campaign_id
 
 
-async def draft_window_over(world: World, node: Node) -> int:
-    campaign_id = await world.create("live_content")
-    body = {"startdate": start_at(world), "enddate": (world.now + hours(2)).isoformat()}
-    await world.control.update_schedule(campaign_id, body, "tester")
-    world.after(hours(2))
+async def draft_window_over(db: TimedDatabase, node: DatabaseNode) -> int:
+    campaign_id = await db.create("live_content")
+    body = {"startdate": start_at(db), "enddate": (db.now + hours(2)).isoformat()}
+    await db.control.update_schedule(campaign_id, body, "tester")
+    db.after(hours(2))
     return campaign_id
 
 
-async def scheduled_once(world: World, node: Node) -> int:
-    return await world.saved(once(world.now + hours(1)))
+async def scheduled_once(db: TimedDatabase, node: DatabaseNode) -> int:
+    return await db.saved(once_body(db.now + hours(1)))
 
 
-async def scheduled_daily(world: World, node: Node) -> int:
-    return await world.saved(daily(world.now + hours(1)))
+async def scheduled_daily(db: TimedDatabase, node: DatabaseNode) -> int:
+    return await db.saved(daily_body(db.now + hours(1)))
 
 
-async def scheduled_last(world: World, node: Node) -> int:
+async def scheduled_last(db: TimedDatabase, node: DatabaseNode) -> int:
     """Recurring, with only one occurrence."""
-    at = world.now + hours(1)
-    return await world.saved(daily(at, config={"end_date": at.date().isoformat()}))
+    at = db.now + hours(1)
+    return await db.saved(daily_body(at, config={"end_date": at.date().isoformat()}))
 
 
-def window_body(world: World, **more: object) -> dict[str, Any]:
-    start, end = world.now + hours(1), world.now + hours(1) + days(3)
+def window_body(db: TimedDatabase, **more: object) -> dict[str, Any]:
+    start, end = db.now + hours(1), db.now + hours(1) + days(3)
     return {"startdate": start.isoformat(), "enddate": end.isoformat(), **more}
 
 
-async def scheduled_event_window(world: World, node: Node) -> int:
-    return await world.started("event_triggered", window_body(world))
+async def scheduled_event_window(db: TimedDatabase, node: DatabaseNode) -> int:
+    return await db.started("event_triggered", window_body(db))
 
 
-async def scheduled_segment(world: World, node: Node) -> int:
-    return await world.started("segment_triggered", window_body(world))
+async def scheduled_segment(db: TimedDatabase, node: DatabaseNode) -> int:
+    return await db.started("segment_triggered", window_body(db))
 
 
-async def launched_event_window(world: World, node: Node) -> int:
-    campaign_id = await scheduled_event_window(world, node)
-    world.after(hours(1))
-    await claim(world, node, campaign_id)
+async def launched_event_window(db: TimedDatabase, node: DatabaseNode) -> int:
+    campaign_id = await scheduled_event_window(db, node)
+    db.after(hours(1))
+    await claim(db, node, campaign_id)
     return campaign_id
 
 
-async def launched_live_content(world: World, node: Node) -> int:
-    campaign_id = await world.started("live_content", window_body(world))
-    world.after(hours(1))
-    await claim(world, node, campaign_id)
+async def launched_live_content(db: TimedDatabase, node: DatabaseNode) -> int:
+    campaign_id = await db.started("live_content", window_body(db))
+    db.after(hours(1))
+    await claim(db, node, campaign_id)
     return campaign_id
 
 
-async def launched_segment(world: World, node: Node) -> int:
+async def launched_segment(db: TimedDatabase, node: DatabaseNode) -> int:
     """After its first run, which completed."""
-    campaign_id = await executing_segment(world, node)
-    await ends(world, node, campaign_id)
+    campaign_id = await executing_segment(db, node)
+    await ends(db, node, campaign_id)
     return campaign_id
 
 
-async def launched_segment_failed(world: World, node: Node) -> int:
-    campaign_id = await executing_segment(world, node)
-    await ends(world, node, campaign_id, completed=False)
+async def launched_segment_failed(db: TimedDatabase, node: DatabaseNode) -> int:
+    campaign_id = await executing_segment(db, node)
+    await ends(db, node, campaign_id, completed=False)
     return campaign_id
 
 
-async def executing_segment(world: World, node: Node) -> int:
-    campaign_id = await scheduled_segment(world, node)
-    world.after(hours(1))
-    await claim(world, node, campaign_id)
-    await claim(world, node, campaign_id)
+async def executing_segment(db: TimedDatabase, node: DatabaseNode) -> int:
+    campaign_id = await scheduled_segment(db, node)
+    db.after(hours(1))
+    await claim(db, node, campaign_id)
+    await claim(db, node, campaign_id)
     return campaign_id
 
 
-async def launched_daily(world: World, node: Node) -> int:
-    campaign_id = await executing_daily(world, node)
-    await ends(world, node, campaign_id)
+async def launched_daily(db: TimedDatabase, node: DatabaseNode) -> int:
+    campaign_id = await executing_daily(db, node)
+    await ends(db, node, campaign_id)
     return campaign_id
 
 
-async def launched_daily_last(world: World, node: Node) -> int:
+async def launched_daily_last(db: TimedDatabase, node: DatabaseNode) -> int:
     """One occurrence to come, one that failed."""
-    at = world.now + hours(1)
-    body = daily(at, config={"end_date": (at + days(1)).date().isoformat()})
-    campaign_id = await world.saved(body)
-    world.after(hours(1))
-    await claim(world, node, campaign_id)
-    await ends(world, node, campaign_id, completed=False)
+    at = db.now + hours(1)
+    body = daily_body(at, config={"end_date": (at + days(1)).date().isoformat()})
+    campaign_id = await db.saved(body)
+    db.after(hours(1))
+    await claim(db, node, campaign_id)
+    await ends(db, node, campaign_id, completed=False)
     return campaign_id
 
 
-async def launched_daily_last_completed(world: World, node: Node) -> int:
+async def launched_daily_last_completed(db: TimedDatabase, node: DatabaseNode) -> int:
     """One occurrence to come, one that completed."""
-    campaign_id = await executing_daily_before_last(world, node)
-    await ends(world, node, campaign_id)
+    campaign_id = await executing_daily_before_last(db, node)
+    await ends(db, node, campaign_id)
     return campaign_id
 
 
-async def executing_daily_before_last(world: World, node: Node) -> int:
-    at = world.now + hours(1)
-    body = daily(at, config={"end_date": (at + days(1)).date().isoformat()})
-    campaign_id = await world.saved(body)
-    world.after(hours(1))
-    await claim(world, node, campaign_id)
+async def executing_daily_before_last(db: TimedDatabase, node: DatabaseNode) -> int:
+    at = db.now + hours(1)
+    body = daily_body(at, config={"end_date": (at + days(1)).date().isoformat()})
+    campaign_id = await db.saved(body)
+    db.after(hours(1))
+    await claim(db, node, campaign_id)
     return campaign_id
 
 
-async def executing_daily(world: World, node: Node, overlap: str = "skip") -> int:
-    campaign_id = await world.saved(daily(world.now + hours(1), overlap=overlap))
-    world.after(hours(1))
-    await claim(world, node, campaign_id)
+async def executing_daily(db: TimedDatabase, node: DatabaseNode, overlap: str = "skip") -> int:
+    campaign_id = await db.saved(daily_body(db.now + hours(1), overlap=overlap))
+    db.after(hours(1))
+    await claim(db, node, campaign_id)
     return campaign_id
 
 
-async def executing_daily_queue(world: World, node: Node) -> int:
-    return await executing_daily(world, node, "queue")
+async def executing_daily_queue(db: TimedDatabase, node: DatabaseNode) -> int:
+    return await executing_daily(db, node, "queue")
 
 
-async def executing_daily_allow(world: World, node: Node) -> int:
-    return await executing_daily(world, node, "allow")
+async def executing_daily_allow(db: TimedDatabase, node: DatabaseNode) -> int:
+    return await executing_daily(db, node, "allow")
 
 
-async def executing_two(world: World, node: Node) -> int:
+async def executing_two(db: TimedDatabase, node: DatabaseNode) -> int:
     """Two runs at once."""
-    campaign_id = await executing_daily_allow(world, node)
-    world.after(days(1))
-    await claim(world, node, campaign_id)
+    campaign_id = await executing_daily_allow(db, node)
+    db.after(days(1))
+    await claim(db, node, campaign_id)
     return campaign_id
 
 
-async def executing_once(world: World, node: Node) -> int:
-    campaign_id = await scheduled_once(world, node)
-    world.after(hours(1))
-    await claim(world, node, campaign_id)
+async def executing_once(db: TimedDatabase, node: DatabaseNode) -> int:
+    campaign_id = await scheduled_once(db, node)
+    db.after(hours(1))
+    await claim(db, node, campaign_id)
     return campaign_id
 
 
-async def executing_by_hand(world: World, node: Node) -> int:
+async def executing_by_hand(db: TimedDatabase, node: DatabaseNode) -> int:
     """Started without a schedule; its attempt has not started."""
-    campaign_id = await world.create()
-    await world.control.start(campaign_id, "tester")
+    campaign_id = await db.create()
+    await db.control.start(campaign_id, "tester")
     return campaign_id
 
 
-async def executing_retrying(world: World, node: Node) -> int:
-    campaign_id = await executing_once(world, node)
-    (work,) = await world.works(campaign_id)
+async def executing_retrying(db: TimedDatabase, node: DatabaseNode) -> int:
+    campaign_id = await executing_once(db, node)
+    (work,) = await db.works(campaign_id)
     await node.finish(work, Retry("busy", 60))
     return campaign_id
 
 
-async def paused_ahead(world: World, node: Node) -> int:
-    campaign_id = await scheduled_daily(world, node)
-    await world.control.pause(campaign_id, "tester")
+async def paused_ahead(db: TimedDatabase, node: DatabaseNode) -> int:
+    campaign_id = await scheduled_daily(db, node)
+    await db.control.pause(campaign_id, "tester")
     return campaign_id
 
 
-async def paused_begun(world: World, node: Node) -> int:
-    campaign_id = await launched_daily(world, node)
-    await world.control.pause(campaign_id, "tester")
+async def paused_begun(db: TimedDatabase, node: DatabaseNode) -> int:
+    campaign_id = await launched_daily(db, node)
+    await db.control.pause(campaign_id, "tester")
     return campaign_id
 
 
-async def paused_busy(world: World, node: Node) -> int:
-    campaign_id = await executing_daily(world, node)
-    await world.control.pause(campaign_id, "tester")
+async def paused_busy(db: TimedDatabase, node: DatabaseNode) -> int:
+    campaign_id = await executing_daily(db, node)
+    await db.control.pause(campaign_id, "tester")
     return campaign_id
 
 
-async def paused_busy_last(world: World, node: Node) -> int:
-    campaign_id = await executing_once(world, node)
-    await world.control.pause(campaign_id, "tester")
+async def paused_busy_last(db: TimedDatabase, node: DatabaseNode) -> int:
+    campaign_id = await executing_once(db, node)
+    await db.control.pause(campaign_id, "tester")
     return campaign_id
 
 
-async def paused_once(world: World, node: Node) -> int:
-    campaign_id = await scheduled_once(world, node)
-    await world.control.pause(campaign_id, "tester")
+async def paused_once(db: TimedDatabase, node: DatabaseNode) -> int:
+    campaign_id = await scheduled_once(db, node)
+    await db.control.pause(campaign_id, "tester")
     return campaign_id
 
 
-async def paused_over(world: World, node: Node) -> int:
+async def paused_over(db: TimedDatabase, node: DatabaseNode) -> int:
     """The only occurrence passed meanwhile."""
-    campaign_id = await paused_once(world, node)
-    world.after(hours(1))
-    await claim(world, node, campaign_id)
+    campaign_id = await paused_once(db, node)
+    db.after(hours(1))
+    await claim(db, node, campaign_id)
     return campaign_id
 
 
-async def paused_window_ahead(world: World, node: Node) -> int:
-    campaign_id = await scheduled_event_window(world, node)
-    await world.control.pause(campaign_id, "tester")
+async def paused_window_ahead(db: TimedDatabase, node: DatabaseNode) -> int:
+    campaign_id = await scheduled_event_window(db, node)
+    await db.control.pause(campaign_id, "tester")
     return campaign_id
 
 
-async def paused_window_open(world: World, node: Node) -> int:
-    campaign_id = await launched_event_window(world, node)
-    await world.control.pause(campaign_id, "tester")
+async def paused_window_open(db: TimedDatabase, node: DatabaseNode) -> int:
+    campaign_id = await launched_event_window(db, node)
+    await db.control.pause(campaign_id, "tester")
     return campaign_id
 
 
-async def paused_segment(world: World, node: Node) -> int:
+async def paused_segment(db: TimedDatabase, node: DatabaseNode) -> int:
     """Its first run failed."""
-    campaign_id = await launched_segment_failed(world, node)
-    await world.control.pause(campaign_id, "tester")
+    campaign_id = await launched_segment_failed(db, node)
+    await db.control.pause(campaign_id, "tester")
     return campaign_id
 
 
-async def paused_segment_busy(world: World, node: Node) -> int:
-    campaign_id = await executing_segment(world, node)
-    await world.control.pause(campaign_id, "tester")
+async def paused_segment_busy(db: TimedDatabase, node: DatabaseNode) -> int:
+    campaign_id = await executing_segment(db, node)
+    await db.control.pause(campaign_id, "tester")
     return campaign_id
 
 
-async def completed(world: World, node: Node) -> int:
-    campaign_id = await executing_once(world, node)
-    await ends(world, node, campaign_id)
+async def completed(db: TimedDatabase, node: DatabaseNode) -> int:
+    campaign_id = await executing_once(db, node)
+    await ends(db, node, campaign_id)
     return campaign_id
 
 
-async def completed_by_hand(world: World, node: Node) -> int:
-    campaign_id = await executing_by_hand(world, node)
-    await begin_run(world, node, campaign_id)
-    await ends(world, node, campaign_id)
+async def completed_by_hand(db: TimedDatabase, node: DatabaseNode) -> int:
+    campaign_id = await executing_by_hand(db, node)
+    await begin_run(db, node, campaign_id)
+    await ends(db, node, campaign_id)
     return campaign_id
 
 
-async def completed_window(world: World, node: Node) -> int:
-    campaign_id = await launched_event_window(world, node)
-    world.after(days(3))
-    await claim(world, node, campaign_id)
+async def completed_window(db: TimedDatabase, node: DatabaseNode) -> int:
+    campaign_id = await launched_event_window(db, node)
+    db.after(days(3))
+    await claim(db, node, campaign_id)
     return campaign_id
 
 
-async def failed(world: World, node: Node) -> int:
-    campaign_id = await executing_once(world, node)
-    await ends(world, node, campaign_id, completed=False)
+async def failed(db: TimedDatabase, node: DatabaseNode) -> int:
+    campaign_id = await executing_once(db, node)
+    await ends(db, node, campaign_id, completed=False)
     return campaign_id
 
 
-async def failed_missed(world: World, node: Node) -> int:
-    campaign_id = await scheduled_once(world, node)
-    world.after(hours(3))
-    await claim(world, node, campaign_id)
+async def failed_missed(db: TimedDatabase, node: DatabaseNode) -> int:
+    campaign_id = await scheduled_once(db, node)
+    db.after(hours(3))
+    await claim(db, node, campaign_id)
     return campaign_id
 
 
-async def cancelled(world: World, node: Node) -> int:
-    campaign_id = await scheduled_daily(world, node)
-    await world.control.stop(campaign_id, "tester")
+async def cancelled(db: TimedDatabase, node: DatabaseNode) -> int:
+    campaign_id = await scheduled_daily(db, node)
+    await db.control.stop(campaign_id, "tester")
     return campaign_id
 
 
-async def cancelled_busy(world: World, node: Node) -> int:
-    campaign_id = await executing_daily(world, node)
-    await world.control.stop(campaign_id, "tester")
+async def cancelled_busy(db: TimedDatabase, node: DatabaseNode) -> int:
+    campaign_id = await executing_daily(db, node)
+    await db.control.stop(campaign_id, "tester")
     return campaign_id
 
 
-async def _archived(world: World, campaign_id: int) -> int:
-    await world.control.archive(campaign_id, "tester")
+async def _archived(db: TimedDatabase, campaign_id: int) -> int:
+    await db.control.archive(campaign_id, "tester")
     return campaign_id
 
 
-async def archived_draft(world: World, node: Node) -> int:
-    return await _archived(world, await draft(world, node))
+async def archived_draft(db: TimedDatabase, node: DatabaseNode) -> int:
+    return await _archived(db, await draft(db, node))
 
 
-async def archived_completed(world: World, node: Node) -> int:
-    return await _archived(world, await completed(world, node))
+async def archived_completed(db: TimedDatabase, node: DatabaseNode) -> int:
+    return await _archived(db, await completed(db, node))
 
 
-async def archived_failed(world: World, node: Node) -> int:
-    return await _archived(world, await failed(world, node))
+async def archived_failed(db: TimedDatabase, node: DatabaseNode) -> int:
+    return await _archived(db, await failed(db, node))
 
 
-async def archived_cancelled(world: World, node: Node) -> int:
-    return await _archived(world, await cancelled(world, node))
+async def archived_cancelled(db: TimedDatabase, node: DatabaseNode) -> int:
+    return await _archived(db, await cancelled(db, node))

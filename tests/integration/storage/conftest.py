@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.database_world import Node, World, opened
+from tests.support.database_node import DatabaseNode
 from tests.support.embedded_child import server_of
+from tests.support.timed_database import TimedDatabase, opened
 
 
 @pytest.fixture
@@ -28,13 +29,13 @@ def state_dir() -> Iterator[Path]:
 
 
 @pytest.fixture
-async def world(database_url: str) -> AsyncIterator[World]:
+async def db(database_url: str) -> AsyncIterator[TimedDatabase]:
     """An empty database, with a clock that the test sets."""
-    async with opened(database_url) as world:
-        yield world
+    async with opened(database_url) as db:
+        yield db
 
 
 @pytest.fixture
-async def node(world: World) -> Node:
+async def node(db: TimedDatabase) -> DatabaseNode:
     """A node that claims and finishes on the test's calls."""
-    return await world.node()
+    return await db.node()

@@ -9,7 +9,8 @@ import pytest
 
 from daemon.domain.run.attempt import FinishedAttempt
 from daemon.domain.run.outcome import Delivered
-from tests.support.database_world import NOON, days, opened
+from tests.support.clocks import NOON, days
+from tests.support.timed_database import opened
 
 ZONES = (
     "Africa/Cairo",  # at midnight
@@ -56,8 +57,8 @@ def nights(zone: str, at: time) -> list[datetime]:
 @pytest.mark.slow
 async def test_every_night_of_a_year(database_url: str) -> None:
     """Every campaign has exactly one run for every local date, at the right instant."""
-    async with opened(database_url) as world:
-        node = await world.node(lease=10.0**8)
+    async with opened(database_url) as db:
+        node = await db.node(lease=10.0**8)
         expected: dict[int, list[datetime]] = {}
         for zone in ZONES:
             for at in TIMES:
@@ -67,9 +68,9 @@ async def test_every_night_of_a_year(database_url: str) -> None:
                     "recurring_config": {"frequency": "daily", "time": f"{at:%H:%M}"},
                     **BODY,
                 }
-                expected[await world.saved(body)] = nights(zone, at)
+                expected[await db.saved(body)] = nights(zone, at)
         for _ in range(DAYS):
-            world.after(days(1))
+            db.after(days(1))
             while claimed := await node.claim():
                 works = [item.attempt for item in claimed if item.attempt is not None]
                 assert len(works) == len(claimed)
@@ -77,7 +78,7 @@ async def test_every_night_of_a_year(database_url: str) -> None:
                     [FinishedAttempt(work, Delivered(), "executing", None) for work in works]
                 )
 
-        rows = await world.rows("SELECT campaign_id, scheduled_for, status FROM runs")
+        rows = await db.rows("SELECT campaign_id, scheduled_for, status FROM runs")
     found: dict[int, list[datetime]] = {campaign_id: [] for campaign_id in expected}
     for row in rows:
         found[row.campaign_id].append(row.scheduled_for)

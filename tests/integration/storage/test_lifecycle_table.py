@@ -21,20 +21,12 @@ from daemon.domain.run.attempt import ArmedEvent
 from daemon.domain.schedule.schedule import CampaignType, EventKind, TimedEvent
 from storage.engine import Database
 from tests.support import situations
-from tests.support.database_world import (
-    NOON,
-    TICK,
-    Node,
-    World,
-    cloned,
-    daily,
-    days,
-    hours,
-    once,
-    opened,
-    seconds,
-)
+from tests.support.builders import daily_body, once_body
+from tests.support.clocks import NOON, days, hours, seconds
+from tests.support.database_node import DatabaseNode
 from tests.support.lifecycle import EXPECTED, TIMED
+from tests.support.postgres import fresh_database
+from tests.support.timed_database import TICK, TimedDatabase, opened
 
 COMMANDS = {
     "save scheduled": Event.SCHEDULE_SAVED,
@@ -67,36 +59,36 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def database(postgres_server: str, template_database: str) -> AsyncIterator[Database]:
     """One database for all tests: every test has a campaign of its own."""
-    with cloned(postgres_server, template_database) as url:
-        async with opened(url) as world:
-            yield world.database
+    with fresh_database(postgres_server, template_database) as (_, url):
+        async with opened(url) as db:
+            yield db.database
 
 
 @pytest.fixture
-def world(database: Database) -> World:
-    return World(database)
+def db(database: Database) -> TimedDatabase:
+    return TimedDatabase(database)
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def node(world: World) -> Node:
-    return await world.node(f"node-{uuid4().hex[:8]}")
+async def node(db: TimedDatabase) -> DatabaseNode:
+    return await db.node(f"node-{uuid4().hex[:8]}")
 
 
-async def reached(name: str, world: World, node: Node) -> int:
-    campaign_id: int = await getattr(situations, name)(world, node)
-    assert await world.status(campaign_id) == name.split("_", 1)[0]
-    await world.check(campaign_id)
+async def reached(name: str, db: TimedDatabase, node: DatabaseNode) -> int:
+    campaign_id: int = await getattr(situations, name)(db, node)
+    assert await db.status(campaign_id) == name.split("_", 1)[0]
+    await db.check(campaign_id)
     return campaign_id
 
 
-async def ask(world: World, command: str, campaign_id: int) -> Any:
-    control, actor = world.control, "a person"
-    ahead = world.now + hours(2)
+async def ask(db: TimedDatabase, command: str, campaign_id: int) -> Any:
+    control, actor = db.control, "a person"
+    ahead = db.now + hours(2)
     match command:
         case "save scheduled":
-            return await control.save_schedule(campaign_id, once(ahead), actor)
+            return await control.save_schedule(campaign_id, once_body(ahead), actor)
         case "save recurring":
-            return await control.save_schedule(campaign_id, daily(ahead), actor)
+            return await control.save_schedule(campaign_id, daily_body(ahead), actor)
         case "save immediate":
             body = {"schedule_type": "immediate"}
             return await control.save_schedule(campaign_id, body, actor)
@@ -106,7 +98,7 @@ async def ask(world: World, command: str, campaign_id: int) -> Any:
             body = {"startdate": ahead.isoformat(), "enddate": None}
             return await control.update_schedule(campaign_id, body, actor)
         case _:
-            world.after(seconds(1))
+            db.after(seconds(1))
             return await getattr(control, command)(campaign_id, actor)
 
 
@@ -116,38 +108,38 @@ async def test_every_status_is_walked() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("situation", EXPECTED)
-async def test_command(world: World, node: Node, situation: str, command: str) -> None:
-    campaign_id = await reached(situation, world, node)
+async def test_command(db: TimedDatabase, node: DatabaseNode, situation: str, command: str) -> None:
+    campaign_id = await reached(situation, db, node)
     expected = expected_of(situation, command)
-    await compare_with_table(world, campaign_id, situation, command, expected)
-    before = await world.dump(campaign_id)
-    campaign, timer = await world.campaign(campaign_id), await world.timer(campaign_id)
-    definition = await world.definition(campaign_id)
-    events = {event.id for event in await world.events(campaign_id)}
+    await compare_with_table(db, campaign_id, situation, command, expected)
+    before = await db.dump(campaign_id)
+    campaign, timer = await db.campaign(campaign_id), await db.timer(campaign_id)
+    definition = await db.definition(campaign_id)
+    events = {event.id for event in await db.events(campaign_id)}
 
     if expected is None:
         with pytest.raises(CampaigndError) as refusal:
-            await ask(world, command, campaign_id)
+            await ask(db, command, campaign_id)
         assert isinstance(refusal.value, Refused | InvalidInput)
         assert refusal.value.status == (422 if command == "update" else 400)
-        assert await world.dump(campaign_id) == before
+        assert await db.dump(campaign_id) == before
         return
-    done = await ask(world, command, campaign_id)
+    done = await ask(db, command, campaign_id)
     if expected == "as it is":
         assert (done.changed, done.to_status) == (False, campaign.status)
-        assert await world.dump(campaign_id) == before
+        assert await db.dump(campaign_id) == before
         return
     if expected == "gone":
-        after = await world.dump(campaign_id)
+        after = await db.dump(campaign_id)
         del after["count"]
         assert not any(after.values())
         return
 
     status, _, kind = expected.partition("/")
     assert (done.changed, done.from_status, done.to_status) == (True, campaign.status, status)
-    assert await world.status(campaign_id) == status
-    await world.check(campaign_id)
-    new = [event for event in await world.events(campaign_id) if event.id not in events]
+    assert await db.status(campaign_id) == status
+    await db.check(campaign_id)
+    new = [event for event in await db.events(campaign_id) if event.id not in events]
     of_runs = [event for event in new if event.event == "run_ended"]
     (event,) = [event for event in new if event not in of_runs]
     assert (event.event, event.from_status, event.to_status, event.actor, event.at) == (
@@ -155,41 +147,41 @@ async def test_command(world: World, node: Node, situation: str, command: str) -
         campaign.status,
         status,
         "a person",
-        world.now,
+        db.now,
     )
     assert len(of_runs) == (campaign.open_runs if command == "stop" else 0)
 
-    now_timer, now_definition = await world.timer(campaign_id), await world.definition(campaign_id)
+    now_timer, now_definition = await db.timer(campaign_id), await db.definition(campaign_id)
     assert (now_timer.kind if now_timer else "") == kind
     if command in ("pause", "rerun", "archive", "unarchive"):
         assert (now_timer, now_definition) == (timer, definition)
     elif command in ("save scheduled", "save recurring", "update"):
-        assert now_definition.anchor_at == world.now + hours(2)
+        assert now_definition.anchor_at == db.now + hours(2)
         assert definition is None or now_definition.revision > definition.revision
         if kind:
-            assert now_timer.fire_at == world.now + hours(2)
+            assert now_timer.fire_at == db.now + hours(2)
     elif command in ("save immediate", "clear"):
         assert now_definition is None
     else:
         assert (now_definition and now_definition.body) == (definition and definition.body)
-    changed = [run for run in await world.runs(campaign_id) if run.cause != "schedule"]
+    changed = [run for run in await db.runs(campaign_id) if run.cause != "schedule"]
     if command in ("rerun", "start") and status == "executing" and campaign.open_runs == 0:
-        assert (changed[-1].status, changed[-1].scheduled_for) == ("queued", world.now)
-        assert done.next_run_at == world.now
+        assert (changed[-1].status, changed[-1].scheduled_for) == ("queued", db.now)
+        assert done.next_run_at == db.now
         assert event.run_id == changed[-1].id
     if command == "stop":
-        assert "cancelled" in await world.run_statuses(campaign_id) or not campaign.open_runs
+        assert "cancelled" in await db.run_statuses(campaign_id) or not campaign.open_runs
 
 
 async def compare_with_table(
-    world: World, campaign_id: int, situation: str, command: str, expected: str | None
+    db: TimedDatabase, campaign_id: int, situation: str, command: str, expected: str | None
 ) -> None:
-    campaign = await world.campaign(campaign_id)
+    campaign = await db.campaign(campaign_id)
     if campaign.type.is_window and command.startswith("save") and command != "save immediate":
         return  # refused for its type, whatever the status
     facts = Facts(
         type=campaign.type,
-        has_schedule=await world.definition(campaign_id) is not None,
+        has_schedule=await db.definition(campaign_id) is not None,
         more_to_come=situation not in OVER,
         begun=situation not in NOT_BEGUN,
         open_runs=campaign.open_runs,
@@ -208,40 +200,40 @@ async def compare_with_table(
 
 @pytest.mark.parametrize(("situation", "what", "expected", "event_name", "run_status"), TIMED)
 async def test_timed_event(
-    world: World,
-    node: Node,
+    db: TimedDatabase,
+    node: DatabaseNode,
     situation: str,
     what: str,
     expected: str,
     event_name: str,
     run_status: str | None,
 ) -> None:
-    campaign_id = await reached(situation, world, node)
+    campaign_id = await reached(situation, db, node)
     status, _, kind = expected.partition("/")
-    timer = await world.timer(campaign_id)
+    timer = await db.timer(campaign_id)
     if what in ("fire", "miss", "close"):
         at: datetime = timer.fire_at
-        world.set(at if what == "fire" else at + hours(1) + TICK)
+        db.set(at if what == "fire" else at + hours(1) + TICK)
         if what == "close":
             # The runs up to the end are missed, each by a separate claim.
-            world.set((await world.definition(campaign_id)).ends_at + hours(1) + TICK)
-            while (await world.timer(campaign_id)).kind == "fire":
-                await situations.claim(world, node, campaign_id)
-            at = (await world.timer(campaign_id)).fire_at
-    before = await world.campaign(campaign_id)
-    events = {event.id for event in await world.events(campaign_id)}
+            db.set((await db.definition(campaign_id)).ends_at + hours(1) + TICK)
+            while (await db.timer(campaign_id)).kind == "fire":
+                await situations.claim(db, node, campaign_id)
+            at = (await db.timer(campaign_id)).fire_at
+    before = await db.campaign(campaign_id)
+    events = {event.id for event in await db.events(campaign_id)}
     if what in ("end", "fail"):
-        work = (await world.works(campaign_id))[0]
+        work = (await db.works(campaign_id))[0]
         at = work.scheduled_for
         (written,) = await (node.finish(work) if what == "end" else node.fail(work))
         assert (written.from_status, written.to_status) == (before.status, status)
     else:
-        (won,) = await node.claim(await world.due(campaign_id))
+        (won,) = await node.claim(await db.due(campaign_id))
         assert (won.from_status, won.to_status) == (before.status, status)
 
-    assert await world.status(campaign_id) == status
-    await world.check(campaign_id)
-    (event,) = [event for event in await world.events(campaign_id) if event.id not in events]
+    assert await db.status(campaign_id) == status
+    await db.check(campaign_id)
+    (event,) = [event for event in await db.events(campaign_id) if event.id not in events]
     assert (event.event, event.from_status, event.to_status, event.actor, event.scheduled_for) == (
         event_name,
         before.status,
@@ -249,16 +241,16 @@ async def test_timed_event(
         node.name,
         at,
     )
-    now_timer = await world.timer(campaign_id)
+    now_timer = await db.timer(campaign_id)
     assert (now_timer.kind if now_timer else "") == kind
-    made = {run.scheduled_for: run for run in await world.runs(campaign_id)}
+    made = {run.scheduled_for: run for run in await db.runs(campaign_id)}
     if run_status is None:
         assert event.run_id is None
     else:
         assert made[at].status == run_status
         assert made[at].id == event.run_id
 
-    campaign = await world.campaign(campaign_id)
+    campaign = await db.campaign(campaign_id)
     facts = Facts(
         type=campaign.type,
         has_schedule=True,
@@ -270,15 +262,15 @@ async def test_timed_event(
     assert transition(before.status, Event(event_name), facts) == status
 
 
-async def test_a_window_opens_beside_an_open_run(world: World, node: Node) -> None:
-    campaign_id = await reached("paused_segment_busy", world, node)
-    await ask(world, "update", campaign_id)
-    await ask(world, "start", campaign_id)
-    assert await world.status(campaign_id) == "executing"
-    world.after(hours(2))
-    (won,) = await node.claim(await world.due(campaign_id))
+async def test_a_window_opens_beside_an_open_run(db: TimedDatabase, node: DatabaseNode) -> None:
+    campaign_id = await reached("paused_segment_busy", db, node)
+    await ask(db, "update", campaign_id)
+    await ask(db, "start", campaign_id)
+    assert await db.status(campaign_id) == "executing"
+    db.after(hours(2))
+    (won,) = await node.claim(await db.due(campaign_id))
     assert (won.kind, won.from_status, won.to_status) == ("open", "executing", "executing")
-    await world.check(campaign_id)
+    await db.check(campaign_id)
 
 
 @pytest.mark.parametrize("kind", EventKind)
@@ -291,29 +283,29 @@ async def test_a_window_opens_beside_an_open_run(world: World, node: Node) -> No
     ],
 )
 async def test_nothing_timed_happens_to_a_campaign_that_is_not_armed(
-    world: World, node: Node, situation: str, kind: EventKind
+    db: TimedDatabase, node: DatabaseNode, situation: str, kind: EventKind
 ) -> None:
     """This holds even when a timer is left by mistake."""
-    campaign_id = await reached(situation, world, node)
-    await world.rows(
+    campaign_id = await reached(situation, db, node)
+    await db.rows(
         "INSERT INTO timers (campaign_id, revision, fire_at, local, kind)"
         " VALUES (:id, 77, :at, :local, :kind)",
         id=campaign_id,
-        at=world.now,
-        local=world.now.replace(tzinfo=None),
+        at=db.now,
+        local=db.now.replace(tzinfo=None),
         kind=kind.value,
     )
     schedule = save_schedule(
-        once(world.now), Context(NOON - days(1), CampaignType.ONE_TIME)
+        once_body(db.now), Context(NOON - days(1), CampaignType.ONE_TIME)
     ).schedule
-    campaign = await world.campaign(campaign_id)
-    event = TimedEvent(kind, world.now, world.now.replace(tzinfo=None))
-    before = await world.dump(campaign_id)
+    campaign = await db.campaign(campaign_id)
+    event = TimedEvent(kind, db.now, db.now.replace(tzinfo=None))
+    before = await db.dump(campaign_id)
     assert (
         await node.claim([ArmedEvent(campaign_id, campaign.uuid, 77, event, schedule, "log")]) == []
     )
-    assert await world.due(campaign_id) == []
-    assert await world.waiting(campaign_id) == []
-    for run in await world.runs(campaign_id):
+    assert await db.due(campaign_id) == []
+    assert await db.waiting(campaign_id) == []
+    for run in await db.runs(campaign_id):
         assert run.status not in ("queued", "executing", "retrying", "held")
-    assert await world.dump(campaign_id) == before
+    assert await db.dump(campaign_id) == before

@@ -25,7 +25,10 @@ from storage.nodes import Nodes
 from storage.queries import query
 from storage.runs import RunStore
 from storage.timers import Timers
-from tests.support.database_world import ALL, cloned, daily, days
+from tests.support.builders import daily_body
+from tests.support.clocks import days
+from tests.support.postgres import fresh_database
+from tests.support.timed_database import ALL
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 CAMPAIGNS = 6000
@@ -62,7 +65,7 @@ FROM generate_series(1, {CAMPAIGNS}) n, generate_series(0, 4) d;
 
 @pytest.fixture(scope="module")
 def seeded_url(postgres_server: str, template_database: str) -> Iterator[str]:
-    with cloned(postgres_server, template_database) as url:
+    with fresh_database(postgres_server, template_database) as (_, url):
         with psycopg.connect(url, autocommit=True) as connection:
             for statement in SEED.split(";\n"):
                 if statement.strip():
@@ -120,7 +123,7 @@ async def explained(seeded_url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def armed(number: int) -> ArmedEvent:
-    body = daily(NOW - timedelta(minutes=10) + number * timedelta(minutes=1))
+    body = daily_body(NOW - timedelta(minutes=10) + number * timedelta(minutes=1))
     schedule = save_schedule(body, Context(NOW - days(300), CampaignType.RECURRING)).schedule
     event = TimedEvent(EventKind.FIRE, schedule.anchor_at, schedule.anchor_local)
     return ArmedEvent(number, uuid4(), number, event, schedule, "log")

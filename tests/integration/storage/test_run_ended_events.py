@@ -16,34 +16,27 @@ from daemon.runtime.clock import SystemClock
 from daemon.runtime.node_identity import NodeIdentity
 from storage.leases import LeaseTable
 from storage.run_results import RunResults
+from tests.support.builders import once_body
 from tests.support.capture import CapturedEvents
-from tests.support.database_world import (
-    ALL,
-    NOON,
-    Node,
-    World,
-    continuous,
-    hours,
-    iso,
-    minutes,
-    once,
-)
+from tests.support.clocks import NOON, hours, minutes
+from tests.support.database_node import DatabaseNode
+from tests.support.timed_database import ALL, TimedDatabase, continuous, iso
 
 AT = NOON + hours(1)
 
 
 @pytest.fixture
-def captured(world: World) -> CapturedEvents:
+def captured(db: TimedDatabase) -> CapturedEvents:
     """The events that a command logs."""
     captured = CapturedEvents()
-    world.control = CampaignService(world.store, runs=RunResults(world.database), emit=captured)
+    db.control = CampaignService(db.store, runs=RunResults(db.database), emit=captured)
     return captured
 
 
-async def accepted(world: World, node: Node, at: datetime = AT) -> Attempt:
+async def accepted(db: TimedDatabase, node: DatabaseNode, at: datetime = AT) -> Attempt:
     """Return the attempt of an accepted run."""
-    await world.saved(once(at), target="crm")
-    world.set(at)
+    await db.saved(once_body(at), target="crm")
+    db.set(at)
     (won,) = await node.claim()
     assert won.attempt is not None
     await node.finish(won.attempt, Accepted(300))
@@ -64,13 +57,15 @@ def keys(work: Attempt, **more: Any) -> dict[str, Any]:
     }
 
 
-async def test_completed_once(world: World, node: Node, captured: CapturedEvents) -> None:
+async def test_completed_once(
+    db: TimedDatabase, node: DatabaseNode, captured: CapturedEvents
+) -> None:
     """A repeated or late result logs nothing."""
-    work = await accepted(world, node)
+    work = await accepted(db, node)
     for _ in range(2):
-        await world.control.complete(work.run_id, 1, "api:crm")
+        await db.control.complete(work.run_id, 1, "api:crm")
     with pytest.raises(Conflict):
-        await world.control.fail(work.run_id, 1, "no", "api:crm")
+        await db.control.fail(work.run_id, 1, "no", "api:crm")
     ((event, fields),) = captured
     assert event == "run_finished"
     assert fields.pop("duration_ms") is not None
@@ -79,11 +74,11 @@ async def test_completed_once(world: World, node: Node, captured: CapturedEvents
     )
 
 
-async def test_failed(world: World, node: Node, captured: CapturedEvents) -> None:
+async def test_failed(db: TimedDatabase, node: DatabaseNode, captured: CapturedEvents) -> None:
     """One attempt is followed by another, and one is the last."""
-    first, second = await accepted(world, node), await accepted(world, node, AT + hours(1))
-    await world.control.fail(first.run_id, 1, "busy", "api:crm")
-    await world.control.fail(second.run_id, 1, "no such list", "api:crm", retry=False)
+    first, second = await accepted(db, node), await accepted(db, node, AT + hours(1))
+    await db.control.fail(first.run_id, 1, "busy", "api:crm")
+    await db.control.fail(second.run_id, 1, "no such list", "api:crm", retry=False)
     assert [(event, fields["run_id"], fields["error"]) for event, fields in captured] == [
         ("run_retrying", first.run_id, "busy"),
         ("run_failed", second.run_id, "no such list"),
@@ -92,15 +87,15 @@ async def test_failed(world: World, node: Node, captured: CapturedEvents) -> Non
 
 
 async def test_a_held_run_that_an_operator_fails(
-    world: World, node: Node, captured: CapturedEvents
+    db: TimedDatabase, node: DatabaseNode, captured: CapturedEvents
 ) -> None:
     """The run is logged once like every other."""
-    await world.saved(once(AT))
-    world.set(AT)
+    await db.saved(once_body(AT))
+    db.set(AT)
     (won,) = await node.claim()
     assert won.attempt is not None
     await node.finish(won.attempt, Held("no answer"))
-    await world.control.fail_held(won.attempt.run_id, "cli:ann")
+    await db.control.fail_held(won.attempt.run_id, "cli:ann")
     ((event, fields),) = captured
     assert (event, fields["error"], fields["actor"]) == (
         "run_failed",
@@ -109,12 +104,12 @@ async def test_a_held_run_that_an_operator_fails(
     )
 
 
-async def test_stopped(world: World, node: Node, captured: CapturedEvents) -> None:
+async def test_stopped(db: TimedDatabase, node: DatabaseNode, captured: CapturedEvents) -> None:
     """Every open run of the campaign is logged, and no run that had ended."""
-    work = await accepted(world, node)
-    await world.control.stop(work.campaign_id, "cli:ann")
-    await world.control.rerun(work.campaign_id, "cli:ann")
-    await world.control.stop(work.campaign_id, "cli:ann")
+    work = await accepted(db, node)
+    await db.control.stop(work.campaign_id, "cli:ann")
+    await db.control.rerun(work.campaign_id, "cli:ann")
+    await db.control.stop(work.campaign_id, "cli:ann")
     assert [event for event, _ in captured] == ["run_cancelled"] * 2
     (_, first), (_, second) = captured
     assert first == keys(work, outcome="cancelled", error="stopped by cli:ann", actor="cli:ann")
@@ -122,37 +117,35 @@ async def test_stopped(world: World, node: Node, captured: CapturedEvents) -> No
 
 
 async def test_an_occurrence_dropped_by_a_command_is_missed(
-    world: World, captured: CapturedEvents
+    db: TimedDatabase, captured: CapturedEvents
 ) -> None:
     """The occurrence was due, and no node had claimed it."""
-    campaign_id = await world.saved(once(AT))
-    world.set(AT + minutes(1))
-    await world.control.stop(campaign_id, "cli:ann")
+    campaign_id = await db.saved(once_body(AT))
+    db.set(AT + minutes(1))
+    await db.control.stop(campaign_id, "cli:ann")
     ((event, fields),) = captured
     assert (event, fields["scheduled_for"], fields["lateness_ms"]) == ("run_missed", AT, 60_000.0)
-    assert await world.run_statuses(campaign_id) == ["missed"]
+    assert await db.run_statuses(campaign_id) == ["missed"]
 
 
 async def test_an_occurrence_that_the_claim_will_log_is_not_logged_twice(
-    world: World, captured: CapturedEvents
+    db: TimedDatabase, captured: CapturedEvents
 ) -> None:
     """The claim of an overdue opening walks the window again."""
-    campaign_id = await continuous(world, 60, hours(1))
+    campaign_id = await continuous(db, 60, hours(1))
     start = NOON + hours(1)
-    world.set(start + minutes(5))
+    db.set(start + minutes(5))
     body = {"startdate": iso(start), "enddate": iso(start + hours(2))}
-    await world.control.update_schedule(campaign_id, body, "tester")
-    assert "missed" in await world.run_statuses(campaign_id)
+    await db.control.update_schedule(campaign_id, body, "tester")
+    assert "missed" in await db.run_statuses(campaign_id)
     assert not captured
 
 
-async def test_an_uncommitted_outcome_is_not_logged(world: World, node: Node) -> None:
+async def test_an_uncommitted_outcome_is_not_logged(db: TimedDatabase, node: DatabaseNode) -> None:
     """In a transaction of the caller, the outcome is logged after the commit."""
     captured = CapturedEvents()
-    control = CampaignService(
-        world.store, runs=RunResults(world.database), emit=captured, commits=False
-    )
-    work = await accepted(world, node)
+    control = CampaignService(db.store, runs=RunResults(db.database), emit=captured, commits=False)
+    work = await accepted(db, node)
     await control.complete(work.run_id, 1, "api:crm")
     assert not captured
     for _ in range(2):
@@ -160,10 +153,12 @@ async def test_an_uncommitted_outcome_is_not_logged(world: World, node: Node) ->
     assert Counter(event for event, _ in captured) == {"run_finished": 1}
 
 
-async def test_a_written_outcome_is_found_when_the_reply_was_lost(world: World, node: Node) -> None:
+async def test_a_written_outcome_is_found_when_the_reply_was_lost(
+    db: TimedDatabase, node: DatabaseNode
+) -> None:
     """Only the node that wrote the outcome finds it, and only for that attempt."""
-    await world.saved(once(AT))
-    world.set(AT)
+    await db.saved(once_body(AT))
+    db.set(AT)
     (won,) = await node.claim()
     work = won.attempt
     assert work is not None
@@ -172,16 +167,18 @@ async def test_a_written_outcome_is_found_when_the_reply_was_lost(world: World, 
     assert await node.finish(work, Delivered()) == []
     found = await node.firing.find_finish_result(work, Delivered())
     assert found == written._replace(promoted=True)
-    other = await world.node("other")
+    other = await db.node("other")
     assert await other.firing.find_finish_result(work, Delivered()) is None
     later = work._replace(claimed_at=AT + minutes(1))
     assert await node.firing.find_finish_result(later, Delivered()) is None
 
 
-async def test_an_attempt_followed_by_another_is_found_too(world: World, node: Node) -> None:
+async def test_an_attempt_followed_by_another_is_found_too(
+    db: TimedDatabase, node: DatabaseNode
+) -> None:
     """Its own event identifies the attempt."""
-    await world.saved(once(AT))
-    world.set(AT)
+    await db.saved(once_body(AT))
+    db.set(AT)
     (won,) = await node.claim()
     assert won.attempt is not None
     await node.finish(won.attempt, Retry("busy", 30))
@@ -191,15 +188,17 @@ async def test_an_attempt_followed_by_another_is_found_too(world: World, node: N
     assert await node.firing.find_finish_result(won.attempt, Delivered()) is None
 
 
-async def test_results_in_the_table_hold_worker_and_duration(world: World, node: Node) -> None:
+async def test_results_in_the_table_hold_worker_and_duration(
+    db: TimedDatabase, node: DatabaseNode
+) -> None:
     """The node that writes the outcomes logs both."""
-    work = await accepted(world, node)
-    await world.rows(
+    work = await accepted(db, node)
+    await db.rows(
         "UPDATE runs SET answer = 'completed', lease_until = claimed_at + interval '90 seconds',"
         " node = 'their worker' WHERE id = :id",
         id=work.run_id,
     )
-    (found,) = await LeaseTable(world.database, NodeIdentity(SystemClock())).worker_results(
+    (found,) = await LeaseTable(db.database, NodeIdentity(SystemClock())).worker_results(
         ALL, AT, 10
     )
     assert (found.attempt.run_id, found.outcome) == (work.run_id, Delivered())

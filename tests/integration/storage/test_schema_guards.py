@@ -366,9 +366,9 @@ ILLEGAL: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 
 @pytest.fixture(scope="module")
 def url_of_one(postgres_server: str, template_database: str) -> Iterator[str]:
-    from tests.support.database_world import cloned
+    from tests.support.postgres import fresh_database
 
-    with cloned(postgres_server, template_database) as url:
+    with fresh_database(postgres_server, template_database) as (_, url):
         yield url
 
 

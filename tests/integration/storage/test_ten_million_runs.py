@@ -25,7 +25,9 @@ from storage.nodes import Nodes
 from storage.runs import RunStore
 from storage.timers import Timers
 from tests.integration.storage.test_query_plans import BIG, CAMPAIGNS, NOW, SEED
-from tests.support.database_world import ALL, cloned, days
+from tests.support.clocks import days
+from tests.support.postgres import fresh_database
+from tests.support.timed_database import ALL
 
 RUNS_EACH = 1667
 SLOWEST_S = 0.5
@@ -35,7 +37,7 @@ SLOWEST_S = 0.5
 @pytest.fixture(scope="module")
 def long_lived_url(postgres_server: str, template_database: str) -> Iterator[str]:
     """A database with ten million runs."""
-    with cloned(postgres_server, template_database) as url:
+    with fresh_database(postgres_server, template_database) as (_, url):
         with psycopg.connect(url, autocommit=True) as connection:
             many = SEED.replace("generate_series(0, 4) d", f"generate_series(0, {RUNS_EACH - 1}) d")
             assert many != SEED

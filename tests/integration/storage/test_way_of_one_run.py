@@ -44,7 +44,7 @@ from storage.engine import Database
 from storage.nodes import Nodes
 from storage.runs import RunStore
 from storage.timers import Timers
-from tests.support.database_world import World
+from tests.support.timed_database import TimedDatabase
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "architecture.md"
@@ -154,9 +154,9 @@ async def traced_run(database: Database) -> list[Call]:
     return trace.calls
 
 
-async def test_the_page_shows_the_way_of_one_run(world: World) -> None:
+async def test_the_page_shows_the_way_of_one_run(db: TimedDatabase) -> None:
     """Where this fails, make the table of docs/architecture.md show the calls as they are."""
-    calls = await traced_run(world.database)
+    calls = await traced_run(db.database)
     assert calls == documented_calls()
 
 

@@ -1,34 +1,23 @@
-"""Campaigns in a real database, with time in the test's hand."""
+"""Campaigns in a real database, with a clock that the test sets."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID, uuid4, uuid5
 
-import psycopg
 import sqlalchemy as sa
 
 from daemon.campaign_service import CampaignService
-from daemon.cluster.store import NodeInfo
 from daemon.domain.campaign.model import Campaign
 from daemon.domain.campaign.state_machine import OPEN_RUN, RunStatus, Status
 from daemon.domain.run.attempt import (
     ArmedEvent,
     Attempt,
-    ClaimResult,
-    ExpiredAttempt,
-    FinishedAttempt,
-    FinishResult,
     PendingRun,
-    ReclaimedRun,
 )
-from daemon.domain.run.claim_plan import ClaimRequest, plan
-from daemon.domain.run.outcome import Delivered, Outcome, Reject
 from daemon.domain.schedule.schedule import CampaignType
 from daemon.domain.sharding import SHARDS
 from daemon.runtime.clock import SystemClock
@@ -40,61 +29,29 @@ from storage.nodes import Nodes
 from storage.runs import RunStore
 from storage.tables import metadata
 from storage.timers import Timers
-
-NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
-"""A Monday; every test begins here."""
+from tests.support.clocks import NOON, days, hours
+from tests.support.database_node import LONG, DatabaseNode
 
 TICK = timedelta(microseconds=1)
 ALL = list(range(SHARDS))
-LONG = 10_000_000.0
-"""Seconds; a lease that does not end while a test moves through months."""
-
-
 GRACE = timedelta(hours=1)
-"""What a schedule has that names none."""
-
-
-def hours(count: float) -> timedelta:
-    return timedelta(hours=count)
-
-
-def minutes(count: float) -> timedelta:
-    return timedelta(minutes=count)
-
-
-def seconds(count: float) -> timedelta:
-    return timedelta(seconds=count)
-
-
-def days(count: float) -> timedelta:
-    return timedelta(days=count)
+"""The default grace time of a schedule."""
 
 
 def run_uuid(campaign: UUID, at: datetime) -> UUID:
-    """Spec section 6, computed by the standard library."""
+    """Return the id of a run, computed by the standard library (docs/semantics.md#runs)."""
     return uuid5(campaign, at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
-
-
-def once(at: datetime, **extras: Any) -> dict[str, Any]:
-    return {"schedule_type": "scheduled", "scheduled_at": at.isoformat(), **extras}
-
-
-def daily(at: datetime | None, **extras: Any) -> dict[str, Any]:
-    """Every day from `at`; `end_date` and the like go into recurring_config."""
-    config = {"frequency": "daily", **extras.pop("config", {})}
-    body = {"schedule_type": "recurring", "recurring_config": config, **extras}
-    return body if at is None else {**body, "scheduled_at": at.isoformat()}
 
 
 def iso(at: datetime) -> str:
     return at.isoformat()
 
 
-async def continuous(world: World, every: int, length: timedelta, **extras: Any) -> int:
-    """A segment campaign that runs every so many seconds from an hour after noon."""
-    world.control._continuous_interval = every
+async def continuous(db: TimedDatabase, every: int, length: timedelta, **extras: Any) -> int:
+    """Store a segment campaign that runs every ``every`` seconds from an hour after noon."""
+    db.control._continuous_interval = every
     start = NOON + hours(1)
-    return await world.started(
+    return await db.started(
         "segment_triggered",
         {
             "startdate": iso(start),
@@ -111,134 +68,20 @@ def events_named(events: list[Any], name: str) -> list[Any]:
 
 
 class _AtNow(Campaigns):
-    """Campaigns whose edits are decided at the world's time."""
+    """Campaigns whose edits are decided at the time of the test."""
 
-    def __init__(self, database: Database, world: World) -> None:
+    def __init__(self, database: Database, db: TimedDatabase) -> None:
         super().__init__(database)
-        self._world = world
+        self._db = db
 
     @asynccontextmanager
     async def edit(self, ref: int | UUID, now: datetime | None = None) -> AsyncIterator[Any]:
-        async with super().edit(ref, now or self._world.now) as edit:
+        async with super().edit(ref, now or self._db.now) as edit:
             yield edit
 
 
-@dataclass(frozen=True)
-class Won:
-    """What a claim won, with what it was planned as."""
-
-    planned: ClaimRequest
-    claimed: ClaimResult
-
-    @property
-    def campaign_id(self) -> int:
-        return self.planned.armed.campaign_id
-
-    @property
-    def kind(self) -> str:
-        return self.planned.armed.event.kind
-
-    @property
-    def scheduled_for(self) -> datetime | None:
-        return self.planned.fire_at
-
-    @property
-    def run_id(self) -> UUID | None:
-        return self.planned.run_id
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.claimed, name)
-
-
-@dataclass
-class Node:
-    """One daemon's statements; its clock is the world's unless it is set ahead or behind."""
-
-    world: World
-    name: str
-    firing: RunStore
-    nodes: Nodes
-    hold_targets: list[str] = field(default_factory=list)
-    taken: list[ReclaimedRun] = field(default_factory=list)
-    """What it took back last."""
-
-    def _set_clock(self) -> None:
-        self.firing.now = self.nodes.now = self.world.now
-
-    async def claim(
-        self, armed: Sequence[ArmedEvent] | None = None, *, believes: datetime | None = None
-    ) -> list[Won]:
-        """Claim what is due; `believes` is what this node takes for the time when it plans."""
-        self._set_clock()
-        if armed is None:
-            armed = await self.world.due()
-        planned = [plan(item, believes or self.world.now) for item in armed]
-        return [Won(planned[won.place], won) for won in await self.firing.claim(planned)]
-
-    async def claim_all(self) -> list[Won]:
-        """Claim until nothing more is due."""
-        found: list[Won] = []
-        while won := await self.claim():
-            found += won
-        return found
-
-    async def attempts(
-        self, waiting: Sequence[PendingRun] | None = None
-    ) -> tuple[list[Attempt], list[ExpiredAttempt]]:
-        """Start what waits and is due; write those that came too late."""
-        self._set_clock()
-        if waiting is None:
-            waiting = await self.world.waiting()
-        works, late = await self.firing.claim_attempts(waiting)
-        if late:
-            await self.firing.finish(
-                [FinishedAttempt(item.attempt, item.outcome, item.expected) for item in late]
-            )
-        return works, late
-
-    async def finish(
-        self,
-        work: Attempt,
-        outcome: Outcome | None = None,
-        expected: str = "executing",
-        begun: datetime | None = None,
-    ) -> list[FinishResult]:
-        """Return what was written; nothing if the run belonged to another node."""
-        self._set_clock()
-        written = await self.firing.finish(
-            [FinishedAttempt(work, outcome or Delivered(), expected, begun)]
-        )
-        return [row for row in written if row is not None]
-
-    async def fail(self, work: Attempt, reason: str = "no") -> list[FinishResult]:
-        return await self.finish(work, Reject(reason))
-
-    async def release(self, *works: Attempt, disposition: str = "retrying") -> int:
-        self._set_clock()
-        self.taken = await self.firing.release(works, [disposition] * len(works))
-        return len(self.taken)
-
-    async def register(self, lease: float) -> None:
-        self._set_clock()
-        await self.nodes.register(
-            self.name, NodeInfo(self.name, "h", 1, "0", "t", "000000"), lease=lease
-        )
-
-    async def beat(self, lease: float = LONG, **fields: Any) -> Any:
-        self._set_clock()
-        return await self.nodes.beat(self.name, lease=lease, **{"oldest_claim_at": None, **fields})
-
-    async def take_over(self, dead: Node) -> int:
-        self._set_clock()
-        batches = [
-            batch async for batch in self.nodes.take_over(self.name, dead.name, self.hold_targets)
-        ]
-        self.taken = [run for batch in batches for run in batch]
-        return len(self.taken)
-
-
-class World:
-    """A database, its time, and everything that a test asks or does."""
+class TimedDatabase:
+    """A database with a settable clock, and what tests do with it."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -254,9 +97,9 @@ class World:
         self.now += step
         return self.now
 
-    async def node(self, name: str = "node", lease: float = LONG) -> Node:
-        """A registered node."""
-        node = Node(
+    async def node(self, name: str = "node", lease: float = LONG) -> DatabaseNode:
+        """Return a registered node."""
+        node = DatabaseNode(
             self,
             name,
             RunStore(self.database, NodeIdentity(SystemClock(), name)),
@@ -277,13 +120,13 @@ class World:
         return (await self.control.create(draft, "tester")).id
 
     async def saved(self, body: dict[str, Any], **fields: Any) -> int:
-        """A campaign with a `schedule` body, armed."""
+        """Store a campaign with a `schedule` body, armed."""
         campaign_id = await self.create(**fields)
         await self.control.save_schedule(campaign_id, body, "tester")
         return campaign_id
 
     async def started(self, kind: str, body: dict[str, Any], **fields: Any) -> int:
-        """A campaign with an `update_schedule` body, armed."""
+        """Store a campaign with an `update_schedule` body, and start it."""
         campaign_id = await self.create(kind, **fields)
         await self.control.update_schedule(campaign_id, body, "tester")
         await self.control.start(campaign_id, "tester")
@@ -324,14 +167,14 @@ class World:
         return found[0] if found else None
 
     async def due(self, *campaign_ids: int) -> list[ArmedEvent]:
-        """What a timer has loaded and is due by now."""
+        """Return the events that a timer has loaded and that are due."""
         if campaign_ids:
             return await self.timers.events_of(campaign_ids, self.now + TICK)
         found = await self.timers.overdue_events(FIRST_EVENT, self.now + TICK, 10_000, [])
         return await self.timers.events_of([item.campaign_id for item in found], self.now + TICK)
 
     async def armed(self, campaign_id: int) -> ArmedEvent:
-        """The campaign's next event, however far ahead."""
+        """Return the campaign's next event, however far ahead."""
         (found,) = await self.timers.events_of([campaign_id], self.now + days(10_000))
         return found
 
@@ -340,11 +183,11 @@ class World:
         return [one for one in found if not campaign_ids or one.campaign_id in campaign_ids]
 
     async def later(self, until: datetime) -> list[PendingRun]:
-        """The runs whose next attempt is due before an instant."""
+        """Return the runs whose next attempt is due before an instant."""
         return await self.timers.pending_runs(FIRST_RUN, until, self.now, ALL, 10_000, [])
 
     async def works(self, campaign_id: int) -> list[Attempt]:
-        """The executing runs, as the node that has them in hand would report them."""
+        """Return the executing runs as attempts, as the node that runs them knows them."""
         rows = await self.rows(
             "SELECT r.*, c.uuid, c.target FROM runs r JOIN campaigns c ON c.id = r.campaign_id"
             " WHERE r.campaign_id = :id AND r.status = 'executing' ORDER BY r.scheduled_for",
@@ -368,7 +211,7 @@ class World:
         ]
 
     async def dump(self, campaign_id: int) -> dict[str, list[Any]]:
-        """This campaign's rows in every table, and how many there are of others'."""
+        """Return the campaign's rows in every table, and the number of rows of all campaigns."""
         found: dict[str, list[Any]] = {}
         async with self.database.transaction() as connection:
             for table in metadata.sorted_tables:
@@ -386,7 +229,7 @@ class World:
         return found
 
     async def check(self, campaign_id: int) -> None:
-        """What must hold of a campaign at every moment, computed from the rows themselves."""
+        """Check the invariants of a campaign, computed from its rows."""
         campaign = await self.campaign(campaign_id)
         runs = await self.runs(campaign_id)
         timer, definition = await self.timer(campaign_id), await self.definition(campaign_id)
@@ -409,22 +252,10 @@ class World:
 
 
 @asynccontextmanager
-async def opened(url: str) -> AsyncIterator[World]:
-    """A world over the database at `url`."""
+async def opened(url: str) -> AsyncIterator[TimedDatabase]:
+    """Open the database at ``url``."""
     database = Database(url, pool_size=3)
     try:
-        yield World(database)
+        yield TimedDatabase(database)
     finally:
         await database.close()
-
-
-@contextmanager
-def cloned(server: str, template: str) -> Iterator[str]:
-    """URL of a migrated database that several tests share."""
-    name = f"test_{uuid4().hex}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
-        try:
-            yield urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
-        finally:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())

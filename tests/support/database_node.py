@@ -1,0 +1,145 @@
+"""One node's statements on a timed database: it claims, finishes, and takes over when asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from daemon.cluster.store import NodeInfo
+from daemon.domain.run.attempt import (
+    ArmedEvent,
+    Attempt,
+    ClaimResult,
+    ExpiredAttempt,
+    FinishedAttempt,
+    FinishResult,
+    PendingRun,
+    ReclaimedRun,
+)
+from daemon.domain.run.claim_plan import ClaimRequest, plan
+from daemon.domain.run.outcome import Delivered, Outcome, Reject
+from storage.nodes import Nodes
+from storage.runs import RunStore
+
+if TYPE_CHECKING:
+    from tests.support.timed_database import TimedDatabase
+
+LONG = 10_000_000.0
+"""Seconds of a lease that does not end while a test moves through months."""
+
+
+@dataclass(frozen=True)
+class Won:
+    """The result of a claim, with its plan."""
+
+    planned: ClaimRequest
+    claimed: ClaimResult
+
+    @property
+    def campaign_id(self) -> int:
+        return self.planned.armed.campaign_id
+
+    @property
+    def kind(self) -> str:
+        return self.planned.armed.event.kind
+
+    @property
+    def scheduled_for(self) -> datetime | None:
+        return self.planned.fire_at
+
+    @property
+    def run_id(self) -> UUID | None:
+        return self.planned.run_id
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.claimed, name)
+
+
+@dataclass
+class DatabaseNode:
+    """One node's statements; its clock is that of the database unless it is set ahead or behind."""
+
+    db: TimedDatabase
+    name: str
+    firing: RunStore
+    nodes: Nodes
+    hold_targets: list[str] = field(default_factory=list)
+    taken: list[ReclaimedRun] = field(default_factory=list)
+    """The runs of the last take-over."""
+
+    def _set_clock(self) -> None:
+        self.firing.now = self.nodes.now = self.db.now
+
+    async def claim(
+        self, armed: Sequence[ArmedEvent] | None = None, *, believes: datetime | None = None
+    ) -> list[Won]:
+        """Claim due events; the node plans as if the time were ``believes``."""
+        self._set_clock()
+        if armed is None:
+            armed = await self.db.due()
+        planned = [plan(item, believes or self.db.now) for item in armed]
+        return [Won(planned[won.place], won) for won in await self.firing.claim(planned)]
+
+    async def claim_all(self) -> list[Won]:
+        """Claim until no event is due."""
+        found: list[Won] = []
+        while won := await self.claim():
+            found += won
+        return found
+
+    async def attempts(
+        self, waiting: Sequence[PendingRun] | None = None
+    ) -> tuple[list[Attempt], list[ExpiredAttempt]]:
+        """Start the pending runs that are due; write those that came too late."""
+        self._set_clock()
+        if waiting is None:
+            waiting = await self.db.waiting()
+        works, late = await self.firing.claim_attempts(waiting)
+        if late:
+            await self.firing.finish(
+                [FinishedAttempt(item.attempt, item.outcome, item.expected) for item in late]
+            )
+        return works, late
+
+    async def finish(
+        self,
+        work: Attempt,
+        outcome: Outcome | None = None,
+        expected: str = "executing",
+        begun: datetime | None = None,
+    ) -> list[FinishResult]:
+        """Finish an attempt; return the result, or nothing if the run belongs to another node."""
+        self._set_clock()
+        written = await self.firing.finish(
+            [FinishedAttempt(work, outcome or Delivered(), expected, begun)]
+        )
+        return [row for row in written if row is not None]
+
+    async def fail(self, work: Attempt, reason: str = "no") -> list[FinishResult]:
+        return await self.finish(work, Reject(reason))
+
+    async def release(self, *works: Attempt, disposition: str = "retrying") -> int:
+        self._set_clock()
+        self.taken = await self.firing.release(works, [disposition] * len(works))
+        return len(self.taken)
+
+    async def register(self, lease: float) -> None:
+        self._set_clock()
+        await self.nodes.register(
+            self.name, NodeInfo(self.name, "h", 1, "0", "t", "000000"), lease=lease
+        )
+
+    async def beat(self, lease: float = LONG, **fields: Any) -> Any:
+        self._set_clock()
+        return await self.nodes.beat(self.name, lease=lease, **{"oldest_claim_at": None, **fields})
+
+    async def take_over(self, dead: DatabaseNode) -> int:
+        self._set_clock()
+        batches = [
+            batch async for batch in self.nodes.take_over(self.name, dead.name, self.hold_targets)
+        ]
+        self.taken = [run for batch in batches for run in batch]
+        return len(self.taken)
