@@ -80,7 +80,7 @@ def load_settings(
     """
     environ = os.environ if environ is None else environ
     gathered = _Gathered()
-    _defaults(gathered, environ)
+    _default_values(gathered, environ)
     _from_file(gathered, config_file, environ)
     _from_credentials(gathered, environ)
     _from_environment(gathered, environ)
@@ -97,7 +97,7 @@ def load_settings(
     return settings
 
 
-def _defaults(gathered: _Gathered, environ: Mapping[str, str]) -> None:
+def _default_values(gathered: _Gathered, environ: Mapping[str, str]) -> None:
     """Set the defaults that depend on the machine."""
     name = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname()).lstrip("._-")[:63]
     gathered.set(("node_name",), name or "node", "the host name")
@@ -170,7 +170,7 @@ def _from_credentials(gathered: _Gathered, environ: Mapping[str, str]) -> None:
         if ANY not in name and path.exists():
             _from_secret_file(gathered, name, path, str(path))
     settings = sorted({name[2] for name in SECRETS if ANY in name})
-    targets = sorted(_targets(gathered, environ))
+    targets = sorted(_read_targets(gathered, environ))
     for path in sorted(Path(directory).glob("targets_*")):
         meant = [
             ("targets", target, setting)
@@ -192,7 +192,7 @@ def _from_credentials(gathered: _Gathered, environ: Mapping[str, str]) -> None:
             )
 
 
-def _targets(gathered: _Gathered, environ: Mapping[str, str]) -> set[str]:
+def _read_targets(gathered: _Gathered, environ: Mapping[str, str]) -> set[str]:
     """Return the targets that the file or the environment names; secrets alone make none."""
     names = *gathered.values, *map(_name_of, environ)
     return {name[1] for name in names if len(name) > 2 and name[0] == "targets"}
@@ -259,9 +259,9 @@ def line_of(text: str, name: tuple[str, ...]) -> int | None:
     section: tuple[str, ...] = ()
     for number, line in enumerate(text.splitlines(), start=1):
         if header := _TOML_HEADER.fullmatch(line):
-            here = section = _parts(header[1])
+            here = section = _setting_path(header[1])
         elif key := _TOML_KEY.match(line):
-            here = section + _parts(key[1])
+            here = section + _setting_path(key[1])
         else:
             continue
         if name[: len(here)] == here and (best is None or len(here) > best[0]):
@@ -269,5 +269,5 @@ def line_of(text: str, name: tuple[str, ...]) -> int | None:
     return best and best[1]
 
 
-def _parts(dotted: str) -> tuple[str, ...]:
+def _setting_path(dotted: str) -> tuple[str, ...]:
     return tuple(part.strip("\"'") for part in _TOML_PART.findall(dotted))

@@ -24,25 +24,26 @@ _WITH_REASON = ("value_error", "pattern", "not_a_number")
 
 def explain(error: ValidationError, places: Mapping[Name, str]) -> list[str]:
     """Return the lines for the errors that pydantic found."""
-    return [_line(found, places) for found in error.errors(include_url=False)]
+    return [_format_error(found, places) for found in error.errors(include_url=False)]
 
 
-def _line(found: ErrorDetails, places: Mapping[Name, str]) -> str:
+def _format_error(found: ErrorDetails, places: Mapping[Name, str]) -> str:
     name = _name(found)
     dotted = ".".join(name)
-    place = _place(name, places)
+    place = _where_set(name, places)
     if found["type"] == "extra_forbidden" and is_setting(name):
         return f"{dotted} ({place}): not a setting of this type of target"
     if found["type"] == "extra_forbidden":
         return unknown_setting(name, place)
     if found["type"] == "union_tag_not_found":
-        return f"{dotted}.type ({place}): missing; allowed is {_allowed((*name, 'type'))}"
+        return f"{dotted}.type ({place}): missing; allowed is {_allowed_values((*name, 'type'))}"
     if found["type"] == "union_tag_invalid":
         name = (*name, "type")
         shown = found.get("ctx", {}).get("tag", "")
-        return f"{dotted}.type = {shown!r} ({_place(name, places)}): allowed is {_allowed(name)}"
+        place = _where_set(name, places)
+        return f"{dotted}.type = {shown!r} ({place}): allowed is {_allowed_values(name)}"
     if found["type"] == "missing":
-        return f"{dotted} ({place}): missing; allowed is {_allowed(name)}"
+        return f"{dotted} ({place}): missing; allowed is {_allowed_values(name)}"
     context = found.get("ctx", {})
     if found["type"] == "clash":
         value = getattr(found["input"], name[-1], None)
@@ -51,10 +52,10 @@ def _line(found: ErrorDetails, places: Mapping[Name, str]) -> str:
         return f"{dotted} = {value} ({place}): allowed is {context['allowed']}"
     if name[0] == "targets" and found["loc"][-1] == "[key]":
         return f"{dotted} ({place}): allowed in a target's name are {ALLOWED_NAME}"
-    allowed = f"allowed is {_allowed(name)}"
+    allowed = f"allowed is {_allowed_values(name)}"
     if found["type"] in _WITH_REASON:
         allowed = found["msg"].removeprefix("Value error, ") + "; " + allowed
-    return f"{dotted} = {_shown(name, found['input'])} ({place}): {allowed}"
+    return f"{dotted} = {_shown_value(name, found['input'])} ({place}): {allowed}"
 
 
 def unknown_setting(name: Name, place: str, *, in_environment: bool = False) -> str:
@@ -94,7 +95,7 @@ def _name(found: ErrorDetails) -> Name:
     return (*name, str(field)) if found["type"] == "clash" else name
 
 
-def _place(name: Name, places: Mapping[Name, str]) -> str:
+def _where_set(name: Name, places: Mapping[Name, str]) -> str:
     if name in places:
         return places[name]
     around = [place for known, place in places.items() if known[: len(name)] == name]
@@ -104,7 +105,7 @@ def _place(name: Name, places: Mapping[Name, str]) -> str:
     return beside[0] if beside and len(name) > 1 else "default"
 
 
-def _allowed(name: Name) -> str:
+def _allowed_values(name: Name) -> str:
     if name[0] == "targets" and name[2:] == ("type",):
         return "one of " + ", ".join(TARGET_TYPES)
     info = FIELDS.get(pattern(name))
@@ -112,7 +113,7 @@ def _allowed(name: Name) -> str:
     return texts[-1] if texts else "a table"
 
 
-def _shown(name: Name, value: Any) -> str:
+def _shown_value(name: Name, value: Any) -> str:
     if name[0] == "targets" and is_secret(name[:3]):  # also for values inside the setting
         return "***"
     if is_secret(name):

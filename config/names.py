@@ -19,19 +19,19 @@ ANY = "NAME"
 """Stands for a target's name."""
 
 
-def _walk(model: type[BaseModel], above: Name = ()) -> Iterator[tuple[Name, FieldInfo]]:
+def _walk_settings(model: type[BaseModel], above: Name = ()) -> Iterator[tuple[Name, FieldInfo]]:
     for key, info in model.model_fields.items():
         name = (*above, key)
         if name == ("targets",):
             for target in TARGET_MODELS:
-                yield from _walk(target, (*name, ANY))
+                yield from _walk_settings(target, (*name, ANY))
         elif isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
-            yield from _walk(info.annotation, name)
+            yield from _walk_settings(info.annotation, name)
         else:
             yield name, info
 
 
-FIELDS: dict[Name, FieldInfo] = dict(_walk(Settings))
+FIELDS: dict[Name, FieldInfo] = dict(_walk_settings(Settings))
 """Every setting by name; a target's settings have `ANY` for the target's name."""
 
 SECRETS: tuple[Name, ...] = tuple(

@@ -35,7 +35,7 @@ from config.values import (
 DatabaseUrl = Annotated[str, AfterValidator(dsn.checked_dsn), Allowed(dsn.ALLOWED), SECRET]
 
 
-def _networks(value: tuple[str, ...]) -> tuple[str, ...]:
+def _check_networks(value: tuple[str, ...]) -> tuple[str, ...]:
     for each in value:
         try:
             ipaddress.ip_network(each, strict=False)
@@ -74,7 +74,7 @@ class ApiSettings(Section):
     max_connections_per_address: Count = 500
     trusted_proxies: Annotated[
         Words,
-        AfterValidator(_networks),
+        AfterValidator(_check_networks),
         Allowed("a list of addresses or networks, such as 10.0.0.0/8"),
     ] = ()
     public_url: Annotated[

@@ -42,7 +42,7 @@ def _proxy(value: str) -> str:
     return value if value in ("none", "env") else _web_url(value)
 
 
-def _networks(value: tuple[str, ...]) -> tuple[str, ...]:
+def _check_networks(value: tuple[str, ...]) -> tuple[str, ...]:
     for network in value:
         try:
             ipaddress.ip_network(network)
@@ -73,7 +73,7 @@ def _table(value: Any) -> Any:
         raise _invalid("not a valid TOML table") from None
 
 
-def _headers(value: Mapping[str, str]) -> Mapping[str, str]:
+def _check_headers(value: Mapping[str, str]) -> Mapping[str, str]:
     for name, text in value.items():
         if not _HEADER.fullmatch(name) or not text.isprintable() or not text.isascii():
             raise _invalid("contains a name or value that cannot be sent")
@@ -82,14 +82,14 @@ def _headers(value: Mapping[str, str]) -> Mapping[str, str]:
     return value
 
 
-def _variables(value: Mapping[str, str]) -> Mapping[str, str]:
+def _check_variables(value: Mapping[str, str]) -> Mapping[str, str]:
     for name, text in value.items():
         if not _VARIABLE.fullmatch(name) or "\0" in text:
             raise _invalid("contains a name or value that cannot be set")
     return value
 
 
-def _argv(value: tuple[str, ...]) -> tuple[str, ...]:
+def _check_argv(value: tuple[str, ...]) -> tuple[str, ...]:
     if not value or not value[0] or any("\0" in word for word in value):
         raise _invalid("must name a program")
     return value
@@ -127,7 +127,7 @@ Networks = Annotated[
     tuple[str, ...],
     Field(strict=False),
     BeforeValidator(_words),
-    AfterValidator(_networks),
+    AfterValidator(_check_networks),
     Allowed("a list of networks such as 10.0.0.0/8 or fc00::/7"),
 ]
 
@@ -182,7 +182,7 @@ class WebhookTargetSettings(_Delivering):
         Allowed("the path of a file"),
     ] = None
     headers: Annotated[
-        Texts, AfterValidator(_headers), Allowed("a table of header names and texts"), SECRET
+        Texts, AfterValidator(_check_headers), Allowed("a table of header names and texts"), SECRET
     ] = Field(default_factory=dict, repr=False)
     proxy: Annotated[
         str,
@@ -209,7 +209,7 @@ class CommandTargetSettings(_Delivering):
     argv: Annotated[
         tuple[str, ...],
         Field(strict=False),
-        AfterValidator(_argv),
+        AfterValidator(_check_argv),
         Allowed("a list: the program and its arguments"),
     ]
     concurrency: Concurrency = 4
@@ -226,7 +226,7 @@ class CommandTargetSettings(_Delivering):
         Allowed("the path of a directory"),
     ] = None
     environment: Annotated[
-        Texts, AfterValidator(_variables), Allowed("a table of variables and texts"), SECRET
+        Texts, AfterValidator(_check_variables), Allowed("a table of variables and texts"), SECRET
     ] = Field(default_factory=dict, repr=False)
 
 

@@ -105,7 +105,7 @@ def api_server(
     backend = _BackendBuilder(
         settings=settings,
         dsn=dsn,
-        emit=_counted(emit, metrics),
+        emit=_count_events(emit, metrics),
         ready=ready,
         policy_of=policy_of,
         metrics=metrics,
@@ -238,7 +238,7 @@ class _Configuration:
         return RetryPolicy() if target is None else policy_of(target)
 
 
-def _counted(emit: Emit, metrics: Metrics) -> Emit:
+def _count_events(emit: Emit, metrics: Metrics) -> Emit:
     """Return an Emit that counts each event before emitting it."""
 
     def count_and_emit(event: str, /, **fields: Any) -> None:

@@ -44,7 +44,7 @@ class Daemon:
         self._settings = process.settings
         self.parts = parts = build_parts(process, lambda: self._settings)
         self._emit = parts.emit
-        self.supervisor = Supervisor(self._reload)
+        self.supervisor = Supervisor(self._reload_configuration)
         self.status = NodeStatus(
             parts.health,
             parts.scheduler,
@@ -83,9 +83,9 @@ class Daemon:
         began = time.monotonic()
         error: BaseException | None = None
         try:
-            if not await self._start():
+            if not await self._start_services():
                 return 0
-            self._ready(began)
+            self._report_ready(began)
             failed = await self.supervisor.watch(self.services)
             if failed is not None:
                 service, error = failed
@@ -96,21 +96,23 @@ class Daemon:
                     error=f"{type(error).__name__}: {error}",
                 )
         finally:
-            await self._stop()
+            await self._stop_services()
         if isinstance(error, SchemaOutOfDate):
             raise error
         return 0 if error is None else 1
 
-    async def _start(self) -> bool:
+    async def _start_services(self) -> bool:
         """Start everything; return False if a stop is requested meanwhile."""
         parts = self.parts
         for service in (self.api, self.loop_lag):
             if service is not None:
                 await service.start()
         timeout, stop = self._settings.scheduler.startup_timeout, self.supervisor.stop_requested
-        if not await wait_for_database(self._register, timeout=timeout, stop=stop, emit=self._emit):
+        if not await wait_for_database(
+            self._register_node, timeout=timeout, stop=stop, emit=self._emit
+        ):
             return False
-        warm_up = asyncio.create_task(_quietly(parts.run_store.warm()), name="warm")
+        warm_up = asyncio.create_task(_ignore_errors(parts.run_store.warm()), name="warm")
         await parts.pipeline.start()
         parts.scheduler.start(parts.pipeline.claimer.enqueue)
         for service in (
@@ -129,7 +131,7 @@ class Daemon:
         await asyncio.wait({warm_up}, timeout=WARM_UP_S)
         return True
 
-    async def _register(self) -> None:
+    async def _register_node(self) -> None:
         """Check the schema, refresh instants that are due soon, and register this node."""
         await self.parts.schema_watch.check()
         horizon = timedelta(seconds=self._settings.scheduler.horizon)
@@ -137,7 +139,7 @@ class Daemon:
         await self.parts.heartbeat.start()
         await self.parts.node_rescuer.start()
 
-    def _ready(self, began: float) -> None:
+    def _report_ready(self, began: float) -> None:
         """Report that the daemon is ready."""
         self.status.is_ready = True
         # Objects that exist now exist until the end: collecting them would delay a burst.
@@ -154,7 +156,7 @@ class Daemon:
             lambda: self.status.send_line(lambda line: self._process.notify("status", line))
         )
 
-    async def _stop(self) -> None:
+    async def _stop_services(self) -> None:
         """Stop in order: claim no more, let attempts end, write, retire the node, close."""
         parts, grace = self.parts, self._settings.scheduler.drain_timeout
         in_flight = len(parts.pipeline.in_flight)
@@ -171,22 +173,22 @@ class Daemon:
             parts.schema_task,
             parts.tzdata_task,
         ):
-            await _quietly(service.stop(1))
-        await _quietly(parts.edit_listener.stop())
+            await _ignore_errors(service.stop(1))
+        await _ignore_errors(parts.edit_listener.stop())
         if parts.heartbeat.task is not None and parts.health.is_up:
-            await _quietly(parts.heartbeat.drain())
-        await _quietly(parts.pipeline.drain(grace))
+            await _ignore_errors(parts.heartbeat.drain())
+        await _ignore_errors(parts.pipeline.drain(grace))
         if self.api is not None:  # until here receivers could still report results
-            await _quietly(self.api.stop(API_STOP_S))
+            await _ignore_errors(self.api.stop(API_STOP_S))
         if self.loop_lag is not None:
-            await _quietly(self.loop_lag.stop())
-        await _quietly(parts.canceller.stop(1))
-        await _quietly(parts.heartbeat.stop(1))
+            await _ignore_errors(self.loop_lag.stop())
+        await _ignore_errors(parts.canceller.stop(1))
+        await _ignore_errors(parts.heartbeat.stop(1))
         if parts.node.id and parts.health.is_up:
-            await _quietly(parts.heartbeat.leave())
-        await _quietly(parts.database.close())
+            await _ignore_errors(parts.heartbeat.leave())
+        await _ignore_errors(parts.database.close())
         if parts.traces is not None:
-            await _quietly(asyncio.to_thread(parts.traces.close))
+            await _ignore_errors(asyncio.to_thread(parts.traces.close))
         self._emit("stopped")
 
     def _build_api(self) -> Service:
@@ -210,7 +212,7 @@ class Daemon:
         policies = (pool.policy for pool in self.parts.pipeline.pools if pool.name == target)
         return next(policies, RetryPolicy())
 
-    async def _reload(self) -> None:
+    async def _reload_configuration(self) -> None:
         """Read the configuration again, and apply what can change without a restart."""
         self._process.notify("reloading")
         try:
@@ -228,7 +230,7 @@ class Daemon:
         self._process.notify("ready", self.status.line())
 
 
-async def _quietly(step: Awaitable[object]) -> None:
+async def _ignore_errors(step: Awaitable[object]) -> None:
     """Await one step of a shutdown; an error in it must not keep the others from their turn."""
     with contextlib.suppress(Exception):
         await step

@@ -191,7 +191,7 @@ class CampaignService:
         self, ref: int | UUID, body: object, actor: str, expect: RevisionCheck | None = None
     ) -> CommandResult:
         """Replace the schedule with a ``schedule`` body; ``immediate`` clears the schedule."""
-        return await self._execute(
+        return await self._execute_command(
             ref, actor, lambda s: commands.save(s, body, self.context(s)), expect
         )
 
@@ -199,7 +199,7 @@ class CampaignService:
         self, ref: int | UUID, body: object, actor: str, expect: RevisionCheck | None = None
     ) -> CommandResult:
         """Merge an ``update_schedule`` body into the schedule; the status does not change."""
-        return await self._execute(
+        return await self._execute_command(
             ref, actor, lambda s: commands.update(s, body, self.context(s)), expect
         )
 
@@ -207,35 +207,35 @@ class CampaignService:
         self, ref: int | UUID, actor: str, expect: RevisionCheck | None = None
     ) -> CommandResult:
         """Delete the schedule; the campaign becomes a draft."""
-        return await self._execute(ref, actor, commands.clear, expect)
+        return await self._execute_command(ref, actor, commands.clear, expect)
 
     async def start(self, ref: int | UUID, actor: str) -> CommandResult:
         """Arm the campaign, run it now, or resume it."""
-        return await self._execute(ref, actor, lambda s: commands.start(s, self._grace))
+        return await self._execute_command(ref, actor, lambda s: commands.start(s, self._grace))
 
     async def pause(self, ref: int | UUID, actor: str) -> CommandResult:
         """Start no new run until the campaign is started again."""
-        return await self._execute(ref, actor, commands.pause)
+        return await self._execute_command(ref, actor, commands.pause)
 
     async def stop(self, ref: int | UUID, actor: str) -> CommandResult:
         """Cancel the campaign and every open run."""
-        return await self._execute(ref, actor, commands.stop)
+        return await self._execute_command(ref, actor, commands.stop)
 
     async def rerun(self, ref: int | UUID, actor: str) -> CommandResult:
         """Run a campaign that has ended once more, now."""
-        return await self._execute(ref, actor, lambda s: commands.rerun(s, self._grace))
+        return await self._execute_command(ref, actor, lambda s: commands.rerun(s, self._grace))
 
     async def archive(self, ref: int | UUID, actor: str) -> CommandResult:
         """Archive a campaign that has ended."""
-        return await self._execute(ref, actor, commands.archive)
+        return await self._execute_command(ref, actor, commands.archive)
 
     async def unarchive(self, ref: int | UUID, actor: str) -> CommandResult:
         """Restore the status that the campaign had before it was archived."""
-        return await self._execute(ref, actor, commands.unarchive)
+        return await self._execute_command(ref, actor, commands.unarchive)
 
     async def delete(self, ref: int | UUID, actor: str) -> CommandResult:
         """Delete the campaign and its history."""
-        return await self._execute(ref, actor, commands.delete)
+        return await self._execute_command(ref, actor, commands.delete)
 
     async def complete(self, run_id: UUID, attempt: int, actor: str) -> AttemptUpdate:
         """End the attempt as completed. Raises Conflict unless it is the open attempt."""
@@ -266,7 +266,7 @@ class CampaignService:
     async def retry(self, run_id: UUID, actor: str) -> CommandResult:
         """Make the next attempt of a failed run due now."""
         campaign_id = await self._run_store.campaign_of(run_id)
-        return await self._execute(
+        return await self._execute_command(
             campaign_id, actor, lambda s: commands.retry(s, run_id, self._grace)
         )
 
@@ -291,10 +291,10 @@ class CampaignService:
 
     def _queue_ended(self, update: AttemptUpdate) -> AttemptUpdate:
         if update.changed and update.ended is not None:
-            self._queue([update.ended])
+            self._queue_event([update.ended])
         return update
 
-    def _queue(self, ended: Sequence[RunEnded]) -> None:
+    def _queue_event(self, ended: Sequence[RunEnded]) -> None:
         self._pending += ended
         if self._commits:
             self.emit_pending()
@@ -305,7 +305,7 @@ class CampaignService:
             raise RuntimeError("CampaignService was created without a RunResultStore")
         return self._runs
 
-    async def _execute(
+    async def _execute_command(
         self,
         ref: int | UUID,
         actor: str,
@@ -317,8 +317,8 @@ class CampaignService:
                 raise Stale("the schedule was changed by another request; read it again")
             change = decide(edit.snapshot)
             await edit.apply(change, actor)
-        self._queue(edit.endings)
-        return _result(edit.snapshot, change, edit.revision)
+        self._queue_event(edit.endings)
+        return _command_result(edit.snapshot, change, edit.revision)
 
 
 def next_run_at(
@@ -332,7 +332,7 @@ def next_run_at(
     return timer.at if timer is not None and timer.kind is EventKind.FIRE else None
 
 
-def _result(snapshot: Snapshot, change: Change, revision: int | None) -> CommandResult:
+def _command_result(snapshot: Snapshot, change: Change, revision: int | None) -> CommandResult:
     campaign = snapshot.campaign
     schedule = snapshot.current.schedule if snapshot.current else None
     if change.schedule is not None:

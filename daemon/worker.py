@@ -119,7 +119,7 @@ class Worker(Service):
                 )
         finally:
             stop.cancel()
-            await self._finish()
+            await self._drain_runs()
 
     async def _acquire_runs(self) -> bool:
         """Return whether as many runs were acquired as there was room for, so more may wait."""
@@ -135,7 +135,7 @@ class Worker(Service):
             task.add_done_callback(self._under_way.discard)
         return len(attempts) == room
 
-    async def _finish(self) -> None:
+    async def _drain_runs(self) -> None:
         if self._under_way:
             await asyncio.wait(set(self._under_way), timeout=self._drain)
         left = set(self._under_way)
@@ -172,7 +172,7 @@ class Worker(Service):
             heartbeats.cancel()
         duration = timedelta(seconds=self._clock.monotonic() - began)
         try:
-            update = await self._write(attempt, outcome)
+            update = await self._write_outcome(attempt, outcome)
         except (Conflict, NotFound) as error:
             self._emit("lease_lost", **attempt.log_fields(), error=error.detail)
             return
@@ -180,7 +180,7 @@ class Worker(Service):
         if update.ended is not None:
             emit_ended(self._emit, replace(update.ended, duration=duration, actor=None))
 
-    async def _write(self, attempt: Attempt, outcome: Outcome) -> AttemptUpdate:
+    async def _write_outcome(self, attempt: Attempt, outcome: Outcome) -> AttemptUpdate:
         """Write the outcome, however long the database is away. Raises NotFound, Conflict."""
 
         def decide(run: OpenAttempt) -> Outcome:

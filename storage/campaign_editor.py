@@ -38,7 +38,7 @@ CHANNEL = "campaignd"
 """NOTIFY channel; the payload is ``{"campaigns": [id, ...]}``."""
 
 
-def _upsert(table: sa.Table, **values: Any) -> Insert:
+def _upsert_schedule(table: sa.Table, **values: Any) -> Insert:
     """Insert the columns that are given at execution and ``values``, or replace them."""
     statement = insert(table).values(**values)
     columns = (column.name for column in table.c if column.name != "campaign_id")
@@ -51,7 +51,7 @@ def _upsert(table: sa.Table, **values: Any) -> Insert:
 # Built once: building costs more than executing. The columns to write are given at execution.
 _OF_CAMPAIGN: sa.BindParameter[int] = sa.bindparam("of_campaign")
 _DRAW_REVISION = sa.select(revision_seq.next_value())
-_SAVE_DEFINITION = _upsert(schedule_definitions, changed_in=sa.func.pg_current_xact_id())
+_SAVE_DEFINITION = _upsert_schedule(schedule_definitions, changed_in=sa.func.pg_current_xact_id())
 _REVISE_DEFINITION = (
     sa.update(schedule_definitions)
     .where(schedule_definitions.c.campaign_id == _OF_CAMPAIGN)
@@ -60,7 +60,7 @@ _REVISE_DEFINITION = (
 _DROP_DEFINITION = sa.delete(schedule_definitions).where(
     schedule_definitions.c.campaign_id == _OF_CAMPAIGN
 )
-_ARM = _upsert(timers, backlog=sa.false())
+_ARM = _upsert_schedule(timers, backlog=sa.false())
 _REVISE_TIMER = sa.update(timers).where(timers.c.campaign_id == _OF_CAMPAIGN)
 _DISARM = sa.delete(timers).where(timers.c.campaign_id == _OF_CAMPAIGN)
 _UPDATE_CAMPAIGN = sa.update(campaigns).where(campaigns.c.id == _OF_CAMPAIGN)
@@ -90,16 +90,16 @@ class LockedCampaign:
             return
         campaign = self.snapshot.campaign
         if change.delete:
-            await self._delete()
+            await self._delete_campaign()
         else:
             await self._write_missed(change, actor)
             await self._write_schedule(change)
-            retried = await self._retry(change.retry) if change.retry is not None else None
+            retried = await self._retry_run(change.retry) if change.retry is not None else None
             await self._write_campaign(change)
             run = await self._write_run(change.run) if change.run is not None else retried
             if change.cancel_open_runs:
                 await self._cancel_runs(actor)
-            await self._log(
+            await self._log_event(
                 event=change.event,
                 from_status=campaign.status,
                 to_status=change.to_status,
@@ -107,7 +107,7 @@ class LockedCampaign:
                 actor=actor,
                 run_id=run,
             )
-        await self._notify()
+        await self._notify_nodes()
 
     async def amend(self, values: dict[str, Any], actor: str) -> None:
         """Write new values of name, timezone, target or payload, and their event row.
@@ -118,12 +118,12 @@ class LockedCampaign:
         await self._execute(
             _UPDATE_CAMPAIGN, of_campaign=campaign.id, **values, updated_at=self.snapshot.now
         )
-        await self._log(event="amended", actor=actor, details={"fields": sorted(values)})
+        await self._log_event(event="amended", actor=actor, details={"fields": sorted(values)})
         if values.get("target", campaign.target) != campaign.target:
-            await self._revise()
-            await self._notify()
+            await self._bump_revision()
+            await self._notify_nodes()
 
-    async def _revise(self) -> None:
+    async def _bump_revision(self) -> None:
         """Draw a new revision of an unchanged schedule, so that nodes load its timer request."""
         if self.revision is None:
             return
@@ -137,7 +137,7 @@ class LockedCampaign:
         revision: int = (await self._connection.execute(_DRAW_REVISION)).scalar_one()
         return revision
 
-    async def _notify(self) -> None:
+    async def _notify_nodes(self) -> None:
         await self._execute(_NOTIFY, notice=json.dumps({"campaigns": [self.snapshot.campaign.id]}))
 
     async def _write_schedule(self, change: Change) -> None:
@@ -209,7 +209,7 @@ class LockedCampaign:
         """Return False when the occurrence has a run already."""
         return await self._connection.scalar(_INSERT_RUN, columns) is not None
 
-    async def _retry(self, request: RetryRequest) -> UUID:
+    async def _retry_run(self, request: RetryRequest) -> UUID:
         now = self.snapshot.now
         updated = await self._connection.execute(
             sa.update(runs)
@@ -266,7 +266,7 @@ class LockedCampaign:
                 attempt=row.attempt,
                 error=row.error,
             )
-            await self._log(
+            await self._log_event(
                 event="run_ended",
                 from_status=campaign.status,
                 to_status=campaign.status,
@@ -283,7 +283,7 @@ class LockedCampaign:
         cause = f"missed: {change.event} came first"
         same = {"from_status": campaign.status, "to_status": campaign.status, "actor": actor}
         if change.bulk_missed is not None:
-            await self._log(
+            await self._log_event(
                 event=Event.PASSED,
                 cause=cause,
                 run_id=run_id(campaign.uuid, change.bulk_missed.last),
@@ -305,7 +305,7 @@ class LockedCampaign:
             if is_new and not _is_logged_by_claim(change, event.at):
                 self._add_ended(RunStatus.MISSED, identity, event.at, actor, error=cause)
             if is_new and change.bulk_missed is None:
-                await self._log(
+                await self._log_event(
                     event=Event.PASSED,
                     cause=cause,
                     run_id=identity,
@@ -340,7 +340,7 @@ class LockedCampaign:
             )
         )
 
-    async def _delete(self) -> None:
+    async def _delete_campaign(self) -> None:
         campaign_id = self.snapshot.campaign.id
         for table in (runs, campaign_events):
             await self._connection.execute(
@@ -348,7 +348,7 @@ class LockedCampaign:
             )
         await self._connection.execute(sa.delete(campaigns).where(campaigns.c.id == campaign_id))
 
-    async def _log(self, **columns: Any) -> None:
+    async def _log_event(self, **columns: Any) -> None:
         await self._execute(
             _LOG, campaign_id=self.snapshot.campaign.id, at=self.snapshot.now, **columns
         )

@@ -108,17 +108,17 @@ class Campaigns:
             now: the instant of the decision; the database clock by default.
         """
         async with self._database.transaction() as connection:
-            rows = await rows_of(connection, _lock(isinstance(ref, UUID)), ref=ref)
+            rows = await rows_of(connection, _lock_campaign(isinstance(ref, UUID)), ref=ref)
             if not rows:
                 raise not_found(ref)
             # A second statement, because its snapshot is taken after the lock was granted.
             yield LockedCampaign(
-                connection, await _snapshot(connection, campaign_from(rows[0]), now)
+                connection, await _read_snapshot(connection, campaign_from(rows[0]), now)
             )
 
 
 @cache
-def _lock(by_uuid: bool) -> sa.Select[Any]:
+def _lock_campaign(by_uuid: bool) -> sa.Select[Any]:
     column = campaigns.c.uuid if by_uuid else campaigns.c.id
     return sa.select(campaigns).where(column == sa.bindparam("ref")).with_for_update()
 
@@ -153,7 +153,7 @@ def _select_snapshot() -> sa.Select[Any]:
 _SNAPSHOT = _select_snapshot()
 
 
-async def _snapshot(
+async def _read_snapshot(
     connection: AsyncConnection,
     campaign: Campaign,
     now: datetime | None,

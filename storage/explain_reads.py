@@ -74,14 +74,16 @@ class ExplainReads:
             at=at,
             run=None if row is None else run_from(row),
             run_events=tuple(
-                await self._events(campaign.id, campaign_events.c.scheduled_for == at, limit=50)
+                await self._read_events(
+                    campaign.id, campaign_events.c.scheduled_for == at, limit=50
+                )
             ),
-            moved=_first(await self._events(campaign.id, moved, limit=1, newest=True)),
-            schedule_change=_first(await self._events(campaign.id, edited, limit=1)),
-            stretch=_first(await self._events(campaign.id, stretch, limit=1)),
+            moved=_first(await self._read_events(campaign.id, moved, limit=1, newest=True)),
+            schedule_change=_first(await self._read_events(campaign.id, edited, limit=1)),
+            stretch=_first(await self._read_events(campaign.id, stretch, limit=1)),
         )
 
-    async def _events(
+    async def _read_events(
         self,
         campaign_id: int,
         condition: sa.ColumnElement[bool],

@@ -50,7 +50,7 @@ def upgrade(dsn: str, revision: str = "head") -> None:
     tries = 0
     while True:
         try:
-            _upgrade(dsn, found, revision)
+            _run_migrations(dsn, found, revision)
         except StorageUnavailable as error:
             tries += 1
             if tries > MAX_DEADLOCKS or not _is_deadlock(error):
@@ -61,14 +61,14 @@ def upgrade(dsn: str, revision: str = "head") -> None:
             return
 
 
-def _upgrade(dsn: str, found: Schema, revision: str) -> None:
+def _run_migrations(dsn: str, found: Schema, revision: str) -> None:
     from alembic import command
 
-    config = _config()
+    config = _alembic_config()
     engine = _engine(dsn)
     try:
         with translated(), engine.begin() as connection:
-            _require_unused(connection, found, _script(config, revision))
+            _require_unused(connection, found, _migration_script(config, revision))
             config.attributes["connection"] = connection
             command.upgrade(config, revision)
     finally:
@@ -95,7 +95,7 @@ def current(dsn: str) -> Schema:
         engine.dispose()
 
 
-def _script(config: Config, revision: str) -> Script:
+def _migration_script(config: Config, revision: str) -> Script:
     from alembic.script import ScriptDirectory
 
     found = ScriptDirectory.from_config(config).get_revision(revision)
@@ -143,7 +143,7 @@ def libpq_environment(dsn: str) -> dict[str, str]:
     }
 
 
-def _config() -> Config:
+def _alembic_config() -> Config:
     from alembic.config import Config
 
     config = Config()

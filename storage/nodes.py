@@ -80,17 +80,19 @@ class Nodes:
         are left to the next call.
         """
         await self._database.rows("end_sessions", lost_node=lost_node, now=self.now)
-        async for reclaimed in self._reclaim(node, lost_node, hold_targets, from_start=False):
+        async for reclaimed in self._reclaim_runs(node, lost_node, hold_targets, from_start=False):
             yield reclaimed
         ((has_runs,),) = await self._database.rows("find_in_flight", lost_node=lost_node)
         if has_runs:
             return
-        if not await self._forget(lost_node):
-            async for reclaimed in self._reclaim(node, lost_node, hold_targets, from_start=True):
+        if not await self._delete_node(lost_node):
+            async for reclaimed in self._reclaim_runs(
+                node, lost_node, hold_targets, from_start=True
+            ):
                 yield reclaimed
-            await self._forget(lost_node)
+            await self._delete_node(lost_node)
 
-    async def _reclaim(
+    async def _reclaim_runs(
         self, node: str, lost_node: str, hold_targets: Sequence[str], *, from_start: bool
     ) -> AsyncIterator[list[ReclaimedRun]]:
         binds = {
@@ -107,7 +109,7 @@ class Nodes:
             if len(rows) < RECLAIM_BATCH:
                 return
 
-    async def _forget(self, lost_node: str) -> bool:
+    async def _delete_node(self, lost_node: str) -> bool:
         """Delete a node without runs; return True also if another session has locked it."""
         binds = {"lost_node": lost_node, "now": self.now}
         async with self._database.transaction() as connection:

@@ -34,14 +34,14 @@ class Prune:
         """
         async for ids in self._campaigns():
             while True:
-                stats = await self._step(ids, keep)
+                stats = await self._prune_batch(ids, keep)
                 if stats is None:
                     return
                 yield stats
                 if max(stats.runs, stats.events) < ROW_BATCH:
                     break
 
-    async def _step(self, ids: list[int], keep: timedelta) -> PruneStats | None:
+    async def _prune_batch(self, ids: list[int], keep: timedelta) -> PruneStats | None:
         """Run one transaction; return None if another process prunes at the moment."""
         # The lock ends with the transaction. A session's lock would outlive a killed process behind
         # a pooler, which keeps the connection and gives it to another process.

@@ -49,7 +49,9 @@ class RunResults:
             Conflict: another attempt is open, or none.
         """
         async with self._database.transaction() as connection:
-            row = _found((await connection.execute(_READ.where(runs.c.id == run_id))).all(), run_id)
+            row = _require_run(
+                (await connection.execute(_READ.where(runs.c.id == run_id))).all(), run_id
+            )
             outcome = decide(OpenAttempt(row.attempt, row.takeovers, row.target))
             if _is_repeated(row, attempt, outcome):
                 return _update_from(row, changed=False, ended=_run_ended(row, actor))
@@ -69,7 +71,7 @@ class RunResults:
             if not finished or row is None:
                 raise Conflict("the run has ended or was taken over meanwhile")
             # The next run, or this run's next attempt, may be due on any node.
-            await _notify(connection, row.campaign_id)
+            await _notify_nodes(connection, row.campaign_id)
         run_ended = replace(_run_ended(row, actor, finished), attempt=attempt, error=error)
         return _update_from(row, ended=run_ended)
 
@@ -82,7 +84,9 @@ class RunResults:
         """
         until = sa.func.clock_timestamp() + sa.func.make_interval(0, 0, 0, 0, 0, 0, seconds)
         async with self._database.transaction() as connection:
-            row = _found((await connection.execute(_READ.where(runs.c.id == run_id))).all(), run_id)
+            row = _require_run(
+                (await connection.execute(_READ.where(runs.c.id == run_id))).all(), run_id
+            )
             _require_open(row, attempt)
             extended = await connection.execute(
                 sa.update(runs)
@@ -105,7 +109,9 @@ class RunResults:
     async def campaign_of(self, run_id: UUID) -> int:
         """Return the id of the run's campaign. Raises NotFound."""
         async with self._database.statement() as connection:
-            row = _found((await connection.execute(_READ.where(runs.c.id == run_id))).all(), run_id)
+            row = _require_run(
+                (await connection.execute(_READ.where(runs.c.id == run_id))).all(), run_id
+            )
             return int(row.campaign_id)
 
     async def release(self, run_id: UUID, grace: float, actor: str) -> AttemptUpdate:
@@ -116,7 +122,9 @@ class RunResults:
             Refused: the run is not held.
         """
         async with self._database.transaction() as connection:
-            row = _found((await connection.execute(_READ.where(runs.c.id == run_id))).all(), run_id)
+            row = _require_run(
+                (await connection.execute(_READ.where(runs.c.id == run_id))).all(), run_id
+            )
             binds = {
                 "campaign_id": row.campaign_id,
                 "run_id": run_id,
@@ -128,7 +136,7 @@ class RunResults:
             row = (await connection.execute(_READ.where(runs.c.id == run_id))).one()
             if not released:
                 raise _not_held(row)
-            await _notify(connection, row.campaign_id)
+            await _notify_nodes(connection, row.campaign_id)
         return _update_from(row)
 
     async def fail_held(self, run_id: UUID, reason: str, actor: str) -> AttemptUpdate:
@@ -139,7 +147,9 @@ class RunResults:
             Refused: the run is not held.
         """
         async with self._database.transaction() as connection:
-            row = _found((await connection.execute(_READ.where(runs.c.id == run_id))).all(), run_id)
+            row = _require_run(
+                (await connection.execute(_READ.where(runs.c.id == run_id))).all(), run_id
+            )
             ended = (
                 row.campaign_id,
                 row.scheduled_for,
@@ -153,11 +163,11 @@ class RunResults:
             row = (await connection.execute(_READ.where(runs.c.id == run_id))).one()
             if not finished:
                 raise _not_held(row)
-            await _notify(connection, row.campaign_id)
+            await _notify_nodes(connection, row.campaign_id)
         return _update_from(row, ended=replace(_run_ended(row, actor, finished), duration=None))
 
 
-async def _notify(connection: AsyncConnection, campaign_id: int) -> None:
+async def _notify_nodes(connection: AsyncConnection, campaign_id: int) -> None:
     notice = json.dumps({"campaigns": [campaign_id]})
     await connection.execute(sa.select(sa.func.pg_notify(CHANNEL, notice)))
 
@@ -166,7 +176,7 @@ def _not_held(row: Any) -> Refused:
     return Refused(f"run {row.id} is {row.status}; only a held run can be released")
 
 
-def _found(rows: Any, run_id: UUID) -> Any:
+def _require_run(rows: Any, run_id: UUID) -> Any:
     if not rows:
         raise NotFound(f"no run has the id {run_id}", message="Run not found")
     return rows[0]

@@ -146,7 +146,7 @@ def _stale_in_order(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
     )
 
 
-def _definitions(condition: sa.ColumnElement[bool], ids: Sequence[int]) -> sa.Select[Any]:
+def _read_definitions(condition: sa.ColumnElement[bool], ids: Sequence[int]) -> sa.Select[Any]:
     definition, timer = schedule_definitions.c, timers.c
     return (
         sa.select(
@@ -183,18 +183,18 @@ async def _refresh_batch(
         # Every writer locks the campaign's row first. The next statement sees what the previous
         # holder wrote, because its snapshot is taken under the lock.
         await connection.execute(query("lock_campaigns"), {"campaign_ids": ids})
-        rows = (await connection.execute(_definitions(condition, ids))).all()
+        rows = (await connection.execute(_read_definitions(condition, ids))).all()
         for number, row in enumerate(rows, start=1):
             if number % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
             stored = schedule_from(row)
             updated = _reread_or_none(row, stored, emit)
             fire_at = row.fire_at if updated is None else _instant(row, stored, updated)
-            changes = {} if updated is None else _changes(row, updated)
+            changes = {} if updated is None else _recompute(row, updated)
             if fire_at == row.fire_at and (row.tzdata == running or not changes):
                 unchanged.append(row.campaign_id)
             else:
-                await _write(connection, row, {**changes, "tzdata": running}, fire_at)
+                await _write_changes(connection, row, {**changes, "tzdata": running}, fire_at)
             if fire_at != row.fire_at:
                 moved += 1
                 emit(
@@ -234,7 +234,7 @@ def _reread_or_none(row: Any, stored: Schedule, emit: Emit) -> Schedule | None:
         return None
 
 
-def _changes(row: Any, updated: Schedule) -> dict[str, Any]:
+def _recompute(row: Any, updated: Schedule) -> dict[str, Any]:
     columns = columns_of(updated)
     return {
         name: value
@@ -243,7 +243,7 @@ def _changes(row: Any, updated: Schedule) -> dict[str, Any]:
     }
 
 
-async def _write(
+async def _write_changes(
     connection: AsyncConnection, row: Any, columns: dict[str, Any], fire_at: datetime | None
 ) -> None:
     campaign_id = row.campaign_id

@@ -69,7 +69,7 @@ class RequestMiddleware:
         exchange = _Exchange(scope, send)
         try:
             async with asyncio.timeout(self._options.request_timeout):
-                await self._serve(scope, receive, exchange)
+                await self._serve_request(scope, receive, exchange)
         except TimeoutError:
             await exchange.send_error(Unavailable("the request took too long"))
         except CampaigndError as error:
@@ -87,7 +87,7 @@ class RequestMiddleware:
         finally:
             self._log_request(scope, exchange)
 
-    async def _serve(self, scope: Scope, receive: Receive, exchange: _Exchange) -> None:
+    async def _serve_request(self, scope: Scope, receive: Receive, exchange: _Exchange) -> None:
         if scope["path"] in _PROBES:
             # Monitoring is served even when clients use all slots.
             await self._check(scope, exchange)
@@ -126,7 +126,7 @@ class RequestMiddleware:
         if not is_within:
             raise TooManyRequests(f"the limit is {self._options.rate_limit} for each key", headers)
         exchange.add(headers)
-        self._touch(key)
+        self._touch_key(key)
 
     async def _find_key(self, exchange: _Exchange) -> ApiKey:
         secret = secret_of(exchange.headers(b"authorization"))
@@ -136,7 +136,7 @@ class RequestMiddleware:
             raise Unauthorized("the API key does not exist or is revoked")
         return key
 
-    def _touch(self, key: ApiKey) -> None:
+    def _touch_key(self, key: ApiKey) -> None:
         """Record the key's use in the background, at most once a minute."""
         now = time.monotonic()
         if now - self._touched.get(key.id, -_TOUCH_EVERY_S) < _TOUCH_EVERY_S:

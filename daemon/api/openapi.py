@@ -88,17 +88,17 @@ def answers(
     if good is not None:
         responses[status] = {"model": good, "description": (good.__doc__ or "").split("\n")[0]}
         if headers:
-            responses[status]["headers"] = {name: _header(name) for name in headers}
+            responses[status]["headers"] = {name: _header_object(name) for name in headers}
         if example is not None:
             responses[status]["content"] = {"application/json": {"example": example}}
     for code in sorted({*_EVERYWHERE, *problems}):
         responses[code] = {"model": Problem, "description": _PROBLEMS[code]}
         if code in _WITH_RETRY_AFTER:
-            responses[code]["headers"] = {"Retry-After": _header("Retry-After")}
+            responses[code]["headers"] = {"Retry-After": _header_object("Retry-After")}
     return responses
 
 
-def _header(name: str) -> dict[str, Any]:
+def _header_object(name: str) -> dict[str, Any]:
     text = {
         "ETag": "The schedule's revision, for If-Match.",
         "Retry-After": "Seconds after which to try again.",
@@ -122,13 +122,13 @@ def specification(app: FastAPI) -> Callable[[], dict[str, Any]]:
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _specify(app)
+            app.openapi_schema = _build_specification(app)
         return app.openapi_schema
 
     return openapi
 
 
-def _specify(app: FastAPI) -> dict[str, Any]:
+def _build_specification(app: FastAPI) -> dict[str, Any]:
     spec = get_openapi(
         title="campaignd", version=__version__, description=DESCRIPTION, routes=app.routes
     )
@@ -147,11 +147,11 @@ def _specify(app: FastAPI) -> dict[str, Any]:
     }
     for path, item in spec["paths"].items():
         for operation in item.values():
-            _finish(path, operation)
+            _finish_specification(path, operation)
     return spec
 
 
-def _finish(path: str, operation: dict[str, Any]) -> None:
+def _finish_specification(path: str, operation: dict[str, Any]) -> None:
     for parameter in operation.get("parameters", ()):
         # FastAPI describes an absent parameter as null, but no client can send null.
         described = parameter["schema"].pop("anyOf", None)

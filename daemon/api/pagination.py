@@ -60,7 +60,7 @@ def decode(cursor: str | None, *kinds: type) -> Any:
         parts = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
         if not isinstance(parts, list):
             raise ValueError("not a list")
-        return tuple(_part(kind, part) for kind, part in zip(kinds, parts, strict=True))
+        return tuple(_decode_part(kind, part) for kind, part in zip(kinds, parts, strict=True))
     except (ValueError, TypeError, OverflowError, RecursionError, binascii.Error):
         fault = "must be a next_cursor of this list"
         raise InvalidInput(
@@ -68,7 +68,7 @@ def decode(cursor: str | None, *kinds: type) -> Any:
         ) from None
 
 
-def _part(kind: type, part: object) -> object:
+def _decode_part(kind: type, part: object) -> object:
     if kind is datetime:
         at = datetime.fromisoformat(str(part))
         if at.tzinfo is None:

@@ -30,7 +30,7 @@ _is_json = re.compile(r"application/(?:[a-z0-9.+-]+\+)?json", re.I).fullmatch
 _is_etag = re.compile(r'(?:W/)?"[\x21\x23-\x7e]*"').fullmatch
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _refuse_repeated_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name, value in pairs:
         if name in fields:
@@ -39,7 +39,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
-_decoder = strict_decoder(object_pairs_hook=_distinct)
+_decoder = strict_decoder(object_pairs_hook=_refuse_repeated_fields)
 
 
 def backend_of(request: Request) -> Backend:

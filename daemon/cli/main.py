@@ -99,13 +99,13 @@ def invoke(arguments: Sequence[str]) -> int:
     except Exception as error:
         if "--debug" in arguments:
             traceback.print_exc()
-        return _report(error)
+        return _report_error(error)
     return result if isinstance(result, int) else 0
 
 
-def _report(error: BaseException) -> int:
+def _report_error(error: BaseException) -> int:
     """Print one line for each problem; return the exit code."""
-    error = next((inner for inner in _leaves(error) if hasattr(inner, "exit_code")), error)
+    error = next((inner for inner in _flatten_group(error) if hasattr(inner, "exit_code")), error)
     hint = getattr(error, "hint", None)
     code = getattr(error, "exit_code", 1)
     if isinstance(problems := getattr(error, "problems", None), tuple):
@@ -129,11 +129,11 @@ def _report(error: BaseException) -> int:
     return code if isinstance(code, int) else 1
 
 
-def _leaves(error: BaseException) -> Iterator[BaseException]:
+def _flatten_group(error: BaseException) -> Iterator[BaseException]:
     """Yield the errors inside exception groups, or the error itself."""
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
-            yield from _leaves(inner)
+            yield from _flatten_group(inner)
     else:
         yield error
 

@@ -55,7 +55,7 @@ def instant(value: datetime | None) -> str | None:
     return None if value is None else value.astimezone(UTC).isoformat()[:-6] + "Z"
 
 
-def _plain(value: object) -> object:
+def _plain_value(value: object) -> object:
     if isinstance(value, datetime):
         return instant(value) if value.tzinfo is not None else value.isoformat()
     if isinstance(value, Enum):
@@ -63,7 +63,7 @@ def _plain(value: object) -> object:
     return str(value)
 
 
-_encode = JSONEncoder(ensure_ascii=False, default=_plain).encode
+_encode = JSONEncoder(ensure_ascii=False, default=_plain_value).encode
 
 
 def print_json(value: dict[str, Any]) -> None:
@@ -124,7 +124,7 @@ async def print_pages(
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty: str) -> None:
     """Print a table on a terminal, aligned text elsewhere; without a row, only `empty`."""
-    texts = [["-" if cell is None else _cell(cell) for cell in row] for row in rows]
+    texts = [["-" if cell is None else _cell_text(cell) for cell in row] for row in rows]
     if not texts:
         print(empty)
         return
@@ -147,7 +147,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty:
         print("  ".join(padded).rstrip())
 
 
-def _cell(value: object) -> str:
+def _cell_text(value: object) -> str:
     """Return text on one line: no name may break a table or move the cursor."""
-    text = str(_plain(value))
+    text = str(_plain_value(value))
     return text if text.isprintable() else text.encode("unicode_escape").decode()

@@ -69,14 +69,14 @@ class Heartbeat(Service):
 
     async def prepare(self) -> None:
         """Register and beat once, before anything is loaded."""
-        await self._register()
-        await self._beat()
+        await self._register_node()
+        await self._renew_lease()
 
     async def run(self) -> None:
         """Beat until asked to stop."""
         while not await self.pause(self._every):
             try:
-                await self._beat()
+                await self._renew_lease()
             except Unavailable as error:
                 await self._health.failed(self, error)
             else:
@@ -90,9 +90,9 @@ class Heartbeat(Service):
     async def drain(self) -> None:
         """Make the other nodes take this node's shards."""
         self._draining = True
-        await self._beat()
+        await self._renew_lease()
 
-    async def _register(self) -> None:
+    async def _register_node(self) -> None:
         self._registrations += 1
         again = f"-{self._registrations}" if self._registrations > 1 else ""
         node_id, began = f"{self._info.name}-{self._info.tag}{again}", self._clock.monotonic()
@@ -103,7 +103,7 @@ class Heartbeat(Service):
         self._node.extend_lease(began + self._lease)
         self._listener.on_registered()
 
-    async def _beat(self) -> None:
+    async def _renew_lease(self) -> None:
         before, began = self._clock.now(), self._clock.monotonic()
         estimated = self._database_clock.now()
         async with self._within_lease():
@@ -117,7 +117,7 @@ class Heartbeat(Service):
             )
         if reply is None:
             self._emit("node_replaced", node=self._node.id)
-            await self._register()
+            await self._register_node()
             return
         had_lapsed = not self._node.holds_lease()
         self._node.extend_lease(began + self._lease)

@@ -59,56 +59,58 @@ def preview_line(raw: bytes, line: int, now: datetime) -> Answer:
     """Return the answer to one line; `line`, its number from 1, is for unreadable lines."""
     if len(raw.rstrip(b"\r\n")) > LONGEST_LINE:
         text = raw[:LONGEST_LINE].decode("utf-8", "surrogateescape")
-        return _unreadable(text, line, f"line is longer than {LONGEST_LINE} bytes", 413)
+        return _unreadable_line(text, line, f"line is longer than {LONGEST_LINE} bytes", 413)
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         text = raw.decode("utf-8", "surrogateescape")
-        return _unreadable(text, line, f"line is not UTF-8 at byte {error.start}")
+        return _unreadable_line(text, line, f"line is not UTF-8 at byte {error.start}")
     if text.startswith("\ufeff"):
         text = text[1:]
     if not text.strip(" \t\r\n"):
-        return _unreadable("", line, "line is empty")
+        return _unreadable_line("", line, "line is empty")
     try:
         case = _strict.decode(text)
     except RecursionError:
-        return _unreadable(text, line, "line is nested too deeply")
+        return _unreadable_line(text, line, "line is nested too deeply")
     except json.JSONDecodeError as error:
-        return _unreadable(text, line, f"line is not JSON: {error.msg} at column {error.colno}")
+        return _unreadable_line(
+            text, line, f"line is not JSON: {error.msg} at column {error.colno}"
+        )
     except NotJson as error:
-        return _unreadable(text, line, f"line is not JSON: {error}")
+        return _unreadable_line(text, line, f"line is not JSON: {error}")
     except ValueError:
-        return _unreadable(text, line, "line is not JSON: an integer has too many digits")
+        return _unreadable_line(text, line, "line is not JSON: an integer has too many digits")
     if not isinstance(case, dict):
-        return _error(None, 400, f"line is {shown(case)}, must be an object", line)
+        return _error_answer(None, 400, f"line is {shown(case)}, must be an object", line)
     # The bytes were UTF-8, so only an escape can have produced a lone surrogate.
     if "\\u" in text and not _is_clean(case):
-        return _error(_clean(case.get("id")), 400, "line has a lone surrogate in it", line)
+        return _error_answer(_clean(case.get("id")), 400, "line has a lone surrogate in it", line)
     answer = preview_case(case, now)
     if isinstance(answer["id"], (dict, list)) and not _is_clean(answer["id"]):
-        return _error(None, 400, "line is nested too deeply", line)
+        return _error_answer(None, 400, "line is nested too deeply", line)
     return answer
 
 
 def preview_case(case: object, now: datetime) -> Answer:
     """Return the answer to one parsed case; `now` is aware, and replaces an absent `after`."""
     if not isinstance(case, dict):
-        return _error(None, 400, f"case is {shown(case)}, must be an object")
+        return _error_answer(None, 400, f"case is {shown(case)}, must be an object")
     identity = case.get("id")
     try:
-        return _answer(case, identity, now)
+        return _answer_case(case, identity, now)
     except InvalidInput as error:
         message = error.detail
         if error.message != _NOT_A_CASE:
             message = f"{error.message}: {message}"
-        return _error(identity, error.status, message)
+        return _error_answer(identity, error.status, message)
     except CampaigndError as error:
-        return _error(identity, error.status, error.detail)
+        return _error_answer(identity, error.status, error.detail)
     except RecursionError:
-        return _error(identity, 400, "case is nested too deeply")
+        return _error_answer(identity, 400, "case is nested too deeply")
 
 
-def _answer(case: dict[str, Any], identity: object, now: datetime) -> Answer:
+def _answer_case(case: dict[str, Any], identity: object, now: datetime) -> Answer:
     faults = Faults()
     faults.unknown(case, _CASE_FIELDS)
     count = read_integer(faults, "count", case.get("count"), 1, MOST_OCCURRENCES)
@@ -174,15 +176,15 @@ def _body_zone(body: object, timezone: str) -> str:
     return timezone
 
 
-def _error(identity: object, status: int, message: str, line: int | None = None) -> Answer:
+def _error_answer(identity: object, status: int, message: str, line: int | None = None) -> Answer:
     answer: Answer = {"id": identity, "error": {"status": status, "message": message}}
     if line is not None:
         answer["line"] = line
     return answer
 
 
-def _unreadable(text: str, line: int, message: str, status: int = 400) -> Answer:
-    return _error(_clean(_find_id(text)), status, message, line)
+def _unreadable_line(text: str, line: int, message: str, status: int = 400) -> Answer:
+    return _error_answer(_clean(_find_id(text)), status, message, line)
 
 
 def _find_id(text: str) -> object:

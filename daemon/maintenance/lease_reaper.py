@@ -77,10 +77,10 @@ class LeaseReaper(PollingService):
     async def run_once(self) -> None:
         """Poll once. Raises Unavailable."""
         if await self._store.any_leased():
-            await self._expire()
-            await self._collect()
+            await self._reclaim_expired()
+            await self._collect_worker_results()
 
-    async def _expire(self) -> None:
+    async def _reclaim_expired(self) -> None:
         while True:
             expired = await self._store.expire(self._node.hold_targets, ROWS_AT_ONCE)
             for run in expired:
@@ -91,7 +91,7 @@ class LeaseReaper(PollingService):
             if len(expired) < ROWS_AT_ONCE:
                 return
 
-    async def _collect(self) -> None:
+    async def _collect_worker_results(self) -> None:
         overdue_before = self._database_clock.now() - OVERDUE
         results = await self._store.worker_results(self._node.shards, overdue_before, ROWS_AT_ONCE)
         former, self._collected = self._collected, {}

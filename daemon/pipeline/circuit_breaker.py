@@ -69,7 +69,7 @@ class CircuitBreaker:
         self.state, self.is_probing = BreakerState.CLOSED, False
         self._failures = self._pauses = 0
         if not was_closed:
-            self._closed()
+            self._on_closed()
 
     def failed(self, reason: str, *, was_probe: bool) -> None:
         """Note that an attempt failed in a way that may pass."""
@@ -112,14 +112,14 @@ class CircuitBreaker:
             self.half_open()
         else:
             self.state, self.is_probing = BreakerState.CLOSED, False
-            self._closed()
+            self._on_closed()
 
     def cancel_timer(self) -> None:
         """Stop timing the pause."""
         if self._timer is not None:
             self._timer.cancel()
 
-    def _closed(self) -> None:
+    def _on_closed(self) -> None:
         self.cancel_timer()
         self._emit("target_resumed", target=self._target)
         self._on_change()

@@ -104,7 +104,7 @@ class Claimer(Service):
                 else:
                     await self._reconcile()
                 continue
-            batch = self._pick()
+            batch = self._pick_batch()
             if not batch:
                 if not self._pools_due:
                     self._next_batch = FIRST_BATCH
@@ -115,7 +115,7 @@ class Claimer(Service):
             self._claims_under_way += 1
             try:
                 with self.busy.lap():
-                    await self._claim(batch)
+                    await self._claim_batch(batch)
             except Unavailable as error:
                 self._reconciler.claim_failed(began)
                 for entry in batch:
@@ -126,7 +126,7 @@ class Claimer(Service):
                 self._claim_ended(batch)
                 context.health.succeeded(self, since)
 
-    def _pick(self) -> list[DueEntry]:
+    def _pick_batch(self) -> list[DueEntry]:
         """Remove and return what to claim next, as far as the pools have room."""
         batch: list[DueEntry] = []
         limit = min(self._context.batch, self._next_batch)
@@ -140,7 +140,7 @@ class Claimer(Service):
                 self._pools_due[name] = pool
         return batch
 
-    async def _claim(self, batch: Sequence[DueEntry]) -> None:
+    async def _claim_batch(self, batch: Sequence[DueEntry]) -> None:
         pending = [entry for entry in batch if isinstance(entry, PendingRun)]
         events = [entry for entry in batch if isinstance(entry, ArmedEvent)]
         # Pending runs are older than new occurrences.
@@ -172,7 +172,7 @@ class Claimer(Service):
             if result.attempt is not None:
                 self._pools.of(result.target).dispatch(result.attempt)
             if result.attempt is None or logs_claims or request.older or request.bulk:
-                self._log(request, result, logs_claims)
+                self._log_result(request, result, logs_claims)
         lost: list[int] = []
         if len(results) < len(events):
             won = {requests[result.place].armed.campaign_id for result in results}
@@ -218,7 +218,7 @@ class Claimer(Service):
             for wait in waits:
                 wait.cancel()
 
-    def _log(self, request: ClaimRequest, result: ClaimResult, logs_claims: bool) -> None:
+    def _log_result(self, request: ClaimRequest, result: ClaimResult, logs_claims: bool) -> None:
         event = request.armed
         for stretch in request.bulk:
             self._context.emit(

@@ -116,7 +116,7 @@ class Completer(Service):
             batch = [self._queue.popleft() for _ in range(size)]
             try:
                 with self.busy.lap():
-                    await bisect_failures(batch, self._write, self._on_unwritable)
+                    await bisect_failures(batch, self._write_batch, self._on_unwritable)
             except Unavailable as error:
                 # Guarded by attempt and node, so writing an outcome twice changes nothing.
                 left = [item for item in batch if self._is_unwritten(item.attempt)]
@@ -126,7 +126,7 @@ class Completer(Service):
             else:
                 health.succeeded(self, since)
 
-    async def _write(self, batch: Sequence[FinishedAttempt]) -> None:
+    async def _write_batch(self, batch: Sequence[FinishedAttempt]) -> None:
         found = await self._context.store.finish(batch)
         if self._unacknowledged:
             found = [
@@ -146,7 +146,7 @@ class Completer(Service):
             if result is None:
                 self._context.emit("lease_lost", **attempt.log_fields())
             else:
-                self._log(item, result)
+                self._log_outcome(item, result)
                 results.append(result)
         self._context.timer.runs_finished(results)
         self._batch_written.set()
@@ -161,7 +161,7 @@ class Completer(Service):
     def _is_unwritten(self, attempt: Attempt) -> bool:
         return self._unwritten.get(attempt.key) is attempt
 
-    def _log(self, item: FinishedAttempt, result: FinishResult) -> None:
+    def _log_outcome(self, item: FinishedAttempt, result: FinishResult) -> None:
         attempt = item.attempt
         # Without a start, lateness is that of the decision.
         started_at = attempt.started_at or item.started_at or attempt.claimed_at

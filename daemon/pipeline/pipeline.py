@@ -112,7 +112,7 @@ class Pipeline:
             await pool.abort()
         await self.completer.stop(grace)
         left = list(self.in_flight)
-        await self._release(left, [self._disposition(attempt) for attempt in left])
+        await self._release(left, [self._disposition_of(attempt) for attempt in left])
         for pool in self.pools:
             await pool.close()
 
@@ -127,7 +127,7 @@ class Pipeline:
         if released := len(attempts) - dispositions.count("held"):
             self._context.emit("runs_released", count=released)
 
-    def _disposition(self, attempt: Attempt) -> str:
+    def _disposition_of(self, attempt: Attempt) -> str:
         """Return what becomes of a run that a stopping node has in flight."""
         if not self.in_flight.has_started(attempt):
             return "not_started"

@@ -139,11 +139,11 @@ class TargetPool:
         self._in_flight.add(attempt)
         self._claimed.append(attempt)
         if self._idle:
-            self._wake(1)
+            self._wake_workers(1)
 
     def resume(self) -> None:
         """Let claimed attempts start again."""
-        self._wake(len(self._claimed))
+        self._wake_workers(len(self._claimed))
 
     def drain_not_started(self, keys: Collection[AttemptKey] | None = None) -> list[Attempt]:
         """Remove and return attempts that have not started: all of them, or those with ``keys``."""
@@ -183,7 +183,7 @@ class TargetPool:
         self._breaker.replace_policy(policy)
         for number in range(concurrency):
             self._start_worker(number)
-        self._wake(len(self._idle))
+        self._wake_workers(len(self._idle))
 
     async def abort(self) -> None:
         """Cancel every worker."""
@@ -206,10 +206,10 @@ class TargetPool:
         worker = self._workers.get(number)
         if worker is None or worker.done():
             self._workers[number] = asyncio.create_task(
-                self._work(number), name=f"target {self.name} {number}"
+                self._run_worker(number), name=f"target {self.name} {number}"
             )
 
-    async def _work(self, number: int) -> None:
+    async def _run_worker(self, number: int) -> None:
         task = asyncio.current_task()
         assert task is not None
         turn, node = self._context.turn, self._context.node
@@ -253,10 +253,10 @@ class TargetPool:
         try:
             await waiter
         except asyncio.CancelledError:
-            self._wake(1)  # pass on the wake-up that this worker may have received
+            self._wake_workers(1)  # pass on the wake-up that this worker may have received
             raise
 
-    def _wake(self, count: int) -> None:
+    def _wake_workers(self, count: int) -> None:
         while count > 0 and self._idle:
             waiter = self._idle.popleft()
             if not waiter.done():
@@ -264,7 +264,7 @@ class TargetPool:
                 count -= 1
 
     def _on_breaker_change(self) -> None:
-        self._wake(len(self._claimed))
+        self._wake_workers(len(self._claimed))
         self._context.claims_wanted.set()
 
     def _on_cancelled(self, attempt: Attempt, target: Target | None = None) -> None:

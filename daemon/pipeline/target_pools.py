@@ -46,28 +46,30 @@ class TargetPools:
     def of(self, name: str) -> TargetPool:
         """Return the pool of a target."""
         pool = self._pools.get(name)
-        return pool if pool is not None else self._add(name, *_unconfigured(name))
+        return pool if pool is not None else self._add_pool(name, *_unconfigured_target(name))
 
     def configure(self, targets: Mapping[str, TargetConfiguration]) -> None:
         """Take over the targets as configured now; attempts under way end with the former ones."""
-        removed = {name: _unconfigured(name) for name in self._pools if name not in targets}
+        removed = {name: _unconfigured_target(name) for name in self._pools if name not in targets}
         for name, configuration in {**targets, **removed}.items():
             if name in self._pools:
                 self._pools[name].replace(*configuration)
             else:
-                self._add(name, *configuration)
+                self._add_pool(name, *configuration)
         self._context.node.hold_targets = [pool.name for pool in self if pool.policy.holds]
 
     def full(self) -> list[str]:
         """Return the targets whose backlog in memory is full."""
         return [pool.name for pool in self._pools.values() if pool.is_full]
 
-    def _add(self, name: str, target: Target, policy: RetryPolicy, concurrency: int) -> TargetPool:
+    def _add_pool(
+        self, name: str, target: Target, policy: RetryPolicy, concurrency: int
+    ) -> TargetPool:
         pool = self._pools[name] = TargetPool(
             name, target, policy, concurrency, context=self._context, completer=self._completer
         )
         return pool
 
 
-def _unconfigured(name: str) -> TargetConfiguration:
+def _unconfigured_target(name: str) -> TargetConfiguration:
     return UnconfiguredTarget(name), RetryPolicy(), 1

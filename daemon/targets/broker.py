@@ -114,21 +114,21 @@ class BrokerTarget(Target):
             if not publisher.publish(attempt):
                 return Retry(f"no queue accepts messages for {settings.queue!r}")
         except Exception as error:
-            self._drop(publisher)
+            self._drop_publisher(publisher)
             return OutcomeUnknown(describe_error(error, self._hide))
         return Accepted(settings.lease) if settings.finishes == "later" else Delivered()
 
     def _publisher(self) -> _Publisher:
         publisher: _Publisher | None = getattr(self._local, "publisher", None)
         if publisher is not None and publisher.is_stale:
-            self._drop(publisher)
+            self._drop_publisher(publisher)
             publisher = None
         if publisher is None:
             publisher = self._local.publisher = _Publisher(self._settings)
             self._open.append(publisher)
         return publisher
 
-    def _drop(self, publisher: _Publisher) -> None:
+    def _drop_publisher(self, publisher: _Publisher) -> None:
         self._local.publisher = None
         self._open.remove(publisher)
         publisher.close()

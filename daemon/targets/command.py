@@ -129,7 +129,7 @@ class CommandTarget(Target):
             await asyncio.wait({process.closed}, timeout=LAST_OUTPUT_S)
         finally:
             # Also if the attempt is cancelled: no process of it may continue.
-            await asyncio.shield(self._end(transport, process))
+            await asyncio.shield(self._end_process(transport, process))
             output.end()
         code = transport.get_returncode()
         if code == 0:
@@ -140,7 +140,7 @@ class CommandTarget(Target):
             return Reject(f"ended by signal {_signal_name(-(code or 0))}")
         return Reject(f"exit status {code}")
 
-    async def _end(self, transport: asyncio.SubprocessTransport, process: _Process) -> None:
+    async def _end_process(self, transport: asyncio.SubprocessTransport, process: _Process) -> None:
         """End the whole group: SIGTERM first, SIGKILL after ``kill_after`` seconds."""
         group = transport.get_pid()
         if not process.exited.done():

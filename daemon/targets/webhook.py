@@ -132,24 +132,24 @@ class WebhookTarget(Target):
         """Post the run and return the outcome that the response stands for."""
         settings = self._settings
         body = encoded(attempt)
-        session = self._session or self._open()
+        session = self._session or self._open_session()
         response = None
         try:
             async with asyncio.timeout(settings.timeout) as limit:
                 response = await session.post(
                     settings.url,
                     data=body,
-                    headers=self._headers(attempt, body),
+                    headers=self._request_headers(attempt, body),
                     allow_redirects=False,
                     proxy=self._proxy,
                 )
             left = (limit.when() or 0.0) - asyncio.get_running_loop().time()
-            return await self._outcome(response, max(0.05, min(BODY_S, left)))
+            return await self._outcome_of_status(response, max(0.05, min(BODY_S, left)))
         except (
             aiohttp.ClientConnectorError,  # the name, the connection or TLS failed
             aiohttp.ConnectionTimeoutError,
         ) as error:
-            reason = self._reason(error)
+            reason = self._failure_reason(error)
             return NotStarted(reason) if is_shortage(error) else Retry(reason)
         except RuntimeError as error:  # no thread for the resolver, so there is no connection
             if not is_shortage(error):
@@ -162,7 +162,7 @@ class WebhookTarget(Target):
         except TimeoutError:
             return OutcomeUnknown(f"no response within {settings.timeout:g} s")
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return OutcomeUnknown(self._reason(error))
+            return OutcomeUnknown(self._failure_reason(error))
         finally:
             if response is not None:
                 response.close()  # closes the connection, unless the body was read to its end
@@ -175,7 +175,7 @@ class WebhookTarget(Target):
         if self._resolver is not None:
             await self._resolver.close()
 
-    def _open(self) -> aiohttp.ClientSession:
+    def _open_session(self) -> aiohttp.ClientSession:
         self._resolver = Resolver()
         keep: dict[str, Any] = {"keepalive_timeout": KEEP_ALIVE_S}
         if not self._settings.reuse:
@@ -206,7 +206,7 @@ class WebhookTarget(Target):
         )
         return self._session
 
-    def _headers(self, attempt: Attempt, body: bytes) -> dict[str, str]:
+    def _request_headers(self, attempt: Attempt, body: bytes) -> dict[str, str]:
         run_id = str(attempt.run_id)
         timestamp = int(self._now().timestamp())
         headers = {
@@ -221,7 +221,7 @@ class WebhookTarget(Target):
             headers["webhook-signature"] = signature(self._settings.keys, run_id, timestamp, body)
         return headers
 
-    async def _outcome(self, response: aiohttp.ClientResponse, seconds: float) -> Outcome:
+    async def _outcome_of_status(self, response: aiohttp.ClientResponse, seconds: float) -> Outcome:
         status = response.status
         text = await _read(response, seconds)
         if status == 202:
@@ -230,7 +230,7 @@ class WebhookTarget(Target):
             return Delivered()
         if 300 <= status < 400:
             return Reject(f"HTTP {status}: redirects are not followed")
-        shown = self._shown(text)
+        shown = self._redacted_text(text)
         reason = f"HTTP {status}" + (f": {shown}" if shown else "")
         if status in PROXY_STATUSES:
             return OutcomeUnknown(reason, self._retry_after(response))
@@ -238,10 +238,10 @@ class WebhookTarget(Target):
             return Retry(reason, self._retry_after(response))
         return Reject(reason)
 
-    def _reason(self, error: BaseException) -> str:
+    def _failure_reason(self, error: BaseException) -> str:
         if isinstance(error, aiohttp.ClientResponseError):
             # Only the message: the other texts of this error contain the whole URL.
-            return f"{type(error).__name__}: {self._shown(error.message)}"
+            return f"{type(error).__name__}: {self._redacted_text(error.message)}"
         if isinstance(error, aiohttp.ConnectionTimeoutError):
             return f"no connection within {self._settings.connect_timeout:g} s"
         refused = getattr(error, "os_error", None)
@@ -249,7 +249,7 @@ class WebhookTarget(Target):
             return str(refused)
         return describe_error(error, self._hide)
 
-    def _shown(self, response_text: str) -> str:
+    def _redacted_text(self, response_text: str) -> str:
         """Return a response's text as one line, redacted because it may repeat the request."""
         text = "".join(c if c.isprintable() else " " for c in response_text)
         shown = self._hide(" ".join(text.split()))

@@ -32,17 +32,17 @@ def _to_json(event_dict: EventDict, default: Callable[[Any], Any]) -> str:
         return _encode(_plain_tree(event_dict))
 
 
-def _default(value: Any) -> str:
+def _encode_value(value: Any) -> str:
     # Most instants in a burst are equal, but equal instants of other zones differ as text.
-    return _instant(value, value.tzinfo) if type(value) is datetime else _text(value)
+    return _instant_text(value, value.tzinfo) if type(value) is datetime else _text(value)
 
 
 @lru_cache(maxsize=64)
-def _instant(value: datetime, _zone: tzinfo | None) -> str:
+def _instant_text(value: datetime, _zone: tzinfo | None) -> str:
     return _text(value)
 
 
-json_renderer = cast(Renderer, JSONRenderer(_to_json, default=_default))
+json_renderer = cast(Renderer, JSONRenderer(_to_json, default=_encode_value))
 """Renders strict JSON in ASCII."""
 _encode = json.JSONEncoder(
     allow_nan=False, separators=(",", ":"), default=lambda value: _text(value)

@@ -67,7 +67,7 @@ def configure(
     _output = _Output(LEVELS[level], render, node, _is_stream(descriptor, journal_stream))
     _WRITER.descriptor = descriptor
     structlog.configure(
-        processors=[_begin, add_log_level, ExceptionRenderer(), _render],
+        processors=[_add_first_keys, add_log_level, ExceptionRenderer(), _render_line],
         wrapper_class=BoundLogger,
         logger_factory=lambda *_: _WRITER,
         cache_logger_on_first_use=True,
@@ -120,7 +120,7 @@ def _is_stream(descriptor: int, stream: str | None) -> bool:
     return stream == f"{found.st_dev}:{found.st_ino}"
 
 
-def _begin(_logger: Any, method: str, event_dict: EventDict) -> EventDict:
+def _add_first_keys(_logger: Any, method: str, event_dict: EventDict) -> EventDict:
     if LEVELS[method] < _output.threshold:
         raise structlog.DropEvent
     return _add_time_and_node(event_dict)
@@ -145,7 +145,7 @@ def _add_time_and_node(event_dict: EventDict) -> EventDict:
     return event_dict
 
 
-def _render(logger: Any, method: str, event_dict: EventDict) -> str:
+def _render_line(logger: Any, method: str, event_dict: EventDict) -> str:
     level = event_dict["level"]
     try:
         line = _output.render(logger, method, event_dict)
@@ -155,7 +155,7 @@ def _render(logger: Any, method: str, event_dict: EventDict) -> str:
 
 
 def _lost_line(fields: EventDict) -> str:
-    return _render(None, "error", _add_time_and_node({**_HEAD, **fields, "level": "error"}))
+    return _render_line(None, "error", _add_time_and_node({**_HEAD, **fields, "level": "error"}))
 
 
 def _library_message(_logger: Any, _method: str, event_dict: EventDict) -> EventDict:
@@ -185,6 +185,6 @@ _DESCENDING = sorted(LEVELS.items(), key=lambda level: -level[1])
 _WRITER = LogWriter()
 _LIBRARIES = _LibraryHandler()
 _LIBRARIES.setFormatter(
-    ProcessorFormatter(processors=[_library_message, ExceptionRenderer(), _render])
+    ProcessorFormatter(processors=[_library_message, ExceptionRenderer(), _render_line])
 )
 _output = _Output(LEVELS["info"], json_renderer, "")

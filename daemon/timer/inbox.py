@@ -74,7 +74,7 @@ class TimerInbox:
             if window.load(known):
                 self._scheduler.wake()
         if lost:
-            self._recheck(lost)
+            self._recheck_soon(lost)
 
     def runs_finished(self, results: Sequence[FinishResult]) -> None:
         """Take written outcomes: queued runs and backlogged events may be due now."""
@@ -83,9 +83,9 @@ class TimerInbox:
                 self.changed.set()
             if result.campaign_id in self._backlogged:
                 self._backlogged.discard(result.campaign_id)
-                self._recheck([result.campaign_id])
+                self._recheck_soon([result.campaign_id])
 
-    def _recheck(self, campaign_ids: Sequence[int]) -> None:
+    def _recheck_soon(self, campaign_ids: Sequence[int]) -> None:
         self._lost.update(campaign_ids)
         asyncio.get_running_loop().call_later(RECHECK_S, self.changed.set)
 

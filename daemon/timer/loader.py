@@ -124,7 +124,7 @@ class Loader(PollingService):
     async def _poll_changes(self) -> PollResult:
         """Poll for changes: the guarantee behind notifications, and all that an idle node asks."""
         is_first = self._xmin is None
-        found = await self._ask(
+        found = await self._await_answer(
             self._store.poll(
                 self._xmin or "0",
                 self._overdue_before(),
@@ -145,14 +145,14 @@ class Loader(PollingService):
             return
         with self._inbox.collect_following() as following:
             try:
-                events = await self._ask(
+                events = await self._await_answer(
                     self._store.events_of(sorted(campaign_ids), self._horizon_at())
                 )
             except Unavailable:
                 self._inbox.request_campaigns(campaign_ids)
                 raise
             self._window.drop(campaign_ids - following.keys())
-            await self._load(events, following)
+            await self._fill_window(events, following)
 
     async def _load_horizon(self) -> None:
         if self._loaded_to[0] > self._database_clock.now() + self._enough:
@@ -163,12 +163,12 @@ class Loader(PollingService):
                 return
             self._inbox.loading_to = until
             with self._inbox.collect_following() as following:
-                events = await self._ask(
+                events = await self._await_answer(
                     self._store.events_between(
                         self._loaded_to, until, self._node.shards, ROWS_AT_ONCE
                     )
                 )
-                await self._load(events, following)
+                await self._fill_window(events, following)
             if len(events) < ROWS_AT_ONCE:
                 self._loaded_to = until, 0
                 return
@@ -189,7 +189,7 @@ class Loader(PollingService):
         if full_targets and self._others_loaded_at + OTHERS_S > now:
             return
         since = FIRST_EVENT if full_targets else self._overdue_to
-        found = await self._ask(
+        found = await self._await_answer(
             self._store.overdue_events(since, self._overdue_before(), ROWS_AT_ONCE, full_targets)
         )
         self.overdue = len(found)
@@ -197,8 +197,10 @@ class Loader(PollingService):
         unknown = [item.campaign_id for item in found if not self._window.knows(item)]
         if unknown:
             with self._inbox.collect_following() as following:
-                events = await self._ask(self._store.events_of(unknown, self._horizon_at()))
-                await self._load(events, following)
+                events = await self._await_answer(
+                    self._store.events_of(unknown, self._horizon_at())
+                )
+                await self._fill_window(events, following)
         if full_targets:
             self._others_loaded_at = asyncio.get_running_loop().time()
         elif len(found) < ROWS_AT_ONCE:
@@ -215,7 +217,7 @@ class Loader(PollingService):
         if not there_are_some:
             self._pending_to = FIRST_RUN
             return
-        found = await self._ask(
+        found = await self._await_answer(
             self._store.pending_runs(
                 self._pending_to,
                 self._soon_at(),
@@ -225,7 +227,7 @@ class Loader(PollingService):
                 [*self._pipeline.pools.full(), *self._sated_targets()],
             )
         )
-        await self._load(found, {})
+        await self._fill_window(found, {})
         if len(found) < ROWS_AT_ONCE:
             self._pending_to = FIRST_RUN
         else:
@@ -252,7 +254,9 @@ class Loader(PollingService):
             self._warmed_at = now
             await self._pipeline.plans.warm(self._window.soon(self._soon_at()))
 
-    async def _load(self, entries: Sequence[DueEntry], following: dict[int, ArmedEvent]) -> None:
+    async def _fill_window(
+        self, entries: Sequence[DueEntry], following: dict[int, ArmedEvent]
+    ) -> None:
         """Put entries into the window, but those read before a claim that was settled since."""
         for start in range(0, len(entries), LOAD_AT_ONCE):
             part = entries[start : start + LOAD_AT_ONCE]
@@ -262,7 +266,7 @@ class Loader(PollingService):
                 self._scheduler.wake()
             await asyncio.sleep(0)
 
-    async def _ask(self, question: Awaitable[AnswerT]) -> AnswerT:
+    async def _await_answer(self, question: Awaitable[AnswerT]) -> AnswerT:
         """Return the database's answer, which is a beat; raise Unavailable without one."""
         try:
             async with asyncio.timeout(ANSWER_S):

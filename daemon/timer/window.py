@@ -129,31 +129,31 @@ class WindowJobStore(BaseJobStore):  # type: ignore[misc]
         """Return up to JOBS_AT_ONCE jobs that are due, oldest first."""
         jobs: list[Job] = []
         limit = now.astimezone(UTC) + self._database_clock.skew
-        while (at := self._first()) is not None and at <= limit:
+        while (at := self._first_instant()) is not None and at <= limit:
             due = self._due_at[at]
             while due and len(jobs) < JOBS_AT_ONCE:
                 key, entry = due.popleft()
                 if self._held.get(key) is entry:
                     del self._held[key]
                     if isinstance(entry, PendingRun):
-                        self._count(entry, self._out.get(key))
+                        self._count_run(entry, self._out.get(key))
                     self._out[key] = entry
-                    jobs.append(self._job(entry, at - self._database_clock.skew))
+                    jobs.append(self._make_job(entry, at - self._database_clock.skew))
             if due:
                 break
         return jobs
 
     def get_next_run_time(self) -> datetime | None:
         """Return when to wake up, by this machine's clock."""
-        at = self._first()
+        at = self._first_instant()
         return None if at is None else at - self._database_clock.skew
 
-    def _count(self, entry: PendingRun, former: DueEntry | None) -> None:
+    def _count_run(self, entry: PendingRun, former: DueEntry | None) -> None:
         self.runs_handed_out[entry.target] += 1
         if isinstance(former, PendingRun):
             self.runs_handed_out[former.target] -= 1
 
-    def _first(self) -> datetime | None:
+    def _first_instant(self) -> datetime | None:
         """Return the first instant at which a held entry is due."""
         while self._instants:
             due = self._due_at[self._instants[0]]
@@ -167,7 +167,7 @@ class WindowJobStore(BaseJobStore):  # type: ignore[misc]
     def get_all_jobs(self) -> list[Job]:
         """Return every held entry as a job, oldest first."""
         return [
-            self._job(entry, at - self._database_clock.skew)
+            self._make_job(entry, at - self._database_clock.skew)
             for at in sorted(self._due_at)
             for key, entry in self._due_at[at]
             if self._held.get(key) is entry
@@ -191,7 +191,7 @@ class WindowJobStore(BaseJobStore):  # type: ignore[misc]
         """Drop everything that was not handed out."""
         self.clear()
 
-    def _job(self, entry: DueEntry, at: datetime) -> Job:
+    def _make_job(self, entry: DueEntry, at: datetime) -> Job:
         job: Any = _new_job(Job)
         if isinstance(entry, ArmedEvent):
             job.id = job.name = f"campaign {entry.campaign_id}"

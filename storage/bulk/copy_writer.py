@@ -104,14 +104,14 @@ async def write_new(
     scheduled = [item for item in batch if item.new.saved is not None]
     armed = [item for item in scheduled if item.new.timer is not None]
     rows: list[tuple[str, dict[str, str], Iterable[Row]]] = [
-        ("campaigns", _CAMPAIGN_COLUMNS, (_campaign(item, now) for item in batch)),
-        ("schedule_definitions", _DEFINITION_COLUMNS, (_definition(i, now) for i in scheduled)),
-        ("timers", _TIMER_COLUMNS, (_timer(item) for item in armed)),
-        ("campaign_events", _EVENT_COLUMNS, (_event(item, actor, now) for item in batch)),
+        ("campaigns", _CAMPAIGN_COLUMNS, (_campaign_row(item, now) for item in batch)),
+        ("schedule_definitions", _DEFINITION_COLUMNS, (_definition_row(i, now) for i in scheduled)),
+        ("timers", _TIMER_COLUMNS, (_timer_row(item) for item in armed)),
+        ("campaign_events", _EVENT_COLUMNS, (_event_row(item, actor, now) for item in batch)),
     ]
     async with driver.cursor() as cursor:
         for table, columns, values in rows:
-            await _copy(cursor, table, columns, values)
+            await _copy_rows(cursor, table, columns, values)
         if notification := notification_of([item.id for item in batch if item.new.status in ARMED]):
             await cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, notification])
 
@@ -124,7 +124,7 @@ def notification_of(campaign_ids: list[int]) -> str | None:
     return notification if len(notification) < NOTIFICATION_LIMIT else json.dumps({"reload": True})
 
 
-async def _copy(
+async def _copy_rows(
     cursor: psycopg.AsyncCursor[Any], table: str, columns: dict[str, str], rows: Iterable[Row]
 ) -> None:
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
@@ -136,7 +136,7 @@ async def _copy(
             await copy.write_row(row)
 
 
-def _campaign(item: NumberedCampaign, now: datetime) -> Row:
+def _campaign_row(item: NumberedCampaign, now: datetime) -> Row:
     new, line = item.new, item.new.line
     return (
         item.id,
@@ -156,7 +156,7 @@ def _campaign(item: NumberedCampaign, now: datetime) -> Row:
     )
 
 
-def _definition(item: NumberedCampaign, now: datetime) -> Row:
+def _definition_row(item: NumberedCampaign, now: datetime) -> Row:
     assert item.new.saved is not None
     values = definition_of(item.new.saved, now)
     return (item.id, item.revision, *[values[name] for name in _DEFINITION_VALUES])
@@ -167,11 +167,11 @@ _DEFINITION_VALUES = [
 ]
 
 
-def _timer(item: NumberedCampaign) -> Row:
+def _timer_row(item: NumberedCampaign) -> Row:
     timer = item.new.timer
     assert timer is not None
     return (item.id, item.revision, timer.at, timer.local, timer.kind.value)
 
 
-def _event(item: NumberedCampaign, actor: str, now: datetime) -> Row:
+def _event_row(item: NumberedCampaign, actor: str, now: datetime) -> Row:
     return (item.id, now, "imported", item.new.status.value, item.new.cause, actor)

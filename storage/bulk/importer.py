@@ -105,7 +105,7 @@ class Importer:
             next_batch_task = asyncio.create_task(asyncio.to_thread(reader.next_batch))
             try:
                 bad = batch.bad
-                bad.extend(await self._load(batch.lines))
+                bad.extend(await self._load_batch(batch.lines))
             except BaseException:
                 with suppress(BaseException):
                     await next_batch_task
@@ -118,7 +118,7 @@ class Importer:
             batch = await next_batch_task
         return self.counts
 
-    async def _load(self, lines: list[Line]) -> list[tuple[int, str]]:
+    async def _load_batch(self, lines: list[Line]) -> list[tuple[int, str]]:
         """Load lines in one transaction; on an error of a line, load each half, and so on."""
         if not lines:
             return []
@@ -137,7 +137,7 @@ class Importer:
         if len(lines) == 1:
             return [(lines[0].number, f"cannot be stored: {first_line(fault or Exception())}")]
         middle = len(lines) // 2
-        return [*await self._load(lines[:middle]), *await self._load(lines[middle:])]
+        return [*await self._load_batch(lines[:middle]), *await self._load_batch(lines[middle:])]
 
     async def _load_once(self, lines: list[Line]) -> list[tuple[int, str]]:
         bad: list[tuple[int, str]] = []
@@ -147,7 +147,7 @@ class Importer:
         planned: set[UUID] = set()
         async with self._database.transaction() as connection:
             await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-            existing = await _find(connection, lines, self._now)
+            existing = await _find_known(connection, lines, self._now)
             for line in lines:
                 known = existing.known.get(line.uuid)
                 try:
@@ -169,7 +169,7 @@ class Importer:
         self.counts.unchanged += unchanged
         for line, known, names in changed:
             try:
-                await self._apply(line, known, names)
+                await self._apply_updates(line, known, names)
             except (BadLine, CampaigndError) as error:
                 if isinstance(error, StorageError):
                     raise
@@ -178,7 +178,7 @@ class Importer:
                 self.counts.updated += 1
         return bad
 
-    async def _apply(self, line: Line, known: KnownCampaign, names: list[str]) -> None:
+    async def _apply_updates(self, line: Line, known: KnownCampaign, names: list[str]) -> None:
         """Give an existing campaign the content of a line, in a transaction of its own."""
         if not self._update:
             raise BadLine(
@@ -244,7 +244,7 @@ class _Existing:
     used_ids: set[int]
 
 
-async def _find(
+async def _find_known(
     connection: AsyncConnection, lines: Sequence[Line], now: datetime | None
 ) -> _Existing:
     binds: dict[str, Any] = {

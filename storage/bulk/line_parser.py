@@ -101,19 +101,19 @@ class Line:
 def read_line(raw: bytes, number: int) -> Line:
     """Return the values of one line. Raises BadLine."""
     try:
-        return _read(_decode(raw), number)
+        return _read_line(_decode_json(raw), number)
     except RecursionError:
         raise BadLine("is nested too deeply") from None
 
 
-def _read(line: dict[str, Any], number: int) -> Line:
+def _read_line(line: dict[str, Any], number: int) -> Line:
     faults = Faults()
     faults.unknown(line, _LINE)
     campaign = read_object(faults, "campaign", line.get("campaign"))
     if campaign is None:
         if "campaign" not in faults:
             faults.malformed("campaign", BLANK)
-        raise _bad(faults)
+        raise _bad_line(faults)
     faults.unknown(campaign, _CAMPAIGN, "campaign.")
     get = campaign.get
     name = get("name")
@@ -156,7 +156,7 @@ def _read(line: dict[str, Any], number: int) -> Line:
         content=hash(_canonical(line)),
     )
     if faults:
-        raise _bad(faults)
+        raise _bad_line(faults)
     return value
 
 
@@ -168,7 +168,7 @@ def payload_text(payload: dict[str, Any]) -> str:
 _decoder = strict_decoder()
 
 
-def _decode(raw: bytes) -> dict[str, Any]:
+def _decode_json(raw: bytes) -> dict[str, Any]:
     if len(raw.rstrip(b"\r\n")) > LONGEST_LINE:
         raise BadLine(f"is longer than {LONGEST_LINE} bytes")
     try:
@@ -208,7 +208,7 @@ def _check_texts(value: object) -> None:
             _check_texts(inner)
 
 
-def _bad(faults: Faults) -> BadLine:
+def _bad_line(faults: Faults) -> BadLine:
     return BadLine(faults.error("").detail)
 
 

@@ -73,7 +73,9 @@ class PlannedCampaign:
 
 def plan_new(line: Line, now: datetime, defaults: ScheduleDefaults) -> PlannedCampaign:
     """Return the campaign to insert for a line with a new uuid. Raises BadLine."""
-    saved = read_schedule(line, now, defaults, Past.RECURRENCES if _arms(line) else Past.ANY)
+    saved = read_schedule(
+        line, now, defaults, Past.RECURRENCES if _arms_schedule(line) else Past.ANY
+    )
     schedule = saved.schedule if saved is not None else None
     status = line.status or (S.DRAFT if schedule is None else S.SCHEDULED)
     timer, more = None, False
@@ -92,7 +94,7 @@ def plan_new(line: Line, now: datetime, defaults: ScheduleDefaults) -> PlannedCa
     elif status is S.EXECUTING:
         status = S.LAUNCHED if more else S.FAILED
         cause = UNKNOWN_OUTCOME
-    due, completed = _history(line, schedule)
+    due, completed = _is_history(line, schedule)
     return PlannedCampaign(
         line=line,
         type=_type_of(line, saved),
@@ -214,7 +216,7 @@ def _type_of(line: Line, saved: Saved | None) -> CampaignType:
     return CampaignType.ONE_TIME
 
 
-def _arms(line: Line) -> bool:
+def _arms_schedule(line: Line) -> bool:
     return line.status in _ARMING
 
 
@@ -241,7 +243,7 @@ def _require_more(change: Change) -> Change:
     return change
 
 
-def _history(line: Line, schedule: Schedule | None) -> tuple[bool, bool]:
+def _is_history(line: Line, schedule: Schedule | None) -> tuple[bool, bool]:
     """Return whether a run was ever due, and whether one completed, as the status requires."""
     ended = line.archived_from or line.status
     due, completed = line.has_due, line.has_completed

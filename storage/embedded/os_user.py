@@ -124,7 +124,7 @@ def grant_access(
             log("embedded_path_opened", path=str(path), uid=user.uid, how=how)
     if _access_problem(user, program, directory) is not None:
         # Installed under a tight umask.
-        for path in _tree(program.parents[1]):
+        for path in _walk_tree(program.parents[1]):
             mode = stat.S_IMODE(path.lstat().st_mode)
             if not path.is_symlink():
                 path.chmod(mode | 0o044 | (0o011 if mode & 0o100 else 0))
@@ -189,6 +189,6 @@ def _add_acl(path: Path, user: ServerUser) -> None:
     os.setxattr(path, _ACL, struct.pack("<I", _ACL_VERSION) + packed)
 
 
-def _tree(top: Path) -> Iterator[Path]:
+def _walk_tree(top: Path) -> Iterator[Path]:
     yield top
     yield from top.rglob("*")

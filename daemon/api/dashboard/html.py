@@ -41,7 +41,7 @@ def policy() -> str:
 def login(problem: str = "") -> str:
     """Return the login form."""
     alert = f'<p class="bad" role="alert">{escape(problem)}</p>' if problem else ""
-    return _document(
+    return _html_document(
         "Log in",
         f"""<main><form class="login" method="post" action="login">
 <h1>campaignd</h1>{alert}
@@ -81,17 +81,17 @@ def overview_page(
     ]
     executing = open_runs.get(RunStatus.EXECUTING, ())
     waiting = [each for status in WAITING for each in open_runs.get(status, ())]
-    return _document(
+    return _html_document(
         "campaignd",
         f"""<header><h1>campaignd</h1>
-<span class="soft">{_utc(now)} UTC, key {escape(key_name)}</span>
+<span class="soft">{_utc_text(now)} UTC, key {escape(key_name)}</span>
 <a href=".">Refresh</a><form method="post" action="logout"><button>Log out</button></form></header>
-<main><dl>{"".join(_figure(*each) for each in figures)}</dl>
-{_section("Executing", _runs(executing), "no run is executing")}
-{_section("Waiting", _runs(waiting), "no run is held, retrying or queued")}
-{_section("Upcoming", _upcoming(upcoming, now), "no campaign is armed")}
-{_section("Recent runs", _runs(runs), "no runs yet")}
-{_section("Nodes", _nodes(overview), "no node is live: no campaign fires")}
+<main><dl>{"".join(_figure_html(*each) for each in figures)}</dl>
+{_section_html("Executing", _runs_table(executing), "no run is executing")}
+{_section_html("Waiting", _runs_table(waiting), "no run is held, retrying or queued")}
+{_section_html("Upcoming", _upcoming_table(upcoming, now), "no campaign is armed")}
+{_section_html("Recent runs", _runs_table(runs), "no runs yet")}
+{_section_html("Nodes", _nodes_table(overview), "no node is live: no campaign fires")}
 </main>""",
     )
 
@@ -101,7 +101,7 @@ def any_live(overview: Overview) -> bool:
     return any(node.live for node in overview.nodes)
 
 
-def _document(title: str, body: str) -> str:
+def _html_document(title: str, body: str) -> str:
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -112,12 +112,12 @@ def _document(title: str, body: str) -> str:
 """
 
 
-def _figure(name: str, value: str, is_bad: bool) -> str:
+def _figure_html(name: str, value: str, is_bad: bool) -> str:
     shown = f'<span class="bad">{escape(value)}</span>' if is_bad else escape(value)
     return f"<div><dt>{escape(name)}</dt><dd>{shown}</dd></div>"
 
 
-def _section(title: str, table: str, empty: str) -> str:
+def _section_html(title: str, table: str, empty: str) -> str:
     name = title.lower().replace(" ", "-")
     inside = table or f'<p class="soft">{escape(empty)}</p>'
     return (
@@ -127,7 +127,7 @@ def _section(title: str, table: str, empty: str) -> str:
     )
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def _table_html(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     body = "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
     if not body:
         return ""
@@ -135,49 +135,49 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _cell(text: object, kind: str = "") -> str:
+def _cell_html(text: object, kind: str = "") -> str:
     opening = f'<td class="{kind}">' if kind else "<td>"
     return f"{opening}{escape('' if text is None else str(text))}</td>"
 
 
-def _runs(runs: Sequence[RunDetail]) -> str:
-    return _table(
+def _runs_table(runs: Sequence[RunDetail]) -> str:
+    return _table_html(
         ("scheduled for (UTC)", "campaign", "status", "late", "attempt", "node", "error"),
-        [_run(each) for each in runs],
+        [_run_row(each) for each in runs],
     )
 
 
-def _run(each: RunDetail) -> list[str]:
+def _run_row(each: RunDetail) -> list[str]:
     run = each.run
     late = run.lateness_ms
     is_bad = run.status in (RunStatus.FAILED, RunStatus.MISSED, RunStatus.HELD)
     return [
-        _cell(_utc(run.scheduled_for)),
-        _cell(f"{each.campaign_name} ({run.campaign_id})", "text"),
-        _cell(run.status, "bad" if is_bad else ""),
-        _cell(
+        _cell_html(_utc_text(run.scheduled_for)),
+        _cell_html(f"{each.campaign_name} ({run.campaign_id})", "text"),
+        _cell_html(run.status, "bad" if is_bad else ""),
+        _cell_html(
             "" if late is None else duration(late / 1000),
             "bad" if late is not None and late > _LATE_MS else "",
         ),
-        _cell(run.attempt),
-        _cell(run.node),
-        _cell(run.error, "text"),
+        _cell_html(run.attempt),
+        _cell_html(run.node),
+        _cell_html(run.error, "text"),
     ]
 
 
-def _upcoming(upcoming: Sequence[UpcomingEvent], now: datetime) -> str:
+def _upcoming_table(upcoming: Sequence[UpcomingEvent], now: datetime) -> str:
     last = max((each.at for each in upcoming), default=now)
     span = max((last - now).total_seconds(), 60.0)
-    return _table(
+    return _table_html(
         ("local time", "time zone", "in", "campaign", "event", "timeline"),
         [
             [
-                _cell(f"{each.local:%Y-%m-%d %H:%M:%S}"),
-                _cell(each.timezone),
-                _cell(*_time_left((each.at - now).total_seconds())),
-                _cell(f"{each.campaign_name} ({each.campaign_id})", "text"),
-                _cell(each.kind),
-                f"<td>{_dot((each.at - now).total_seconds() / span)}</td>",
+                _cell_html(f"{each.local:%Y-%m-%d %H:%M:%S}"),
+                _cell_html(each.timezone),
+                _cell_html(*_time_left((each.at - now).total_seconds())),
+                _cell_html(f"{each.campaign_name} ({each.campaign_id})", "text"),
+                _cell_html(each.kind),
+                f"<td>{_status_dot((each.at - now).total_seconds() / span)}</td>",
             ]
             for each in upcoming
         ],
@@ -188,7 +188,7 @@ def _time_left(seconds: float) -> tuple[str, str]:
     return (duration(seconds), "") if seconds > 0 else (f"overdue by {duration(-seconds)}", "bad")
 
 
-def _dot(part: float) -> str:
+def _status_dot(part: float) -> str:
     at = 8 + min(1.0, max(0.0, part)) * (_AXIS - 16)
     return (
         f'<svg viewBox="0 0 {_AXIS} 19" aria-hidden="true">'
@@ -196,27 +196,27 @@ def _dot(part: float) -> str:
     )
 
 
-def _nodes(overview: Overview) -> str:
-    return _table(
+def _nodes_table(overview: Overview) -> str:
+    return _table_html(
         ("node", "state", "heartbeat", "shards", "skew", "release", "time-zone data"),
         [
             [
-                _cell(node.id),
-                _cell(_state(node.live, node.draining), "" if node.live else "bad"),
-                _cell(f"{duration(node.heartbeat_age)} ago"),
-                _cell(node.shards),
-                _cell(f"{node.skew_ms} ms"),
-                _cell(node.version),
-                _cell(node.tzdata),
+                _cell_html(node.id),
+                _cell_html(_node_state(node.live, node.draining), "" if node.live else "bad"),
+                _cell_html(f"{duration(node.heartbeat_age)} ago"),
+                _cell_html(node.shards),
+                _cell_html(f"{node.skew_ms} ms"),
+                _cell_html(node.version),
+                _cell_html(node.tzdata),
             ]
             for node in overview.nodes
         ],
     )
 
 
-def _state(live: bool, draining: bool) -> str:
+def _node_state(live: bool, draining: bool) -> str:
     return "lost" if not live else "draining" if draining else "live"
 
 
-def _utc(at: datetime) -> str:
+def _utc_text(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"

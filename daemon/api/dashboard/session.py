@@ -35,19 +35,19 @@ class Sessions:
         """Return the cookie's value for a key."""
         until = int(now if now is not None else time.time()) + LIFE_S
         claims = f"{key_id}.{until}"
-        return f"{claims}.{self._sign(claims)}"
+        return f"{claims}.{self._sign_cookie(claims)}"
 
     def read(self, value: str | None, now: float | None = None) -> int | None:
         """Return the key's id; None if the signature is wrong or the session has expired."""
         claims, _, signature = (value or "").rpartition(".")
-        if not hmac.compare_digest(self._sign(claims).encode(), signature.encode()):
+        if not hmac.compare_digest(self._sign_cookie(claims).encode(), signature.encode()):
             return None
         key_id, _, until = claims.partition(".")
         if int(until) < (now if now is not None else time.time()):
             return None
         return int(key_id)
 
-    def _sign(self, claims: str) -> str:
+    def _sign_cookie(self, claims: str) -> str:
         return hmac.new(self._secret, claims.encode(), hashlib.sha256).hexdigest()
 
 
@@ -73,7 +73,7 @@ class SessionGuard:
 
     async def find_key(self, request: Request, keys: ApiKeyStore) -> ApiKey | None:
         """Return the key of the request's session; None without a session or a valid key."""
-        key_id = self._sessions.read(request.cookies.get(self._cookie(request)))
+        key_id = self._sessions.read(request.cookies.get(self._cookie_attributes(request)))
         if key_id is None:
             return None
         found = await keys.list()
@@ -82,7 +82,7 @@ class SessionGuard:
     def log_in(self, request: Request, response: Response, key: ApiKey) -> None:
         """Start the key's session, or extend it."""
         response.set_cookie(
-            self._cookie(request),
+            self._cookie_attributes(request),
             self._sessions.issue(key.id),
             max_age=LIFE_S,
             httponly=True,
@@ -93,7 +93,7 @@ class SessionGuard:
     def log_out(self, request: Request, response: Response) -> None:
         """End the session in this browser."""
         response.delete_cookie(
-            self._cookie(request),
+            self._cookie_attributes(request),
             httponly=True,
             samesite="strict",
             secure=self._is_https(request),
@@ -102,7 +102,7 @@ class SessionGuard:
     def _is_https(self, request: Request) -> bool:
         return self.site.is_https or request.url.scheme == "https"
 
-    def _cookie(self, request: Request) -> str:
+    def _cookie_attributes(self, request: Request) -> str:
         """Return the cookie's name; a browser accepts `__Host-` only from this host, by HTTPS."""
         return f"__Host-{COOKIE}" if self._is_https(request) else COOKIE
 

@@ -103,9 +103,9 @@ async def asset(name: str) -> Response:
     if name not in _ASSETS:
         return JSONResponse({"message": "Not found", "detail": "the path does not exist"}, 404)
     headers = {"Cache-Control": "public, max-age=86400", "Content-Type": _ASSETS[name]}
-    return Response(await asyncio.to_thread(_file, name), headers=headers)
+    return Response(await asyncio.to_thread(_static_file, name), headers=headers)
 
 
 @cache
-def _file(name: str) -> bytes:
+def _static_file(name: str) -> bytes:
     return files("fastapi_offline").joinpath("static", name).read_bytes()

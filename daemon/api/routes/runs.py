@@ -28,13 +28,13 @@ MESSAGE = "Invalid run values"
 _RESPONSES = answers(RunUpdate, 404, 409, 422)
 
 
-async def _read(request: Request, body: Body[T]) -> tuple[bytes, T]:
+async def _read_report(request: Request, body: Body[T]) -> tuple[bytes, T]:
     """Return the body as received and as parsed."""
     raw = await read_json(request)
     return raw, body.parse(parse_json(raw, MESSAGE), MESSAGE)
 
 
-async def _report(
+async def _report_result(
     request: Request, raw: bytes, report: Callable[[CampaignService], Awaitable[AttemptUpdate]]
 ) -> Response:
     async def act(service: CampaignService) -> ResponseData:
@@ -58,9 +58,9 @@ async def complete_run(
     Returns 409 if the attempt is not the open one.
     """
     identity: UUID = parse_run_id(run_id)
-    raw, done = await _read(request, COMPLETE_REQUEST)
+    raw, done = await _read_report(request, COMPLETE_REQUEST)
     actor = actor_of(request)
-    return await _report(request, raw, lambda c: c.complete(identity, done.attempt, actor))
+    return await _report_result(request, raw, lambda c: c.complete(identity, done.attempt, actor))
 
 
 @router.post(
@@ -80,9 +80,9 @@ async def fail_run(
     The target's settings decide whether another attempt follows; with `retry` false, none does.
     """
     identity = parse_run_id(run_id)
-    raw, failed = await _read(request, FAIL_REQUEST)
+    raw, failed = await _read_report(request, FAIL_REQUEST)
     actor = actor_of(request)
-    return await _report(
+    return await _report_result(
         request,
         raw,
         lambda c: c.fail(identity, failed.attempt, failed.error, actor, retry=failed.retry),
@@ -101,7 +101,7 @@ async def extend_run(
 ) -> Response:
     """Prevents another node from taking the run over, for `seconds` from now."""
     identity = parse_run_id(run_id)
-    raw, extended = await _read(request, HEARTBEAT_REQUEST)
-    return await _report(
+    raw, extended = await _read_report(request, HEARTBEAT_REQUEST)
+    return await _report_result(
         request, raw, lambda c: c.heartbeat(identity, extended.attempt, extended.seconds)
     )

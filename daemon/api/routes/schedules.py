@@ -87,7 +87,7 @@ _UPDATE_EXAMPLES = {
 }
 
 
-def _saved(result: CommandResult, message: str) -> ResponseData:
+def _saved_response(result: CommandResult, message: str) -> ResponseData:
     return ResponseData(command_result(result, message), headers={"ETag": etag_of(result.revision)})
 
 
@@ -105,13 +105,13 @@ async def save_schedule(
     if_match: IfMatch = None,
 ) -> Response:
     """Replaces the schedule and arms the campaign; `immediate` clears the schedule."""
-    return await _write(
+    return await _write_schedule(
         request,
         campaign_id,
         INVALID_CONFIGURATION,
         CampaignService.save_schedule,
         # The message is fixed, also for `immediate`: see docs/semantics.md#input-the-schedule-body
-        lambda result: _saved(result, "Schedule saved"),
+        lambda result: _saved_response(result, "Schedule saved"),
     )
 
 
@@ -140,7 +140,7 @@ async def clear_schedule(
     result = await backend_of(request).service.clear_schedule(
         parse_ref(campaign_id), actor_of(request), expectation(request)
     )
-    return _saved(result, "Schedule cleared").render()
+    return _saved_response(result, "Schedule cleared").render()
 
 
 @router.post(
@@ -185,7 +185,7 @@ async def update_schedule(
     if_match: IfMatch = None,
 ) -> Response:
     """Changes the fields that the body names; the campaign's status does not change."""
-    return await _write(
+    return await _write_schedule(
         request,
         campaign_uuid,
         INVALID_VALUES,
@@ -194,7 +194,7 @@ async def update_schedule(
     )
 
 
-async def _write(
+async def _write_schedule(
     request: Request,
     campaign: str,
     invalid: str,

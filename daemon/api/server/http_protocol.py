@@ -63,11 +63,11 @@ class BoundedProtocol(H11Protocol):
             transport.write(raw_problem(503, "Service Unavailable", UNAVAILABLE, refusal))
             transport.close()
             return
-        self._watch()
+        self._start_deadline()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel the timers."""
-        self._clear()
+        self._clear_deadline()
         if self._write_timer is not None:
             self._write_timer.cancel()
         self._unset_keepalive_if_required()
@@ -88,13 +88,13 @@ class BoundedProtocol(H11Protocol):
                 self.transport.abort()
                 return
         super().data_received(data)
-        self._watch()
+        self._start_deadline()
 
     def on_response_complete(self) -> None:
         """Continue after a response; the next request may have been received already."""
         super().on_response_complete()
         self._discarded = 0
-        self._watch()
+        self._start_deadline()
 
     def pause_writing(self) -> None:
         """Start the timer of a client that does not read its response."""
@@ -121,20 +121,24 @@ class BoundedProtocol(H11Protocol):
                 return
         if len(self.conn.trailing_data[0]) > self.header_limit:
             limit = f"the request's head has more than {self.header_limit} bytes"
-            self._refuse(431, "Request Header Fields Too Large", "Request head too large", limit)
+            self._refuse_request(
+                431, "Request Header Fields Too Large", "Request head too large", limit
+            )
         else:
-            self._refuse(400, "Bad Request", "Bad Request", "the request is not valid HTTP/1.1")
+            self._refuse_request(
+                400, "Bad Request", "Bad Request", "the request is not valid HTTP/1.1"
+            )
 
-    def _refuse(self, status: int, phrase: str, message: str, detail: str) -> None:
-        self._clear()
+    def _refuse_request(self, status: int, phrase: str, message: str, detail: str) -> None:
+        self._clear_deadline()
         if not self.transport.is_closing():
             self.transport.write(raw_problem(status, phrase, message, detail))
             self.transport.close()
 
-    def _watch(self) -> None:
+    def _start_deadline(self) -> None:
         """Run the one timer that belongs to the connection's state; a byte does not restart it."""
         if self.transport.is_closing():
-            self._clear()
+            self._clear_deadline()
             return
         theirs = self.conn.their_state
         if theirs is h11.IDLE and self.timeout_keep_alive_task is None:
@@ -142,14 +146,14 @@ class BoundedProtocol(H11Protocol):
         elif theirs is h11.SEND_BODY:
             awaited, seconds = "body", self.body_timeout
         else:
-            self._clear()
+            self._clear_deadline()
             return
         if self._awaited != awaited:
-            self._clear()
+            self._clear_deadline()
             self._awaited = awaited
             self._timer = self.loop.call_later(seconds, self._too_slow)
 
-    def _clear(self) -> None:
+    def _clear_deadline(self) -> None:
         self._awaited = ""
         if self._timer is not None:
             self._timer.cancel()
@@ -166,7 +170,7 @@ class BoundedProtocol(H11Protocol):
                 return
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        self._refuse(
+        self._refuse_request(
             408, "Request Timeout", "Request timed out", f"the request's {awaited} took too long"
         )
 

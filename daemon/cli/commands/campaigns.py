@@ -55,7 +55,7 @@ def as_json(listed: CampaignSummary) -> dict[str, Any]:
     }
 
 
-def _row(listed: CampaignSummary) -> tuple[object, ...]:
+def _campaign_row(listed: CampaignSummary) -> tuple[object, ...]:
     campaign = listed.campaign
     return (
         campaign.id,
@@ -69,7 +69,7 @@ def _row(listed: CampaignSummary) -> tuple[object, ...]:
 
 _LISTING = Listing(
     columns=("id", "name", "type", "status", "next run", "ends"),
-    row=_row,
+    row=_campaign_row,
     as_json=as_json,
     key=lambda listed: listed.campaign.id,
     empty="no campaigns",

@@ -62,14 +62,14 @@ def _target_faults(settings: Settings) -> Iterator[tuple[str, str | None]]:
     """Yield each target with the error that building it raised, or None."""
     for name, target in settings.targets.items():
         try:
-            build({name: target}, _discard)
+            build({name: target}, _discard_event)
         except Exception as error:  # a plug-in may raise anything
             yield name, str(error)
         else:
             yield name, None
 
 
-def _discard(event: str, /, **fields: object) -> None:
+def _discard_event(event: str, /, **fields: object) -> None:
     """Log nothing."""
 
 

@@ -66,13 +66,13 @@ def exec_(
     if settings.database_url is not None:
         # The client programs that come with campaignd are the last resort: there may be no others.
         environment["PATH"] = os.pathsep.join([*path, bundled])
-        return _run(command, environment | libpq_environment(settings.database_url))
+        return _run_program(command, environment | libpq_environment(settings.database_url))
     environment["PATH"] = os.pathsep.join([bundled, *path])
     with embedded_postgres(settings.state_dir, create=create) as dsn:
-        return _run(command, environment | libpq_environment(dsn))
+        return _run_program(command, environment | libpq_environment(dsn))
 
 
-def _run(command: list[str], environment: dict[str, str]) -> int:
+def _run_program(command: list[str], environment: dict[str, str]) -> int:
     program = shutil.which(command[0], path=environment["PATH"])
     if program is None:
         raise typer.BadParameter(f"there is no program {command[0]!r}")

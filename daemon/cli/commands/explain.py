@@ -37,7 +37,7 @@ def explain(
     Without --at, the latest runs are explained.
     """
     wanted = parse_ref(ref)
-    written = None if at is None else _written(at)
+    written = None if at is None else _format_evidence(at)
 
     async def explain_campaign(store: Store) -> None:
         explain_reads = ExplainReads(store.database)
@@ -45,7 +45,7 @@ def explain(
         campaign = shown.campaign
         name = shown.current.schedule.timezone if shown.current is not None else campaign.timezone
         if written is not None:
-            instants = [_instant(written, name)]
+            instants = [_parse_instant(written, name)]
             within = _precision(written)
         else:
             last = await store.reads.runs(limit=_RUNS, ref=campaign.id)
@@ -69,7 +69,7 @@ def explain(
             return
         print(f"campaign {campaign.id} {campaign.name!r}: {campaign.status}, {campaign.type}")
         for record in records:
-            _print(record, name, full=written is not None)
+            _print_explanation(record, name, full=written is not None)
         if not records:
             print("no run yet")
         _print_next(following, armed=shown.timer is not None, status=str(campaign.status))
@@ -77,7 +77,7 @@ def explain(
     return with_store(context, explain_campaign)
 
 
-def _written(text: str) -> datetime:
+def _format_evidence(text: str) -> datetime:
     found = parse_datetime(text)
     if found is None:
         raise typer.BadParameter(f"{text!r} is not a datetime", param_hint="--at")
@@ -91,7 +91,7 @@ def _precision(written: datetime) -> timedelta:
     return timedelta(seconds=1) if written.second else timedelta(minutes=1)
 
 
-def _instant(written: datetime, timezone: str) -> datetime:
+def _parse_instant(written: datetime, timezone: str) -> datetime:
     try:
         return settle(written, zone(timezone))[0]
     except OverflowError:
@@ -114,7 +114,7 @@ def _as_json(record: Evidence) -> dict[str, Any]:
     }
 
 
-def _print(record: Evidence, timezone: str, *, full: bool) -> None:
+def _print_explanation(record: Evidence, timezone: str, *, full: bool) -> None:
     local = wall_clock(record.at.astimezone(UTC), zone(timezone))
     print(f"\n{instant(record.at)} ({local:%Y-%m-%d %H:%M:%S} {timezone}): {why(record)}")
     if record.run is not None:
@@ -122,12 +122,12 @@ def _print(record: Evidence, timezone: str, *, full: bool) -> None:
     if full and record.run_events:
         print_table(
             ("at", "event", "cause", "by"),
-            [_row(event) for event in record.run_events],
+            [_evidence_row(event) for event in record.run_events],
             "",
         )
 
 
-def _row(event: LoggedEvent) -> tuple[object, ...]:
+def _evidence_row(event: LoggedEvent) -> tuple[object, ...]:
     return (event.at, event.event, event.cause, event.actor)
 
 

@@ -28,18 +28,18 @@ def export(
     async def write(store: Store) -> None:
         if str(file) == "-":
             sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
-            await _write(store, sys.stdout)
+            await _write_lines(store, sys.stdout)
             return
         partial = file.with_name(file.name + ".partial")
         with partial.open("w", encoding="utf-8", newline="\n") as out:
-            count = await _write(store, out)
+            count = await _write_lines(store, out)
         os.replace(partial, file)
         print(f"{count} campaigns exported", file=sys.stderr)
 
     return with_store(context, write)
 
 
-async def _write(store: Store, out: TextIO) -> int:
+async def _write_lines(store: Store, out: TextIO) -> int:
     count = 0
     async with aclosing(export_lines(store.database)) as lines:
         async for line in lines:

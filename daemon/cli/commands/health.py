@@ -63,7 +63,7 @@ def health(
     return 0 if good else 1
 
 
-def _address(settings: Settings) -> str:
+def _health_address(settings: Settings) -> str:
     host = _LOCAL_ADDRESS.get(settings.api.host, settings.api.host)
     return f"[{host}]:{settings.api.port}" if ":" in host else f"{host}:{settings.api.port}"
 
@@ -78,11 +78,11 @@ def _ask_api(settings: Settings) -> dict[str, str] | str:
         checks = json.loads(response.read())["checks"]
         return {"process": "ok", **{str(name): str(text) for name, text in checks.items()}}
     except TimeoutError:
-        return {"process": f"hung: no answer on {_address(settings)} within {TIMEOUT_S:g} s"}
+        return {"process": f"hung: no answer on {_health_address(settings)} within {TIMEOUT_S:g} s"}
     except ConnectionRefusedError:
-        return f"nothing listens on {_address(settings)}"
+        return f"nothing listens on {_health_address(settings)}"
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
-        return f"{_address(settings)} is not a campaignd: {type(error).__name__}"
+        return f"{_health_address(settings)} is not a campaignd: {type(error).__name__}"
     finally:
         connection.close()
 

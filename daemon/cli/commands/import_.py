@@ -41,12 +41,12 @@ def import_(
     reported and skipped; exit code 1 if there was one.
     """
     if str(file) == "-":
-        return _import(context, sys.stdin.buffer, update)
+        return _import_file(context, sys.stdin.buffer, update)
     with file.open("rb") as source:
-        return _import(context, source, update)
+        return _import_file(context, source, update)
 
 
-def _import(context: typer.Context, source: BinaryIO, update: bool) -> int:
+def _import_file(context: typer.Context, source: BinaryIO, update: bool) -> int:
     async def load(store: Store) -> int:
         scheduler = store.settings.scheduler
         defaults = ScheduleDefaults(
@@ -54,12 +54,12 @@ def _import(context: typer.Context, source: BinaryIO, update: bool) -> int:
             scheduler.misfire_grace_time,
             frozenset(store.settings.targets),
         )
-        with _reporting(source) as (report, progress):
+        with _report_progress(source) as (report, progress):
             importer = Importer(
                 store.database, actor=actor(), defaults=defaults, report=report, update=update
             )
             try:
-                await importer.load(_lines(source), progress)
+                await importer.load(_read_lines(source), progress)
             finally:
                 _print_summary(importer.counts)
         return 1 if importer.counts.bad else 0
@@ -72,7 +72,7 @@ def _print_summary(counts: ImportCounts) -> None:
     print(f"{words}, {counts.bad} bad", file=sys.stderr)
 
 
-def _lines(source: BinaryIO) -> Iterator[bytes]:
+def _read_lines(source: BinaryIO) -> Iterator[bytes]:
     """Yield the lines; keep no more of a line than shows that it is too long."""
     limit = LONGEST_LINE + 2
     while raw := source.readline(limit):
@@ -83,7 +83,7 @@ def _lines(source: BinaryIO) -> Iterator[bytes]:
 
 
 @contextmanager
-def _reporting(source: BinaryIO) -> Iterator[tuple[Report, Progress | None]]:
+def _report_progress(source: BinaryIO) -> Iterator[tuple[Report, Progress | None]]:
     """Provide the reports of bad lines and of progress: with a progress bar on a terminal."""
     if not sys.stderr.isatty():
         yield lambda number, reason: print(f"line {number}: {reason}", file=sys.stderr), None

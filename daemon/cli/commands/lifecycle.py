@@ -15,7 +15,7 @@ def pause(context: typer.Context, ref: RefArgument) -> int:
 
     Attempts in flight end by themselves. `campaignd start` resumes the campaign.
     """
-    return _apply(context, ref, Event.PAUSE)
+    return _apply_command(context, ref, Event.PAUSE)
 
 
 def start(context: typer.Context, ref: RefArgument) -> int:
@@ -23,30 +23,30 @@ def start(context: typer.Context, ref: RefArgument) -> int:
 
     The line names the instant of the next run.
     """
-    return _apply(context, ref, Event.START)
+    return _apply_command(context, ref, Event.START)
 
 
 def stop(context: typer.Context, ref: RefArgument) -> int:
     """Cancel a campaign and its open runs."""
-    return _apply(context, ref, Event.STOP)
+    return _apply_command(context, ref, Event.STOP)
 
 
 def rerun(context: typer.Context, ref: RefArgument) -> int:
     """Run an ended campaign again, now."""
-    return _apply(context, ref, Event.RERUN)
+    return _apply_command(context, ref, Event.RERUN)
 
 
 def archive(context: typer.Context, ref: RefArgument) -> int:
     """Archive a campaign."""
-    return _apply(context, ref, Event.ARCHIVE)
+    return _apply_command(context, ref, Event.ARCHIVE)
 
 
 def unarchive(context: typer.Context, ref: RefArgument) -> int:
     """Restore an archived campaign."""
-    return _apply(context, ref, Event.UNARCHIVE)
+    return _apply_command(context, ref, Event.UNARCHIVE)
 
 
-def _apply(context: typer.Context, ref: str, event: Event) -> int:
+def _apply_command(context: typer.Context, ref: str, event: Event) -> int:
     wanted = parse_ref(ref)
 
     async def apply(store: Store) -> None:

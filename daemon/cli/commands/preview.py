@@ -61,7 +61,9 @@ def run_preview(source: LineSource, out: TextIO, now: datetime, table: bool) -> 
         table: print a table instead of JSON lines.
     """
     numbers = itertools.count(1)
-    batches = ([preview_line(raw, next(numbers), now) for raw in some] for some in _lines(source))
+    batches = (
+        [preview_line(raw, next(numbers), now) for raw in some] for some in _read_cases(source)
+    )
     if table:
         _print_table(itertools.chain.from_iterable(batches), out)
         return 0
@@ -71,7 +73,7 @@ def run_preview(source: LineSource, out: TextIO, now: datetime, table: bool) -> 
     return 0
 
 
-def _lines(source: LineSource) -> Iterator[list[bytes]]:
+def _read_cases(source: LineSource) -> Iterator[list[bytes]]:
     """Yield the lines that each read completes; cut lines that are too long."""
     rest = b""
     while chunk := source.read1(_CHUNK):

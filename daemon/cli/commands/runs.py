@@ -32,7 +32,7 @@ def runs(
     return with_store(context, list_runs)
 
 
-def _row(listed: RunDetail) -> tuple[object, ...]:
+def _run_row(listed: RunDetail) -> tuple[object, ...]:
     run = listed.run
     late = None if run.lateness_ms is None else f"{run.lateness_ms:.1f} ms"
     return (
@@ -71,7 +71,7 @@ def as_json(listed: RunDetail) -> dict[str, Any]:
 
 _LISTING = Listing(
     columns=("scheduled for", "campaign", "name", "status", "attempt", "late", "run", "error"),
-    row=_row,
+    row=_run_row,
     as_json=as_json,
     key=lambda listed: listed.key,
     empty="no runs",

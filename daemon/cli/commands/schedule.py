@@ -44,13 +44,13 @@ def schedule(
     wanted = parse_ref(ref)
     if clear and (preview is not None or str(file) != "-"):
         raise typer.BadParameter("--clear takes neither a body nor --preview")
-    body = None if clear else _read(file)
+    body = None if clear else _read_body(file)
 
     async def apply(store: Store) -> None:
         if clear:
             result = await store.campaigns.clear_schedule(wanted, actor())
         elif preview is not None:
-            await _preview(store, wanted, body, preview, json)
+            await _preview_schedule(store, wanted, body, preview, json)
             return
         elif is_schedule_body(body):
             result = await store.campaigns.save_schedule(wanted, body, actor())
@@ -72,7 +72,9 @@ def schedule(
     return with_store(context, apply)
 
 
-async def _preview(store: Store, ref: Any, body: object, count: int, as_json: bool) -> None:
+async def _preview_schedule(
+    store: Store, ref: Any, body: object, count: int, as_json: bool
+) -> None:
     shown = await store.reads.campaign(ref)
     snapshot = Snapshot(shown.campaign, shown.now, shown.current, shown.timer)
     parse = save_schedule if is_schedule_body(body) else update_schedule
@@ -97,8 +99,8 @@ async def _preview(store: Store, ref: Any, body: object, count: int, as_json: bo
     )
 
 
-def _read(file: Path) -> object:
-    raw = _bytes(file)
+def _read_body(file: Path) -> object:
+    raw = _read_bytes(file)
     try:
         return json_module.loads(raw.decode("utf-8"), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
@@ -109,7 +111,7 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not allowed")
 
 
-def _bytes(file: Path) -> bytes:
+def _read_bytes(file: Path) -> bytes:
     if str(file) == "-":
         raw = sys.stdin.buffer.read(LONGEST_LINE + 1)
     else:

@@ -35,7 +35,7 @@ def show(context: typer.Context, ref: RefArgument, json: JsonOption = False) -> 
         if json:
             _print_json(shown)
         else:
-            _print(shown, upcoming, events)
+            _print_campaign(shown, upcoming, events)
 
     return with_store(context, show_campaign)
 
@@ -89,7 +89,9 @@ def _next_run(shown: CampaignDetail) -> object:
     return None
 
 
-def _print(shown: CampaignDetail, upcoming: list[UpcomingEvent], events: list[LoggedEvent]) -> None:
+def _print_campaign(
+    shown: CampaignDetail, upcoming: list[UpcomingEvent], events: list[LoggedEvent]
+) -> None:
     campaign, current = shown.campaign, shown.current
     rows: dict[str, object] = {
         "id": campaign.id,
@@ -121,12 +123,12 @@ def _print(shown: CampaignDetail, upcoming: list[UpcomingEvent], events: list[Lo
     print("\nlast events")
     print_table(
         ("at", "event", "from", "to", "cause", "by"),
-        [_row(event) for event in events],
+        [_campaign_fields(event) for event in events],
         "none",
     )
 
 
-def _row(event: LoggedEvent) -> tuple[object, ...]:
+def _campaign_fields(event: LoggedEvent) -> tuple[object, ...]:
     return (
         event.at,
         event.event,

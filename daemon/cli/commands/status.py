@@ -31,7 +31,7 @@ def status(
         if json:
             _print_json(found, totals)
         else:
-            _print(found, totals)
+            _print_status(found, totals)
 
     return with_store(context, show_status)
 
@@ -52,7 +52,7 @@ def _print_json(found: Overview, totals: StatusCounts | None) -> None:
         print_json({"kind": "counts", **asdict(totals)})
 
 
-def _print(found: Overview, totals: StatusCounts | None) -> None:
+def _print_status(found: Overview, totals: StatusCounts | None) -> None:
     print_table(
         (
             "node",
@@ -66,7 +66,7 @@ def _print(found: Overview, totals: StatusCounts | None) -> None:
             "schema",
             "tzdata",
         ),
-        [_row(node) for node in found.nodes],
+        [_node_row(node) for node in found.nodes],
         "no nodes: campaignd run is not running",
     )
     print()
@@ -89,7 +89,7 @@ def _print(found: Overview, totals: StatusCounts | None) -> None:
         print_table(("what", "status", "count"), counted, "no campaigns, no runs")
 
 
-def _row(node: NodeState) -> tuple[object, ...]:
+def _node_row(node: NodeState) -> tuple[object, ...]:
     state = "draining" if node.draining and node.live else "live" if node.live else "lost"
     return (
         node.name,

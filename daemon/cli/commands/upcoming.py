@@ -51,7 +51,7 @@ def as_json(event: UpcomingEvent) -> dict[str, Any]:
     }
 
 
-def _row(event: UpcomingEvent) -> tuple[object, ...]:
+def _event_row(event: UpcomingEvent) -> tuple[object, ...]:
     return (
         event.at,
         event.local,
@@ -65,7 +65,7 @@ def _row(event: UpcomingEvent) -> tuple[object, ...]:
 
 _LISTING = Listing(
     columns=("UTC", "local", "time zone", "event", "campaign", "name", "status"),
-    row=_row,
+    row=_event_row,
     as_json=as_json,
     key=lambda event: event.key,
     empty="no upcoming events",

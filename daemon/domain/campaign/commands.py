@@ -46,7 +46,7 @@ def save(snapshot: Snapshot, body: object, context: Context) -> Change:
     if saved.schedule is None:
         return clear(snapshot)
     timer = saved.schedule.first_event()
-    to_status = _allowed(snapshot, Event.SCHEDULE_SAVED, Facts(open_runs=_open(snapshot)))
+    to_status = _allowed_statuses(snapshot, Event.SCHEDULE_SAVED, Facts(open_runs=_open(snapshot)))
     return replace(
         _replacing_timer(snapshot, Event.SCHEDULE_SAVED, to_status),
         type=saved.campaign_type,
@@ -59,7 +59,9 @@ def save(snapshot: Snapshot, body: object, context: Context) -> Change:
 
 def clear(snapshot: Snapshot) -> Change:
     """Clear the schedule: after an `immediate` body or a deletion, the campaign is a draft."""
-    to_status = _allowed(snapshot, Event.SCHEDULE_CLEARED, Facts(open_runs=_open(snapshot)))
+    to_status = _allowed_statuses(
+        snapshot, Event.SCHEDULE_CLEARED, Facts(open_runs=_open(snapshot))
+    )
     if snapshot.campaign.status is Status.DRAFT and snapshot.current is None:
         return Change(Event.SCHEDULE_CLEARED, to_status, nothing=True)
     return replace(
@@ -74,7 +76,7 @@ def update(snapshot: Snapshot, body: object, context: Context) -> Change:
     saved = update_schedule(body, context)
     campaign = snapshot.campaign
     facts = Facts(type=campaign.type, open_runs=campaign.open_runs)
-    to_status = _allowed(snapshot, Event.SCHEDULE_UPDATED, facts, UPDATE_REFUSAL)
+    to_status = _allowed_statuses(snapshot, Event.SCHEDULE_UPDATED, facts, UPDATE_REFUSAL)
     if to_status not in ARMED:
         return Change(Event.SCHEDULE_UPDATED, to_status, schedule=saved, keep_timer=False)
     schedule = saved.schedule
@@ -100,7 +102,7 @@ def start(snapshot: Snapshot, default_grace: int) -> Change:
     campaign, current = snapshot.campaign, snapshot.current
     schedule = current.schedule if current is not None else None
     if campaign.status in ARMED and campaign.status is not Status.PAUSED:
-        _allowed(snapshot, Event.START, Facts())
+        _allowed_statuses(snapshot, Event.START, Facts())
         return Change(Event.START, campaign.status, nothing=True)
     timer = _next_after_edit(snapshot, current) if schedule is not None else None
     more = schedule is not None and is_more_to_come(schedule, timer, snapshot)
@@ -131,21 +133,21 @@ def pause(snapshot: Snapshot) -> Change:
     """Start no new attempt or run. The timer stays, so occurrences that pass are missed."""
     return Change(
         Event.PAUSE,
-        _allowed(snapshot, Event.PAUSE, Facts()),
+        _allowed_statuses(snapshot, Event.PAUSE, Facts()),
         more_to_come=snapshot.campaign.more_to_come,
     )
 
 
 def stop(snapshot: Snapshot) -> Change:
     """Cancel the campaign and every open run."""
-    to_status = _allowed(snapshot, Event.STOP, Facts())
+    to_status = _allowed_statuses(snapshot, Event.STOP, Facts())
     return replace(_replacing_timer(snapshot, Event.STOP, to_status), cancel_open_runs=True)
 
 
 def rerun(snapshot: Snapshot, default_grace: int) -> Change:
     """Run the campaign once now; afterwards its status is *final* again."""
-    to_status = _allowed(snapshot, Event.RERUN, Facts())
-    run = NewRun(snapshot.now, "rerun", _grace(snapshot, default_grace))
+    to_status = _allowed_statuses(snapshot, Event.RERUN, Facts())
+    run = NewRun(snapshot.now, "rerun", _grace_of(snapshot, default_grace))
     return Change(Event.RERUN, to_status, run=run)
 
 
@@ -153,30 +155,30 @@ def retry(snapshot: Snapshot, run_id: UUID, default_grace: int) -> Change:
     """Retry a failed run of the campaign, with a new grace from now."""
     return Change(
         Event.RETRY,
-        _allowed(snapshot, Event.RETRY, Facts()),
+        _allowed_statuses(snapshot, Event.RETRY, Facts()),
         more_to_come=snapshot.campaign.more_to_come,
-        retry=RetryRequest(run_id, _grace(snapshot, default_grace)),
+        retry=RetryRequest(run_id, _grace_of(snapshot, default_grace)),
     )
 
 
 def archive(snapshot: Snapshot) -> Change:
     """Archive the campaign, and keep its status for `unarchive`."""
-    to_status = _allowed(snapshot, Event.ARCHIVE, Facts())
+    to_status = _allowed_statuses(snapshot, Event.ARCHIVE, Facts())
     return Change(Event.ARCHIVE, to_status, archived_from=snapshot.campaign.status)
 
 
 def unarchive(snapshot: Snapshot) -> Change:
     """Restore the status from which the campaign was archived."""
     facts = Facts(archived_from=snapshot.campaign.archived_from)
-    return Change(Event.UNARCHIVE, _allowed(snapshot, Event.UNARCHIVE, facts))
+    return Change(Event.UNARCHIVE, _allowed_statuses(snapshot, Event.UNARCHIVE, facts))
 
 
 def delete(snapshot: Snapshot) -> Change:
     """Delete the campaign and its history."""
-    return Change(Event.DELETE, _allowed(snapshot, Event.DELETE, Facts()), delete=True)
+    return Change(Event.DELETE, _allowed_statuses(snapshot, Event.DELETE, Facts()), delete=True)
 
 
-def _grace(snapshot: Snapshot, default: int) -> int:
+def _grace_of(snapshot: Snapshot, default: int) -> int:
     return snapshot.current.schedule.misfire_grace_time if snapshot.current else default
 
 
@@ -184,7 +186,7 @@ def _open(snapshot: Snapshot) -> int:
     return snapshot.campaign.open_runs
 
 
-def _allowed(
+def _allowed_statuses(
     snapshot: Snapshot,
     event: Event,
     facts: Facts,
@@ -230,7 +232,7 @@ def _nothing_to_start(snapshot: Snapshot) -> str:
 
 def _replacing_timer(snapshot: Snapshot, event: Event, to_status: Status) -> Change:
     """Return a change that replaces the timer; due, unclaimed occurrences become `missed`."""
-    late = _unclaimed(snapshot)
+    late = _refuse_claimed(snapshot)
     if late is None:
         return Change(event, to_status, keep_timer=False)
     return Change(
@@ -253,7 +255,7 @@ def _is_still_due(snapshot: Snapshot, schedule: Schedule) -> bool:
     )
 
 
-def _unclaimed(snapshot: Snapshot) -> Late | None:
+def _refuse_claimed(snapshot: Snapshot) -> Late | None:
     timer, current = snapshot.timer, snapshot.current
     if timer is None or current is None or timer.at > snapshot.now:
         return None
@@ -302,7 +304,7 @@ def _last_local(snapshot: Snapshot) -> datetime | None:
     found = []
     if last is not None:
         found.append(wall_clock(last, zone(current.schedule.timezone)))
-    late = _unclaimed(snapshot)
+    late = _refuse_claimed(snapshot)
     if late is not None and late.missed:
         found.append(late.missed[-1].local)
     rule = current.schedule.rule

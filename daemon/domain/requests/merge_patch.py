@@ -89,12 +89,12 @@ def _over_saved(
     elif "time_zone" not in config:
         _keep_absent(body, given, current, ctx)
     keep_extras(body, ctx)
-    _apply(attributes, config, current)
+    _apply_patch(attributes, config, current)
     body["recurring_config"] = config = without_nulls(config)
     return Merged(ScheduleSource.SCHEDULE, without_nulls(body), config.get("end_date"))
 
 
-def _apply(attributes: dict[str, Any], config: dict[str, Any], current: Current) -> None:
+def _apply_patch(attributes: dict[str, Any], config: dict[str, Any], current: Current) -> None:
     """Translate repeating_schedule_attributes into a recurring_config."""
     if "interval_size" in attributes:
         config["interval"] = attributes["interval_size"]

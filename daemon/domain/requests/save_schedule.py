@@ -138,7 +138,7 @@ def save_schedule(body: object, ctx: Context) -> Saved:
         InvalidInput: 400 with all faults.
     """
     body = require_object(body, INVALID_CONFIGURATION)
-    fields, config = _read(body)
+    fields, config = _read_fields(body)
     timezone, extras, at = fields.timezone, fields.extras, fields.scheduled_at
     stored = without_nulls(body)
     if config is None:
@@ -158,18 +158,18 @@ def save_schedule(body: object, ctx: Context) -> Saved:
     timezone = timezone or ctx.campaign_timezone
     start = None
     if at is not None:
-        start = _start(at, timezone, body["scheduled_at"], config is not None, ctx)
+        start = _resolve_start(at, timezone, body["scheduled_at"], config is not None, ctx)
     if config is not None:
-        schedule = _recurring(config, timezone, start, extras, ctx)
+        schedule = _read_recurrence(config, timezone, start, extras, ctx)
         campaign_type = CampaignType.RECURRING
     else:
         assert start is not None
-        schedule = _schedule(Kind.ONCE, timezone, start, extras, ctx)
+        schedule = _build_schedule(Kind.ONCE, timezone, start, extras, ctx)
         campaign_type = CampaignType.ONE_TIME
     return Saved(schedule, campaign_type, ScheduleSource.SCHEDULE, keep_extras(stored, ctx))
 
 
-def _read(body: dict[str, Any]) -> tuple[SaveSchedule, RecurringConfig | None]:
+def _read_fields(body: dict[str, Any]) -> tuple[SaveSchedule, RecurringConfig | None]:
     faults = Faults()
     fields = SAVE_SCHEDULE.read(faults, body)
     variant = VARIANTS.get(fields.schedule_type)
@@ -187,7 +187,7 @@ def _read(body: dict[str, Any]) -> tuple[SaveSchedule, RecurringConfig | None]:
     return fields, config
 
 
-def _start(
+def _resolve_start(
     at: datetime, timezone: str, written: str, recurs: bool, ctx: Context
 ) -> tuple[datetime, datetime]:
     try:
@@ -201,14 +201,14 @@ def _start(
     return start
 
 
-def _recurring(
+def _read_recurrence(
     config: RecurringConfig,
     timezone: str,
     start: tuple[datetime, datetime] | None,
     extras: Extras,
     ctx: Context,
 ) -> Schedule:
-    pattern = _pattern(config, start)
+    pattern = _read_pattern(config, start)
     ends_at = ends_on = None
     if isinstance(config.end_date, datetime):
         try:
@@ -229,7 +229,7 @@ def _recurring(
     else:
         beginning = begin_after(pattern, timezone, ctx.now)
     if beginning is not None:
-        schedule = _schedule(
+        schedule = _build_schedule(
             Kind.RECURRING,
             timezone,
             start or (beginning.at, beginning.local),
@@ -250,7 +250,7 @@ def _recurring(
     )
 
 
-def _pattern(config: RecurringConfig, start: tuple[datetime, datetime] | None) -> Pattern:
+def _read_pattern(config: RecurringConfig, start: tuple[datetime, datetime] | None) -> Pattern:
     """Return the recurrence; its absent fields follow from scheduled_at's wall-clock time."""
     local = None if start is None else start[1]
     time_of_day, weekdays, day = config.time, config.days_of_week, None
@@ -280,7 +280,7 @@ def _pattern(config: RecurringConfig, start: tuple[datetime, datetime] | None) -
     return Pattern(config.frequency, config.interval, time_of_day, weekdays, day, skip=config.skip)
 
 
-def _schedule(
+def _build_schedule(
     kind: Kind,
     timezone: str,
     start: tuple[datetime, datetime],

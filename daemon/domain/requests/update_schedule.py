@@ -150,7 +150,7 @@ def _settle(fields: UpdateSchedule, body: dict[str, Any], ctx: Context, kind: Ki
             raise _not_after("enddate", body["enddate"], body["startdate"])
     rule = every = None
     if kind is Kind.RECURRING:
-        rule = _rule(fields.repeating_schedule_attributes, timezone, start, local)
+        rule = _build_rule(fields.repeating_schedule_attributes, timezone, start, local)
     elif kind is Kind.ONCE:
         ends_at = None
     elif ctx.campaign_type is CampaignType.SEGMENT_TRIGGERED:
@@ -175,7 +175,9 @@ def _settle(fields: UpdateSchedule, body: dict[str, Any], ctx: Context, kind: Ki
     )
 
 
-def _rule(attributes: RepeatingAttributes, timezone: str, start: datetime, local: datetime) -> Rule:
+def _build_rule(
+    attributes: RepeatingAttributes, timezone: str, start: datetime, local: datetime
+) -> Rule:
     frequency = attributes.interval_unit
     weekdays, month_day, nth = attributes.days_of_week, None, None
     if frequency is Frequency.WEEKLY:

@@ -82,12 +82,12 @@ def plan(armed: ArmedEvent, now: datetime) -> ClaimRequest:
         late.backlog and late.next is not None and late.next.kind is EventKind.FIRE,
         late.next is not None or schedule.kind is Kind.WINDOW,
         last_missed.at + timedelta(seconds=grace) if last_missed else None,
-        _older(armed, missed, late.skipped),
-        _bulk(late),
+        _passed_occurrences(armed, missed, late.skipped),
+        _passed_stretches(late),
     )
 
 
-def _older(
+def _passed_occurrences(
     armed: ArmedEvent,
     missed: tuple[TimedEvent, ...],
     skipped: tuple[TimedEvent, ...],
@@ -104,7 +104,7 @@ def _older(
     )
 
 
-def _bulk(late: Late) -> tuple[PassedStretch, ...]:
+def _passed_stretches(late: Late) -> tuple[PassedStretch, ...]:
     return tuple(
         PassedStretch(stretch.first, stretch.last, stretch.count, cause)
         for stretch, cause in (

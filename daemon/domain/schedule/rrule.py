@@ -34,13 +34,13 @@ def rrule_text(schedule: Schedule) -> str | None:
         return None
     if first.at.microsecond or first.local.microsecond or first.local.year < _FIRST_YEAR:
         return None
-    until = _until(schedule)
+    until = _until_text(schedule)
     if schedule.every_seconds is not None:
         rule = f"FREQ=SECONDLY;INTERVAL={schedule.every_seconds}"
         return f"DTSTART:{_compact(first.at)}Z\nRRULE:{rule}{until}"
     if resolve(first.local, zone(schedule.timezone)) != first.at:
         return None
-    rule = "FREQ=DAILY;COUNT=1" if schedule.rule is None else _rule(schedule.rule) + until
+    rule = "FREQ=DAILY;COUNT=1" if schedule.rule is None else _rule_text(schedule.rule) + until
     if schedule.timezone in _UTC_NAMES:
         start = f"DTSTART:{_compact(first.local)}Z"
     else:
@@ -52,7 +52,7 @@ def _compact(moment: datetime) -> str:
     return moment.isoformat()[:19].replace("-", "").replace(":", "")
 
 
-def _until(schedule: Schedule) -> str:
+def _until_text(schedule: Schedule) -> str:
     """Return UNTIL as the last occurrence: UNTIL holds neither fractions of seconds nor dates."""
     if schedule.ends_at is None or schedule.kind is Kind.ONCE:
         return ""
@@ -62,7 +62,7 @@ def _until(schedule: Schedule) -> str:
     return f";UNTIL={_compact(last.at)}Z"
 
 
-def _rule(rule: Rule) -> str:
+def _rule_text(rule: Rule) -> str:
     parts = [f"FREQ={rule.frequency.name}"]
     if rule.interval != 1:
         parts.append(f"INTERVAL={rule.interval}")

@@ -44,7 +44,7 @@ def test_lines_are_the_same_however_they_come(data: bytes, sizes: list[int]) -> 
     """A line that is too long is still too long after it was cut."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(preview, "LONGEST_LINE", LIMIT)
-        found = [line for some in preview._lines(InPieces(data, sizes)) for line in some]
+        found = [line for some in preview._read_cases(InPieces(data, sizes)) for line in some]
     *ended, rest = data.split(b"\n")
     expected = ended + ([rest] if rest else [])
     assert len(found) == len(expected)

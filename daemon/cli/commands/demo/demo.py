@@ -70,15 +70,15 @@ def demo(
     Starts a database and a daemon, shows the campaigns while they run, and stops both. Exit code 1
     if a campaign did not reach its expected status.
     """
-    with _directory(state_dir) as directory:
+    with _temporary_directory(state_dir) as directory:
         print("starting the embedded PostgreSQL ...", flush=True)
         with embedded_postgres(directory) as dsn:
             migrate.upgrade(dsn)
-            return asyncio.run(_demo(directory, dsn))
+            return asyncio.run(_run_demo(directory, dsn))
 
 
 @contextmanager
-def _directory(state_dir: Path | None) -> Iterator[Path]:
+def _temporary_directory(state_dir: Path | None) -> Iterator[Path]:
     if state_dir is not None:
         state_dir.mkdir(parents=True, exist_ok=True)
         yield state_dir.absolute()
@@ -92,7 +92,7 @@ def _directory(state_dir: Path | None) -> Iterator[Path]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-async def _demo(directory: Path, dsn: str) -> int:
+async def _run_demo(directory: Path, dsn: str) -> int:
     print("starting campaignd run ...", flush=True)
     async with demo_daemon(directory) as daemon:
         await daemon.ready()
@@ -102,8 +102,8 @@ async def _demo(directory: Path, dsn: str) -> int:
             now = SystemClock().now()
             made = {await create(store.campaigns, case): case for case in cases(now)}
             print(f"{len(made)} campaigns created at {instant(now)}; they run now\n", flush=True)
-            with _screen() as show:
-                progress = await _watch(store, made, daemon, show)
+            with _live_screen() as show:
+                progress = await _watch_campaigns(store, made, daemon, show)
         code = await daemon.stop()
         _print_summary(progress)
         wrong = [campaign.case.name for campaign in progress if not campaign.is_as_expected]
@@ -117,7 +117,7 @@ async def _demo(directory: Path, dsn: str) -> int:
         return 0
 
 
-async def _watch(
+async def _watch_campaigns(
     store: Store, made: dict[UUID, Case], daemon: DemoDaemon, show: Show
 ) -> list[Progress]:
     """Show the campaigns until all are as expected, the daemon has ended, or time is up."""
@@ -126,7 +126,7 @@ async def _watch(
     interrupted = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted.set)
     while not interrupted.is_set():
-        progress = await _read(store, made)
+        progress = await _read_campaigns(store, made)
         show(progress)
         if all(campaign.is_as_expected for campaign in progress) or daemon.has_ended:
             return progress
@@ -137,7 +137,7 @@ async def _watch(
     raise KeyboardInterrupt
 
 
-async def _read(store: Store, made: dict[UUID, Case]) -> list[Progress]:
+async def _read_campaigns(store: Store, made: dict[UUID, Case]) -> list[Progress]:
     listed = {
         campaign.campaign.uuid: campaign
         for campaign in await store.reads.campaigns(limit=len(made) + 100)
@@ -150,14 +150,14 @@ async def _read(store: Store, made: dict[UUID, Case]) -> list[Progress]:
 
 
 @contextmanager
-def _screen() -> Iterator[Show]:
+def _live_screen() -> Iterator[Show]:
     """Provide the display: a live table on a terminal, a line for each change elsewhere."""
     if not sys.stdout.isatty():
         printed: dict[UUID, str] = {}
 
         def print_changes(progress: list[Progress]) -> None:
             for campaign in progress:
-                name, kind, *rest = _columns(campaign)
+                name, kind, *rest = _table_columns(campaign)
                 line = f"{name:22}{kind:19}{rest[0]:11}{rest[1]:15}{rest[2]}"
                 if printed.get(campaign.listed.campaign.uuid) != line:
                     printed[campaign.listed.campaign.uuid] = line
@@ -183,7 +183,7 @@ def _screen() -> Iterator[Show]:
             table = Table("campaign", "type", "status", "next", "runs", box=SIMPLE_HEAD)
             for campaign in progress:
                 colour = colours.get(campaign.listed.campaign.status)
-                name, kind, status, *rest = _columns(campaign)
+                name, kind, status, *rest = _table_columns(campaign)
                 shown = f"[{colour}]{status}[/]" if colour else status
                 table.add_row(name, kind, shown, *rest)
             live.update(table)
@@ -191,7 +191,7 @@ def _screen() -> Iterator[Show]:
         yield draw
 
 
-def _columns(progress: Progress) -> tuple[str, ...]:
+def _table_columns(progress: Progress) -> tuple[str, ...]:
     campaign = progress.listed.campaign
     return (
         progress.case.name,
@@ -211,7 +211,7 @@ def _print_summary(progress: list[Progress]) -> None:
     print_table(
         ("campaign", "scheduled for", "status", "late"),
         [
-            (campaign.case.name, run.run.scheduled_for, run.run.status, _late(run))
+            (campaign.case.name, run.run.scheduled_for, run.run.status, _lateness_text(run))
             for campaign in progress
             for run in campaign.runs
         ],
@@ -235,6 +235,6 @@ def _print_summary(progress: list[Progress]) -> None:
     )
 
 
-def _late(listed: RunDetail) -> str:
+def _lateness_text(listed: RunDetail) -> str:
     late = listed.run.lateness_ms
     return "never started" if late is None else f"{late:.1f} ms"

@@ -41,7 +41,7 @@ class DemoDaemon:
         """
         deadline = time.monotonic() + _READY_TIMEOUT_S
         while True:
-            for event in _events(self.log):
+            for event in _read_events(self.log):
                 if event.get("event") == "ready":
                     return event
             if self.has_ended or time.monotonic() > deadline:
@@ -103,7 +103,7 @@ async def demo_daemon(state_dir: Path) -> AsyncIterator[DemoDaemon]:
         await daemon.stop()
 
 
-def _events(log: Path) -> list[dict[str, Any]]:
+def _read_events(log: Path) -> list[dict[str, Any]]:
     found = []
     for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
