@@ -66,3 +66,11 @@ def cli(daemons: Daemons, database: CampaignDatabase, *arguments: str, **setting
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+QUICK = {"backoff_first": 0.05, "backoff_longest": 0.2, "pause_after": 0}
+
+
+def quick(url: str, **changes: object) -> dict[str, object]:
+    """Return a webhook that is retried soon."""
+    return {"type": "webhook", "url": url, "timeout": 30.0, "max_attempts": 2, **QUICK, **changes}

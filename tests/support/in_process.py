@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 from daemon.cli.main import invoke
@@ -32,3 +35,38 @@ def campaignd(
     printed = [stream.buffer.getvalue().decode() for stream in (out, err)]  # type: ignore[attr-defined]
     assert "Traceback" not in printed[1], printed[1]
     return subprocess.CompletedProcess(words, code, *printed)
+
+
+ONE_OFF = {"schedule_type": "scheduled", "scheduled_at": "2100-01-01T09:00:00Z"}
+
+WEEKLY = {
+    "schedule_type": "recurring",
+    "timezone": "America/New_York",
+    "recurring_config": {"frequency": "weekly", "days_of_week": [1], "time": "09:00"},
+}
+
+Call = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def caller(url: str, state_dir: Path) -> Call:
+    """Return a function that runs commands on a database."""
+
+    def run(
+        *arguments: object, input: str | bytes = "", **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        return campaignd(arguments, environment_of(url, state_dir) | environment, input)
+
+    return run
+
+
+def environment_of(url: str, state_dir: Path) -> dict[str, str]:
+    """Return the environment of a command on a database."""
+    return os.environ | {"CAMPAIGND_DATABASE_URL": url, "CAMPAIGND_STATE_DIR": str(state_dir)}
+
+
+def lines(*each: tuple[str, Any]) -> str:
+    """Return a file to import: names of campaigns with their schedules."""
+    return "".join(
+        json.dumps({"campaign": {"name": name}, "schedule": schedule}) + "\n"
+        for name, schedule in each
+    )

@@ -1,0 +1,134 @@
+"""Limits of one connection: slow, endless and broken requests."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.support.api_server import Api, get, serving
+from tests.support.postgres import fresh_database
+from tests.support.raw_http import connect, read_all, request, status_of
+
+
+@pytest.fixture(scope="module")
+def strict(
+    tmp_path_factory: pytest.TempPathFactory, postgres_server: str, template_database: str
+) -> Iterator[Api]:
+    """Yield a server with small limits."""
+    limits = {
+        "api__header_timeout": 2,
+        "api__body_timeout": 2,
+        "api__keep_alive": 1,
+        "api__request_timeout": 5,
+        "api__max_connections": 20,
+    }
+    directory = tmp_path_factory.mktemp("strict")
+    with (
+        fresh_database(postgres_server, template_database) as (_, url),
+        serving(directory, url, "api", **limits) as found,
+        # A kept connection is closed after a second, perhaps just when a request is sent.
+        found.client(limits=httpx.Limits(max_keepalive_connections=0)) as found.http,
+    ):
+        yield found
+
+
+def test_a_slow_head_times_out(strict: Api) -> None:
+    """A byte now and then does not keep the connection open."""
+    began = time.monotonic()
+    connection = connect(strict, b"GET / HTTP/1.1\r\n")
+    response = b""
+    connection.settimeout(0.2)
+    while True:
+        try:
+            connection.sendall(b"X: y\r\n")
+            response = connection.recv(65536)
+            break
+        except TimeoutError:
+            continue
+    assert status_of(response) == 408
+    assert time.monotonic() - began < 20
+    connection.close()
+
+
+def test_a_silent_connection_is_closed(strict: Api) -> None:
+    """The server closes the connection without a response."""
+    assert read_all(connect(strict)) == b""
+
+
+def test_an_idle_connection_is_closed(strict: Api) -> None:
+    """The connection is kept after a response, then closed."""
+    connection = connect(strict, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert read_all(connection).startswith(b"HTTP/1.1 200")
+
+
+def test_a_slow_body_times_out(strict: Api) -> None:
+    """The request is refused with 408, and nothing was created."""
+    connection = connect(strict, request(strict, b"\r\nContent-Length: 100\r\n\r\n{"))
+    assert status_of(read_all(connection)) == 408
+    assert strict.http.get("/campaigns").json()["items"] == []
+
+
+@pytest.mark.parametrize("path", ["/api/v1/campaigns", "/login"])
+def test_an_endless_body_is_refused(strict: Api, path: str) -> None:
+    """A body is refused at the limit and not read forever, also without a key."""
+    head = b"\r\nTransfer-Encoding: chunked\r\n\r\n"
+    text = request(strict, head).replace(b"/api/v1/campaigns", path.encode())
+    connection = connect(strict, text)
+    chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
+    sent = 0
+    with connection:
+        try:
+            while sent < 200:
+                connection.sendall(chunk)
+                sent += 1
+        except OSError:
+            pass
+        assert sent < 200 or status_of(connection.recv(65536)) == 413
+
+
+def test_a_long_head_is_refused(strict: Api) -> None:
+    """The head is refused with 431 before it is complete."""
+    connection = connect(strict, b"GET / HTTP/1.1\r\nX: " + b"y" * 40_000)
+    assert status_of(read_all(connection)) == 431
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"nonsense\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" * 5, b"GET\r\n\r\n"],
+)
+def test_bytes_that_are_not_http_are_refused(strict: Api, text: bytes) -> None:
+    """The response is a 400 in the form of every other error."""
+    assert status_of(read_all(connect(strict, text))) == 400
+
+
+def test_a_broken_body_is_refused(strict: Api) -> None:
+    """The response is a 400, and the server continues."""
+    broken = request(strict, b"\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+    assert status_of(read_all(connect(strict, broken))) == 400
+    assert strict.http.get("/upcoming").status_code == 200
+
+
+def test_connections_are_limited(strict: Api) -> None:
+    """Connections above the limit are refused until others end."""
+    slow = [connect(strict, b"GET /") for _ in range(40)]
+    responses = [read_all(connection) for connection in slow]
+    # A refusal may be lost to the reset that follows; connections that are not refused time out.
+    assert sum(b" 408 " in response for response in responses) <= 20
+    refused = [response for response in responses if b" 503 " in response]
+    assert all(b"Retry-After" in response for response in refused)
+    assert get(f"{strict.url}/healthz").status_code == 200
+
+
+def test_an_upgrade_is_ignored(strict: Api) -> None:
+    """The server has no web sockets."""
+    headers = {"Connection": "Upgrade", "Upgrade": "websocket"}
+    assert get(f"{strict.url}/healthz", headers=headers).status_code == 200
+
+
+def test_the_log_is_clean(strict: Api) -> None:
+    """None of the requests above is logged as an error of the server."""
+    assert strict.process.events("api_error") == []
+    assert strict.process.events("library_message") == []
