@@ -21,7 +21,9 @@ INSTALL_SELF := $(PIP) install --quiet --no-deps --no-build-isolation --no-index
 # Tests start hundreds of processes. Without stored bytecode each one would compile every module again.
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST_ARGS ?=
-PARALLEL := -n auto --maxprocesses 4 --dist worksteal
+# Tests wait about as long as they compute, so that two for each core keep it busy.
+WORKERS := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+PARALLEL := -n $(WORKERS) --maxprocesses 8 --dist worksteal
 BENCH_ARGS ?=
 CHAOS_ARGS ?=
 
@@ -59,7 +61,7 @@ LONG := (machine or measured or slow)
 # Exit status 5 of pytest means that PYTEST_ARGS selects none of them.
 phase = $(BIN)/python -m pytest tests -m "$(1)" $(2) $(PYTEST_ARGS) || [ $$? -eq 5 ] || failed=1
 
-# Four tests at a time, then those that measure time or load, one after the other.
+# Several tests at a time, then those that measure time or load, one after the other.
 test: install-dev ## the test suite, on the embedded PostgreSQL
 	@failed=0; $(call phase,not $(LONG) and not alone,$(PARALLEL)); \
 	$(call phase,not $(LONG) and alone,); exit $$failed
