@@ -35,6 +35,14 @@ def daily_schedule(at: datetime = NOON, zone: str = "UTC", **config: object) -> 
     return schedule
 
 
+def once_schedule(at: datetime = NOON) -> Schedule:
+    """Return a schedule with one occurrence, saved a day before it."""
+    context = Context(at - timedelta(days=1), CampaignType.ONE_TIME)
+    schedule = save_schedule(once_body(at), context).schedule
+    assert schedule is not None
+    return schedule
+
+
 def armed_event(
     number: int,
     at: datetime = NOON,
@@ -48,6 +56,17 @@ def armed_event(
     event = TimedEvent(kind, at, at.replace(tzinfo=None))
     schedule = daily_schedule(at) if schedule is None else schedule
     return ArmedEvent(number, UUID(int=number), revision, event, schedule, target)
+
+
+def armed_once(number: int, target: str = "log", kind: EventKind = EventKind.FIRE) -> ArmedEvent:
+    """Return the only event of campaign ``number``, due at noon."""
+    return armed_event(number, target=target, kind=kind, schedule=once_schedule())
+
+
+def armed_in_unknown_zone(number: int, at: datetime = NOON) -> ArmedEvent:
+    """Return an event that a node saved which knows more zones than this one."""
+    event = armed_event(number, at)
+    return event._replace(schedule=event.schedule._replace(timezone="Mars/Olympus_Mons"))
 
 
 def pending_run(

@@ -1,4 +1,4 @@
-"""A loader over a store of the test's, without a daemon around it."""
+"""A loader over a fake store, without a daemon."""
 
 from __future__ import annotations
 

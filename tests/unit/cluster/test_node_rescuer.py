@@ -8,7 +8,8 @@ from typing import Any
 
 from daemon.cluster.node_rescuer import NodeRescuer
 from daemon.domain.errors import Unavailable
-from tests.support.pipeline_world import World, until
+from tests.support.pipeline_harness import PipelineHarness
+from tests.support.waiting import until
 
 
 class Nodes:
@@ -30,56 +31,56 @@ class Nodes:
         yield []
 
 
-def rescuer_of(world: World, nodes: Nodes) -> NodeRescuer:
+def rescuer_of(harness: PipelineHarness, nodes: Nodes) -> NodeRescuer:
     return NodeRescuer(
         nodes,  # type: ignore[arg-type]
-        world.node,
-        world.timer,
-        health=world.health,
-        emit=world.emit,
+        harness.node,
+        harness.timer,
+        health=harness.health,
+        emit=harness.emit,
     )
 
 
 async def test_the_heartbeat_does_not_wait_for_a_rescue() -> None:
-    async with World() as world:
+    async with PipelineHarness() as harness:
         nodes = Nodes()
         nodes.held_up = "a"
-        service = rescuer_of(world, nodes)
+        service = rescuer_of(harness, nodes)
         await service.start()
         service.nodes_lost(["a", "b"])
         await asyncio.sleep(0)
-        assert world.names().count("node_lost") == 0
+        assert harness.names().count("node_lost") == 0
         nodes.resume.set()
-        await until(lambda: world.names().count("node_lost") == 2)
-        assert world.timer.attempts_asked
+        await until(lambda: harness.names().count("node_lost") == 2)
+        assert harness.timer.attempts_asked
         service.nodes_lost(["a", "b"])
         service.nodes_lost([])
         await asyncio.sleep(0)
-        assert world.names().count("node_lost") == 2, "each is logged once"
+        assert harness.names().count("node_lost") == 2, "each is logged once"
         await service.stop()
 
 
 async def test_an_outage_is_waited_out() -> None:
-    async with World() as world:
+    async with PipelineHarness() as harness:
         nodes = Nodes()
         nodes.down = True
-        service = rescuer_of(world, nodes)
+        service = rescuer_of(harness, nodes)
         await service.start()
         service.nodes_lost(["a"])
-        await until(lambda: not world.health.is_up)
+        await until(lambda: not harness.health.is_up)
         nodes.down = False
         service.nodes_lost(["a"])
-        await until(lambda: world.health.is_up and "node_lost" in world.names())
+        await until(lambda: harness.health.is_up and "node_lost" in harness.names())
         await service.stop()
 
 
 async def test_it_stops_although_it_is_held_up() -> None:
-    async with World() as world:
+    async with PipelineHarness() as harness:
         nodes = Nodes()
         nodes.held_up = "a"
-        service = rescuer_of(world, nodes)
+        service = rescuer_of(harness, nodes)
         await service.start()
         service.nodes_lost(["a"])
         await asyncio.sleep(0)
         await service.stop(0.01)
-        assert "node_lost" not in world.names()
+        assert "node_lost" not in harness.names()

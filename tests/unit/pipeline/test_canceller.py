@@ -9,7 +9,9 @@ from datetime import datetime
 from daemon.domain.errors import Unavailable
 from daemon.domain.run.attempt import Attempt
 from daemon.pipeline.canceller import RunCanceller
-from tests.support.pipeline_world import LIMIT, Target, World, armed, until
+from tests.support.builders import armed_once
+from tests.support.pipeline_harness import GatedTarget, PipelineHarness
+from tests.support.waiting import PATIENCE_S, until
 
 Found = dict[tuple[int, datetime], tuple[str, int, str]]
 
@@ -35,61 +37,61 @@ class Runs:
         return status, work.number, campaign
 
 
-def canceller_of(world: World, runs: Runs, every: float = 3600.0) -> RunCanceller:
-    return RunCanceller(runs, world.context, world.pipeline.pools, every=every)
+def canceller_of(harness: PipelineHarness, runs: Runs, every: float = 3600.0) -> RunCanceller:
+    return RunCanceller(runs, harness.context, harness.pipeline.pools, every=every)
 
 
-async def in_flight(world: World, target: Target, count: int) -> None:
+async def in_flight(harness: PipelineHarness, target: GatedTarget, count: int) -> None:
     """One attempt is under way, the others wait for it."""
     for number in range(count):
-        world.pipeline.claimer.enqueue(armed(number))
-    await until(lambda: len(world.pipeline.in_flight) == count and target.asked == [0])
+        harness.pipeline.claimer.enqueue(armed_once(number))
+    await until(lambda: len(harness.pipeline.in_flight) == count and target.asked == [0])
 
 
 async def test_a_paused_campaign_starts_nothing() -> None:
     """Attempts that have not started are released; the attempt under way ends by itself."""
-    target = Target(slow=True)
-    async with World(log=(target, 1), batch=10) as world:
-        await in_flight(world, target, 4)
+    target = GatedTarget(slow=True)
+    async with PipelineHarness(log=(target, 1), batch=10) as harness:
+        await in_flight(harness, target, 4)
         runs = Runs()
         runs.paused = {0, 2, 3}
-        canceller = canceller_of(world, runs)
+        canceller = canceller_of(harness, runs)
         await canceller.start()
         canceller.campaigns_edited([0, 2, 3, 77])
-        await until(lambda: len(world.store.released) == 2)
-        assert world.store.released == [(2, "not_started"), (3, "not_started")]
+        await until(lambda: len(harness.store.released) == 2)
+        assert harness.store.released == [(2, "not_started"), (3, "not_started")]
         target.gate.set()
-        await until(lambda: len(world.pipeline.in_flight) == 0)
+        await until(lambda: len(harness.pipeline.in_flight) == 0)
         assert target.asked == [0, 1]
         await canceller.stop()
 
 
 async def test_lost_notifications_are_made_good_by_the_poll() -> None:
     """Attempts that are in flight for long are checked periodically; new ones are not."""
-    target = Target(slow=True)
-    async with World(log=(target, 1), batch=10) as world:
+    target = GatedTarget(slow=True)
+    async with PipelineHarness(log=(target, 1), batch=10) as harness:
         runs = Runs()
         runs.stopped, runs.paused = {0, 1}, {2}
-        canceller = canceller_of(world, runs, every=0.01)
-        await in_flight(world, target, 3)
+        canceller = canceller_of(harness, runs, every=0.01)
+        await in_flight(harness, target, 3)
         await canceller.start()
-        async with asyncio.timeout(LIMIT):
-            while not (world.store.released and len(world.pipeline.in_flight) == 0):
-                world.clock.seconds += 0.01
+        async with asyncio.timeout(PATIENCE_S):
+            while not (harness.store.released and len(harness.pipeline.in_flight) == 0):
+                harness.clock.seconds += 0.01
                 await asyncio.sleep(0.001)
-        assert world.names().count("attempt_cancelled") == 2
-        assert world.store.released == [(2, "not_started")]
+        assert harness.names().count("attempt_cancelled") == 2
+        assert harness.store.released == [(2, "not_started")]
         assert target.asked == [0]
         await canceller.stop()
 
 
 async def test_nothing_in_flight_asks_nothing() -> None:
-    async with World(log=(Target(), 1)) as world:
+    async with PipelineHarness(log=(GatedTarget(), 1)) as harness:
         runs = Runs()
-        canceller = canceller_of(world, runs, every=0.001)
+        canceller = canceller_of(harness, runs, every=0.001)
         await canceller.start()
         for _ in range(20):
-            world.clock.seconds += 1
+            harness.clock.seconds += 1
             await asyncio.sleep(0.002)
         assert runs.asked == 0
         await canceller.stop()
@@ -97,17 +99,17 @@ async def test_nothing_in_flight_asks_nothing() -> None:
 
 async def test_an_outage_ends_when_nothing_is_left_to_ask() -> None:
     """The canceller must not count as failing, nor forget the attempts that it drained."""
-    target = Target(slow=True)
-    async with World(log=(target, 1), batch=10) as world:
-        await in_flight(world, target, 2)
+    target = GatedTarget(slow=True)
+    async with PipelineHarness(log=(target, 1), batch=10) as harness:
+        await in_flight(harness, target, 2)
         runs = Runs()
-        canceller = canceller_of(world, runs)
+        canceller = canceller_of(harness, runs)
         await canceller.start()
         runs.down = True
         canceller.campaigns_edited([0])
-        await until(lambda: not world.health.is_up)
+        await until(lambda: not harness.health.is_up)
         target.gate.set()
-        await until(lambda: len(world.pipeline.in_flight) == 0)
-        await until(lambda: world.health.is_up)
-        assert world.names().count("database_back") == 1
+        await until(lambda: len(harness.pipeline.in_flight) == 0)
+        await until(lambda: harness.health.is_up)
+        assert harness.names().count("database_back") == 1
         await canceller.stop()

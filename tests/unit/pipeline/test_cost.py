@@ -8,7 +8,9 @@ from pathlib import Path
 from types import FrameType
 
 import daemon
-from tests.support.pipeline_world import Target, World, armed, until
+from tests.support.builders import armed_once
+from tests.support.pipeline_harness import GatedTarget, PipelineHarness
+from tests.support.waiting import until
 
 OURS = str(Path(daemon.__file__).parent)
 BATCH = 500
@@ -16,32 +18,32 @@ MOST_CALLS = 45
 """Maximum function calls for one fire, from due to written; 39 are made today."""
 
 
-async def burst(count: int) -> tuple[World, Counter[str]]:
+async def burst(count: int) -> tuple[PipelineHarness, Counter[str]]:
     """Fire ``count`` entries at once; return the world, and how often each function was called."""
-    entries = [armed(number) for number in range(count)]
+    entries = [armed_once(number) for number in range(count)]
     calls: Counter[str] = Counter()
 
     def profile(frame: FrameType, what: str, _argument: object) -> None:
         if what == "call" and frame.f_code.co_filename.startswith(OURS):
             calls[frame.f_code.co_qualname] += 1
 
-    async with World(log=(Target(), 2), batch=BATCH) as world:
+    async with PipelineHarness(log=(GatedTarget(), 2), batch=BATCH) as harness:
         sys.setprofile(profile)
         try:
             for entry in entries:
-                world.pipeline.claimer.enqueue(entry)
-            await until(lambda: len(world.store.finished) == count)
+                harness.pipeline.claimer.enqueue(entry)
+            await until(lambda: len(harness.store.finished) == count)
         finally:
             sys.setprofile(None)
-    return world, calls
+    return harness, calls
 
 
 async def test_a_burst_is_claimed_in_full_batches() -> None:
     """Claims are as large as allowed; a finish takes the outcomes that have gathered."""
-    world, _ = await burst(10 * BATCH)
-    assert len(world.store.claims) <= 12
-    assert len(world.store.finishes) <= 10 * BATCH / 50
-    assert max(map(len, world.store.claims)) == BATCH
+    harness, _ = await burst(10 * BATCH)
+    assert len(harness.store.claims) <= 12
+    assert len(harness.store.finishes) <= 10 * BATCH / 50
+    assert max(map(len, harness.store.claims)) == BATCH
 
 
 async def test_calls_for_one_fire_do_not_depend_on_the_burst() -> None:

@@ -18,18 +18,21 @@ from daemon.domain.run.outcome import (
     Retry,
 )
 from daemon.domain.run.retry import RetryPolicy
-from tests.support.pipeline_world import AT, Target, World, armed, until
+from tests.support.builders import armed_once
+from tests.support.clocks import NOON
+from tests.support.pipeline_harness import GatedTarget, PipelineHarness
+from tests.support.waiting import until
 
 
 @pytest.mark.parametrize(
     "answer", [None, "done", Accepted(math.inf), Retry("a\0b\udc00", math.nan)]
 )
 async def test_every_answer_of_a_target_can_be_written(answer: object) -> None:
-    target = Target(outcome=answer)  # type: ignore[arg-type]
-    async with World(log=(target, 1)) as world:
-        world.pipeline.claimer.enqueue(armed(1))
-        await until(lambda: bool(world.store.outcomes))
-        (outcome,) = world.store.outcomes
+    target = GatedTarget(outcome=answer)  # type: ignore[arg-type]
+    async with PipelineHarness(log=(target, 1)) as harness:
+        harness.pipeline.claimer.enqueue(armed_once(1))
+        await until(lambda: bool(harness.store.outcomes))
+        (outcome,) = harness.store.outcomes
         if isinstance(answer, Accepted):
             assert outcome == Accepted(LONGEST_S)
         elif isinstance(answer, Retry):
@@ -42,30 +45,30 @@ async def test_every_answer_of_a_target_can_be_written(answer: object) -> None:
 
 async def test_an_attempt_that_did_not_start_does_not_count() -> None:
     """The node lacks descriptors three times; the run is then delivered by its first attempt."""
-    target = Target(outcome=NotStarted("Too many open files"))
+    target = GatedTarget(outcome=NotStarted("Too many open files"))
     target.waits = True
     policy = {"pause_after": 0, "max_attempts": 1, "first_pause": 0.01, "longest_pause": 0.01}
-    async with World(log=(target, 2)) as world:
-        pool = world.pipeline.pools.of("log")
+    async with PipelineHarness(log=(target, 2)) as harness:
+        pool = harness.pipeline.pools.of("log")
         pool.replace(target, RetryPolicy(**policy), 2)  # type: ignore[arg-type]
-        world.pipeline.claimer.enqueue(armed(1))
+        harness.pipeline.claimer.enqueue(armed_once(1))
         await until(lambda: len(target.asked) >= 3)
-        assert world.store.outcomes == []
+        assert harness.store.outcomes == []
         target.outcome = Delivered()
-        await until(lambda: bool(world.store.outcomes))
-        assert world.store.outcomes == [Delivered()]
+        await until(lambda: bool(harness.store.outcomes))
+        assert harness.store.outcomes == [Delivered()]
 
 
 async def test_a_slot_that_is_free_is_filled_at_once() -> None:
     """However few are free: due entries do not wait until a claim is worth its cost."""
-    target = Target(slow=True)
+    target = GatedTarget(slow=True)
     target.waits = True
-    async with World(batch=100, log=(target, 8)) as world:
+    async with PipelineHarness(batch=100, log=(target, 8)) as harness:
         for number in range(20):
-            world.pipeline.claimer.enqueue(armed(number))
+            harness.pipeline.claimer.enqueue(armed_once(number))
         await until(lambda: target.under_way == 8)
-        pool = world.pipeline.pools.of("log")
-        world.clock.seconds += 60
+        pool = harness.pipeline.pools.of("log")
+        harness.clock.seconds += 60
         target.gates[0].set()
         await until(lambda: len(target.asked) == 9)
         assert pool.room == 0
@@ -73,18 +76,18 @@ async def test_a_slot_that_is_free_is_filled_at_once() -> None:
 
 async def test_a_probe_waits_for_no_other_attempt() -> None:
     """One attempt hangs, others fail, the breaker opens; after the pause a probe starts at once."""
-    target = Target(slow=True, outcome=Retry("down"))
+    target = GatedTarget(slow=True, outcome=Retry("down"))
     target.waits = True
-    async with World(pause_after=2, log=(target, 3)) as world:
+    async with PipelineHarness(pause_after=2, log=(target, 3)) as harness:
         for number in range(3):
-            world.pipeline.claimer.enqueue(armed(number))
+            harness.pipeline.claimer.enqueue(armed_once(number))
         await until(lambda: target.under_way == 3)
         target.gates[0].set()
         target.gates[1].set()
-        pool = world.pipeline.pools.of("log")
-        await until(lambda: pool.is_paused and len(world.store.finished) == 2)
+        pool = harness.pipeline.pools.of("log")
+        await until(lambda: pool.is_paused and len(harness.store.finished) == 2)
         pool._breaker.half_open()
-        world.pipeline.claimer.enqueue(armed(3))
+        harness.pipeline.claimer.enqueue(armed_once(3))
         await until(lambda: 3 in target.asked)
         assert target.under_way == 2, "the one that hangs, and the probe"
 
@@ -92,54 +95,54 @@ async def test_a_probe_waits_for_no_other_attempt() -> None:
 @pytest.mark.parametrize("pause_after", [0, 2])
 async def test_a_reload_ends_a_pause(pause_after: int) -> None:
     """The target may be another one, so it is tried at once: by every attempt, or by a probe."""
-    target = Target(outcome=Retry("down"))
-    async with World(pause_after=2, log=(target, 2)) as world:
+    target = GatedTarget(outcome=Retry("down"))
+    async with PipelineHarness(pause_after=2, log=(target, 2)) as harness:
         for number in range(2):
-            world.pipeline.claimer.enqueue(armed(number))
-        pool = world.pipeline.pools.of("log")
-        await until(lambda: pool.is_paused and len(world.pipeline.in_flight) == 0)
-        good = Target()
+            harness.pipeline.claimer.enqueue(armed_once(number))
+        pool = harness.pipeline.pools.of("log")
+        await until(lambda: pool.is_paused and len(harness.pipeline.in_flight) == 0)
+        good = GatedTarget()
         pool.replace(good, RetryPolicy(pause_after=pause_after), 2)
         for number in range(2, 6):
-            world.pipeline.claimer.enqueue(armed(number))
+            harness.pipeline.claimer.enqueue(armed_once(number))
         await until(lambda: sorted(good.asked) == [2, 3, 4, 5])
         assert not pool.is_paused
-        assert world.names().count("target_resumed") == 1
+        assert harness.names().count("target_resumed") == 1
 
 
 async def test_lateness_is_that_of_the_start() -> None:
     """Not of the claim: a claimed attempt may wait for its turn."""
-    target = Target(slow=True)
-    async with World(log=(target, 1), batch=2) as world:
-        world.pipeline.claimer.enqueue(armed(0))
-        world.pipeline.claimer.enqueue(armed(1))
-        await until(lambda: target.asked == [0] and len(world.pipeline.in_flight) == 2)
-        world.clock.seconds += 7
+    target = GatedTarget(slow=True)
+    async with PipelineHarness(log=(target, 1), batch=2) as harness:
+        harness.pipeline.claimer.enqueue(armed_once(0))
+        harness.pipeline.claimer.enqueue(armed_once(1))
+        await until(lambda: target.asked == [0] and len(harness.pipeline.in_flight) == 2)
+        harness.clock.seconds += 7
         target.gate.set()
-        await until(lambda: len(world.store.finished) == 2)
+        await until(lambda: len(harness.store.finished) == 2)
         late = {
             fields["campaign_id"]: fields["lateness_ms"]
-            for name, fields in world.events
+            for name, fields in harness.events
             if name == "run_finished"
         }
         assert late == {0: 0.0, 1: 7000.0}
-        assert world.store.begun == {0: AT, 1: AT + timedelta(seconds=7)}
+        assert harness.store.begun == {0: NOON, 1: NOON + timedelta(seconds=7)}
 
 
 async def test_claims_under_way_use_room() -> None:
     """Concurrent claims do not take more than the target may have in flight."""
-    target = Target(slow=True)
-    async with World(batch=4, log=(target, 1)) as world:
-        world.store.gate.clear()
+    target = GatedTarget(slow=True)
+    async with PipelineHarness(batch=4, log=(target, 1)) as harness:
+        harness.store.gate.clear()
         for number in range(100):
-            world.pipeline.claimer.enqueue(armed(number))
-        await until(lambda: len(world.store.claims) == 2)
-        world.store.gate.set()
+            harness.pipeline.claimer.enqueue(armed_once(number))
+        await until(lambda: len(harness.store.claims) == 2)
+        harness.store.gate.set()
         for _ in range(200):
             await asyncio.sleep(0)
-        assert sum(map(len, world.store.claims)) <= 1 + 4 * 4
+        assert sum(map(len, harness.store.claims)) <= 1 + 4 * 4
         target.gate.set()
-        await until(lambda: len(world.store.finished) == 100)
+        await until(lambda: len(harness.store.finished) == 100)
 
 
 @pytest.mark.parametrize(
@@ -158,19 +161,19 @@ async def test_the_duration_of_attempts_limits_what_is_claimed_in_advance(
     Its runs would wait here while another node idles. A target that is down fails quickly, which
     does not mean that it has room.
     """
-    target = Target(slow=True, outcome=outcome)
+    target = GatedTarget(slow=True, outcome=outcome)
     target.waits = True
-    async with World(batch=100, log=(target, 2)) as world:
-        world.pipeline.claimer.enqueue(armed(0))
+    async with PipelineHarness(batch=100, log=(target, 2)) as harness:
+        harness.pipeline.claimer.enqueue(armed_once(0))
         await until(lambda: target.asked == [0])
-        world.clock.seconds += attempt_s
+        harness.clock.seconds += attempt_s
         target.gate.set()
-        await until(lambda: len(world.store.finished) == 1)
+        await until(lambda: len(harness.store.finished) == 1)
         target.gate.clear()
         for number in range(1, 1000):
-            world.pipeline.claimer.enqueue(armed(number))
+            harness.pipeline.claimer.enqueue(armed_once(number))
         for _ in range(500):
             await asyncio.sleep(0)
-        assert sum(map(len, world.store.claims)) - 1 == claimed
+        assert sum(map(len, harness.store.claims)) - 1 == claimed
         target.gate.set()
-        await until(lambda: len(world.store.finished) == 1000)
+        await until(lambda: len(harness.store.finished) == 1000)

@@ -7,28 +7,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from daemon.runtime.clock import DatabaseClock
+from tests.support.clocks import SettableClock
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
-
-
-class Clock:
-    """Wall time that can be set; monotonic time that cannot."""
-
-    def __init__(self) -> None:
-        self.offset = timedelta(0)
-        self.seconds = 100.0
-
-    def now(self) -> datetime:
-        return NOON + self.offset + timedelta(seconds=self.seconds)
-
-    def monotonic(self) -> float:
-        return self.seconds
 
 
 @pytest.mark.parametrize("step", [-300, -5, 5, 300])
 def test_a_step_does_not_move_the_database_s_clock(step: int) -> None:
     """Not even until it is measured again, so that no attempt counts as too late meanwhile."""
-    clock = Clock()
+    clock = SettableClock()
     database_clock = DatabaseClock(clock)
     assert database_clock.now() == clock.now()
     database_clock.set_skew(timedelta(seconds=7))

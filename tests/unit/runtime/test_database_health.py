@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from daemon.domain.errors import Unavailable
 from daemon.runtime.database_health import DatabaseHealth
 from daemon.runtime.service import Service
-
-
-class Clock:
-    seconds = 0.0
-
-    def now(self) -> datetime:
-        return datetime(2026, 6, 1, tzinfo=UTC)
-
-    def monotonic(self) -> float:
-        return self.seconds
+from tests.support.clocks import SettableClock
 
 
 class Part(Service):
@@ -35,7 +25,7 @@ def health_and_events() -> tuple[DatabaseHealth, list[str]]:
     def emit(event: str, **_fields: Any) -> None:
         events.append(event)
 
-    return DatabaseHealth(emit, Clock(), jitter=lambda: -1.0), events
+    return DatabaseHealth(emit, SettableClock(), jitter=lambda: -1.0), events
 
 
 async def test_a_service_that_succeeds_does_not_end_an_outage() -> None:
@@ -69,7 +59,7 @@ async def test_all_that_failed_must_succeed() -> None:
 async def test_a_statement_from_before_the_failure_does_not_end_the_outage() -> None:
     """Two batches are under way when the server dies: one fails, the other was answered."""
     events: list[str] = []
-    clock = Clock()
+    clock = SettableClock()
     health = DatabaseHealth(
         lambda event, /, **_fields: events.append(event), clock, jitter=lambda: -1.0
     )

@@ -10,13 +10,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from daemon.domain.run.attempt import ArmedEvent, OverdueEvent, PendingRun, PollResult
+from tests.support.builders import armed_event
 from tests.support.loading import PATIENCE_S, Loading, loading
-from tests.support.timer_entries import armed
 
 Read = Callable[[Loading], None]
 
 
-class Store:
+class ChangesStore:
     """Answers with what is in it at that moment; between the two the test may go on."""
 
     def __init__(self) -> None:
@@ -52,12 +52,12 @@ class Store:
 
 
 @pytest.fixture
-def store() -> Store:
-    return Store()
+def store() -> ChangesStore:
+    return ChangesStore()
 
 
 @pytest.fixture
-async def made(store: Store) -> AsyncIterator[Loading]:
+async def made(store: ChangesStore) -> AsyncIterator[Loading]:
     async with loading(store) as made:
         yield made
 
@@ -71,7 +71,7 @@ def read(request: pytest.FixtureRequest) -> Read:
 
 
 @asynccontextmanager
-async def reading(store: Store, made: Loading, read: Read) -> AsyncIterator[None]:
+async def reading(store: ChangesStore, made: Loading, read: Read) -> AsyncIterator[None]:
     """While the database has been read, and its answer is not here yet; then until it is loaded."""
     store.read.clear()
     store.may_answer.clear()
@@ -92,49 +92,53 @@ def held(made: Loading) -> list[ArmedEvent]:
 
 @pytest.mark.parametrize("after", [10, 45])
 async def test_what_comes_next_is_held_though_all_is_read_again(
-    store: Store, made: Loading, after: float
+    store: ChangesStore, made: Loading, after: float
 ) -> None:
     """The answer is from before the claim, and the next answer begins where this one ends."""
-    store.found = [armed(2, store.at(after))]
+    store.found = [armed_event(2, store.at(after))]
     async with reading(store, made, lambda made: made.inbox.reload()):
-        made.inbox.settle([], [armed(1, store.at(after))])
+        made.inbox.settle([], [armed_event(1, store.at(after))])
     assert {entry.campaign_id for entry in held(made)} == {1, 2}
 
 
 async def test_what_comes_next_is_held_though_the_horizon_moves_on(
-    store: Store, made: Loading, monkeypatch: pytest.MonkeyPatch
+    store: ChangesStore, made: Loading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It lies beyond what was loaded so far, within what is read just now."""
     later = store.at(45)
     monkeypatch.setattr(made.database_clock, "now", lambda: later)
-    following = armed(1, store.at(100))
+    following = armed_event(1, store.at(100))
     async with reading(store, made, lambda made: made.inbox.on_runs_available()):
         made.inbox.settle([], [following])
     assert held(made) == [following]
 
 
-async def test_what_lies_beyond_is_left_to_the_next_refill(store: Store, made: Loading) -> None:
-    made.inbox.settle([], [armed(1, store.at(600))])
+async def test_what_lies_beyond_is_left_to_the_next_refill(
+    store: ChangesStore, made: Loading
+) -> None:
+    made.inbox.settle([], [armed_event(1, store.at(600))])
     assert held(made) == []
     assert not made.inbox._following, "however many claims come before it"
 
 
 async def test_what_was_read_before_the_claim_does_not_undo_it(
-    store: Store, made: Loading, read: Read
+    store: ChangesStore, made: Loading, read: Read
 ) -> None:
-    following = armed(1, store.at(20))
-    store.found = [armed(1, store.at(5)), armed(2, store.at(5))]
+    following = armed_event(1, store.at(20))
+    store.found = [armed_event(1, store.at(5)), armed_event(2, store.at(5))]
     async with reading(store, made, read):
         made.inbox.settle([], [following])
     assert following in held(made)
 
 
-async def test_what_was_read_after_an_edit_stands(store: Store, made: Loading, read: Read) -> None:
+async def test_what_was_read_after_an_edit_stands(
+    store: ChangesStore, made: Loading, read: Read
+) -> None:
     """The claim came before the edit, though this node hears of that first, or last."""
-    edited = armed(1, store.at(5), revision=2)
+    edited = armed_event(1, store.at(5), revision=2)
     store.found = [edited]
     async with reading(store, made, read):
-        made.inbox.settle([], [armed(1, store.at(20))])
+        made.inbox.settle([], [armed_event(1, store.at(20))])
     assert held(made) == [edited]
-    made.inbox.settle([], [armed(1, store.at(20))])
+    made.inbox.settle([], [armed_event(1, store.at(20))])
     assert held(made) == [edited]

@@ -11,21 +11,22 @@ import pytest
 from daemon.domain.run.attempt import ArmedEvent, OverdueEvent, PendingRun, PollResult
 from daemon.timer import loader
 from daemon.timer.loader import FIRST_EVENT
+from tests.support.builders import armed_event
 from tests.support.loading import loading
-from tests.support.timer_entries import armed
 
 PART = 10
 
 
-class Store:
+class OverdueStore:
     """A backlog of an hour ago, and one event that is due in a minute's time."""
 
     def __init__(self, overdue: int) -> None:
         now = datetime.now(UTC)
         self.backlog = {
-            number: armed(number, now - timedelta(hours=1)) for number in range(1, overdue + 1)
+            number: armed_event(number, now - timedelta(hours=1))
+            for number in range(1, overdue + 1)
         }
-        self.next = armed(overdue + 1, now + timedelta(seconds=30))
+        self.next = armed_event(overdue + 1, now + timedelta(seconds=30))
         self.since: list[tuple[datetime, int]] = []
         self.loaded: list[int] = []
         self.asked: list[str] = []
@@ -66,14 +67,14 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_ready_after_events_on_time_and_one_part_of_the_backlog() -> None:
-    store = Store(5 * PART)
+    store = OverdueStore(5 * PART)
     async with loading(store) as made:
         assert store.loaded == list(range(1, PART + 1))
         assert len(made.window) == PART + 1
 
 
 async def test_the_parts_follow_without_waiting_for_the_next_poll() -> None:
-    store = Store(5 * PART + 1)
+    store = OverdueStore(5 * PART + 1)
     async with loading(store), asyncio.timeout(60):
         while len(store.loaded) < 5 * PART + 1:  # noqa: ASYNC110 - the store has no event to wait for
             await asyncio.sleep(0)
@@ -83,7 +84,7 @@ async def test_the_parts_follow_without_waiting_for_the_next_poll() -> None:
 
 
 async def test_a_full_target_is_left_out_and_others_are_loaded() -> None:
-    store = Store(5 * PART)
+    store = OverdueStore(5 * PART)
     async with loading(store, full=["log"]) as made:
         assert store.since == [FIRST_EVENT]
         for _ in range(3):
@@ -99,13 +100,13 @@ async def test_a_full_target_is_left_out_and_others_are_loaded() -> None:
 
 async def test_plans_are_warmed_once_a_poll() -> None:
     """An edit, or the next part of a backlog, warms nothing again."""
-    store = Store(3 * PART)
+    store = OverdueStore(3 * PART)
     shown: list[list[int]] = []
 
     async def show(soon: Iterable[ArmedEvent]) -> None:
         shown.append([entry.campaign_id for entry in soon])
 
-    store.next = armed(1000, datetime.now(UTC) + timedelta(seconds=600))
+    store.next = armed_event(1000, datetime.now(UTC) + timedelta(seconds=600))
     async with loading(store, warm=show, horizon=3600, poll=300), asyncio.timeout(60):
         while len(store.loaded) < 3 * PART:  # noqa: ASYNC110 - the store has no event to wait for
             await asyncio.sleep(0)

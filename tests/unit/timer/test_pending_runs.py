@@ -22,7 +22,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loader, "ROWS_AT_ONCE", PART)
 
 
-class Store:
+class PendingRunStore:
     """Pending runs in order."""
 
     def __init__(self, runs: Sequence[PendingRun]) -> None:
@@ -95,7 +95,7 @@ async def until_handed_over(taken: Taken, campaign_id: int) -> None:
             await asyncio.sleep(0)
 
 
-async def until_polled(made: Loading, store: Store) -> None:
+async def until_polled(made: Loading, store: PendingRunStore) -> None:
     """Wait until one more poll was made, and its result loaded."""
     for _ in range(2):
         polls = store.polls
@@ -108,7 +108,9 @@ async def until_polled(made: Loading, store: Store) -> None:
 @pytest.mark.parametrize("backlog", [PART, 3 * PART, 3 * PART + 1, 50 * PART])
 async def test_one_target_s_backlog_does_not_hide_the_runs_of_another(backlog: int) -> None:
     """Runs follow at once, in parts, and only as much of the backlog is held as is usable soon."""
-    store = Store([*runs(backlog, "slow", since=-60), *runs(2, "other", since=-5, first=10_000)])
+    store = PendingRunStore(
+        [*runs(backlog, "slow", since=-60), *runs(2, "other", since=-5, first=10_000)]
+    )
     taken = Taken()
     async with loading(store) as made:
         made.scheduler.start(taken)
@@ -123,7 +125,7 @@ async def test_one_target_s_backlog_does_not_hide_the_runs_of_another(backlog: i
 
 
 async def test_more_runs_are_loaded_once_most_were_claimed() -> None:
-    store, taken = Store(runs(9 * PART, "slow", since=-60)), Taken()
+    store, taken = PendingRunStore(runs(9 * PART, "slow", since=-60)), Taken()
     async with loading(store) as made:
         made.scheduler.start(taken)
         done = 0
@@ -139,7 +141,7 @@ async def test_more_runs_are_loaded_once_most_were_claimed() -> None:
 
 async def test_loading_starts_with_the_oldest_again() -> None:
     """A run that became due meanwhile may come before the last run that was read."""
-    store, taken = Store(runs(PART + 1, "log", since=-5)), Taken()
+    store, taken = PendingRunStore(runs(PART + 1, "log", since=-5)), Taken()
     async with loading(store) as made:
         made.scheduler.start(taken)
         await until_handed_over(taken, PART + 1)
@@ -152,6 +154,6 @@ async def test_loading_starts_with_the_oldest_again() -> None:
 
 async def test_only_what_is_due_before_the_next_polls_is_held() -> None:
     """However many retries are due within the horizon."""
-    store = Store([*runs(5, "log", since=2), *runs(5, "log", since=30, first=100)])
+    store = PendingRunStore([*runs(5, "log", since=2), *runs(5, "log", since=30, first=100)])
     async with loading(store, poll=1, horizon=60) as made:
         assert len(made.window) == 5

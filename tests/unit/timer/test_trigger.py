@@ -6,38 +6,39 @@ from datetime import UTC, datetime
 
 from daemon.domain.schedule.schedule import EventKind, TimedEvent
 from daemon.timer.trigger import OnceTrigger, ScheduleTrigger
-from tests.support.timer_entries import AT, daily, seconds
+from tests.support.builders import daily_schedule
+from tests.support.clocks import NOON, seconds
 
 DAY = seconds(86400)
 
 
 def test_the_armed_event_comes_first() -> None:
-    schedule = daily()
+    schedule = daily_schedule()
     event = schedule.first_event()
     trigger = ScheduleTrigger(schedule, event)
-    for now in (AT - DAY, AT, AT + 30 * DAY):
-        assert trigger.get_next_fire_time(None, now) == AT
+    for now in (NOON - DAY, NOON, NOON + 30 * DAY):
+        assert trigger.get_next_fire_time(None, now) == NOON
 
 
 def test_then_the_first_that_is_still_ahead() -> None:
-    schedule = daily()
+    schedule = daily_schedule()
     trigger = ScheduleTrigger(schedule, schedule.first_event())
-    assert trigger.get_next_fire_time(AT, AT) == AT + DAY
-    assert trigger.get_next_fire_time(AT, AT + DAY - seconds(1)) == AT + DAY
-    assert trigger.get_next_fire_time(AT, AT + 10 * DAY) == AT + 11 * DAY
+    assert trigger.get_next_fire_time(NOON, NOON) == NOON + DAY
+    assert trigger.get_next_fire_time(NOON, NOON + DAY - seconds(1)) == NOON + DAY
+    assert trigger.get_next_fire_time(NOON, NOON + 10 * DAY) == NOON + 11 * DAY
 
 
 def test_it_ends_with_its_schedule() -> None:
-    schedule = daily(end_date="2026-06-02")
+    schedule = daily_schedule(end_date="2026-06-02")
     trigger = ScheduleTrigger(schedule, schedule.first_event())
-    assert trigger.get_next_fire_time(AT, AT) == AT + DAY
-    assert trigger.get_next_fire_time(AT, AT + DAY) is None
-    assert trigger.get_next_fire_time(AT, AT + 30 * DAY) is None
+    assert trigger.get_next_fire_time(NOON, NOON) == NOON + DAY
+    assert trigger.get_next_fire_time(NOON, NOON + DAY) is None
+    assert trigger.get_next_fire_time(NOON, NOON + 30 * DAY) is None
 
 
 def test_wall_clock_time_holds_across_a_change_of_offset() -> None:
     start = datetime(2026, 3, 28, 1, 30, tzinfo=UTC)  # 02:30 in Berlin, where the next has a gap
-    schedule = daily(start, "Europe/Berlin")
+    schedule = daily_schedule(start, "Europe/Berlin")
     event = TimedEvent(EventKind.FIRE, start, datetime.fromisoformat("2026-03-28T02:30"))
     trigger = ScheduleTrigger(schedule, event)
     gap = trigger.get_next_fire_time(start, start)
@@ -47,12 +48,12 @@ def test_wall_clock_time_holds_across_a_change_of_offset() -> None:
 
 
 def test_a_trigger_says_what_it_is() -> None:
-    schedule = daily(AT, "Europe/Berlin")
+    schedule = daily_schedule(NOON, "Europe/Berlin")
     trigger = ScheduleTrigger(schedule, schedule.first_event())
     assert str(trigger) == "schedule[recurring, Europe/Berlin]"
 
 
 def test_one_attempt_is_one_instant() -> None:
-    trigger = OnceTrigger(AT)
-    assert trigger.get_next_fire_time(None, AT + DAY) == AT
-    assert trigger.get_next_fire_time(AT, AT) is None
+    trigger = OnceTrigger(NOON)
+    assert trigger.get_next_fire_time(None, NOON + DAY) == NOON
+    assert trigger.get_next_fire_time(NOON, NOON) is None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +14,6 @@ from campaignd import plugin
 from daemon.domain.campaign.model import run_id
 from daemon.domain.campaign.state_machine import Status
 from daemon.domain.errors import Unavailable
-from daemon.domain.requests import Context, save_schedule
 from daemon.domain.run.attempt import (
     ArmedEvent,
     Attempt,
@@ -29,7 +28,7 @@ from daemon.domain.run.attempt import (
 from daemon.domain.run.claim_plan import ClaimRequest
 from daemon.domain.run.outcome import Delivered, Outcome, Retry
 from daemon.domain.run.retry import RetryPolicy
-from daemon.domain.schedule.schedule import CampaignType, EventKind, TimedEvent
+from daemon.domain.schedule.schedule import EventKind
 from daemon.pipeline.context import PipelineContext
 from daemon.pipeline.pipeline import Pipeline
 from daemon.runtime.clock import DatabaseClock
@@ -37,49 +36,15 @@ from daemon.runtime.database_health import DatabaseHealth
 from daemon.runtime.node_identity import NodeIdentity
 from daemon.runtime.stopwatch import LoopTurn
 from storage.runs import columns_of
+from tests.support.clocks import NOON, SettableClock
+from tests.support.waiting import PATIENCE_S
 
-AT = datetime(2026, 6, 1, 12, tzinfo=UTC)
 UUID_OF = [UUID(int=number) for number in range(10_000)]
 DELIVERED = Delivered()
-LIMIT = 60.0
-"""Seconds that a test waits for an event before it fails."""
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the event loop go on until something holds."""
-    async with asyncio.timeout(LIMIT):
-        while not condition():  # noqa: ASYNC110 - conditions over what others do, not events
-            await asyncio.sleep(0)
-
-
-def armed(number: int, target: str = "log", kind: EventKind = EventKind.FIRE) -> ArmedEvent:
-    body = {"schedule_type": "scheduled", "scheduled_at": AT.isoformat()}
-    ctx = Context(AT - timedelta(days=1), CampaignType.ONE_TIME)
-    schedule = save_schedule(body, ctx).schedule
-    assert schedule is not None
-    event = TimedEvent(kind, AT, AT.replace(tzinfo=None))
-    return ArmedEvent(number, UUID_OF[number], 1, event, schedule, target)
-
-
-def waiting(number: int, target: str = "log") -> PendingRun:
-    return PendingRun(number, AT, AT, target)
-
-
-class Clock:
-    """Stands still, but for the world's tests that move it."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def now(self) -> datetime:
-        return AT + timedelta(seconds=self.seconds)
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-
-class Store:
-    """The claim and finish statements, remembered."""
+class FakeRunStore:
+    """A store that records the claims and the outcomes that it is asked to write."""
 
     def __init__(self) -> None:
         self.down = False
@@ -93,12 +58,12 @@ class Store:
         self.finished: list[tuple[int, str]] = []
         self.finishes: list[int] = []
         self.muffled: set[int] = set()
-        """Of a batch with one of these campaigns the outcomes are written, but no answer comes."""
+        """Campaigns of a batch whose outcomes are written although the reply is lost."""
         self.unheard: dict[int, FinishResult] = {}
         self.released: list[tuple[int, str]] = []
         self.attempts = 1
         self.gate = asyncio.Event()
-        """Claims begin, and wait for it to be answered."""
+        """Held claims wait until this is set."""
         self.gate.set()
         self.asked_unheard: list[tuple[set[tuple[int, datetime]], datetime]] = []
 
@@ -109,9 +74,11 @@ class Store:
             raise ValueError("bad row")
 
     def _work(self, number: int, target: str, attempt: int = 1) -> Attempt:
-        identity = run_id(UUID_OF[number], AT)
-        late = AT + timedelta(hours=1)
-        return Attempt(number, UUID_OF[number], "a", identity, AT, attempt, target, {}, AT, late)
+        identity = run_id(UUID_OF[number], NOON)
+        late = NOON + timedelta(hours=1)
+        return Attempt(
+            number, UUID_OF[number], "a", identity, NOON, attempt, target, {}, NOON, late
+        )
 
     async def claim(self, planned: Sequence[ClaimRequest]) -> list[ClaimResult]:
         numbers = [item.armed.campaign_id for item in planned]
@@ -130,7 +97,7 @@ class Store:
                     place,
                     Status.SCHEDULED,
                     Status.EXECUTING if fires else Status.LAUNCHED,
-                    AT,
+                    NOON,
                     entry.target,
                     "executing" if fires else None,
                     work,
@@ -216,14 +183,14 @@ class Store:
         return 0, True
 
 
-class Target(plugin.Target):
+class GatedTarget(plugin.Target):
     """Delivers at once, or when its gate is opened."""
 
     def __init__(self, *, slow: bool = False, outcome: Outcome = DELIVERED) -> None:
         self.gate = asyncio.Event()
-        """Opened, all attempts end."""
+        """When set, all attempts end."""
         self.gates: defaultdict[int, asyncio.Event] = defaultdict(asyncio.Event)
-        """Opened, those of one campaign end."""
+        """When set, the attempts of one campaign end."""
         if not slow:
             self.gate.set()
         self.outcome = outcome
@@ -246,8 +213,8 @@ class Target(plugin.Target):
         return self.outcome
 
 
-class Timer:
-    """Records what the pipeline reports to the timer."""
+class RecordingTimer:
+    """Records the calls of the pipeline."""
 
     def __init__(self) -> None:
         self.settled: list[int] = []
@@ -277,15 +244,15 @@ class Timer:
         self.attempts_asked += 1
 
 
-class World:
-    """A pipeline and everything around it."""
+class PipelineHarness:
+    """A pipeline over fakes of everything around it."""
 
     def __init__(
-        self, *, batch: int = 4, pause_after: int = 0, **targets: tuple[Target, int]
+        self, *, batch: int = 4, pause_after: int = 0, **targets: tuple[GatedTarget, int]
     ) -> None:
-        self.store, self.timer, self.clock = Store(), Timer(), Clock()
+        self.store, self.timer, self.clock = FakeRunStore(), RecordingTimer(), SettableClock()
         self.events: list[tuple[str, dict[str, Any]]] = []
-        # No waiting for real time: the jitter makes every wait next to nothing.
+        # The jitter makes every wait close to zero, so that no test waits for real time.
         self.health = DatabaseHealth(self.emit, self.clock, jitter=lambda: -1.0)
         self.node = NodeIdentity(self.clock, "me")
         self.node.extend_lease(math.inf)
@@ -313,12 +280,12 @@ class World:
     def names(self) -> list[str]:
         return [name for name, _ in self.events]
 
-    async def __aenter__(self) -> World:
+    async def __aenter__(self) -> PipelineHarness:
         await self.pipeline.start()
         return self
 
     async def __aexit__(self, *_error: object) -> None:
         self.store.down = False
         self.store.poison = set()
-        async with asyncio.timeout(LIMIT):
+        async with asyncio.timeout(PATIENCE_S):
             await self.pipeline.drain(0)
