@@ -11,7 +11,8 @@ import pytest
 
 from daemon.domain.api_keys import Scope
 from tests.support.api_server import TIMEOUT_S, Api, get, serving
-from tests.support.processes import CAMPAIGND, Daemons
+from tests.support.in_process import campaignd
+from tests.support.processes import Daemons
 from tests.support.waiting import wait_until
 
 
@@ -183,9 +184,7 @@ def test_keys_are_managed_by_commands(database_url: str, tmp_path: Any) -> None:
     env = Daemons(tmp_path).environment(database_url)
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [CAMPAIGND, "keys", *arguments], env=env, capture_output=True, text=True, timeout=150
-        )
+        return campaignd(["keys", *arguments], env)
 
     made = run("create", "nightly", "--scope", "write")
     secret = made.stdout.strip()
