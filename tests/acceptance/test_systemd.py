@@ -58,7 +58,7 @@ def test_installed_to_the_letter(embedded: Machine) -> None:
     assert embedded.text(f"stat -c %U /proc/{pid}") == "campaignd"
     assert "ready" in [line["event"] for line in events(journal(embedded))]
     status = show(embedded, "StatusText")
-    assert re.match(r"\d+ due, \d+ in hand, \d+ within 60 s", status), status
+    assert re.match(r"\d+ due, \d+ in flight, \d+ within 60 s", status), status
     assert embedded.text("systemctl --failed --no-legend | grep campaignd || true") == ""
     exposure = embedded.text("systemd-analyze security campaignd --no-pager | tail -1")
     found = re.search(r": ([\d.]+)", exposure)

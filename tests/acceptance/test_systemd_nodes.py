@@ -154,7 +154,7 @@ def test_a_database_that_hangs_is_no_reason_to_be_killed(nodes: Machine) -> None
     nodes.until(
         "it is known to be away",
         "systemctl show -P StatusText campaignd@a",
-        lambda text: "the database is away" in text,
+        lambda text: "the database has been unavailable" in text,
         within=WATCHDOG_S,
     )
     while time.monotonic() < deadline:

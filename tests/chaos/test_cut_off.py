@@ -142,4 +142,4 @@ def test_a_node_that_is_cut_off(
     assert min(request.at for request in again) > taken_at
     assert {request.run_id for request in again} == {
         request.run_id for request in receiver.requests
-    }, "all that was in hand was taken over"
+    }, "every run in flight was taken over"
