@@ -102,15 +102,24 @@ class CommandTarget(Target):
         try:
             # asyncio waits for each program in a thread. Without one, the program would run alone.
             threading.Thread(target=int).start()
-            transport, process = await asyncio.get_running_loop().subprocess_exec(
-                lambda: _Process(output),
-                *settings.argv,
-                stderr=STDOUT,
-                cwd=settings.cwd,
-                env={**self._environment, **variables(attempt)},
-                start_new_session=True,
-                **self._confined,
+            starting = asyncio.ensure_future(
+                asyncio.get_running_loop().subprocess_exec(
+                    lambda: _Process(output),
+                    *settings.argv,
+                    stderr=STDOUT,
+                    cwd=settings.cwd,
+                    env={**self._environment, **variables(attempt)},
+                    start_new_session=True,
+                    **self._confined,
+                )
             )
+            try:
+                transport, process = await asyncio.shield(starting)
+            except asyncio.CancelledError:
+                # The program may run already. asyncio would kill it alone, and not its group.
+                with contextlib.suppress(OSError):
+                    await self._end_process(*await starting)
+                raise
         except OSError as error:
             reason = f"cannot start {settings.argv[0]}: {error.strerror or error}"
             if is_shortage(error) or error.errno == errno.EAGAIN:  # EAGAIN: too many processes

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 
 import httpx
+import psycopg
 import pytest
 
 from tests.support.api_server import Api, get, serving
@@ -132,3 +133,15 @@ def test_the_log_is_clean(strict: Api) -> None:
     """None of the requests above is logged as an error of the server."""
     assert strict.process.events("api_error") == []
     assert strict.process.events("library_message") == []
+
+
+def test_a_long_request_times_out(strict: Api) -> None:
+    """The request is refused with 503, and its transaction is rolled back."""
+    campaign = strict.campaign()
+    with psycopg.connect(strict.database.url) as blocker:
+        blocker.execute("SELECT FROM campaigns WHERE id = %s FOR UPDATE", (campaign["id"],))
+        response = strict.http.post(f"/campaigns/{campaign['id']}/archive")
+    assert response.status_code == 503
+    assert "too long" in response.json()["detail"]
+    assert strict.status(campaign) == "draft"
+    assert strict.http.post(f"/campaigns/{campaign['id']}/archive").status_code == 200

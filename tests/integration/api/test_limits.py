@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from daemon.domain.api_keys import Scope
-from tests.support.api_server import TIMEOUT_S, Api, get, serving
+from tests.support.api_server import TIMEOUT_S, get, serving
 from tests.support.postgres import private_server
 from tests.support.processes import CAMPAIGND, Daemons
 from tests.support.raw_http import connect, read_all, request
@@ -145,18 +145,6 @@ def test_a_short_burst_of_requests_waits(tmp_path: Path, database_url: str) -> N
 
         assert api.http.get("/upcoming").status_code == 200  # warms the server up
         assert asyncio.run(send()) == [200] * 8
-
-
-def test_a_long_request_times_out(strict: Api) -> None:
-    """The request is refused with 503, and its transaction is rolled back."""
-    campaign = strict.campaign()
-    with psycopg.connect(strict.database.url) as blocker:
-        blocker.execute("SELECT FROM campaigns WHERE id = %s FOR UPDATE", (campaign["id"],))
-        response = strict.http.post(f"/campaigns/{campaign['id']}/archive")
-    assert response.status_code == 503
-    assert "too long" in response.json()["detail"]
-    assert strict.status(campaign) == "draft"
-    assert strict.http.post(f"/campaigns/{campaign['id']}/archive").status_code == 200
 
 
 def test_unexpected_errors_do_not_reach_the_client(tmp_path: Path, database_url: str) -> None:

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -179,6 +180,31 @@ async def test_a_stop_kills_the_group(events: CapturedEvents, tmp_path: Path) ->
     with pytest.raises(asyncio.CancelledError):
         await attempt
     assert await goes(child)
+
+
+async def test_a_stop_during_the_start_kills_the_group(
+    events: CapturedEvents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An attempt that is cancelled while its program starts leaves no process behind."""
+    loop = asyncio.get_running_loop()
+    start = loop.subprocess_exec
+
+    async def start_slowly(*args: Any, **options: Any) -> Any:
+        started = await start(*args, **options)
+        await written(file)
+        starting.set()
+        await asyncio.sleep(0.05)  # a start that is still under way
+        return started
+
+    file, starting = tmp_path / "pid", asyncio.Event()
+    monkeypatch.setattr(loop, "subprocess_exec", start_slowly)
+    script = SPAWNS.format(file=str(file), deaf=False, then="time.sleep(600)")
+    attempt = asyncio.create_task(target(events, script, kill_after=1.0).deliver(new_attempt()))
+    await starting.wait()
+    attempt.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await attempt
+    assert await goes(await written(file))
 
 
 async def test_many_at_once(events: CapturedEvents) -> None:

@@ -63,13 +63,17 @@ def test_bash_completes(
     script = capsys.readouterr().out
     words = line.split(" ")
     quoted = " ".join(f"'{word}'" for word in words)
-    program = Path(sys.executable).with_name("campaignd")
+    programs = Path(sys.executable).parent
     pressed = (
         f"{script}\nCOMP_WORDS=({quoted}) COMP_CWORD={len(words) - 1}\n"
-        f'_campaignd_completion {program}\nprintf "%s\\n" "${{COMPREPLY[@]}}"'
+        f'_campaignd_completion campaignd\nprintf "%s\\n" "${{COMPREPLY[@]}}"'
     )
     done = subprocess.run(
-        ["bash", "-euc", pressed], capture_output=True, text=True, check=False, env=os.environ
+        ["bash", "-euc", pressed],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"},
     )
     assert (done.returncode, done.stderr) == (0, "")
     found = set(done.stdout.split())
