@@ -93,7 +93,7 @@ class LockedCampaign:
             await self._delete_campaign()
         else:
             await self._write_missed(change, actor)
-            await self._write_schedule(change)
+            await self._write_schedule_and_timer(change)
             retried = await self._retry_run(change.retry) if change.retry is not None else None
             await self._write_campaign(change)
             run = await self._write_run(change.run) if change.run is not None else retried
@@ -140,7 +140,7 @@ class LockedCampaign:
     async def _notify_nodes(self) -> None:
         await self._execute(_NOTIFY, notice=json.dumps({"campaigns": [self.snapshot.campaign.id]}))
 
-    async def _write_schedule(self, change: Change) -> None:
+    async def _write_schedule_and_timer(self, change: Change) -> None:
         campaign_id, now = self.snapshot.campaign.id, self.snapshot.now
         revision = await self._draw_revision()
         if change.clear_schedule:

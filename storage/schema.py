@@ -92,7 +92,7 @@ class Schema:
         return f"{self.version}, newer than this release's {HEAD}, {relation} {since}"
 
 
-def describe(info: SchemaInfo) -> str:
+def describe_schema(info: SchemaInfo) -> str:
     """Return the version and its meaning for this release, for operators."""
     return str(Schema(info.version, info.compatible_since))
 

@@ -177,7 +177,7 @@ def _upcoming_table(upcoming: Sequence[UpcomingEvent], now: datetime) -> str:
                 _cell_html(*_time_left((each.at - now).total_seconds())),
                 _cell_html(f"{each.campaign_name} ({each.campaign_id})", "text"),
                 _cell_html(each.kind),
-                f"<td>{_status_dot((each.at - now).total_seconds() / span)}</td>",
+                f"<td>{_timeline_dot((each.at - now).total_seconds() / span)}</td>",
             ]
             for each in upcoming
         ],
@@ -188,7 +188,7 @@ def _time_left(seconds: float) -> tuple[str, str]:
     return (duration(seconds), "") if seconds > 0 else (f"overdue by {duration(-seconds)}", "bad")
 
 
-def _status_dot(part: float) -> str:
+def _timeline_dot(part: float) -> str:
     at = 8 + min(1.0, max(0.0, part)) * (_AXIS - 16)
     return (
         f'<svg viewBox="0 0 {_AXIS} 19" aria-hidden="true">'

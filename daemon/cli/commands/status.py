@@ -12,7 +12,7 @@ from daemon.cli.store import Store, with_store
 from daemon.domain.formatting import duration
 from daemon.domain.read_models import NodeState, Overview, StatusCounts
 from storage.cluster_reads import full_counts, overview
-from storage.schema import describe
+from storage.schema import describe_schema
 
 
 def status(
@@ -79,7 +79,7 @@ def _print_status(found: Overview, totals: StatusCounts | None) -> None:
         "runs queued": found.queued,
         "runs retrying": found.retrying,
         "PostgreSQL": found.server_version,
-        "schema": describe(found.schema),
+        "schema": describe_schema(found.schema),
     }
     print_table(("what", "now"), rows.items(), "")
     if totals is not None:
