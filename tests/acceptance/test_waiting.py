@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from uuid import uuid4
 
+import pytest
+
 from tests.support.campaign_database import CampaignDatabase
 from tests.support.configured_targets import configure
 from tests.support.processes import Daemons
@@ -19,6 +21,7 @@ _WAIT = (
 )
 
 
+@pytest.mark.alone
 def test_started_at_once_though_thousands_wait_for_another_target(
     daemons: Daemons, database: CampaignDatabase
 ) -> None:
