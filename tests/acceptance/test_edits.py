@@ -189,6 +189,7 @@ def test_a_draft_is_started_with_its_window(daemon: Process, database: CampaignD
     assert timedelta(0) <= closed - (start + SOON) < LATE_AT_MOST
 
 
+@pytest.mark.slow
 def test_the_command_line_steers_a_running_daemon(
     daemons: Daemons, database: CampaignDatabase
 ) -> None:

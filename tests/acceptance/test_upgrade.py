@@ -174,6 +174,7 @@ def _check(
     check_histories(database)
 
 
+@pytest.mark.slow
 def test_a_contracting_migration_waits_for_the_last_node_that_needs_it(
     bare: CampaignDatabase, daemons: Daemons, this: Release, tmp_path: Path
 ) -> None:

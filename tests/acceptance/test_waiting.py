@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from uuid import uuid4
 
-import pytest
-
 from tests.support.campaign_database import CampaignDatabase
 from tests.support.configured_targets import configure
 from tests.support.processes import Daemons
@@ -16,12 +14,12 @@ _WAIT = (
     " has_due = true, target = 'slow'",
     "DELETE FROM timers",
     "INSERT INTO runs (campaign_id, scheduled_for, id, status, claimed_at, next_attempt_at,"
-    " start_before) SELECT id, created_at, gen_random_uuid(), 'queued', now(), now(), 'infinity'"
+    " start_before) SELECT id, created_at, gen_random_uuid(), 'queued', now(), now(),"
+    " now() + interval '1 day'"
     " FROM campaigns",
 )
 
 
-@pytest.mark.alone
 def test_started_at_once_though_thousands_wait_for_another_target(
     daemons: Daemons, database: CampaignDatabase
 ) -> None:

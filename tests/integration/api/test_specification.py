@@ -28,6 +28,7 @@ LONG = os.environ.get("SCHEMATHESIS_EXAMPLES")
 
 
 @pytest.mark.timeout(3600 if LONG else 900)
+@pytest.mark.slow
 def test_schemathesis(tmp_path: Path, database_url: str) -> None:
     """No 5xx, no undocumented status, no schema violation; with all checks."""
     with serving(tmp_path, database_url) as api:

@@ -56,6 +56,7 @@ def done(script: str, place: Path) -> str:
     return ran.stdout
 
 
+@pytest.mark.slow
 def test_a_restored_dump_fires(place: Path) -> None:
     """The commands of the page, with and without a running daemon."""
     begun = {
