@@ -28,7 +28,11 @@ BATCH_STUCK_S = 60.0
 
 
 class NodeStatus:
-    """Reads the parts of a running daemon; changes none of them."""
+    """Reads the parts of a running daemon.
+
+    It registers the timer, the claimer and the completer with the watchdog, and changes nothing
+    else.
+    """
 
     def __init__(
         self,

@@ -257,9 +257,9 @@ def build_parts(process: ProcessContext, in_force: Callable[[], Settings]) -> Pa
         lease_reaper=lease_reaper,
         pruner=Pruner(Prune(database).steps, lambda: _kept_for(in_force()), emit=emit),
         schema_watch=schema_watch,
-        schema_task=PeriodicTask("looking", schema_watch.check),
+        schema_task=PeriodicTask("schema_watch", schema_watch.check),
         tzdata_refresh=tzdata_refresh,
-        tzdata_task=PeriodicTask("retiming", tzdata_refresh.refresh),
+        tzdata_task=PeriodicTask("tzdata_refresh", tzdata_refresh.refresh),
     )
 
 

@@ -34,7 +34,7 @@ class Heartbeat(Service):
         every: seconds between heartbeats.
     """
 
-    name = "membership"
+    name = "heartbeat"
 
     def __init__(
         self,

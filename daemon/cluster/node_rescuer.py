@@ -21,7 +21,7 @@ class NodeRescuer(PollingService):
         listener: the timer, which loads the reclaimed runs.
     """
 
-    name = "take_over"
+    name = "node_rescuer"
 
     def __init__(
         self,

@@ -50,7 +50,7 @@ class LeaseReaper(PollingService):
         every: seconds between polls.
     """
 
-    name = "leases"
+    name = "lease_reaper"
 
     def __init__(
         self,

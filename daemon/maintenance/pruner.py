@@ -30,7 +30,7 @@ class Pruner(Service):
         every: seconds between prunings.
     """
 
-    name = "pruning"
+    name = "pruner"
 
     def __init__(
         self,

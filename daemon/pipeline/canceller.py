@@ -25,7 +25,7 @@ class RunCanceller(PollingService):
         every: seconds between checks of what was in flight at the check before.
     """
 
-    name = "stopping"
+    name = "run_canceller"
 
     def __init__(
         self,

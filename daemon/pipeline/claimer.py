@@ -45,7 +45,7 @@ class Claimer(Service):
         reconciler: releases the runs of claims whose reply was lost.
     """
 
-    name = "claim"
+    name = "claimer"
 
     def __init__(
         self,

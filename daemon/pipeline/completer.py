@@ -39,7 +39,7 @@ class Completer(Service):
         context: what the stages of the pipeline share.
     """
 
-    name = "finish"
+    name = "completer"
 
     def __init__(self, context: PipelineContext) -> None:
         super().__init__()

@@ -15,7 +15,7 @@ EVERY_S = 1.0
 class LoopLag(Service):
     """Sleeps, and measures by how much each sleep took too long."""
 
-    name = "loop lag"
+    name = "loop_lag"
 
     def __init__(self, clock: Clock, observe: Callable[[float], None]) -> None:
         super().__init__()

@@ -22,7 +22,7 @@ class EditListener(Service):
         emit: logs a lost connection.
     """
 
-    name = "listen"
+    name = "edit_listener"
 
     def __init__(
         self,

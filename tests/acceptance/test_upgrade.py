@@ -169,8 +169,8 @@ def _check(
         for event in ("service_failed", "claim_failed", "node_replaced"):
             assert process.events(event) == []
         # A migration of every table may wait for a transaction that locks some of them.
-        lost = [line["error"] for line in process.events("database_lost")]
-        assert lost in ([], ["deadlock detected"])
+        for line in process.events("database_lost"):
+            assert line["error"].startswith("deadlock detected")
     check_histories(database)
 
 
@@ -214,5 +214,5 @@ def test_a_daemon_ends_when_the_schema_is_taken_away_under_it(
         connection.execute("INSERT INTO schema_versions VALUES (%s, %s)", [AFTER_NEXT, NEXT])
     assert process.join() == 4
     (failed,) = process.events("service_failed")
-    assert failed["service"] == "looking"
+    assert failed["service"] == "schema_watch"
     assert "this one knows" in process.lines[-1].decode()
