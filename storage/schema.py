@@ -16,7 +16,7 @@ from daemon.domain.read_models import SchemaInfo
 from storage.engine import Database
 from storage.errors import SchemaOutOfDate
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest schema that this release knows; a test compares it with the newest migration."""
 
 FIRST_RECORDED = "0003"

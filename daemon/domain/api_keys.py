@@ -14,16 +14,25 @@ NAME_LIMIT = 100
 
 
 class Scope(StrEnum):
-    """The permissions of a key; each scope includes the previous ones."""
+    """The permissions of a key: read, write, admin, each with the ones before; or worker alone."""
 
     READ = "read"
     WRITE = "write"
     ADMIN = "admin"
+    WORKER = "worker"
 
     def includes(self, needed: Scope) -> bool:
         """Return whether this scope includes ``needed``."""
-        order = list(Scope)
-        return order.index(self) >= order.index(needed)
+        return needed in _INCLUDED[self]
+
+
+_INCLUDED = {
+    Scope.READ: {Scope.READ},
+    Scope.WRITE: {Scope.READ, Scope.WRITE, Scope.WORKER},
+    Scope.ADMIN: set(Scope),
+    Scope.WORKER: {Scope.WORKER},
+}
+"""The scopes that each scope includes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from storage.schema import HEAD
 from tests.support.campaign_database import CampaignDatabase
 from tests.support.histories import check_histories
 from tests.support.processes import Daemons, Process
-from tests.support.releases import AFTER_NEXT, NEXT, Release, after_that, after_this, before_0003
+from tests.support.releases import AFTER_NEXT, NEXT, Release, after_that, after_this
 from tests.support.waiting import PATIENCE_S, utc_now
 
 SECONDS = 20
@@ -41,13 +41,9 @@ def this(tmp_path: Path, daemons: Daemons) -> Release:
     return Release(tmp_path / "this", "1.0.0", daemons)
 
 
-@pytest.fixture(params=["from 0002", "to the next"])
-def pair(
-    request: pytest.FixtureRequest, tmp_path: Path, daemons: Daemons, this: Release
-) -> tuple[Release, Release]:
-    """A release and the one after it."""
-    if request.param == "from 0002":
-        return before_0003(tmp_path / "before", daemons), this
+@pytest.fixture
+def pair(tmp_path: Path, daemons: Daemons, this: Release) -> tuple[Release, Release]:
+    """This release and the one after it."""
     return this, after_this(tmp_path / "next", daemons)
 
 

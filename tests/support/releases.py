@@ -75,22 +75,6 @@ class Release:
         )
 
 
-def before_0003(directory: Path, daemons: Daemons) -> Release:
-    """Return this release as before schema 0003, whose columns it neither writes nor reads."""
-    release = Release(directory, "0.0.2", daemons)
-    release.knows("0002")
-    for file in (directory / "storage/migrations/versions").glob("v0003*"):
-        file.unlink()
-    release.edit("storage/sql/register_node.sql", r", schema_version\)", ")")
-    release.edit("storage/sql/register_node.sql", r",\s*CAST\(:schema_version AS text\)", "")
-    release.edit("storage/*.py", r"node\.schema_version or UNRECORDED", "UNRECORDED")
-    release.edit("storage/*.py", r"runs\.c\.rare_status == status", "runs.c.status == status")
-    release.edit("storage/tables.py", r'    Column\("schema_version", Text\),\n', "")
-    release.edit("storage/tables.py", r'    Column\(\s*"rare_status".*?, True\),\s*\),\n', "")
-    release.edit("storage/tables.py", r'    Index\(\s*"runs_rare_status_idx".*?\n    \),\n', "")
-    return release
-
-
 EXPAND = """
 tables = ("campaigns", "schedule_definitions", "timers", "runs", "campaign_events", "nodes")
 for table in tables:

@@ -92,7 +92,7 @@ def test_no_route_works_without_a_key(api: Api) -> None:
     """Without a valid key, no route returns or changes data."""
     api.armed()
     # The use of a key is recorded in the background, and not again for a minute.
-    for scope in Scope:
+    for scope in (Scope.READ, Scope.WRITE, Scope.ADMIN):
         with api.client(scope) as client:
             assert client.get("/upcoming").status_code == 200
     api.database.until(

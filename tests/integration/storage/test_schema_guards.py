@@ -40,6 +40,7 @@ LEGAL: dict[str, dict[str, Any]] = {
         "start_before": "2026-01-02Z",
     },
     "api_keys": {"name": "n", "scope": "read", "digest": b"x" * 32},
+    "audit_log": {"actor": "a", "action": "a", "outcome": "done"},
     "nodes": {
         "id": "n",
         "name": "n",
@@ -160,6 +161,12 @@ ILLEGAL: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("api_keys", {"scope": "admin"}, {"scope": "root"}),
     ("api_keys", {}, {"name": ""}),
     ("api_keys", {}, {"digest": b"x"}),
+    (
+        "api_keys",
+        {"previous_digest": b"y" * 32, "previous_until": "2026-01-01Z"},
+        {"previous_until": None},
+    ),
+    ("audit_log", {"outcome": "refused"}, {"outcome": "unknown"}),
 ]
 
 
