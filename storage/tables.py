@@ -404,6 +404,8 @@ sessions = Table(
     metadata,
     Column("digest", LargeBinary, primary_key=True),
     Column("api_key_id", BigInteger, ForeignKey("api_keys.id", ondelete="CASCADE"), nullable=False),
+    # The hash of the secret that started the session, which ends with that secret.
+    Column("key_digest", LargeBinary, nullable=False),
     Column("address", Text),
     Column("created_at", INSTANT, nullable=False, server_default=text("now()")),
     Column("used_at", INSTANT, nullable=False, server_default=text("now()")),

@@ -21,6 +21,7 @@ CREATE INDEX audit_log_at_idx ON audit_log (at);
 CREATE TABLE sessions (
     digest BYTEA NOT NULL,
     api_key_id BIGINT NOT NULL,
+    key_digest BYTEA NOT NULL,
     address TEXT,
     created_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     used_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
