@@ -53,8 +53,8 @@ def _user_name(encoded: str) -> str:
     return user_name
 
 
-def needs(scope: Scope) -> Callable[[Request], Awaitable[None]]:
-    """Return a FastAPI dependency that refuses keys without this scope.
+def needs(*scopes: Scope) -> Callable[[Request], Awaitable[None]]:
+    """Return a FastAPI dependency that refuses keys that include none of these scopes.
 
     FastAPI resolves the dependency before it calls the handler, so that no data is read for a
     refused key.
@@ -62,9 +62,10 @@ def needs(scope: Scope) -> Callable[[Request], Awaitable[None]]:
 
     async def check(request: Request) -> None:
         key = key_of(request)
-        if not key.scope.includes(scope):
+        if not any(key.scope.includes(scope) for scope in scopes):
+            needed = " or ".join(scopes)
             raise Forbidden(
-                f"the scope {scope} is required; the key {key.name!r} has the scope {key.scope}"
+                f"the scope {needed} is required; the key {key.name!r} has the scope {key.scope}"
             )
 
     return check
@@ -73,3 +74,5 @@ def needs(scope: Scope) -> Callable[[Request], Awaitable[None]]:
 READ = [Depends(needs(Scope.READ))]
 WRITE = [Depends(needs(Scope.WRITE))]
 ADMIN = [Depends(needs(Scope.ADMIN))]
+WORKER = [Depends(needs(Scope.WORKER))]
+READ_OR_WORKER = [Depends(needs(Scope.READ, Scope.WORKER))]

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from daemon.domain.api_keys import Scope
 from daemon.domain.campaign.state_machine import RunStatus, Status
 from daemon.domain.schedule.schedule import CampaignType
 
@@ -213,7 +214,7 @@ class KeyItem(BaseModel):
 
     id: int
     name: str
-    scope: Literal["read", "write", "admin"]
+    scope: Scope
     created_at: str = Instant
     last_used_at: str | None = Instant
     revoked_at: str | None = Instant

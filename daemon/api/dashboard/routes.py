@@ -11,6 +11,7 @@ from daemon.api.cross_site import is_cross_site
 from daemon.api.dashboard import html
 from daemon.api.dashboard.session import SessionGuard
 from daemon.api.requests import backend_of, read_body
+from daemon.domain.api_keys import Scope
 from daemon.domain.campaign.state_machine import RunStatus
 
 router = APIRouter(include_in_schema=False)
@@ -58,6 +59,8 @@ async def log_in(request: Request) -> Response:
     if key is None:
         await guard.count_failure(request)
         return _html(html.login("This API key does not exist or is revoked."), 403)
+    if not key.scope.includes(Scope.READ):
+        return _html(html.login(f"The scope {key.scope} does not allow to read this page."), 403)
     response = RedirectResponse(".", 303, headers={"Cache-Control": "no-store"})
     guard.log_in(request, response, key)
     return response

@@ -7,7 +7,7 @@ from datetime import datetime
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from daemon.api.auth import READ
+from daemon.api.auth import READ, READ_OR_WORKER
 from daemon.api.openapi import CampaignRef, Cursor, Limit, RunId, answers
 from daemon.api.pagination import decode, page_response
 from daemon.api.requests import backend_of, parse_ref, parse_run_id
@@ -59,7 +59,10 @@ async def list_events(
 
 
 @router.get(
-    "/runs/{run_id}", dependencies=READ, summary="Read a run", responses=answers(RunItem, 404)
+    "/runs/{run_id}",
+    dependencies=READ_OR_WORKER,
+    summary="Read a run",
+    responses=answers(RunItem, 404),
 )
 async def read_run(request: Request, run_id: RunId) -> Response:
     """Returns a run."""

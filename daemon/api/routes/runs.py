@@ -9,7 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from daemon.api.auth import WRITE
+from daemon.api.auth import WORKER
 from daemon.api.idempotency import run_idempotently
 from daemon.api.openapi import IdempotencyKey, RunId, answers, body
 from daemon.api.request_models import COMPLETE_REQUEST, FAIL_REQUEST, HEARTBEAT_REQUEST
@@ -45,7 +45,7 @@ async def _report_result(
 
 @router.post(
     "/runs/{run_id}/complete",
-    dependencies=WRITE,
+    dependencies=WORKER,
     summary="Complete a run",
     responses=_RESPONSES,
     openapi_extra=body(COMPLETE_REQUEST, examples={"first attempt": {"attempt": 1}}),
@@ -65,7 +65,7 @@ async def complete_run(
 
 @router.post(
     "/runs/{run_id}/fail",
-    dependencies=WRITE,
+    dependencies=WORKER,
     summary="Fail an attempt",
     responses=_RESPONSES,
     openapi_extra=body(
@@ -91,7 +91,7 @@ async def fail_run(
 
 @router.post(
     "/runs/{run_id}/heartbeat",
-    dependencies=WRITE,
+    dependencies=WORKER,
     summary="Extend a run's lease",
     responses=_RESPONSES,
     openapi_extra=body(HEARTBEAT_REQUEST, examples={"two minutes": {"attempt": 1, "seconds": 120}}),

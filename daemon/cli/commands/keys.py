@@ -23,7 +23,10 @@ def create(
         str, typer.Argument(metavar="NAME", help="The name of the key.", show_default=False)
     ],
     scope: Annotated[
-        Scope, typer.Option(help="The permissions; each scope includes the one before.")
+        Scope,
+        typer.Option(
+            help="The permissions; admin includes write, and write includes read and worker."
+        ),
     ] = Scope.READ,
 ) -> int:
     """Create a key, and print its secret to standard output.

@@ -68,6 +68,13 @@ def test_invalid_keys_are_refused(api: Api, browser: httpx.Client) -> None:
     assert "Upcoming" not in browser.get("/").text
 
 
+def test_the_key_of_a_worker_cannot_log_in(api: Api, browser: httpx.Client) -> None:
+    response = log_in(browser, api.keys[Scope.WORKER])
+    assert response.status_code == 403
+    assert "The scope worker does not allow to read this page." in response.text
+    assert COOKIE not in browser.cookies
+
+
 def test_forms_of_other_sites_are_refused(api: Api, browser: httpx.Client) -> None:
     """A form on another site can neither log in nor log out."""
     key = api.keys[Scope.READ]

@@ -126,6 +126,29 @@ def test_scopes_are_enforced(api: Api) -> None:
             assert (response.status_code == 403) == is_admin, (method, path, response.text)
 
 
+def test_the_scope_worker_allows_only_what_finishes_runs(api: Api) -> None:
+    """A worker reads its run, extends its lease and reports its result; all else is refused."""
+    allowed = {("GET", ""), ("POST", "complete"), ("POST", "fail"), ("POST", "heartbeat")}
+    with api.client(Scope.WORKER) as worker:
+        for method, path in operations(api):
+            path = path.removeprefix("/api/v1")
+            response = worker.request(method, path, content=b"{")
+            verb = path.removeprefix("/runs/3f1c6d6e-0f0a-5d6b-8f59-0d6a9d1b7c11").strip("/")
+            is_allowed = path.startswith("/runs/") and (method, verb) in allowed
+            assert (response.status_code == 403) != is_allowed, (method, path, response.text)
+        refused = worker.get("/campaigns").json()
+        assert refused["detail"] == (
+            "the scope read is required; the key 'the worker key' has the scope worker"
+        )
+
+
+def test_a_key_of_a_worker_is_created_over_http_and_listed(api: Api) -> None:
+    with api.client(Scope.ADMIN) as admin:
+        made = admin.post("/keys", json={"name": "sender", "scope": "worker"})
+        assert (made.status_code, made.json()["scope"]) == (201, "worker")
+        assert "worker" in {key["scope"] for key in admin.get("/keys").json()["items"]}
+
+
 def test_a_revoked_key_is_refused_at_once(
     api: Api, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -202,3 +225,4 @@ def test_keys_are_managed_by_commands(database_url: str, tmp_path: Any) -> None:
     assert '"revoked_at": null' not in run("list", "--json").stdout
     assert run("create", "nightly", "--scope", "read").returncode == 0
     assert run("create", "x", "--scope", "root").returncode == 2
+    assert run("create", "sender", "--scope", "worker").returncode == 0
