@@ -10,53 +10,13 @@ from typing import Any, Protocol
 
 import psycopg
 import sqlalchemy as sa
-from psycopg.conninfo import make_conninfo
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import QueuePool
 
 from storage import binary_arrays
 from storage.errors import translated
 from storage.queries import query
-
-CONNECT_TIMEOUT_S = 5
-PREPARED_AFTER = 5
-"""Number of executions after which a connection prepares a statement on the server."""
-_OPTIONS = " ".join(
-    f"-c {setting}"
-    for setting in (
-        "timezone=UTC",
-        # Statements of a batch read a few rows of big tables. A plan from the time when a table
-        # was small, or not analysed, must not scan the grown table.
-        "enable_seqscan=off",
-        "jit=off",
-        # A generic plan does not know the length of a batch's arrays, and joins them by loops.
-        "plan_cache_mode=force_custom_plan",
-    )
-)
-_KEEPALIVE = {
-    "keepalives_idle": 5,
-    "keepalives_interval": 2,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 10_000,
-}
-
-
-def connection_string(dsn: str, application_name: str) -> str:
-    """Return ``dsn`` with the settings of every session: UTC, a name, and network timeouts.
-
-    Settings in the DSN win, so several hosts and ``target_session_attrs`` work as in libpq.
-    """
-    given = psycopg.conninfo.conninfo_to_dict(dsn)
-    needed: dict[str, str | int] = {
-        "application_name": application_name,
-        "connect_timeout": CONNECT_TIMEOUT_S,
-        "options": _OPTIONS,
-        **_KEEPALIVE,
-    }
-    return make_conninfo(
-        dsn.replace("postgresql+psycopg://", "postgresql://", 1),
-        **{key: value for key, value in needed.items() if key not in given},
-    )
+from storage.session import PREPARED_AFTER, connect_async, connection_string
 
 
 async def rows_of(
@@ -122,9 +82,10 @@ class Database:
         threshold = PREPARED_AFTER if prepare else None
 
         async def connect() -> psycopg.AsyncConnection[object]:
-            connection = await psycopg.AsyncConnection.connect(
-                self.conninfo, prepare_threshold=threshold
+            connection = await connect_async(
+                self.conninfo, psycopg.AsyncConnection, prepare_after=threshold
             )
+            await connection.set_autocommit(False)
             binary_arrays.register(connection)
             return connection
 

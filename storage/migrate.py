@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import sqlalchemy as sa
 from psycopg.pq import Conninfo
 
-from storage.engine import connection_string
 from storage.errors import SchemaInUse, SchemaOutOfDate, StorageUnavailable, translated
 from storage.schema import HAS_TABLES, HEAD, RECORDED, UNRECORDED, VERSION, Schema
+from storage.session import connect, connection_string
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -153,8 +153,14 @@ def _alembic_config() -> Config:
 
 def _engine(dsn: str) -> sa.Engine:
     conninfo = connection_string(dsn, "campaignd-migrate")
+
+    def open_transactional() -> psycopg.Connection[Any]:
+        connection = connect(conninfo)
+        connection.autocommit = False
+        return connection
+
     return sa.create_engine(
         "postgresql+psycopg://",
-        creator=lambda: psycopg.connect(conninfo),
+        creator=open_transactional,
         poolclass=sa.pool.NullPool,
     )

@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 
 from storage.campaign_editor import CHANNEL
-from storage.engine import connection_string
 from storage.errors import translated
+from storage.session import connect_async, connection_string
 
 CHECK_S = 10.0
 """Seconds without a notification after which the connection is checked."""
@@ -42,7 +42,7 @@ class Notifications:
             StorageUnavailable: the connection is lost.
         """
         with translated():
-            connection = await _Connection.connect(self._conninfo, autocommit=True)
+            connection = await connect_async(self._conninfo, _Connection)
             async with connection:
                 await connection.execute(f"LISTEN {CHANNEL}")
                 yield None

@@ -45,8 +45,9 @@ from storage.binary_arrays import (
     uuids,
     wall_times,
 )
-from storage.engine import PREPARED_AFTER, Database, rows_of
+from storage.engine import Database, rows_of
 from storage.queries import query
+from storage.session import PREPARED_AFTER
 
 MAX_TAKEOVERS = 10
 """Number of lost nodes after which a run fails (docs/semantics.md#runs)."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 
 def utc_text(instant: datetime) -> str:
-    """Return a UTC instant as text, such as 2026-01-01T14:00:00Z; microseconds unless zero."""
+    """Return an instant in UTC, such as 2026-01-01T14:00:00Z; with microseconds unless zero."""
+    if instant.tzinfo is not UTC and instant.utcoffset():
+        instant = instant.astimezone(UTC)
     if instant.microsecond:
         return instant.isoformat()[:-6] + "Z"
     # A third faster than isoformat, and most of a preview's answer is such texts.

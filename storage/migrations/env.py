@@ -1,4 +1,4 @@
-"""Runs migrations on the connection of ``storage.migrate``, or on a connection of its own."""
+"""Runs migrations on the connection of ``storage.migrate``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import context
 from alembic.runtime.migration import MigrationContext, MigrationInfo
 from alembic.script import Script
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, text
 
 from storage.schema import FIRST_RECORDED
 from storage.tables import metadata, schema_versions
@@ -52,8 +52,5 @@ if context.is_offline_mode():
     context.configure(dialect_name="postgresql", literal_binds=True, on_version_apply=recorded)
     with context.begin_transaction():
         context.run_migrations()
-elif (given := context.config.attributes.get("connection")) is not None:
-    run(given)
 else:
-    with create_engine(context.config.get_main_option("sqlalchemy.url") or "").begin() as opened:
-        run(opened)
+    run(context.config.attributes["connection"])

@@ -37,7 +37,6 @@ auth_type = any
 pool_mode = transaction
 default_pool_size = 6
 server_round_robin = 1
-ignore_startup_parameters = options
 logfile = {log}
 """
 

@@ -61,6 +61,7 @@ def exec_(
     """
     settings = context_of(context).settings()
     environment = whole_environment()
+    environment |= {"PGTZ": "UTC", "PGDATESTYLE": "ISO"}
     path = [environment.get("PATH", os.defpath)]
     bundled = str(embedded_programs(settings.state_dir))
     if settings.database_url is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from daemon.domain.campaign.model import Campaign, LoggedEvent, Run
 from daemon.domain.campaign.state_machine import RunStatus, Status
@@ -145,4 +145,4 @@ def _no_occurrence(record: Evidence) -> str:
 
 
 def _at(instant: datetime | None) -> str:
-    return "?" if instant is None else utc_text(instant.astimezone(UTC))
+    return "?" if instant is None else utc_text(instant)

@@ -110,6 +110,15 @@ def test_a_given_database(place: Path, database_url: str) -> None:
     assert (ran.returncode, ran.stdout, ran.stderr) == (7, "", "")
 
 
+def test_programs_show_instants_in_utc(place: Path, database_url: str) -> None:
+    """Whatever the database's time zone and format of dates are."""
+    script = (
+        """.venv/bin/campaignd db exec psql -XAtc "SELECT '2026-01-02T03:04:05Z'::timestamptz" """
+    )
+    ran = bash(script, place, CAMPAIGND_DATABASE_URL=database_url, PGDATESTYLE="German")
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "2026-01-02 03:04:05+00\n", "")
+
+
 def test_no_such_program(place: Path, database_url: str) -> None:
     """An unknown program is a usage error."""
     ran = bash(".venv/bin/campaignd db exec psq", place, CAMPAIGND_DATABASE_URL=database_url)

@@ -28,9 +28,9 @@ from daemon.domain.schedule.schedule import (
     Skip,
 )
 from storage import migrate
-from storage.engine import connection_string
 from storage.queries import query
 from storage.schema import FIRST_RECORDED, HEAD, Schema
+from storage.session import connection_string
 from storage.tables import metadata
 
 SQL = Path(str(migrate.files("storage"))) / "sql"

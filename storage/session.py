@@ -1,0 +1,91 @@
+"""How every database session begins: its name, its network timeouts and its settings."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+CONNECT_TIMEOUT_S = 5
+PREPARED_AFTER = 5
+"""Number of executions after which a connection prepares a statement on the server."""
+
+SETTINGS = {
+    # The values that psycopg parses, and those that SQL casts to text.
+    "client_encoding": "UTF8",
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "postgres",
+    "standard_conforming_strings": "on",
+    # Statements of a batch read a few rows of big tables. A plan from the time when a table was
+    # small, or not analysed, must not scan the grown table.
+    "enable_seqscan": "off",
+    "jit": "off",
+    # A generic plan does not know the length of a batch's arrays, and joins them by loops.
+    "plan_cache_mode": "force_custom_plan",
+}
+"""The settings of every session, whatever the server, the role, the URL and PG* variables set.
+
+They are set by a statement, not by the start-up packet: some poolers refuse ``options`` there, and
+those of the URL stay in force beside them.
+"""
+
+_SET_ALL = "; ".join(f"SET {name} = '{value}'" for name, value in SETTINGS.items())
+_KEEPALIVE = {
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+
+ConnectionT = TypeVar("ConnectionT", bound=psycopg.AsyncConnection[Any])
+
+
+def connection_string(dsn: str, application_name: str) -> str:
+    """Return ``dsn`` with the name of the session and network timeouts.
+
+    Parameters of the DSN win, so several hosts and ``target_session_attrs`` work as in libpq.
+    """
+    given = conninfo_to_dict(dsn)
+    needed: dict[str, str | int] = {
+        "application_name": application_name,
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        **_KEEPALIVE,
+    }
+    missing = {name: value for name, value in needed.items() if name not in given}
+    # Without an encoding here, the server could refuse that of the environment.
+    return make_conninfo(dsn, client_encoding=SETTINGS["client_encoding"], **missing)
+
+
+async def connect_async(
+    conninfo: str,
+    kind: type[ConnectionT],
+    *,
+    prepare_after: int | None = PREPARED_AFTER,
+) -> ConnectionT:
+    """Open a connection in autocommit mode, with `SETTINGS`.
+
+    Args:
+        conninfo: the `connection_string`.
+        kind: the class of the connection.
+        prepare_after: executions after which a statement is prepared; None for never.
+    """
+    connection = await kind.connect(conninfo, autocommit=True, prepare_threshold=prepare_after)
+    try:
+        await connection.execute(_SET_ALL)
+    except BaseException:
+        await connection.close()
+        raise
+    return connection
+
+
+def connect(conninfo: str) -> psycopg.Connection[Any]:
+    """Open a blocking connection in autocommit mode, with `SETTINGS`."""
+    connection = psycopg.connect(conninfo, autocommit=True)
+    try:
+        connection.execute(_SET_ALL)
+    except BaseException:
+        connection.close()
+        raise
+    return connection

@@ -1,0 +1,135 @@
+"""The settings of database sessions hold, whatever the server, the role, the URL and PG* say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from psycopg import sql
+
+from storage.engine import Database, rows_of
+from storage.session import SETTINGS, connect, connect_async, connection_string
+
+ROOT = Path(__file__).parents[3]
+OTHERWISE = {
+    "client_encoding": "LATIN1",
+    "TimeZone": "Asia/Kathmandu",
+    "DateStyle": "SQL, DMY",
+    "IntervalStyle": "iso_8601",
+    "standard_conforming_strings": "off",
+    "enable_seqscan": "on",
+    "jit": "on",
+    "plan_cache_mode": "auto",
+}
+"""Another value for each setting that campaignd needs."""
+NAMES = list(SETTINGS)
+SHOWN = sa.text("SELECT name, setting FROM pg_settings WHERE name = ANY (:names)")
+SHOWN_TO_PSYCOPG = "SELECT name, setting FROM pg_settings WHERE name = ANY (%s)"
+
+
+def of_the_database(url: str, _: pytest.MonkeyPatch) -> str:
+    """Set the other values for the database, as for a role or a server."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        name = sql.Identifier(connection.info.dbname)
+        for setting, value in OTHERWISE.items():
+            connection.execute(
+                sql.SQL("ALTER DATABASE {} SET {} = {}").format(name, sql.SQL(setting), value)
+            )
+    return url
+
+
+def of_the_url(url: str, _: pytest.MonkeyPatch) -> str:
+    """Put the other values into the URL's options."""
+    return f"{url}{'&' if '?' in url else '?'}options={quote(_options())}&client_encoding=LATIN1"
+
+
+def of_pgoptions(url: str, environment: pytest.MonkeyPatch) -> str:
+    """Put the other values into PGOPTIONS."""
+    environment.setenv("PGOPTIONS", _options())
+    return url
+
+
+def of_variables(url: str, environment: pytest.MonkeyPatch) -> str:
+    """Put the other values into libpq's variables."""
+    environment.setenv("PGDATESTYLE", "German")
+    environment.setenv("PGTZ", "America/New_York")
+    environment.setenv("PGCLIENTENCODING", "nonsense")
+    return url
+
+
+def _options() -> str:
+    # A space in a value is written with a backslash.
+    given = {name: value.replace(" ", r"\ ") for name, value in OTHERWISE.items()}
+    return " ".join(f"-c {name}={value}" for name, value in given.items())
+
+
+@pytest.fixture(params=[of_the_database, of_the_url, of_pgoptions, of_variables])
+def url_with_others(
+    request: pytest.FixtureRequest, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """A database whose sessions would have other settings."""
+    apply: Callable[[str, pytest.MonkeyPatch], str] = request.param
+    return apply(database_url, monkeypatch)
+
+
+async def test_settings_hold_in_the_pool(url_with_others: str) -> None:
+    """Also after a transaction that is rolled back, and in the next one."""
+    database = Database(url_with_others, pool_size=1)
+    try:
+        async with database.transaction() as connection:
+            assert dict(await rows_of(connection, SHOWN, names=NAMES)) == SETTINGS
+            await connection.rollback()
+        async with database.statement() as connection:
+            assert dict(await rows_of(connection, SHOWN, names=NAMES)) == SETTINGS
+            (row,) = await rows_of(connection, sa.text("SELECT now() AS at"))
+            assert row.at.utcoffset() == timedelta()
+    finally:
+        await database.close()
+
+
+async def test_settings_hold_in_single_connections(url_with_others: str) -> None:
+    """Those of migrations and of LISTEN."""
+    conninfo = connection_string(url_with_others, "campaignd")
+    with connect(conninfo) as blocking:
+        assert dict(blocking.execute(SHOWN_TO_PSYCOPG, [NAMES]).fetchall()) == SETTINGS
+    async with await connect_async(conninfo, psycopg.AsyncConnection) as connection:
+        found = await connection.execute(SHOWN_TO_PSYCOPG, [NAMES])
+        assert dict(await found.fetchall()) == SETTINGS
+
+
+@pytest.mark.parametrize("through", ["url", "PGOPTIONS"])
+async def test_the_operators_own_options_stay(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, through: str
+) -> None:
+    """Such as a `search_path`, the usual way to a schema of one's own."""
+    options, url = "-c search_path=mine", database_url
+    if through == "url":
+        url = f"{url}{'&' if '?' in url else '?'}options={quote(options)}"
+    else:
+        monkeypatch.setenv("PGOPTIONS", options)
+    with connect(connection_string(url, "campaignd")) as connection:
+        assert connection.execute("SHOW search_path").fetchone() == ("mine",)
+
+
+def test_the_documentation_lists_the_settings() -> None:
+    """So that an operator can give them to a pooler's role."""
+    page = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    (listed,) = re.findall(r"^## Session settings\n.*?```sql\n(.*?)```", page, re.M | re.S)
+    assert dict(re.findall(r"SET (\w+) = '(.*)';\n", listed)) == SETTINGS
+
+
+def test_no_other_module_connects() -> None:
+    """Every session gets the settings; only the embedded server is created by other means."""
+    connecting = [
+        str(path.relative_to(ROOT))
+        for package in ("campaignd", "config", "daemon", "storage")
+        for path in sorted((ROOT / package).rglob("*.py"))
+        if re.search(r"(psycopg|Connection)\.connect\(|create_engine\([^)]*://\w", path.read_text())
+    ]
+    assert connecting == ["storage/embedded/__init__.py", "storage/session.py"]
