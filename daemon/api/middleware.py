@@ -23,6 +23,7 @@ from daemon.api.errors import (
     WrongHost,
     error_response,
 )
+from daemon.api.key_uses import KeyUses
 from daemon.api.ports import Backend, Options
 from daemon.api.proxies import Proxies, Site
 from daemon.api.rate_limit import RateLimiter
@@ -33,8 +34,6 @@ from daemon.domain.ports import Emit
 
 _is_request_id = re.compile(rb"[A-Za-z0-9._:@/+=-]{1,128}").fullmatch
 PREFIX = "/api/v1"
-_TOUCH_EVERY_S = 60.0
-"""Seconds between two recorded uses of a key."""
 _PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
@@ -58,8 +57,7 @@ class RequestMiddleware:
         self._proxies = Proxies(options.trusted_proxies)
         self._site = Site(options.public_url, options.hosts)
         self._slots = Slots(options.max_requests)
-        self._touched: dict[int, float] = {}
-        self._touching: set[asyncio.Task[None]] = set()
+        self._key_uses = KeyUses(backend.keys, emit)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, also if the application fails."""
@@ -126,31 +124,15 @@ class RequestMiddleware:
         if not is_within:
             raise TooManyRequests(f"the limit is {self._options.rate_limit} for each key", headers)
         exchange.add(headers)
-        self._touch_key(key)
+        self._key_uses.record(key, exchange.remote)
 
     async def _find_key(self, exchange: _Exchange) -> ApiKey:
         secret = secret_of(exchange.headers(b"authorization"))
-        # The key is read for every request, so that every node refuses a revoked key at once.
+        # The key is read for every request, so that every node refuses an ended key at once.
         key = await self._backend.keys.find(secret)
         if key is None:
-            raise Unauthorized("the API key does not exist or is revoked")
+            raise Unauthorized("the API key does not exist, is revoked or has expired")
         return key
-
-    def _touch_key(self, key: ApiKey) -> None:
-        """Record the key's use in the background, at most once a minute."""
-        now = time.monotonic()
-        if now - self._touched.get(key.id, -_TOUCH_EVERY_S) < _TOUCH_EVERY_S:
-            return
-        self._touched[key.id] = now
-        task = asyncio.create_task(self._record_use(key.id), name="record a key's use")
-        self._touching.add(task)
-        task.add_done_callback(self._touching.discard)
-
-    async def _record_use(self, key_id: int) -> None:
-        try:
-            await self._backend.keys.touch(key_id)
-        except CampaigndError:
-            self._touched.pop(key_id, None)  # the next request tries again
 
     def _log_request(self, scope: Scope, exchange: _Exchange) -> None:
         route = getattr(scope.get("route"), "path", "")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -78,22 +79,30 @@ class ApiKeyStore(Protocol):
     """The store of API keys."""
 
     async def find(self, secret: str) -> ApiKey | None:
-        """Return the key with this secret; None if the key does not exist or is revoked."""
+        """Return the key with this secret; None unless such a key is in force."""
         ...
 
-    async def touch(self, key_id: int) -> None:
-        """Record the current time as the key's last use."""
+    async def touch(self, key_id: int, address: str) -> None:
+        """Record the current time and the client's address as the key's last use."""
         ...
 
-    async def create(self, name: str, scope: Scope) -> tuple[ApiKey, str]:
-        """Create a key; return the key and its secret. Raises Conflict."""
+    async def create(
+        self, name: str, scope: Scope, expires: datetime | None = None
+    ) -> tuple[ApiKey, str]:
+        """Create a key; return the key and its secret. Raises Conflict, InvalidInput."""
         ...
 
     async def list(self) -> Sequence[ApiKey]:
-        """Return every key, also the revoked ones."""
+        """Return every key, also the revoked and the expired ones."""
         ...
 
-    async def revoke_id(self, key_id: int) -> ApiKey:
+    async def rotate(
+        self, key: int, overlap: timedelta, expires: datetime | None = None
+    ) -> tuple[ApiKey, str]:
+        """Give a key a new secret; return both. Raises InvalidInput, NotFound."""
+        ...
+
+    async def revoke(self, key: int) -> ApiKey:
         """Revoke a key. Raises NotFound."""
         ...
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, NamedTuple
 
-from daemon.domain.api_keys import NAME_LIMIT, Scope
+from daemon.domain.api_keys import DEFAULT_OVERLAP, MAX_OVERLAP, NAME_LIMIT, Scope
 from daemon.domain.campaign.create_request import NEW_CAMPAIGN
 from daemon.domain.requests.declaration import Body, Field, Variant, declared
-from daemon.domain.requests.forms import BOOLEAN, as_given, integer, member, text
+from daemon.domain.requests.forms import BOOLEAN, INSTANT, as_given, integer, member, text
 from daemon.domain.requests.save_schedule import SAVE_SCHEDULE
 from daemon.domain.requests.update_schedule import UPDATE_SCHEDULE
 
@@ -59,12 +60,29 @@ class NewKey(NamedTuple):
         text(NAME_LIMIT, printable=True), required=True, doc="Printable characters."
     )
     scope: Scope = declared(member(Scope), required=True)
+    expires_at: datetime | None = declared(
+        INSTANT, doc="Instant from which the key is refused; absent: it never expires."
+    )
+
+
+class RotateRequest(NamedTuple):
+    """The key gets a new secret."""
+
+    overlap_seconds: int = declared(
+        integer(0, int(MAX_OVERLAP.total_seconds())),
+        default=int(DEFAULT_OVERLAP.total_seconds()),
+        doc="Seconds in which the previous secret works too.",
+    )
+    expires_at: datetime | None = declared(
+        INSTANT, doc="New instant from which the key is refused; absent: as before."
+    )
 
 
 COMPLETE_REQUEST = Body(CompleteRequest)
 FAIL_REQUEST = Body(FailRequest)
 HEARTBEAT_REQUEST = Body(HeartbeatRequest)
 NEW_KEY = Body(NewKey)
+ROTATE_REQUEST = Body(RotateRequest)
 
 _BODIES: tuple[Body[Any], ...] = (
     SAVE_SCHEDULE,
@@ -74,6 +92,7 @@ _BODIES: tuple[Body[Any], ...] = (
     FAIL_REQUEST,
     HEARTBEAT_REQUEST,
     NEW_KEY,
+    ROTATE_REQUEST,
 )
 
 

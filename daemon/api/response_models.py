@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from daemon.domain.api_keys import Scope
+from daemon.domain.api_keys import KeyStatus, Scope
 from daemon.domain.campaign.state_machine import RunStatus, Status
 from daemon.domain.schedule.schedule import CampaignType
 
@@ -215,13 +215,22 @@ class KeyItem(BaseModel):
     id: int
     name: str
     scope: Scope
+    status: KeyStatus = Field(
+        description="Requests with the key are accepted while it is in_force or expiring; it is "
+        "expiring in its last 7 days."
+    )
     created_at: str = Instant
+    expires_at: str | None = Instant
     last_used_at: str | None = Instant
+    last_used_from: str | None = Field(description="Address of the client at the last use.")
+    previous_until: str | None = Field(
+        description="Instant until which the secret before the last rotation works too."
+    )
     revoked_at: str | None = Instant
 
 
 class KeyCreated(KeyItem):
-    """A new API key."""
+    """An API key with a new secret."""
 
     key: str = Field(description="The secret, which no other response contains.")
 

@@ -185,7 +185,11 @@ def key_item(key: ApiKey) -> dict[str, Any]:
         "id": key.id,
         "name": key.name,
         "scope": key.scope,
+        "status": key.status,
         "created_at": instant(key.created_at),
+        "expires_at": instant(key.expires_at),
         "last_used_at": instant(key.last_used_at),
+        "last_used_from": key.last_used_from,
+        "previous_until": instant(key.previous_until),
         "revoked_at": instant(key.revoked_at),
     }

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 PREFIX = "cdk_"
 """Prefix of every key, by which secret scanners recognise one."""
 NAME_LIMIT = 100
 """Maximum characters of a key's name."""
+INVALID_VALUES = "Invalid key values"
+DEFAULT_OVERLAP = timedelta(days=1)
+"""Time after a rotation in which the previous secret works too."""
+MAX_OVERLAP = timedelta(days=365)
+EXPIRES_SOON = timedelta(days=7)
+"""Time before its end in which a key counts as expiring."""
 
 
 class Scope(StrEnum):
@@ -35,6 +41,15 @@ _INCLUDED = {
 """The scopes that each scope includes."""
 
 
+class KeyStatus(StrEnum):
+    """Whether a key works; an expiring key does, for less than `EXPIRES_SOON`."""
+
+    IN_FORCE = "in_force"
+    EXPIRING = "expiring"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+
+
 @dataclass(frozen=True, slots=True)
 class ApiKey:
     """A stored key, without its secret."""
@@ -42,8 +57,14 @@ class ApiKey:
     id: int
     name: str
     scope: Scope
+    status: KeyStatus
     created_at: datetime
+    expires_at: datetime | None = None
     last_used_at: datetime | None = None
+    last_used_from: str | None = None
+    """The client's address at the last recorded use."""
+    previous_until: datetime | None = None
+    """Instant until which the secret before the last rotation works; None if it does not."""
     revoked_at: datetime | None = None
 
 

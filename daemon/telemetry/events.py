@@ -100,6 +100,12 @@ EVENTS: dict[str, EventSpec] = {
         "An HTTP request was answered; the line has the key's name, never the key.",
         ("method", "path", "status", "duration_ms", "key", "key_id", "request_id", "remote"),
     ),
+    "api_key_expires_soon": EventSpec(
+        "warning",
+        "A key in use expires within 7 days; each process logs it once a day.",
+        ("key", "key_id", "expires_at"),
+        "Rotate the key with a new end: `campaignd keys rotate NAME --expires 90d`.",
+    ),
     "api_error": EventSpec(
         "error",
         "A request failed because of a bug in campaignd; it was answered with status 500.",

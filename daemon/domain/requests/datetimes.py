@@ -22,9 +22,10 @@ DATE_FORM = "YYYY-MM-DD"
 # The patterns check ranges, because fromisoformat's own tolerance differs between Python versions.
 _DATE = r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
 _TIME = r"(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]+)?)?"
-_OFFSET = r"(?:Z|[+-](?:[01][0-9]|2[0-3]):?[0-5][0-9])?"
-DATETIME_PATTERN = f"{_DATE}T{_TIME}{_OFFSET}"
-END_DATE_PATTERN = f"{_DATE}(?:T{_TIME}{_OFFSET})?"
+_OFFSET = r"(?:Z|[+-](?:[01][0-9]|2[0-3]):?[0-5][0-9])"
+INSTANT_PATTERN = f"{_DATE}T{_TIME}{_OFFSET}"
+DATETIME_PATTERN = f"{INSTANT_PATTERN}?"
+END_DATE_PATTERN = f"{_DATE}(?:T{_TIME}{_OFFSET}?)?"
 MAX_LENGTH = 256
 """Maximum characters of a datetime, whatever its fraction."""
 _is_datetime = re.compile(DATETIME_PATTERN).fullmatch

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from daemon.domain.requests import fields
-from daemon.domain.requests.datetimes import DATETIME_PATTERN, END_DATE_PATTERN, MAX_LENGTH
+from daemon.domain.requests.datetimes import (
+    DATETIME_PATTERN,
+    END_DATE_PATTERN,
+    INSTANT_PATTERN,
+    MAX_LENGTH,
+)
 from daemon.domain.requests.fields import BLANK, Faults
 
 T = TypeVar("T")
@@ -93,6 +99,20 @@ def as_given(schema: JsonSchema) -> Form[Any]:
     return Form(lambda _faults, _path, value: value, schema)
 
 
+def _read_instant(faults: Faults, path: str, value: object) -> datetime | None:
+    written = fields.read_datetime(faults, path, value)
+    if written is None:
+        return None
+    if written.tzinfo is None:
+        faults.malformed(path, f"is {fields.shown(value)}, must end with Z or an offset")
+        return None
+    try:
+        return written.astimezone(UTC)
+    except OverflowError:
+        faults.malformed(path, f"is {fields.shown(value)}, must be within the years 1 to 9999")
+        return None
+
+
 BOOLEAN = Form(fields.read_boolean, {"type": "boolean"})
 DATETIME = Form(
     fields.read_datetime,
@@ -102,6 +122,15 @@ DATETIME = Form(
         examples=["2031-07-01T09:00:00"],
         description="YYYY-MM-DDTHH:MM[:SS[.fraction]], with optional Z, +HH:MM or +HHMM. With an "
         "offset it is that instant, without one wall-clock time in the schedule's zone.",
+    ),
+)
+INSTANT = Form(
+    _read_instant,
+    matching(
+        INSTANT_PATTERN,
+        maxLength=MAX_LENGTH,
+        examples=["2031-07-01T09:00:00Z"],
+        description="YYYY-MM-DDTHH:MM[:SS[.fraction]] with Z, +HH:MM or +HHMM.",
     ),
 )
 END_DATE = Form(

@@ -62,7 +62,7 @@ def test_invalid_keys_are_refused(api: Api, browser: httpx.Client) -> None:
     for wrong in ("cdk_wrong", "", "x" * 5000):
         response = log_in(browser, wrong)
         assert response.status_code == 403
-        assert "does not exist or is revoked" in response.text
+        assert "does not exist, is revoked or has expired" in response.text
     assert "Upcoming" in log_in(browser, api.new_key("short-lived", Scope.READ)).text
     api.database.rows("UPDATE api_keys SET revoked_at = now() WHERE name = 'short-lived'")
     assert "Upcoming" not in browser.get("/").text

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from daemon.domain.api_keys import Scope
-from tests.support.api_server import TIMEOUT_S, Api, get, serving
+from tests.support.api_server import TIMEOUT_S, Api, future, get, iso, serving
 from tests.support.in_process import campaignd
 from tests.support.processes import Daemons
 from tests.support.waiting import wait_until
@@ -198,8 +198,115 @@ def test_the_use_of_a_key_is_recorded_once_a_minute(api: Api) -> None:
     for _ in range(3):
         get(f"{api.url}/api/v1/upcoming", headers=headers)
     first = wait_until("the recorded use", lambda: api.database.one(statement))
+    with api.client(Scope.ADMIN) as admin:
+        assert listed(admin, "used once")["last_used_from"] == "127.0.0.1"
     get(f"{api.url}/api/v1/upcoming", headers=headers)
     assert api.database.one(statement) == first
+
+
+def is_accepted(api: Api, secret: str) -> bool:
+    """Return whether the API accepts the secret."""
+    response = get(f"{api.url}/api/v1/upcoming", headers={"Authorization": f"Bearer {secret}"})
+    assert response.status_code in (200, 401)
+    return response.status_code == 200
+
+
+def listed(client: httpx.Client, name: str) -> dict[str, Any]:
+    """Return the key of this name as the API lists it."""
+    (found,) = [key for key in client.get("/keys").json()["items"] if key["name"] == name]
+    return dict(found)
+
+
+def test_an_expired_key_is_refused_like_an_unknown_one(api: Api) -> None:
+    with api.client(Scope.ADMIN) as admin:
+        new = {"name": "for a month", "scope": "read", "expires_at": iso(future(days=30))}
+        made = admin.post("/keys", json=new)
+        assert (made.status_code, made.json()["status"]) == (201, "in_force")
+        assert made.json()["expires_at"] == new["expires_at"]
+        secret = made.json()["key"]
+        assert is_accepted(api, secret)
+        change = "UPDATE api_keys SET expires_at = now() + %s::interval WHERE name = 'for a month'"
+        api.database.rows(change, "6 days")
+        assert listed(admin, "for a month")["status"] == "expiring"
+        assert is_accepted(api, secret)
+        api.database.rows(change, "0 days")
+        assert listed(admin, "for a month")["status"] == "expired"
+        headers = [{"Authorization": f"Bearer {each}"} for each in (secret, "cdk_unknown")]
+        expired, unknown = (get(f"{api.url}/api/v1/upcoming", headers=each) for each in headers)
+        assert (expired.status_code, expired.json()) == (401, unknown.json())
+        assert admin.post(f"/keys/{made.json()['id']}/rotate", json={}).status_code == 404
+        assert admin.delete(f"/keys/{made.json()['id']}").json()["status"] == "revoked"
+
+
+def test_the_use_of_a_key_that_expires_soon_is_logged_once(api: Api) -> None:
+    ends = iso(future(days=3))
+    with api.client(Scope.ADMIN) as admin:
+        new = {"name": "nearly over", "scope": "read", "expires_at": ends}
+        secret = admin.post("/keys", json=new).json()["key"]
+    assert is_accepted(api, secret)
+    line = api.process.wait_for("api_key_expires_soon", key="nearly over")
+    assert (line["level"], line["expires_at"]) == ("warning", ends)
+    assert is_accepted(api, secret)
+    warned = [line["key"] for line in api.process.events("api_key_expires_soon")]
+    assert warned.count("nearly over") == 1
+
+
+def test_a_key_cannot_expire_in_the_past_or_at_an_unclear_instant(api: Api) -> None:
+    faults = {
+        "2020-01-01T00:00:00Z": "is 2020-01-01T00:00:00Z, must be in the future",
+        "2031-07-01T09:00:00": "is '2031-07-01T09:00:00', must end with Z or an offset",
+        "9999-12-31T23:59:59-01:00": "is '9999-12-31T23:59:59-01:00', must be within the years"
+        " 1 to 9999",
+    }
+    with api.client(Scope.ADMIN) as admin:
+        mine = listed(admin, "the admin key")
+        for at, fault in faults.items():
+            for path, body in (("", {"name": "x", "scope": "read"}), (f"/{mine['id']}/rotate", {})):
+                refused = admin.post(f"/keys{path}", json={**body, "expires_at": at})
+                assert refused.status_code == 400
+                assert refused.json()["errors"] == {"expires_at": [fault]}
+
+
+def test_a_rotated_key_has_two_secrets_until_the_overlap_ends(api: Api) -> None:
+    """Id, name and scope stay; a second rotation ends the first secret at once."""
+    with api.client(Scope.ADMIN) as admin:
+        made = admin.post("/keys", json={"name": "rotated", "scope": "read"}).json()
+        rotate = f"/keys/{made['id']}/rotate"
+        answer = admin.post(rotate, json={"overlap_seconds": 3600})
+        second = answer.json()
+        assert answer.status_code == 200
+        assert [second[name] for name in ("id", "name", "scope")] == [
+            made[name] for name in ("id", "name", "scope")
+        ]
+        assert listed(admin, "rotated")["previous_until"] == second["previous_until"] is not None
+        assert [is_accepted(api, key["key"]) for key in (made, second)] == [True, True]
+        api.database.rows("UPDATE api_keys SET previous_until = now() WHERE name = 'rotated'")
+        assert [is_accepted(api, key["key"]) for key in (made, second)] == [False, True]
+        assert listed(admin, "rotated")["previous_until"] is None
+        third = admin.post(rotate, json={}).json()
+        fourth = admin.post(rotate, json={"expires_at": iso(future(days=90))}).json()
+        secrets = [key["key"] for key in (made, second, third, fourth)]
+        assert [is_accepted(api, secret) for secret in secrets] == [False, False, True, True]
+        last = admin.post(rotate, json={"overlap_seconds": 0}).json()
+        assert (last["previous_until"], last["expires_at"]) == (None, fourth["expires_at"])
+        secrets.append(last["key"])
+        assert [is_accepted(api, secret) for secret in secrets] == [False] * 4 + [True]
+        api.database.rows("UPDATE api_keys SET revoked_at = now() WHERE name = 'rotated'")
+        assert not is_accepted(api, last["key"])
+        assert admin.post(rotate, json={}).status_code == 404
+        for wrong in ({"overlap_seconds": -1}, {"overlap_seconds": 31_536_001}, {"overlap": 1}):
+            assert admin.post(rotate, json=wrong).status_code == 400
+
+
+def test_the_previous_secret_ends_with_the_key_as_it_was(api: Api) -> None:
+    """A rotation that extends the key does not extend the secret that was to expire."""
+    with api.client(Scope.ADMIN) as admin:
+        ends = iso(future(hours=1))
+        made = admin.post("/keys", json={"name": "ends soon", "scope": "read", "expires_at": ends})
+        body = {"overlap_seconds": 86_400, "expires_at": iso(future(days=90))}
+        rotated = admin.post(f"/keys/{made.json()['id']}/rotate", json=body).json()
+        assert rotated["previous_until"] == ends
+        assert rotated["expires_at"] == body["expires_at"]
 
 
 def test_keys_are_managed_by_commands(database_url: str, tmp_path: Any) -> None:
@@ -223,6 +330,35 @@ def test_keys_are_managed_by_commands(database_url: str, tmp_path: Any) -> None:
     assert run("revoke", "nightly").returncode == 0
     assert run("revoke", "nightly").returncode == 1
     assert '"revoked_at": null' not in run("list", "--json").stdout
+    assert run("rotate", "nightly").returncode == 1
     assert run("create", "nightly", "--scope", "read").returncode == 0
     assert run("create", "x", "--scope", "root").returncode == 2
     assert run("create", "sender", "--scope", "worker").returncode == 0
+
+
+def test_keys_that_end_are_managed_by_commands(database_url: str, tmp_path: Any) -> None:
+    """A key ends at a date, at an instant or after a time; a rotation can move its end."""
+    env = Daemons(tmp_path).environment(database_url)
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return campaignd(["keys", *arguments], env)
+
+    for wrong in ("90", "90x", "2031-02-30", "2031-07-01T09:00:00", ""):
+        assert run("create", "x", "--expires", wrong).returncode == 2
+    past = run("create", "x", "--expires", "2020-01-01")
+    assert (past.returncode, past.stdout) == (1, "")
+    assert "expires_at is 2020-01-01T00:00:00Z, must be in the future" in past.stderr
+    until_a_date = run("create", "dated", "--expires", "2031-07-01").stderr
+    assert "scope read, until 2031-07-01T00:00:00Z; shown this once" in until_a_date
+    until_an_instant = run("create", "timed", "--expires", "2031-07-01T09:00:00+02:00").stderr
+    assert "scope read, until 2031-07-01T07:00:00Z; shown this once" in until_an_instant
+    first = run("create", "brief", "--expires", "6d").stdout
+    assert "expiring" in run("list").stdout
+    rotated = run("rotate", "brief", "--overlap", "2h", "--expires", "52w")
+    assert rotated.stdout.strip() not in ("", first.strip())
+    assert "the previous secret works until " in rotated.stderr
+    assert run("rotate", "brief", "--overlap", "366d").returncode == 2
+    header, *rows = run("list").stdout.splitlines()
+    columns = ("id", "name", "scope", "status", "created", "expires", "last used", "from")
+    assert header.split() == " ".join(columns).split()
+    assert len(rows) == 3

@@ -35,10 +35,14 @@ class Table:
                 id=number,
                 name=secret,
                 scope="read",
+                status="in_force",
                 created_at=datetime.now(UTC),
+                expires_at=None,
                 last_used_at=None,
+                last_used_from=None,
+                previous_until=None,
                 revoked_at=None,
-                digest=digest_of(secret),
+                matched=digest_of(secret),
             )
             for number, secret in enumerate(seen)
         ]

@@ -49,7 +49,7 @@ def test_the_manual_is_well_formed() -> None:
         ("campaignd ", {"run", "explain"}, {"create"}),
         ("campaignd --", {"--config", "--debug"}, {"run"}),
         ("campaignd ex", {"explain", "export"}, {"run"}),
-        ("campaignd keys ", {"create", "list", "revoke"}, {"run"}),
+        ("campaignd keys ", {"create", "list", "revoke", "rotate"}, {"run"}),
         ("campaignd keys create name --scope ", {"read", "write", "admin", "worker"}, {"list"}),
         ("campaignd runs --status ", {"missed", "held"}, {"--json"}),
         ("campaignd runs 7 --", {"--json", "--status"}, {"missed"}),
