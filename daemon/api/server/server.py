@@ -36,13 +36,37 @@ class ListenError(CampaigndError):
     exit_code = 2
 
 
-class _Uvicorn(uvicorn.Server):
-    """uvicorn without its signal handlers: the daemon handles signals."""
+class UvicornServer(uvicorn.Server):
+    """uvicorn without its signal handlers: the daemon handles signals.
+
+    Construct it in the event loop that serves.
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._loop = asyncio.get_running_loop()
+        self._stop_requested = asyncio.Event()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Capture nothing."""
         yield
+
+    async def main_loop(self) -> None:
+        """Refresh the header ``Date`` each second until a stop is requested.
+
+        uvicorn's own loop wakes ten times a second, also on an idle machine.
+        """
+        while not await self.on_tick(counter=0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._stop_requested.wait()
+
+    def request_stop(self) -> None:
+        """End ``main_loop`` at once; may be called from any thread."""
+        self.should_exit = True
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._stop_requested.set)
 
 
 class ApiServer:
@@ -59,7 +83,7 @@ class ApiServer:
         self._backend = backend
         self._emit = emit
         self._socket: socket.socket | None = None
-        self._server: _Uvicorn | None = None
+        self._server: UvicornServer | None = None
         self._stop_requested = False
         self._lack_logged = -_LOG_EVERY_S
 
@@ -122,7 +146,7 @@ class ApiServer:
             h11_max_incomplete_event_size=options.header_limit,
         )
         asyncio.get_running_loop().set_exception_handler(self._on_loop_error)
-        server = self._server = _Uvicorn(config)
+        server = self._server = UvicornServer(config)
         server.should_exit = self._stop_requested
         self._emit("api_listening", host=options.host, port=self.port)
         try:
@@ -149,7 +173,7 @@ class ApiServer:
         """Request a stop; may be called from any thread."""
         self._stop_requested = True
         if self._server is not None:
-            self._server.should_exit = True
+            self._server.request_stop()
 
     def close(self) -> None:
         """Close the socket, also if it was never served."""
