@@ -31,6 +31,7 @@ from storage.cluster_reads import overview
 from storage.engine import Connections, Database
 from storage.errors import SchemaOutOfDate
 from storage.idempotency import IdempotencyKeys
+from storage.page_sessions import PageSessions
 from storage.run_results import RunResults
 from storage.schema import require_schema
 
@@ -197,6 +198,7 @@ class _BackendBuilder:
             service=service(database, commits=True),
             reads=CampaignReads(database),
             keys=ApiKeys(database),
+            sessions=PageSessions(database),
             idempotency=IdempotencyKeys(database, service),
             overview=lambda: overview(database),
             readiness=readiness,

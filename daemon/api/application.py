@@ -16,6 +16,7 @@ from daemon.api.errors import (
     on_invalid_parameters,
     on_unexpected_error,
 )
+from daemon.api.key_uses import KeyUses
 from daemon.api.middleware import PREFIX, RequestMiddleware
 from daemon.api.openapi import specification
 from daemon.api.ports import Backend, Options
@@ -47,7 +48,9 @@ def build(backend: Backend, options: Options, emit: Emit) -> ASGIApp:
     )
     app.state.backend = backend
     app.state.options = options
-    app.state.session_guard = SessionGuard(Site(options.public_url, options.hosts))
+    key_uses = KeyUses(backend.keys, emit)
+    site = Site(options.public_url, options.hosts)
+    app.state.session_guard = SessionGuard(site, backend.sessions, key_uses)
     app.add_exception_handler(CampaigndError, on_campaignd_error)
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_exception_handler(RequestValidationError, on_invalid_parameters)
@@ -60,4 +63,4 @@ def build(backend: Backend, options: Options, emit: Emit) -> ASGIApp:
     app.state.patterns = [
         (compile_path(path)[0], tuple(item)) for path, item in app.openapi()["paths"].items()
     ]
-    return RequestMiddleware(_StripTrailingSlash(app), backend, options, emit)
+    return RequestMiddleware(_StripTrailingSlash(app), backend, options, key_uses, emit)

@@ -44,10 +44,13 @@ class RequestMiddleware:
         app: the application behind the middleware.
         backend: has the store of API keys.
         options: the limits.
+        key_uses: records that a key was used.
         emit: receives one event for each request.
     """
 
-    def __init__(self, app: ASGIApp, backend: Backend, options: Options, emit: Emit) -> None:
+    def __init__(
+        self, app: ASGIApp, backend: Backend, options: Options, key_uses: KeyUses, emit: Emit
+    ) -> None:
         self._app = app
         self._backend = backend
         self._options = options
@@ -57,7 +60,7 @@ class RequestMiddleware:
         self._proxies = Proxies(options.trusted_proxies)
         self._site = Site(options.public_url, options.hosts)
         self._slots = Slots(options.max_requests)
-        self._key_uses = KeyUses(backend.keys, emit)
+        self._key_uses = key_uses
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, also if the application fails."""

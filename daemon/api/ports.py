@@ -107,6 +107,22 @@ class ApiKeyStore(Protocol):
         ...
 
 
+class SessionStore(Protocol):
+    """The store of the page's sessions."""
+
+    async def start(self, key_id: int, secret: str, address: str) -> str:
+        """Start a session of a key; return the token of the browser."""
+        ...
+
+    async def find(self, token: str) -> ApiKey | None:
+        """Return the session's key and record the use; None if the session has ended."""
+        ...
+
+    async def end(self, token: str) -> None:
+        """End a session."""
+        ...
+
+
 class IdempotentRequest(Protocol):
     """A request with an Idempotency-Key, inside its transaction."""
 
@@ -142,6 +158,7 @@ class Backend:
     service: CampaignService
     reads: CampaignReader
     keys: ApiKeyStore
+    sessions: SessionStore
     idempotency: IdempotencyStore
     overview: Callable[[], Awaitable[Overview]]
     """Reads the state of the cluster for the dashboard."""

@@ -1,4 +1,4 @@
-"""API keys and their scopes."""
+"""API keys, their scopes, and their sessions of the page."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ DEFAULT_OVERLAP = timedelta(days=1)
 MAX_OVERLAP = timedelta(days=365)
 EXPIRES_SOON = timedelta(days=7)
 """Time before its end in which a key counts as expiring."""
+SESSION_IDLE = timedelta(minutes=30)
+"""Time without use after which a session of the page ends."""
+SESSION_LIFE = timedelta(hours=12)
+"""Maximum time from the start of a session of the page to its end."""
 
 
 class Scope(StrEnum):

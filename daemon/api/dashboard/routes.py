@@ -27,7 +27,7 @@ FORM_LIMIT = 2000
 async def show(request: Request) -> Response:
     """Show the dashboard, or the login form."""
     guard, backend = _guard_of(request), backend_of(request)
-    key = await guard.find_key(request, backend.keys)
+    key = await guard.find_key(request)
     if key is None:
         return _html(html.login())
     overview = await backend.overview()
@@ -38,9 +38,7 @@ async def show(request: Request) -> Response:
     }
     runs = await backend.reads.runs(limit=RUNS)
     upcoming = await backend.reads.upcoming(limit=UPCOMING)
-    response = _html(html.overview_page(overview, open_runs, runs, upcoming, key.name))
-    guard.log_in(request, response, key)
-    return response
+    return _html(html.overview_page(overview, open_runs, runs, upcoming, key.name))
 
 
 @router.post("/login")
@@ -62,7 +60,7 @@ async def log_in(request: Request) -> Response:
     if not key.scope.includes(Scope.READ):
         return _html(html.login(f"The scope {key.scope} does not allow to read this page."), 403)
     response = RedirectResponse(".", 303, headers={"Cache-Control": "no-store"})
-    guard.log_in(request, response, key)
+    await guard.log_in(request, response, key, secret)
     return response
 
 
@@ -72,7 +70,7 @@ async def log_out(request: Request) -> Response:
     response = RedirectResponse(".", 303, headers={"Cache-Control": "no-store"})
     guard = _guard_of(request)
     if not is_cross_site(request.headers, guard.site.netloc):
-        guard.log_out(request, response)
+        await guard.log_out(request, response)
     return response
 
 

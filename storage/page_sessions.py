@@ -1,0 +1,91 @@
+"""Sessions of the page: a browser's token, stored as its hash, stands for the key of its log-in."""
+
+from __future__ import annotations
+
+import secrets
+
+import sqlalchemy as sa
+
+from daemon.domain.api_keys import SESSION_IDLE, SESSION_LIFE, ApiKey, digest_of
+from storage.api_keys import HAS_PREVIOUS, IS_IN_FORCE, SHOWN, key_from
+from storage.engine import Database
+from storage.tables import api_keys, sessions
+
+_PRUNE_BATCH = 1000
+"""Maximum ended sessions that one log-in deletes."""
+_NOW = sa.func.now()
+_session = sessions.c
+_IS_DIGEST = _session.digest == sa.bindparam("of", type_=sa.LargeBinary)
+_HAS_SECRET = sa.or_(
+    _session.key_digest == api_keys.c.digest,
+    sa.and_(_session.key_digest == api_keys.c.previous_digest, HAS_PREVIOUS),
+)
+"""Whether the secret that started the session still works."""
+_FIND = (
+    sa.select(*SHOWN, (_session.used_at < _NOW - sa.text("interval '1 minute'")).label("is_stale"))
+    .join_from(sessions, api_keys)
+    .where(
+        _IS_DIGEST,
+        _session.used_at > _NOW - SESSION_IDLE,
+        _session.created_at > _NOW - SESSION_LIFE,
+        IS_IN_FORCE,
+        _HAS_SECRET,
+    )
+)
+_TOUCH = sa.update(sessions).where(_IS_DIGEST).values(used_at=_NOW)
+_END = sa.delete(sessions).where(_IS_DIGEST)
+# Every ended session is unused from then on. Simultaneous log-ins do not wait for each other.
+_ENDED = (
+    sa.select(_session.digest)
+    .where(_session.used_at <= _NOW - SESSION_IDLE)
+    .limit(_PRUNE_BATCH)
+    .with_for_update(skip_locked=True)
+)
+_PRUNE = sa.delete(sessions).where(_session.digest.in_(_ENDED))
+
+
+class PageSessions:
+    """The sessions of one database, the same for every node."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def start(self, key_id: int, secret: str, address: str) -> str:
+        """Start a session and delete ended ones; return the token, which is not stored.
+
+        Args:
+            key_id: the key that logs in.
+            secret: the key's secret; the session ends when this secret does.
+            address: of the client.
+        """
+        token = secrets.token_urlsafe(32)
+        row = {
+            "digest": digest_of(token),
+            "api_key_id": key_id,
+            "key_digest": digest_of(secret),
+            "address": address,
+        }
+        async with self._database.transaction() as connection:
+            await connection.execute(_PRUNE)
+            await connection.execute(sa.insert(sessions).values(row))
+        return token
+
+    async def find(self, token: str) -> ApiKey | None:
+        """Return the session's key and record the use, at most once a minute.
+
+        None unless there is such a session, not yet ended by log-out, by its age, by disuse, or by
+        the end of the secret that started it.
+        """
+        digest = digest_of(token)
+        async with self._database.statement() as connection:
+            row = (await connection.execute(_FIND, {"of": digest})).one_or_none()
+            if row is None:
+                return None
+            if row.is_stale:
+                await connection.execute(_TOUCH, {"of": digest})
+        return key_from(row)
+
+    async def end(self, token: str) -> None:
+        """End a session; nothing happens if there is none."""
+        async with self._database.statement() as connection:
+            await connection.execute(_END, {"of": digest_of(token)})
