@@ -6,6 +6,7 @@
       StorageError
         StorageUnavailable   unreachable, overloaded or read-only: try again (exit code 3)
         SchemaOutOfDate      a schema that this release cannot work on (exit code 4)
+          UnsuitableDatabase another program's schema, or an encoding other than UTF-8
         SchemaInUse          a live node cannot work on the new schema (exit code 1)
         EmbeddedError        the embedded server is not available (exit code 3)
 """
@@ -36,6 +37,10 @@ class SchemaOutOfDate(StorageError):
     """This release cannot work on the database's schema."""
 
     exit_code = 4
+
+
+class UnsuitableDatabase(SchemaOutOfDate):
+    """No release can work on the database: campaignd needs another one."""
 
 
 class SchemaInUse(StorageError):

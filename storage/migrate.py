@@ -10,8 +10,15 @@ import psycopg
 import sqlalchemy as sa
 from psycopg.pq import Conninfo
 
-from storage.errors import SchemaInUse, SchemaOutOfDate, StorageUnavailable, translated
-from storage.schema import HAS_TABLES, HEAD, RECORDED, UNRECORDED, VERSION, Schema
+from storage.errors import (
+    SchemaInUse,
+    SchemaOutOfDate,
+    StorageUnavailable,
+    UnsuitableDatabase,
+    first_line,
+    translated,
+)
+from storage.schema import HEAD, OWN_DATABASE, UNRECORDED, Schema, read_schema
 from storage.session import connect, connection_string
 
 if TYPE_CHECKING:
@@ -36,7 +43,7 @@ def upgrade(dsn: str, revision: str = "head") -> None:
 
     Raises:
         StorageUnavailable: the database cannot be reached, or deadlocks repeatedly.
-        SchemaOutOfDate: this release cannot work on the newer schema.
+        SchemaOutOfDate: this release cannot work on the newer schema, or on this database.
         SchemaInUse: a live node's release cannot work on the new schema.
     """
     found = current(dsn)
@@ -71,6 +78,13 @@ def _run_migrations(dsn: str, found: Schema, revision: str) -> None:
             _require_unused(connection, found, _migration_script(config, revision))
             config.attributes["connection"] = connection
             command.upgrade(config, revision)
+    except sa.exc.DBAPIError as error:
+        if not isinstance(error.orig, psycopg.errors.DuplicateTable):
+            raise
+        raise UnsuitableDatabase(
+            f"the database has tables of another program: {first_line(error.orig)}",
+            hint=OWN_DATABASE,
+        ) from error
     finally:
         engine.dispose()
 
@@ -86,11 +100,7 @@ def current(dsn: str) -> Schema:
     engine = _engine(dsn)
     try:
         with translated(), engine.connect() as connection:
-            has = connection.execute(HAS_TABLES).one()
-            if not has.versioned:
-                return Schema(None)
-            row = connection.execute(RECORDED if has.recorded else VERSION).one_or_none()
-            return Schema(None) if row is None else Schema(row.version, row.compatible_since)
+            return read_schema(connection)
     finally:
         engine.dispose()
 

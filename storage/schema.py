@@ -7,6 +7,7 @@ two releases share a database while one replaces the other (docs/operations.md).
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -14,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.domain.read_models import SchemaInfo
 from storage.engine import Database
-from storage.errors import SchemaOutOfDate
+from storage.errors import SchemaOutOfDate, UnsuitableDatabase
 
 HEAD = "0004"
 """The newest schema that this release knows; a test compares it with the newest migration."""
@@ -25,15 +26,21 @@ FIRST_RECORDED = "0003"
 UNRECORDED = "0002"
 """The newest schema known to a node that records none in ``nodes``."""
 
-HAS_TABLES = sa.text(
+_HAS_TABLES = sa.text(
     "SELECT to_regclass('alembic_version') IS NOT NULL AS versioned,"
-    " to_regclass('schema_versions') IS NOT NULL AS recorded"
+    " to_regclass('schema_versions') IS NOT NULL AS recorded,"
+    " to_regclass('schedule_definitions') IS NOT NULL AS has_own"
 )
-VERSION = sa.text("SELECT version_num AS version, NULL AS compatible_since FROM alembic_version")
-RECORDED = sa.text(
+# Another program's table may lack the column.
+_VERSION = sa.text(
+    "SELECT to_jsonb(a) ->> 'version_num' AS version, NULL AS compatible_since"
+    " FROM alembic_version a"
+)
+_RECORDED = sa.text(
     "SELECT a.version_num AS version, s.compatible_since"
     " FROM alembic_version a LEFT JOIN schema_versions s ON s.version = a.version_num"
 )
+OWN_DATABASE = "give campaignd a database of its own, or a schema alone in the search_path"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +105,27 @@ def describe_schema(info: SchemaInfo) -> str:
 
 
 async def schema_of(connection: AsyncConnection) -> Schema:
-    """Return the database's schema."""
-    has = (await connection.execute(HAS_TABLES)).one()
+    """Return the database's schema. Raises UnsuitableDatabase for that of another program."""
+    return await connection.run_sync(read_schema)
+
+
+def read_schema(connection: sa.Connection) -> Schema:
+    """Return the database's schema. Raises UnsuitableDatabase for that of another program."""
+    has = connection.execute(_HAS_TABLES).one()
     if not has.versioned:
         return Schema(None)
-    row = (await connection.execute(RECORDED if has.recorded else VERSION)).one_or_none()
-    return Schema(None) if row is None else Schema(row.version, row.compatible_since)
+    is_own = has.has_own and has.recorded
+    found = connection.execute(_RECORDED if is_own else _VERSION).all()
+    if not found:
+        return Schema(None)
+    version: str | None = found[0].version
+    is_known = version is not None and re.fullmatch(r"[0-9]{4}", version)
+    if len(found) > 1 or not is_known or not has.has_own:
+        raise UnsuitableDatabase(
+            f"the database has the schema of another program (alembic_version {version})",
+            hint=OWN_DATABASE,
+        )
+    return Schema(version, found[0].compatible_since)
 
 
 async def require_schema_in(database: Database) -> SchemaInfo:

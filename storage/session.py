@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from storage.errors import UnsuitableDatabase
+
 CONNECT_TIMEOUT_S = 5
 PREPARED_AFTER = 5
 """Number of executions after which a connection prepares a statement on the server."""
@@ -70,9 +72,13 @@ async def connect_async(
         conninfo: the `connection_string`.
         kind: the class of the connection.
         prepare_after: executions after which a statement is prepared; None for never.
+
+    Raises:
+        UnsuitableDatabase: the database's encoding is not UTF-8.
     """
     connection = await kind.connect(conninfo, autocommit=True, prepare_threshold=prepare_after)
     try:
+        _require_utf8(connection)
         await connection.execute(_SET_ALL)
     except BaseException:
         await connection.close()
@@ -81,11 +87,22 @@ async def connect_async(
 
 
 def connect(conninfo: str) -> psycopg.Connection[Any]:
-    """Open a blocking connection in autocommit mode, with `SETTINGS`."""
+    """Open a blocking connection, like `connect_async`."""
     connection = psycopg.connect(conninfo, autocommit=True)
     try:
+        _require_utf8(connection)
         connection.execute(_SET_ALL)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _require_utf8(connection: psycopg.BaseConnection[Any]) -> None:
+    """Raise UnsuitableDatabase unless the database stores any text of a request."""
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding not in (None, "UTF8"):  # None where a pooler does not report it
+        raise UnsuitableDatabase(
+            f"the database's encoding is {encoding}; campaignd needs UTF8",
+            hint="create a database with ENCODING 'UTF8' TEMPLATE template0",
+        )

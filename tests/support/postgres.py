@@ -28,16 +28,22 @@ def with_database(url: str, name: str) -> str:
 
 
 @contextmanager
-def fresh_database(server: str, template: str = "template0") -> Iterator[tuple[str, str]]:
+def fresh_database(
+    server: str, template: str = "template0", *, encoding: str | None = None
+) -> Iterator[tuple[str, str]]:
     """Create a database; yield its name and URL, and drop it even if sessions are left in it.
 
-    The server may be restarted meanwhile.
+    The server may be restarted meanwhile. With another encoding, the locale is C.
     """
+    options = sql.SQL("")
+    if encoding is not None:
+        options = sql.SQL(" ENCODING {} LC_COLLATE 'C' LC_CTYPE 'C'").format(encoding)
     name = f"test_{uuid.uuid4().hex}"
     identifier = sql.Identifier(name)
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(
             sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(identifier, sql.Identifier(template))
+            + options
         )
         connection.execute(
             sql.SQL("ALTER DATABASE {} SET timezone = {}").format(identifier, SESSION_TIMEZONE)

@@ -16,6 +16,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from psycopg.conninfo import make_conninfo
 
 from daemon.domain.campaign.state_machine import RunStatus, Status
 from daemon.domain.schedule.schedule import (
@@ -28,8 +29,10 @@ from daemon.domain.schedule.schedule import (
     Skip,
 )
 from storage import migrate
+from storage.engine import Database
+from storage.errors import UnsuitableDatabase
 from storage.queries import query
-from storage.schema import FIRST_RECORDED, HEAD, Schema
+from storage.schema import FIRST_RECORDED, HEAD, Schema, require_schema_in
 from storage.session import connection_string
 from storage.tables import metadata
 
@@ -142,6 +145,72 @@ def test_a_migration_is_retried_after_a_deadlock(empty_database_url: str) -> Non
         other.rollback()
         migration.result(120)
     assert migrate.current(empty_database_url).version == HEAD
+
+
+FOREIGN = {
+    "alembic": """
+        CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY);
+        INSERT INTO alembic_version VALUES ('7e2a18d9c0aa')""",
+    "alembic with several heads": """
+        CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY);
+        INSERT INTO alembic_version VALUES ('0002'), ('0003')""",
+    "alembic with a version of this form": """
+        CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY);
+        CREATE TABLE schema_versions (id integer);
+        INSERT INTO alembic_version VALUES ('0002')""",
+    "a table of the same name": """
+        CREATE TABLE alembic_version (id integer);
+        INSERT INTO alembic_version VALUES (1)""",
+}
+
+
+@pytest.mark.parametrize("tables", FOREIGN.values(), ids=FOREIGN)
+async def test_the_schema_of_another_program_is_refused(
+    empty_database_url: str, tables: str
+) -> None:
+    """By every command, before it changes anything; the advice is another database."""
+    with psycopg.connect(empty_database_url) as connection:
+        connection.execute(tables.encode())
+    refused = pytest.raises(UnsuitableDatabase, match=r"^the database has the schema of another")
+    for action in (migrate.current, migrate.upgrade):
+        with refused as caught:
+            action(empty_database_url)
+        assert caught.value.hint is not None
+        assert "give campaignd a database of its own" in caught.value.hint
+    database = Database(empty_database_url)
+    with refused:
+        await require_schema_in(database)
+    await database.close()
+
+
+def test_names_of_another_program_are_refused(empty_database_url: str) -> None:
+    """Tables, views and sequences that the migrations would create."""
+    with psycopg.connect(empty_database_url) as connection:
+        connection.execute("CREATE TABLE campaigns (id integer)")
+        connection.execute("CREATE VIEW schedules AS SELECT 1 AS id")
+    message = r'^the database has tables of another program: relation "campaigns" already exists$'
+    with pytest.raises(UnsuitableDatabase, match=message):
+        migrate.upgrade(empty_database_url)
+    assert migrate.current(empty_database_url) == Schema(None)
+
+
+def test_a_schema_of_its_own_beside_another_program(empty_database_url: str) -> None:
+    """The `search_path` of the URL leads to it."""
+    with psycopg.connect(empty_database_url) as connection:
+        connection.execute(FOREIGN["alembic"].encode())
+        connection.execute("CREATE TABLE campaigns (id integer)")
+        connection.execute("CREATE SCHEMA camps")
+    url = make_conninfo(empty_database_url, options="-c search_path=camps")
+    migrate.upgrade(url)
+    assert migrate.current(url).version == HEAD
+    with psycopg.connect(empty_database_url) as connection:
+        (tables,) = (
+            connection.execute(
+                "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
+            ).fetchone()
+            or ()
+        )
+    assert tables == 2
 
 
 def test_every_version_records_its_compatible_releases() -> None:

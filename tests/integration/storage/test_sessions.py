@@ -13,8 +13,12 @@ import pytest
 import sqlalchemy as sa
 from psycopg import sql
 
+from storage import migrate
 from storage.engine import Database, rows_of
+from storage.errors import UnsuitableDatabase
+from storage.notifications import Notifications
 from storage.session import SETTINGS, connect, connect_async, connection_string
+from tests.support.postgres import fresh_database
 
 ROOT = Path(__file__).parents[3]
 OTHERWISE = {
@@ -115,6 +119,24 @@ async def test_the_operators_own_options_stay(
         monkeypatch.setenv("PGOPTIONS", options)
     with connect(connection_string(url, "campaignd")) as connection:
         assert connection.execute("SHOW search_path").fetchone() == ("mine",)
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+async def test_another_encoding_is_refused(postgres_server: str, encoding: str) -> None:
+    """By migrations, the pool and LISTEN: a request may contain any character."""
+    with fresh_database(postgres_server, encoding=encoding) as (_, url):
+        refused = pytest.raises(
+            UnsuitableDatabase,
+            match=f"^the database's encoding is {encoding}; campaignd needs UTF8$",
+        )
+        with refused:
+            migrate.upgrade(url)
+        database = Database(url)
+        with refused:
+            await database.rows(sa.text("SELECT 1"))
+        await database.close()
+        with refused:
+            await anext(Notifications(url).listen())
 
 
 def test_the_documentation_lists_the_settings() -> None:
