@@ -92,7 +92,7 @@ class ApiKeys:
                 await connection.execute(insert.on_conflict_do_nothing().returning(*SHOWN))
             ).one_or_none()
         if row is None:
-            raise Conflict(f"a key named {name!r} exists already; revoke it first")
+            raise Conflict(f"a key named {name!r} exists already; rotate it, or revoke it first")
         return key_from(row), secret
 
     async def _expiry(self, expires: datetime | timedelta | None) -> datetime | None:
@@ -101,7 +101,7 @@ class ApiKeys:
             return None
         async with self._database.statement() as connection:
             now: datetime = (await connection.execute(sa.select(_NOW))).scalar_one()
-        at = now + expires if isinstance(expires, timedelta) else expires
+        at = expires if isinstance(expires, datetime) else (now + expires).replace(microsecond=0)
         if at <= now:
             fault = f"is {utc_text(at)}, must be in the future"
             raise invalid(400, INVALID_VALUES, {"expires_at": [fault]})
@@ -191,7 +191,7 @@ class ApiKeys:
         """
         secret = _new_secret()
         is_kept = overlap > timedelta(0)
-        until = sa.func.least(_NOW + overlap, _key.expires_at)
+        until = sa.func.least(sa.func.date_trunc("second", _NOW + overlap), _key.expires_at)
         values: dict[Any, Any] = {
             _key.digest: digest_of(secret),
             _key.previous_digest: _key.digest if is_kept else None,

@@ -108,13 +108,15 @@ def _header_object(name: str) -> dict[str, Any]:
     return {"description": text, "schema": {"type": kind}}
 
 
-def body(*bodies: Body[Any], examples: dict[str, Any] | None = None) -> dict[str, Any]:
+def body(
+    *bodies: Body[Any], examples: dict[str, Any] | None = None, required: bool = True
+) -> dict[str, Any]:
     """Return a route's `openapi_extra` for a request body that is one of `bodies`."""
     refs = [reference(name) for each in bodies for name in schema_names(each)]
     content: dict[str, Any] = {"schema": refs[0] if len(refs) == 1 else {"anyOf": refs}}
     if examples:
         content["examples"] = {name: {"value": value} for name, value in examples.items()}
-    return {"requestBody": {"required": True, "content": {"application/json": content}}}
+    return {"requestBody": {"required": required, "content": {"application/json": content}}}
 
 
 def specification(app: FastAPI) -> Callable[[], dict[str, Any]]:

@@ -58,7 +58,7 @@ async def log_in(request: Request) -> Response:
         await guard.count_failure(request)
         return _html(html.login("This API key does not exist, is revoked or has expired."), 403)
     if not key.scope.includes(Scope.READ):
-        return _html(html.login(f"The scope {key.scope} does not allow to read this page."), 403)
+        return _html(html.login(f"The scope {key.scope} is insufficient for this page."), 403)
     response = RedirectResponse(".", 303, headers={"Cache-Control": "no-store"})
     await guard.log_in(request, response, key, secret)
     return response

@@ -66,7 +66,9 @@ async def list_keys(request: Request) -> Response:
     "/keys/{key_id}/rotate",
     summary="Rotate an API key",
     responses=answers(KeyCreated, 404),
-    openapi_extra=body(ROTATE_REQUEST, examples={"within a day": {"overlap_seconds": 86_400}}),
+    openapi_extra=body(
+        ROTATE_REQUEST, examples={"within a day": {"overlap_seconds": 86_400}}, required=False
+    ),
 )
 async def rotate_key(request: Request, key_id: KeyId) -> Response:
     """Gives a key a new secret, which only this response contains.
@@ -74,7 +76,8 @@ async def rotate_key(request: Request, key_id: KeyId) -> Response:
     Id, name and scope stay. The previous secret works until the overlap ends, or the key as it was
     would have expired. A secret before that one ends at once.
     """
-    value = parse_json(await read_json(request), INVALID_VALUES)
+    raw = await read_json(request)
+    value = parse_json(raw, INVALID_VALUES) if raw else {}
     requested = ROTATE_REQUEST.parse(value, INVALID_VALUES)
     key, secret = await backend_of(request).keys.rotate(
         _parse_id(key_id), timedelta(seconds=requested.overlap_seconds), requested.expires_at

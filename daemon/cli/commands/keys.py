@@ -15,7 +15,7 @@ from daemon.cli.output import JsonOption, instant, print_json, print_table
 from daemon.cli.store import Store, with_store
 from daemon.domain.api_keys import INVALID_VALUES, MAX_OVERLAP, NAME_LIMIT, ApiKey, Scope
 from daemon.domain.errors import InvalidInput, NotFound
-from daemon.domain.requests.datetimes import parse_date, parse_datetime
+from daemon.domain.requests.datetimes import parse_date, parse_instant
 from storage.api_keys import ApiKeys
 
 keys = typer.Typer(help="Create, list, rotate and revoke API keys.")
@@ -36,12 +36,9 @@ def _parse_expiry(text: str) -> datetime | timedelta:
     if length is not None:
         return length
     day = parse_date(text)
-    at = datetime.combine(day, time(), UTC) if day else parse_datetime(text)
-    try:
-        if at is not None and at.tzinfo is not None:
-            return at.astimezone(UTC)
-    except OverflowError:
-        pass
+    at = datetime.combine(day, time(), UTC) if day else parse_instant(text)
+    if at is not None:
+        return at
     raise typer.BadParameter(
         f"{text!r} is neither a length of time such as 90d, a date such as 2031-07-01, nor an "
         "instant such as 2031-07-01T09:00:00Z"

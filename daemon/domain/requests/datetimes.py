@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 from daemon.domain.schedule.timezones import resolve, wall_clock
 
 DATETIME_FORM = "YYYY-MM-DDTHH:MM[:SS[.fraction]] with optional Z, +HH:MM or +HHMM"
+INSTANT_FORM = "YYYY-MM-DDTHH:MM[:SS[.fraction]] with Z, +HH:MM or +HHMM"
 DATE_FORM = "YYYY-MM-DD"
 
 # The patterns check ranges, because fromisoformat's own tolerance differs between Python versions.
@@ -42,6 +43,17 @@ def parse_datetime(text: str) -> datetime | None:
     try:
         return datetime.fromisoformat(text)
     except ValueError:  # the 30th of February, the year 0
+        return None
+
+
+def parse_instant(text: str) -> datetime | None:
+    """Return the UTC instant of a datetime with an offset, or None when `text` is malformed."""
+    written = parse_datetime(text)
+    if written is None or written.tzinfo is None:
+        return None
+    try:
+        return written.astimezone(UTC)
+    except OverflowError:  # outside the years 1 to 9999
         return None
 
 

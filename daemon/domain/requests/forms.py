@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -11,8 +11,10 @@ from daemon.domain.requests import fields
 from daemon.domain.requests.datetimes import (
     DATETIME_PATTERN,
     END_DATE_PATTERN,
+    INSTANT_FORM,
     INSTANT_PATTERN,
     MAX_LENGTH,
+    parse_instant,
 )
 from daemon.domain.requests.fields import BLANK, Faults
 
@@ -100,17 +102,10 @@ def as_given(schema: JsonSchema) -> Form[Any]:
 
 
 def _read_instant(faults: Faults, path: str, value: object) -> datetime | None:
-    written = fields.read_datetime(faults, path, value)
+    written = parse_instant(value) if isinstance(value, str) else None
     if written is None:
-        return None
-    if written.tzinfo is None:
-        faults.malformed(path, f"is {fields.shown(value)}, must end with Z or an offset")
-        return None
-    try:
-        return written.astimezone(UTC)
-    except OverflowError:
-        faults.malformed(path, f"is {fields.shown(value)}, must be within the years 1 to 9999")
-        return None
+        faults.malformed(path, f"is {fields.shown(value)}, must be an instant {INSTANT_FORM}")
+    return written
 
 
 BOOLEAN = Form(fields.read_boolean, {"type": "boolean"})
@@ -130,7 +125,7 @@ INSTANT = Form(
         INSTANT_PATTERN,
         maxLength=MAX_LENGTH,
         examples=["2031-07-01T09:00:00Z"],
-        description="YYYY-MM-DDTHH:MM[:SS[.fraction]] with Z, +HH:MM or +HHMM.",
+        description=f"{INSTANT_FORM}.",
     ),
 )
 END_DATE = Form(

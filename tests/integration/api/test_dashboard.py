@@ -71,7 +71,7 @@ def test_invalid_keys_are_refused(api: Api, browser: httpx.Client) -> None:
 def test_the_key_of_a_worker_cannot_log_in(api: Api, browser: httpx.Client) -> None:
     response = log_in(browser, api.keys[Scope.WORKER])
     assert response.status_code == 403
-    assert "The scope worker does not allow to read this page." in response.text
+    assert "The scope worker is insufficient for this page." in response.text
     assert COOKIE not in browser.cookies
 
 
