@@ -27,8 +27,17 @@ class Merged(NamedTuple):
     end: str | None
 
 
-def merge(given: dict[str, Any], current: Current | None, ctx: Context) -> Merged:
-    """Return the whole body: absent fields keep their value, null clears it."""
+def merge(
+    given: dict[str, Any], current: Current | None, ctx: Context, *, keeps_start: bool
+) -> Merged:
+    """Return the whole body: absent fields keep their value, null clears it.
+
+    Args:
+        given: The body of the request.
+        current: The schedule to change; None when this is the campaign's first one.
+        ctx: The facts about the campaign.
+        keeps_start: Whether startdate is the schedule's present start.
+    """
     if current is None:
         body = without_nulls(given)
         if _ATTRIBUTES in body:
@@ -43,7 +52,7 @@ def merge(given: dict[str, Any], current: Current | None, ctx: Context) -> Merge
         if attributes is None:
             attributes = _ALL_CLEARED
         if not _asks_for_nth_weekday(attributes, current.body["recurring_config"]):
-            return _over_saved(given, attributes, current, ctx)
+            return _over_saved(given, attributes, current, ctx, keeps_start=keeps_start)
         base = _as_update(current)
     body = {**base, **given}
     if isinstance(given.get(_ATTRIBUTES), dict):
@@ -74,11 +83,18 @@ def _asks_for_nth_weekday(attributes: dict[str, Any], config: dict[str, Any]) ->
 
 
 def _over_saved(
-    given: dict[str, Any], attributes: dict[str, Any], current: Current, ctx: Context
+    given: dict[str, Any],
+    attributes: dict[str, Any],
+    current: Current,
+    ctx: Context,
+    *,
+    keeps_start: bool,
 ) -> Merged:
     body = dict(current.body)
     config = dict(body["recurring_config"])
     body["scheduled_at"] = given["startdate"]
+    if not keeps_start:
+        _derive_from_start(config)
     if "enddate" in given:
         config["end_date"] = given["enddate"]
     for name in ("timezone", *EXTRAS.fields):
@@ -92,6 +108,14 @@ def _over_saved(
     _apply_patch(attributes, config, current)
     body["recurring_config"] = config = without_nulls(config)
     return Merged(ScheduleSource.SCHEDULE, without_nulls(body), config.get("end_date"))
+
+
+def _derive_from_start(config: dict[str, Any]) -> None:
+    """Remove from a recurring_config what follows from scheduled_at when it is absent."""
+    config.pop("time", None)
+    # The 31st is the last day of every month: `last_day`, which no startdate changes.
+    if config.get("day_of_month") != 31 or config.get("skip") == "omit":
+        config.pop("day_of_month", None)
 
 
 def _apply_patch(attributes: dict[str, Any], config: dict[str, Any], current: Current) -> None:

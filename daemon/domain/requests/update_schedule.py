@@ -116,13 +116,14 @@ def update_schedule(body: object, ctx: Context) -> Saved:
     kind = _KINDS.get(ctx.campaign_type, Kind.WINDOW)
     if current is not None and current.schedule.kind is not kind:
         current = None
-    merged = merge(body, current, ctx)
+    keeps_start = current is not None and _keeps_start(given, current, body, ctx)
+    merged = merge(body, current, ctx, keeps_start=keeps_start)
     if merged.source is ScheduleSource.SCHEDULE:
         schedule = _read_saved(merged.body, ctx)
     else:
         fields = given if current is None else _read_fields(merged.body, ctx.campaign_type)[0]
         schedule = _settle(fields, merged.body, ctx, kind)
-    _check_times(schedule, merged.end, ctx, current, body)
+    _check_times(schedule, merged.end, ctx, body, keeps_start=keeps_start)
     return Saved(schedule, ctx.campaign_type, merged.source, merged.body)
 
 
@@ -214,19 +215,18 @@ def _read_saved(body: dict[str, Any], ctx: Context) -> Schedule:
 
 
 def _check_times(
-    schedule: Schedule, end: str | None, ctx: Context, current: Current | None, body: dict[str, Any]
+    schedule: Schedule, end: str | None, ctx: Context, body: dict[str, Any], *, keeps_start: bool
 ) -> None:
     """Refuse an end at or before the start, a start in the past, and a schedule without runs."""
     if schedule.ends_at is not None and schedule.ends_at <= schedule.anchor_at:
         raise _not_after("enddate", end or schedule.ends_at.isoformat(), body["startdate"])
     recurs = schedule.kind is Kind.RECURRING
-    if schedule.anchor_at <= ctx.now and (
+    over = schedule.anchor_at <= ctx.now and not keeps_start
+    if over and (
         ctx.past is Past.REFUSE or (ctx.past is Past.RECURRENCES and schedule.kind is Kind.ONCE)
     ):
-        kept = current is not None and _is_kept(schedule.anchor_at, body["startdate"], current)
-        if not kept:
-            text = f"is {shown(body['startdate'])}, must be after {ctx.now.isoformat()}"
-            raise _unsupported("startdate", text)
+        text = f"is {shown(body['startdate'])}, must be after {ctx.now.isoformat()}"
+        raise _unsupported("startdate", text)
     # A recurrence that starts after now and has no end always has an occurrence ahead.
     if recurs and (schedule.ends_at is not None or schedule.anchor_at <= ctx.now):
         to_come = (
@@ -237,10 +237,13 @@ def _check_times(
             raise _unsupported(field, "leaves no occurrence: the recurrence would never run")
 
 
-def _is_kept(start: datetime, written: str, current: Current) -> bool:
-    """Return whether startdate is that of the schedule: the same instant, or the same text."""
-    before = "scheduled_at" if current.source is ScheduleSource.SCHEDULE else "startdate"
-    return start == current.schedule.anchor_at or written == current.body.get(before)
+def _keeps_start(
+    given: UpdateSchedule, current: Current, body: dict[str, Any], ctx: Context
+) -> bool:
+    """Return whether startdate is that of the schedule: the same instant or wall-clock time."""
+    before = ctx.campaign_timezone if "timezone" in body else current.schedule.timezone
+    start, _ = _resolve_instant(given.startdate, "startdate", body, given.timezone or before)
+    return start == current.schedule.anchor_at or given.startdate == current.schedule.anchor_local
 
 
 def _resolve_instant(

@@ -20,6 +20,7 @@ from daemon.domain.schedule.schedule import (
     Overlap,
     Rule,
     ScheduleSource,
+    Skip,
 )
 from tests.unit.domain.requests.update_bodies import (
     EVENT,
@@ -174,13 +175,88 @@ class TestOverAScheduleBody:
         assert isinstance(config, dict)
         return config
 
-    def test_the_recurrence_stays_as_it_is(self) -> None:
+    def moved(self, startdate: str, /, patch: Any = None, **config: Any) -> Rule:
+        """Return the rule of a recurrence at 09:00 UTC that a PATCH gives another startdate."""
+        body = {"schedule_type": "recurring", "recurring_config": {"time": "09:00", **config}}
+        given = {"startdate": startdate, **(patch or {})}
+        schedule = self.over(given, body).schedule
+        assert schedule is not None
+        assert schedule.rule is not None
+        return schedule.rule
+
+    def test_another_startdate_gives_its_time_of_day_and_the_rest_stays(self) -> None:
         saved = self.over({})
         assert saved.source is ScheduleSource.SCHEDULE
-        assert saved.body == {**self.FIRST, "scheduled_at": START}
+        config = {name: value for name, value in self.CONFIG.items() if name != "time"}
+        expected = {**self.FIRST, "scheduled_at": START, "recurring_config": config}
+        assert saved.body == expected
+        assert saved.schedule is not None
+        assert saved.schedule.rule == Rule(Frequency.WEEKLY, 2, date(2025, 7, 2), time(11), (1, 3))
+
+    @pytest.mark.parametrize(
+        ("config", "patch"),
+        [
+            ({"frequency": "daily"}, {}),
+            ({"frequency": "daily"}, {"repeating_schedule_attributes": None}),
+            ({"frequency": "weekly", "days_of_week": [1]}, {}),
+            (
+                {"frequency": "weekly", "days_of_week": [1]},
+                {"repeating_schedule_attributes": {"days_of_week": ["mon"]}},
+            ),
+            ({"frequency": "monthly", "day_of_month": 15}, {}),
+            (
+                {"frequency": "monthly", "day_of_month": 15},
+                {"repeating_schedule_attributes": {"day_of_month": "nth_weekday"}},
+            ),
+        ],
+    )
+    def test_the_first_run_is_at_another_startdate(
+        self, config: dict[str, Any], patch: dict[str, Any]
+    ) -> None:
+        rule = self.moved("2027-03-01T14:30:00Z", patch, **config)
+        assert (rule.first_on, rule.time) == (date(2027, 3, 1), time(14, 30))
+
+    def test_another_startdate_gives_the_weekday_where_none_is_set(self) -> None:
+        weekly = {
+            "schedule_type": "recurring",
+            "scheduled_at": "2025-06-04T08:00:00Z",
+            "recurring_config": {"frequency": "weekly", "time": "09:00"},
+        }
+        saved = self.over({"startdate": "2025-07-03T14:30:00Z"}, weekly)
         assert saved.schedule is not None
         assert saved.schedule.rule == Rule(
-            Frequency.WEEKLY, 2, date(2025, 7, 2), time(8, 30), (1, 3)
+            Frequency.WEEKLY, 1, date(2025, 7, 3), time(14, 30), (4,)
+        )
+
+    def test_the_last_day_of_the_month_and_what_only_the_other_body_has_stay(self) -> None:
+        last = self.moved("2027-03-01T14:30Z", frequency="monthly", day_of_month=31)
+        assert (last.first_on, last.month_day) == (date(2027, 3, 31), 31)
+        omit = self.moved("2027-03-30T14:30Z", frequency="monthly", day_of_month=31, skip="omit")
+        assert (omit.first_on, omit.month_day, omit.skip) == (date(2027, 3, 30), 30, Skip.OMIT)
+
+    @pytest.mark.parametrize(
+        ("first", "same"),
+        [
+            ({}, "2025-06-02T08:30:00+02:00"),
+            ({}, "2025-06-02T06:30:00Z"),
+            ({}, "2025-06-02T08:30"),
+            ({"scheduled_at": START}, START),
+            ({"scheduled_at": START}, "2025-07-01T11:00"),
+        ],
+    )
+    def test_the_startdate_that_the_schedule_has_changes_nothing(
+        self, first: dict[str, Any], same: str
+    ) -> None:
+        before = save_schedule({**self.FIRST, **first}, Context(NOW, RECURRING)).schedule
+        saved = self.over({"startdate": same}, {**self.FIRST, **first})
+        assert saved.body["recurring_config"] == self.CONFIG
+        assert saved.schedule == before
+
+    def test_the_same_wall_clock_time_in_another_zone_keeps_the_time_of_day(self) -> None:
+        saved = self.over({"startdate": "2025-06-02T08:30", "timezone": "Asia/Tokyo"})
+        assert saved.schedule is not None
+        assert saved.schedule.rule == Rule(
+            Frequency.WEEKLY, 2, date(2025, 6, 2), time(8, 30), (1, 3)
         )
 
     def test_enddate_becomes_end_date_and_null_removes_it(self) -> None:
@@ -194,9 +270,10 @@ class TestOverAScheduleBody:
         assert cleared.schedule.ends_at is None
 
     def test_attributes_are_translated(self) -> None:
-        rest = {"time": "08:30", "end_date": "2025-12-31"}
-        assert self.config(interval_size=5) == {**self.CONFIG, "interval": 5}
-        assert self.config(days_of_week=["sun", "tue"]) == {**self.CONFIG, "days_of_week": [2, 7]}
+        rest = {"end_date": "2025-12-31"}
+        weekly = {"frequency": "weekly", "interval": 2, "days_of_week": [1, 3], **rest}
+        assert self.config(interval_size=5) == {**weekly, "interval": 5}
+        assert self.config(days_of_week=["sun", "tue"]) == {**weekly, "days_of_week": [2, 7]}
         assert self.config(interval_unit="month", days_of_week=[], day_of_month="last_day") == {
             "frequency": "monthly", "interval": 2, "day_of_month": 31, **rest,
         }  # fmt: skip
@@ -213,7 +290,7 @@ class TestOverAScheduleBody:
             {"repeating_schedule_attributes": {"day_of_month": "last_day"}},
             {"schedule_type": "recurring", "recurring_config": monthly},
         )
-        expected = {"frequency": "monthly", "day_of_month": 31, "time": "08:30"}
+        expected = {"frequency": "monthly", "day_of_month": 31}
         assert saved.body["recurring_config"] == expected
 
     def test_what_came_from_outside_the_body_is_written_out(self) -> None:
@@ -234,7 +311,7 @@ class TestOverAScheduleBody:
 
     def test_null_attributes_clear_the_recurrence(self) -> None:
         saved = self.over({"repeating_schedule_attributes": None})
-        expected = {"frequency": "daily", "time": "08:30", "end_date": "2025-12-31"}
+        expected = {"frequency": "daily", "end_date": "2025-12-31"}
         assert saved.body["recurring_config"] == expected
 
     def test_an_nth_weekday_needs_the_other_form(self) -> None:
@@ -264,7 +341,7 @@ class TestOverAScheduleBody:
         assert saved.schedule.rule.nth == 1
 
     def test_but_not_where_it_does_not_apply(self) -> None:
-        assert self.config(day_of_month="nth_weekday") == self.CONFIG
+        assert self.config(day_of_month="nth_weekday") == self.config()
 
     def test_the_zone_is_replaced_or_cleared(self) -> None:
         first = {**self.FIRST, "recurring_config": {**self.CONFIG, "time_zone": "Asia/Tokyo"}}
