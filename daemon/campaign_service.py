@@ -21,6 +21,7 @@ from daemon.domain.campaign.state_machine import Status
 from daemon.domain.errors import Stale
 from daemon.domain.ports import Emit
 from daemon.domain.requests import Context, Saved, is_schedule_body, save_schedule, update_schedule
+from daemon.domain.requests.notes import notes_on
 from daemon.domain.run.attempt import AttemptUpdate, OpenAttempt, RunEnded
 from daemon.domain.run.log_events import emit_ended
 from daemon.domain.run.outcome import Delivered, Outcome, Reject, Retry
@@ -46,6 +47,8 @@ class CommandResult:
     now: datetime
     revision: int | None = None
     """Revision of the schedule after the command."""
+    notes: tuple[str, ...] = ()
+    """Effects of a saved schedule that the client may not expect, as sentences."""
 
 
 class CampaignEdit(Protocol):
@@ -353,4 +356,5 @@ def _command_result(snapshot: Snapshot, change: Change, revision: int | None) ->
         next_run_at=next_at,
         now=snapshot.now,
         revision=revision,
+        notes=tuple(notes_on(change.schedule, snapshot.current)),
     )

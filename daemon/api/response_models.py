@@ -13,6 +13,11 @@ from daemon.domain.schedule.schedule import CampaignType
 _INSTANT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{6})?Z$"
 Instant = Field(json_schema_extra={"pattern": _INSTANT}, examples=["2031-07-01T09:00:00Z"])
 
+Notes: Any = Field(
+    default_factory=list,
+    description="Effects that the client may not expect, such as intervals that count anew.",
+)
+
 
 class Problem(BaseModel):
     """An error."""
@@ -83,6 +88,7 @@ class ScheduleSaved(BaseModel):
     campaign_uuid: str
     status: Status
     next_run_at: str | None = Instant
+    notes: list[str] = Notes
 
 
 class ScheduleUpdated(BaseModel):
@@ -120,6 +126,7 @@ class SchedulePreview(BaseModel):
     complete_at: str | None = Field(
         None, description="Instant at which the window closes, for window types."
     )
+    notes: list[str] = Notes
 
 
 class RunItem(BaseModel):

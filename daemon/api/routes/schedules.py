@@ -39,6 +39,7 @@ from daemon.campaign_service import CampaignService, CommandResult
 from daemon.domain.campaign.model import Snapshot
 from daemon.domain.errors import INVALID_CONFIGURATION, INVALID_VALUES
 from daemon.domain.preview import occurrences_answer
+from daemon.domain.requests.notes import notes_on
 from daemon.domain.requests.save_schedule import SAVE_SCHEDULE
 from daemon.domain.requests.update_schedule import UPDATE_SCHEDULE
 
@@ -88,7 +89,8 @@ _UPDATE_EXAMPLES = {
 
 
 def _saved_response(result: CommandResult, message: str) -> ResponseData:
-    return ResponseData(command_result(result, message), headers={"ETag": etag_of(result.revision)})
+    body = {**command_result(result, message), "notes": list(result.notes)}
+    return ResponseData(body, headers={"ETag": etag_of(result.revision)})
 
 
 @router.post(
@@ -162,7 +164,9 @@ async def preview_schedule(request: Request, ref: CampaignRef, count: Count = 10
 
     def compute() -> dict[str, object]:
         saved = backend.service.parse_schedule(snapshot, value)
-        return occurrences_answer(saved, shown.now, count)
+        answer = occurrences_answer(saved, shown.now, count)
+        notes = notes_on(saved, shown.current)
+        return {**answer, "notes": notes} if notes else answer
 
     if count <= _INLINE_COUNT:
         return JSONResponse(compute())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_module
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -16,6 +17,7 @@ from daemon.domain.campaign.model import Snapshot
 from daemon.domain.errors import INVALID_CONFIGURATION, InvalidInput
 from daemon.domain.preview import LONGEST_LINE, MOST_OCCURRENCES, occurrences_answer
 from daemon.domain.requests import Saved, is_schedule_body, save_schedule, update_schedule
+from daemon.domain.requests.notes import notes_on
 from daemon.domain.schedule.timezones import wall_clock, zone
 
 
@@ -64,10 +66,12 @@ def schedule(
                     "from_status": result.from_status,
                     "to_status": result.to_status,
                     "next_run_at": result.next_run_at,
+                    "notes": result.notes,
                 }
             )
         else:
             print(result_line(result, with_next_run=result.schedule is not None))
+            _print_notes(result.notes)
 
     return with_store(context, apply)
 
@@ -88,6 +92,7 @@ async def _preview_schedule(
     if saved.schedule is None:
         print("the schedule would be cleared")
         return
+    _print_notes(notes_on(saved, shown.current))
     in_zone = zone(saved.schedule.timezone)
     print_table(
         (saved.schedule.timezone, "UTC"),
@@ -97,6 +102,11 @@ async def _preview_schedule(
         ],
         "no timed runs",
     )
+
+
+def _print_notes(notes: Iterable[str]) -> None:
+    for note in notes:
+        print(f"note: {note}")
 
 
 def _read_body(file: Path) -> object:

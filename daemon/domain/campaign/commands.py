@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
-from daemon.domain.campaign.model import Change, NewRun, RetryRequest, Snapshot
+from daemon.domain.campaign.model import Campaign, Change, NewRun, RetryRequest, Snapshot
 from daemon.domain.campaign.state_machine import (
     ARMED,
     Event,
@@ -20,7 +20,7 @@ from daemon.domain.campaign.state_machine import (
     allowed_from,
     transition,
 )
-from daemon.domain.errors import Refused
+from daemon.domain.errors import INVALID_CONFIGURATION, InvalidInput, Refused
 from daemon.domain.requests import Context, Current, Saved, save_schedule, update_schedule
 from daemon.domain.schedule.misfire import Late, decide
 from daemon.domain.schedule.recurrence import last_match
@@ -43,16 +43,21 @@ def is_more_to_come(schedule: Schedule, timer: TimedEvent | None, snapshot: Snap
 def save(snapshot: Snapshot, body: object, context: Context) -> Change:
     """Replace the schedule by that of a `schedule` body and arm it, or clear it."""
     saved = save_schedule(body, context)
-    if saved.schedule is None:
+    schedule = saved.schedule
+    if schedule is None:
         return clear(snapshot)
-    timer = saved.schedule.first_event()
+    # A start that is over is that of the current schedule, whose occurrences go on.
+    goes_on = schedule.anchor_at <= snapshot.now
+    timer = _next_after_edit(snapshot, saved) if goes_on else schedule.first_event()
+    if timer is None:
+        raise InvalidInput(400, INVALID_CONFIGURATION, "the recurrence has no occurrence left")
     to_status = _allowed_statuses(snapshot, Event.SCHEDULE_SAVED, Facts(open_runs=_open(snapshot)))
     return replace(
         _replacing_timer(snapshot, Event.SCHEDULE_SAVED, to_status),
         type=saved.campaign_type,
         schedule=saved,
         timer=timer,
-        more_to_come=timer is not None,
+        more_to_come=True,
         forget_history=True,
     )
 
@@ -212,12 +217,23 @@ def _refusal(snapshot: Snapshot, event: Event, status: int) -> Refused:
     article = "an" if campaign.status in (Status.ARCHIVED, Status.EXECUTING) else "a"
     kind = f"{campaign.type} campaign" if event is Event.SCHEDULE_UPDATED else "campaign"
     busy = " with an open run" if campaign.status is Status.PAUSED and campaign.open_runs else ""
-    allowed = ", ".join(each for each in allowed_from(event) if each is not campaign.status)
+    statuses = allowed_from(event, campaign.type)
+    allowed = ", ".join(each for each in statuses if each is not campaign.status)
     return Refused(
-        f"cannot {words} {article} {campaign.status} {kind}{busy} (allowed: {allowed})",
+        f"cannot {words} {article} {campaign.status} {kind}{busy} (allowed: {allowed})"
+        f"{_way_to_update(campaign) if event is Event.SCHEDULE_UPDATED else ''}",
         status=status,
         message="Invalid schedule values" if status == UPDATE_REFUSAL else None,
     )
+
+
+def _way_to_update(campaign: Campaign) -> str:
+    """Return what changes the schedule of a live campaign; it follows a refusal."""
+    if campaign.status not in (Status.LAUNCHED, Status.EXECUTING):
+        return ""
+    save = f", or save the whole schedule with POST /api/v1/campaigns/{campaign.id}/schedule"
+    can_save = campaign.status is Status.LAUNCHED and not campaign.type.is_window
+    return f"; pause it first{save if can_save else ''}"
 
 
 def _nothing_to_start(snapshot: Snapshot) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import product
 
 from daemon.domain.schedule.schedule import CampaignType
 
@@ -216,10 +217,15 @@ def transition(status: Status, event: Event, facts: Facts) -> Status | None:
     return None
 
 
-def allowed_from(event: Event) -> list[Status]:
-    """Return the statuses that may accept ``event``, in lifecycle order, for error texts."""
-    before = frozenset[Status]().union(*(row.before for row in TABLE if row.event is event))
-    return [status for status in Status if status in before]
+def allowed_from(event: Event, kind: CampaignType) -> list[Status]:
+    """Return the statuses in which a campaign of a type may accept ``event``, for error texts."""
+    facts = [
+        Facts(kind, has_schedule, more_to_come, begun, open_runs)
+        for has_schedule, more_to_come, begun in product((False, True), repeat=3)
+        for open_runs in (0, 1)
+    ]
+    rows = [row for row in TABLE if row.event is event and any(map(row.guard, facts))]
+    return [status for status in Status if any(status in row.before for row in rows)]
 
 
 ARMED = frozenset({S.SCHEDULED, S.LAUNCHED, S.EXECUTING, S.PAUSED})

@@ -31,6 +31,13 @@ class Current:
     body: dict[str, Any]
     schedule: Schedule
 
+    @property
+    def start_as_written(self) -> str | None:
+        """The stored start; None for a recurrence that was given none."""
+        name = "scheduled_at" if self.source is ScheduleSource.SCHEDULE else "startdate"
+        written: str | None = self.body.get(name)
+        return written
+
 
 class Context(NamedTuple):
     """The facts outside a body that decide its meaning; `now` is aware, durations are in seconds.

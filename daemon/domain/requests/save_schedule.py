@@ -10,6 +10,7 @@ from daemon.domain.errors import IN_THE_PAST, INVALID_CONFIGURATION, InvalidInpu
 from daemon.domain.requests.context import (
     EXTRAS,
     Context,
+    Current,
     Extras,
     Past,
     Saved,
@@ -37,7 +38,7 @@ from daemon.domain.requests.forms import (
     matching,
     member,
 )
-from daemon.domain.schedule.dtstart import Pattern, begin_after, begin_at
+from daemon.domain.schedule.dtstart import Pattern, begin_after, begin_at, pattern_of
 from daemon.domain.schedule.recurrence import Frequency, Skip
 from daemon.domain.schedule.schedule import CampaignType, Kind, Overlap, Schedule, ScheduleSource
 from daemon.domain.schedule.timezones import zone
@@ -132,7 +133,8 @@ def is_schedule_body(body: object) -> bool:
 def save_schedule(body: object, ctx: Context) -> Saved:
     """Read a `schedule` body, which replaces the whole schedule.
 
-    Only the three extension fields are kept from the current schedule.
+    Kept from the current schedule are the three extension fields, and the start of a recurrence
+    that is saved again with the same rule and without scheduled_at.
 
     Raises:
         InvalidInput: 400 with all faults.
@@ -160,7 +162,13 @@ def save_schedule(body: object, ctx: Context) -> Saved:
     if at is not None:
         start = _resolve_start(at, timezone, body["scheduled_at"], config is not None, ctx)
     if config is not None:
-        schedule = _read_recurrence(config, timezone, start, extras, ctx)
+        pattern = _read_pattern(config, start)
+        current = ctx.current
+        if start is None and current is not None and _is_same_rule(pattern, timezone, current):
+            start = current.schedule.anchor_at, current.schedule.anchor_local
+            if current.start_as_written is not None:
+                stored["scheduled_at"] = current.start_as_written
+        schedule = _read_recurrence(config, pattern, timezone, start, extras, ctx)
         campaign_type = CampaignType.RECURRING
     else:
         assert start is not None
@@ -194,21 +202,37 @@ def _resolve_start(
         start = settle(at, zone(timezone))
     except OverflowError:
         raise _out_of_range("scheduled_at", written) from None
-    over = start[0] <= ctx.now
+    over = start[0] <= ctx.now and not (recurs and _is_present_start(start[0], ctx.current))
     if over and (ctx.past is Past.REFUSE or (ctx.past is Past.RECURRENCES and not recurs)):
         text = f"is {shown(written)}, must be after {ctx.now.isoformat()}"
+        if recurs:
+            text += ", absent, or the present start of this recurrence"
         raise invalid(400, IN_THE_PAST, {"scheduled_at": [text]})
     return start
 
 
+def _is_present_start(start: datetime, current: Current | None) -> bool:
+    schedule = None if current is None else current.schedule
+    return schedule is not None and schedule.kind is Kind.RECURRING and schedule.anchor_at == start
+
+
+def _is_same_rule(pattern: Pattern, timezone: str, current: Current) -> bool:
+    """Return whether a recurrence is the current one; `skip` moves none of its intervals."""
+    schedule = current.schedule
+    if schedule.kind is not Kind.RECURRING or schedule.rule is None:
+        return False
+    same = pattern_of(schedule.rule)._replace(skip=pattern.skip) == pattern
+    return same and schedule.timezone == timezone
+
+
 def _read_recurrence(
     config: RecurringConfig,
+    pattern: Pattern,
     timezone: str,
     start: tuple[datetime, datetime] | None,
     extras: Extras,
     ctx: Context,
 ) -> Schedule:
-    pattern = _read_pattern(config, start)
     ends_at = ends_on = None
     if isinstance(config.end_date, datetime):
         try:
@@ -239,15 +263,26 @@ def _read_recurrence(
             ends_at=ends_at,
             ends_on=ends_on,
         )
-        if config.end_date is None or schedule.first_event() is not None:
+        if config.end_date is None or _is_to_come(schedule, ctx):
             return schedule
     if config.end_date is None:
         raise _wrong("recurring_config", "has no occurrence before the year 10000")
-    first = "no occurrence" if beginning is None else f"the first one is {beginning.at.isoformat()}"
+    why = "no occurrence"
+    if beginning is not None and beginning.at > ctx.now:
+        why = f"the first one is {beginning.at.isoformat()}"
+    elif beginning is not None:
+        why = f"none is left after {ctx.now.isoformat()}"
     raise _wrong(
         "recurring_config.end_date",
-        f"is {config.end_date.isoformat()}, so the recurrence would never run: {first}",
+        f"is {config.end_date.isoformat()}, so the recurrence would never run: {why}",
     )
+
+
+def _is_to_come(schedule: Schedule, ctx: Context) -> bool:
+    """Return whether an occurrence is ahead; of history and imports, whether there is one."""
+    if ctx.past is Past.REFUSE:
+        return schedule.event_after(ctx.now) is not None
+    return schedule.first_event() is not None
 
 
 def _read_pattern(config: RecurringConfig, start: tuple[datetime, datetime] | None) -> Pattern:

@@ -24,6 +24,19 @@ class Pattern(NamedTuple):
     skip: Skip = Skip.BACKWARD
 
 
+def pattern_of(rule: Rule) -> Pattern:
+    """Return the rule without its first date."""
+    return Pattern(
+        rule.frequency,
+        rule.interval,
+        rule.time,
+        rule.weekdays,
+        rule.month_day,
+        rule.nth,
+        rule.skip,
+    )
+
+
 class Beginning(NamedTuple):
     """A rule with its first occurrence: UTC instant and naive local time."""
 

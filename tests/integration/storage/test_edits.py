@@ -89,6 +89,31 @@ async def test_an_occurrence_that_is_not_due_yet_is_not_missed(
     assert await db.runs(campaign_id) == []
 
 
+@pytest.mark.parametrize("start", ["given", "absent"])
+async def test_a_recurrence_saved_again_keeps_its_phase(
+    db: TimedDatabase, node: DatabaseNode, start: str
+) -> None:
+    """Every other week, saved again with an end after its first run: the next is in two weeks."""
+    config = {"frequency": "weekly", "interval": 2, "time": "13:00"}
+    config["days_of_week"] = [AT.isoweekday()]
+    body = {"schedule_type": "recurring", "scheduled_at": iso(AT), "recurring_config": config}
+    campaign_id = await db.saved(body)
+    db.set(AT)
+    (won,) = await node.claim()
+    await node.finish(won.attempt)
+    db.set(AT + minutes(1))
+    again = {**body, "recurring_config": {**config, "end_date": "2099-12-31"}}
+    if start == "absent":
+        del again["scheduled_at"]
+    result = await db.control.save_schedule(campaign_id, again, "tester")
+    assert (result.to_status, result.next_run_at) == ("scheduled", AT + days(14))
+    assert result.notes == ()
+    other = {**again, "recurring_config": {**config, "interval": 3}}
+    other.pop("scheduled_at", None)
+    result = await db.control.save_schedule(campaign_id, other, "tester")
+    assert (result.next_run_at, len(result.notes)) == (AT + days(7), 1)
+
+
 async def test_starting_again_misses_unclaimed_occurrences(
     db: TimedDatabase, node: DatabaseNode
 ) -> None:

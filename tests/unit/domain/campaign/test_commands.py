@@ -95,6 +95,56 @@ def test_a_refusal_says_what_is_allowed() -> None:
     assert (error.value.status, error.value.message) == (422, "Invalid schedule values")
 
 
+@pytest.mark.parametrize("status", [Status.COMPLETED, Status.CANCELLED, Status.ARCHIVED])
+@pytest.mark.parametrize("kind", [CampaignType.ONE_TIME, CampaignType.RECURRING])
+def test_a_refused_update_names_only_statuses_that_this_type_allows(
+    status: Status, kind: CampaignType
+) -> None:
+    of = snapshot(status, kind=kind)
+    with pytest.raises(Refused, match=r"\(allowed: draft, scheduled, paused\)$"):
+        commands.update(of, {"startdate": "2026-06-02T09:00:00Z"}, context(of))
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "way"),
+    [
+        (
+            CampaignType.RECURRING,
+            Status.LAUNCHED,
+            "pause it first, or save the whole schedule with POST /api/v1/campaigns/7/schedule",
+        ),
+        (CampaignType.RECURRING, Status.EXECUTING, "pause it first"),
+        (CampaignType.LIVE_CONTENT, Status.LAUNCHED, "pause it first"),
+    ],
+)
+def test_a_refused_update_of_a_live_campaign_says_what_works(
+    kind: CampaignType, status: Status, way: str
+) -> None:
+    of = snapshot(status, kind=kind)
+    with pytest.raises(Refused) as error:
+        commands.update(of, {"startdate": "2026-06-02T09:00:00Z"}, context(of))
+    assert error.value.detail.endswith(f"(allowed: draft, scheduled, paused); {way}")
+
+
+def test_a_recurrence_that_keeps_its_start_goes_on_after_its_last_occurrence() -> None:
+    """It repeats no local date, and is refused where no occurrence is left."""
+    last = datetime(2026, 5, 31, 9, tzinfo=UTC)
+    timer = event(datetime(2026, 6, 2, 9, tzinfo=UTC))
+    before = daily(interval=2)
+    of = snapshot(Status.LAUNCHED, body=before, last=last, timer=timer)
+    change = commands.save(of, before, context(of))
+    assert (change.timer, change.to_status, change.more_to_come) == (timer, Status.SCHEDULED, True)
+    moved = commands.save(of, {**before, "timezone": "Pacific/Auckland"}, context(of))
+    assert moved.timer is not None
+    assert moved.timer.local.date() == timer.local.date()
+    ahead = snapshot(
+        Status.LAUNCHED, body=daily(), last=datetime(2026, 6, 2, 9, tzinfo=UTC), timer=timer
+    )
+    over = {**daily(end_date="2026-06-02", time="09:00"), "timezone": "Etc/GMT+12"}
+    with pytest.raises(InvalidInput, match="no occurrence left"):
+        commands.save(ahead, over, context(ahead))
+
+
 @pytest.mark.parametrize(
     ("kind", "body", "words"),
     [

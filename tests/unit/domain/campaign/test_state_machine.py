@@ -68,18 +68,27 @@ def test_every_status_is_left_or_kept_but_never_lost(facts: Facts) -> None:
 
 def test_every_event_has_a_row_and_is_refused_somewhere() -> None:
     for event in Event:
-        assert allowed_from(event), event
-        assert set(allowed_from(event)) != set(Status), event
+        for kind in CampaignType:
+            assert set(allowed_from(event, kind)) != set(Status), event
+        assert any(allowed_from(event, kind) for kind in CampaignType), event
 
 
 def test_allowed_from_is_in_lifecycle_order() -> None:
-    assert allowed_from(Event.STOP) == [
+    assert allowed_from(Event.STOP, CampaignType.ONE_TIME) == [
         Status.SCHEDULED,
         Status.LAUNCHED,
         Status.EXECUTING,
         Status.PAUSED,
     ]
-    assert allowed_from(Event.UNARCHIVE) == [Status.ARCHIVED]
+    assert allowed_from(Event.UNARCHIVE, CampaignType.ONE_TIME) == [Status.ARCHIVED]
+
+
+def test_a_launched_campaign_allows_an_update_only_if_events_trigger_it() -> None:
+    for kind in CampaignType:
+        allowed = [Status.DRAFT, Status.SCHEDULED, Status.PAUSED]
+        if kind is CampaignType.EVENT_TRIGGERED:
+            allowed.insert(2, Status.LAUNCHED)
+        assert allowed_from(Event.SCHEDULE_UPDATED, kind) == allowed
 
 
 @pytest.mark.parametrize(
@@ -120,5 +129,7 @@ def test_open_runs_are_those_that_can_still_change() -> None:
 
 
 def test_armed_statuses_are_those_that_fire_or_miss() -> None:
-    assert set(ARMED) == set(allowed_from(Event.PASSED)) == set(allowed_from(Event.WINDOW_CLOSED))
-    assert set(allowed_from(Event.FIRE)) == set(ARMED) - {Status.PAUSED}
+    for kind in CampaignType:
+        for event in (Event.PASSED, Event.WINDOW_CLOSED):
+            assert set(allowed_from(event, kind)) == set(ARMED)
+        assert set(allowed_from(Event.FIRE, kind)) == set(ARMED) - {Status.PAUSED}

@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
-from daemon.domain.requests import Current, Past, Saved, is_schedule_body, save_schedule
+from daemon.domain.errors import InvalidInput
+from daemon.domain.requests import (
+    Current,
+    Past,
+    Saved,
+    is_schedule_body,
+    save_schedule,
+    update_schedule,
+)
+from daemon.domain.requests.notes import notes_on
 from daemon.domain.schedule.schedule import (
     CampaignType,
     Frequency,
@@ -203,6 +212,91 @@ def test_an_anchor_gives_a_stored_recurrence_its_first_occurrence_again() -> Non
     later = CTX._replace(now=at("2027-01-01T00:00Z"), past=Past.ANY)
     assert schedule(body, later) != first
     assert schedule(body, later._replace(anchor=first.anchor_local)) == first
+
+
+EVERY_OTHER_WEEK = {"frequency": "weekly", "interval": 2, "days_of_week": [6], "time": "09:00"}
+START = "2026-11-28T09:00:00Z"
+
+
+class TestARecurrenceSavedAgain:
+    """After its first run, on Saturday the 28th; the next one is on the 12th of December."""
+
+    LATER = at("2026-11-28T10:00Z")
+
+    def again(self, before: dict[str, Any], body: dict[str, Any]) -> tuple[Saved, list[str]]:
+        first = save_schedule(before, CTX._replace(now=at("2026-11-27T00:00Z")))
+        assert first.schedule is not None
+        current = Current(first.source, first.body, first.schedule)
+        saved = save_schedule(body, CTX._replace(now=self.LATER, current=current))
+        assert saved.schedule is not None
+        return saved, notes_on(saved, current)
+
+    def body(self, start: str | None = START, **config: Any) -> dict[str, Any]:
+        body = {"schedule_type": "recurring", "recurring_config": {**EVERY_OTHER_WEEK, **config}}
+        return body if start is None else {**body, "scheduled_at": start}
+
+    @pytest.mark.parametrize("same", [START, "2026-11-28T10:00:00+01:00", None])
+    @pytest.mark.parametrize("before", [START, None])
+    @pytest.mark.parametrize("more", [{}, {"end_date": "2027-06-30"}, {"skip": "omit"}])
+    def test_keeps_its_start_and_its_phase(
+        self, before: str | None, same: str | None, more: dict[str, Any]
+    ) -> None:
+        saved, notes = self.again(self.body(before), self.body(same, **more))
+        assert saved.schedule is not None
+        assert saved.schedule.occurrences(self.LATER, 1) == [at("2026-12-12T09:00Z")]
+        assert saved.body.get("scheduled_at") == (same or before)
+        assert notes == []
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            {"interval": 3}, {"days_of_week": [5]}, {"days_of_week": [6, 7]}, {"time": "09:01"},
+            {"frequency": "daily"}, {"time_zone": "Asia/Tokyo"},
+        ],
+    )  # fmt: skip
+    def test_starts_anew_with_another_rule_and_says_so(self, other: dict[str, Any]) -> None:
+        saved, notes = self.again(self.body(), self.body(None, **other))
+        assert saved.schedule is not None
+        assert self.LATER < saved.schedule.anchor_at < at("2026-12-06T00:00Z")
+        (note,) = notes
+        assert note.startswith("The rule has changed, so its intervals count anew, from 2026-1")
+
+    def test_says_nothing_where_no_interval_counts(self) -> None:
+        _, notes = self.again(self.body(interval=1), self.body(None, interval=1, time="10:30"))
+        assert notes == []
+
+    def test_may_name_its_start_beside_another_rule(self) -> None:
+        saved, notes = self.again(self.body(), self.body(interval=3))
+        assert saved.schedule is not None
+        assert saved.schedule.occurrences(self.LATER, 1) == [at("2026-12-19T09:00Z")]
+        assert notes == []
+
+    def test_keeps_the_start_that_the_other_body_gave(self) -> None:
+        attributes = {"interval_unit": "week", "interval_size": 2}
+        patch = {"startdate": START, "repeating_schedule_attributes": attributes}
+        early = CTX._replace(now=at("2026-11-27T00:00Z"), campaign_type=CampaignType.RECURRING)
+        first = update_schedule(patch, early)
+        assert first.schedule is not None
+        current = Current(first.source, first.body, first.schedule)
+        saved = save_schedule(self.body(None), CTX._replace(now=self.LATER, current=current))
+        assert saved.schedule is not None
+        assert saved.schedule.rule == first.schedule.rule
+        assert saved.body["scheduled_at"] == START
+
+    def test_may_not_start_at_another_past_instant(self) -> None:
+        with pytest.raises(InvalidInput, match="present start of this recurrence") as error:
+            self.again(self.body(), self.body("2026-11-28T09:00:01Z"))
+        assert error.value.message == "Scheduled time is in the past"
+
+    def test_needs_an_occurrence_that_is_left(self) -> None:
+        with pytest.raises(InvalidInput, match="would never run: none is left after 2026-11-28"):
+            self.again(self.body(), self.body(end_date="2026-12-11"))
+
+    def test_is_no_excuse_for_a_one_off(self) -> None:
+        once = {"schedule_type": "scheduled", "scheduled_at": START}
+        for before in (once, self.body()):
+            with pytest.raises(InvalidInput, match="must be after"):
+                self.again(before, once)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,25 @@
+"""Notes on a saved schedule: accepted effects that the client may not expect."""
+
+from __future__ import annotations
+
+from daemon.domain.formatting import utc_text
+from daemon.domain.requests.context import Current, Saved
+
+
+def notes_on(saved: Saved | None, current: Current | None) -> list[str]:
+    """Return the notes on a schedule that replaces the current one, as sentences.
+
+    A recurrence that starts anew counts its intervals from another occurrence than before.
+    """
+    schedule = None if saved is None else saved.schedule
+    if saved is None or schedule is None or current is None or "scheduled_at" in saved.body:
+        return []
+    before, after = current.schedule.rule, schedule.rule
+    if before is None or after is None or schedule.anchor_at == current.schedule.anchor_at:
+        return []
+    if before.interval == after.interval == 1:
+        return []
+    return [
+        f"The rule has changed, so its intervals count anew, from {utc_text(schedule.anchor_at)}. "
+        "Name scheduled_at to count them from another start."
+    ]
