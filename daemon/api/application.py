@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from daemon.api.dashboard import routes as dashboard
 from daemon.api.dashboard.session import SessionGuard
@@ -41,6 +41,28 @@ class _StripTrailingSlash:
         await self._app(scope, receive, send)
 
 
+class _HeadAsGet:
+    """Serves HEAD wherever GET is served: the same response without its body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        if scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_without_body(message: Message) -> None:
+            await send({**message, "body": b""} if "body" in message else message)
+
+        scope["method"] = "GET"
+        try:
+            await self._app(scope, receive, send_without_body)
+        finally:
+            scope["method"] = "HEAD"
+
+
 def build(backend: Backend, options: Options, emit: Emit) -> ASGIApp:
     """Build the application."""
     app = FastAPI(
@@ -63,4 +85,5 @@ def build(backend: Backend, options: Options, emit: Emit) -> ASGIApp:
     app.state.patterns = [
         (compile_path(path)[0], tuple(item)) for path, item in app.openapi()["paths"].items()
     ]
-    return RequestMiddleware(_StripTrailingSlash(app), backend, options, key_uses, emit)
+    served = _HeadAsGet(_StripTrailingSlash(app))
+    return RequestMiddleware(served, backend, options, key_uses, emit)

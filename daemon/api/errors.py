@@ -26,6 +26,8 @@ _MESSAGES = {
     404: "Not found",
     405: "Method not allowed",
 }
+SAFE_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+"""Headers of every response that does not set its own."""
 _CHALLENGE = 'Bearer realm="campaignd"'
 """Without Basic, for which browsers ask the user for a key and then send it with every request."""
 
@@ -127,14 +129,14 @@ async def on_http_error(request: Request, error: Exception) -> Response:
 
 
 def _methods_of(request: Request) -> list[str]:
-    """Return the methods that the OpenAPI document has for the request's path."""
+    """Return the methods that the OpenAPI document has for the request's path, and HEAD."""
     found = {
         method.upper()
         for pattern, methods in request.app.state.patterns
         if pattern.match(request.scope["path"])
         for method in methods
     }
-    return sorted(found)
+    return sorted(found | {"HEAD"} if "GET" in found else found)
 
 
 async def on_invalid_parameters(_request: Request, error: Exception) -> Response:
@@ -160,11 +162,16 @@ async def on_unexpected_error(request: Request, _error: Exception) -> Response:
 def raw_problem(status: int, phrase: str, message: str, detail: str = "") -> bytes:
     """Return an error as HTTP/1.1 bytes, for a request that does not reach the application."""
     body = json.dumps({"message": message, "detail": detail or message}).encode()
-    retry = f"Retry-After: {RETRY_AFTER_S}\r\n" if status == 503 else ""
-    head = (
-        f"HTTP/1.1 {status} {phrase}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n{retry}Connection: close\r\n\r\n"
-    )
+    headers = {
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
+        "Connection": "close",
+        **SAFE_HEADERS,
+    }
+    if status == 503:
+        headers["Retry-After"] = str(RETRY_AFTER_S)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    head = f"HTTP/1.1 {status} {phrase}\r\n{lines}\r\n"
     return head.encode("ascii") + body
 
 

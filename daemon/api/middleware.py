@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from daemon.api.auth import secret_of
 from daemon.api.cross_site import is_cross_site
 from daemon.api.errors import (
+    SAFE_HEADERS,
     ClientGone,
     Forbidden,
     TooLarge,
@@ -34,6 +35,7 @@ from daemon.domain.ports import Emit
 
 _is_request_id = re.compile(rb"[A-Za-z0-9._:@/+=-]{1,128}").fullmatch
 PREFIX = "/api/v1"
+_SAFE = [(name.lower().encode(), value.encode()) for name, value in SAFE_HEADERS.items()]
 _PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
@@ -190,7 +192,9 @@ class _Exchange:
         """Send a message of the application, with the added headers."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [*message.get("headers", []), *self._added]
+            headers = [*message.get("headers", []), *self._added]
+            given = {name.lower() for name, _ in headers}
+            message["headers"] = headers + [each for each in _SAFE if each[0] not in given]
         await self._send(message)
 
     async def send_error(self, error: CampaigndError) -> None:

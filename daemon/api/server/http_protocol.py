@@ -17,6 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from daemon.api.errors import UNAVAILABLE, raw_problem
 from daemon.api.proxies import Proxies
+from daemon.api.server.strict_http import StrictConnection
 
 _DISCARD_LIMIT = 16 * 1024 * 1024
 """Bytes of a refused body that are read and dropped before the connection is closed."""
@@ -24,6 +25,8 @@ _DISCARD_LIMIT = 16 * 1024 * 1024
 
 class BoundedProtocol(H11Protocol):
     """One connection. ``bounded`` returns a subclass with other limits."""
+
+    conn: StrictConnection
 
     header_timeout: ClassVar[float] = 10.0
     body_timeout: ClassVar[float] = 30.0
@@ -40,6 +43,10 @@ class BoundedProtocol(H11Protocol):
     _write_timer: asyncio.TimerHandle | None = None
     _discarded = 0
     _address = ""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.conn = StrictConnection(self.header_limit)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Accept the connection, or refuse it with a 503 when there are too many."""
@@ -110,7 +117,7 @@ class BoundedProtocol(H11Protocol):
             self._write_timer = None
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse bytes that are not HTTP, or a head that is too long."""
+        """Refuse bytes that are not HTTP, or that `StrictConnection` refuses."""
         if self.cycle is not None and not self.cycle.response_complete:
             # In the middle of a body: the request's handler sees a client that has disconnected.
             started = self.cycle.response_started
@@ -119,15 +126,14 @@ class BoundedProtocol(H11Protocol):
             if started:
                 self.transport.close()
                 return
-        if len(self.conn.trailing_data[0]) > self.header_limit:
-            limit = f"the request's head has more than {self.header_limit} bytes"
+        refused = self.conn.refused
+        detail = str(refused) if refused else "the request is not valid HTTP/1.1"
+        if refused and refused.error_status_hint == 431:
             self._refuse_request(
-                431, "Request Header Fields Too Large", "Request head too large", limit
+                431, "Request Header Fields Too Large", "Request head too large", detail
             )
         else:
-            self._refuse_request(
-                400, "Bad Request", "Bad Request", "the request is not valid HTTP/1.1"
-            )
+            self._refuse_request(400, "Bad Request", "Bad Request", detail)
 
     def _refuse_request(self, status: int, phrase: str, message: str, detail: str) -> None:
         self._clear_deadline()

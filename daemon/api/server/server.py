@@ -143,7 +143,6 @@ class ApiServer:
             server_header=False,
             timeout_keep_alive=round(options.keep_alive),
             timeout_graceful_shutdown=_SHUTDOWN_S,
-            h11_max_incomplete_event_size=options.header_limit,
         )
         asyncio.get_running_loop().set_exception_handler(self._on_loop_error)
         server = self._server = UvicornServer(config)

@@ -97,6 +97,68 @@ def test_a_long_head_is_refused(strict: Api) -> None:
 
 
 @pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 16_384 + b"\r\n\r\n",
+        b"GET /" + b"y" * 16_384 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 3_000 + b"\r\n",
+    ],
+)
+def test_a_head_that_arrives_at_once_is_counted(strict: Api, head: bytes) -> None:
+    """The limit of 16 KiB does not depend on the packets, nor on requests before."""
+    assert status_of(read_all(connect(strict, head))) == 431
+    first = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    responses = read_all(connect(strict, first + head))
+    assert responses.startswith(b"HTTP/1.1 200")
+    assert status_of(responses[responses.index(b"HTTP/1.1 431") :]) == 431
+
+
+def test_a_head_within_the_limit_is_served(strict: Api) -> None:
+    """Exactly 16 KiB are accepted."""
+    head = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX: "
+    head += b"y" * (16 * 1024 - len(head) - 4) + b"\r\n\r\n"
+    assert read_all(connect(strict, head)).startswith(b"HTTP/1.1 200")
+
+
+def _post(more: bytes) -> bytes:
+    return b"POST /api/v1/campaigns HTTP/1.1\r\nHost: x" + more
+
+
+SMUGGLED = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+BOTH = b"\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nX"
+
+
+@pytest.mark.parametrize(
+    ("text", "detail"),
+    [
+        (_post(BOTH), "both a Content-Length and a Transfer-Encoding"),
+        (_post(BOTH).replace(b"HTTP/1.1", b"HTTP/1.0"), "both a Content-Length"),
+        (
+            _post(b"\r\nTransfer-Encoding: chunked\r\n\r\n").replace(b"HTTP/1.1", b"HTTP/1.0"),
+            "HTTP/1.0",
+        ),
+        (b"GET /healthz HTTP/1.1\nHost: x\n\n", "carriage return"),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\nX: y\r\n\r\n", "carriage return"),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\n\n", "carriage return"),
+        (b"\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", "carriage return"),
+        (_post(b"\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: y\n\n"), "carriage return"),
+        (_post(b"\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\n"), "carriage return"),
+        (_post(b"\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"), "valid"),
+        (_post(b"\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n1"), "valid"),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", "valid"),
+        (b"GET /healthz HTTP/1.1\r\nHost : x\r\n\r\n", "valid"),
+    ],
+)
+def test_an_ambiguous_end_is_refused(strict: Api, text: bytes, detail: str) -> None:
+    """A request that a proxy may read otherwise gets a 400, and its connection is closed."""
+    response = read_all(connect(strict, text + SMUGGLED))
+    assert status_of(response) == 400
+    assert detail.encode() in response
+    assert response.count(b"HTTP/1.1 ") == 1
+    assert b"X-Content-Type-Options: nosniff" in response
+
+
+@pytest.mark.parametrize(
     "text",
     [b"nonsense\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" * 5, b"GET\r\n\r\n"],
 )

@@ -6,10 +6,11 @@ import json
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 
 from daemon.domain.api_keys import Scope
-from tests.support.api_server import Api, get
+from tests.support.api_server import TIMEOUT_S, Api, get
 
 KIB = 1024
 
@@ -142,7 +143,7 @@ def test_unknown_paths_and_methods(api: Api) -> None:
         answer = api.http.request(method, path)
         assert answer.status_code == status, path
         assert answer.json().keys() == {"message", "detail"}
-    assert api.http.put("/campaigns").headers["Allow"] == "GET, POST"
+    assert api.http.put("/campaigns").headers["Allow"] == "GET, HEAD, POST"
     assert get(f"{api.url}/nothing").json()["message"] == "Not found"
 
 
@@ -320,3 +321,37 @@ def test_the_specification_is_complete(api: Api) -> None:
             if body:
                 assert body["content"]["application/json"]["examples"]
     assert "HTTPValidationError" not in json.dumps(spec)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/swagger-ui.css", "/"]
+    + [f"/api/v1/{each}" for each in ("campaigns", "campaigns/0", "upcoming", "nothing")],
+)
+def test_head_is_get_without_a_body(api: Api, path: str) -> None:
+    """The status and the headers are those of GET, on a connection that stays open."""
+    url, key = f"{api.url}{path}", {"Authorization": f"Bearer {api.keys[Scope.READ]}"}
+    with httpx.Client(headers=key, timeout=TIMEOUT_S) as client:
+        read, head = client.get(url), client.head(url)
+        assert client.head(url).status_code == read.status_code == head.status_code
+    assert head.content == b""
+    assert head.headers.keys() == read.headers.keys()
+    assert head.headers["content-type"] == read.headers["content-type"]
+
+
+def test_head_is_refused_where_get_is(api: Api) -> None:
+    """HEAD is no way around the key, nor to a path that only takes other methods."""
+    assert httpx.head(f"{api.url}/api/v1/campaigns", timeout=TIMEOUT_S).status_code == 401
+    refused = api.http.head("/campaigns/1/start")
+    assert (refused.status_code, refused.headers["Allow"]) == (405, "POST")
+
+
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/api/v1/campaigns", "/api/v1/nothing", "/openapi.json", "/"]
+)
+def test_no_response_is_kept_or_guessed_at(api: Api, path: str) -> None:
+    """Caches keep no response, with a key or without, and browsers do not guess its type."""
+    for key in (api.keys[Scope.READ], "wrong"):
+        response = get(f"{api.url}{path}", headers={"Authorization": f"Bearer {key}"})
+        assert response.headers.get_list("cache-control") == ["no-store"]
+        assert response.headers.get_list("x-content-type-options") == ["nosniff"]
