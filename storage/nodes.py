@@ -66,20 +66,25 @@ class Nodes:
             return HeartbeatReply(row.now, row.others, row.lost)
         return None
 
+    async def end_sessions(self, lost_node: str) -> list[str]:
+        """End the sessions of a lost node: a frozen process would keep its rows locked.
+
+        Returns:
+            The roles of sessions that this node's role may not end.
+        """
+        rows = await self._database.rows("end_sessions", lost_node=lost_node, now=self.now)
+        return [row.role for row in rows if not row.may_end]
+
     async def take_over(
         self, node: str, lost_node: str, hold_targets: Sequence[str]
     ) -> AsyncIterator[list[ReclaimedRun]]:
         """Reclaim every run of ``lost_node`` in batches, yield each batch, then delete the node.
-
-        Its sessions are ended first: a process that is stopped in a transaction would keep its
-        rows locked.
 
         The first pass checks the runs claimed since the node's last mark: it is quick, and misses
         only runs that a clock set back could hide. The node is deleted only when it has no run at
         all, which takes a check of every run. Runs of campaigns that another session has locked
         are left to the next call.
         """
-        await self._database.rows("end_sessions", lost_node=lost_node, now=self.now)
         async for reclaimed in self._reclaim_runs(node, lost_node, hold_targets, from_start=False):
             yield reclaimed
         ((has_runs,),) = await self._database.rows("find_in_flight", lost_node=lost_node)

@@ -47,17 +47,16 @@ ConnectionT = TypeVar("ConnectionT", bound=psycopg.AsyncConnection[Any])
 def connection_string(dsn: str, application_name: str) -> str:
     """Return ``dsn`` with the name of the session and network timeouts.
 
-    Parameters of the DSN win, so several hosts and ``target_session_attrs`` work as in libpq.
+    Timeouts of the DSN win, so several hosts and ``target_session_attrs`` work as in libpq. A name
+    in the DSN follows ``application_name``, by which other nodes find the sessions of a lost node.
     """
     given = conninfo_to_dict(dsn)
-    needed: dict[str, str | int] = {
-        "application_name": application_name,
-        "connect_timeout": CONNECT_TIMEOUT_S,
-        **_KEEPALIVE,
-    }
-    missing = {name: value for name, value in needed.items() if name not in given}
+    timeouts = {"connect_timeout": CONNECT_TIMEOUT_S, **_KEEPALIVE}
+    missing = {name: value for name, value in timeouts.items() if name not in given}
     # Without an encoding here, the server could refuse that of the environment.
-    return make_conninfo(dsn, client_encoding=SETTINGS["client_encoding"], **missing)
+    encoding = SETTINGS["client_encoding"]
+    named = f"{application_name} {given.get('application_name', '')}".rstrip()
+    return make_conninfo(dsn, application_name=named, client_encoding=encoding, **missing)
 
 
 async def connect_async(

@@ -54,6 +54,10 @@ class NodeRescuer(PollingService):
             await self._take_over(lost_node)
 
     async def _take_over(self, lost_node: str) -> None:
+        is_new = lost_node not in self._logged
+        for role in await self._store.end_sessions(lost_node):
+            if is_new:
+                self._emit("sessions_not_ended", lost_node=lost_node, role=role)
         count = 0
         async for reclaimed in self._store.take_over(
             self._node.id, lost_node, self._node.hold_targets
@@ -61,6 +65,6 @@ class NodeRescuer(PollingService):
             count += len(reclaimed)
             emit_held(self._emit, reclaimed)
             self._listener.on_runs_available()
-        if count or lost_node not in self._logged:
+        if count or is_new:
             self._emit("node_lost", lost_node=lost_node, runs_taken_over=count)
         self._logged.add(lost_node)

@@ -55,6 +55,10 @@ class NodeStore(Protocol):
         """Renew the lease; return None when another node has replaced this one."""
         ...
 
+    async def end_sessions(self, lost_node: str) -> list[str]:
+        """End a lost node's database sessions; return the roles whose sessions cannot be ended."""
+        ...
+
     def take_over(
         self, node: str, lost_node: str, hold_targets: Sequence[str]
     ) -> AsyncIterator[list[ReclaimedRun]]:

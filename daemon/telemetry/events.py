@@ -198,6 +198,12 @@ EVENTS: dict[str, EventSpec] = {
     "shards_reassigned": EventSpec(
         "info", "The set of live nodes changed; shards were reassigned.", ("nodes", "shards")
     ),
+    "sessions_not_ended": EventSpec(
+        "warning",
+        "Sessions of a lost node could not be ended; a frozen process may keep rows locked.",
+        ("lost_node", "role"),
+        "Let all nodes use one role, or grant `pg_signal_backend` to their roles.",
+    ),
     "node_lost": EventSpec(
         "warning",
         "Another node's lease expired; its runs are due again.",

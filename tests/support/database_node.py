@@ -69,6 +69,8 @@ class DatabaseNode:
     hold_targets: list[str] = field(default_factory=list)
     taken: list[ReclaimedRun] = field(default_factory=list)
     """The runs of the last take-over."""
+    not_ended: list[str] = field(default_factory=list)
+    """The roles whose sessions the last take-over could not end."""
 
     def _set_clock(self) -> None:
         self.firing.now = self.nodes.now = self.db.now
@@ -138,6 +140,7 @@ class DatabaseNode:
 
     async def take_over(self, dead: DatabaseNode) -> int:
         self._set_clock()
+        self.not_ended = await self.nodes.end_sessions(dead.name)
         batches = [
             batch async for batch in self.nodes.take_over(self.name, dead.name, self.hold_targets)
         ]

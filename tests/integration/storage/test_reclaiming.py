@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from daemon.domain.run.attempt import Attempt
 from daemon.domain.run.outcome import Accepted, Reject
+from storage.engine import Database
+from storage.nodes import Nodes
 from storage.runs import MAX_TAKEOVERS
+from storage.session import connect_async, connection_string
 from tests.support.builders import once_body
 from tests.support.clocks import hours, seconds
 from tests.support.database_node import DatabaseNode
@@ -168,28 +174,79 @@ async def test_a_locked_campaign_blocks_no_other(db: TimedDatabase, database_url
     assert (await other.beat(lease=60)).lost == []
 
 
+TAG = "0a1b2c"
+
+
+async def frozen(url: str, name: str, campaign_id: int) -> psycopg.AsyncConnection[Any]:
+    """Return a session of a process that is frozen in a transaction, with a row locked."""
+    session = await connect_async(connection_string(url, name), psycopg.AsyncConnection)
+    await session.set_autocommit(False)
+    await session.execute("SELECT 1 FROM campaigns WHERE id = %s FOR UPDATE", [campaign_id])
+    return session
+
+
 @pytest.mark.parametrize("sessions", ["campaignd-", "campaignd-api-"])
+@pytest.mark.parametrize("name_in_the_url", ["", "billing", "x" * 63])
 async def test_the_locks_of_a_frozen_process_are_released(
-    db: TimedDatabase, database_url: str, sessions: str
+    db: TimedDatabase, database_url: str, sessions: str, name_in_the_url: str
 ) -> None:
     """A process frozen in a transaction blocks no row for the rescuing node."""
-    tag = "0a1b2c"
-    lost, other = await db.node(f"lost-{tag}", lease=5), await db.node("other")
+    lost, other = await db.node(f"lost-{TAG}", lease=5), await db.node("other")
     campaign_id, _ = await fired_on(db, lost)
     db.after(seconds(6))
-    frozen = await psycopg.AsyncConnection.connect(database_url, application_name=sessions + tag)
-    bystander = await psycopg.AsyncConnection.connect(
-        database_url, application_name="campaignd-ffffff"
+    url = make_conninfo(database_url, application_name=name_in_the_url)
+    session = await frozen(url, sessions + TAG, campaign_id)
+    bystander = await connect_async(
+        connection_string(url, "campaignd-ffffff"), psycopg.AsyncConnection
     )
     try:
-        await frozen.execute("SELECT 1 FROM campaigns WHERE id = %s FOR UPDATE", [campaign_id])
         async with asyncio.timeout(60):
             assert await other.take_over(lost) == 1
+        assert other.not_ended == []
         with pytest.raises(psycopg.OperationalError):
-            await frozen.execute("SELECT 1")
+            await session.execute("SELECT 1")
         await bystander.execute("SELECT 1")
     finally:
-        await frozen.close()
+        await session.close()
         await bystander.close()
     ((again,), _) = await other.attempts()
     assert again.number == 2
+
+
+@pytest.mark.parametrize(
+    ("granted", "is_ended"), [("pg_signal_backend", True), ("lost", True), ("none", False)]
+)
+async def test_sessions_of_other_roles_are_ended_or_named(
+    db: TimedDatabase, database_url: str, granted: str, is_ended: bool
+) -> None:
+    """Nodes may log in as different roles; without the right, the role is reported."""
+    lost = await db.node(f"lost-{TAG}", lease=5)
+    campaign_id, _ = await fired_on(db, lost)
+    db.after(seconds(6))
+    roles = {name: f"{name}_{uuid4().hex}" for name in ("lost", "rescuer")}
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as owner:
+        for role in roles.values():
+            await owner.execute(f"CREATE ROLE {role} LOGIN".encode())
+            await owner.execute(
+                f"GRANT SELECT, UPDATE ON ALL TABLES IN SCHEMA public TO {role}".encode()
+            )
+        if granted != "none":
+            right = roles.get(granted, granted)
+            await owner.execute(f"GRANT {right} TO {roles['rescuer']}".encode())
+        url = make_conninfo(database_url, user=roles["lost"])
+        session = await frozen(url, f"campaignd-{TAG}", campaign_id)
+        database = Database(make_conninfo(database_url, user=roles["rescuer"]))
+        try:
+            left = await Nodes(database, db.now).end_sessions(lost.name)
+            assert left == ([] if is_ended else [roles["lost"]])
+            if is_ended:
+                with pytest.raises(psycopg.OperationalError):
+                    await session.execute("SELECT 1")
+            else:
+                await session.execute("SELECT 1")
+        finally:
+            await session.close()
+            await database.close()
+            for role in roles.values():
+                await owner.execute(f"DROP OWNED BY {role}".encode())
+                await owner.execute(f"DROP ROLE {role}".encode())

@@ -19,6 +19,12 @@ class Nodes:
         self.held_up = ""
         self.resume = asyncio.Event()
         self.down = False
+        self.not_ended: list[str] = []
+        self.rescues = 0
+
+    async def end_sessions(self, lost_node: str) -> list[str]:
+        self.rescues += 1
+        return self.not_ended
 
     async def take_over(
         self, node: str, lost_node: str, hold_targets: Sequence[str]
@@ -58,6 +64,20 @@ async def test_the_heartbeat_does_not_wait_for_a_rescue() -> None:
         await asyncio.sleep(0)
         assert harness.names().count("node_lost") == 2, "each is logged once"
         await service.stop()
+
+
+async def test_sessions_that_cannot_be_ended_are_logged_once() -> None:
+    async with PipelineHarness() as harness:
+        nodes = Nodes()
+        nodes.not_ended = ["owner"]
+        service = rescuer_of(harness, nodes)
+        await service.start()
+        service.nodes_lost(["a"])
+        await until(lambda: "node_lost" in harness.names())
+        service.nodes_lost(["a"])
+        await until(lambda: nodes.rescues == 2)
+        await service.stop()
+        assert harness.names().count("sessions_not_ended") == 1
 
 
 async def test_an_outage_is_waited_out() -> None:
