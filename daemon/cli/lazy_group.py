@@ -56,7 +56,7 @@ COMMANDS: dict[str, CommandRow] = {
         ("api", "api:api", "Serve the HTTP API without a scheduler."),
         ("health", "health:health", "Check whether the local node is healthy."),
         ("completion", "completion:completion", "Print a shell completion script."),
-        ("keys", "keys:keys", "Create, list and revoke API keys."),
+        ("keys", "keys:keys", "Create, list, rotate and revoke API keys."),
     )
 }
 """Every command, in the order of `campaignd --help`."""
