@@ -49,11 +49,14 @@ SHOWN = (
 )
 """The columns of an ApiKey."""
 _WANTED = sa.any_(sa.bindparam("digests", type_=sa.ARRAY(sa.LargeBinary)))
-_FIND = sa.union_all(
-    sa.select(*SHOWN, _key.digest.label("matched")).where(_key.digest == _WANTED, IS_IN_FORCE),
-    sa.select(*SHOWN, _key.previous_digest.label("matched")).where(
-        _key.previous_digest == _WANTED, HAS_PREVIOUS, IS_IN_FORCE
-    ),
+_FIND = sa.select(
+    *SHOWN,
+    _key.digest,
+    # A lookup of the present secret must not accept the previous one, looked up with it.
+    sa.case((HAS_PREVIOUS, _key.previous_digest)).label("previous_digest"),
+).where(
+    sa.or_(_key.digest == _WANTED, sa.and_(_key.previous_digest == _WANTED, HAS_PREVIOUS)),
+    IS_IN_FORCE,
 )
 
 
@@ -120,9 +123,11 @@ class ApiKeys:
         row = await asyncio.shield(self._pending[digest])
         # The index compares hashes, and an attacker controls no prefix of a hash. The final
         # comparison nevertheless takes the same time wherever the hashes differ.
-        if row is None or not hmac.compare_digest(row.matched, digest):
+        if row is None:
             return None
-        return key_from(row)
+        stored = (each for each in (row.digest, row.previous_digest) if each is not None)
+        is_match = any(hmac.compare_digest(each, digest) for each in stored)
+        return key_from(row) if is_match else None
 
     async def _look_up_pending(self) -> None:
         """Look up every pending hash in one statement, until none is pending.
@@ -132,13 +137,13 @@ class ApiKeys:
         """
         while self._pending:
             lookups, self._pending = self._pending, {}
-            found: dict[bytes, Any] = {}
+            found: dict[bytes | None, Any] = {}
             failure = None
             try:
                 with translated():
                     async with asyncio.timeout(LOOKUP_TIMEOUT_S):
                         rows = await self._database.rows(_FIND, digests=list(lookups))
-                found = {row.matched: row for row in rows}
+                found = {each: row for row in rows for each in (row.digest, row.previous_digest)}
             except Exception as error:
                 failure = error
             for digest, waiter in lookups.items():

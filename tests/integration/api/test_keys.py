@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import subprocess
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 
 from daemon.domain.api_keys import Scope
+from storage.api_keys import ApiKeys
+from storage.engine import Database
 from tests.support.api_server import TIMEOUT_S, Api, future, get, iso, serving
 from tests.support.in_process import campaignd
 from tests.support.processes import Daemons
@@ -294,6 +298,24 @@ def test_a_rotated_key_has_two_secrets_until_the_overlap_ends(api: Api) -> None:
         assert admin.post(rotate, json={}).status_code == 404
         for wrong in ({"overlap_seconds": -1}, {"overlap_seconds": 31_536_001}, {"overlap": 1}):
             assert admin.post(rotate, json=wrong).status_code == 400
+
+
+async def test_the_overlap_counts_when_both_secrets_are_looked_up_at_once(
+    api: Api,
+) -> None:
+    """Simultaneous requests share one lookup, which must not accept an ended secret."""
+    database = Database(api.database.url, pool_size=1)
+    try:
+        keys = ApiKeys(database)
+        key, first = await keys.create("looked up twice", Scope.READ)
+        _, second = await keys.rotate(key.id, timedelta(hours=1))
+        both = await asyncio.gather(keys.find(first), keys.find(second))
+        assert [found and found.id for found in both] == [key.id, key.id]
+        api.database.rows("UPDATE api_keys SET previous_until = now() WHERE id = %s", key.id)
+        both = await asyncio.gather(keys.find(first), keys.find(second))
+        assert [found and found.id for found in both] == [None, key.id]
+    finally:
+        await database.close()
 
 
 def test_the_previous_secret_ends_with_the_key_as_it_was(api: Api) -> None:

@@ -42,7 +42,8 @@ class Table:
                 last_used_from=None,
                 previous_until=None,
                 revoked_at=None,
-                matched=digest_of(secret),
+                digest=digest_of(secret),
+                previous_digest=None,
             )
             for number, secret in enumerate(seen)
         ]
