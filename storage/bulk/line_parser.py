@@ -19,7 +19,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid5
 
-from daemon.domain.campaign.model import NAME_LIMIT, PAYLOAD_LIMIT
+from daemon.domain.campaign.model import NAME_LIMIT
+from daemon.domain.campaign.payload import read_payload
 from daemon.domain.campaign.state_machine import Status
 from daemon.domain.requests.context import LONGEST_GRACE
 from daemon.domain.requests.datetimes import parse_datetime
@@ -144,7 +145,7 @@ def _read_line(line: dict[str, Any], number: int) -> Line:
         status=None if status is None else _STATUSES[status],
         timezone=read_zone(faults, "campaign.timezone", get("timezone")) or "UTC",
         target=target or "log",
-        payload=_read_payload(faults, get("payload")),
+        payload=read_payload(faults, "campaign.payload", get("payload")) or {},
         archived_from=None if archived is None else _STATUSES[archived],
         has_due=read_boolean(faults, "campaign.history.due", history.get("due")),
         has_completed=read_boolean(faults, "campaign.history.completed", history.get("completed")),
@@ -161,7 +162,7 @@ def _read_line(line: dict[str, Any], number: int) -> Line:
 
 
 def payload_text(payload: dict[str, Any]) -> str:
-    """Return a payload as the JSON text that is stored and whose size is limited."""
+    """Return a payload as JSON text."""
     return _compact(payload)
 
 
@@ -227,16 +228,6 @@ def _derived_uuid(name: object, line: dict[str, Any]) -> UUID:
         key: value for key, value in line.items() if key != "next_run_at" and value is not None
     }
     return uuid5(NAMESPACE, f"{name}\n{_canonical(content)}")
-
-
-def _read_payload(faults: Faults, value: object) -> dict[str, Any]:
-    payload = read_object(faults, "campaign.payload", value) or {}
-    if payload:
-        size = len(payload_text(payload).encode())
-        if size > PAYLOAD_LIMIT:
-            text = f"is {size} bytes long, must be at most {PAYLOAD_LIMIT}"
-            faults.unsupported("campaign.payload", text)
-    return payload
 
 
 def _read_instant(faults: Faults, path: str, value: object) -> datetime | None:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
-from daemon.domain.campaign.model import NAME_LIMIT, PAYLOAD_LIMIT, Campaign
+from daemon.domain.campaign.model import NAME_LIMIT, Campaign
+from daemon.domain.campaign.payload import read_payload
 from daemon.domain.campaign.state_machine import Status
 from daemon.domain.requests.declaration import Body, declared
 from daemon.domain.requests.fields import (
     BLANK,
     Faults,
     read_choice,
-    read_object,
     require_object,
     shown,
 )
@@ -46,19 +45,9 @@ def _read_uuid(faults: Faults, path: str, value: object) -> UUID | None:
     return None
 
 
-def _read_payload(faults: Faults, path: str, value: object) -> dict[str, Any] | None:
-    payload = read_object(faults, path, value)
-    if payload is not None:
-        size = len(json.dumps(payload, ensure_ascii=False).encode())
-        if size > PAYLOAD_LIMIT:
-            text = f"has {size} bytes as JSON, must have at most {PAYLOAD_LIMIT}"
-            faults.unsupported(path, text)
-    return payload
-
-
 _NAME = Form(_read_name, {"type": "string", "minLength": 1, "maxLength": NAME_LIMIT})
 _UUID = Form(_read_uuid, matching(_UUID_PATTERN))
-_PAYLOAD = Form(_read_payload, {"type": "object"})
+_PAYLOAD = Form(read_payload, {"type": "object"})
 _TARGET = as_given({"type": "string", "minLength": 1, "examples": ["log"]})
 
 
@@ -71,7 +60,9 @@ class NewCampaign(NamedTuple):
     timezone: str = declared(ZONE, default="UTC")
     target: object = declared(_TARGET, doc="Name of a configured target. Default: log.")
     payload: dict[str, Any] | None = declared(
-        _PAYLOAD, doc="Handed to the target with every run; at most 64 KiB. Default: {}."
+        _PAYLOAD,
+        doc="Handed to the target with every run; at most 64 KiB, with numbers written out. "
+        "Default: {}.",
     )
 
 

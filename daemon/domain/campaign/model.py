@@ -15,7 +15,6 @@ from daemon.domain.schedule.misfire import Stretch
 from daemon.domain.schedule.schedule import CampaignType, TimedEvent
 
 NAME_LIMIT = 200
-PAYLOAD_LIMIT = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping
 from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
 from daemon.domain.errors import InvalidInput
@@ -18,6 +19,8 @@ from daemon.domain.schedule.timezones import is_zone, likely_zone
 
 BLANK = "can't be blank"
 _INFINITY = float("inf")
+_EXACT_LENGTH = 16
+"""Characters of a number without exponent that a double always keeps: 15 digits and a point."""
 _MAX_SHOWN = 80
 """Maximum characters of a value in an error message."""
 _MAX_LISTED = 20
@@ -199,9 +202,12 @@ class NotJson(ValueError):
 def strict_decoder(
     object_pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None,
 ) -> json.JSONDecoder:
-    """Return a decoder that raises NotJson for NaN, infinities and numbers beyond a double."""
+    """Return a decoder that raises NotJson for NaN, infinities and numbers that a double changes.
+
+    Integers of any length stay exact; they need no double.
+    """
     return json.JSONDecoder(
-        parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=object_pairs_hook
+        parse_constant=_no_constant, parse_float=_exact_double, object_pairs_hook=object_pairs_hook
     )
 
 
@@ -209,8 +215,24 @@ def _no_constant(name: str) -> NoReturn:
     raise NotJson(f"{name} is not JSON")
 
 
-def _finite(text: str) -> float:
+def _exact_double(text: str) -> float:
     number = float(text)
     if number in (_INFINITY, -_INFINITY):
         raise NotJson(f"the number {shown(text)} is too large")
+    is_short = len(text) <= _EXACT_LENGTH and "e" not in text and "E" not in text
+    if not is_short and not _denotes(text, number):
+        kept = f"the nearest double is {number!r}"
+        raise NotJson(f"the number {shown(text)} would be changed: {kept}; send it as a string")
     return number
+
+
+def _denotes(text: str, number: float) -> bool:
+    """Return whether a number is written in full: in the shortest form, or in 17 digits.
+
+    Programs write a double in one of these forms, and read the same double from both.
+    """
+    try:
+        written = Decimal(text)
+    except InvalidOperation:  # an exponent of 19 digits
+        return False
+    return written == Decimal(repr(number)) or written == Decimal(f"{number:.17g}")

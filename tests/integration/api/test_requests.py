@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from daemon.domain.api_keys import Scope
+from daemon.domain.campaign.payload import payload_size
 from tests.support.api_server import TIMEOUT_S, Api, get
 
 KIB = 1024
@@ -25,6 +26,8 @@ BAD_JSON = [
     b'{"name": Infinity}',
     b'{"name": "x", "payload": {"a": -Infinity}}',
     b'{"name": "x", "payload": {"a": 1e999}}',
+    b'{"name": "x", "payload": {"a": 1e-999}}',
+    b'{"name": "x", "payload": {"a": 12345678901234567890.123456789}}',
     b'{"name": "x", "payload": {"a": ' + b"9" * 5000 + b"}}",
     b'{"name": "\\ud800"}',
     b'{"name": "x", "payload": {"\\udc00": 1}}',
@@ -73,13 +76,21 @@ def test_values_that_are_kept_as_they_are(api: Api) -> None:
     """Any JSON that a payload may hold comes back equal."""
     payload = {
         "text": "é\n\t\"'\\ 漢字 🎉 \u2028",
-        "numbers": [0, -1, 1.5, -1e-300, 10**40, True, False, None],
+        "numbers": [0, -1, 1.5, -1e-300, 0.1, 10**40, True, False, None],
         "": {"deep": [[[[[{}]]]]]},
     }
     campaign = api.campaign(name="é 🎉 " * 20, payload=payload)
     shown = api.http.get(f"/campaigns/{campaign['uuid']}").json()
     assert shown["payload"] == payload
     assert shown["name"] == "é 🎉 " * 20
+
+
+def test_a_payload_is_measured_as_it_is_stored(api: Api) -> None:
+    """The size that is limited is that of every later response, message and claim."""
+    payload = {"é\n\x7f\u2028": [1e308, 5e-324, -1e-7, 1e16, 0.1, "1e-9", -0.5, True, None, {}, []]}
+    campaign = api.campaign(payload=payload)
+    stored = "SELECT octet_length(payload::text) FROM campaigns WHERE id = %s"
+    assert api.database.one(stored, campaign["id"]) == payload_size(payload)
 
 
 @pytest.mark.parametrize(
@@ -92,6 +103,7 @@ def test_values_that_are_kept_as_they_are(api: Api) -> None:
         ({"name": "x", "target": "nowhere"}, "target"),
         ({"name": "x", "payload": []}, "payload"),
         ({"name": "x", "payload": {"a": "x" * 65 * KIB}}, "payload"),
+        ({"name": "x", "payload": {"a": [1e308] * 8_000}}, "payload"),
         ({"name": "x", "uuid": "7"}, "uuid"),
         ({"name": "x", "colour": "red"}, "colour"),
     ],
