@@ -113,6 +113,7 @@ class Daemon:
         ):
             return False
         warm_up = asyncio.create_task(_ignore_errors(parts.run_store.warm()), name="warm")
+        listening = asyncio.create_task(_ignore_errors(self._check_listening()), name="listening")
         await parts.pipeline.start()
         parts.scheduler.start(parts.pipeline.claimer.enqueue)
         for service in (
@@ -128,7 +129,7 @@ class Daemon:
         for event in (parts.loader.loaded, parts.edit_listener.connected):
             if not await self.supervisor.wait_for(event):
                 return False
-        await asyncio.wait({warm_up}, timeout=WARM_UP_S)
+        await asyncio.wait({warm_up, listening}, timeout=WARM_UP_S)
         return True
 
     async def _register_node(self) -> None:
@@ -138,6 +139,14 @@ class Daemon:
         await self.parts.tzdata_refresh.refresh_due(horizon, timeout=TZDATA_REFRESH_S)
         await self.parts.heartbeat.start()
         await self.parts.node_rescuer.start()
+
+    async def _check_listening(self) -> None:
+        """Report a `listen_database_url` at which no edit of the database is notified."""
+        parts = self.parts
+        if self._settings.listen_database_url is None:
+            return
+        if not await parts.notifications.arrive_from(parts.database):
+            self._emit("listen_elsewhere")
 
     def _report_ready(self, began: float) -> None:
         """Report that the daemon is ready."""

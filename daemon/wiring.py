@@ -93,6 +93,7 @@ class Parts:
     scheduler: TimerScheduler
     inbox: TimerInbox
     loader: Loader
+    notifications: Notifications
     edit_listener: EditListener
     pipeline: Pipeline
     canceller: RunCanceller
@@ -199,8 +200,9 @@ def build_parts(process: ProcessContext, in_force: Callable[[], Settings]) -> Pa
         emit=emit,
         every=scheduler_settings.poll,
     )
+    notifications = Notifications(settings.listen_database_url or process.dsn)
     edit_listener = EditListener(
-        Notifications(settings.listen_database_url or process.dsn).listen,
+        notifications.listen,
         inbox,
         health=health,
         emit=emit,
@@ -249,6 +251,7 @@ def build_parts(process: ProcessContext, in_force: Callable[[], Settings]) -> Pa
         scheduler=scheduler,
         inbox=inbox,
         loader=loader,
+        notifications=notifications,
         edit_listener=edit_listener,
         pipeline=pipeline,
         canceller=canceller,

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import AsyncIterator
 from typing import Any
 
 import psycopg
+import sqlalchemy as sa
 
 from storage.campaign_editor import CHANNEL
+from storage.engine import Database
 from storage.errors import translated
 from storage.session import connect_async, connection_string
 
 CHECK_S = 10.0
 """Seconds without a notification after which the connection is checked."""
+ARRIVAL_TRIES = 3
+ARRIVAL_S = 1.0
+"""Seconds to wait for a notification, which usually arrives within a millisecond."""
 
 
 class _Connection(psycopg.AsyncConnection[Any]):
@@ -32,6 +38,25 @@ class Notifications:
 
     def __init__(self, dsn: str) -> None:
         self._conninfo = connection_string(dsn, "campaignd-listen")
+
+    async def arrive_from(self, database: Database) -> bool:
+        """Return whether notifications of ``database`` arrive here.
+
+        They do not where this is another database, or a pooler that shares connections.
+
+        Raises:
+            StorageUnavailable: one of the two cannot be reached.
+        """
+        channel = f"campaignd_check_{secrets.token_hex(8)}"
+        with translated():
+            connection = await connect_async(self._conninfo, _Connection)
+            async with connection:
+                await connection.execute(f"LISTEN {channel}")
+                for _ in range(ARRIVAL_TRIES):
+                    await database.rows(sa.select(sa.func.pg_notify(channel, "")))
+                    async for _ in connection.notifies(timeout=ARRIVAL_S, stop_after=1):
+                        return True
+        return False
 
     async def listen(self) -> AsyncIterator[list[int] | None]:
         """Yield the ids of edited campaigns; None when any notification may have been missed.

@@ -131,6 +131,11 @@ EVENTS: dict[str, EventSpec] = {
         ("error",),
         "Without systemd, restart the daemon. Report the event with the stack in the journal.",
     ),
+    "listen_elsewhere": EventSpec(
+        "error",
+        "No notification arrives at `listen_database_url`; edits are found by polling.",
+        to_do="Let it name the same database as `database_url`, and no pooler.",
+    ),
     "listen_lost": EventSpec(
         "warning",
         "The notification connection was lost; edits are found by polling until it is back.",

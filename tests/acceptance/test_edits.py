@@ -41,6 +41,7 @@ def daemon(
     assert started.stop() == 0
     assert started.events("claim_failed") == []
     assert started.events("database_lost") == []
+    assert len(started.events("listen_elsewhere")) == (request.param == "polled")
     check_histories(database)
 
 

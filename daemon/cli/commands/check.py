@@ -14,6 +14,8 @@ from daemon.cli.context import context_of
 from daemon.cli.store import open_database
 from daemon.domain.errors import CampaigndError
 from daemon.targets.registry import build
+from storage.engine import Database
+from storage.notifications import Notifications
 from storage.schema import require_schema
 
 
@@ -48,14 +50,32 @@ async def _check_database(settings: Settings, dsn: str) -> bool:
             async with database.statement() as connection:
                 shown = await connection.exec_driver_sql("SHOW server_version")
                 _print_result(True, "database", f"PostgreSQL {shown.scalar_one()}, {where}")
+            listens = await _check_listening(settings.listen_database_url, database)
             try:
                 async with database.statement() as connection:
                     schema = await require_schema(connection)
             except CampaigndError as error:
                 return _print_failure("schema", error)
-            return _print_result(True, "schema", str(schema))
+            return _print_result(True, "schema", str(schema)) and listens
     except CampaigndError as error:
         return _print_failure("database", error)
+
+
+async def _check_listening(url: str | None, database: Database) -> bool:
+    if url is None:
+        return True
+    try:
+        arrives = await Notifications(url).arrive_from(database)
+    except CampaigndError as error:
+        return _print_failure("listen_database_url", error)
+    if arrives:
+        return _print_result(True, "listen_database_url", redacted_dsn(url))
+    return _print_result(
+        False,
+        "listen_database_url",
+        f"{redacted_dsn(url)}: notifications of database_url do not arrive"
+        " (name the same database, and no pooler)",
+    )
 
 
 def _target_faults(settings: Settings) -> Iterator[tuple[str, str | None]]:

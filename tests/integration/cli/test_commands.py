@@ -225,6 +225,23 @@ def test_check_prints_a_line_for_each(call: Call) -> None:
     ]
 
 
+def test_check_looks_at_the_database_to_listen_at(
+    call: Call, database_url: str, empty_database_url: str
+) -> None:
+    """It must be the same database; it may be unreachable as well."""
+    name = "CAMPAIGND_LISTEN_DATABASE_URL"
+    done = call("check", **{name: database_url})
+    assert done.returncode == 0
+    assert f"\nok listen_database_url: {database_url}\n" in done.stdout
+    done = call("check", **{name: empty_database_url})
+    assert done.returncode == 1
+    assert f"\nfailed listen_database_url: {empty_database_url}: notifications of" in done.stdout
+    done = call("check", **{name: "postgresql://u:hidden-word@127.0.0.1:1/nothing"})
+    assert done.returncode == 1
+    assert "\nfailed listen_database_url: " in done.stdout
+    assert "hidden-word" not in done.stdout
+
+
 def test_an_unmigrated_database(empty_database_url: str, tmp_path: Path) -> None:
     call = caller(empty_database_url, tmp_path)
     refused = call("campaigns")
