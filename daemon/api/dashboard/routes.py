@@ -48,9 +48,7 @@ async def log_in(request: Request) -> Response:
     if is_cross_site(request.headers, guard.site.netloc):
         return _html(html.login("This form was sent from another site."), 403)
     if await guard.is_locked_out(request):
-        refused = _html(html.login("Too many attempts. Wait a minute."), 429)
-        refused.headers["Retry-After"] = "60"
-        return refused
+        return _too_many()
     body = await read_body(request)
     secret = parse_qs(body[:FORM_LIMIT].decode("utf-8", "replace")).get("key", [""])[0].strip()
     key = await backend_of(request).keys.find(secret) if secret else None
@@ -59,6 +57,8 @@ async def log_in(request: Request) -> Response:
         return _html(html.login("This API key does not exist, is revoked or has expired."), 403)
     if not key.scope.includes(Scope.READ):
         return _html(html.login(f"The scope {key.scope} is insufficient for this page."), 403)
+    if not await guard.may_log_in(key):
+        return _too_many()
     response = RedirectResponse(".", 303, headers={"Cache-Control": "no-store"})
     await guard.log_in(request, response, key, secret)
     return response
@@ -78,6 +78,12 @@ def _guard_of(request: Request) -> SessionGuard:
     guard = request.app.state.session_guard
     assert isinstance(guard, SessionGuard)
     return guard
+
+
+def _too_many() -> Response:
+    refused = _html(html.login("Too many attempts. Wait a minute."), 429)
+    refused.headers["Retry-After"] = "60"
+    return refused
 
 
 def _html(text: str, status: int = 200) -> HTMLResponse:

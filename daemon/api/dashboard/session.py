@@ -14,6 +14,8 @@ from daemon.domain.api_keys import SESSION_LIFE, ApiKey
 COOKIE = "campaignd_session"
 LOGIN_LIMIT = "20/minute"
 """Maximum failed logins of one client address."""
+KEY_LIMIT = "100/minute"
+"""Maximum logins with one key, since each is a row in the database."""
 
 
 class SessionGuard:
@@ -30,6 +32,7 @@ class SessionGuard:
         self._sessions = sessions
         self._key_uses = key_uses
         self._failures = RateLimiter(LOGIN_LIMIT)
+        self._logins = RateLimiter(KEY_LIMIT)
 
     async def is_locked_out(self, request: Request) -> bool:
         """Return whether the client's address has failed to log in too often."""
@@ -38,6 +41,11 @@ class SessionGuard:
     async def count_failure(self, request: Request) -> None:
         """Count a login with a wrong key."""
         await self._failures.hit(_address_of(request))
+
+    async def may_log_in(self, key: ApiKey) -> bool:
+        """Count a login with a key; return whether the key may log in again so soon."""
+        is_within, _ = await self._logins.hit(str(key.id))
+        return is_within
 
     async def find_key(self, request: Request) -> ApiKey | None:
         """Return the key of the request's session; None without a session in force."""

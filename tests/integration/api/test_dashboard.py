@@ -261,6 +261,17 @@ def test_open_runs_are_shown_however_many_runs_are_newer(api: Api, browser: http
     assert [waiting.count(f"the {status} one") for status in rows] == [0, 1, 1, 1, 0]
 
 
+def test_logins_of_one_key_are_limited(api: Api) -> None:
+    """Each is a row in the database; other keys are not affected."""
+    many, other = (api.new_key(name, Scope.READ) for name in ("of many", "of one"))
+    with httpx.Client(base_url=api.url, timeout=TIMEOUT_S) as client:
+        statuses = {log_in(client, many).status_code for _ in range(100)}
+        assert statuses == {303}
+        refused = log_in(client, many)
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "60")
+        assert log_in(client, other).status_code == 303
+
+
 def test_login_attempts_are_limited(api: Api, browser: httpx.Client) -> None:
     """Login attempts of one address are limited. The last HTTP test, as it uses the limit up."""
     statuses = [log_in(browser, f"cdk_{number}").status_code for number in range(25)]
