@@ -11,7 +11,7 @@ WORKDIR /src
 RUN ["python3", "-m", "venv", "/opt/campaignd"]
 COPY requirements.lock ./
 RUN /opt/campaignd/bin/python -m pip install --quiet --require-hashes -r requirements.lock
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY campaignd campaignd
 COPY config config
 COPY storage storage
@@ -24,7 +24,8 @@ RUN /opt/campaignd/bin/python -m pip wheel --quiet --no-deps --no-build-isolatio
     && /opt/campaignd/bin/python -m pip install --quiet --no-deps --no-index /dist/*.whl \
     && if [ -n "$EXTRAS" ]; then \
         /opt/campaignd/bin/python -m pip install --quiet "$(echo /dist/*.whl)[$EXTRAS]"; fi \
-    && /opt/campaignd/bin/python -m pip uninstall --quiet --yes hatchling pathspec trove-classifiers \
+    && /opt/campaignd/bin/python -m pip uninstall --quiet --yes \
+        hatchling pathspec pluggy tomlkit trove-classifiers \
     && /opt/campaignd/bin/python -m pip uninstall --quiet --yes setuptools pip \
     && python3 -m compileall -q -j 0 /opt/campaignd/lib
 

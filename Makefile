@@ -18,6 +18,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 # The project itself: its build backend is in the lock, so nothing is fetched here.
 INSTALL_SELF := $(PIP) install --quiet --no-deps --no-build-isolation --no-index --editable .
+# Needed to install, and not to run: they do not stay in an installation, where scanners report them.
+BUILDERS := hatchling pathspec pluggy tomlkit trove-classifiers
+INSTALLERS := $(BUILDERS) setuptools pip
 # Tests start hundreds of processes. Without stored bytecode each one would compile every module again.
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST_ARGS ?=
@@ -27,8 +30,8 @@ PARALLEL := -n $(WORKERS) --maxprocesses 8 --dist worksteal
 BENCH_ARGS ?=
 CHAOS_ARGS ?=
 
-.PHONY: help install install-dev run test check prose acceptance properties schemathesis chaos bench long-life lock image \
-    figures man clean
+.PHONY: help install install-dev run test check prose acceptance properties schemathesis chaos bench long-life lock \
+    audit sbom notice image figures man clean
 
 help:
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,15 +43,19 @@ $(BIN)/python:
 	"$(PYTHON)" -m venv $(VENV)
 
 $(VENV)/.installed: requirements.lock pyproject.toml | $(BIN)/python
+	@$(BIN)/python -c 'import pip' 2>/dev/null || $(BIN)/python -m ensurepip >/dev/null
 	$(PIP) install --quiet --require-hashes -r requirements.lock
 	$(INSTALL_SELF)
 	@touch $@
 
 $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
+	@$(BIN)/python -c 'import pip' 2>/dev/null || $(BIN)/python -m ensurepip >/dev/null
 	$(PIP) install --quiet --require-hashes -r requirements-dev.lock
 	@touch $@
 
 install: $(VENV)/.installed ## .venv with the locked dependencies and the command campaignd
+	@if [ ! -e $(VENV)/.installed-dev ] && $(BIN)/python -c 'import pip' 2>/dev/null; then \
+	    $(PIP) uninstall --quiet --yes $(INSTALLERS); fi
 
 install-dev: $(VENV)/.installed-dev ## the same, with what tests and checks need
 
@@ -112,6 +119,25 @@ lock: | $(BIN)/python ## the lock files again from pyproject.toml (UPGRADE=--upg
 	$(BIN)/uv pip $(LOCK) $(UPGRADE) --group build -o requirements.lock
 	$(BIN)/uv pip $(LOCK) $(UPGRADE) --group build --group dev -c requirements.lock \
 	    -o requirements-dev.lock
+
+audit: install-dev ## known vulnerabilities of the locked packages, if their database can be reached
+	@$(BIN)/python -m tests.support.audit
+
+# Of a new installation, because .venv has the tools of tests and checks as well.
+SBOM_PIP := $(PIP) --python build/sbom/bin/python
+sbom: install-dev ## the packages of an installation as CycloneDX, in dist/campaignd.cdx.json
+	@mkdir -p build dist
+	@$(BIN)/python -m venv --clear --without-pip build/sbom
+	@$(SBOM_PIP) install --quiet --require-hashes -r requirements.lock
+	@$(SBOM_PIP) install --quiet --no-deps --no-build-isolation --no-index .
+	@$(SBOM_PIP) uninstall --quiet --yes $(BUILDERS)
+	@version=$$(build/sbom/bin/python -c 'from campaignd import __version__; print(__version__)'); \
+	    sed "s/^dynamic = .*/version = \"$$version\"/" pyproject.toml > build/sbom.toml
+	$(BIN)/cyclonedx-py environment --pyproject build/sbom.toml --output-reproducible \
+	    -o dist/campaignd.cdx.json build/sbom
+
+notice: install-dev ## NOTICE again from the packages' metadata
+	@$(BIN)/python -m tests.support.notice > NOTICE
 
 image: install-dev ## the container image, by buildah on Debian; says how big it is
 	@$(BIN)/python -m tests.support.machines.image

@@ -85,6 +85,8 @@ def test_install_and_run(clone: Path, owner: pwd.struct_passwd | None) -> None:
     call("make", "install")
     command = clone / ".venv" / "bin" / "campaignd"
     assert call(command, "--version").stdout.startswith("campaignd ")
+    (site,) = (clone / ".venv").glob("lib/python*/site-packages")
+    assert not {path.name for path in site.iterdir()} & {"pip", "setuptools", "hatchling"}
     shown = call("make", "run").stdout
     assert shown.strip()
     changed = call("git", "-c", f"safe.directory={clone}", "status", "--porcelain").stdout
