@@ -14,6 +14,7 @@ An exception class sets its own code as `exit_code`, and its advice as `hint`.
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 import threading
@@ -90,6 +91,9 @@ def invoke(arguments: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A character that the terminal's encoding lacks becomes a question mark, not an error.
+        sys.stdout.reconfigure(errors="replace")
     try:
         result = get_command(app)(
             args=list(arguments), prog_name="campaignd", standalone_mode=False

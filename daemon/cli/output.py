@@ -64,11 +64,13 @@ def _plain_value(value: object) -> object:
 
 
 _encode = JSONEncoder(ensure_ascii=False, default=_plain_value).encode
+_encode_ascii = JSONEncoder(default=_plain_value).encode
 
 
 def print_json(value: dict[str, Any]) -> None:
-    """Print one object on one line."""
-    sys.stdout.write(_encode(value) + "\n")
+    """Print one object on one line; with escapes where standard output is not UTF-8."""
+    is_utf8 = (sys.stdout.encoding or "utf-8").lower() in ("utf-8", "utf8")
+    sys.stdout.write((_encode if is_utf8 else _encode_ascii)(value) + "\n")
 
 
 @dataclass(frozen=True)

@@ -16,15 +16,19 @@ from daemon.cli.main import invoke
 
 
 def campaignd(
-    arguments: Sequence[object], env: Mapping[str, str], input: str | bytes = ""
+    arguments: Sequence[object],
+    env: Mapping[str, str],
+    input: str | bytes = "",
+    encoding: str = "utf-8",
 ) -> subprocess.CompletedProcess[str]:
     """Run a command with this environment and no other variables.
 
-    Only for commands that do not log: the log is configured once for a process.
+    Only for commands that do not log: the log is configured once for a process. The encoding is
+    that of standard output and standard error.
     """
     words = [str(argument) for argument in arguments]
     given = input.encode("utf-8", "surrogateescape") if isinstance(input, str) else input
-    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding, write_through=True) for _ in range(2))
     with (
         patch.dict(os.environ, env, clear=True),
         patch("sys.stdin", io.TextIOWrapper(io.BytesIO(given), "utf-8")),
@@ -32,7 +36,7 @@ def campaignd(
         redirect_stderr(err),
     ):
         code = invoke(words)
-    printed = [stream.buffer.getvalue().decode() for stream in (out, err)]  # type: ignore[attr-defined]
+    printed = [stream.buffer.getvalue().decode(encoding) for stream in (out, err)]  # type: ignore[attr-defined]
     assert "Traceback" not in printed[1], printed[1]
     return subprocess.CompletedProcess(words, code, *printed)
 
@@ -52,9 +56,9 @@ def caller(url: str, state_dir: Path) -> Call:
     """Return a function that runs commands on a database."""
 
     def run(
-        *arguments: object, input: str | bytes = "", **environment: str
+        *arguments: object, input: str | bytes = "", encoding: str = "utf-8", **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        return campaignd(arguments, environment_of(url, state_dir) | environment, input)
+        return campaignd(arguments, environment_of(url, state_dir) | environment, input, encoding)
 
     return run
 

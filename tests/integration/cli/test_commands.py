@@ -214,6 +214,26 @@ def test_status_without_a_daemon(loaded: Call) -> None:
     assert counts["campaigns"] == {"draft": 1, "scheduled": 2}
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize(
+    "command", ["campaigns", "show 1", "runs", "upcoming", "explain 1 --at 2100-01-01T09:00:00Z"]
+)
+def test_names_where_the_output_is_not_utf8(call: Call, encoding: str, command: str) -> None:
+    """A table has replacement characters; JSON has escapes, and loses nothing."""
+    name = "\u2713\U0001f389 \u00c9t\u00e9"
+    assert call("import", "-", input=lines((name, ONE_OFF))).returncode == 0
+    done = call(*command.split(), encoding=encoding)
+    assert (done.returncode, done.stderr) == (0, "")
+    if command in ("campaigns", "show 1", "upcoming"):
+        assert name.encode(encoding, "replace").decode(encoding) in done.stdout
+    found = call(*command.split(), "--json", encoding=encoding)
+    assert (found.returncode, found.stderr) == (0, "")
+    utf8 = call(*command.split(), "--json")
+    assert list(map(json.loads, found.stdout.splitlines())) == list(
+        map(json.loads, utf8.stdout.splitlines())
+    )
+
+
 def test_check_prints_a_line_for_each(call: Call) -> None:
     done = call("check")
     assert done.returncode == 0
