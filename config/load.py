@@ -120,7 +120,7 @@ def _from_file(gathered: _Gathered, named: Path | None, environ: Mapping[str, st
     if path is None and environ.get(CONFIG_VARIABLE):
         origin, path = CONFIG_VARIABLE, Path(environ[CONFIG_VARIABLE])
     try:
-        text = (path or DEFAULT_FILE).read_text(encoding="utf-8")
+        text = (path or DEFAULT_FILE).read_text(encoding="utf-8-sig")
         tree = tomllib.loads(text)
     except (FileNotFoundError, NotADirectoryError) as error:
         if path is not None:
@@ -235,7 +235,7 @@ def _from_environment(gathered: _Gathered, environ: Mapping[str, str]) -> None:
 
 def _from_secret_file(gathered: _Gathered, name: Name, path: Path, place: str) -> None:
     try:
-        value = path.read_text(encoding="utf-8").rstrip("\r\n")
+        value = path.read_text(encoding="utf-8-sig").rstrip("\r\n")
     except OSError as error:
         gathered.problems.append(
             f"{'.'.join(name)} ({place}): {path}: {os.strerror(error.errno or 0)}"

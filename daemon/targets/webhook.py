@@ -99,7 +99,7 @@ def read_keys(texts: Sequence[str], file: Path | None) -> list[bytes]:
     lines = list(texts)
     try:
         if file is not None:
-            lines += file.read_text(encoding="utf-8").split()
+            lines += file.read_text(encoding="utf-8-sig").split()
         return [key_from(line) for line in lines]
     except (OSError, ValueError) as error:
         raise UnusableTarget(f"secrets: {error}") from error

@@ -112,7 +112,7 @@ def _print_notes(notes: Iterable[str]) -> None:
 def _read_body(file: Path) -> object:
     raw = _read_bytes(file)
     try:
-        return json_module.loads(raw.decode("utf-8"), parse_constant=_no_constant)
+        return json_module.loads(raw.decode("utf-8-sig"), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise InvalidInput(400, INVALID_CONFIGURATION, f"the body is not JSON: {error}") from None
 

@@ -139,7 +139,7 @@ def test_the_operator_is_recorded(loaded: Call, database_url: str) -> None:
 
 def test_schedule_saves_either_body(loaded: Call, tmp_path: Path) -> None:
     body = tmp_path / "body.json"
-    body.write_text(json.dumps(WEEKLY))
+    body.write_text("\ufeff" + json.dumps(WEEKLY), encoding="utf-8")
     saved = loaded("schedule", 3, body)
     assert saved.stdout.startswith("campaign 3 scheduled, next run at 2")
     update = {"startdate": "2100-02-01T08:00:00Z"}

@@ -349,7 +349,7 @@ def test_retry_after() -> None:
 def test_keys(tmp_path: Path) -> None:
     """Keys come from the settings and from a file; an error does not show the secret."""
     file = tmp_path / "keys"
-    file.write_text(f"{OTHER}\n\n")
+    file.write_text(f"\ufeff{OTHER}\n\n", encoding="utf-8")
     assert webhook.read_keys([SECRET], file) == [key_from(SECRET), key_from(OTHER)]
     for wrong in ("whsec_!!!", "whsec_" + "A" * 8, "short"):
         with pytest.raises(UnusableTarget) as caught:

@@ -115,6 +115,16 @@ def test_secret_from_a_file(tmp_path: Path) -> None:
     assert "u:p" not in repr(settings)
 
 
+def test_a_byte_order_mark_is_not_read(tmp_path: Path) -> None:
+    """Some editors put one at the start of a file."""
+    secret = tmp_path / "secret"
+    secret.write_text("\ufeffpostgresql://h/d\r\n", encoding="utf-8")
+    toml = "\ufeffnode_name = 'n'\r\n[api]\r\nport = 8081\r\n"
+    settings = load(tmp_path, toml, CAMPAIGND_DATABASE_URL_FILE=str(secret))
+    assert (settings.node_name, settings.api.port) == ("n", 8081)
+    assert settings.database_url == "postgresql://h/d"
+
+
 def test_secret_from_systemd(tmp_path: Path) -> None:
     """A credential takes precedence over the file, and the environment over both."""
     (tmp_path / "database_url").write_text("postgresql://credential/d")
