@@ -71,6 +71,19 @@ def test_the_log_has_the_client(proxied: Api) -> None:
     assert event["remote"] == "203.0.113.9"
 
 
+def test_the_last_use_of_a_key_has_the_client(proxied: Api) -> None:
+    """Of the API and of the page, whose session has the address too."""
+    last = "SELECT last_used_from = '203.0.113.7' FROM api_keys WHERE name = %s"
+    secret = proxied.new_key("from afar", Scope.READ)
+    headers = {"Authorization": f"Bearer {secret}", "X-Forwarded-For": "203.0.113.7"}
+    assert get(f"{proxied.url}/api/v1/upcoming", headers=headers).status_code == 200
+    proxied.database.until(last, "from afar")
+    secret = proxied.new_key("from a browser afar", Scope.READ)
+    assert _log_in(proxied, secret, "203.0.113.7").status_code == 303
+    proxied.database.until(last, "from a browser afar")
+    assert proxied.database.one("SELECT count(*) FROM sessions WHERE address = '203.0.113.7'") == 1
+
+
 def test_other_hosts_are_refused(proxied: Api) -> None:
     """A name that points here without being ours serves neither metrics nor the API's document."""
     for path in ("/metrics", "/openapi.json", "/", "/api/v1/upcoming"):
