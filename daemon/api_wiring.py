@@ -29,9 +29,10 @@ from storage.campaign_reads import CampaignReads
 from storage.campaigns import Campaigns
 from storage.cluster_reads import overview
 from storage.engine import Connections, Database
-from storage.errors import SchemaOutOfDate
+from storage.errors import PrivilegeMissing, SchemaOutOfDate
 from storage.idempotency import IdempotencyKeys
 from storage.page_sessions import PageSessions
+from storage.privilege_checks import require_privileges
 from storage.run_results import RunResults
 from storage.schema import require_schema
 
@@ -254,6 +255,8 @@ async def _database_checks(database: Database) -> dict[str, str]:
     try:
         async with database.statement() as connection:
             await require_schema(connection)
+    except PrivilegeMissing as error:
+        return {"database": error.detail}
     except Unavailable:
         return {"database": "cannot be reached"}
     except SchemaOutOfDate as error:
@@ -262,11 +265,12 @@ async def _database_checks(database: Database) -> dict[str, str]:
 
 
 async def _wait_for_schema(settings: Settings, dsn: str, emit: Emit, stop: asyncio.Event) -> bool:
-    """Wait for the database and check its schema; return False if a stop is requested first."""
+    """Wait for the database, check role and schema; return False if a stop is requested first."""
     database = Database(dsn, pool_size=1)
 
     async def require() -> None:
         async with database.statement() as connection:
+            await connection.run_sync(require_privileges)
             await require_schema(connection)
 
     try:

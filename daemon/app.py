@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from config.settings import needs_restart
 from daemon import __version__
+from daemon.domain.formatting import error_line
 from daemon.domain.run.retry import RetryPolicy
 from daemon.domain.schedule.timezones import tzdata_version
 from daemon.node_status import NodeStatus
@@ -53,6 +54,7 @@ class Daemon:
             parts.database_clock,
             parts.watchdog,
             parts.database,
+            parts.privilege_watch,
             process.settings,
         )
         self.api = self._build_api() if process.settings.api.enabled else None
@@ -68,7 +70,8 @@ class Daemon:
         """Start, fire until asked to stop, drain; return the process's exit code.
 
         Raises:
-            Unavailable: no database within ``scheduler.startup_timeout``.
+            Unavailable: no database within ``scheduler.startup_timeout``, or a role without the
+                privileges that campaignd needs.
             SchemaOutOfDate: this release cannot work on the schema.
         """
         self.supervisor.install()
@@ -93,7 +96,7 @@ class Daemon:
                 self._emit(
                     "service_failed",
                     service=service.name,
-                    error=f"{type(error).__name__}: {error}",
+                    error=error_line(error),
                 )
         finally:
             await self._stop_services()
@@ -123,6 +126,7 @@ class Daemon:
             parts.canceller,
             parts.pruner,
             parts.schema_task,
+            parts.privilege_task,
             parts.tzdata_task,
         ):
             await service.start()
@@ -133,7 +137,8 @@ class Daemon:
         return True
 
     async def _register_node(self) -> None:
-        """Check the schema, refresh instants that are due soon, and register this node."""
+        """Check role and schema, refresh instants that are due soon, and register this node."""
+        await self.parts.privilege_watch.require()
         await self.parts.schema_watch.check()
         horizon = timedelta(seconds=self._settings.scheduler.horizon)
         await self.parts.tzdata_refresh.refresh_due(horizon, timeout=TZDATA_REFRESH_S)
@@ -180,6 +185,7 @@ class Daemon:
             parts.node_rescuer,
             parts.pruner,
             parts.schema_task,
+            parts.privilege_task,
             parts.tzdata_task,
         ):
             await _ignore_errors(service.stop(1))

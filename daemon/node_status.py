@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from daemon.maintenance.privilege_watch import PrivilegeWatch
 from daemon.pipeline.pipeline import Pipeline
 from daemon.runtime.clock import DatabaseClock, SystemClock
 from daemon.runtime.database_health import DatabaseHealth
@@ -25,6 +26,8 @@ BEAT_AGE_S = 10.0
 """Seconds without a beat of the firing loop after which the node is not ready."""
 BATCH_STUCK_S = 60.0
 """Seconds a claim or finish may take, with the database there, before it counts as stuck."""
+FAILING_S = 10.0
+"""Seconds without a successful statement or claim after which the node is not ready."""
 
 
 class NodeStatus:
@@ -43,6 +46,7 @@ class NodeStatus:
         database_clock: DatabaseClock,
         watchdog: Watchdog,
         database: Database,
+        privileges: PrivilegeWatch,
         settings: Settings,
     ) -> None:
         self._health = health
@@ -52,6 +56,7 @@ class NodeStatus:
         self._database_clock = database_clock
         self._watchdog = watchdog
         self._database = database
+        self._privileges = privileges
         self._settings = settings
         self._last_line = ""
         self.is_ready = False
@@ -90,13 +95,31 @@ class NodeStatus:
             self._last_line = line
 
     def readiness(self) -> dict[str, str]:
-        """Return whether the firing loop is live, for /readyz. Called from the API's thread."""
-        stuck = self._watchdog.stuck()
+        """Return whether this node can fire, for /readyz. Called from the API's thread."""
+        checks = {"scheduler": self._scheduler_problem() or "ok"}
+        if (problem := self._database_problem()) is not None:
+            checks["database"] = problem
+        return checks
+
+    def _scheduler_problem(self) -> str | None:
         if not self.is_ready:
-            return {"scheduler": "starting or stopping"}
-        if stuck is None and self._watchdog.age > BEAT_AGE_S:
-            stuck = f"the firing loop has not run for {self._watchdog.age:.0f} s"
-        return {"scheduler": "ok" if stuck is None else stuck}
+            return "starting or stopping"
+        if (stuck := self._watchdog.stuck()) is not None:
+            return stuck
+        if self._watchdog.age > BEAT_AGE_S:
+            return f"the firing loop has not run for {self._watchdog.age:.0f} s"
+        refusals = self._pipeline.claimer.refusals
+        if (failing := refusals.seconds) >= FAILING_S:
+            return f"claims have failed for {failing:.0f} s: {refusals.last_error}"
+        return None
+
+    def _database_problem(self) -> str | None:
+        """Return what the firing loop cannot do, though the database answers the API."""
+        if self._privileges.problem is not None:
+            return self._privileges.problem
+        if (outage := self._health.outage_seconds) >= FAILING_S:
+            return f"the firing loop has failed to use it for {outage:.0f} s: {self._health.error}"
+        return None
 
     def measure(self, metrics: Metrics) -> Service:
         """Connect the gauges and histograms; return the service that measures the event loop."""

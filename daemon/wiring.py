@@ -19,6 +19,8 @@ from daemon.domain.ports import Clock, Emit
 from daemon.domain.schedule.timezones import tzdata_version
 from daemon.maintenance.lease_reaper import LeaseReaper
 from daemon.maintenance.periodic import PeriodicTask
+from daemon.maintenance.privilege_watch import EVERY_S as PRIVILEGES_EVERY_S
+from daemon.maintenance.privilege_watch import PrivilegeWatch
 from daemon.maintenance.pruner import Pruner
 from daemon.maintenance.schema_watch import SchemaWatch
 from daemon.pipeline.canceller import RunCanceller
@@ -41,6 +43,7 @@ from storage.engine import Database
 from storage.leases import LeaseTable
 from storage.nodes import Nodes
 from storage.notifications import Notifications
+from storage.privilege_checks import require_privileges_in
 from storage.prune import Prune
 from storage.runs import RunStore
 from storage.schema import require_schema_in
@@ -103,6 +106,8 @@ class Parts:
     pruner: Pruner
     schema_watch: SchemaWatch
     schema_task: PeriodicTask
+    privilege_watch: PrivilegeWatch
+    privilege_task: PeriodicTask
     tzdata_refresh: TzdataRefresh
     tzdata_task: PeriodicTask
 
@@ -120,6 +125,7 @@ class Parts:
             self.canceller,
             self.pruner,
             self.schema_task,
+            self.privilege_task,
             self.tzdata_task,
         ]
 
@@ -235,6 +241,7 @@ def build_parts(process: ProcessContext, in_force: Callable[[], Settings]) -> Pa
         emit=emit,
     )
     schema_watch = SchemaWatch(lambda: require_schema_in(database), emit=emit)
+    privilege_watch = PrivilegeWatch(lambda: require_privileges_in(database), emit=emit)
     tzdata_refresh = TzdataRefresh(database, emit)
     return Parts(
         tag=tag,
@@ -261,6 +268,10 @@ def build_parts(process: ProcessContext, in_force: Callable[[], Settings]) -> Pa
         pruner=Pruner(Prune(database).steps, lambda: _kept_for(in_force()), emit=emit),
         schema_watch=schema_watch,
         schema_task=PeriodicTask("schema_watch", schema_watch.check),
+        privilege_watch=privilege_watch,
+        privilege_task=PeriodicTask(
+            "privilege_watch", privilege_watch.check, every=PRIVILEGES_EVERY_S
+        ),
         tzdata_refresh=tzdata_refresh,
         tzdata_task=PeriodicTask("tzdata_refresh", tzdata_refresh.refresh),
     )

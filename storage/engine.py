@@ -14,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import QueuePool
 
 from storage import binary_arrays
-from storage.errors import translated
+from storage.errors import StatementDenied, translated
+from storage.privilege_checks import name_denied
 from storage.queries import query
 from storage.session import PREPARED_AFTER, connect_async, connection_string
 
@@ -106,16 +107,25 @@ class Database:
     @asynccontextmanager
     async def statement(self) -> AsyncIterator[AsyncConnection]:
         """Yield a connection on which every statement is a transaction of its own."""
-        with translated():
-            async with self._single.connect() as connection:
-                yield connection
+        async with self._translated(), self._single.connect() as connection:
+            yield connection
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """Yield a connection in a transaction: committed at the end, rolled back on an error."""
-        with translated():
-            async with self.engine.begin() as connection:
-                yield connection
+        async with self._translated(), self.engine.begin() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _translated(self) -> AsyncIterator[None]:
+        """Like `translated`; a refusal names the role and the rights that it lacks."""
+        try:
+            with translated():
+                yield
+        except StatementDenied as denied:
+            with translated():
+                async with self._single.connect() as connection:
+                    raise await connection.run_sync(name_denied, denied) from denied
 
     async def rows(self, statement: sa.Executable | str, **values: Any) -> list[Any]:
         """Execute one statement, or the one named in ``sql/``, in a transaction of its own.

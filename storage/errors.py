@@ -5,6 +5,9 @@
     CampaigndError
       StorageError
         StorageUnavailable   unreachable, overloaded or read-only: try again (exit code 3)
+          PrivilegeMissing   the role lacks a privilege that campaignd needs (exit code 4)
+        StatementDenied      the server refuses a statement to the role, for a row's sake or before
+                             `storage.privilege_checks` names the privilege (exit code 4)
         SchemaOutOfDate      a schema that this release cannot work on (exit code 4)
           UnsuitableDatabase another program's schema, or an encoding other than UTF-8
         SchemaInUse          a live node cannot work on the new schema (exit code 1)
@@ -31,6 +34,22 @@ class StorageUnavailable(StorageError, Unavailable):
     """The database cannot be reached."""
 
     exit_code = 3
+
+
+class PrivilegeMissing(StorageUnavailable):
+    """The database's role lacks a privilege.
+
+    A running daemon waits for it as for a lost database: nothing is lost until it is granted.
+    """
+
+    exit_code = 4
+    retryable = False
+
+
+class StatementDenied(StorageError):
+    """The server refused a statement to the database's role."""
+
+    exit_code = 4
 
 
 class SchemaOutOfDate(StorageError):
@@ -73,6 +92,9 @@ PASSING_STATES = frozenset(
 )
 """SQLSTATEs after which the same statement may succeed later."""
 
+DENIED = "42501"
+"""SQLSTATE insufficient_privilege, also of a row that row security refuses."""
+
 
 _ADDRESS = re.compile(
     r'connection to server (?:at|on socket) "[^"]*"(?: \([^)]*\))?(?:, port \d+)? failed: '
@@ -83,19 +105,24 @@ _ADDRESS = re.compile(
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raise StorageUnavailable for errors that pass by themselves; let other errors through.
+    """Raise StorageUnavailable for errors that pass by themselves, StatementDenied for refusals.
 
-    The message is the first line of the driver's, without the statement, its binds or the address.
+    Other errors are let through. The message is the first line of the driver's, without the
+    statement, its binds or the address.
     """
     try:
         yield
     except sa_exc.DBAPIError as error:
         if is_passing(error.orig) or error.connection_invalidated:
             raise StorageUnavailable(first_line(error.orig or error)) from error
+        if getattr(error.orig, "sqlstate", None) == DENIED:
+            raise StatementDenied(first_line(error.orig or error)) from error
         raise
     except psycopg.Error as error:
         if is_passing(error):
             raise StorageUnavailable(first_line(error)) from error
+        if error.sqlstate == DENIED:
+            raise StatementDenied(first_line(error)) from error
         raise
     except sa_exc.TimeoutError as error:
         raise StorageUnavailable("no free connection in the pool") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +15,13 @@ from psycopg.pq import Conninfo
 from storage.errors import (
     SchemaInUse,
     SchemaOutOfDate,
+    StatementDenied,
     StorageUnavailable,
     UnsuitableDatabase,
     first_line,
     translated,
 )
+from storage.privilege_checks import name_denied, require_owner, require_visible_schema
 from storage.schema import HEAD, OWN_DATABASE, UNRECORDED, Schema, read_schema
 from storage.session import connect, connection_string
 
@@ -43,6 +47,7 @@ def upgrade(dsn: str, revision: str = "head") -> None:
 
     Raises:
         StorageUnavailable: the database cannot be reached, or deadlocks repeatedly.
+        PrivilegeMissing: the role may not migrate it.
         SchemaOutOfDate: this release cannot work on the newer schema, or on this database.
         SchemaInUse: a live node's release cannot work on the new schema.
     """
@@ -72,9 +77,9 @@ def _run_migrations(dsn: str, found: Schema, revision: str) -> None:
     from alembic import command
 
     config = _alembic_config()
-    engine = _engine(dsn)
     try:
-        with translated(), engine.begin() as connection:
+        with _transaction(dsn) as connection:
+            require_owner(connection)
             _require_unused(connection, found, _migration_script(config, revision))
             config.attributes["connection"] = connection
             command.upgrade(config, revision)
@@ -85,8 +90,6 @@ def _run_migrations(dsn: str, found: Schema, revision: str) -> None:
             f"the database has tables of another program: {first_line(error.orig)}",
             hint=OWN_DATABASE,
         ) from error
-    finally:
-        engine.dispose()
 
 
 def _is_deadlock(error: StorageUnavailable) -> bool:
@@ -96,11 +99,29 @@ def _is_deadlock(error: StorageUnavailable) -> bool:
 
 
 def current(dsn: str) -> Schema:
-    """Return the schema of the database at ``dsn``."""
+    """Return the schema of the database at ``dsn``.
+
+    Raises:
+        StorageUnavailable: the database cannot be reached.
+        PrivilegeMissing: the role cannot see the schema.
+    """
+    with _transaction(dsn) as connection:
+        found = read_schema(connection)
+        if found.version is None:
+            require_visible_schema(connection)
+        return found
+
+
+@contextmanager
+def _transaction(dsn: str) -> Iterator[sa.Connection]:
+    """Yield a connection in a transaction; a refusal names the role and the right."""
     engine = _engine(dsn)
     try:
+        with translated(), engine.begin() as connection:
+            yield connection
+    except StatementDenied as denied:
         with translated(), engine.connect() as connection:
-            return read_schema(connection)
+            raise name_denied(connection, denied) from denied
     finally:
         engine.dispose()
 

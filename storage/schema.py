@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from daemon.domain.read_models import SchemaInfo
 from storage.engine import Database
 from storage.errors import SchemaOutOfDate, UnsuitableDatabase
+from storage.privilege_checks import require_visible_schema
 
 HEAD = "0004"
 """The newest schema that this release knows; a test compares it with the newest migration."""
@@ -135,5 +136,13 @@ async def require_schema_in(database: Database) -> SchemaInfo:
 
 
 async def require_schema(connection: AsyncConnection) -> Schema:
-    """Return the database's schema. Raises SchemaOutOfDate if it is not compatible."""
-    return (await schema_of(connection)).require_compatible()
+    """Return the database's schema.
+
+    Raises:
+        SchemaOutOfDate: it is not compatible.
+        PrivilegeMissing: the role cannot see it.
+    """
+    found = await schema_of(connection)
+    if found.version is None:
+        await connection.run_sync(require_visible_schema)
+    return found.require_compatible()

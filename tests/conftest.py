@@ -22,7 +22,7 @@ import pytest
 from hypothesis.configuration import set_hypothesis_home_dir
 from psycopg import sql
 
-from tests.support.postgres import fresh_database, with_database
+from tests.support.postgres import as_application, fresh_database, make_roles, with_database
 
 GIVEN_SERVER = os.environ.get("CAMPAIGND_TEST_DATABASE_URL")
 SEARCH = bool(os.environ.get("PROPERTIES_SEARCH"))
@@ -83,14 +83,21 @@ def template_database(postgres_server: str) -> Iterator[str]:
 
     with fresh_database(postgres_server) as (name, url):
         upgrade(url)
+        make_roles(postgres_server, url)
         yield name
 
 
 @pytest.fixture
-def database_url(postgres_server: str, template_database: str) -> Iterator[str]:
-    """URL of a migrated database for this test only."""
+def superuser_url(postgres_server: str, template_database: str) -> Iterator[str]:
+    """URL of a migrated database for this test only, as superuser."""
     with fresh_database(postgres_server, template_database) as (_, url):
         yield url
+
+
+@pytest.fixture
+def database_url(superuser_url: str) -> str:
+    """URL of a migrated database for this test only, as the role that runs campaignd."""
+    return as_application(superuser_url)
 
 
 @pytest.fixture
@@ -104,4 +111,6 @@ def empty_database_url(postgres_server: str) -> Iterator[str]:
 def new_database_url(postgres_server: str, template_database: str) -> Iterator[Callable[[], str]]:
     """Return a function that creates a migrated database, for tests that need several."""
     with ExitStack() as stack:
-        yield lambda: stack.enter_context(fresh_database(postgres_server, template_database))[1]
+        yield lambda: as_application(
+            stack.enter_context(fresh_database(postgres_server, template_database))[1]
+        )

@@ -94,6 +94,8 @@ def error_response(error: CampaigndError) -> Response:
     """Return the response for an error that campaignd raises on purpose."""
     headers: dict[str, str] = dict(getattr(error, "headers", {}))
     if isinstance(error, Unavailable):
+        if not error.retryable:  # a privilege of the database's role is missing
+            return problem(503, UNAVAILABLE, error.detail)
         # The driver's text may contain the database's address, so that only the log has it.
         headers["Retry-After"] = str(RETRY_AFTER_S)
         detail = error.detail if type(error) is Unavailable else "the database cannot be reached"

@@ -31,8 +31,12 @@ COMMANDS: dict[str, CommandRow] = {
     for name, location, text in (
         ("run", "run:run", "Run the daemon in the foreground."),
         ("demo", "demo.demo:demo", "Run a campaign of every type on a database of its own."),
-        ("check", "check:check", "Check the configuration, database, schema and targets."),
-        ("db", "db:db", "Upgrade the schema, or run PostgreSQL's own programs."),
+        (
+            "check",
+            "check:check",
+            "Check the configuration, database, schema and targets.",
+        ),
+        ("db", "db:db", "Upgrade the schema, print its roles, or run PostgreSQL's programs."),
         ("preview", "preview:preview", "Compute when schedules would run, from JSON lines."),
         ("import", "import_:import_", "Load campaigns in bulk from JSON lines."),
         ("export", "export:export", "Write every campaign as a JSON line for `import`."),

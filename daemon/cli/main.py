@@ -6,7 +6,7 @@ Exit codes:
 - 1 the checked thing is not as it should be
 - 2 wrong usage or configuration
 - 3 database unreachable
-- 4 schema out of date, or a database that campaignd cannot use
+- 4 schema out of date, or a database that campaignd cannot or may not use
 - 130 interrupted
 
 An exception class sets its own code as `exit_code`, and its advice as `hint`.

@@ -59,7 +59,7 @@ wrong usage or configuration
 the database cannot be reached
 .TP
 4
-the schema is out of date
+the schema is out of date, or the database's role lacks a privilege
 .SH SIGNALS
 .B campaignd run
 drains and stops on SIGTERM and SIGINT, and stops at once on a second one. SIGHUP reads the

@@ -25,6 +25,7 @@ from storage.campaign_reads import CampaignReads
 from storage.campaigns import Campaigns
 from storage.engine import Database
 from storage.errors import StorageUnavailable
+from storage.privilege_checks import require_privileges
 from storage.run_results import RunResults
 from storage.schema import require_schema
 
@@ -65,6 +66,7 @@ def with_store(
     action: Callable[[Store], Awaitable[int | None]],
     *,
     create: bool = False,
+    privileged: bool = False,
 ) -> int:
     """Open the configured database, run the action on it, close it.
 
@@ -72,16 +74,19 @@ def with_store(
         context: the command's context.
         action: returns the exit code; None means 0.
         create: make an embedded database where there is none.
+        privileged: check first that the role has every privilege; without it, the role needs only
+            those that the action uses.
 
     Raises:
         EmbeddedError, StorageUnavailable: the database cannot be reached (exit code 3).
+        PrivilegeMissing: the role may not do it (exit code 4).
         SchemaOutOfDate: another release or `campaignd db upgrade` is needed (exit code 4).
     """
     options = context_of(context)
     settings = options.settings()
 
     async def run(dsn: str) -> int:
-        async with open_store(settings, dsn) as store:
+        async with open_store(settings, dsn, privileged=privileged) as store:
             return await action(store) or 0
 
     with options.database(settings, create=create) as dsn:
@@ -89,8 +94,13 @@ def with_store(
 
 
 @asynccontextmanager
-async def open_store(settings: Settings, dsn: str) -> AsyncIterator[Store]:
-    """Open a connection pool once the database answers, and check the schema."""
+async def open_store(
+    settings: Settings, dsn: str, *, privileged: bool = False
+) -> AsyncIterator[Store]:
+    """Open a connection pool once the database answers, and check the schema.
+
+    With ``privileged``, check also that the role has every privilege of campaignd.
+    """
     async with open_database(
         dsn,
         settings,
@@ -99,6 +109,8 @@ async def open_store(settings: Settings, dsn: str) -> AsyncIterator[Store]:
         prepare=settings.listen_database_url is None,
     ) as database:
         async with database.statement() as connection:
+            if privileged:
+                await connection.run_sync(require_privileges)
             await require_schema(connection)
         yield Store(settings, database)
 

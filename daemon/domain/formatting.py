@@ -1,4 +1,4 @@
-"""Instants and lengths of time as text."""
+"""Instants, lengths of time and errors as text."""
 
 from __future__ import annotations
 
@@ -31,3 +31,8 @@ def duration(seconds: float) -> str:
     if seconds < 7200:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.0f} h" if seconds < 172_800 else f"{seconds / 86_400:.0f} days"
+
+
+def error_line(error: BaseException) -> str:
+    """Return an error's type and the first line of its text; a driver's next lines are its SQL."""
+    return f"{type(error).__name__}: {error}".splitlines()[0]

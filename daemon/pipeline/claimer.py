@@ -19,6 +19,7 @@ from daemon.pipeline.claim_reconciler import ClaimReconciler
 from daemon.pipeline.completer import Completer
 from daemon.pipeline.context import PipelineContext
 from daemon.pipeline.plan_cache import PlanCache
+from daemon.pipeline.refusals import Refusals
 from daemon.pipeline.target_pool import TargetPool
 from daemon.pipeline.target_pools import TargetPools
 from daemon.runtime.service import Service, run_concurrently
@@ -69,6 +70,7 @@ class Claimer(Service):
         self._pools_due: dict[str, TargetPool] = {}
         """Pools with a backlog, in the order in which they are served."""
         self.busy = Stopwatch(context.clock)
+        self.refusals = Refusals(context.clock, context.emit)
 
     def enqueue(self, entry: DueEntry) -> None:
         """Take an entry that is due. Never blocks."""
@@ -158,6 +160,7 @@ class Claimer(Service):
             if number % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
         results = await self._context.store.claim(requests)
+        self.refusals.end()
         logs_claims = is_enabled(self._context.emit, "run_claimed")
         following: list[ArmedEvent] = []
         backlogged: list[int] = []
@@ -182,6 +185,7 @@ class Claimer(Service):
     async def _claim_attempts(self, pending: Sequence[PendingRun]) -> None:
         """Claim and dispatch the next attempts of pending runs."""
         attempts, expired = await self._context.store.claim_attempts(pending)
+        self.refusals.end()
         self._context.timer.settle(pending)
         for attempt in attempts:
             self._pools.of(attempt.target).dispatch(attempt)
@@ -269,11 +273,7 @@ class Claimer(Service):
 
     def _on_unclaimable(self, entry: DueEntry, error: Exception) -> None:
         self._context.timer.settle([entry])
-        self._context.emit(
-            "claim_failed",
-            campaign_id=entry.campaign_id,
-            error=f"{type(error).__name__}: {error}",
-        )
+        self.refusals.add(entry.campaign_id, error)
 
 
 def _newest_of_each_campaign(events: Sequence[ArmedEvent]) -> list[ArmedEvent]:

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from daemon.domain.campaign.state_machine import RunStatus
 from daemon.domain.errors import Unavailable
+from daemon.domain.formatting import error_line
 from daemon.domain.run.attempt import (
     Attempt,
     AttemptKey,
@@ -185,9 +186,7 @@ class Completer(Service):
         )
 
     def _on_unwritable(self, item: FinishedAttempt, error: Exception) -> None:
-        self._context.emit(
-            "finish_failed", **item.attempt.log_fields(), error=f"{type(error).__name__}: {error}"
-        )
+        self._context.emit("finish_failed", **item.attempt.log_fields(), error=error_line(error))
         if item.outcome != UNWRITABLE:
             # The run would stay executing for as long as this node lives.
             self._enqueue(item._replace(outcome=UNWRITABLE))

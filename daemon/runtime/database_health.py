@@ -36,6 +36,8 @@ class DatabaseHealth:
         """Last failure of each service that has not succeeded since, on the monotonic clock."""
         self._backing_off: dict[str, asyncio.Event] = {}
         """Services that wait before the next try; the event is set when they try."""
+        self.error: str | None = None
+        """The error of the last failure."""
         self.on_recovery: list[Callable[[], None]] = []
 
     @property
@@ -70,6 +72,7 @@ class DatabaseHealth:
     async def failed(self, service: Service, error: Unavailable) -> None:
         """Note that a statement of ``service`` failed; wait before the next try."""
         self._failing[service.name] = self._clock.monotonic()
+        self.error = error.detail
         if self._lost_at is None:
             self._lost_at = self._clock.monotonic()
             self._emit("database_lost", error=error.detail)

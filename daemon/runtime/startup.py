@@ -22,7 +22,8 @@ async def wait_for_database(
     is not there yet.
 
     Raises:
-        Unavailable: the database is still not there after ``timeout`` seconds.
+        Unavailable: the database is still not there after ``timeout`` seconds, or it is there and
+            no wait helps.
     """
     deadline = time.monotonic() + timeout
     wait, is_logged = 0.1, False
@@ -30,6 +31,8 @@ async def wait_for_database(
         try:
             return await _unless_stopped(stop, begin)
         except Unavailable as error:
+            if not error.retryable:
+                raise
             if time.monotonic() + wait > deadline:
                 raise type(error)(
                     f"no database within {timeout:g} s: {error.detail}",

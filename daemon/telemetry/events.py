@@ -142,6 +142,12 @@ EVENTS: dict[str, EventSpec] = {
         ("error",),
         "Nothing, unless it is frequent: then find what closes the connection, such as a pooler.",
     ),
+    "privilege_missing": EventSpec(
+        "error",
+        "The database's role lost a privilege, or row security hides rows from it; logged once.",
+        ("error",),
+        "Grant it; `campaignd db roles` prints the SQL. `/readyz` is 503 until then.",
+    ),
     "schema_newer": EventSpec(
         "info",
         "A newer release migrated the database, and this release can use it; logged once.",
@@ -353,7 +359,7 @@ EVENTS: dict[str, EventSpec] = {
     ),
     "claim_failed": EventSpec(
         "error",
-        "The database refused to claim this campaign's event; the claim is retried.",
+        "The database refuses to claim this campaign's event; retried, and logged once a minute.",
         ("campaign_id", "error"),
         "Report it, with the schedule that `campaignd show REF` prints.",
     ),

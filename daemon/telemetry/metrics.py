@@ -53,7 +53,10 @@ PLAIN = {
     "node_replaced": ("lease_expiries", "Times that this node's own lease expired."),
     "listen_lost": ("listen_reconnects", "Times that the notification connection was lost."),
     "database_lost": ("database_outages", "Times that the database became unavailable."),
-    "claim_failed": ("claims_failed", "Events that the database refused to claim."),
+    "claim_failed": (
+        "claims_failed",
+        "Refused claims that were logged, at most one a minute for each campaign.",
+    ),
     "finish_failed": ("finishes_failed", "Outcomes that the database refused."),
 }
 """Counters without labels, by the event that they count."""

@@ -28,9 +28,9 @@ def daemons(tmp_path: Path) -> Iterator[Daemons]:
 
 
 @pytest.fixture
-def database(database_url: str) -> Iterator[CampaignDatabase]:
+def database(superuser_url: str) -> Iterator[CampaignDatabase]:
     """A migrated database for this test only."""
-    with CampaignDatabase(database_url) as found:
+    with CampaignDatabase(superuser_url) as found:
         yield found
 
 

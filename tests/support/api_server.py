@@ -16,6 +16,7 @@ from daemon.domain.api_keys import Scope
 from storage.api_keys import ApiKeys
 from storage.engine import Database
 from tests.support.campaign_database import CampaignDatabase
+from tests.support.postgres import as_application
 from tests.support.processes import Daemons, Process
 
 TIMEOUT_S = 60.0
@@ -102,11 +103,19 @@ def serving(
     keys: dict[Scope, str] | None = None,
     **settings: object,
 ) -> Iterator[Api]:
-    """Start a server; ``keys`` come from another server on the same database."""
+    """Start a server with the role that runs campaignd.
+
+    Args:
+        directory: of the process.
+        database_url: the URL of the database, with which the test itself connects.
+        command: `run` or `api`.
+        keys: of another server on the same database.
+        settings: of the server, with two underscores for the dot.
+    """
     daemons = Daemons(directory)
     values = {"api__enabled": "true", "api__port": 0, **NO_LIMIT, **settings}
     try:
-        env = daemons.environment(database_url, **values)
+        env = daemons.environment(as_application(database_url), **values)
         process = daemons.command(command, env=env)
         process.wait_for("ready")
         listening = process.wait_for("api_listening")

@@ -17,6 +17,7 @@ from psycopg import sql
 
 from storage.embedded import embedded_postgres, postmaster
 from storage.embedded.os_user import server_user
+from storage.roles import roles_sql
 
 SESSION_TIMEZONE = "Asia/Kathmandu"
 """The default time zone of sessions, far from UTC, so that a forgotten zone makes a test fail."""
@@ -25,6 +26,35 @@ SESSION_TIMEZONE = "Asia/Kathmandu"
 def with_database(url: str, name: str) -> str:
     """Return the URL of another database on the same server."""
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+def as_role(url: str, role: str) -> str:
+    """Return the URL of the same database for another role, with the same password."""
+    parts = urlsplit(url)
+    password, _, host = parts.netloc.rpartition("@")
+    _, colon, password = password.partition(":")
+    return urlunsplit(parts._replace(netloc=f"{role}{colon}{password}@{host}"))
+
+
+def as_application(url: str) -> str:
+    """Return the URL of the same database for the role that runs campaignd."""
+    return as_role(url, "campaignd_app")
+
+
+def make_roles(server: str, url: str) -> None:
+    """Make the roles of campaignd in a migrated database, with the superuser's password."""
+    password = urlsplit(server).password
+    with psycopg.connect(server, autocommit=True) as lock, psycopg.connect(url) as connection:
+        # Roles are the server's, and another worker of the tests may make them at the same time.
+        lock.execute("SELECT pg_advisory_lock(hashtext('roles'))")
+        connection.autocommit = True
+        connection.execute(roles_sql("campaignd").encode())
+        for role in ("owner", "app", "worker", "readonly") if password else ():
+            connection.execute(
+                sql.SQL("ALTER ROLE {} PASSWORD {}").format(
+                    sql.Identifier(f"campaignd_{role}"), sql.Literal(password)
+                )
+            )
 
 
 @contextmanager
@@ -109,6 +139,7 @@ def private_server(parent: Path | None = None) -> Iterator[PostgresServer]:
     try:
         with embedded_postgres(top) as url:
             upgrade(url)
+            make_roles(url, url)
             server = PostgresServer(top, url)
             try:
                 yield server

@@ -16,13 +16,15 @@ from daemon.domain.errors import CampaigndError
 from daemon.targets.registry import build
 from storage.engine import Database
 from storage.notifications import Notifications
+from storage.privilege_checks import require_privileges
 from storage.schema import require_schema
 
 
 def check(context: typer.Context) -> int:
     """Check the configuration, database, schema and targets.
 
-    One line each; exit code 1 if one of them failed. Nothing is started or changed.
+    One line each, and one for the privileges of the database's role; exit code 1 if one of them
+    failed. Nothing is started or changed.
     """
     options = context_of(context)
     try:
@@ -51,12 +53,8 @@ async def _check_database(settings: Settings, dsn: str) -> bool:
                 shown = await connection.exec_driver_sql("SHOW server_version")
                 _print_result(True, "database", f"PostgreSQL {shown.scalar_one()}, {where}")
             listens = await _check_listening(settings.listen_database_url, database)
-            try:
-                async with database.statement() as connection:
-                    schema = await require_schema(connection)
-            except CampaigndError as error:
-                return _print_failure("schema", error)
-            return _print_result(True, "schema", str(schema)) and listens
+            permits = await _check_privileges(database)
+            return await _check_schema(database) and listens and permits
     except CampaigndError as error:
         return _print_failure("database", error)
 
@@ -76,6 +74,24 @@ async def _check_listening(url: str | None, database: Database) -> bool:
         f"{redacted_dsn(url)}: notifications of database_url do not arrive"
         " (name the same database, and no pooler)",
     )
+
+
+async def _check_privileges(database: Database) -> bool:
+    try:
+        async with database.statement() as connection:
+            role = await connection.run_sync(require_privileges)
+    except CampaigndError as error:
+        return _print_failure("privileges", error)
+    return _print_result(True, "privileges", f"of the role {role}")
+
+
+async def _check_schema(database: Database) -> bool:
+    try:
+        async with database.statement() as connection:
+            schema = await require_schema(connection)
+    except CampaigndError as error:
+        return _print_failure("schema", error)
+    return _print_result(True, "schema", str(schema))
 
 
 def _target_faults(settings: Settings) -> Iterator[tuple[str, str | None]]:

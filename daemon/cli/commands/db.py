@@ -1,9 +1,10 @@
-"""`campaignd db upgrade | current | exec`: the schema, and PostgreSQL's own programs."""
+"""`campaignd db upgrade | current | roles | exec`: the schema, its roles, PostgreSQL's programs."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,8 +20,9 @@ from daemon.cli.store import open_database
 from storage import migrate
 from storage.embedded import embedded_postgres, embedded_programs
 from storage.migrate import libpq_environment
+from storage.roles import roles_sql
 
-db = typer.Typer(help="Upgrade the schema, or run PostgreSQL's own programs.")
+db = typer.Typer(help="Upgrade the schema, print its roles, or run PostgreSQL's programs.")
 
 
 @db.command()
@@ -39,6 +41,24 @@ def current(context: typer.Context) -> None:
     with _answering_database(context, create=False) as dsn:
         found = migrate.current(dsn)
     print(f"schema {found}")
+
+
+@db.command()
+def roles(
+    prefix: Annotated[
+        str, typer.Option(metavar="NAME", help="What the names of the roles begin with.")
+    ] = "campaignd",
+) -> None:
+    """Print the SQL that makes the roles and grants what each needs.
+
+    PREFIX_owner upgrades the schema, PREFIX_app runs campaignd, PREFIX_worker acquires runs by SQL,
+    PREFIX_readonly reads. An administrator runs the SQL with psql, after each upgrade.
+    """
+    if not re.fullmatch("[a-z_][a-z0-9_]{0,49}", prefix):
+        raise typer.BadParameter(
+            f"{prefix!r} is invalid; allowed are a-z, 0-9 and _", param_hint="--prefix"
+        )
+    print(roles_sql(prefix), end="")
 
 
 @db.command("exec", context_settings={"allow_interspersed_args": False})

@@ -64,7 +64,7 @@ def _import_file(context: typer.Context, source: BinaryIO, update: bool) -> int:
                 _print_summary(importer.counts)
         return 1 if importer.counts.bad else 0
 
-    return with_store(context, load, create=True)
+    return with_store(context, load, create=True, privileged=True)
 
 
 def _print_summary(counts: ImportCounts) -> None:

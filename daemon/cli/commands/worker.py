@@ -14,6 +14,7 @@ from config.errors import ConfigurationError
 from config.settings import Settings
 from daemon.cli.context import context_of
 from daemon.cli.store import open_store
+from daemon.domain.formatting import error_line
 from daemon.runtime.clock import SystemClock
 from daemon.runtime.database_health import DatabaseHealth
 from daemon.runtime.node_identity import NodeIdentity
@@ -72,7 +73,7 @@ def worker(
         clock = SystemClock()
         supervisor = Supervisor(_ignore_reload)
         supervisor.install()
-        async with open_store(settings, dsn) as store:
+        async with open_store(settings, dsn, privileged=True) as store:
             service = Worker(
                 LeaseTable(store.database, NodeIdentity(clock)),
                 RunResults(store.database),
@@ -97,7 +98,7 @@ def worker(
                 emit(
                     "service_failed",
                     service=failed[0].name,
-                    error=f"{type(failed[1]).__name__}: {failed[1]}",
+                    error=error_line(failed[1]),
                 )
                 return 1
             await service.stop()

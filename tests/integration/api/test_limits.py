@@ -147,9 +147,9 @@ def test_a_short_burst_of_requests_waits(tmp_path: Path, database_url: str) -> N
         assert asyncio.run(send()) == [200] * 8
 
 
-def test_unexpected_errors_do_not_reach_the_client(tmp_path: Path, database_url: str) -> None:
+def test_unexpected_errors_do_not_reach_the_client(tmp_path: Path, superuser_url: str) -> None:
     """The response has the fixed message, and only the log has the error."""
-    with serving(tmp_path, database_url, "api") as api:
+    with serving(tmp_path, superuser_url, "api") as api:
         campaign = api.campaign()
         api.database.rows("ALTER TABLE schedule_definitions RENAME TO hidden")
         save = api.http.post(
@@ -225,9 +225,9 @@ def test_without_the_api_nothing_of_it_is_loaded(tmp_path: Path, database_url: s
         daemons.end()
 
 
-def test_secrets_are_not_disclosed(tmp_path: Path, database_url: str) -> None:
+def test_secrets_are_not_disclosed(tmp_path: Path, superuser_url: str) -> None:
     """Logs, responses and process arguments contain no key, hash or database URL."""
-    with serving(tmp_path, database_url, "run", log__level="debug") as api:
+    with serving(tmp_path, superuser_url, "run", log__level="debug") as api:
         responses: list[Any] = []
         for client in [api.client(scope) for scope in (None, *Scope)]:
             with client:
@@ -250,7 +250,7 @@ def test_secrets_are_not_disclosed(tmp_path: Path, database_url: str) -> None:
     for digest in digests:
         assert digest.hex() not in disclosed
         assert repr(digest)[2:-1] not in disclosed
-    assert database_url not in disclosed
+    assert superuser_url not in disclosed
 
 
 if sys.platform != "linux":  # pragma: no cover

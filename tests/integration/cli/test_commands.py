@@ -240,6 +240,7 @@ def test_check_prints_a_line_for_each(call: Call) -> None:
     assert [line.split(":")[0] for line in done.stdout.splitlines()] == [
         "ok configuration",
         "ok database",
+        "ok privileges",
         "ok schema",
         "ok target log",
     ]

@@ -146,12 +146,12 @@ def test_a_lost_database(env: dict[str, str]) -> None:
     assert done.stdout.startswith("failed database: cannot be reached")
 
 
-def test_a_stale_schema(daemons: Daemons, env: dict[str, str], database_url: str) -> None:
+def test_a_stale_schema(daemons: Daemons, env: dict[str, str], superuser_url: str) -> None:
     """Reported as such, also while the daemon runs."""
     daemon = daemons.command("run", env=env, program=(sys.executable, "-c", BLIND))
     daemon.wait_for("ready")
     healthy(env)
-    with psycopg.connect(database_url, autocommit=True) as connection:
+    with psycopg.connect(superuser_url, autocommit=True) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     done = call(env, "health")
     assert done.returncode == 1

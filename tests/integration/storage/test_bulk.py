@@ -193,21 +193,21 @@ async def test_a_bad_line_is_reported_with_its_reason(
     assert len(bad[0][1]) < 1000
 
 
-async def test_a_line_that_only_the_server_refuses_is_one_bad_line(database_url: str) -> None:
+async def test_a_line_that_only_the_server_refuses_is_one_bad_line(superuser_url: str) -> None:
     """A batch that the server refuses is split in halves until the line is alone."""
-    with psycopg.connect(database_url, autocommit=True) as connection:
+    with psycopg.connect(superuser_url, autocommit=True) as connection:
         connection.execute("ALTER TABLE campaigns ADD CHECK (name <> 'n7')")
-    tally, bad = await load(database_url, [line(f"n{number}") for number in range(20)])
+    tally, bad = await load(superuser_url, [line(f"n{number}") for number in range(20)])
     assert (tally.loaded, tally.bad) == (19, 1)
     assert bad[0][0] == 8
     assert "cannot be stored" in bad[0][1]
 
 
-async def test_an_error_of_the_database_is_not_reported_for_lines(database_url: str) -> None:
-    with psycopg.connect(database_url, autocommit=True) as connection:
+async def test_an_error_of_the_database_is_not_reported_for_lines(superuser_url: str) -> None:
+    with psycopg.connect(superuser_url, autocommit=True) as connection:
         connection.execute("ALTER TABLE campaign_events RENAME TO away")
     with pytest.raises(psycopg.errors.UndefinedTable):
-        await load(database_url, [line()])
+        await load(superuser_url, [line()])
 
 
 async def test_ids_are_kept_if_free_and_never_assigned_twice(database_url: str) -> None:

@@ -281,9 +281,9 @@ ANALYZE;
 BIG = {"campaigns", "schedule_definitions", "timers", "runs", "campaign_events"}
 
 
-async def test_no_list_reads_a_whole_table(database: Database, database_url: str) -> None:
+async def test_no_list_reads_a_whole_table(database: Database, superuser_url: str) -> None:
     """Every statement of the lists and the overview is planned without a sequential scan."""
-    with psycopg.connect(database_url, autocommit=True) as connection:
+    with psycopg.connect(superuser_url, autocommit=True) as connection:
         connection.execute(MANY)
     seen: list[tuple[str, Any]] = []
 

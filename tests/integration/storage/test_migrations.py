@@ -105,7 +105,7 @@ def test_head_is_the_newest_migration() -> None:
 
 @pytest.mark.parametrize("name", sorted(each.stem for each in SQL.glob("*.sql")))
 def test_the_columns_of_a_statement_stay_when_columns_are_added(
-    database_url: str, name: str
+    superuser_url: str, name: str
 ) -> None:
     """Otherwise a daemon could not execute a statement that it prepared before a migration."""
     numbers: dict[str, int] = {}
@@ -114,7 +114,7 @@ def test_the_columns_of_a_statement_stay_when_columns_are_added(
         lambda bind: f"${numbers.setdefault(bind[1], len(numbers) + 1)}",
         query(name).text,
     )
-    with psycopg.connect(database_url, autocommit=True) as connection:
+    with psycopg.connect(superuser_url, autocommit=True) as connection:
         prepared = connection.pgconn.prepare(b"before", text.encode())
         assert not prepared.error_message, prepared.error_message
         for table in metadata.tables:
@@ -222,13 +222,13 @@ def test_every_version_records_its_compatible_releases() -> None:
     assert all(each <= version for each, version in zip(since, sorted(said), strict=True))
 
 
-def test_migrations_go_down_to_nothing_and_up_again(database_url: str) -> None:
+def test_migrations_go_down_to_nothing_and_up_again(superuser_url: str) -> None:
     def downgrade(connection: sa.Connection) -> None:
         config = alembic_config()
         config.attributes["connection"] = connection
         command.downgrade(config, "base")
 
-    with engine_for(database_url).begin() as connection:
+    with engine_for(superuser_url).begin() as connection:
         downgrade(connection)
         left = connection.execute(
             sa.text(
@@ -237,9 +237,9 @@ def test_migrations_go_down_to_nothing_and_up_again(database_url: str) -> None:
             )
         )
         assert left.all() == []
-    assert migrate.current(database_url).version is None
-    migrate.upgrade(database_url)
-    assert migrate.current(database_url) == Schema(HEAD, "0002")
+    assert migrate.current(superuser_url).version is None
+    migrate.upgrade(superuser_url)
+    assert migrate.current(superuser_url) == Schema(HEAD, "0002")
 
 
 @pytest.mark.parametrize(

@@ -16,14 +16,14 @@ from storage.campaigns import Campaigns
 from storage.engine import Database
 
 
-async def test_edits_of_a_read_only_database(database_url: str) -> None:
+async def test_edits_of_a_read_only_database(superuser_url: str) -> None:
     """As on a standby before its promotion: every edit reports that it can be retried."""
-    given = Database(database_url)
-    protected = Database(database_url)
+    given = Database(superuser_url)
+    protected = Database(superuser_url)
     draft = Campaign(0, uuid4(), "a campaign", CampaignType.ONE_TIME, Status.DRAFT)
     try:
         made = await CampaignService(Campaigns(given)).create(draft, "test")
-        with psycopg.connect(database_url, autocommit=True) as connection:
+        with psycopg.connect(superuser_url, autocommit=True) as connection:
             name = connection.info.dbname
             connection.execute(
                 f"ALTER DATABASE {name} SET default_transaction_read_only = on".encode()

@@ -217,14 +217,14 @@ async def test_the_locks_of_a_frozen_process_are_released(
     ("granted", "is_ended"), [("pg_signal_backend", True), ("lost", True), ("none", False)]
 )
 async def test_sessions_of_other_roles_are_ended_or_named(
-    db: TimedDatabase, database_url: str, granted: str, is_ended: bool
+    db: TimedDatabase, superuser_url: str, granted: str, is_ended: bool
 ) -> None:
     """Nodes may log in as different roles; without the right, the role is reported."""
     lost = await db.node(f"lost-{TAG}", lease=5)
     campaign_id, _ = await fired_on(db, lost)
     db.after(seconds(6))
     roles = {name: f"{name}_{uuid4().hex}" for name in ("lost", "rescuer")}
-    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as owner:
+    async with await psycopg.AsyncConnection.connect(superuser_url, autocommit=True) as owner:
         for role in roles.values():
             await owner.execute(f"CREATE ROLE {role} LOGIN".encode())
             await owner.execute(
@@ -233,9 +233,9 @@ async def test_sessions_of_other_roles_are_ended_or_named(
         if granted != "none":
             right = roles.get(granted, granted)
             await owner.execute(f"GRANT {right} TO {roles['rescuer']}".encode())
-        url = make_conninfo(database_url, user=roles["lost"])
+        url = make_conninfo(superuser_url, user=roles["lost"])
         session = await frozen(url, f"campaignd-{TAG}", campaign_id)
-        database = Database(make_conninfo(database_url, user=roles["rescuer"]))
+        database = Database(make_conninfo(superuser_url, user=roles["rescuer"]))
         try:
             left = await Nodes(database, db.now).end_sessions(lost.name)
             assert left == ([] if is_ended else [roles["lost"]])

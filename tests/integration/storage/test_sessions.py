@@ -75,11 +75,11 @@ def _options() -> str:
 
 @pytest.fixture(params=[of_the_database, of_the_url, of_pgoptions, of_variables])
 def url_with_others(
-    request: pytest.FixtureRequest, database_url: str, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, superuser_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[str]:
     """A database whose sessions would have other settings."""
     apply: Callable[[str, pytest.MonkeyPatch], str] = request.param
-    return apply(database_url, monkeypatch)
+    return apply(superuser_url, monkeypatch)
 
 
 async def test_settings_hold_in_the_pool(url_with_others: str) -> None:

@@ -102,6 +102,7 @@ def test_the_outputs_of_health_exist() -> None:
             "daemon/cli/commands/health.py",
             "daemon/node_status.py",
             "daemon/runtime/watchdog.py",
+            "storage/privilege_checks.py",
             "storage/schema.py",
         )
     )

@@ -56,3 +56,16 @@ async def test_other_faults_are_no_reason_to_wait() -> None:
 
     with pytest.raises(ValueError, match="a fault"):
         await wait_for_database(begin, timeout=600, stop=asyncio.Event(), emit=emit)
+
+
+async def test_what_does_not_pass_by_itself_is_not_waited_for() -> None:
+    """Such as a privilege that the database's role lacks."""
+
+    class Missing(Unavailable):
+        retryable = False
+
+    async def begin() -> None:
+        raise Missing("no INSERT")
+
+    with pytest.raises(Missing, match=r"^no INSERT$"):
+        await wait_for_database(begin, timeout=600, stop=asyncio.Event(), emit=emit)
