@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from daemon.api.ports import ApiKeyStore
 from daemon.domain.api_keys import ApiKey, KeyStatus
@@ -23,18 +24,22 @@ class KeyUses:
     Args:
         keys: the store of the keys.
         emit: receives the warnings.
+        monotonic: the clock, in seconds.
     """
 
-    def __init__(self, keys: ApiKeyStore, emit: Emit) -> None:
+    def __init__(
+        self, keys: ApiKeyStore, emit: Emit, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._keys = keys
         self._emit = emit
+        self._monotonic = monotonic
         self._recorded: dict[int, float] = {}
         self._warned: dict[int, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def record(self, key: ApiKey, address: str) -> None:
         """Record a key's use in the background, at most once a minute."""
-        if not _is_due(self._recorded, key.id, _RECORD_EVERY_S):
+        if not self._is_due(self._recorded, key.id, _RECORD_EVERY_S):
             return
         if key.status is KeyStatus.EXPIRING and key.expires_at is not None:
             self._warn(key, utc_text(key.expires_at))
@@ -43,7 +48,7 @@ class KeyUses:
         task.add_done_callback(self._tasks.discard)
 
     def _warn(self, key: ApiKey, expires_at: str) -> None:
-        if _is_due(self._warned, key.id, _WARN_EVERY_S):
+        if self._is_due(self._warned, key.id, _WARN_EVERY_S):
             self._emit("api_key_expires_soon", key=key.name, key_id=key.id, expires_at=expires_at)
 
     async def _write(self, key_id: int, address: str) -> None:
@@ -52,11 +57,10 @@ class KeyUses:
         except CampaigndError:
             self._recorded.pop(key_id, None)  # the next request tries again
 
-
-def _is_due(last: dict[int, float], key_id: int, every: float) -> bool:
-    """Return whether that many seconds have passed; if so, they begin again."""
-    now = time.monotonic()
-    if now - last.get(key_id, -every) < every:
-        return False
-    last[key_id] = now
-    return True
+    def _is_due(self, last: dict[int, float], key_id: int, every: float) -> bool:
+        """Return whether that many seconds have passed; if so, they begin again."""
+        now = self._monotonic()
+        if key_id in last and now - last[key_id] < every:
+            return False
+        last[key_id] = now
+        return True
