@@ -13,6 +13,7 @@ from daemon.domain.campaign.model import Campaign, Run
 from daemon.domain.campaign.state_machine import Status
 from daemon.domain.requests import Current
 from daemon.domain.schedule.schedule import CampaignType, EventKind, TimedEvent
+from daemon.domain.schedule.timezones import local_time
 
 Ref = int | UUID
 """A campaign's id or UUID."""
@@ -65,7 +66,7 @@ class RunDetail:
 
 @dataclass(frozen=True, slots=True)
 class UpcomingEvent:
-    """An event to come of a campaign. ``local`` is naive, in ``timezone``."""
+    """An event to come of a campaign; ``nominal`` is its naive wall-clock time in ``timezone``."""
 
     campaign_id: int
     campaign_uuid: UUID
@@ -74,8 +75,13 @@ class UpcomingEvent:
     status: Status
     kind: EventKind
     at: datetime
-    local: datetime
+    nominal: datetime
     timezone: str
+
+    @property
+    def local(self) -> datetime:
+        """The naive time that clocks show: for a nominal time in a gap, the one after the gap."""
+        return local_time(self.at, self.timezone) or self.nominal
 
     @property
     def key(self) -> UpcomingKey:

@@ -93,6 +93,11 @@ def wall_clock(instant: datetime, in_zone: ZoneInfo) -> datetime:
     return instant.astimezone(in_zone).replace(tzinfo=None, fold=0)
 
 
+def local_time(instant: datetime, name: str) -> datetime | None:
+    """Return the naive wall-clock time to show; None for a zone that this machine's data lacks."""
+    return wall_clock(instant, zone(name)) if is_zone(name) else None
+
+
 @cache
 def tzdata_version() -> str:
     """Return the version of the tz database that zoneinfo uses in this process, such as "2026a".

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -222,6 +223,32 @@ async def test_upcoming_of_one_campaign_follows_its_schedule(history: CampaignRe
         ("close", datetime(2026, 3, 6, 8, tzinfo=UTC)),
     ]
     assert await history.upcoming_of(3, 10) == []
+
+
+async def test_upcoming_has_the_local_time_that_clocks_show(
+    database: Database, history: CampaignReads
+) -> None:
+    """02:30 of that night is skipped: clocks show 03:30 at that instant."""
+    once = {"schedule_type": "scheduled", "scheduled_at": "2026-03-08T02:30"}
+    load = Importer(
+        database, actor="test", defaults=ScheduleDefaults(), report=lambda *_: None, now=NOW
+    )
+    campaigns = [
+        {"campaign": {"name": "once"}, "schedule": once},
+        {
+            "campaign": {"name": "window", "type": "event_triggered", "status": "scheduled"},
+            "schedule": {"startdate": "2026-03-08T02:30"},
+        },
+    ]
+    for each in campaigns:
+        each["schedule"] |= {"timezone": "America/New_York"}
+    await load.load(json.dumps(each).encode() + b"\n" for each in campaigns)
+    listed = [each for each in await history.upcoming(limit=50) if each.at > NINE]
+    of_each = [await history.upcoming_of(each.campaign_id, 1) for each in listed]
+    for event in (*listed, *(event for (event,) in of_each)):
+        assert event.at == datetime(2026, 3, 8, 7, 30, tzinfo=UTC)
+        assert event.local.isoformat() == "2026-03-08T03:30:00"
+    assert len(listed) == 2
 
 
 async def test_the_state_of_the_cluster(database: Database) -> None:
