@@ -15,11 +15,12 @@ from daemon.domain.errors import CampaigndError, InvalidInput
 from daemon.domain.formatting import utc_text
 from daemon.domain.requests import Context, is_schedule_body, save_schedule, update_schedule
 from daemon.domain.requests.context import Saved
-from daemon.domain.requests.datetimes import DATETIME_FORM, parse_datetime, settle
+from daemon.domain.requests.datetimes import parse_datetime, settle
 from daemon.domain.requests.fields import (
     BLANK,
     Faults,
     NotJson,
+    no_datetime,
     read_choice,
     read_integer,
     read_object,
@@ -153,7 +154,7 @@ def occurrences_answer(saved: Saved, after: datetime, count: int) -> Answer:
 def _read_after(faults: Faults, value: object, body: object, timezone: str) -> datetime | None:
     written = parse_datetime(value) if isinstance(value, str) else None
     if written is None:
-        faults.malformed("after", f"is {shown(value)}, must be a datetime {DATETIME_FORM}")
+        faults.malformed("after", no_datetime(value))
         return None
     if written.tzinfo is UTC:
         return written

@@ -28,6 +28,7 @@ from daemon.domain.requests.fields import (
     BLANK,
     Faults,
     NotJson,
+    no_datetime,
     read_boolean,
     read_choice,
     read_integer,
@@ -235,7 +236,7 @@ def _read_instant(faults: Faults, path: str, value: object) -> datetime | None:
         return None
     written = parse_datetime(value) if isinstance(value, str) else None
     if written is None or written.tzinfo is None:
-        faults.malformed(path, f"is {shown(value)}, must be a datetime with an offset or Z")
+        faults.malformed(path, no_datetime(value, "a datetime with an offset or Z"))
         return None
     return written
 
@@ -245,7 +246,7 @@ def _read_anchor(faults: Faults, value: object) -> datetime | None:
         return None
     written = parse_datetime(value) if isinstance(value, str) else None
     if written is None or written.tzinfo is not None:
-        faults.malformed("anchor", f"is {shown(value)}, must be a wall-clock time without offset")
+        faults.malformed("anchor", no_datetime(value, "a wall-clock time without offset"))
         return None
     return written
 

@@ -13,6 +13,7 @@ from daemon.domain.campaign.explain import Evidence, why
 from daemon.domain.campaign.model import LoggedEvent
 from daemon.domain.read_models import UpcomingEvent
 from daemon.domain.requests.datetimes import parse_datetime, settle
+from daemon.domain.requests.fields import no_datetime
 from daemon.domain.schedule.timezones import wall_clock, zone
 from storage.explain_reads import ExplainReads
 
@@ -80,7 +81,7 @@ def explain(
 def _format_evidence(text: str) -> datetime:
     found = parse_datetime(text)
     if found is None:
-        raise typer.BadParameter(f"{text!r} is not a datetime", param_hint="--at")
+        raise typer.BadParameter(no_datetime(text), param_hint="--at")
     return found
 
 

@@ -16,6 +16,7 @@ from daemon.cli.store import Store, with_store
 from daemon.domain.api_keys import INVALID_VALUES, MAX_OVERLAP, NAME_LIMIT, ApiKey, Scope
 from daemon.domain.errors import InvalidInput, NotFound
 from daemon.domain.requests.datetimes import parse_date, parse_instant
+from daemon.domain.requests.fields import no_datetime
 from storage.api_keys import ApiKeys
 
 keys = typer.Typer(help="Create, list, rotate and revoke API keys.")
@@ -39,10 +40,8 @@ def _parse_expiry(text: str) -> datetime | timedelta:
     at = datetime.combine(day, time(), UTC) if day else parse_instant(text)
     if at is not None:
         return at
-    raise typer.BadParameter(
-        f"{text!r} is neither a length of time such as 90d, a date such as 2031-07-01, nor an "
-        "instant such as 2031-07-01T09:00:00Z"
-    )
+    form = "a length of time such as 90d, a date, or an instant such as 2031-07-01T09:00:00Z"
+    raise typer.BadParameter(no_datetime(text, form))
 
 
 def _parse_overlap(text: str) -> timedelta:

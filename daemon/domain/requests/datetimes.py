@@ -11,6 +11,7 @@ several times slower than `datetime.fromisoformat`.
 from __future__ import annotations
 
 import re
+from calendar import month_name, monthrange
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
@@ -32,6 +33,10 @@ MAX_LENGTH = 256
 _is_datetime = re.compile(DATETIME_PATTERN).fullmatch
 _is_date = re.compile(_DATE).fullmatch
 _long_fraction = re.compile(r"(\.[0-9]{6})[0-9]+")
+_numbers_of = re.compile(
+    "([0-9]{4})-([0-9]{2})-([0-9]{2})"
+    r"(?:T([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.[0-9]+)?)?(?:Z|([+-])([0-9]{2}):?([0-9]{2}))?)?"
+).fullmatch
 
 
 def parse_datetime(text: str) -> datetime | None:
@@ -65,6 +70,35 @@ def parse_date(text: str) -> date | None:
         return date.fromisoformat(text)
     except ValueError:
         return None
+
+
+def describe_impossible(text: str) -> str | None:
+    """Return why a date or datetime of the right form does not exist; None for other text."""
+    found = _numbers_of(text) if len(text) <= MAX_LENGTH else None
+    if found is None:
+        return None
+    sign = found[7]
+    year, month, day, hour, minute, second, ahead, past = (
+        int(found[group] or 0) for group in (1, 2, 3, 4, 5, 6, 8, 9)
+    )
+    if year == 0:
+        return "there is no year 0"
+    if not 1 <= month <= 12:
+        return f"there is no month {month}"
+    last = monthrange(year, month)[1]
+    if not 1 <= day <= last:
+        return f"there is no such day: {month_name[month]} {year} has {last} days"
+    if hour == 24 and minute == second == 0:
+        return "there is no hour 24: midnight is 00:00 of the next day"
+    if hour > 23:
+        return f"there is no hour {hour}"
+    if minute > 59:
+        return f"there is no minute {minute}"
+    if second > 59:
+        return f"there is no second {second}"
+    if ahead > 23 or past > 59:
+        return f"there is no offset {sign}{ahead:02}:{past:02}"
+    return None
 
 
 def settle(written: datetime, in_zone: ZoneInfo) -> tuple[datetime, datetime]:

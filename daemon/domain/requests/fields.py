@@ -14,7 +14,13 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
 from daemon.domain.errors import InvalidInput
-from daemon.domain.requests.datetimes import DATE_FORM, DATETIME_FORM, parse_date, parse_datetime
+from daemon.domain.requests.datetimes import (
+    DATE_FORM,
+    DATETIME_FORM,
+    describe_impossible,
+    parse_date,
+    parse_datetime,
+)
 from daemon.domain.schedule.timezones import is_zone, likely_zone
 
 BLANK = "can't be blank"
@@ -146,8 +152,16 @@ def read_datetime(faults: Faults, path: str, value: object) -> datetime | None:
         return None
     written = parse_datetime(value) if isinstance(value, str) else None
     if written is None:
-        faults.malformed(path, f"is {shown(value)}, must be a datetime {DATETIME_FORM}")
+        faults.malformed(path, no_datetime(value))
     return written
+
+
+def no_datetime(value: object, form: str = f"a datetime {DATETIME_FORM}") -> str:
+    """Return the fault of a value that is no datetime: what does not exist, or the form."""
+    impossible = describe_impossible(value) if isinstance(value, str) else None
+    if impossible is not None:
+        return f"is {shown(value)}, but {impossible}"
+    return f"is {shown(value)}, must be {form}"
 
 
 def read_end_date(faults: Faults, path: str, value: object) -> datetime | date | None:
@@ -158,9 +172,8 @@ def read_end_date(faults: Faults, path: str, value: object) -> datetime | date |
         written = parse_date(value) or parse_datetime(value)
         if written is not None:
             return written
-    faults.malformed(
-        path, f"is {shown(value)}, must be a date {DATE_FORM} or a datetime {DATETIME_FORM}"
-    )
+    form = f"a date {DATE_FORM} or a datetime {DATETIME_FORM}"
+    faults.malformed(path, no_datetime(value, form))
     return None
 
 

@@ -164,6 +164,8 @@ BAD: list[tuple[object, str]] = [
     (line(status="archived", archived_from="paused"), "campaign.archived_from"),
     (line(created_at="2026-01-01T00:00:00"), "campaign.created_at"),
     (line() | {"anchor": LATER}, "anchor"),
+    (line() | {"anchor": "2026-02-30T09:00"}, "no such day: February 2026 has 28 days"),
+    (line(created_at="2026-01-01T24:00:00Z"), "midnight is 00:00 of the next day"),
     (line() | {"defaults": {"misfire_grace_time": 0}}, "defaults.misfire_grace_time"),
     (line(status="scheduled"), "needs a schedule"),
     (line(status="launched"), "needs a schedule"),

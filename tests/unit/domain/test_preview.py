@@ -123,6 +123,7 @@ def test_a_campaign_may_hold_all_its_fields() -> None:
         ({"count": "5"}, 400, "count is '5'"),
         ({"after": "today"}, 400, "after is 'today'"),
         ({"after": 0}, 400, "after is 0"),
+        ({"after": "2026-02-29T09:00Z"}, 400, "after is '2026-02-29T09:00Z', but there is no such"),
         ({"after": "2026-01-01"}, 400, "after is '2026-01-01'"),
         ({"after": "9999-12-31T23:59-10:00"}, 400, "after is '9999"),
         ({"schedule": None}, 400, "schedule can't be blank"),

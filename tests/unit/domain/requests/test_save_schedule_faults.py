@@ -56,6 +56,12 @@ from tests.unit.domain.requests.save_bodies import (
             "must be a datetime",
         ),
         (
+            {"schedule_type": "scheduled", "scheduled_at": "2027-02-29T09:00:00Z"},
+            "scheduled_at",
+            "is '2027-02-29T09:00:00Z', but there is no such day: February 2027 has 28 days",
+        ),
+        (recurring(end_date="2027-02-29"), "recurring_config.end_date", "February 2027 has 28"),
+        (
             {"schedule_type": "scheduled", "scheduled_at": "9999-12-31T23:00-05:00"},
             "scheduled_at",
             "outside the years 1 to 9999",

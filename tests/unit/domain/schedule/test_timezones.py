@@ -11,7 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.domain.requests.datetimes import end_of_day, parse_date, parse_datetime, settle
+from daemon.domain.requests.datetimes import (
+    describe_impossible,
+    end_of_day,
+    parse_date,
+    parse_datetime,
+    settle,
+)
 from daemon.domain.schedule import timezones
 
 
@@ -154,6 +160,35 @@ def test_datetimes_are_read(text: str, expected: str) -> None:
     read = parse_datetime(text)
     assert read is not None
     assert (read.tzinfo is None) == (at(expected).tzinfo is None)
+
+
+IMPOSSIBLE = [
+    ("2027-02-29T09:00:00Z", "there is no such day: February 2027 has 28 days"),
+    ("2027-04-31T09:00", "there is no such day: April 2027 has 30 days"),
+    ("2027-02-29", "there is no such day: February 2027 has 28 days"),
+    ("2027-03-00T09:00", "there is no such day: March 2027 has 31 days"),
+    ("2027-03-01T24:00:00Z", "there is no hour 24: midnight is 00:00 of the next day"),
+    ("2027-03-01T24:01", "there is no hour 24"),
+    ("2027-03-01T25:00", "there is no hour 25"),
+    ("2027-13-01T09:00:00Z", "there is no month 13"),
+    ("2027-00-01T09:00:00Z", "there is no month 0"),
+    ("2027-03-01T09:60:00Z", "there is no minute 60"),
+    ("2027-03-01T09:00:60.5Z", "there is no second 60"),
+    ("2027-03-01T09:00+24:00", "there is no offset +24:00"),
+    ("2027-03-01T09:00:00.25-0560", "there is no offset -05:60"),
+    ("0000-03-01T09:00", "there is no year 0"),
+]
+
+
+@pytest.mark.parametrize(("text", "why"), IMPOSSIBLE)
+def test_a_datetime_that_does_not_exist_is_malformed_and_says_why(text: str, why: str) -> None:
+    assert (parse_datetime(text), parse_date(text)) == (None, None)
+    assert describe_impossible(text) == why
+
+
+@pytest.mark.parametrize("text", ["2027-02-28T09:00", "2027-3-1T25:00", "today", "9" * 5000])
+def test_other_text_is_not_said_to_be_impossible(text: str) -> None:
+    assert describe_impossible(text) is None
 
 
 MALFORMED = [
