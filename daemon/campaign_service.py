@@ -17,8 +17,9 @@ from uuid import UUID
 
 from daemon.domain.campaign import commands
 from daemon.domain.campaign.model import Campaign, Change, Snapshot
+from daemon.domain.campaign.schedule_fields import next_run_at, without_read_only
 from daemon.domain.campaign.state_machine import Status
-from daemon.domain.errors import Stale
+from daemon.domain.errors import INVALID_CONFIGURATION, INVALID_VALUES, Stale
 from daemon.domain.ports import Emit
 from daemon.domain.requests import Context, Saved, is_schedule_body, save_schedule, update_schedule
 from daemon.domain.requests.notes import notes_on
@@ -26,7 +27,7 @@ from daemon.domain.run.attempt import AttemptUpdate, OpenAttempt, RunEnded
 from daemon.domain.run.log_events import emit_ended
 from daemon.domain.run.outcome import Delivered, Outcome, Reject, Retry
 from daemon.domain.run.retry import RetryPolicy
-from daemon.domain.schedule.schedule import EventKind, Schedule, TimedEvent
+from daemon.domain.schedule.schedule import Schedule
 
 RevisionCheck = Callable[[int | None], bool]
 """Returns whether a schedule's revision is the expected one; None: there is no schedule."""
@@ -44,6 +45,8 @@ class CommandResult:
     schedule: Schedule | None
     next_run_at: datetime | None
     """Aware UTC instant of the next run; None when no run is armed."""
+    timezone: str
+    """The zone of the schedule; without a schedule that of the campaign."""
     now: datetime
     revision: int | None = None
     """Revision of the schedule after the command."""
@@ -183,8 +186,10 @@ class CampaignService:
 
     def parse_schedule(self, snapshot: Snapshot, body: object) -> Saved:
         """Parse a body of either form as it would be saved. Raises InvalidInput."""
-        parse = save_schedule if is_schedule_body(body) else update_schedule
-        return parse(body, self.context(snapshot))
+        context = self.context(snapshot)
+        if is_schedule_body(body):
+            return save_schedule(without_read_only(body, snapshot, INVALID_CONFIGURATION), context)
+        return update_schedule(without_read_only(body, snapshot, INVALID_VALUES), context)
 
     async def create(self, campaign: Campaign, actor: str) -> Campaign:
         """Create a draft. Raises Conflict if its uuid is in use."""
@@ -194,17 +199,23 @@ class CampaignService:
         self, ref: int | UUID, body: object, actor: str, expect: RevisionCheck | None = None
     ) -> CommandResult:
         """Replace the schedule with a ``schedule`` body; ``immediate`` clears the schedule."""
-        return await self._execute_command(
-            ref, actor, lambda s: commands.save(s, body, self.context(s)), expect
-        )
+
+        def save(of: Snapshot) -> Change:
+            fields = without_read_only(body, of, INVALID_CONFIGURATION)
+            return commands.save(of, fields, self.context(of))
+
+        return await self._execute_command(ref, actor, save, expect)
 
     async def update_schedule(
         self, ref: int | UUID, body: object, actor: str, expect: RevisionCheck | None = None
     ) -> CommandResult:
         """Merge an ``update_schedule`` body into the schedule; the status does not change."""
-        return await self._execute_command(
-            ref, actor, lambda s: commands.update(s, body, self.context(s)), expect
-        )
+
+        def update(of: Snapshot) -> Change:
+            fields = without_read_only(body, of, INVALID_VALUES)
+            return commands.update(of, fields, self.context(of))
+
+        return await self._execute_command(ref, actor, update, expect)
 
     async def clear_schedule(
         self, ref: int | UUID, actor: str, expect: RevisionCheck | None = None
@@ -324,17 +335,6 @@ class CampaignService:
         return _command_result(edit.snapshot, change, edit.revision)
 
 
-def next_run_at(
-    schedule: Schedule | None, timer: TimedEvent | None, status: Status
-) -> datetime | None:
-    """Return the instant of the next run; None when no run is armed or the campaign is paused."""
-    if timer is None or schedule is None or status is Status.PAUSED:
-        return None
-    if timer.kind is EventKind.OPEN:
-        timer = schedule.event_following(timer)
-    return timer.at if timer is not None and timer.kind is EventKind.FIRE else None
-
-
 def _command_result(snapshot: Snapshot, change: Change, revision: int | None) -> CommandResult:
     campaign = snapshot.campaign
     schedule = snapshot.current.schedule if snapshot.current else None
@@ -354,6 +354,7 @@ def _command_result(snapshot: Snapshot, change: Change, revision: int | None) ->
         changed=not change.nothing,
         schedule=schedule,
         next_run_at=next_at,
+        timezone=campaign.timezone if schedule is None else schedule.timezone,
         now=snapshot.now,
         revision=revision,
         notes=tuple(notes_on(change.schedule, snapshot.current)),

@@ -165,4 +165,6 @@ async def _read_snapshot(
     armed = None
     if row.fire_at is not None:
         armed = TimedEvent(EventKind(row.event_kind), row.fire_at, row.local)
-    return Snapshot(campaign, now or row.clock, current, armed, row.last_at, row.revision)
+    return Snapshot(
+        campaign, now or row.clock, current, armed, row.last_at, row.revision, row.saved_at
+    )

@@ -12,7 +12,10 @@ from daemon.domain.schedule.schedule import CampaignType
 
 _INSTANT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{6})?Z$"
 Instant = Field(json_schema_extra={"pattern": _INSTANT}, examples=["2031-07-01T09:00:00Z"])
-
+Timezone: Any = Field(description="The zone in force: the schedule's, else the campaign's.")
+Local: Any = Field(
+    examples=["2031-07-01T11:00:00"], description="The time that clocks show in that zone."
+)
 Notes: Any = Field(
     default_factory=list,
     description="Effects that the client may not expect, such as intervals that count anew.",
@@ -71,7 +74,9 @@ class ScheduleResponse(BaseModel):
     source: Literal["schedule", "update_schedule"] | None = Field(
         description="The form of the body: schedule or update_schedule; null without a schedule."
     )
+    timezone: str = Timezone
     next_run_at: str | None = Instant
+    next_run_local: str | None = Local
     rrule: str | None = Field(
         description="The recurrence in RFC 5545 form; null if that form cannot express it."
     )
@@ -87,7 +92,9 @@ class ScheduleSaved(BaseModel):
     campaign_id: int
     campaign_uuid: str
     status: Status
+    timezone: str = Timezone
     next_run_at: str | None = Instant
+    next_run_local: str | None = Local
     notes: list[str] = Notes
 
 
@@ -106,7 +113,9 @@ class CommandDone(BaseModel):
     campaign_uuid: str
     status: Status
     changed: bool = Field(description="False when the campaign already had the requested status.")
+    timezone: str = Timezone
     next_run_at: str | None = Instant
+    next_run_local: str | None = Local
 
 
 class CampaignDeleted(BaseModel):

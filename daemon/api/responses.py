@@ -9,9 +9,15 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 
 from daemon.api.requests import etag_of
-from daemon.campaign_service import CommandResult, next_run_at
+from daemon.campaign_service import CommandResult
 from daemon.domain.api_keys import ApiKey
 from daemon.domain.campaign.model import Campaign, LoggedEvent
+from daemon.domain.campaign.schedule_fields import (
+    next_run_at,
+    next_run_fields,
+    read_only_fields,
+    timezone_in_force,
+)
 from daemon.domain.campaign.state_machine import Status
 from daemon.domain.formatting import utc_text
 from daemon.domain.read_models import CampaignDetail, CampaignSummary, RunDetail, UpcomingEvent
@@ -83,17 +89,11 @@ def next_run_of(shown: CampaignDetail) -> datetime | None:
 
 def schedule_response(shown: CampaignDetail) -> ResponseData:
     """Return a ScheduleResponse; ``immediate`` means that there is no schedule."""
-    current = shown.current
+    snapshot = shown.snapshot
     body = {
-        **(current.body if current else {"schedule_type": "immediate"}),
-        "campaign_id": shown.campaign.id,
-        "campaign_uuid": str(shown.campaign.uuid),
-        "status": shown.campaign.status,
-        "source": current.source if current else None,
-        "next_run_at": instant(next_run_of(shown)),
-        "rrule": shown.rrule,
-        "revision": shown.revision,
-        "saved_at": instant(shown.saved_at),
+        **(shown.current.body if shown.current else {"schedule_type": "immediate"}),
+        "timezone": timezone_in_force(snapshot),
+        **read_only_fields(snapshot),
     }
     return ResponseData(body, headers={"ETag": etag_of(shown.revision)})
 
@@ -106,7 +106,8 @@ def command_result(result: CommandResult, message: str) -> dict[str, Any]:
         "campaign_id": result.campaign_id,
         "campaign_uuid": str(result.campaign_uuid),
         "status": result.to_status,
-        "next_run_at": instant(result.next_run_at),
+        "timezone": result.timezone,
+        **next_run_fields(result.next_run_at, result.timezone),
     }
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from daemon.domain.errors import CampaigndError, InvalidInput
 from daemon.domain.formatting import utc_text
 from daemon.domain.requests import Context, is_schedule_body, save_schedule, update_schedule
-from daemon.domain.requests.context import Saved
+from daemon.domain.requests.context import Current, Saved
 from daemon.domain.requests.datetimes import parse_datetime, settle
 from daemon.domain.requests.fields import (
     BLANK,
@@ -28,6 +28,7 @@ from daemon.domain.requests.fields import (
     shown,
     strict_decoder,
 )
+from daemon.domain.requests.notes import notes_on
 from daemon.domain.schedule.schedule import CampaignType
 from daemon.domain.schedule.timezones import is_zone, zone
 
@@ -149,6 +150,13 @@ def occurrences_answer(saved: Saved, after: datetime, count: int) -> Answer:
         answer["launch_at"] = utc_text(schedule.anchor_at)
         answer["complete_at"] = None if schedule.ends_at is None else utc_text(schedule.ends_at)
     return answer
+
+
+def campaign_answer(saved: Saved, current: Current | None, after: datetime, count: int) -> Answer:
+    """Return the answer for a body of a campaign, with notes where there are any."""
+    answer = occurrences_answer(saved, after, count)
+    notes = notes_on(saved, current)
+    return {**answer, "notes": notes} if notes else answer
 
 
 def _read_after(faults: Faults, value: object, body: object, timezone: str) -> datetime | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from daemon.domain.campaign.model import Campaign, Run
+from daemon.domain.campaign.model import Campaign, Run, Snapshot
 from daemon.domain.campaign.state_machine import Status
 from daemon.domain.requests import Current
 from daemon.domain.schedule.schedule import CampaignType, EventKind, TimedEvent
@@ -48,6 +48,18 @@ class CampaignDetail:
     revision: int | None
     saved_at: datetime | None
     now: datetime
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The campaign as commands see it, without its newest occurrence."""
+        return Snapshot(
+            self.campaign,
+            self.now,
+            self.current,
+            self.timer,
+            revision=self.revision,
+            saved_at=self.saved_at,
+        )
 
 
 @dataclass(frozen=True, slots=True)

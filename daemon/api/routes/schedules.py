@@ -36,10 +36,8 @@ from daemon.api.response_models import (
 )
 from daemon.api.responses import ResponseData, command_result, schedule_response
 from daemon.campaign_service import CampaignService, CommandResult
-from daemon.domain.campaign.model import Snapshot
 from daemon.domain.errors import INVALID_CONFIGURATION, INVALID_VALUES
-from daemon.domain.preview import occurrences_answer
-from daemon.domain.requests.notes import notes_on
+from daemon.domain.preview import campaign_answer
 from daemon.domain.requests.save_schedule import SAVE_SCHEDULE
 from daemon.domain.requests.update_schedule import UPDATE_SCHEDULE
 
@@ -124,7 +122,10 @@ async def save_schedule(
     responses=answers(ScheduleResponse, 404, headers=["ETag"]),
 )
 async def read_schedule(request: Request, campaign_id: CampaignRef) -> Response:
-    """Returns the schedule as it was sent, with `next_run_at`; `immediate` without a schedule."""
+    """Returns the schedule as it was sent, with the zone in force and the next run.
+
+    Without a schedule it is `immediate`. The response can be sent back as a body.
+    """
     shown = await backend_of(request).reads.campaign(parse_ref(campaign_id))
     return schedule_response(shown).render()
 
@@ -160,13 +161,10 @@ async def preview_schedule(request: Request, ref: CampaignRef, count: Count = 10
     value = parse_json(await read_json(request), INVALID_CONFIGURATION)
     backend = backend_of(request)
     shown = await backend.reads.campaign(identity)
-    snapshot = Snapshot(shown.campaign, shown.now, shown.current, shown.timer)
 
     def compute() -> dict[str, object]:
-        saved = backend.service.parse_schedule(snapshot, value)
-        answer = occurrences_answer(saved, shown.now, count)
-        notes = notes_on(saved, shown.current)
-        return {**answer, "notes": notes} if notes else answer
+        saved = backend.service.parse_schedule(shown.snapshot, value)
+        return campaign_answer(saved, shown.current, shown.now, count)
 
     if count <= _INLINE_COUNT:
         return JSONResponse(compute())

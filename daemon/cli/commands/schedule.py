@@ -13,11 +13,10 @@ import typer
 from daemon.cli.commands.lifecycle import result_line
 from daemon.cli.output import JsonOption, RefArgument, instant, parse_ref, print_json, print_table
 from daemon.cli.store import Store, actor, with_store
-from daemon.domain.campaign.model import Snapshot
+from daemon.domain.campaign.schedule_fields import next_run_fields
 from daemon.domain.errors import INVALID_CONFIGURATION, InvalidInput
-from daemon.domain.preview import LONGEST_LINE, MOST_OCCURRENCES, occurrences_answer
-from daemon.domain.requests import Saved, is_schedule_body, save_schedule, update_schedule
-from daemon.domain.requests.notes import notes_on
+from daemon.domain.preview import LONGEST_LINE, MOST_OCCURRENCES, campaign_answer
+from daemon.domain.requests import is_schedule_body
 from daemon.domain.schedule.timezones import wall_clock, zone
 
 
@@ -65,7 +64,8 @@ def schedule(
                     "campaign_uuid": result.campaign_uuid,
                     "from_status": result.from_status,
                     "to_status": result.to_status,
-                    "next_run_at": result.next_run_at,
+                    "timezone": result.timezone,
+                    **next_run_fields(result.next_run_at, result.timezone),
                     "notes": result.notes,
                 }
             )
@@ -80,10 +80,8 @@ async def _preview_schedule(
     store: Store, ref: Any, body: object, count: int, as_json: bool
 ) -> None:
     shown = await store.reads.campaign(ref)
-    snapshot = Snapshot(shown.campaign, shown.now, shown.current, shown.timer)
-    parse = save_schedule if is_schedule_body(body) else update_schedule
-    saved: Saved = parse(body, store.campaigns.context(snapshot))
-    answer = occurrences_answer(saved, shown.now, count)
+    saved = store.campaigns.parse_schedule(shown.snapshot, body)
+    answer = campaign_answer(saved, shown.current, shown.now, count)
     if as_json:
         print_json(answer)
         return
@@ -92,7 +90,7 @@ async def _preview_schedule(
     if saved.schedule is None:
         print("the schedule would be cleared")
         return
-    _print_notes(notes_on(saved, shown.current))
+    _print_notes(answer.get("notes", ()))
     in_zone = zone(saved.schedule.timezone)
     print_table(
         (saved.schedule.timezone, "UTC"),

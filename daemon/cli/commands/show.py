@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+from datetime import datetime
 
 import typer
 
@@ -16,6 +17,7 @@ from daemon.cli.output import (
 )
 from daemon.cli.store import Store, with_store
 from daemon.domain.campaign.model import LoggedEvent
+from daemon.domain.campaign.schedule_fields import next_run_fields, timezone_in_force
 from daemon.domain.read_models import CampaignDetail, UpcomingEvent
 from daemon.domain.schedule.schedule import EventKind
 from storage.campaign_reads import next_events
@@ -75,12 +77,12 @@ def _print_json(shown: CampaignDetail) -> None:
             "schedule": schedule,
             "next_event": shown.timer and shown.timer.kind,
             "next_event_at": shown.timer and shown.timer.at,
-            "next_run_at": _next_run(shown),
+            **next_run_fields(_next_run(shown), timezone_in_force(shown.snapshot)),
         }
     )
 
 
-def _next_run(shown: CampaignDetail) -> object:
+def _next_run(shown: CampaignDetail) -> datetime | None:
     if shown.current is None or shown.timer is None:
         return None
     for event in next_events(shown.current.schedule, shown.timer, shown.now, 2):

@@ -95,6 +95,8 @@ class Snapshot:
     """The newest occurrence of the current schedule that has its run row."""
     revision: int | None = None
     """Revision of the current schedule; every write changes it."""
+    saved_at: datetime | None = None
+    """Instant at which the current schedule was saved."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,12 +79,13 @@ class Faults:
         """Note every field that is not a known one."""
         if fields.keys() <= known:  # type: ignore[operator]
             return
-        unknown = [name for name in fields if name not in known]
-        for name in unknown[:_MAX_LISTED]:
+        unknown = [name for name in fields if name not in known][:_MAX_LISTED]
+        for name in unknown:
             written = str(name)
             if len(written) > _MAX_SHOWN or not written.isprintable():
                 written = shown(name)
-            self.malformed(path + written, f"is unknown, known are {', '.join(sorted(known))}")
+            list_once = f", known are {', '.join(sorted(known))}" if name is unknown[-1] else ""
+            self.malformed(path + written, f"is unknown{list_once}")
 
     def error(self, message: str, unsupported_status: int = 400) -> InvalidInput:
         """Return all faults as one error: 400 if any is malformed, else `unsupported_status`."""

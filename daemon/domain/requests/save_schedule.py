@@ -111,7 +111,10 @@ _SCHEDULE_TYPE = choice({word: word for word in VARIANTS})
 
 
 class SaveSchedule(NamedTuple):
-    """A new schedule that replaces the current one."""
+    """A new schedule that replaces the current one.
+
+    The read-only fields of a schedule that was read are accepted too, with unchanged values.
+    """
 
     schedule_type: str = declared(_SCHEDULE_TYPE, required=True)
     scheduled_at: datetime | None = declared(

@@ -73,7 +73,10 @@ REPEATING_ATTRIBUTES = Body(RepeatingAttributes, patch=True, used_by=CampaignTyp
 
 
 class UpdateSchedule(NamedTuple):
-    """A change of a campaign's schedule. An absent field stays as it is, null clears it."""
+    """A change of a campaign's schedule. An absent field stays as it is, null clears it.
+
+    The read-only fields of a schedule that was read are accepted too, with unchanged values.
+    """
 
     startdate: datetime = declared(not_empty(DATETIME), required=True)
     enddate: datetime | None = declared(DATETIME, doc="Null: the schedule has no end.")

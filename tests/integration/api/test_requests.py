@@ -143,6 +143,64 @@ def test_bodies_over_the_limit(api: Api) -> None:
     assert api.http.get("/upcoming").status_code == 200
 
 
+def test_unknown_fields_are_refused_with_the_known_ones_once(api: Api) -> None:
+    """The list is in the detail once, however many fields are unknown."""
+    campaign = api.campaign()
+    answer = api.http.post(
+        f"/campaigns/{campaign['id']}/schedule",
+        json={"schedule_type": "immediate", "colour": 1, "size": 2, "shape": 3},
+    )
+    found = answer.json()
+    assert (answer.status_code, list(found["errors"])) == (400, ["colour", "size", "shape"])
+    assert found["detail"].startswith("colour is unknown; size is unknown; shape is unknown, known")
+    assert found["detail"].count("schedule_type") == 1
+
+
+def test_a_schedule_can_be_sent_back_as_it_was_read(api: Api) -> None:
+    """Read-only fields are ignored; the zone in force, and the local time, are named."""
+    campaign = api.campaign(timezone="Asia/Kathmandu")
+    path = f"/campaigns/{campaign['id']}"
+    config = {"frequency": "daily", "interval": 2}
+    body = {
+        "schedule_type": "recurring",
+        "scheduled_at": "2031-03-01T09:00:00.5",
+        "recurring_config": config,
+    }
+    assert api.http.post(f"{path}/schedule", json=body).status_code == 200
+    read = api.http.get(f"{path}/schedule").json()
+    assert read["timezone"] == "Asia/Kathmandu"
+    assert read["next_run_at"] == "2031-03-01T03:15:00.500000Z"
+    assert read["next_run_local"] == "2031-03-01T09:00:00.500000"
+    preview = api.http.post(f"{path}/schedule/preview", json=read).json()
+    assert preview["occurrences"][0] == read["next_run_at"]
+    assert api.http.post(f"{path}/schedule", json=read).status_code == 200
+    again = api.http.get(f"{path}/schedule").json()
+    same = read.keys() - {"revision", "saved_at"}
+    assert {name: again[name] for name in same} == {name: read[name] for name in same}
+
+    patch = {"startdate": "2031-03-01T09:00:00Z", "enddate": "2031-04-01T09:00:00Z"}
+    window = api.campaign(type="event_triggered")
+    path = f"/campaigns/{window['uuid']}"
+    assert api.http.patch(f"{path}/update_schedule", json=patch).status_code == 200
+    read = api.http.get(f"{path}/schedule").json()
+    assert api.http.patch(f"{path}/update_schedule", json=read).status_code == 200
+
+
+def test_another_value_of_a_read_only_field_is_refused_in_one_sentence(api: Api) -> None:
+    """The error names the fields; nothing is saved."""
+    campaign = api.armed()
+    path = f"/campaigns/{campaign['id']}/schedule"
+    read = api.http.get(path).json()
+    for call, name in ((api.http.post, path), (api.http.post, f"{path}/preview")):
+        answer = call(name, json={**read, "status": "paused", "rrule": "FREQ=DAILY"})
+        found = answer.json()
+        assert (answer.status_code, set(found["errors"])) == (400, {"status", "rrule"})
+        assert found["detail"] == (
+            "status, rrule: read-only, with another value; omit them or read the schedule again"
+        )
+    assert api.http.get(path).json() == read
+
+
 def test_unknown_paths_and_methods(api: Api) -> None:
     """In the same form as everything else."""
     for method, path, status in (

@@ -53,7 +53,10 @@ def test_scheduled_arms(api: Api) -> None:
         "campaign_id": campaign["id"],
         "campaign_uuid": campaign["uuid"],
         "status": "scheduled",
+        "timezone": "America/New_York",
         "next_run_at": "2031-02-15T14:00:00Z",
+        "next_run_local": "2031-02-15T09:00:00",
+        "notes": [],
     }
     assert api.status(campaign) == "scheduled"
 
@@ -219,7 +222,9 @@ def test_dates_alone_leave_a_saved_recurrence(api: Api) -> None:
     api.http.post(f"/campaigns/{campaign['id']}/pause")
     assert update(api, campaign, startdate="2031-08-01T11:00:00Z").status_code == 200
     shown = api.http.get(f"/campaigns/{campaign['id']}/schedule").json()
+    del config["time"]  # It is that of startdate now.
     assert shown["recurring_config"] == config
+    assert "BYDAY=TU,TH" in shown["rrule"]
 
 
 def test_a_launched_event_triggered_campaign_may_change(api: Api) -> None:
