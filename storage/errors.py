@@ -5,6 +5,7 @@
     CampaigndError
       StorageError
         StorageUnavailable   unreachable, overloaded or read-only: try again (exit code 3)
+          TransactionAborted ended in favour of another transaction: try again
           PrivilegeMissing   the role lacks a privilege that campaignd needs (exit code 4)
         StatementDenied      the server refuses a statement to the role, for a row's sake or before
                              `storage.privilege_checks` names the privilege (exit code 4)
@@ -34,6 +35,12 @@ class StorageUnavailable(StorageError, Unavailable):
     """The database cannot be reached."""
 
     exit_code = 3
+
+
+class TransactionAborted(StorageUnavailable):
+    """The server ended a transaction in favour of another one"""
+
+    is_outage = False
 
 
 class PrivilegeMissing(StorageUnavailable):
@@ -96,6 +103,9 @@ DENIED = "42501"
 """SQLSTATE insufficient_privilege, also of a row that row security refuses."""
 
 
+CONFLICTS = frozenset({"40001", "40P01", "55P03"})
+"""Those SQLSTATEs of which another transaction is the cause: the database itself is well."""
+
 _ADDRESS = re.compile(
     r'connection to server (?:at|on socket) "[^"]*"(?: \([^)]*\))?(?:, port \d+)? failed: '
     r"| '[^']*'(?=: \[Errno)"
@@ -114,13 +124,13 @@ def translated() -> Iterator[None]:
         yield
     except sa_exc.DBAPIError as error:
         if is_passing(error.orig) or error.connection_invalidated:
-            raise StorageUnavailable(first_line(error.orig or error)) from error
+            raise _unavailable(error.orig or error) from error
         if getattr(error.orig, "sqlstate", None) == DENIED:
             raise StatementDenied(first_line(error.orig or error)) from error
         raise
     except psycopg.Error as error:
         if is_passing(error):
-            raise StorageUnavailable(first_line(error)) from error
+            raise _unavailable(error) from error
         if error.sqlstate == DENIED:
             raise StatementDenied(first_line(error)) from error
         raise
@@ -128,6 +138,11 @@ def translated() -> Iterator[None]:
         raise StorageUnavailable("no free connection in the pool") from error
     except (OSError, TimeoutError) as error:
         raise StorageUnavailable(first_line(error)) from error
+
+
+def _unavailable(error: BaseException) -> StorageUnavailable:
+    is_conflict = getattr(error, "sqlstate", None) in CONFLICTS
+    return (TransactionAborted if is_conflict else StorageUnavailable)(first_line(error))
 
 
 def is_passing(error: BaseException | None) -> bool:

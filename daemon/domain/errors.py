@@ -114,3 +114,5 @@ class Unavailable(CampaigndError):
 
     status = 503
     retryable = True
+    is_outage: ClassVar[bool] = True
+    """Whether the dependency is away; False if it only refused this attempt in favour of others."""

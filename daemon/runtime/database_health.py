@@ -71,6 +71,11 @@ class DatabaseHealth:
 
     async def failed(self, service: Service, error: Unavailable) -> None:
         """Note that a statement of ``service`` failed; wait before the next try."""
+        if not error.is_outage:
+            if service.name not in self._failures:
+                self._emit("transaction_aborted", service=service.name, error=error.detail)
+            await self.back_off(service)
+            return
         self._failing[service.name] = self._clock.monotonic()
         self.error = error.detail
         if self._lost_at is None:

@@ -113,6 +113,12 @@ EVENTS: dict[str, EventSpec] = {
         "Report `exception`. The response has the same `request_id`.",
     ),
     # The database.
+    "transaction_aborted": EventSpec(
+        "warning",
+        "The server ended a transaction because of another one; it is tried again.",
+        ("service", "error"),
+        "Nothing, unless it is frequent: then find which session locks campaigns or runs for long.",
+    ),
     "database_lost": EventSpec(
         "error",
         "The database is unavailable; logged once, then tried again with backoff.",

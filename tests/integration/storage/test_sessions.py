@@ -15,7 +15,7 @@ from psycopg import sql
 
 from storage import migrate
 from storage.engine import Database, rows_of
-from storage.errors import UnsuitableDatabase
+from storage.errors import StorageUnavailable, TransactionAborted, UnsuitableDatabase
 from storage.notifications import Notifications
 from storage.session import SETTINGS, connect, connect_async, connection_string
 from tests.support.postgres import fresh_database
@@ -155,3 +155,19 @@ def test_no_other_module_connects() -> None:
         if re.search(r"(psycopg|Connection)\.connect\(|create_engine\([^)]*://\w", path.read_text())
     ]
     assert connecting == ["storage/embedded/__init__.py", "storage/session.py"]
+
+
+async def test_a_transaction_that_lost_against_another_is_no_outage(database_url: str) -> None:
+    """Serialization failures, deadlocks and locks that are not granted in time."""
+    database = Database(database_url)
+    try:
+        for state in ("40001", "40P01", "55P03"):
+            failing = f"DO $$ BEGIN RAISE SQLSTATE '{state}'; END $$"
+            with pytest.raises(TransactionAborted) as caught:
+                await database.rows(sa.text(failing))
+            assert not caught.value.is_outage
+        with pytest.raises(StorageUnavailable) as away:
+            await database.rows(sa.text("DO $$ BEGIN RAISE SQLSTATE '57P03'; END $$"))
+        assert away.value.is_outage
+    finally:
+        await database.close()

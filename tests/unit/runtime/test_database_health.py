@@ -7,6 +7,7 @@ from typing import Any
 from daemon.domain.errors import Unavailable
 from daemon.runtime.database_health import DatabaseHealth
 from daemon.runtime.service import Service
+from storage.errors import TransactionAborted
 from tests.support.clocks import SettableClock
 
 
@@ -43,6 +44,18 @@ async def test_a_service_that_succeeds_does_not_end_an_outage() -> None:
     health.succeeded(reader)
     assert events == ["database_lost", "database_back"]
     assert recovered == ["yes"]
+
+
+async def test_a_deadlock_is_no_outage() -> None:
+    """It is logged as such, once in a row, and the service tries again."""
+    health, events = health_and_events()
+    part = Part("claimer")
+    for _ in range(2):
+        await health.failed(part, TransactionAborted("deadlock detected"))
+        assert health.is_up
+    health.succeeded(part)
+    await health.failed(part, TransactionAborted("could not serialize access"))
+    assert events == ["transaction_aborted"] * 2
 
 
 async def test_all_that_failed_must_succeed() -> None:
