@@ -102,7 +102,6 @@ PASSING_STATES = frozenset(
 DENIED = "42501"
 """SQLSTATE insufficient_privilege, also of a row that row security refuses."""
 
-
 CONFLICTS = frozenset({"40001", "40P01", "55P03"})
 """Those SQLSTATEs of which another transaction is the cause: the database itself is well."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from config.names import FIELDS, is_setting, is_table
+from config.settings import ApiSettings, DatabaseSettings
 from daemon.cli.lazy_group import COMMANDS
 
 ROOT = Path(__file__).parents[3]
@@ -111,3 +112,15 @@ def test_the_outputs_of_health_exist() -> None:
     for text in quoted:
         for piece in re.sub(r"^(ok )?\w+: ", "", text).split("..."):
             assert piece.strip() in source, text
+
+
+def test_the_connections_of_a_node_are_added_up() -> None:
+    """The page gives the sum of the default settings."""
+    firing, http = DatabaseSettings().pool_size, ApiSettings().pool_size
+    page = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    assert f"So a node needs {2 * firing + http + 1} with the defaults" in page
+    assert re.findall(r"^\| node: .* \| (\d+) \|$", page, re.M) == [
+        str(2 * firing),
+        str(http),
+        "1",
+    ]
