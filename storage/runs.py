@@ -12,7 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.domain.campaign.state_machine import RunStatus, Status
 from daemon.domain.run.attempt import (
+    UNREAD,
     Attempt,
+    AttemptKey,
     ClaimResult,
     ExpiredAttempt,
     FinishedAttempt,
@@ -52,6 +54,9 @@ from storage.session import PREPARED_AFTER
 MAX_TAKEOVERS = 10
 """Number of lost nodes after which a run fails (docs/semantics.md#runs)."""
 
+CLAIM_BYTES = 4 * 1024 * 1024
+"""Bytes of payloads after which a claim postpones its other runs."""
+
 _STATUS = {status.value: status for status in Status}
 _RUN_STATUS = {status.value: status for status in RunStatus}
 
@@ -81,7 +86,7 @@ class RunStore:
         """
         if not self._database.prepares:
             return
-        claim = {"node": self._node.id, "now": self.now, **_claim_binds([])}
+        claim = {"node": self._node.id, "now": self.now, **_claim_binds([]), **_payload_binds(())}
         finish = {**finish_binds([]), "node": self._node.id}
         async with AsyncExitStack() as open_at_once:
             for _ in range(self._database.connections_kept):
@@ -90,31 +95,61 @@ class RunStore:
                     await connection.execute(query("claim_events"), claim)
                     await write_finish(connection, finish)
 
-    async def claim(self, requests: Sequence[ClaimRequest]) -> list[ClaimResult]:
-        """Claim events that are due by the database clock; the result omits lost claims."""
-        rows = await self._rows("claim_events", **_claim_binds(requests))
-        return [claimed for row in rows for claimed in _claim_results(row, requests)]
+    async def claim(
+        self, requests: Sequence[ClaimRequest], without_payload: Collection[str] = ()
+    ) -> tuple[list[ClaimResult], list[int]]:
+        """Claim events that are due by the database clock.
+
+        Args:
+            requests: the events, and what follows them.
+            without_payload: targets whose runs are claimed without their payload.
+
+        Returns:
+            The claims that were won, and the indexes of events that remain due because the batch
+            has too many bytes. Neither has the claims that were lost.
+        """
+        binds = {**_claim_binds(requests), **_payload_binds(without_payload)}
+        results: list[ClaimResult] = []
+        postponed: list[int] = []
+        for row in await self._rows("claim_events", **binds):
+            if row.made == "postponed":
+                postponed = [number - 1 for number in row.numbers]
+            else:
+                results += _claim_results(row, requests)
+        return results, postponed
 
     async def claim_attempts(
-        self,
-        pending: Sequence[PendingRun],
-    ) -> tuple[list[Attempt], list[ExpiredAttempt]]:
-        """Start the next attempts of pending runs; also return the runs that are too late."""
+        self, pending: Sequence[PendingRun], without_payload: Collection[str] = ()
+    ) -> tuple[list[Attempt], list[ExpiredAttempt], list[AttemptKey]]:
+        """Start the next attempts of pending runs.
+
+        Args:
+            pending: the runs.
+            without_payload: targets whose runs are claimed without their payload.
+
+        Returns:
+            The started attempts, the runs that are too late, and the keys of runs that remain due
+            because the batch has too many bytes.
+        """
         rows = await self._rows(
             "claim_attempts",
             campaign_ids=[item.campaign_id for item in pending],
             scheduled_fors=[item.scheduled_for for item in pending],
             max_takeovers=MAX_TAKEOVERS,
+            **_payload_binds(without_payload),
         )
-        attempts = [(row, attempt_from(row, row.attempt)) for row in rows]
-        return (
-            [attempt for row, attempt in attempts if row.verdict == "started"],
-            [
-                ExpiredAttempt(attempt, row.status, _late_outcome(row))
-                for row, attempt in attempts
-                if row.verdict != "started"
-            ],
-        )
+        started: list[Attempt] = []
+        expired: list[ExpiredAttempt] = []
+        postponed: list[AttemptKey] = []
+        for row in rows:
+            attempt = attempt_from(row, row.attempt)
+            if row.verdict == "started":
+                started.append(attempt)
+            elif row.verdict == "postponed":
+                postponed.append(attempt.key)
+            else:
+                expired.append(ExpiredAttempt(attempt, row.status, _late_outcome(row)))
+        return started, expired, postponed
 
     async def finish(self, finished: Sequence[FinishedAttempt]) -> list[FinishResult | None]:
         """Write outcomes, each guarded by (run, attempt, node, expected status).
@@ -261,6 +296,10 @@ def _claim_binds(requests: Sequence[ClaimRequest]) -> dict[str, Any]:
     }
 
 
+def _payload_binds(without_payload: Collection[str]) -> dict[str, Any]:
+    return {"without_payload": texts(list(without_payload)), "max_bytes": CLAIM_BYTES}
+
+
 def _claim_results(row: Any, requests: Sequence[ClaimRequest]) -> Iterator[ClaimResult]:
     made, from_status, to_status, target, now, numbers, names, payloads = row
     same = _STATUS[from_status], _STATUS[to_status], now, target, made
@@ -281,7 +320,7 @@ def _claim_results(row: Any, requests: Sequence[ClaimRequest]) -> Iterator[Claim
             item.fire_at,
             1,
             target,
-            {} if payload == "{}" else json.loads(payload),
+            UNREAD if payload is None else {} if payload == "{}" else json.loads(payload),
             now,
             item.start_before,
         )
@@ -298,7 +337,7 @@ def attempt_from(row: Any, number: int) -> Attempt:
         scheduled_for=row.scheduled_for,
         number=number,
         target=row.target,
-        payload=row.payload,
+        payload=UNREAD if row.payload is None else row.payload,
         claimed_at=row.now,
         start_before=row.start_before,
         takeovers=row.takeovers,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 
-from daemon.domain.run.attempt import Attempt
+from daemon.domain.run.attempt import UNREAD, Attempt
 from daemon.domain.run.outcome import (
     Delivered,
     Missed,
@@ -23,6 +23,8 @@ from daemon.pipeline.completer import Completer
 from daemon.pipeline.context import PipelineContext
 
 TOO_LATE = "the next attempt would start later than misfire_grace_time"
+
+REPLACED = "the target was replaced by one that sends payloads after the run was claimed"
 
 
 class AttemptRunner:
@@ -62,6 +64,10 @@ class AttemptRunner:
         if attempt.start_before < started_at:
             expired = Missed() if attempt.number == 1 else Reject(TOO_LATE)
             self._completer.complete_local(attempt, expired, None, 0.0)
+            return True
+        if attempt.payload is UNREAD and target.sends_payload:
+            again = self.apply_policy(attempt, Retry(REPLACED))
+            self._completer.complete_local(attempt, again, None, 0.0)
             return True
         began = self._context.clock.monotonic()
         is_probe = self._breaker.start()

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TypeVar
 from uuid import UUID
 
 from daemon.domain.errors import Unavailable
@@ -33,6 +34,9 @@ CONCURRENT_CLAIMS = 2
 
 YIELD_EVERY = 200
 """Plans made or results read before the event loop may go on."""
+
+
+EntryT = TypeVar("EntryT", ArmedEvent, PendingRun)
 
 
 class Claimer(Service):
@@ -63,6 +67,8 @@ class Claimer(Service):
         self._plans = plans
         self._reconciler = reconciler
         self._next_batch = FIRST_BATCH
+        self._affordable = context.batch
+        """Maximum entries of a claim, so that their payloads fit into its bytes."""
         self._claims_under_way = 0
         self._is_reconciling = False
         self._without_run: deque[ArmedEvent] = deque()
@@ -131,7 +137,7 @@ class Claimer(Service):
     def _pick_batch(self) -> list[DueEntry]:
         """Remove and return what to claim next, as far as the pools have room."""
         batch: list[DueEntry] = []
-        limit = min(self._context.batch, self._next_batch)
+        limit = min(self._context.batch, self._next_batch, self._affordable)
         while self._without_run and len(batch) < limit:
             batch.append(self._without_run.popleft())
         # A pool that was served goes to the end, so that no target starves behind another's burst.
@@ -155,11 +161,12 @@ class Claimer(Service):
         """Claim new occurrences, dispatch their attempts, arm what follows."""
         requests: list[ClaimRequest] = []
         now = self._context.database_clock.now()
-        for number, event in enumerate(_newest_of_each_campaign(events), start=1):
+        newest = _newest_of_each_campaign(events)
+        for number, event in enumerate(newest, start=1):
             requests.append(self._plans.get(event, now))
             if number % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
-        results = await self._context.store.claim(requests)
+        results, postponed = await self._context.store.claim(requests, self._pools.without_payload)
         self.refusals.end()
         logs_claims = is_enabled(self._context.emit, "run_claimed")
         following: list[ArmedEvent] = []
@@ -176,21 +183,39 @@ class Claimer(Service):
                 self._pools.of(result.target).dispatch(result.attempt)
             if result.attempt is None or logs_claims or request.older or request.bulk:
                 self._log_result(request, result, logs_claims)
+        again = [newest[place] for place in postponed]
         lost: list[int] = []
         if len(results) < len(events):
-            won = {requests[result.place].armed.campaign_id for result in results}
-            lost = [event.campaign_id for event in events if event.campaign_id not in won]
-        self._context.timer.settle(events, following, lost, backlogged)
+            known = {requests[result.place].armed.campaign_id for result in results}
+            known.update(event.campaign_id for event in again)
+            lost = [event.campaign_id for event in events if event.campaign_id not in known]
+        settled = _without(events, again) if again else events
+        self._context.timer.settle(settled, following, lost, backlogged)
+        self._postpone(again, len(results))
 
     async def _claim_attempts(self, pending: Sequence[PendingRun]) -> None:
         """Claim and dispatch the next attempts of pending runs."""
-        attempts, expired = await self._context.store.claim_attempts(pending)
+        attempts, expired, postponed = await self._context.store.claim_attempts(
+            pending, self._pools.without_payload
+        )
         self.refusals.end()
-        self._context.timer.settle(pending)
+        keys = set(postponed)
+        again = [run for run in pending if (run.campaign_id, run.scheduled_for) in keys]
+        self._context.timer.settle(_without(pending, again) if again else pending)
         for attempt in attempts:
             self._pools.of(attempt.target).dispatch(attempt)
         for each in expired:
             self._completer.expire(each)
+        self._postpone(again, len(attempts))
+
+    def _postpone(self, entries: Sequence[DueEntry], claimed: int) -> None:
+        """Take back what one claim had too many bytes for, and adapt the size of later claims."""
+        if entries:
+            self._affordable = max(1, claimed)
+        else:
+            self._affordable = min(2 * self._affordable, self._context.batch)
+        for entry in entries:
+            self.enqueue(entry)
 
     def _claim_ended(self, batch: Sequence[DueEntry]) -> None:
         self._claims_under_way -= 1
@@ -274,6 +299,11 @@ class Claimer(Service):
     def _on_unclaimable(self, entry: DueEntry, error: Exception) -> None:
         self._context.timer.settle([entry])
         self.refusals.add(entry.campaign_id, error)
+
+
+def _without(entries: Sequence[EntryT], removed: Sequence[EntryT]) -> list[EntryT]:
+    identities = {id(entry) for entry in removed}
+    return [entry for entry in entries if id(entry) not in identities]
 
 
 def _newest_of_each_campaign(events: Sequence[ArmedEvent]) -> list[ArmedEvent]:

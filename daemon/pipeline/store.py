@@ -25,14 +25,26 @@ from daemon.domain.run.outcome import Outcome
 class PipelineStore(Protocol):
     """Claims and finishes runs, each by one statement over a batch."""
 
-    async def claim(self, requests: Sequence[ClaimRequest]) -> list[ClaimResult]:
-        """Claim what is still due; a request without a result was lost."""
+    async def claim(
+        self, requests: Sequence[ClaimRequest], without_payload: Collection[str]
+    ) -> tuple[list[ClaimResult], list[int]]:
+        """Claim what is still due, without the payload of runs for some targets.
+
+        Returns:
+            The claims that were won, and the indexes of requests that remain due because the batch
+            has too many bytes. A request in neither was lost.
+        """
         ...
 
     async def claim_attempts(
-        self, pending: Sequence[PendingRun]
-    ) -> tuple[list[Attempt], list[ExpiredAttempt]]:
-        """Claim the next attempts of pending runs; return those that may start, and the others."""
+        self, pending: Sequence[PendingRun], without_payload: Collection[str]
+    ) -> tuple[list[Attempt], list[ExpiredAttempt], list[AttemptKey]]:
+        """Claim the next attempts of pending runs.
+
+        Returns:
+            Those that may start, those that are too late, and the keys of those that remain due
+            because the batch has too many bytes.
+        """
         ...
 
     async def finish(self, finished: Sequence[FinishedAttempt]) -> list[FinishResult | None]:

@@ -39,6 +39,8 @@ class TargetPools:
         self._context = context
         self._completer = completer
         self._pools: dict[str, TargetPool] = {}
+        self.without_payload: list[str] = []
+        """Targets that do not send payloads, which are not read for them."""
 
     def __iter__(self) -> Iterator[TargetPool]:
         return iter(list(self._pools.values()))
@@ -56,6 +58,7 @@ class TargetPools:
                 self._pools[name].replace(*configuration)
             else:
                 self._add_pool(name, *configuration)
+        self.without_payload = [pool.name for pool in self if not pool.target.sends_payload]
         self._context.node.hold_targets = [pool.name for pool in self if pool.policy.holds]
 
     def full(self) -> list[str]:

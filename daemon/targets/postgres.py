@@ -10,6 +10,8 @@ from daemon.domain.run.target import Target
 class PostgresTarget(Target):
     """Queues each run in the table."""
 
+    sends_payload = False  # the worker reads it
+
     async def deliver(self, attempt: Attempt) -> Outcome:
         """Return `Queued`: a worker makes the attempt."""
         del attempt

@@ -1,5 +1,6 @@
 -- Starts the next attempts of pending runs: promoted from the queue, retrying, or reclaimed.
--- Out: one row per run found due. The verdict is started; or late or lost, and then the caller finishes it.
+-- Out: one row per run found due. The verdict is started; or late or lost, and then the caller finishes it;
+-- or postponed, and then the run remains due, because the payloads before it reach max_bytes.
 -- Moves: runs queued, retrying -> executing, attempt + 1. A paused campaign starts nothing.
 WITH clock AS MATERIALIZED (
     SELECT coalesce(CAST(:now AS timestamptz), clock_timestamp()) AS now
@@ -13,16 +14,18 @@ WITH clock AS MATERIALIZED (
         CAST(:campaign_ids AS bigint[]), CAST(:scheduled_fors AS timestamptz[])
     ) AS i (campaign_id, scheduled_for)
 ), locked AS MATERIALIZED (
-    SELECT c.id, c.uuid, c.status, c.target, c.payload, c.name FROM campaigns c
+    SELECT c.id, c.uuid, c.status, c.target, c.name,
+           CASE WHEN c.target <> ALL (CAST(:without_payload AS text[])) THEN c.payload END AS payload
+    FROM campaigns c
     WHERE c.id IN (SELECT campaign_id FROM item) AND c.status = 'executing'
     ORDER BY c.id
     FOR UPDATE SKIP LOCKED
-), due AS MATERIALIZED (
+), found AS MATERIALIZED (
     SELECT r.campaign_id, r.scheduled_for, r.id, r.status, r.attempt, r.takeovers, r.start_before,
-           r.started_at, clock.now, alive.id AS node, l.uuid, l.target, l.payload, l.name,
+           r.next_attempt_at, r.started_at, clock.now, alive.id AS node, l.uuid, l.target, l.payload, l.name,
            CASE WHEN r.start_before < clock.now THEN 'late'
                 WHEN r.takeovers >= CAST(:max_takeovers AS integer) THEN 'lost'
-                ELSE 'started' END AS verdict
+                ELSE 'started' END AS ready
     FROM item i
     JOIN locked l ON l.id = i.campaign_id
     JOIN runs r ON r.campaign_id = i.campaign_id AND r.scheduled_for = i.scheduled_for
@@ -30,6 +33,14 @@ WITH clock AS MATERIALIZED (
     CROSS JOIN alive
     WHERE r.status IN ('queued', 'retrying') AND r.next_attempt_at <= clock.now
     FOR UPDATE OF r
+), due AS MATERIALIZED (
+    SELECT f.*, CASE WHEN f.ready = 'started' AND f.payload IS NOT NULL
+                          AND sum(octet_length(f.payload::text)) OVER before
+                              >= CAST(:max_bytes AS bigint)
+                     THEN 'postponed' ELSE f.ready END AS verdict
+    FROM found f
+    WINDOW before AS (PARTITION BY f.ready ORDER BY f.next_attempt_at, f.campaign_id, f.scheduled_for
+                      ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
 ), started AS (
     UPDATE runs r
     SET status = 'executing', attempt = r.attempt + 1, node = d.node, claimed_at = d.now,

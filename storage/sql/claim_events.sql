@@ -1,7 +1,8 @@
 -- Claims due events of schedules: occurrences, and windows that open or close.
 -- In: one element per event that a timer reports as due, with the event that follows it.
 -- Out: the claimed events. Events with the same result share one row, which holds their positions in the
--- input, from 1. An event is missing if another node claimed it or its schedule changed. It
+-- input, from 1. The row 'postponed' holds events that remain due, because the payloads before them reach
+-- max_bytes. An event is missing if another node claimed it or its schedule changed. It
 -- is also missing if it is not due by the database clock, or another session has locked its campaign.
 -- Moves: scheduled, launched, executing -> executing | launched | completed | failed; inserts runs.
 WITH clock AS MATERIALIZED (
@@ -24,7 +25,9 @@ WITH clock AS MATERIALIZED (
     ) WITH ORDINALITY AS i (campaign_id, revision, armed_at, kind, fire_at, run_id, start_before, overlap,
             missed_until, next_at, next_local, next_kind, backlog, more, older_first, older_last, number)
 ), won AS MATERIALIZED (
-    SELECT i.*, clock.now, alive.id AS node, c.status, c.target, c.payload, c.name,
+    SELECT i.*, clock.now, alive.id AS node, c.status, c.target, c.name,
+           CASE WHEN i.kind = 'fire' AND c.target <> ALL (CAST(:without_payload AS text[]))
+                THEN c.payload::text END AS payload,
            c.open_runs, c.queued_runs, c.has_completed, c.has_due OR i.kind = 'fire' AS has_due,
            EXISTS (SELECT 1 FROM runs r WHERE r.campaign_id = i.campaign_id
                                           AND r.scheduled_for = i.fire_at) AS has_run
@@ -42,6 +45,14 @@ WITH clock AS MATERIALIZED (
       AND NOT (t.backlog AND c.open_runs > 0 AND i.overlap <> 'allow' AND c.status <> 'paused')
     ORDER BY c.id
     FOR UPDATE OF c, t SKIP LOCKED
+), bound AS MATERIALIZED (
+    -- The first event that is postponed; null when the payloads of all of them fit, as usual.
+    SELECT CASE WHEN (SELECT sum(octet_length(w.payload)) FROM won w) > CAST(:max_bytes AS bigint) THEN (
+        SELECT min(m.number) FROM (
+            SELECT w.number, sum(octet_length(w.payload)) OVER (
+                       ORDER BY w.number ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+            FROM won w WHERE w.payload IS NOT NULL
+        ) m WHERE m.before >= CAST(:max_bytes AS bigint)) END AS number
 ), outcome AS MATERIALIZED (
     -- made is null for an event without a run, and for an occurrence whose run exists already.
     SELECT j.*, CASE
@@ -57,6 +68,8 @@ WITH clock AS MATERIALIZED (
                          WHEN w.overlap = 'queue' AND w.queued_runs = 0 THEN 'queued'
                          ELSE 'skipped' END AS made
         FROM won w
+        CROSS JOIN bound b
+        WHERE b.number IS NULL OR w.number < b.number OR w.payload IS NULL
     ) j
 ), older AS MATERIALIZED (
     -- The older occurrences of a late stretch get no attempt; each event owns a slice of the arrays.
@@ -139,6 +152,9 @@ WITH clock AS MATERIALIZED (
 )
 SELECT o.made, o.status AS from_status, o.to_status, o.target, o.now, array_agg(o.number) AS numbers,
        array_agg(o.name) AS names,
-       array_agg(CASE WHEN o.made = 'executing' THEN o.payload::text END) AS payloads
+       array_agg(CASE WHEN o.made = 'executing' THEN o.payload END) AS payloads
 FROM outcome o
 GROUP BY o.made, o.status, o.to_status, o.target, o.now
+UNION ALL
+SELECT 'postponed', NULL, NULL, NULL, NULL, array_agg(w.number), NULL, NULL
+FROM won w JOIN bound b ON w.number >= b.number AND w.payload IS NOT NULL HAVING count(*) > 0

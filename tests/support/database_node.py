@@ -83,7 +83,21 @@ class DatabaseNode:
         if armed is None:
             armed = await self.db.due()
         planned = [plan(item, believes or self.db.now) for item in armed]
-        return [Won(planned[won.place], won) for won in await self.firing.claim(planned)]
+        results, postponed = await self.firing.claim(planned)
+        assert not postponed
+        return [Won(planned[won.place], won) for won in results]
+
+    async def claim_in_parts(self) -> list[int]:
+        """Claim what is due until nothing is postponed; return the sizes of the claims."""
+        self._set_clock()
+        sizes: list[int] = []
+        planned = [plan(item, self.db.now) for item in await self.db.due()]
+        while planned:
+            results, postponed = await self.firing.claim(planned)
+            assert {won.place for won in results} | set(postponed) == set(range(len(planned)))
+            sizes.append(len(results))
+            planned = [planned[place] for place in postponed]
+        return sizes
 
     async def claim_all(self) -> list[Won]:
         """Claim until no event is due."""
@@ -99,7 +113,8 @@ class DatabaseNode:
         self._set_clock()
         if waiting is None:
             waiting = await self.db.waiting()
-        works, late = await self.firing.claim_attempts(waiting)
+        works, late, postponed = await self.firing.claim_attempts(waiting)
+        assert not postponed
         if late:
             await self.firing.finish(
                 [FinishedAttempt(item.attempt, item.outcome, item.expected) for item in late]

@@ -62,6 +62,9 @@ class FakeRunStore:
         self.unheard: dict[int, FinishResult] = {}
         self.released: list[tuple[int, str]] = []
         self.attempts = 1
+        self.payload: dict[str, Any] = {}
+        self.claims_fit = 1_000_000
+        """Runs that fit into one claim; it postpones the others."""
         self.gate = asyncio.Event()
         """Held claims wait until this is set."""
         self.gate.set()
@@ -77,17 +80,22 @@ class FakeRunStore:
         identity = run_id(UUID_OF[number], NOON)
         late = NOON + timedelta(hours=1)
         return Attempt(
-            number, UUID_OF[number], "a", identity, NOON, attempt, target, {}, NOON, late
+            number, UUID_OF[number], "a", identity, NOON, attempt, target, self.payload, NOON, late
         )
 
-    async def claim(self, planned: Sequence[ClaimRequest]) -> list[ClaimResult]:
+    async def claim(
+        self, planned: Sequence[ClaimRequest], without_payload: Collection[str] = ()
+    ) -> tuple[list[ClaimResult], list[int]]:
         numbers = [item.armed.campaign_id for item in planned]
         self._check(numbers)
         self.claims.append(numbers)
         await self.gate.wait()
-        won = []
+        won, postponed = [], []
         for place, item in enumerate(planned):
             entry = item.armed
+            if len(won) == self.claims_fit:
+                postponed.append(place)
+                continue
             if entry.campaign_id in self.losing:
                 continue
             fires = entry.event.kind is EventKind.FIRE
@@ -103,21 +111,22 @@ class FakeRunStore:
                     work,
                 )
             )
-        return won
+        return won, postponed
 
     async def claim_attempts(
-        self, entries: Sequence[PendingRun]
-    ) -> tuple[list[Attempt], list[ExpiredAttempt]]:
+        self, entries: Sequence[PendingRun], without_payload: Collection[str] = ()
+    ) -> tuple[list[Attempt], list[ExpiredAttempt], list[tuple[int, datetime]]]:
         self._check([entry.campaign_id for entry in entries])
         self.claims.append([entry.campaign_id for entry in entries])
-        works = [self._work(entry.campaign_id, entry.target, 2) for entry in entries]
+        fit, others = entries[: self.claims_fit], entries[self.claims_fit :]
+        works = [self._work(entry.campaign_id, entry.target, 2) for entry in fit]
         started = [work for work in works if work.campaign_id not in self.late]
         late = [
             ExpiredAttempt(work._replace(number=1), "retrying", Retry("late"))
             for work in works
             if work.campaign_id in self.late
         ]
-        return started, late
+        return started, late, [(entry.campaign_id, entry.scheduled_for) for entry in others]
 
     async def finish(self, finished: Sequence[FinishedAttempt]) -> list[FinishResult | None]:
         self._check([item.attempt.campaign_id for item in finished])

@@ -64,6 +64,10 @@ AttemptKey = tuple[int, datetime]
 """Key of a run in memory: campaign id, scheduled instant."""
 
 
+UNREAD: dict[str, Any] = {}
+"""The payload of attempts whose target does not send it; only this object stands for that."""
+
+
 class Attempt(NamedTuple):
     """One attempt to carry out a run, as claimed by this node."""
 

@@ -49,6 +49,8 @@ class Target(ABC):
 
     The node then claims fewer runs in advance, because no other node can execute a claimed run.
     """
+    sends_payload: bool = True
+    """Whether ``deliver`` uses the payload, which is otherwise not read from the database."""
 
     @abstractmethod
     async def deliver(self, attempt: Attempt) -> Outcome:

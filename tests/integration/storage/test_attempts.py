@@ -8,6 +8,7 @@ from daemon.campaign_service import CampaignService
 from daemon.domain.campaign.state_machine import RunStatus
 from daemon.domain.run.attempt import Attempt
 from daemon.domain.run.outcome import Accepted, Missed, Reject, Retry
+from storage import runs
 from storage.run_results import RunResults
 from tests.support.builders import daily_body, once_body
 from tests.support.clocks import hours, minutes, seconds
@@ -141,6 +142,28 @@ async def fired_on(db: TimedDatabase, node: DatabaseNode) -> tuple[int, Attempt]
     await node.beat(lease=5)
     (won,) = await node.claim()
     return campaign_id, won.attempt
+
+
+async def test_a_claim_of_attempts_has_a_bounded_number_of_bytes(
+    db: TimedDatabase, node: DatabaseNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs beyond the bound stay due; those that are too late, or send no payload, do not count."""
+    payload = {"a": "x" * 60_000}
+    for target in ("log", "log", "log", "table", "table"):
+        await db.saved(once_body(AT), payload=payload, target=target)
+    tight = await db.saved(once_body(AT) | {"misfire_grace_time": 1}, payload=payload)
+    db.set(AT)
+    await node.release(*[won.attempt for won in await node.claim()])
+    monkeypatch.setattr(runs, "CLAIM_BYTES", 100_000)
+    db.set(AT + seconds(5))
+    node.firing.now = db.now
+    waiting = await db.waiting()
+    started, expired, postponed = await node.firing.claim_attempts(waiting, ["table"])
+    assert sorted(work.target for work in started) == ["log", "log", "table", "table"]
+    assert [each.attempt.campaign_id for each in expired] == [tight]
+    (again,) = [run for run in waiting if (run.campaign_id, run.scheduled_for) in postponed]
+    ((last,), _, nothing) = await node.firing.claim_attempts([again], ["table"])
+    assert (last.payload, nothing) == (payload, [])
 
 
 # --- draining and stopping ------------------------------------------------------------------

@@ -9,11 +9,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from daemon.domain.run.attempt import Attempt
+from daemon.domain.run.attempt import UNREAD, Attempt
+from daemon.domain.run.claim_plan import plan
 from daemon.domain.schedule.schedule import EventKind, TimedEvent
 from daemon.runtime.clock import SystemClock
 from daemon.runtime.node_identity import NodeIdentity
-from storage.runs import RunStore
+from storage import runs
+from storage.runs import CLAIM_BYTES, RunStore
 from tests.support.builders import daily_body, once_body
 from tests.support.clocks import NOON, days, hours, minutes, seconds
 from tests.support.database_node import DatabaseNode
@@ -25,6 +27,53 @@ from tests.support.timed_database import (
     events_named,
     run_uuid,
 )
+
+# --- bytes -----------------------------------------------------------------------------------
+
+BIG = {"a": "é" * 30_000}
+"""Of 60,000 bytes: 70 of it fit into one claim."""
+
+
+async def test_a_claim_has_a_bounded_number_of_bytes(db: TimedDatabase, node: DatabaseNode) -> None:
+    """The events beyond the bound stay due and unchanged, and the next claim wins them."""
+    small = [await db.saved(once_body(NOON + hours(1))) for _ in range(50)]
+    big = [await db.saved(once_body(NOON + hours(1)), payload=BIG) for _ in range(100)]
+    db.set(NOON + hours(1))
+    first, second = await node.claim_in_parts()
+    assert CLAIM_BYTES / 60_000 <= first - len(small) <= CLAIM_BYTES / 60_000 + 1
+    assert first + second == 150
+    for campaign_id in small + big:
+        assert await db.run_statuses(campaign_id) == ["executing"]
+
+
+async def test_a_payload_larger_than_the_bound_is_claimed(
+    db: TimedDatabase, node: DatabaseNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An operator may have stored it with SQL; each claim has at least one run."""
+    monkeypatch.setattr(runs, "CLAIM_BYTES", 100)
+    for _ in range(3):
+        await db.saved(once_body(NOON + hours(1)), payload=BIG)
+    db.set(NOON + hours(1))
+    assert await node.claim_in_parts() == [1, 1, 1]
+
+
+async def test_a_payload_is_not_read_for_a_target_that_does_not_send_it(
+    db: TimedDatabase, node: DatabaseNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such runs count no bytes; other targets' payloads are read as ever."""
+    monkeypatch.setattr(runs, "CLAIM_BYTES", 100_000)
+    at = NOON + hours(1)
+    queued = {await db.saved(once_body(at), payload=BIG, target="table") for _ in range(5)}
+    sent = await db.saved(once_body(at), payload=BIG)
+    db.set(at)
+    node.firing.now = db.now
+    planned = [plan(item, db.now) for item in await db.due()]
+    results, postponed = await node.firing.claim(planned, ["table", "other"])
+    assert postponed == []
+    attempts = [won.attempt for won in results if won.attempt is not None]
+    assert {each.campaign_id for each in attempts if each.payload is UNREAD} == queued
+    assert [each.payload for each in attempts if each.campaign_id == sent] == [BIG]
+
 
 # --- winning and losing ---------------------------------------------------------------------
 

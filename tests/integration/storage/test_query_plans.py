@@ -233,7 +233,7 @@ async def test_the_statements_explained_are_those_that_run(seeded_url: str) -> N
         due = await timers.events_of([item.campaign_id for item in overdue], NOW)
         assert len(due) == len(overdue) == 9
         statements = RunStore(database, NodeIdentity(SystemClock(), "node"), now=NOW)
-        assert len(await statements.claim([plan(entry, NOW) for entry in due])) == 9
+        assert len((await statements.claim([plan(entry, NOW) for entry in due]))[0]) == 9
         assert await Nodes(database, now=NOW).beat("node", lease=5, oldest_claim_at=None)
     finally:
         await database.close()

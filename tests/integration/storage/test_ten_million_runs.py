@@ -88,7 +88,7 @@ async def test_every_statement_uses_an_index(long_lived_url: str) -> None:
         )
         await timed("named", timers.events_of([5, 7, 4000], NOW + days(10)))
         waiting = await timed("waiting", timers.pending_runs(FIRST_RUN, NOW, NOW, ALL, 5000, []))
-        claimed = await timed("claim", statements.claim([plan(each, NOW) for each in due]))
+        claimed, _ = await timed("claim", statements.claim([plan(each, NOW) for each in due]))
         works = [each.attempt for each in claimed if each.attempt is not None]
         works += (await timed("attempts", statements.claim_attempts(waiting[:20])))[0]
         assert works

@@ -83,6 +83,22 @@ async def test_lost_claims_are_read_again() -> None:
         assert 2 in harness.timer.settled
 
 
+async def test_runs_that_one_claim_has_no_bytes_for_are_claimed_by_later_ones() -> None:
+    """Each run is delivered once, oldest first; the next claims ask for no more than what fits."""
+    target = GatedTarget()
+    async with PipelineHarness(log=(target, 1), batch=8) as harness:
+        harness.store.claims_fit = 2
+        for number in range(10):
+            harness.pipeline.claimer.enqueue(armed_once(number))
+        for number in range(20, 30):
+            harness.pipeline.claimer.enqueue(pending_run(number))
+        await until(lambda: len(harness.store.finished) == 20)
+        assert sorted(target.asked) == [*range(10), *range(20, 30)]
+        assert sorted(harness.timer.settled) == [*range(10), *range(20, 30)]
+        assert harness.timer.rechecked == []
+        assert sum(len(claim) for claim in harness.store.claims) < 20 + 2 * 8 + 10
+
+
 async def test_a_bad_row_fails_alone() -> None:
     target = GatedTarget()
     async with PipelineHarness(log=(target, 1), batch=8) as harness:

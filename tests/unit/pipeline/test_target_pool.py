@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from daemon.domain.run.attempt import UNREAD
 from daemon.domain.run.outcome import (
     LONGEST_S,
     Accepted,
@@ -41,6 +42,23 @@ async def test_every_answer_of_a_target_can_be_written(answer: object) -> None:
             assert math.isfinite(outcome.after)
         else:
             assert outcome == Reject(f"the target answered {answer!r}, which is no outcome")
+
+
+async def test_a_run_claimed_without_its_payload_is_claimed_again_for_a_target_that_sends_it() -> (
+    None
+):
+    """A reload replaced the target between claim and delivery."""
+    target = GatedTarget()
+    async with PipelineHarness(log=(target, 1)) as harness:
+        harness.store.payload = UNREAD
+        harness.pipeline.claimer.enqueue(armed_once(1))
+        await until(lambda: bool(harness.store.outcomes))
+        (outcome,) = harness.store.outcomes
+        assert isinstance(outcome, Retry)
+        assert target.asked == []
+        target.sends_payload = False
+        harness.pipeline.claimer.enqueue(armed_once(2))
+        await until(lambda: harness.store.outcomes[1:] == [Delivered()])
 
 
 async def test_an_attempt_that_did_not_start_does_not_count() -> None:
