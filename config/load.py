@@ -24,9 +24,13 @@ from config.settings import Settings
 
 DEFAULT_FILE = Path("/etc/campaignd/campaignd.toml")
 CONFIG_VARIABLE = ENV_PREFIX + "CONFIG"
-# Kubernetes sets these variables in every container for a service called campaignd.
+# Kubernetes and Docker set these variables in a container for each service. The variables of a
+# service whose name begins with campaignd look like settings.
 _SERVICE_LINK = re.compile(
-    rf"{ENV_PREFIX}(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)"
+    rf"{ENV_PREFIX}(\w+_)?"
+    r"(SERVICE_HOST=.*|SERVICE_PORT(_\w+)?=.*|PORT=(tcp|udp|sctp)://.*"
+    r"|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?=.*|NAME=/.+/.+)",
+    re.DOTALL,
 )
 
 # The shapes of a line in a TOML file: a table header, and a key with its dotted parts.
@@ -215,10 +219,10 @@ def _from_environment(gathered: _Gathered, environ: Mapping[str, str]) -> None:
     for variable, value in sorted(environ.items()):
         if not variable.startswith(ENV_PREFIX) or variable == CONFIG_VARIABLE:
             continue
-        if "KUBERNETES_SERVICE_HOST" in environ and _SERVICE_LINK.fullmatch(variable):
-            continue
         name = _name_of(variable)
         secret = _secret_of_file(name)
+        if not (secret or is_setting(name)) and _is_service_link(variable, environ):
+            continue
         if variable != variable.upper() or not (secret or is_setting(name)):
             gathered.problems.append(unknown_setting(name, variable, in_environment=True))
         elif not value:
@@ -231,6 +235,18 @@ def _from_environment(gathered: _Gathered, environ: Mapping[str, str]) -> None:
             )
         else:
             _from_secret_file(gathered, secret, Path(value), variable)
+
+
+def _is_service_link(variable: str, environ: Mapping[str, str]) -> bool:
+    if _SERVICE_LINK.fullmatch(f"{variable}={environ[variable]}"):
+        return True
+    # Docker also passes on the variables of the linked container.
+    links = [name for name in environ if name.endswith("_NAME")]
+    return any(
+        variable.startswith(name.removesuffix("NAME") + "ENV_")
+        for name in links
+        if _SERVICE_LINK.fullmatch(f"{name}={environ[name]}")
+    )
 
 
 def _from_secret_file(gathered: _Gathered, name: Name, path: Path, place: str) -> None:

@@ -248,11 +248,36 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
     assert len(found) == 5
 
 
-def test_kubernetes_service_links_are_no_settings(tmp_path: Path) -> None:
-    """Kubernetes sets these variables for a service called campaignd."""
-    link = {"CAMPAIGND_PORT": "tcp://10.0.0.1:80", "CAMPAIGND_PORT_80_TCP_ADDR": "10.0.0.1"}
-    load(tmp_path, KUBERNETES_SERVICE_HOST="10.0.0.2", **link)
-    assert len(problems(tmp_path, **link)) == 2
+@pytest.mark.parametrize("service", ["CAMPAIGND", "CAMPAIGND_API", "CAMPAIGND__OLD_POSTGRES"])
+def test_service_links_are_no_settings(tmp_path: Path, service: str) -> None:
+    """Kubernetes and Docker set these variables, for services of any name."""
+    kubernetes = {
+        "SERVICE_HOST": "10.0.0.1",
+        "SERVICE_PORT": "8080",
+        "SERVICE_PORT_HTTP_API": "8080",
+        "PORT": "tcp://10.0.0.1:8080",
+        "PORT_8080_TCP": "tcp://10.0.0.1:8080",
+        "PORT_8080_TCP_ADDR": "10.0.0.1",
+        "PORT_8080_TCP_PORT": "8080",
+        "PORT_8080_TCP_PROTO": "tcp",
+        "PORT_53_UDP": "udp://10.0.0.1:53",
+    }
+    docker = {"NAME": "/web/it", "ENV_PGDATA": "/data", "PORT_80_TCP_START": "tcp://10.0.0.1:80"}
+    link = {f"{service}_{name}": value for name, value in {**kubernetes, **docker}.items()}
+    assert load(tmp_path, **link) == load(tmp_path)
+
+
+def test_what_only_resembles_a_service_link_is_an_unknown_setting(tmp_path: Path) -> None:
+    found = problems(
+        tmp_path,
+        CAMPAIGND_API_PORT="8080",
+        CAMPAIGND_ENV_HOME="/root",
+        CAMPAIGND_NAME="it",
+        CAMPAIGND_X_NAME="/web/it",
+        CAMPAIGND_X_ENVIRONMENT="production",
+    )
+    assert len(found) == 4
+    assert "did you mean CAMPAIGND_API__PORT?" in found[0]
 
 
 def test_target_from_the_environment(tmp_path: Path) -> None:
