@@ -15,9 +15,7 @@ An exception class sets its own code as `exit_code`, and its advice as `hint`.
 from __future__ import annotations
 
 import io
-import signal
 import sys
-import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,14 +26,12 @@ from typer.main import get_command
 
 from campaignd import __version__
 from daemon.cli.context import CommandContext
+from daemon.cli.early_signals import handle_early_signals
 from daemon.cli.lazy_group import BROKEN_PIPE, LazyGroup, discard_output
 from daemon.domain.errors import CampaigndError
 
 USAGE = 2
 INTERRUPTED = 130
-
-_RELOADING = {"run", "api"}
-"""Commands that read their configuration again at SIGHUP."""
 
 app = typer.Typer(
     cls=LazyGroup,
@@ -71,11 +67,7 @@ def _global_options(
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command that the arguments name, and exit with its code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    if threading.current_thread() is threading.main_thread():
-        _exit_on_sigterm()
-        if _RELOADING & set(arguments):
-            # A daemon that has not read its configuration yet has nothing to read again.
-            signal.signal(signal.SIGHUP, lambda *_: None)
+    handle_early_signals(arguments)
     code = invoke(arguments)
     try:
         sys.stdout.flush()
@@ -150,13 +142,3 @@ def _usage_hint(error: Any) -> str:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
-
-
-def _exit_on_sigterm() -> None:
-    """Let SIGTERM unwind the stack, so that an embedded database is stopped as well."""
-
-    def leave(number: int, _frame: object) -> None:
-        sys.exit(128 + number)
-
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, leave)

@@ -18,7 +18,7 @@ import pytest
 
 from tests.support.campaign_database import CampaignDatabase
 from tests.support.histories import check_histories
-from tests.support.processes import Daemons
+from tests.support.processes import Daemons, Process
 from tests.support.waiting import PATIENCE_S, utc_now, wait_until
 
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
@@ -50,20 +50,38 @@ def test_drains(daemons: Daemons, database: CampaignDatabase, number: signal.Sig
     print(f"\n{done} of 5000 before the signal took effect")
 
 
-def test_a_reload_during_the_start(daemons: Daemons, database: CampaignDatabase) -> None:
-    """A SIGHUP during the start, as from a fast script, does not prevent the start."""
-    daemon = daemons.run(database.url)
+def wait_until_handled(daemon: Process, number: signal.Signals) -> None:
+    """Wait until a new process handles a signal."""
     status = Path(f"/proc/{daemon.pid}/status")
-    bit = 1 << (signal.SIGHUP - 1)
+    bit = 1 << (number - 1)
 
     def is_caught() -> bool:
         (caught,) = re.findall(r"SigCgt:\s*(\w+)", status.read_text())
         return bool(int(caught, 16) & bit)
 
-    wait_until("it bears a SIGHUP", is_caught)
-    daemon.send(signal.SIGHUP)
+    wait_until(f"it handles {number.name}", is_caught)
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
+def test_a_signal_without_meaning_during_the_start(
+    daemons: Daemons, database: CampaignDatabase, number: signal.Signals
+) -> None:
+    """A SIGHUP during the start, as from a fast script, does not prevent the start."""
+    daemon = daemons.run(database.url)
+    wait_until_handled(daemon, number)
+    daemon.send(number)
     daemon.wait_for("ready")
     assert daemon.stop() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_during_the_first_imports(daemons: Daemons, number: signal.Signals) -> None:
+    """The daemon ends with exit code 0 and without a word, before it has read its settings."""
+    daemon = daemons.run("postgresql://u@127.0.0.1:1/nowhere")
+    wait_until_handled(daemon, signal.SIGUSR2)  # the last of those that are handled early
+    daemon.send(number)
+    assert daemon.join() == 0
+    assert daemon.lines == []
 
 
 @pytest.mark.parametrize(

@@ -220,8 +220,17 @@ def test_a_reader_that_has_gone() -> None:
     assert process.returncode == lazy_group.BROKEN_PIPE
 
 
-def test_sigterm_unwinds_the_stack() -> None:
-    """A command closes its resources."""
+@pytest.mark.parametrize(
+    ("command", "number", "code"),
+    [
+        ("wait", signal.SIGTERM, 128 + signal.SIGTERM),
+        ("run", signal.SIGTERM, 0),
+        ("run", signal.SIGINT, 0),
+        ("worker", signal.SIGTERM, 0),
+    ],
+)
+def test_a_signal_unwinds_the_stack(command: str, number: signal.Signals, code: int) -> None:
+    """A command closes its resources; a service that is asked to end has not failed."""
     script = (
         "import sys, typer\nfrom types import ModuleType\n"
         "from daemon.cli import lazy_group, main\n"
@@ -233,14 +242,18 @@ def test_sigterm_unwinds_the_stack() -> None:
         "        print('closed', flush=True)\n"
         "sys.modules['daemon.cli.commands.m'] = m = ModuleType('m')\n"
         "m.wait = wait\n"
-        "lazy_group.COMMANDS['wait'] = lazy_group.CommandRow('m:wait', 'Wait.')\n"
-        "main.main(['wait'])\n"
+        "command = sys.argv[1]\n"
+        "lazy_group.COMMANDS[command] = lazy_group.CommandRow('m:wait', 'Wait.')\n"
+        "main.main(['--config', 'run', command])\n"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", script, command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "in\n"
-        os.kill(process.pid, signal.SIGTERM)
+        os.kill(process.pid, number)
         assert process.stdout.read() == "closed\n"
-    assert process.returncode == 128 + signal.SIGTERM
+    assert process.returncode == code
