@@ -23,7 +23,8 @@ is complete. A left-over `postmaster.pid` may name a process number that is in u
 would refuse to start, so `postmaster` rewrites the file. Leftover sockets are removed.
 
 How root works. PostgreSQL refuses to run as root. `os_user` runs it as a system user instead and
-lets exactly this user through to its files.
+lets exactly this user through to its files. Root follows no link in directories of that user, and
+signals no process but those of PostgreSQL. Other users cannot open the locks.
 
 Layout of `STATE_DIR/postgres/`: `data/` is the database cluster, `run/` the socket, `server.log`
 the server's log (`server.log.1`: the run before), `start.lock` and `users.lock` the locks.
@@ -34,7 +35,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -144,7 +144,7 @@ class _Place:
         self.users_lock = self.top / "users.lock"
 
     def make(self) -> None:
-        # The files inside have closed modes of their own; root's server user must pass.
+        # The files inside are closed to others by their own modes; root's server user must pass.
         mode = 0o711 if os.geteuid() == 0 else 0o700
         self.top.mkdir(mode=mode, parents=True, exist_ok=True)
 
@@ -250,12 +250,12 @@ def _start(place: _Place, user: ServerUser, log: Callable[..., object]) -> tuple
             hint="run as that user or as root, or choose another state_dir",
         )
     if left := server.read_postmaster(place.data):
-        _remove_socket_dir(left.socket_dir)
+        server.remove_socket_dir(left.socket_dir)
     socket_dir = server.make_socket_dir(place.run, user)
     try:
         return socket_dir, server.start(programs, place.data, user, socket_dir, place.log_file)
     except BaseException:
-        _remove_socket_dir(socket_dir)
+        server.remove_socket_dir(socket_dir)
         raise
 
 
@@ -279,19 +279,8 @@ def _stop_if_last(place: _Place, users: int, log: Callable[..., object]) -> None
     if not server.is_ours(place.data):
         return
     server.stop(place.data, running)
-    _remove_socket_dir(running.socket_dir)
+    server.remove_socket_dir(running.socket_dir)
     log("embedded_stopped", pid=running.pid)
-
-
-def _remove_socket_dir(socket_dir: Path | None) -> None:
-    """Remove a socket directory outside the state directory."""
-    if socket_dir is None or socket_dir.parent != Path(tempfile.gettempdir()):
-        return
-    if socket_dir.name.startswith(server.SOCKET_DIR_PREFIX):
-        with suppress(OSError):
-            for left in socket_dir.glob(".s.PGSQL.*"):
-                left.unlink()
-            socket_dir.rmdir()
 
 
 def _dsn(socket_dir: Path, database: str = DATABASE) -> str:
@@ -315,8 +304,15 @@ def _create_database(socket_dir: Path) -> None:
 
 
 def _open_lock(path: Path) -> int:
-    # Read-only, so that a lock file of another user (root, once) can be locked as well.
-    return os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    """Open a lock file, which only the owner of its directory, and root, can open and lock."""
+    try:
+        made = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    if os.geteuid() == 0:  # perhaps in the directory of another user
+        owner = path.parent.stat()
+        os.fchown(made, owner.st_uid, owner.st_gid)
+    return made
 
 
 def _try_lock(descriptor: int, kind: int) -> bool:

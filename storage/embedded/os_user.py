@@ -47,8 +47,8 @@ class ServerUser:
             options |= {"user": self.uid, "group": self.gid, "extra_groups": []}
         return options
 
-    def own(self, path: Path) -> None:
-        """Make this user the owner of a file or directory."""
+    def own(self, path: Path | int) -> None:
+        """Make this user the owner of a file or directory, by path or descriptor."""
         if self.uid is not None and self.gid is not None:
             os.chown(path, self.uid, self.gid)
 

