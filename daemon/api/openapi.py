@@ -36,7 +36,9 @@ RunId = Annotated[
     WithJsonSchema({"type": "string", "format": "uuid"}),
     Path(description="The run's id."),
 ]
-Limit = Annotated[int, Query(ge=1, le=500, description="Maximum number of items on a page.")]
+Limit = Annotated[
+    int, Query(ge=1, le=500, description="Maximum number of items on a page; 1 MiB ends it too.")
+]
 Cursor = Annotated[
     str | None,
     Query(description="The next_cursor of the page before; absent: the first page."),

@@ -9,11 +9,14 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from daemon.domain.errors import InvalidInput
 
+PAGE_BYTES = 1024 * 1024
+"""Bytes of items after which a page ends before its limit."""
 _BIGINT = 2**63 - 1
+_to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 T = TypeVar("T")
 
@@ -24,7 +27,7 @@ def page_response(
     item: Callable[[T], dict[str, Any]],
     key: Callable[[T], tuple[datetime | int, ...]],
 ) -> Response:
-    """Return one page as a response.
+    """Return one page as a response; it ends early when its items have many bytes.
 
     Args:
         found: the items of the page; one more than ``limit`` when another page follows.
@@ -32,9 +35,18 @@ def page_response(
         item: returns the JSON of an item.
         key: returns the key of an item, from which the next page begins.
     """
-    page = found[:limit]
-    cursor = encode(*key(page[-1])) if len(found) > limit else None
-    return JSONResponse({"items": [item(each) for each in page], "next_cursor": cursor})
+    items: list[bytes] = []
+    size = 0
+    for each in found[:limit]:
+        text = _to_json(item(each)).encode()
+        size += len(text)
+        if items and size > PAGE_BYTES:
+            break
+        items.append(text)
+    more = len(found) > len(items)
+    cursor = encode(*key(found[len(items) - 1])) if more else None
+    content = b'{"items":[%b],"next_cursor":%b}' % (b",".join(items), _to_json(cursor).encode())
+    return Response(content, media_type="application/json")
 
 
 def encode(*key: datetime | int) -> str:

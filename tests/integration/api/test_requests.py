@@ -288,6 +288,30 @@ def test_history(api: Api) -> None:
     assert len(coming) == len(set(coming))
 
 
+def test_a_page_of_long_items_ends_early(api: Api) -> None:
+    """A response has about 1 MiB at most; the cursor leads to every other item, once."""
+    campaign = api.campaign()
+    api.database.rows(
+        "INSERT INTO runs (campaign_id, scheduled_for, id, status, attempt, claimed_at,"
+        " start_before, finished_at, error)"
+        " SELECT %s, now() + n * interval '1 s', gen_random_uuid(), 'failed', 1, now(), now(),"
+        " now(), repeat('🎉', 2000) FROM generate_series(1, 400) n RETURNING 1",
+        campaign["id"],
+    )
+    found: list[str] = []
+    pages, parameters = 0, {"limit": "500"}
+    while True:
+        response = api.http.get(f"/campaigns/{campaign['id']}/runs", params=parameters)
+        assert KIB * KIB / 2 < len(response.content) < 1.1 * KIB * KIB or found
+        page, pages = response.json(), pages + 1
+        found += [item["id"] for item in page["items"]]
+        if page["next_cursor"] is None:
+            break
+        parameters["cursor"] = page["next_cursor"]
+    assert len(found) == len(set(found)) == 400
+    assert 3 < pages < 6
+
+
 def test_preview_saves_nothing(api: Api) -> None:
     """Both bodies, with the requested count."""
     campaign = api.campaign(timezone="America/New_York")
