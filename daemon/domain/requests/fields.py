@@ -21,7 +21,8 @@ from daemon.domain.requests.datetimes import (
     parse_date,
     parse_datetime,
 )
-from daemon.domain.schedule.timezones import is_zone, likely_zone
+from daemon.domain.schedule.timezones import is_zone
+from daemon.domain.schedule.zone_hints import zone_hint
 
 BLANK = "can't be blank"
 _INFINITY = float("inf")
@@ -187,9 +188,8 @@ def read_zone(faults: Faults, path: str, value: object) -> str | None:
         return None
     if is_zone(value):
         return value
-    likely = likely_zone(value)
-    meant = f"; did you mean {likely}?" if likely else ", such as America/New_York or UTC"
-    faults.unsupported(path, f"is {shown(value)}, must be an IANA time zone name{meant}")
+    text = f"is {shown(value)}, must be an IANA time zone name{zone_hint(value)}"
+    faults.unsupported(path, text)
     return None
 
 

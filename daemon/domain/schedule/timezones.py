@@ -6,19 +6,16 @@ becomes a path. The search order is that of zoneinfo: TZPATH, then the tzdata pa
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib
 import zoneinfo
 from datetime import UTC, datetime, timedelta
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-# Present on some machines, but an alias of the machine's own zone.
-_NOT_IANA = frozenset({"localtime", "posixrules"})
-_MAX_GUESSED = 64
-"""Maximum characters of a misspelt name; longer names have no likely meaning and cost time."""
+# Present on some machines, but aliases of the machine's own zone, and "not set".
+_NOT_IANA = frozenset({"localtime", "posixrules", "Factory"})
 
 _NO_TIME = timedelta(0)
 
@@ -44,27 +41,6 @@ def zone(name: str) -> ZoneInfo:
             raise KeyError(name)
         found = _loaded[name] = ZoneInfo(name)
     return found
-
-
-@lru_cache(maxsize=1024)
-def likely_zone(name: str) -> str | None:
-    """Return the accepted name that the caller most likely meant by `name`, or None."""
-    if not name or len(name) > _MAX_GUESSED:
-        return None
-    wanted = name.strip().replace(" ", "_").casefold()
-    by_folded = _names_by_folded()
-    if wanted in by_folded:
-        return by_folded[wanted]
-    cities = sorted(full for full in by_folded if full.rsplit("/", 1)[-1] == wanted)
-    if cities:
-        return by_folded[cities[0]]
-    near = difflib.get_close_matches(wanted, by_folded, n=1, cutoff=0.75)
-    return by_folded[near[0]] if near else None
-
-
-@cache
-def _names_by_folded() -> dict[str, str]:
-    return {name.casefold(): name for name in sorted(zone_names())}
 
 
 def resolve(local: datetime, in_zone: ZoneInfo) -> datetime:
