@@ -130,7 +130,7 @@ class Daemon:
             parts.tzdata_task,
         ):
             await service.start()
-        for event in (parts.loader.loaded, parts.edit_listener.connected):
+        for event in (parts.loader.loaded, parts.edit_listener.tried):
             if not await self.supervisor.wait_for(event):
                 return False
         await asyncio.wait({warm_up, listening}, timeout=WARM_UP_S)

@@ -37,7 +37,8 @@ class EditListener(Service):
         self._inbox = inbox
         self._health = health
         self._emit = emit
-        self.connected = asyncio.Event()
+        self.tried = asyncio.Event()
+        """Set once the first connection listens, or has failed."""
         self.on_edited: list[Callable[[list[int]], None]] = []
         """Called, beside the inbox, with the campaigns that were edited."""
 
@@ -52,7 +53,7 @@ class EditListener(Service):
                 async for campaign_ids in self._listen():
                     self._health.succeeded(self)
                     is_logged = False
-                    self.connected.set()
+                    self.tried.set()
                     if campaign_ids is None:
                         self._inbox.reload()
                     else:
@@ -63,6 +64,7 @@ class EditListener(Service):
                 if not is_logged:
                     self._emit("listen_lost", error=error.detail)
                 is_logged = True
+                self.tried.set()
                 await self._health.back_off(self)
 
     async def stop(self, grace: float | None = None) -> None:

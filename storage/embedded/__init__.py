@@ -46,6 +46,7 @@ import psycopg
 from storage.embedded import postmaster as server
 from storage.embedded.os_user import ServerUser, grant_access, server_user
 from storage.errors import EmbeddedError
+from storage.session import connect, connection_string
 
 __all__ = ["EmbeddedError", "embedded_postgres"]
 
@@ -53,6 +54,7 @@ DATABASE = "campaignd"
 _LOCK_TIMEOUT_S = 180.0  # initdb or crash recovery of another process, on a slow disk
 _DYING_TIMEOUT_S = 30.0
 _POLL_S = 0.02
+_FIRST_CONNECT_S = 30
 
 
 def _silent(event: str, **fields: object) -> None:
@@ -291,9 +293,8 @@ def _dsn(socket_dir: Path, database: str = DATABASE) -> str:
 
 def _create_database(socket_dir: Path) -> None:
     try:
-        with psycopg.connect(
-            _dsn(socket_dir, "postgres"), autocommit=True, connect_timeout=30
-        ) as connection:
+        url = _dsn(socket_dir, "postgres") + f"&connect_timeout={_FIRST_CONNECT_S}"
+        with connect(connection_string(url, "campaignd")) as connection:
             found = connection.execute(
                 "SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]
             ).fetchone()

@@ -247,3 +247,14 @@ def test_a_lost_listener_is_opened_again(daemons: Daemons, database: CampaignDat
     database.until(f"{listening} AND datname = current_database()", "campaignd-listen")
     assert daemon.stop() == 0
     assert daemon.events("database_lost") == []
+
+
+def test_a_daemon_that_cannot_listen_is_ready(daemons: Daemons, database: CampaignDatabase) -> None:
+    """It warns, and finds edits by polling."""
+    nowhere = "postgresql://127.0.0.1:1/nothing"
+    daemon = daemons.ready(database.url, listen_database_url=nowhere)
+    assert daemon.wait_for("listen_lost")["level"] == "warning"
+    uuid = create(database, at(utc_now() + SOON))
+    database.until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", uuid)
+    assert daemon.stop() == 0
+    assert daemon.events("database_lost") == []

@@ -147,14 +147,14 @@ def test_the_documentation_lists_the_settings() -> None:
 
 
 def test_no_other_module_connects() -> None:
-    """Every session gets the settings; only the embedded server is created by other means."""
+    """Every session gets the settings."""
     connecting = [
         str(path.relative_to(ROOT))
         for package in ("campaignd", "config", "daemon", "storage")
         for path in sorted((ROOT / package).rglob("*.py"))
         if re.search(r"(psycopg|Connection)\.connect\(|create_engine\([^)]*://\w", path.read_text())
     ]
-    assert connecting == ["storage/embedded/__init__.py", "storage/session.py"]
+    assert connecting == ["storage/session.py"]
 
 
 async def test_a_transaction_that_lost_against_another_is_no_outage(database_url: str) -> None:
