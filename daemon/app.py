@@ -116,7 +116,7 @@ class Daemon:
         ):
             return False
         warm_up = asyncio.create_task(_ignore_errors(parts.run_store.warm()), name="warm")
-        listening = asyncio.create_task(_ignore_errors(self._check_listening()), name="listening")
+        checks = asyncio.create_task(_ignore_errors(self._check_connections()), name="connections")
         await parts.pipeline.start()
         parts.scheduler.start(parts.pipeline.claimer.enqueue)
         for service in (
@@ -133,7 +133,7 @@ class Daemon:
         for event in (parts.loader.loaded, parts.edit_listener.tried):
             if not await self.supervisor.wait_for(event):
                 return False
-        await asyncio.wait({warm_up, listening}, timeout=WARM_UP_S)
+        await asyncio.wait({warm_up, checks}, timeout=WARM_UP_S)
         return True
 
     async def _register_node(self) -> None:
@@ -145,12 +145,13 @@ class Daemon:
         await self.parts.heartbeat.start()
         await self.parts.node_rescuer.start()
 
-    async def _check_listening(self) -> None:
-        """Report a `listen_database_url` at which no edit of the database is notified."""
+    async def _check_connections(self) -> None:
+        """Report connections that hide what this node or another one needs."""
         parts = self.parts
-        if self._settings.listen_database_url is None:
-            return
-        if not await parts.notifications.arrive_from(parts.database):
+        if not await parts.database.shows_its_name():
+            self._emit("sessions_not_named")
+        listens_elsewhere = self._settings.listen_database_url is not None
+        if listens_elsewhere and not await parts.notifications.arrive_from(parts.database):
             self._emit("listen_elsewhere")
 
     def _report_ready(self, began: float) -> None:

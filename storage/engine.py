@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import psycopg
 import sqlalchemy as sa
+from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import QueuePool
 
@@ -137,6 +138,12 @@ class Database:
             statement = query(statement)
         async with self.statement() as connection:
             return await rows_of(connection, statement, **values)
+
+    async def shows_its_name(self) -> bool:
+        """Return whether the server shows the name of the sessions; a pooler may replace it."""
+        name = str(conninfo_to_dict(self.conninfo)["application_name"])
+        (shown,) = await self.rows(sa.text("SELECT current_setting('application_name') AS name"))
+        return bool(shown.name.split(" ")[0] == name.split(" ")[0])
 
     @property
     def connections_in_use(self) -> int:

@@ -215,6 +215,11 @@ EVENTS: dict[str, EventSpec] = {
     "shards_reassigned": EventSpec(
         "info", "The set of live nodes changed; shards were reassigned.", ("nodes", "shards")
     ),
+    "sessions_not_named": EventSpec(
+        "warning",
+        "The database does not show the names of this node's sessions; no node could end them.",
+        to_do="Find the pooler that replaces `application_name`, and let it pass the name on.",
+    ),
     "sessions_not_ended": EventSpec(
         "warning",
         "Sessions of a lost node could not be ended; a frozen process may keep rows locked.",

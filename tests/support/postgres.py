@@ -57,6 +57,29 @@ def make_roles(server: str, url: str) -> None:
             )
 
 
+OTHERWISE = {
+    "client_encoding": "LATIN1",
+    "TimeZone": "Asia/Kathmandu",
+    "DateStyle": "SQL, DMY",
+    "IntervalStyle": "iso_8601",
+    "standard_conforming_strings": "off",
+    "enable_seqscan": "on",
+    "jit": "on",
+    "plan_cache_mode": "auto",
+}
+"""Another value for each setting that campaignd needs."""
+
+
+def set_otherwise(url: str) -> None:
+    """Give the database other settings than campaignd needs; later sessions begin with them."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        name = sql.Identifier(connection.info.dbname)
+        for setting, value in OTHERWISE.items():
+            connection.execute(
+                sql.SQL("ALTER DATABASE {} SET {} = {}").format(name, sql.SQL(setting), value)
+            )
+
+
 @contextmanager
 def fresh_database(
     server: str, template: str = "template0", *, encoding: str | None = None

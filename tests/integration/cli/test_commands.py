@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from tests.support.in_process import ONE_OFF, WEEKLY, Call, caller, environment_of, lines
+from tests.support.postgres import set_otherwise
 
 CAMPAIGND = Path(sys.executable).with_name("campaignd")
 
@@ -212,6 +213,19 @@ def test_status_without_a_daemon(loaded: Call) -> None:
     summary, counts = map(json.loads, loaded("status", "--json", "--counts").stdout.splitlines())
     assert (summary["kind"], summary["overdue"], summary["lag"]) == ("summary", 0, 0)
     assert counts["campaigns"] == {"draft": 1, "scheduled": 2}
+
+
+def test_the_servers_settings_change_no_output(loaded: Call, superuser_url: str) -> None:
+    """Time zone, format of dates, encoding: what is shown and exported stays the same."""
+    commands = ("campaigns", "show 2", "runs", "upcoming", "export", "explain 2", "status")
+    assert loaded("import", "-", input=lines(("\u2713", ONE_OFF))).returncode == 0
+    before = [loaded(*command.split()) for command in commands]
+    set_otherwise(superuser_url)
+    after = [loaded(*command.split()) for command in commands]
+    assert [(done.stdout, done.stderr) for done in after] == [
+        (done.stdout, done.stderr) for done in before
+    ]
+    assert loaded("import", "-", input=before[4].stdout).stderr.startswith("0 loaded, 4 unchanged")
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])

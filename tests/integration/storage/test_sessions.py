@@ -12,26 +12,16 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from storage import migrate
 from storage.engine import Database, rows_of
 from storage.errors import StorageUnavailable, TransactionAborted, UnsuitableDatabase
 from storage.notifications import Notifications
 from storage.session import SETTINGS, connect, connect_async, connection_string
-from tests.support.postgres import fresh_database
+from tests.support.postgres import OTHERWISE, fresh_database, set_otherwise
 
 ROOT = Path(__file__).parents[3]
-OTHERWISE = {
-    "client_encoding": "LATIN1",
-    "TimeZone": "Asia/Kathmandu",
-    "DateStyle": "SQL, DMY",
-    "IntervalStyle": "iso_8601",
-    "standard_conforming_strings": "off",
-    "enable_seqscan": "on",
-    "jit": "on",
-    "plan_cache_mode": "auto",
-}
-"""Another value for each setting that campaignd needs."""
 NAMES = list(SETTINGS)
 SHOWN = sa.text("SELECT name, setting FROM pg_settings WHERE name = ANY (:names)")
 SHOWN_TO_PSYCOPG = "SELECT name, setting FROM pg_settings WHERE name = ANY (%s)"
@@ -39,12 +29,7 @@ SHOWN_TO_PSYCOPG = "SELECT name, setting FROM pg_settings WHERE name = ANY (%s)"
 
 def of_the_database(url: str, _: pytest.MonkeyPatch) -> str:
     """Set the other values for the database, as for a role or a server."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        name = sql.Identifier(connection.info.dbname)
-        for setting, value in OTHERWISE.items():
-            connection.execute(
-                sql.SQL("ALTER DATABASE {} SET {} = {}").format(name, sql.SQL(setting), value)
-            )
+    set_otherwise(url)
     return url
 
 
@@ -119,6 +104,29 @@ async def test_the_operators_own_options_stay(
         monkeypatch.setenv("PGOPTIONS", options)
     with connect(connection_string(url, "campaignd")) as connection:
         assert connection.execute("SHOW search_path").fetchone() == ("mine",)
+
+
+async def test_the_name_of_a_session_holds(
+    superuser_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other nodes find the sessions of a lost node by it; the operator's own name follows."""
+    monkeypatch.setenv("PGAPPNAME", "environment")
+    options = make_conninfo(
+        superuser_url, options="-c application_name=options", application_name="billing"
+    )
+    with psycopg.connect(superuser_url, autocommit=True) as connection:
+        name = sql.Identifier(connection.info.dbname)
+        connection.execute(
+            sql.SQL("ALTER DATABASE {} SET application_name = 'database'").format(name)
+        )
+    for url, expected in ((superuser_url, "campaignd-a"), (options, "campaignd-a billing")):
+        database = Database(url, application_name="campaignd-a")
+        (shown,) = await database.rows(sa.text("SHOW application_name"))
+        assert shown.application_name == expected
+        assert await database.shows_its_name()
+        database.conninfo = connection_string(url, "campaignd-b")
+        assert not await database.shows_its_name(), "as behind a pooler that keeps the first name"
+        await database.close()
 
 
 @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
