@@ -43,12 +43,14 @@ Name = tuple[str, ...]
 
 
 @dataclass
-class _Gathered:
+class Gathered:
     """Values with their places, and the problems so far; a later value replaces an earlier one."""
 
     values: dict[Name, Any] = field(default_factory=dict)
     places: dict[Name, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    from_files: list[tuple[Path, Name, Any]] = field(default_factory=list)
+    """The values of all files, also of those that another place replaces."""
 
     def set(self, name: Name, value: Any, place: str) -> None:
         self.values[name] = value
@@ -82,12 +84,7 @@ def load_settings(
     Raises:
         ConfigurationError: the configuration is invalid; it lists every problem.
     """
-    environ = os.environ if environ is None else environ
-    gathered = _Gathered()
-    _default_values(gathered, environ)
-    _from_file(gathered, config_file, environ)
-    _from_credentials(gathered, environ)
-    _from_environment(gathered, environ)
+    gathered = gather(config_file, environ)
     for dotted, value in (flags or {}).items():
         if value is not None:
             flag = "--" + dotted.split(".")[-1].replace("_", "-")
@@ -101,7 +98,21 @@ def load_settings(
     return settings
 
 
-def _default_values(gathered: _Gathered, environ: Mapping[str, str]) -> None:
+def gather(config_file: Path | None, environ: Mapping[str, str] | None) -> Gathered:
+    """Return the values of all places but the flags, unchecked, with the problems of reading them.
+
+    The arguments are those of `load_settings`.
+    """
+    environ = os.environ if environ is None else environ
+    gathered = Gathered()
+    _default_values(gathered, environ)
+    _from_file(gathered, config_file, environ)
+    _from_credentials(gathered, environ)
+    _from_environment(gathered, environ)
+    return gathered
+
+
+def _default_values(gathered: Gathered, environ: Mapping[str, str]) -> None:
     """Set the defaults that depend on the machine."""
     name = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname()).lstrip("._-")[:63]
     gathered.set(("node_name",), name or "node", "the host name")
@@ -119,7 +130,7 @@ def _default_values(gathered: _Gathered, environ: Mapping[str, str]) -> None:
     gathered.set(("state_dir",), str(Path(home, "campaignd")), "the user's data directory")
 
 
-def _from_file(gathered: _Gathered, named: Path | None, environ: Mapping[str, str]) -> None:
+def _from_file(gathered: Gathered, named: Path | None, environ: Mapping[str, str]) -> None:
     origin, path = "--config", named
     if path is None and environ.get(CONFIG_VARIABLE):
         origin, path = CONFIG_VARIABLE, Path(environ[CONFIG_VARIABLE])
@@ -144,7 +155,7 @@ def _from_file(gathered: _Gathered, named: Path | None, environ: Mapping[str, st
 
 
 def _from_table(
-    gathered: _Gathered, above: Name, table: Mapping[str, Any], text: str, path: Path
+    gathered: Gathered, above: Name, table: Mapping[str, Any], text: str, path: Path
 ) -> None:
     for key, value in table.items():
         name = (*above, key)
@@ -161,11 +172,12 @@ def _from_table(
                 )
         elif is_setting(name):
             gathered.set(name, value, place)
+            gathered.from_files.append((path, name, value))
         else:
             gathered.problems.append(unknown_setting(name, place))
 
 
-def _from_credentials(gathered: _Gathered, environ: Mapping[str, str]) -> None:
+def _from_credentials(gathered: Gathered, environ: Mapping[str, str]) -> None:
     directory = environ.get("CREDENTIALS_DIRECTORY")
     if not directory:
         return
@@ -196,7 +208,7 @@ def _from_credentials(gathered: _Gathered, environ: Mapping[str, str]) -> None:
             )
 
 
-def _read_targets(gathered: _Gathered, environ: Mapping[str, str]) -> set[str]:
+def _read_targets(gathered: Gathered, environ: Mapping[str, str]) -> set[str]:
     """Return the targets that the file or the environment names; secrets alone make none."""
     names = *gathered.values, *map(_name_of, environ)
     return {name[1] for name in names if len(name) > 2 and name[0] == "targets"}
@@ -215,7 +227,7 @@ def _secret_of_file(name: Name) -> Name | None:
     return secret if secret != name and is_secret(secret) and not is_setting(name) else None
 
 
-def _from_environment(gathered: _Gathered, environ: Mapping[str, str]) -> None:
+def _from_environment(gathered: Gathered, environ: Mapping[str, str]) -> None:
     for variable, value in sorted(environ.items()):
         if not variable.startswith(ENV_PREFIX) or variable == CONFIG_VARIABLE:
             continue
@@ -249,7 +261,7 @@ def _is_service_link(variable: str, environ: Mapping[str, str]) -> bool:
     )
 
 
-def _from_secret_file(gathered: _Gathered, name: Name, path: Path, place: str) -> None:
+def _from_secret_file(gathered: Gathered, name: Name, path: Path, place: str) -> None:
     try:
         value = path.read_text(encoding="utf-8-sig").rstrip("\r\n")
     except OSError as error:
@@ -260,6 +272,7 @@ def _from_secret_file(gathered: _Gathered, name: Name, path: Path, place: str) -
         gathered.problems.append(f"{'.'.join(name)} ({place}): {path}: not UTF-8 text")
     else:
         gathered.set(name, value, place)
+        gathered.from_files.append((path, name, value))
 
 
 def line_of(text: str, name: tuple[str, ...]) -> int | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
+    from config.exposure import ExposedFile
     from config.settings import Settings
 
 
@@ -38,6 +39,22 @@ class CommandContext:
 
         dotted = {name.replace("__", "."): value for name, value in flags.items()}
         return load_settings(self.config, dotted)
+
+    def exposed_files(self) -> list[ExposedFile]:
+        """Return the files with secrets of the configuration that every user may read."""
+        from config.exposure import exposed_files
+
+        return exposed_files(self.config)
+
+    def log_exposed_files(self, emit: Callable[..., object]) -> None:
+        """Warn at a start of files with secrets that every user may read."""
+        for file in self.exposed_files():
+            emit(
+                "secrets_exposed",
+                path=str(file.path),
+                mode=f"{file.mode:04o}",
+                settings=list(file.settings),
+            )
 
     @contextmanager
     def database(

@@ -36,7 +36,7 @@ COMMANDS: dict[str, CommandRow] = {
             "check:check",
             "Check the configuration, database, schema and targets.",
         ),
-        ("db", "db:db", "Upgrade the schema, print its roles, or run PostgreSQL's programs."),
+        ("db", "db:db", "Upgrade the schema, print roles, run PostgreSQL's programs."),
         ("preview", "preview:preview", "Compute when schedules would run, from JSON lines."),
         ("import", "import_:import_", "Load campaigns in bulk from JSON lines."),
         ("export", "export:export", "Write every campaign as a JSON line for `import`."),

@@ -73,6 +73,12 @@ EVENTS: dict[str, EventSpec] = {
         ("error",),
         "Fix the setting that `error` names, run `campaignd check`, then reload again.",
     ),
+    "secrets_exposed": EventSpec(
+        "warning",
+        "Every user of the machine may read a file with secrets of this configuration.",
+        ("path", "mode", "settings"),
+        "`chmod o-r`, and let the daemon's user read it as owner or by its group.",
+    ),
     "service_failed": EventSpec(
         "critical",
         "A service of the daemon failed, so the daemon stops.",

@@ -32,6 +32,7 @@ def api(context: typer.Context) -> int:
 
     apply_log(settings)
     emit = EventLog(get_logger())
+    options.log_exposed_files(emit)
     with options.database(settings, emit, create=True) as dsn:
         serving = serve_alone(settings, dsn, emit, reload=options.settings, apply_log=apply_log)
         return asyncio.run(serving)

@@ -24,7 +24,7 @@ def check(context: typer.Context) -> int:
     """Check the configuration, database, schema and targets.
 
     One line each, and one for the privileges of the database's role; exit code 1 if one of them
-    failed. Nothing is started or changed.
+    failed. A warning does not count. Nothing is started or changed.
     """
     options = context_of(context)
     try:
@@ -34,6 +34,8 @@ def check(context: typer.Context) -> int:
             _print_result(False, "configuration", problem)
         return 1
     good = _print_result(True, "configuration")
+    for file in options.exposed_files():
+        print(f"warning configuration: {file}")
     try:
         with options.database(settings) as dsn:
             good = asyncio.run(_check_database(settings, dsn))

@@ -22,7 +22,7 @@ from storage.embedded import embedded_postgres, embedded_programs
 from storage.migrate import libpq_environment
 from storage.roles import roles_sql
 
-db = typer.Typer(help="Upgrade the schema, print its roles, or run PostgreSQL's programs.")
+db = typer.Typer(help="Upgrade the schema, print roles, run PostgreSQL's programs.")
 
 
 @db.command()

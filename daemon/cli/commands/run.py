@@ -48,6 +48,7 @@ def run(
 
     apply_log(settings, "")
     emit = EventLog(get_logger())
+    options.log_exposed_files(emit)
 
     async def serve(dsn: str) -> int:
         batch_writes(asyncio.get_running_loop())

@@ -67,6 +67,7 @@ def worker(
     identity = f"{settings.node_name}-worker-{secrets.token_hex(3)}"
     configure(settings.log.level, settings.log.format, identity)
     emit = EventLog(get_logger())
+    options.log_exposed_files(emit)
 
     async def serve(dsn: str) -> int:
         chosen = settings.targets[name]

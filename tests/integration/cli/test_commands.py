@@ -7,6 +7,7 @@ import os
 import pty
 import subprocess
 import sys
+import tempfile
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -275,6 +276,24 @@ def test_check_looks_at_the_database_to_listen_at(
     assert done.returncode == 1
     assert "\nfailed listen_database_url: " in done.stdout
     assert "hidden-word" not in done.stdout
+
+
+def test_check_warns_of_secrets_that_every_user_may_read(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without counting it as a failure."""
+    monkeypatch.setattr("config.exposure._CONTAINER_SIGNS", ())
+    with tempfile.TemporaryDirectory() as made:
+        file = Path(made, "campaignd.toml")
+        Path(made).chmod(0o755)
+        file.write_text(
+            '[targets.q]\ntype = "broker"\nbroker_url = "amqps://user:secretpw@host//"\n'
+        )
+        file.chmod(0o644)
+        done = call("check", CAMPAIGND_CONFIG=str(file))
+    assert done.returncode == 0
+    assert f"\nwarning configuration: every user can read {file} (mode 0644), " in done.stdout
+    assert "secretpw" not in done.stdout
 
 
 def test_an_unmigrated_database(empty_database_url: str, tmp_path: Path) -> None:
