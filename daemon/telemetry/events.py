@@ -399,4 +399,10 @@ EVENTS: dict[str, EventSpec] = {
         ("reason", "logger"),
         "Report it.",
     ),
+    "log_lines_lost": EventSpec(
+        "error",
+        "The reader of the log did not read for long; this many lines before this one are missing.",
+        ("count",),
+        "Find out why the service manager, container engine or terminal did not read.",
+    ),
 }

@@ -1,7 +1,7 @@
 """Configures structlog: JSON or columns on standard error, one line per event.
 
 Logging never raises into the caller: a value that cannot be serialised becomes its text, and a
-standard error that is closed or full loses lines. No value can forge or break a line.
+standard error that is closed or not read loses lines. No value can forge or break a line.
 
 Keys come in the order `timestamp` (UTC, microseconds), `level`, `event`, `node`, the event's own.
 Records of libraries become the event `library_message` with `logger` and `message`.
@@ -9,7 +9,6 @@ Records of libraries become the event `library_message` with `logger` and `messa
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import time
@@ -79,9 +78,9 @@ def configure(
     logging.captureWarnings(True)
 
 
-def batch_writes(loop: asyncio.AbstractEventLoop) -> None:
-    """Write the lines of this thread once per iteration of its event loop; see `LogWriter`."""
-    _WRITER.batch(loop)
+def write_in_background() -> None:
+    """Write the lines in a thread from now on, so that a reader that stalls stops nothing."""
+    _WRITER.start()
 
 
 def is_written(level: int) -> bool:
@@ -182,7 +181,7 @@ class _LibraryHandler(logging.Handler):
 
 
 _DESCENDING = sorted(LEVELS.items(), key=lambda level: -level[1])
-_WRITER = LogWriter()
+_WRITER = LogWriter(lambda count: _lost_line({"event": "log_lines_lost", "count": count}))
 _LIBRARIES = _LibraryHandler()
 _LIBRARIES.setFormatter(
     ProcessorFormatter(processors=[_library_message, ExceptionRenderer(), _render_line])

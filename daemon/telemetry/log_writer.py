@@ -1,78 +1,124 @@
-"""Writes finished log lines to a file descriptor, in batches, without raising or blocking."""
+"""Writes finished log lines to a file descriptor, without raising and without waiting for a reader.
+
+A thread writes, because the descriptor may block: the reader of a pipe or a terminal may stall, and
+the description is shared with other processes, so that it cannot be made non-blocking.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import atexit
+import contextlib
 import os
 import select
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
-_FULL_WAIT_S = 0.1
-"""Seconds to wait for room in a full pipe before lines are dropped."""
+MAX_QUEUED = 16 << 20
+"""Characters that wait for a reader at most; the lines of a burst of 20,000 runs."""
+_GATHER_S = 0.002
+"""Seconds in which lines gather before a write. Waking the thread for each line costs more."""
 _BATCH_SIZE = 256
-"""Maximum lines in a batch."""
+"""Maximum lines in a write."""
+_CHUNK_SIZE = 1 << 16
+"""Maximum bytes in a write; the size of a pipe."""
+_FULL_WAIT_S = 0.1
+"""Seconds to wait for room without the thread, if the descriptor does not block."""
+_EXIT_WAIT_S = 1.0
+"""Seconds that an exit waits for a reader that reads nothing."""
 
 
 class LogWriter:
     """The logger that structlog wraps: its methods take a finished line.
 
-    After `batch`, the lines of that thread are written once per iteration of its event loop, after
-    those of the iteration before. A burst then costs one write instead of hundreds. Warnings and
-    higher levels are written at once.
+    After `start`, the methods only queue lines, and a thread writes what has gathered. A burst then
+    costs one write for hundreds of lines. Lines beyond `MAX_QUEUED` are lost.
+
+    Args:
+        describe_loss: returns the line that reports a number of lost lines.
+        descriptor: the file descriptor to write to.
     """
 
-    def __init__(self, descriptor: int = 2) -> None:
+    def __init__(self, describe_loss: Callable[[int], str], descriptor: int = 2) -> None:
         self.descriptor = descriptor
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread = 0
-        self._batch: list[str] = []
+        self._describe_loss = describe_loss
+        self._thread: threading.Thread | None = None
+        # Reentrant, because garbage collection may log in the middle of a method.
+        self._lock = threading.RLock()
+        self._lines: list[str] = []
+        self._size = 0
+        self._lost = 0
+        self._progress = 0
+        self._is_idle = False
+        self._wake = threading.Lock()
 
-    def batch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Write this thread's lines in batches while ``loop`` runs."""
-        self._loop, self._thread = loop, threading.get_ident()
-        atexit.register(self.flush)
+    def start(self) -> None:
+        """Write in a thread from now on."""
+        if self._thread is None:
+            self._wake.acquire()
+            self._is_idle = True
+            self._thread = threading.Thread(target=self._write_queued, name="log", daemon=True)
+            self._thread.start()
+            atexit.register(self.flush)
 
     def info(self, line: str) -> None:
-        """Write a line, now or with its batch."""
-        loop = self._loop
-        if loop is None or self._thread != threading.get_ident():
-            self._write([line])
+        """Write or queue a line."""
+        if self._thread is None:
+            self._write([line], _FULL_WAIT_S)
             return
-        if not loop.is_running():
-            self._loop = None  # the loop has ended: no later iteration would write the batch
-            self.flush()
-            self._write([line])
-            return
-        if not self._batch:
-            loop.call_soon(self.flush)
-        self._batch.append(line)
-        if len(self._batch) >= _BATCH_SIZE:
-            self.flush()
+        with self._lock:
+            if self._size > MAX_QUEUED:
+                self._lost += 1
+                return
+            self._lines.append(line)
+            self._size += len(line)
+            if self._is_idle:
+                self._is_idle = False
+                self._wake.release()
 
-    def warning(self, line: str) -> None:
-        """Write a line now, after those of its batch."""
-        self.info(line)
-        if self._thread == threading.get_ident():
-            self.flush()
-
-    debug = info
-    error = critical = warning
+    debug = warning = error = critical = info
 
     def flush(self) -> None:
-        """Write the batch."""
-        if self._batch:
-            lines, self._batch = self._batch, []
-            self._write(lines)
+        """Wait until the queued lines are written, as long as the reader reads."""
+        progress, since = self._progress, time.monotonic()
+        while not self._is_idle and time.monotonic() - since < _EXIT_WAIT_S:
+            time.sleep(0.001)
+            if self._progress != progress:
+                progress, since = self._progress, time.monotonic()
 
-    def _write(self, lines: Sequence[str]) -> None:
+    def _write_queued(self) -> None:
+        while True:
+            self._wake.acquire()
+            while queued := self._gather():
+                lines, lost = queued
+                for start in range(0, len(lines), _BATCH_SIZE):
+                    batch = lines[start : start + _BATCH_SIZE]
+                    with contextlib.suppress(MemoryError):  # the next batch may be smaller
+                        self._write(batch, None)
+                    with self._lock:
+                        self._size -= sum(map(len, batch))
+                if lost:  # the queue was full after these lines
+                    self._write([self._describe_loss(lost)], None)
+
+    def _gather(self) -> tuple[list[str], int] | None:
+        """Let lines gather; return them and the number of lost ones, or None if there are none."""
+        time.sleep(_GATHER_S)
+        with self._lock:
+            lines, lost = self._lines, self._lost
+            if not lines and not lost:
+                self._is_idle = True
+                return None
+            self._lines, self._lost = [], 0
+            return lines, lost
+
+    def _write(self, lines: Sequence[str], patience: float | None) -> None:
         rest = memoryview(("\n".join(lines) + "\n").encode("utf-8", "backslashreplace"))
         while rest:
             try:
-                rest = rest[os.write(self.descriptor, rest) :]
+                rest = rest[os.write(self.descriptor, rest[:_CHUNK_SIZE]) :]
+                self._progress += 1
             except BlockingIOError:
-                if not select.select([], [self.descriptor], [], _FULL_WAIT_S)[1]:
+                if not select.select([], [self.descriptor], [], patience)[1]:
                     return
             except (OSError, ValueError):  # the reader has closed its end
                 return

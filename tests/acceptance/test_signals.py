@@ -84,6 +84,22 @@ def test_a_stop_during_the_first_imports(daemons: Daemons, number: signal.Signal
     assert daemon.lines == []
 
 
+def test_a_reader_of_the_log_that_stalls(daemons: Daemons, database: CampaignDatabase) -> None:
+    """Everything fires, and SIGTERM ends the daemon: lines are lost rather than waited for."""
+    reader, writer = os.pipe()
+    daemon = daemons.run(database.url, stderr=writer)
+    os.close(writer)
+    database.until("SELECT count(*) = 1 FROM nodes")
+    database.add_one_offs(600, utc_now())
+    database.until("SELECT count(*) = 600 FROM runs WHERE status = 'completed'")
+    assert daemon.stop() == 0
+    written = os.read(reader, 1 << 20)
+    os.close(reader)
+    assert written.startswith(b'{"timestamp"')
+    assert b'"stopped"' not in written, "the pipe was full"
+    assert database.one("SELECT count(*) FROM nodes") == 0, "it has left"
+
+
 @pytest.mark.parametrize(
     ("second", "codes"),
     [(signal.SIGTERM, (-signal.SIGTERM, 128 + signal.SIGTERM)), (signal.SIGINT, (130,))],

@@ -16,7 +16,7 @@ from daemon.runtime.descriptors import raise_limit
 from daemon.runtime.orphans import reap_orphans
 from daemon.runtime.systemd import SystemdNotifier, watchdog_interval
 from daemon.telemetry.event_log import EventLog
-from daemon.telemetry.log_setup import batch_writes, configure, get_logger
+from daemon.telemetry.log_setup import configure, get_logger, write_in_background
 from daemon.wiring import ProcessContext
 
 
@@ -47,11 +47,11 @@ def run(
         configure(log.level, log.format, node, journal_stream=systemd.journal_stream)
 
     apply_log(settings, "")
+    write_in_background()
     emit = EventLog(get_logger())
     options.log_exposed_files(emit)
 
     async def serve(dsn: str) -> int:
-        batch_writes(asyncio.get_running_loop())
         host = ProcessContext(
             settings=settings,
             dsn=dsn,

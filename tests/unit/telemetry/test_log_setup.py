@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import os
 import re
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
@@ -19,6 +20,7 @@ import structlog
 from daemon.domain.campaign.state_machine import Status
 from daemon.telemetry import log_setup, log_writer
 from daemon.telemetry.log_setup import configure, get_logger
+from daemon.telemetry.log_writer import LogWriter
 
 
 @pytest.fixture(autouse=True)
@@ -290,47 +292,92 @@ def test_the_journal_gets_priorities(tmp_path: Path) -> None:
     assert [line[:4] for line in written] == ["<3>{", "<7>{", *['{"ti'] * 6]
 
 
-async def test_lines_of_one_iteration_are_one_write(
-    lines: Lines, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A batch is written one iteration later, in order; a warning writes it at once."""
-    lines(start=True)
-    writes: list[bytes] = []
+def read_to_the_end(reader: int) -> list[str]:
+    """Return the lines in a pipe whose other end is closed."""
+    with open(reader, encoding="utf-8") as file:
+        return file.read().splitlines()
+
+
+def test_queued_lines_are_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    writes: list[int] = []
     really = os.write
-    monkeypatch.setattr(
-        log_writer.os, "write", lambda fd, data: writes.append(bytes(data)) or really(fd, data)
-    )
-    monkeypatch.setattr(log_setup, "_WRITER", log_writer.LogWriter(log_setup._WRITER.descriptor))
-    structlog.configure(logger_factory=lambda *_: log_setup._WRITER)
-    log_setup.batch_writes(asyncio.get_running_loop())
-    logger = get_logger()
-    logger.info("one")
-    logger.log(20, "two")
-    assert writes == []
-    await asyncio.sleep(0)
-    assert [json.loads(line)["event"] for line in lines()] == ["one", "two"]
+
+    def count_write(descriptor: int, data: memoryview) -> int:
+        writes.append(len(data))
+        return really(descriptor, data)
+
+    monkeypatch.setattr(log_writer.os, "write", count_write)
+    log = LogWriter(str, writer)
+    log.start()
+    with log._lock:  # the thread waits
+        for number in range(100):
+            log.info(f"{number}")
+            log.warning("é")
+    log.flush()
+    os.close(writer)
+    assert read_to_the_end(reader) == [text for number in range(100) for text in (str(number), "é")]
     assert len(writes) == 1
-    logger.info("three")
-    logger.log(30, "four")
-    assert [json.loads(line)["event"] for line in lines()] == ["one", "two", "three", "four"]
-    assert len(writes) == 2
 
 
-def test_lines_after_the_loop_has_ended_are_written(
-    lines: Lines, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The batch of the last iteration is not lost."""
-    lines(start=True)
-    monkeypatch.setattr(log_setup, "_WRITER", log_writer.LogWriter(log_setup._WRITER.descriptor))
-    structlog.configure(logger_factory=lambda *_: log_setup._WRITER)
+@pytest.mark.parametrize("blocks", [True, False])
+def test_a_reader_that_stalls_loses_lines(monkeypatch: pytest.MonkeyPatch, blocks: bool) -> None:
+    """The caller never waits. Once the reader reads, a line has the number of those lost."""
+    monkeypatch.setattr(log_writer, "MAX_QUEUED", 100_000)
+    reader, writer = os.pipe()
+    os.set_blocking(writer, blocks)
+    log = LogWriter(lambda count: f"lost {count}", writer)
+    log.start()
+    for number in range(5_000):
+        log.info(f"{number:<99}")
+    with open(reader, encoding="utf-8") as file:
+        lines = []
+        for line in file:
+            lines.append(line.strip())
+            if line.startswith("lost"):
+                break
+        kept = len(lines) - 1
+        assert lines == [*map(str, range(kept)), f"lost {5_000 - kept}"]
+        assert 0 < kept < 5_000
+        log.info("after")
+        assert file.readline() == "after\n"
+        log.flush()
+    os.close(writer)
 
-    async def last_iteration() -> None:
-        log_setup.batch_writes(asyncio.get_running_loop())
-        get_logger().info("one")
 
-    asyncio.run(last_iteration())
-    get_logger().info("two")
-    assert [json.loads(line)["event"] for line in lines()] == ["one", "two"]
+ENDING = """
+import sys
+from daemon.telemetry.log_setup import configure, get_logger, write_in_background
+configure("info", "json")
+write_in_background()
+for number in range(3000):
+    get_logger().info("event", number=number)
+"""
+
+
+@pytest.mark.parametrize("end", ["", "sys.exit(3)", "raise SystemExit(3)"])
+def test_the_last_lines_before_an_exit_are_written(end: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ENDING + end], capture_output=True, text=True, check=False
+    )
+    assert [json.loads(line)["number"] for line in done.stderr.splitlines()] == list(range(3000))
+
+
+def test_the_last_lines_before_a_crash_are_written() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ENDING + "raise RuntimeError('crash')"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = [line for line in done.stderr.splitlines() if line.startswith("{")]
+    assert json.loads(lines[-1])["number"] == 2999
+    assert "RuntimeError: crash" in done.stderr
+
+
+def test_a_process_ends_although_the_reader_stalls() -> None:
+    with subprocess.Popen([sys.executable, "-c", ENDING], stderr=subprocess.PIPE) as process:
+        assert process.wait(20) == 0
 
 
 @pytest.mark.parametrize(
