@@ -20,6 +20,8 @@ SETTINGS = {
     "DateStyle": "ISO, YMD",
     "IntervalStyle": "postgres",
     "standard_conforming_strings": "on",
+    # A statement that waited for a lock continues on the row as it is by then.
+    "default_transaction_isolation": "read committed",
     # Statements of a batch read a few rows of big tables. A plan from the time when a table was
     # small, or not analysed, must not scan the grown table.
     "enable_seqscan": "off",

@@ -63,6 +63,7 @@ OTHERWISE = {
     "DateStyle": "SQL, DMY",
     "IntervalStyle": "iso_8601",
     "standard_conforming_strings": "off",
+    "default_transaction_isolation": "serializable",
     "enable_seqscan": "on",
     "jit": "on",
     "plan_cache_mode": "auto",
