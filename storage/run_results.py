@@ -17,6 +17,7 @@ from daemon.domain.run.attempt import AttemptUpdate, OpenAttempt, RunEnded
 from daemon.domain.run.outcome import Delivered, Outcome, Reject
 from storage.campaign_editor import CHANNEL
 from storage.engine import Connections
+from storage.errors import StorageUnavailable
 from storage.queries import query
 from storage.runs import columns_of, finish_binds, write_finish
 from storage.tables import campaigns, runs
@@ -27,6 +28,8 @@ _READ = sa.select(
     campaigns.c.uuid.label("campaign_uuid"),
     sa.func.clock_timestamp().label("now"),
 ).join(campaigns, campaigns.c.id == runs.c.campaign_id)
+
+_LOCKED = "another session has locked a run of the campaign"
 
 
 class RunResults:
@@ -66,9 +69,12 @@ class RunResults:
                 error,
                 wait,
             )
+            await _lock(connection, row)
             finished = await write_finish(connection, finish_binds([ended], actor=actor))
             row = (await connection.execute(_READ.where(runs.c.id == run_id))).one_or_none()
             if not finished or row is None:
+                if row is not None and _is_open(row, attempt):
+                    raise StorageUnavailable(_LOCKED)
                 raise Conflict("the run has ended or was taken over meanwhile")
             # The next run, or this run's next attempt, may be due on any node.
             await _notify_nodes(connection, row.campaign_id)
@@ -159,12 +165,25 @@ class RunResults:
                 reason,
                 None,
             )
+            await _lock(connection, row)
             finished = await write_finish(connection, finish_binds([ended], actor=actor))
             row = (await connection.execute(_READ.where(runs.c.id == run_id))).one()
             if not finished:
+                if row.status == RunStatus.HELD:
+                    raise StorageUnavailable(_LOCKED)
                 raise _not_held(row)
             await _notify_nodes(connection, row.campaign_id)
         return _update_from(row, ended=replace(_run_ended(row, actor, finished), duration=None))
+
+
+async def _lock(connection: AsyncConnection, row: Any) -> None:
+    """Lock the run and its campaign, as far as ``lock_timeout`` allows. Raises Unavailable."""
+    campaign = sa.select(campaigns.c.id).where(campaigns.c.id == row.campaign_id)
+    await connection.execute(campaign.with_for_update())
+    run = sa.select(runs.c.id).where(
+        runs.c.campaign_id == row.campaign_id, runs.c.scheduled_for == row.scheduled_for
+    )
+    await connection.execute(run.with_for_update())
 
 
 async def _notify_nodes(connection: AsyncConnection, campaign_id: int) -> None:
@@ -191,6 +210,10 @@ def _is_repeated(row: Any, attempt: int, outcome: Outcome) -> bool:
         and isinstance(outcome, Reject)
         and row.error == outcome.reason
     )
+
+
+def _is_open(row: Any, attempt: int) -> bool:
+    return bool(row.status == RunStatus.EXECUTING and row.attempt == attempt)
 
 
 def _require_open(row: Any, attempt: int) -> None:

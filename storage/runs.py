@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
 from typing import Any
@@ -93,6 +93,7 @@ class RunStore:
                 connection = await open_at_once.enter_async_context(self._database.statement())
                 for _ in range(PREPARED_AFTER + 1):
                     await connection.execute(query("claim_events"), claim)
+                    await lock_campaigns(connection, [])
                     await write_finish(connection, finish)
 
     async def claim(
@@ -155,8 +156,8 @@ class RunStore:
         """Write outcomes, each guarded by (run, attempt, node, expected status).
 
         Returns:
-            One result for each outcome; None where the guard failed, because another node or a
-            command changed the run first.
+            One result for each outcome; None where it was not written, because another node or a
+            command changed the run first, or holds a lock (`find_blocked`).
         """
         # A run is written once in a batch, although it may have been found too late twice.
         places: dict[tuple[Any, ...], int] = {}
@@ -172,14 +173,41 @@ class RunStore:
             place_of.append(place)
         results: list[FinishResult | None] = [None] * len(rows)
         async with self._database.transaction() as connection:
-            binds = finish_binds(rows, started_ats=started_ats, node=self._node.id)
+            locked = await lock_campaigns(connection, [row[0] for row in rows])
+            written = [place for place, row in enumerate(rows) if row[0] in locked]
+            binds = finish_binds(
+                [rows[place] for place in written],
+                started_ats=[started_ats[place] for place in written],
+                node=self._node.id,
+            )
             for row in await write_finish(connection, {**binds, "now": self.now}):
                 status, from_status, to_status, promoted, numbers = row
                 same = _RUN_STATUS[status], _STATUS[from_status], _STATUS[to_status], promoted
                 for number in numbers:
-                    campaign_id, scheduled_for, *_ = rows[number - 1]
-                    results[number - 1] = FinishResult(campaign_id, scheduled_for, *same)
+                    place = written[number - 1]
+                    campaign_id, scheduled_for, *_ = rows[place]
+                    results[place] = FinishResult(campaign_id, scheduled_for, *same)
         return [results[place] for place in place_of]
+
+    async def find_blocked(
+        self, attempts: Sequence[tuple[Attempt, str]]
+    ) -> Mapping[AttemptKey, int | None]:
+        """Return attempts whose outcome was not written because another session holds a lock.
+
+        Args:
+            attempts: each with the status that its run is expected to have.
+
+        Returns:
+            The process id of that session on the database server, None if unknown, by key.
+        """
+        binds = {
+            "campaign_ids": bigints([attempt.campaign_id for attempt, _ in attempts]),
+            "scheduled_fors": instants([attempt.scheduled_for for attempt, _ in attempts]),
+            "attempts": smallints([attempt.number for attempt, _ in attempts]),
+            "expected": texts([expected for _, expected in attempts]),
+        }
+        rows = await self._database.rows("find_blocked_attempts", **binds, node=self._node.id)
+        return {(row.campaign_id, row.scheduled_for): row.blocking_pid for row in rows}
 
     async def find_finish_result(self, attempt: Attempt, outcome: Outcome) -> FinishResult | None:
         """Return the result that this node has written for an attempt, from its event.
@@ -225,7 +253,8 @@ class RunStore:
             since: an instant of the database clock.
 
         Returns:
-            The number of released runs; and whether it is final, because no claim is in progress.
+            The number of released runs; and whether it is final, because no claim is in progress
+            and no run is locked by another session.
         """
         async with self._database.transaction() as connection:
             fence = await rows_of(connection, query("fence_claims"), node=self._node.id)
@@ -237,12 +266,13 @@ class RunStore:
             for row in rows
             if (row.campaign_id, row.scheduled_for) not in in_flight
         ]
-        released = 0
+        released, is_complete = 0, bool(fence)
         if keys:
             dispositions = ["not_started"] * len(keys)
             cause = "claimed, but the answer was lost"
             released = len(await self._release(keys, dispositions, cause))
-        return released, bool(fence)
+            is_complete = is_complete and released == len(keys)
+        return released, is_complete
 
     async def _release(
         self, keys: Sequence[tuple[int, datetime, int]], dispositions: Sequence[str], cause: str
@@ -400,9 +430,22 @@ def finish_binds(
     }
 
 
+async def lock_campaigns(
+    connection: AsyncConnection, campaign_ids: Collection[int]
+) -> Collection[int]:
+    """Lock campaigns until the transaction ends, except those that another session has locked.
+
+    Returns:
+        The ids of the locked campaigns.
+    """
+    wanted = set(campaign_ids)
+    binds = {"campaign_ids": bigints(list(wanted)), "wanted": len(wanted)}
+    locked: list[int] | None = await connection.scalar(query("lock_campaigns"), binds)
+    return wanted if locked is None else set(locked)
+
+
 async def write_finish(connection: AsyncConnection, binds: dict[str, Any]) -> Sequence[Any]:
-    """Lock the campaigns, then write outcomes on their current facts; call in a transaction."""
-    await connection.execute(query("lock_campaigns"), {"campaign_ids": binds["campaign_ids"]})
+    """Write outcomes of campaigns that the transaction has locked before."""
     rows: Sequence[Any] = (await connection.execute(query("finish_runs"), binds)).all()
     return rows
 

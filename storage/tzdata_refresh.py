@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ from daemon.domain.requests import Context, Past, save_schedule, update_schedule
 from daemon.domain.schedule.schedule import CampaignType, EventKind, Schedule, ScheduleSource
 from daemon.domain.schedule.timezones import resolve, tzdata_version, zone
 from storage.engine import Database
-from storage.queries import query
+from storage.runs import lock_campaigns
 from storage.schedule_rows import columns_of, schedule_from
 from storage.tables import campaigns, revision_seq, runs, schedule_definitions, timers
 
@@ -87,7 +87,10 @@ class TzdataRefresh:
             self._emit("tzdata_differs", tzdata=running, others=row.older)
         if row.older is not None or self._older is not None:
             since = self._since or row.now - FIRST_RECHECK
-            await recheck_claimed(self._database, self._emit, since)
+            _, is_complete = await recheck_claimed(self._database, self._emit, since)
+            if not is_complete:
+                self._older, self._since = row.older or self._older, since
+                return
         self._older, self._since = row.older, row.now - LONGEST_CLAIM
 
     async def _refresh_stale(self, is_done: Callable[[Any], bool]) -> None:
@@ -98,6 +101,7 @@ class TzdataRefresh:
         while True:
             async with self._database.statement() as connection:
                 stale = (await connection.execute(_stale_in_order(is_stale))).all()
+            checked = self._checked
             for start in range(0, len(stale), BATCH_SIZE):
                 ids = [row.campaign_id for row in stale[start : start + BATCH_SIZE]]
                 if self._checked and is_done(stale[start]):
@@ -105,16 +109,21 @@ class TzdataRefresh:
                 stats = await _refresh_batch(self._database, ids, is_stale, running, self._emit)
                 self._checked += stats.checked
                 self._moved += stats.moved
-            if len(stale) < LIST_SIZE:
-                break
+            if len(stale) < LIST_SIZE or self._checked == checked:
+                break  # the next refresh takes the campaigns that another session has locked
         if self._checked:
             self._emit("tzdata_updated", tzdata=running, schedules=self._checked, moved=self._moved)
         self._checked = self._moved = 0
 
 
-async def recheck_claimed(database: Database, emit: Emit, since: datetime) -> int:
-    """Refresh campaigns claimed at or after ``since``; return the number of moved instants."""
+async def recheck_claimed(database: Database, emit: Emit, since: datetime) -> tuple[int, bool]:
+    """Refresh campaigns claimed at or after ``since``.
+
+    Returns:
+        The number of moved instants; and whether no campaign was left out, as locked ones are.
+    """
     running, last, moved = tzdata_version(), 0, 0
+    is_complete = True
     definition = schedule_definitions.c
     is_claimed = sa.and_(
         definition.campaign_id.in_(sa.select(runs.c.campaign_id).where(runs.c.claimed_at >= since)),
@@ -129,10 +138,12 @@ async def recheck_claimed(database: Database, emit: Emit, since: datetime) -> in
             )
             ids = [row.campaign_id for row in found.all()]
         if ids:
-            moved += (await _refresh_batch(database, ids, is_claimed, running, emit)).moved
+            stats = await _refresh_batch(database, ids, is_claimed, running, emit)
+            moved, is_complete = moved + stats.moved, is_complete and not stats.missed
         if len(ids) < BATCH_SIZE:
-            return moved
+            break
         last = ids[-1]
+    return moved, is_complete
 
 
 def _stale_in_order(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
@@ -146,7 +157,7 @@ def _stale_in_order(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
     )
 
 
-def _read_definitions(condition: sa.ColumnElement[bool], ids: Sequence[int]) -> sa.Select[Any]:
+def _read_definitions(condition: sa.ColumnElement[bool], ids: Collection[int]) -> sa.Select[Any]:
     definition, timer = schedule_definitions.c, timers.c
     return (
         sa.select(
@@ -168,6 +179,8 @@ def _read_definitions(condition: sa.ColumnElement[bool], ids: Sequence[int]) -> 
 class _BatchStats(NamedTuple):
     checked: int
     moved: int
+    missed: int
+    """Number of campaigns that were deleted, or that another session has locked."""
 
 
 async def _refresh_batch(
@@ -182,8 +195,8 @@ async def _refresh_batch(
     async with database.transaction() as connection:
         # Every writer locks the campaign's row first. The next statement sees what the previous
         # holder wrote, because its snapshot is taken under the lock.
-        await connection.execute(query("lock_campaigns"), {"campaign_ids": ids})
-        rows = (await connection.execute(_read_definitions(condition, ids))).all()
+        locked = await lock_campaigns(connection, ids)
+        rows = (await connection.execute(_read_definitions(condition, locked))).all()
         for number, row in enumerate(rows, start=1):
             if number % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
@@ -215,7 +228,7 @@ async def _refresh_batch(
             )
             .values(tzdata=running),
         )
-    return _BatchStats(len(rows), moved)
+    return _BatchStats(len(rows), moved, len(ids) - len(locked))
 
 
 def _reread_or_none(row: Any, stored: Schedule, emit: Emit) -> Schedule | None:

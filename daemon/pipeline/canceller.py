@@ -105,8 +105,15 @@ class RunCanceller(PollingService):
         if not self._unreleased:
             return
         attempts = list(self._unreleased)
-        await self._context.store.release(
+        store = self._context.store
+        released = await store.release(
             attempts, ["not_started"] * len(attempts), cause="the campaign was paused"
         )
+        blocked: Collection[AttemptKey] = ()
+        if len(released) < len(attempts):
+            blocked = await store.find_blocked([(each, RunStatus.EXECUTING) for each in attempts])
         del self._unreleased[: len(attempts)]
-        self._context.emit("runs_released", count=len(attempts), level="info")
+        # The next check tries those again that another session has locked.
+        self._unreleased += [attempt for attempt in attempts if attempt.key in blocked]
+        if released:
+            self._context.emit("runs_released", count=len(released), level="info")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from daemon.domain.campaign.state_machine import RunStatus
@@ -26,6 +26,14 @@ from daemon.runtime.stopwatch import Stopwatch
 
 CONCURRENT_WRITES = 2
 """Batches under way: the server writes one while this process makes or logs the other."""
+
+FIRST_RETRY_S = 0.02
+LONGEST_RETRY_S = 1.0
+"""Seconds until an outcome whose campaign or run is locked is tried again; at first they double."""
+WAITING_S = 5.0
+"""Seconds that outcomes wait for a lock before they are logged."""
+LOG_EVERY_S = 60.0
+"""Seconds between two lines about outcomes that wait."""
 
 YIELD_EVERY = 200
 """Log lines made before the event loop may go on."""
@@ -49,6 +57,11 @@ class Completer(Service):
         self._unwritten: dict[AttemptKey, Attempt] = {}
         self._unacknowledged: set[AttemptKey] = set()
         """Runs whose outcome may be written already: the reply of the database was lost."""
+        self._blocked_since: dict[AttemptKey, float] = {}
+        """When outcomes that wait for another session's lock were tried first, monotonic."""
+        self._put_off: set[AttemptKey] = set()
+        """Those of them that are not in the queue at the moment."""
+        self._next_log = 0.0
         self._wake = asyncio.Event()
         self._batch_written = asyncio.Event()
         self.busy = Stopwatch(context.clock)
@@ -105,7 +118,7 @@ class Completer(Service):
 
     async def _write_batches(self) -> None:
         health = self._context.health
-        while self._queue or not self.stopping.is_set():
+        while self._queue or self._put_off or not self.stopping.is_set():
             if await health.wait_while_backing_off(self):
                 continue
             if not self._queue:
@@ -120,7 +133,11 @@ class Completer(Service):
                     await bisect_failures(batch, self._write_batch, self._on_unwritable)
             except Unavailable as error:
                 # Guarded by attempt and node, so writing an outcome twice changes nothing.
-                left = [item for item in batch if self._is_unwritten(item.attempt)]
+                left = [
+                    item
+                    for item in batch
+                    if self._is_unwritten(item.attempt) and item.attempt.key not in self._put_off
+                ]
                 self._unacknowledged.update(item.attempt.key for item in left)
                 self._queue.extendleft(reversed(left))
                 await health.failed(self, error)
@@ -135,14 +152,19 @@ class Completer(Service):
                 for item, result in zip(batch, found, strict=True)
             ]
             self._unacknowledged.difference_update(item.attempt.key for item in batch)
+        blocked = await self._find_blocked(batch, found) if None in found else {}
         results: list[FinishResult] = []
         for number, (item, result) in enumerate(zip(batch, found, strict=True), start=1):
             if number % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
             attempt = item.attempt
             key = attempt.campaign_id, attempt.scheduled_for
+            if result is None and key in blocked:
+                continue
             if self._unwritten.get(key) is attempt:
                 del self._unwritten[key]
+            if self._blocked_since:
+                self._blocked_since.pop(key, None)
             self._context.in_flight.remove(attempt)
             if result is None:
                 self._context.emit("lease_lost", **attempt.log_fields())
@@ -150,8 +172,59 @@ class Completer(Service):
                 self._log_outcome(item, result)
                 results.append(result)
         self._context.timer.runs_finished(results)
+        if blocked:
+            self._retry_later([item for item in batch if item.attempt.key in blocked], blocked)
         self._batch_written.set()
         self._context.claims_wanted.set()
+
+    async def _find_blocked(
+        self, batch: Sequence[FinishedAttempt], found: Sequence[FinishResult | None]
+    ) -> Mapping[AttemptKey, int | None]:
+        """Return which missing results are due to a lock; a lock holds up no other outcome."""
+        return await self._context.store.find_blocked(
+            [
+                (item.attempt, item.expected)
+                for item, result in zip(batch, found, strict=True)
+                if result is None
+            ]
+        )
+
+    def _retry_later(
+        self, items: Sequence[FinishedAttempt], pids: Mapping[AttemptKey, int | None]
+    ) -> None:
+        now = self._context.clock.monotonic()
+        for item in items:
+            self._blocked_since.setdefault(item.attempt.key, now)
+            self._put_off.add(item.attempt.key)
+            self._context.in_flight.block(item.attempt)
+        waited = now - max(self._blocked_since[item.attempt.key] for item in items)
+        retry_after = min(FIRST_RETRY_S + waited, LONGEST_RETRY_S)
+        asyncio.get_running_loop().call_later(retry_after, self._put_back, items)
+        self._log_waiting(items, pids, now)
+
+    def _put_back(self, items: Sequence[FinishedAttempt]) -> None:
+        self._put_off.difference_update(item.attempt.key for item in items)
+        self._queue.extend(items)
+        self._wake.set()
+
+    def _log_waiting(
+        self,
+        items: Sequence[FinishedAttempt],
+        pids: Mapping[AttemptKey, int | None],
+        now: float,
+    ) -> None:
+        oldest = min(items, key=lambda item: self._blocked_since[item.attempt.key]).attempt
+        waited = now - self._blocked_since[oldest.key]
+        if waited < WAITING_S or now < self._next_log:
+            return
+        self._next_log = now + LOG_EVERY_S
+        self._context.emit(
+            "outcomes_waiting",
+            count=len(self._blocked_since),
+            waited_s=round(waited, 3),
+            campaign_id=oldest.campaign_id,
+            blocking_pid=pids[oldest.key],
+        )
 
     async def _find_result(self, item: FinishedAttempt) -> FinishResult | None:
         """Return what was written of an outcome whose reply was lost, if it was written."""

@@ -48,7 +48,23 @@ class PipelineStore(Protocol):
         ...
 
     async def finish(self, finished: Sequence[FinishedAttempt]) -> list[FinishResult | None]:
-        """Write outcomes; one result for each, None where the run belonged to another by then."""
+        """Write outcomes; one result for each, None where it was not written.
+
+        The run belonged to another node by then, or `find_blocked` returns it.
+        """
+        ...
+
+    async def find_blocked(
+        self, attempts: Sequence[tuple[Attempt, str]]
+    ) -> Mapping[AttemptKey, int | None]:
+        """Return attempts that are blocked by another session's lock, by key.
+
+        Args:
+            attempts: each with the status that its run is expected to have.
+
+        Returns:
+            The process id of that session on the database server, None if unknown.
+        """
         ...
 
     async def find_finish_result(self, attempt: Attempt, outcome: Outcome) -> FinishResult | None:

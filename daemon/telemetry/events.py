@@ -386,6 +386,12 @@ EVENTS: dict[str, EventSpec] = {
         (*RUN, "error"),
         "Report it. The run is attempted again after this node ends.",
     ),
+    "outcomes_waiting": EventSpec(
+        "warning",
+        "Another database session has locked campaigns or runs; their outcomes wait to be written.",
+        ("count", "waited_s", "campaign_id", "blocking_pid"),
+        "Look at `blocking_pid` in `pg_stat_activity`; end the transaction if it was forgotten.",
+    ),
     # The log itself.
     "library_message": EventSpec(
         "warning",

@@ -1,6 +1,7 @@
 -- Starts the next attempts of pending runs: promoted from the queue, retrying, or reclaimed.
--- Out: one row per run found due. The verdict is started; or late or lost, and then the caller finishes it;
--- or postponed, and then the run remains due, because the payloads before it reach max_bytes.
+-- Out: one row per run found due, except those that another session has locked, or their campaign. The
+-- verdict is started; or late or lost, and then the caller finishes it; or postponed, and then the run
+-- remains due, because the payloads before it reach max_bytes.
 -- Moves: runs queued, retrying -> executing, attempt + 1. A paused campaign starts nothing.
 WITH clock AS MATERIALIZED (
     SELECT coalesce(CAST(:now AS timestamptz), clock_timestamp()) AS now
@@ -32,7 +33,7 @@ WITH clock AS MATERIALIZED (
     CROSS JOIN clock
     CROSS JOIN alive
     WHERE r.status IN ('queued', 'retrying') AND r.next_attempt_at <= clock.now
-    FOR UPDATE OF r
+    FOR UPDATE OF r SKIP LOCKED
 ), due AS MATERIALIZED (
     SELECT f.*, CASE WHEN f.ready = 'started' AND f.payload IS NOT NULL
                           AND sum(octet_length(f.payload::text)) OVER before

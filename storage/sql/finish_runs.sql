@@ -2,7 +2,8 @@
 -- In: actor is the caller, if not the node. Without a node (null) the attempt alone is the guard: the
 -- caller that finishes a run later knows its attempt, and another node has another attempt.
 -- Out: the outcomes written. Those with the same result share one row, which holds their positions in the
--- input, from 1. An outcome is missing when its run was reclaimed, cancelled or finished before.
+-- input, from 1. An outcome is missing when its run was reclaimed, cancelled or finished before. It is
+-- also missing if another session has locked its run, or the queued run that it would promote.
 -- Moves: runs executing -> completed | failed | retrying | held | queued (for a worker), held -> failed;
 -- executing -> missed when the attempt did not start in time; a pending run that is too late ->
 -- missed | failed; campaigns executing -> launched | completed | failed when the last open run ends.
@@ -30,7 +31,7 @@ WITH clock AS MATERIALIZED (
     WHERE r.attempt = l.attempt AND r.status = l.expected
       AND (l.expected <> 'executing' OR r.node = CAST(:node AS text) OR CAST(:node AS text) IS NULL
            OR r.answer IS NOT NULL)
-    FOR UPDATE OF r
+    FOR UPDATE OF r SKIP LOCKED
 ), tallied AS MATERIALIZED (
     SELECT r.*, count(*) FILTER (WHERE r.closes) OVER campaign AS closed,
            bool_or(r.outcome = 'completed') OVER campaign AS completed,
@@ -38,7 +39,7 @@ WITH clock AS MATERIALIZED (
            r.scheduled_for = max(r.scheduled_for) OVER campaign AS is_last
     FROM ready r
     WINDOW campaign AS (PARTITION BY r.campaign_id)
-), outcome AS MATERIALIZED (
+), decided AS MATERIALIZED (
     -- The campaign's new status is on the last of its runs in the batch.
     SELECT t.*, t.closed > 0 AND t.queued_runs > 0 AND t.open_runs - t.closed = t.queued_runs
                 AS promotes,
@@ -48,6 +49,21 @@ WITH clock AS MATERIALIZED (
                 WHEN t.has_completed OR t.completed THEN 'completed'
                 ELSE 'failed' END AS to_status
     FROM tallied t
+), successor AS MATERIALIZED (
+    -- The run that waited for its predecessor may start once no other run is open.
+    SELECT r.campaign_id, r.scheduled_for
+    FROM decided d
+    JOIN runs r ON r.campaign_id = d.campaign_id AND r.scheduled_for > d.earliest
+    WHERE d.is_last AND d.promotes AND r.status = 'queued' AND r.next_attempt_at IS NULL
+), promotable AS MATERIALIZED (
+    SELECT s.* FROM successor s
+    JOIN runs r ON r.campaign_id = s.campaign_id AND r.scheduled_for = s.scheduled_for
+    FOR UPDATE OF r SKIP LOCKED
+), outcome AS MATERIALIZED (
+    SELECT d.* FROM decided d
+    WHERE NOT d.promotes
+       OR d.campaign_id NOT IN (SELECT campaign_id FROM successor EXCEPT
+                                SELECT campaign_id FROM promotable)
 ), written AS (
     UPDATE runs r
     SET status = o.outcome, error = o.error,
@@ -73,11 +89,9 @@ WITH clock AS MATERIALIZED (
     FROM outcome o
     WHERE r.campaign_id = o.campaign_id AND r.scheduled_for = o.scheduled_for
 ), promoted AS (
-    -- The run that waited for its predecessor may start once no other run is open.
-    UPDATE runs r SET next_attempt_at = o.now
-    FROM outcome o
-    WHERE o.is_last AND o.promotes AND r.campaign_id = o.campaign_id
-      AND r.scheduled_for > o.earliest AND r.status = 'queued' AND r.next_attempt_at IS NULL
+    UPDATE runs r SET next_attempt_at = clock.now
+    FROM promotable p CROSS JOIN clock
+    WHERE r.campaign_id = p.campaign_id AND r.scheduled_for = p.scheduled_for
 ), moved AS (
     UPDATE campaigns c
     SET open_runs = o.open_runs - o.closed, updated_at = o.now, status = o.to_status,

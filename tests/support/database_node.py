@@ -128,11 +128,15 @@ class DatabaseNode:
         expected: str = "executing",
         begun: datetime | None = None,
     ) -> list[FinishResult]:
-        """Finish an attempt; return the result, or nothing if the run belongs to another node."""
+        """Finish an attempt; return the result, or nothing if the run belongs to another node.
+
+        While another node holds a lock, it is tried again, as the completer does.
+        """
         self._set_clock()
-        written = await self.firing.finish(
-            [FinishedAttempt(work, outcome or Delivered(), expected, begun)]
-        )
+        finished = [FinishedAttempt(work, outcome or Delivered(), expected, begun)]
+        written = await self.firing.finish(finished)
+        while written == [None] and await self.firing.find_blocked([(work, expected)]):
+            written = await self.firing.finish(finished)
         return [row for row in written if row is not None]
 
     async def fail(self, work: Attempt, reason: str = "no") -> list[FinishResult]:

@@ -49,6 +49,8 @@ class FakeRunStore:
     def __init__(self) -> None:
         self.down = False
         self.losing: set[int] = set()
+        self.locked: set[int] = set()
+        """Campaigns that another session has locked."""
         self.poison: set[int] = set()
         self.unwritable: set[type[Outcome]] = set()
         self.outcomes: list[Outcome] = []
@@ -137,7 +139,7 @@ class FakeRunStore:
         for work, outcome, _, begun, *_ in finished:
             self.outcomes.append(outcome)
             self.begun[work.campaign_id] = begun
-            if work.campaign_id in self.losing or work.campaign_id in self.unheard:
+            if work.campaign_id in self.losing | self.locked or work.campaign_id in self.unheard:
                 written.append(None)
                 continue
             self.finished.append((work.campaign_id, type(outcome).__name__))
@@ -155,6 +157,12 @@ class FakeRunStore:
             self.unheard |= {row.campaign_id: row for row in written if row is not None}
             raise Unavailable("the answer was lost")
         return written
+
+    async def find_blocked(
+        self, attempts: Sequence[tuple[Attempt, str]]
+    ) -> dict[tuple[int, datetime], int | None]:
+        self._check([])
+        return {work.key: 4711 for work, _ in attempts if work.campaign_id in self.locked}
 
     async def find_finish_result(self, work: Attempt, outcome: Outcome) -> FinishResult | None:
         self._check([])

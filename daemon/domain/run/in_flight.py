@@ -20,6 +20,8 @@ class InFlight:
     def __init__(self) -> None:
         self._attempts: dict[AttemptKey, Attempt] = {}
         self._started: set[AttemptKey] = set()
+        self._blocked: set[AttemptKey] = set()
+        """Attempts that have ended and give their place to others."""
         self._per_target: Counter[str] = Counter()
 
     def __len__(self) -> int:
@@ -36,7 +38,7 @@ class InFlight:
         return set(self._attempts)
 
     def count(self, target: str) -> int:
-        """Return how many attempts of a target are in flight."""
+        """Return how many attempts of a target are in flight and not blocked."""
         return self._per_target[target]
 
     def add(self, attempt: Attempt) -> None:
@@ -59,13 +61,25 @@ class InFlight:
         """Return whether the target was asked to carry out the attempt."""
         return attempt in self and attempt.key in self._started
 
+    def block(self, attempt: Attempt) -> None:
+        """Note that the attempt has ended, and that a lock keeps its outcome from being written.
+
+        It no longer counts for its target, so that locked campaigns do not delay others.
+        """
+        if attempt in self and attempt.key not in self._blocked:
+            self._blocked.add(attempt.key)
+            self._per_target[attempt.target] -= 1
+
     def remove(self, attempt: Attempt) -> None:
         """Remove an attempt whose outcome is written, or that belongs to another node now."""
         key = attempt.campaign_id, attempt.scheduled_for
         if self._attempts.get(key) is attempt:
             del self._attempts[key]
             self._started.discard(key)
-            self._per_target[attempt.target] -= 1
+            if key in self._blocked:
+                self._blocked.discard(key)
+            else:
+                self._per_target[attempt.target] -= 1
 
     def oldest_claim_at(self) -> datetime | None:
         """Return when the attempt that is longest in flight was claimed, by the database clock."""

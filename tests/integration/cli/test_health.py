@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -18,17 +17,6 @@ from tests.support.in_process import campaignd
 from tests.support.processes import Daemons
 from tests.support.servers import Server
 from tests.support.waiting import free_port, utc_now, wait_until
-
-
-@pytest.fixture
-def daemons(tmp_path: Path) -> Iterator[Daemons]:
-    """Start processes that end with the test."""
-    started = Daemons(tmp_path)
-    try:
-        yield started
-    finally:
-        started.end()
-
 
 BLIND = """
 import daemon.maintenance.periodic

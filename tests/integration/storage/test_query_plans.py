@@ -111,11 +111,15 @@ async def explained(seeded_url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
         await explained.plan(name, binds)
         return []
 
+    async def lock_campaigns(_connection: Any, ids: list[int]) -> list[int]:
+        await explained.plan("lock_campaigns", {"campaign_ids": ids, "wanted": len(ids)})
+        return ids
+
     async def write_finish(_connection: Any, binds: dict[str, Any]) -> list[Any]:
-        await explained.plan("lock_campaigns", {"campaign_ids": binds["campaign_ids"]})
         await explained.plan("finish_runs", binds)
         return []
 
+    monkeypatch.setattr(runs, "lock_campaigns", lock_campaigns)
     monkeypatch.setattr(runs, "write_finish", write_finish)
     monkeypatch.setattr(explained.database, "rows", rows)
     yield explained
@@ -159,6 +163,14 @@ async def test_finishing(explained: Explained, batch: int) -> None:
     await statements.finish(
         [FinishedAttempt(work(n), Delivered(), "executing", None) for n in range(1, batch + 1)]
     )
+    assert explained.scanned() == set()
+    assert {"campaigns_pkey", "runs_pkey"} <= explained.indexes()
+
+
+@pytest.mark.parametrize("batch", [1, 10, 100])
+async def test_finding_blocked_attempts(explained: Explained, batch: int) -> None:
+    statements = RunStore(explained.database, NodeIdentity(SystemClock(), "node"), now=NOW)
+    await statements.find_blocked([(work(n), "executing") for n in range(1, batch + 1)])
     assert explained.scanned() == set()
     assert {"campaigns_pkey", "runs_pkey"} <= explained.indexes()
 
@@ -212,8 +224,15 @@ async def test_reclaiming(explained: Explained) -> None:
         "hold_targets": [],
     }
     await explained.plan("reclaim_runs", binds)
-    assert "runs_claimed_at_idx" in explained.indexes()
-    assert "campaigns" not in explained.scanned()
+    assert {"runs_claimed_at_idx", "campaigns_pkey", "runs_pkey"} <= explained.indexes()
+    assert explained.scanned() == set()
+
+
+async def test_expiring_leases(explained: Explained) -> None:
+    binds = {"node": "other", "max_rows": 1000, "now": NOW, "hold_targets": []}
+    await explained.plan("expire_leases", binds)
+    assert {"runs_lease_until_idx", "campaigns_pkey"} <= explained.indexes()
+    assert explained.scanned() == set()
 
 
 async def test_leaving(explained: Explained) -> None:

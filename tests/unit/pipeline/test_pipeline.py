@@ -180,6 +180,41 @@ async def test_an_outcome_is_logged_once_although_the_reply_was_lost(late: set[i
         assert len(harness.pipeline.in_flight) == 0
 
 
+async def test_an_outcome_that_a_lock_blocks_holds_up_no_other() -> None:
+    """It keeps no place of its target either, and it is written once the lock is released."""
+    async with PipelineHarness(log=(GatedTarget(), 1)) as harness:
+        harness.store.locked = {0, 1}
+        for number in range(6):
+            harness.pipeline.claimer.enqueue(armed_once(number))
+        await until(lambda: len(harness.store.finished) == 4)
+        assert sorted(number for number, _ in harness.store.finished) == [2, 3, 4, 5]
+        assert len(harness.pipeline.in_flight) == 2
+        assert harness.pipeline.in_flight.count("log") == 0
+        harness.store.locked = {1}
+        await until(lambda: harness.store.finished[4:] == [(0, "Delivered")])
+        harness.store.losing, harness.store.locked = {1}, set()
+        await until(lambda: len(harness.pipeline.in_flight) == 0)
+        assert harness.names().count("lease_lost") == 1
+        assert harness.pipeline.in_flight.count("log") == 0
+
+
+async def test_outcomes_that_wait_long_are_logged_with_the_session_that_blocks_them() -> None:
+    async with PipelineHarness(log=(GatedTarget(), 1)) as harness:
+        harness.store.locked = {0, 1}
+        for number in range(2):
+            harness.pipeline.claimer.enqueue(armed_once(number))
+        in_flight = harness.pipeline.in_flight
+        await until(lambda: len(in_flight) == 2 and in_flight.count("log") == 0)
+        assert "outcomes_waiting" not in harness.names()
+        harness.clock.seconds += 6
+        await until(lambda: "outcomes_waiting" in harness.names())
+        (fields,) = [fields for name, fields in harness.events if name == "outcomes_waiting"]
+        assert (fields["count"], fields["blocking_pid"]) == (2, 4711)
+        assert fields["waited_s"] >= 5
+        harness.store.locked = set()
+        await until(lambda: len(harness.store.finished) == 2)
+
+
 async def test_unclaimed_entries_are_claimed_after_the_outage() -> None:
     target = GatedTarget()
     async with PipelineHarness(log=(target, 2)) as harness:
