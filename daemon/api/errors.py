@@ -96,10 +96,8 @@ def error_response(error: CampaigndError) -> Response:
     if isinstance(error, Unavailable):
         if not error.retryable:  # a privilege of the database's role is missing
             return problem(503, UNAVAILABLE, error.detail)
-        # The driver's text may contain the database's address, so that only the log has it.
         headers["Retry-After"] = str(RETRY_AFTER_S)
-        detail = error.detail if type(error) is Unavailable else "the database cannot be reached"
-        return problem(503, UNAVAILABLE, detail, headers=headers)
+        return problem(503, UNAVAILABLE, _unavailable_detail(error), headers=headers)
     if error.status >= 500:
         return problem(500, INTERNAL_ERROR)
     if error.status == 401:
@@ -107,6 +105,15 @@ def error_response(error: CampaigndError) -> Response:
     if error.status == 409:
         headers["Retry-After"] = "1"
     return problem(error.status, error.message, error.detail, error.errors, headers)
+
+
+def _unavailable_detail(error: Unavailable) -> str:
+    """Return the reason; the driver's text may contain the database's address."""
+    if type(error) is Unavailable:
+        return error.detail
+    if error.is_outage:
+        return "the database cannot be reached"
+    return "another change of the same rows was under way"
 
 
 async def on_campaignd_error(_request: Request, error: Exception) -> Response:
