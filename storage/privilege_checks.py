@@ -29,7 +29,9 @@ _APPLICATION_BINDS = _binds(APPLICATION)
 _FIND_PROBLEMS = sa.text(
     """
     WITH needed AS (
-        SELECT n.*, c.oid, c.relname, c.relkind
+        SELECT n.*, c.oid, c.relname, c.relkind,
+               (SELECT a.attnum FROM pg_attribute a
+                WHERE a.attrelid = c.oid AND a.attname = n.column_name) AS attnum
         FROM unnest(CAST(:objects AS text[]), CAST(:columns AS text[]), CAST(:rights AS text[]))
              WITH ORDINALITY AS n (object, column_name, privilege, number)
         JOIN pg_class c ON c.oid = to_regclass(n.object)
@@ -46,7 +48,7 @@ _FIND_PROBLEMS = sa.text(
            number
     FROM needed
     WHERE NOT CASE WHEN relkind = 'S' THEN has_sequence_privilege(oid, privilege)
-                   WHEN column_name <> '' THEN has_column_privilege(oid, column_name, privilege)
+                   WHEN column_name <> '' THEN has_column_privilege(oid, attnum, privilege)
                    ELSE has_table_privilege(oid, privilege) END
     UNION ALL
     SELECT DISTINCT current_user, 'hidden', '', relname, 'table', 0 FROM needed

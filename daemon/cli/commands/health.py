@@ -20,7 +20,7 @@ from daemon.domain.errors import Unavailable
 from storage.cluster_reads import live_nodes
 from storage.embedded import EmbeddedError, embedded_dsn
 from storage.engine import Database
-from storage.errors import SchemaOutOfDate
+from storage.errors import PrivilegeMissing, SchemaOutOfDate
 from storage.schema import require_schema
 
 TIMEOUT_S = 5.0
@@ -105,6 +105,8 @@ async def _ask_database(settings: Settings, node: str) -> dict[str, str]:
                 checks["scheduler"] = f"no node called {node} has a lease (--node names another)"
     except SchemaOutOfDate as error:
         checks = {"database": "ok", "schema": f"{error} ({error.hint})"}
+    except PrivilegeMissing as error:
+        checks = {"database": error.detail}
     except (Unavailable, TimeoutError) as error:
         checks = {"database": f"cannot be reached: {getattr(error, 'detail', 'no answer')}"}
     finally:

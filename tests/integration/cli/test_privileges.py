@@ -140,6 +140,39 @@ def test_a_privilege_that_is_revoked_loses_nothing(
     assert daemon.stop() == 0
 
 
+def test_an_outcome_waits_for_its_privilege(
+    superuser: psycopg.Connection, daemons: Daemons, superuser_url: str
+) -> None:
+    """It is written once the privilege is granted; the attempt is not repeated."""
+    config = daemons.directory / "campaignd.toml"
+    gate = daemons.directory / "gate"
+    program = f"until [ -e {gate} ]; do sleep 0.05; done"
+    config.write_text(
+        f'[targets.slow]\ntype = "command"\nargv = {json.dumps(["sh", "-c", program])}\n'
+    )
+    with CampaignDatabase(superuser_url) as database:
+        database.add_one_offs(1, utc_now())
+        database.rows("UPDATE campaigns SET target = 'slow'")
+        daemon = daemons.ready(as_application(superuser_url), config=config)
+        database.until("SELECT count(*) = 1 FROM runs WHERE status = 'executing'")
+        superuser.execute("REVOKE UPDATE ON runs FROM campaignd_app")
+        gate.touch()
+        daemon.wait_for("database_lost")
+        superuser.execute("GRANT UPDATE ON runs TO campaignd_app")
+        database.until("SELECT count(*) = 1 FROM runs WHERE status = 'completed' AND attempt = 1")
+    assert daemon.events("finish_failed") == []
+    assert daemon.stop() == 0
+
+
+def test_health_names_a_missing_privilege(superuser: psycopg.Connection, call: Call) -> None:
+    superuser.execute("REVOKE SELECT ON alembic_version FROM campaignd_app")
+    done = call("health", CAMPAIGND_API__ENABLED="false")
+    assert done.returncode == 1
+    assert (
+        "failed database: the role campaignd_app may not SELECT on table alembic_v" in done.stdout
+    )
+
+
 def test_a_request_is_refused_in_one_line(
     superuser: psycopg.Connection, daemons: Daemons, database_url: str, call: Call
 ) -> None:
