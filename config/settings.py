@@ -144,7 +144,7 @@ class TracesSettings(Section):
 
 
 class HistorySettings(Section):
-    """Retention of ended runs and events."""
+    """Retention of ended runs and events, and of the audit log."""
 
     keep_days: Annotated[
         int,
@@ -152,6 +152,12 @@ class HistorySettings(Section):
         Field(ge=0, le=36_500),
         Allowed("whole days from 0 to 36500, 0 keeps everything"),
     ] = 0
+    audit_days: Annotated[
+        int,
+        BeforeValidator(no_bool),
+        Field(ge=0, le=36_500),
+        Allowed("whole days from 0 to 36500, 0 keeps everything"),
+    ] = 400
 
 
 class DatabaseSettings(Section):

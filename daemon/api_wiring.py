@@ -25,6 +25,7 @@ from daemon.runtime.supervisor import Supervisor
 from daemon.targets.registry import policy_of
 from daemon.telemetry.metrics import Metrics
 from storage.api_keys import ApiKeys
+from storage.audit_log import AuditLog
 from storage.campaign_reads import CampaignReads
 from storage.campaigns import Campaigns
 from storage.cluster_reads import overview
@@ -57,7 +58,7 @@ async def serve_alone(
         reload: reads the configuration again, at SIGHUP. Raises ConfigurationError.
         apply_log: configures the log.
     """
-    configuration = _Configuration(settings, emit, reload, apply_log)
+    configuration = _Configuration(settings, dsn, emit, reload, apply_log)
     supervisor = Supervisor(configuration.reload)
     supervisor.install()
     server = api_server(
@@ -200,6 +201,7 @@ class _BackendBuilder:
             reads=CampaignReads(database),
             keys=ApiKeys(database),
             sessions=PageSessions(database),
+            audit=AuditLog(database),
             idempotency=IdempotencyKeys(database, service),
             overview=lambda: overview(database),
             readiness=readiness,
@@ -215,11 +217,13 @@ class _Configuration:
     def __init__(
         self,
         settings: Settings,
+        dsn: str,
         emit: Emit,
         reload: Callable[[], Settings],
         apply_log: Callable[[Settings], None],
     ) -> None:
         self.settings = settings
+        self._dsn = dsn
         self._emit = emit
         self._read = reload
         self._apply_log = apply_log
@@ -230,10 +234,19 @@ class _Configuration:
             settings = await asyncio.to_thread(self._read)
         except Exception as error:
             self._emit("reload_failed", error=str(error))
+            await self._record(str(error))
             return
         self._apply_log(settings)
         self._emit("reloaded", needs_restart=needs_restart(self.settings, settings) or None)
         self.settings = settings
+        await self._record(None)
+
+    async def _record(self, failure: str | None) -> None:
+        database = Database(self._dsn, pool_size=1)
+        try:
+            await AuditLog(database).record_reload(failure)
+        finally:
+            await database.close()
 
     def policy_of(self, name: str) -> RetryPolicy:
         """Return the retry policy of a target; the default policy for an unknown target."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from config.settings import needs_restart
 from daemon import __version__
+from daemon.domain.audit import ORIGIN, Origin
 from daemon.domain.formatting import error_line
 from daemon.domain.run.retry import RetryPolicy
 from daemon.domain.schedule.timezones import tzdata_version
@@ -22,6 +23,7 @@ from daemon.runtime.service import Service
 from daemon.runtime.startup import wait_for_database
 from daemon.runtime.supervisor import Supervisor
 from daemon.wiring import ProcessContext, build_parts, build_targets
+from storage.audit_log import AuditLog
 from storage.errors import SchemaOutOfDate
 
 if TYPE_CHECKING:
@@ -74,6 +76,7 @@ class Daemon:
                 privileges that campaignd needs.
             SchemaOutOfDate: this release cannot work on the schema.
         """
+        ORIGIN.set(Origin(f"node:{self._settings.node_name}"))
         self.supervisor.install()
         self._emit(
             "starting",
@@ -235,8 +238,10 @@ class Daemon:
             settings = await asyncio.to_thread(self._process.reload)
             targets = build_targets(settings, self._emit)
         except Exception as error:
-            self._emit("reload_failed", error=str(error))
+            failure: str | None = str(error)
+            self._emit("reload_failed", error=failure)
         else:
+            failure = None
             self._process.apply_log(settings, self.parts.node.id)
             self.parts.pipeline.pools.configure(targets)
             if self.parts.metrics is not None:
@@ -244,6 +249,7 @@ class Daemon:
             self._emit("reloaded", needs_restart=needs_restart(self._settings, settings) or None)
             self._settings = settings
         self._process.notify("ready", self.status.line())
+        await AuditLog(self.parts.database).record_reload(failure)
 
 
 async def _ignore_errors(step: Awaitable[object]) -> None:

@@ -21,7 +21,7 @@ from daemon.maintenance.lease_reaper import LeaseReaper
 from daemon.maintenance.periodic import PeriodicTask
 from daemon.maintenance.privilege_watch import EVERY_S as PRIVILEGES_EVERY_S
 from daemon.maintenance.privilege_watch import PrivilegeWatch
-from daemon.maintenance.pruner import Pruner
+from daemon.maintenance.pruner import Pruner, Retention
 from daemon.maintenance.schema_watch import SchemaWatch
 from daemon.pipeline.canceller import RunCanceller
 from daemon.pipeline.context import PipelineContext
@@ -265,7 +265,7 @@ def build_parts(process: ProcessContext, in_force: Callable[[], Settings]) -> Pa
         heartbeat=heartbeat,
         node_rescuer=node_rescuer,
         lease_reaper=lease_reaper,
-        pruner=Pruner(Prune(database).steps, lambda: _kept_for(in_force()), emit=emit),
+        pruner=Pruner(Prune(database), lambda: _retention(in_force()), emit=emit),
         schema_watch=schema_watch,
         schema_task=PeriodicTask("schema_watch", schema_watch.check),
         privilege_watch=privilege_watch,
@@ -324,7 +324,7 @@ class DaemonListener:
         self._node_rescuer.nodes_lost(nodes)
 
 
-def _kept_for(settings: Settings) -> timedelta | None:
-    """Return for how long history is kept; None: without a limit."""
-    days = settings.history.keep_days
-    return timedelta(days=days) if days else None
+def _retention(settings: Settings) -> Retention:
+    """Return for how long rows are kept; 0 days mean without a limit."""
+    days = settings.history.keep_days, settings.history.audit_days
+    return Retention(*(timedelta(days=each) if each else None for each in days))

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.domain.api_keys import (
     EXPIRES_SOON,
@@ -19,9 +20,11 @@ from daemon.domain.api_keys import (
     Scope,
     digest_of,
 )
+from daemon.domain.audit import Action, AuditEntry
 from daemon.domain.errors import Conflict, NotFound
 from daemon.domain.formatting import utc_text
 from daemon.domain.requests.fields import invalid
+from storage.audit_log import record
 from storage.engine import Database
 from storage.errors import translated
 from storage.tables import api_keys
@@ -90,12 +93,15 @@ class ApiKeys:
             digest=digest_of(secret),
             expires_at=await self._expiry(expires),
         )
-        async with self._database.statement() as connection:
+        async with self._database.transaction() as connection:
             row = (
                 await connection.execute(insert.on_conflict_do_nothing().returning(*SHOWN))
             ).one_or_none()
-        if row is None:
-            raise Conflict(f"a key named {name!r} exists already; rotate it, or revoke it first")
+            if row is None:
+                raise Conflict(
+                    f"a key named {name!r} exists already; rotate it, or revoke it first"
+                )
+            await _record_change(connection, Action.KEY_CREATED, row, note=f"scope {scope}")
         return key_from(row), secret
 
     async def _expiry(self, expires: datetime | timedelta | None) -> datetime | None:
@@ -204,23 +210,35 @@ class ApiKeys:
         }
         if expires is not None:
             values[_key.expires_at] = await self._expiry(expires)
-        return await self._change(key, IS_IN_FORCE, values), secret
+        return await self._change(Action.KEY_ROTATED, key, IS_IN_FORCE, values), secret
 
     async def revoke(self, key: int | str) -> ApiKey:
         """Revoke the key with this id or name, from the next request on. Raises NotFound."""
-        return await self._change(key, _key.revoked_at.is_(None), {_key.revoked_at: _NOW})
+        values = {_key.revoked_at: _NOW}
+        return await self._change(Action.KEY_REVOKED, key, _key.revoked_at.is_(None), values)
 
     async def _change(
-        self, key: int | str, condition: sa.ColumnElement[bool], values: dict[Any, Any]
+        self,
+        action: Action,
+        key: int | str,
+        condition: sa.ColumnElement[bool],
+        values: dict[Any, Any],
     ) -> ApiKey:
         named = _key.id == key if isinstance(key, int) else _key.name == key
         statement = sa.update(api_keys).where(named, condition).values(values).returning(*SHOWN)
-        async with self._database.statement() as connection:
+        async with self._database.transaction() as connection:
             row = (await connection.execute(statement)).one_or_none()
-        if row is None:
-            description = f"has the id {key}" if isinstance(key, int) else f"is named {key!r}"
-            raise NotFound(f"no key in force {description}", message="Key not found")
+            if row is None:
+                description = f"has the id {key}" if isinstance(key, int) else f"is named {key!r}"
+                raise NotFound(f"no key in force {description}", message="Key not found")
+            await _record_change(connection, action, row)
         return key_from(row)
+
+
+async def _record_change(
+    connection: AsyncConnection, action: Action, row: Any, note: str | None = None
+) -> None:
+    await record(connection, AuditEntry(action, "key", str(row.id), row.name, note=note))
 
 
 def _new_secret() -> str:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from daemon.domain.audit import CAMPAIGN_ACTIONS, Action, AuditEntry
 from daemon.domain.campaign.model import (
     Change,
     NewRun,
@@ -24,6 +25,7 @@ from daemon.domain.errors import Refused
 from daemon.domain.run.attempt import RunEnded
 from daemon.domain.schedule.misfire import Stretch
 from daemon.domain.schedule.schedule import EventKind
+from storage.audit_log import record
 from storage.schedule_rows import definition_of
 from storage.tables import (
     campaign_events,
@@ -107,7 +109,15 @@ class LockedCampaign:
                 actor=actor,
                 run_id=run,
             )
+        retried = None if change.retry is None else change.retry.run_id
+        await self._record(CAMPAIGN_ACTIONS[change.event], actor, retried)
         await self._notify_nodes()
+
+    async def _record(self, action: Action, actor: str, run_id: UUID | None = None) -> None:
+        """Add the change of the campaign, or of one of its runs, to the audit log."""
+        campaign = self.snapshot.campaign
+        changed = ("campaign", str(campaign.id)) if run_id is None else ("run", str(run_id))
+        await record(self._connection, AuditEntry(action, *changed, campaign.name, actor=actor))
 
     async def amend(self, values: dict[str, Any], actor: str) -> None:
         """Write new values of name, timezone, target or payload, and their event row.
@@ -119,6 +129,7 @@ class LockedCampaign:
             _UPDATE_CAMPAIGN, of_campaign=campaign.id, **values, updated_at=self.snapshot.now
         )
         await self._log_event(event="amended", actor=actor, details={"fields": sorted(values)})
+        await self._record(Action.CAMPAIGN_AMENDED, actor)
         if values.get("target", campaign.target) != campaign.target:
             await self._bump_revision()
             await self._notify_nodes()

@@ -12,11 +12,13 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from daemon.domain.audit import Action, AuditEntry
 from daemon.domain.campaign.model import Campaign, Snapshot
 from daemon.domain.campaign.state_machine import Status
 from daemon.domain.errors import Conflict, NotFound
 from daemon.domain.requests import Current
 from daemon.domain.schedule.schedule import CampaignType, EventKind, ScheduleSource, TimedEvent
+from storage.audit_log import record
 from storage.campaign_editor import LockedCampaign
 from storage.engine import Connections, rows_of
 from storage.schedule_rows import schedule_from
@@ -95,6 +97,10 @@ class Campaigns:
                     actor=actor,
                 ),
             )
+            entry = AuditEntry(
+                Action.CAMPAIGN_CREATED, "campaign", str(row.id), row.name, actor=actor
+            )
+            await record(connection, entry)
         return campaign_from(row)
 
     @asynccontextmanager

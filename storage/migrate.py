@@ -12,6 +12,8 @@ import psycopg
 import sqlalchemy as sa
 from psycopg.pq import Conninfo
 
+from daemon.domain.audit import Action, AuditEntry
+from storage.audit_log import INSERT, row_of
 from storage.errors import (
     SchemaInUse,
     SchemaOutOfDate,
@@ -83,6 +85,10 @@ def _run_migrations(dsn: str, found: Schema, revision: str) -> None:
             _require_unused(connection, found, _migration_script(config, revision))
             config.attributes["connection"] = connection
             command.upgrade(config, revision)
+            if revision == "head":
+                note = f"from {found.version or 'none'}"
+                entry = AuditEntry(Action.SCHEMA_UPGRADED, "schema", HEAD, note=note)
+                connection.execute(INSERT, row_of(entry))
     except sa.exc.DBAPIError as error:
         if not isinstance(error.orig, psycopg.errors.DuplicateTable):
             raise

@@ -7,7 +7,9 @@ import secrets
 import sqlalchemy as sa
 
 from daemon.domain.api_keys import SESSION_IDLE, SESSION_LIFE, ApiKey, digest_of
+from daemon.domain.audit import Action, AuditEntry
 from storage.api_keys import HAS_PREVIOUS, IS_IN_FORCE, SHOWN, key_from
+from storage.audit_log import record
 from storage.engine import Database
 from storage.tables import api_keys, sessions
 
@@ -33,7 +35,12 @@ _FIND = (
     )
 )
 _TOUCH = sa.update(sessions).where(_IS_DIGEST).values(used_at=_NOW)
-_END = sa.delete(sessions).where(_IS_DIGEST)
+_END = (
+    sa.delete(sessions)
+    .where(_IS_DIGEST, _session.api_key_id == api_keys.c.id)
+    .returning(_session.api_key_id, api_keys.c.name)
+)
+_NAME = sa.select(api_keys.c.name).where(api_keys.c.id == sa.bindparam("id"))
 # Every ended session is unused from then on. Simultaneous log-ins do not wait for each other.
 _ENDED = (
     sa.select(_session.digest)
@@ -68,6 +75,8 @@ class PageSessions:
         async with self._database.transaction() as connection:
             await connection.execute(_PRUNE)
             await connection.execute(sa.insert(sessions).values(row))
+            name = (await connection.execute(_NAME, {"id": key_id})).scalar_one()
+            await record(connection, _session_of(Action.SESSION_STARTED, key_id, name))
         return token
 
     async def find(self, token: str) -> ApiKey | None:
@@ -87,5 +96,12 @@ class PageSessions:
 
     async def end(self, token: str) -> None:
         """End a session; nothing happens if there is none."""
-        async with self._database.statement() as connection:
-            await connection.execute(_END, {"of": digest_of(token)})
+        async with self._database.transaction() as connection:
+            ended = (await connection.execute(_END, {"of": digest_of(token)})).one_or_none()
+            if ended is not None:
+                entry = _session_of(Action.SESSION_ENDED, ended.api_key_id, ended.name)
+                await record(connection, entry)
+
+
+def _session_of(action: Action, key_id: int, name: str) -> AuditEntry:
+    return AuditEntry(action, "key", str(key_id), name, actor=f"page:{name}")

@@ -7,10 +7,12 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
+from daemon.domain.audit import Action, AuditEntry
 from daemon.domain.read_models import PruneStats
+from storage.audit_log import AuditLog
 from storage.engine import Database
 from storage.queries import query
-from storage.tables import campaigns
+from storage.tables import audit_log, campaigns
 
 CAMPAIGN_BATCH = 1000
 ROW_BATCH = 5000
@@ -24,6 +26,7 @@ class Prune:
 
     def __init__(self, database: Database, now: datetime | None = None) -> None:
         self._database = database
+        self._audit_log = AuditLog(database)
         self.now = now
 
     async def steps(self, keep: timedelta) -> AsyncIterator[PruneStats]:
@@ -40,6 +43,32 @@ class Prune:
                 yield stats
                 if max(stats.runs, stats.events) < ROW_BATCH:
                     break
+
+    async def record(self, deleted: PruneStats, keep: timedelta) -> None:
+        """Add what was deleted, in all steps, to the audit log."""
+        note = f"{deleted.runs} runs and {deleted.events} events older than {keep.days} days"
+        await self._audit_log.record(AuditEntry(Action.RUNS_PRUNED, note=note))
+
+    async def prune_audit_log(self, keep: timedelta) -> int:
+        """Delete rows of the audit log older than ``keep``; return their number."""
+        oldest = (
+            sa.select(audit_log.c.id)
+            .where(audit_log.c.at < sa.func.now() - keep)
+            .order_by(audit_log.c.at)
+            .limit(ROW_BATCH)
+        )
+        deleted = 0
+        while True:
+            async with self._database.transaction() as connection:
+                is_ours, _ = (await connection.execute(_TURN)).one()
+                if not is_ours:
+                    return deleted
+                result = await connection.execute(
+                    sa.delete(audit_log).where(audit_log.c.id.in_(oldest))
+                )
+            deleted += result.rowcount
+            if result.rowcount < ROW_BATCH:
+                return deleted
 
     async def _prune_batch(self, ids: list[int], keep: timedelta) -> PruneStats | None:
         """Run one transaction; return None if another process prunes at the moment."""

@@ -11,10 +11,12 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from daemon.domain.audit import Action, AuditEntry
 from daemon.domain.campaign.state_machine import RunStatus
 from daemon.domain.errors import Conflict, NotFound, Refused
 from daemon.domain.run.attempt import AttemptUpdate, OpenAttempt, RunEnded
 from daemon.domain.run.outcome import Delivered, Outcome, Reject
+from storage.audit_log import record
 from storage.campaign_editor import CHANNEL
 from storage.engine import Connections
 from storage.errors import StorageUnavailable
@@ -26,6 +28,7 @@ _READ = sa.select(
     runs,
     campaigns.c.target,
     campaigns.c.uuid.label("campaign_uuid"),
+    campaigns.c.name.label("campaign_name"),
     sa.func.clock_timestamp().label("now"),
 ).join(campaigns, campaigns.c.id == runs.c.campaign_id)
 
@@ -142,6 +145,7 @@ class RunResults:
             row = (await connection.execute(_READ.where(runs.c.id == run_id))).one()
             if not released:
                 raise _not_held(row)
+            await record(connection, _decided(Action.RUN_RELEASED, row, actor))
             await _notify_nodes(connection, row.campaign_id)
         return _update_from(row)
 
@@ -172,6 +176,7 @@ class RunResults:
                 if row.status == RunStatus.HELD:
                     raise StorageUnavailable(_LOCKED)
                 raise _not_held(row)
+            await record(connection, _decided(Action.RUN_FAILED, row, actor))
             await _notify_nodes(connection, row.campaign_id)
         return _update_from(row, ended=replace(_run_ended(row, actor, finished), duration=None))
 
@@ -189,6 +194,10 @@ async def _lock(connection: AsyncConnection, row: Any) -> None:
 async def _notify_nodes(connection: AsyncConnection, campaign_id: int) -> None:
     notice = json.dumps({"campaigns": [campaign_id]})
     await connection.execute(sa.select(sa.func.pg_notify(CHANNEL, notice)))
+
+
+def _decided(action: Action, row: Any, actor: str) -> AuditEntry:
+    return AuditEntry(action, "run", str(row.id), row.campaign_name, actor=actor)
 
 
 def _not_held(row: Any) -> Refused:

@@ -21,7 +21,8 @@ from daemon.api.middleware import PREFIX, RequestMiddleware
 from daemon.api.openapi import specification
 from daemon.api.ports import Backend, Options
 from daemon.api.proxies import Site
-from daemon.api.routes import campaigns, history, keys, operations, runs, schedules
+from daemon.api.refusal_log import RefusalLog
+from daemon.api.routes import audit_log, campaigns, history, keys, operations, runs, schedules
 from daemon.domain.errors import CampaigndError
 from daemon.domain.ports import Emit
 
@@ -72,12 +73,13 @@ def build(backend: Backend, options: Options, emit: Emit) -> ASGIApp:
     app.state.options = options
     key_uses = KeyUses(backend.keys, emit)
     site = Site(options.public_url, options.hosts)
+    app.state.refusals = RefusalLog(backend.audit)
     app.state.session_guard = SessionGuard(site, backend.sessions, key_uses)
     app.add_exception_handler(CampaigndError, on_campaignd_error)
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_exception_handler(RequestValidationError, on_invalid_parameters)
     app.add_exception_handler(Exception, on_unexpected_error)
-    for module in (campaigns, schedules, history, runs, keys):
+    for module in (campaigns, schedules, history, runs, keys, audit_log):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(operations.router)
     app.include_router(dashboard.router)

@@ -11,9 +11,12 @@ from fastapi import Depends
 from starlette.requests import Request
 
 from daemon.api.errors import Forbidden, Unauthorized
-from daemon.api.requests import key_of
+from daemon.api.requests import key_of, refusals_of
 from daemon.domain.api_keys import Scope
+from daemon.domain.audit import Action, AuditEntry, AuditOutcome
 
+PATH_LIMIT = 200
+"""Characters of a refused request's path that the audit log keeps."""
 _is_secret = re.compile(r"[\x21-\x39\x3b-\x7e]{1,200}").fullmatch
 
 
@@ -63,10 +66,17 @@ def needs(*scopes: Scope) -> Callable[[Request], Awaitable[None]]:
     async def check(request: Request) -> None:
         key = key_of(request)
         if not any(key.scope.includes(scope) for scope in scopes):
-            needed = " or ".join(scopes)
-            raise Forbidden(
-                f"the scope {needed} is required; the key {key.name!r} has the scope {key.scope}"
+            needed = f"the scope {' or '.join(scopes)} is required"
+            path = f"{request.method} {request.url.path}"
+            entry = AuditEntry(
+                Action.REQUEST_REFUSED,
+                "path",
+                path[:PATH_LIMIT],
+                outcome=AuditOutcome.REFUSED,
+                note=needed,
             )
+            await refusals_of(request).record(f"key {key.id}", entry)
+            raise Forbidden(f"{needed}; the key {key.name!r} has the scope {key.scope}")
 
     return check
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -30,6 +31,7 @@ from daemon.api.proxies import Proxies, Site
 from daemon.api.rate_limit import RateLimiter
 from daemon.api.slots import Slots
 from daemon.domain.api_keys import ApiKey
+from daemon.domain.audit import ORIGIN, AuditEntry, Origin
 from daemon.domain.errors import CampaigndError, Unavailable
 from daemon.domain.ports import Emit
 
@@ -70,6 +72,7 @@ class RequestMiddleware:
             return
         self._proxies.resolve(scope)
         exchange = _Exchange(scope, send)
+        ORIGIN.set(exchange.origin)
         try:
             async with asyncio.timeout(self._options.request_timeout):
                 await self._serve_request(scope, receive, exchange)
@@ -125,6 +128,8 @@ class RequestMiddleware:
                 raise TooManyRequests(detail, headers) from None
             raise
         scope["state"]["key"] = exchange.key = key
+        exchange.origin = replace(exchange.origin, actor=f"api:{key.name}")
+        ORIGIN.set(exchange.origin)
         is_within, headers = await self._by_key.hit(str(key.id))
         if not is_within:
             raise TooManyRequests(f"the limit is {self._options.rate_limit} for each key", headers)
@@ -143,6 +148,7 @@ class RequestMiddleware:
         route = getattr(scope.get("route"), "path", "")
         if route and scope["path"].startswith(PREFIX) and not route.startswith(PREFIX):
             route = PREFIX + route
+        change = _change_by(exchange)
         self._emit(
             "http_request",
             level="debug" if scope["path"] in _PROBES else "info",
@@ -154,7 +160,17 @@ class RequestMiddleware:
             key_id=exchange.key.id if exchange.key else None,
             request_id=exchange.request_id,
             remote=exchange.remote,
+            action=change.action if change else None,
+            object_id=change.object_id if change else None,
+            object_name=change.object_name if change else None,
         )
+
+
+def _change_by(exchange: _Exchange) -> AuditEntry | None:
+    """Return what the request changed, for its log line."""
+    if exchange.status >= 400 or not exchange.origin.latest:
+        return None
+    return exchange.origin.latest[-1]
 
 
 class _Exchange:
@@ -174,6 +190,7 @@ class _Exchange:
         self.request_id = sent.decode("ascii") if sent and is_valid else uuid4().hex
         scope.setdefault("state", {})["request_id"] = self.request_id
         self.add({"X-Request-ID": self.request_id})
+        self.origin = Origin("anonymous", address=self.remote, request_id=self.request_id)
 
     def headers(self, name: bytes) -> list[bytes]:
         """Return every value of a header."""

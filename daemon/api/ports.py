@@ -14,6 +14,7 @@ from uuid import UUID
 
 from daemon.campaign_service import CampaignService
 from daemon.domain.api_keys import ApiKey, Scope
+from daemon.domain.audit import Action, AuditEntry, AuditRecord
 from daemon.domain.campaign.model import LoggedEvent
 from daemon.domain.campaign.state_machine import RunStatus, Status
 from daemon.domain.read_models import (
@@ -123,6 +124,27 @@ class SessionStore(Protocol):
         ...
 
 
+class AuditStore(Protocol):
+    """The store of the audit log."""
+
+    async def record(self, entry: AuditEntry) -> None:
+        """Add a row that belongs to no change of the database."""
+        ...
+
+    async def page(
+        self,
+        *,
+        limit: int,
+        before: int | None = None,
+        actor: str | None = None,
+        action: Action | None = None,
+        object_id: str | None = None,
+        since: datetime | None = None,
+    ) -> Sequence[AuditRecord]:
+        """Return rows, newest first."""
+        ...
+
+
 class IdempotentRequest(Protocol):
     """A request with an Idempotency-Key, inside its transaction."""
 
@@ -159,6 +181,7 @@ class Backend:
     reads: CampaignReader
     keys: ApiKeyStore
     sessions: SessionStore
+    audit: AuditStore
     idempotency: IdempotencyStore
     overview: Callable[[], Awaitable[Overview]]
     """Reads the state of the cluster for the dashboard."""

@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from daemon.api.errors import ClientGone, TooLarge, UnsupportedMediaType
 from daemon.api.ports import Backend, Options
+from daemon.api.refusal_log import RefusalLog
 from daemon.domain.api_keys import ApiKey
 from daemon.domain.errors import InvalidInput, NotFound
 from daemon.domain.requests.fields import (
@@ -205,3 +206,10 @@ def key_of(request: Request) -> ApiKey:
 def actor_of(request: Request) -> str:
     """Return the actor of the request, for `campaign_events`."""
     return f"api:{key_of(request).name}"
+
+
+def refusals_of(request: Request) -> RefusalLog:
+    """Return the recorder of refused requests."""
+    refusals = request.app.state.refusals
+    assert isinstance(refusals, RefusalLog)
+    return refusals

@@ -258,6 +258,30 @@ class KeyPage(BaseModel):
     next_cursor: str | None
 
 
+class AuditItem(BaseModel):
+    """A row of the audit log."""
+
+    id: int
+    at: str = Instant
+    actor: str = Field(description="api:KEY, page:KEY, cli:USER or node:NAME.")
+    command: str | None = Field(description="The command, where a command made the change.")
+    address: str | None = Field(description="The client's address, of a request.")
+    action: str
+    object: str | None = Field(description="The type of what was changed, such as campaign.")
+    object_id: str | None
+    object_name: str | None
+    outcome: str = Field(description="done, refused or failed.")
+    request_id: str | None
+    note: str | None
+
+
+class AuditPage(BaseModel):
+    """A page of the audit log, newest first."""
+
+    items: list[AuditItem]
+    next_cursor: str | None
+
+
 class Health(BaseModel):
     """The result of a health check."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 from daemon.api.requests import etag_of
 from daemon.campaign_service import CommandResult
 from daemon.domain.api_keys import ApiKey
+from daemon.domain.audit import AuditRecord
 from daemon.domain.campaign.model import Campaign, LoggedEvent
 from daemon.domain.campaign.schedule_fields import (
     next_run_at,
@@ -149,6 +150,11 @@ def event_item(event: LoggedEvent) -> dict[str, Any]:
         "scheduled_for": instant(event.scheduled_for),
         "details": event.details,
     }
+
+
+def audit_item(row: AuditRecord) -> dict[str, Any]:
+    """Return an AuditItem."""
+    return {**asdict(row), "at": instant(row.at)}
 
 
 def upcoming_item(upcoming: UpcomingEvent) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -97,3 +99,12 @@ def context_of(context: typer.Context) -> CommandContext:
     found = context.find_object(CommandContext)
     assert found is not None
     return found
+
+
+def actor() -> str:
+    """Return the operator at the command line, for `campaign_events` and the audit log."""
+    user = os.geteuid()
+    try:
+        return f"cli:{pwd.getpwuid(user).pw_name}"
+    except KeyError:
+        return f"cli:{user}"

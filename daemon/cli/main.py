@@ -25,9 +25,10 @@ import typer
 from typer.main import get_command
 
 from campaignd import __version__
-from daemon.cli.context import CommandContext
+from daemon.cli.context import CommandContext, actor
 from daemon.cli.early_signals import handle_early_signals
 from daemon.cli.lazy_group import BROKEN_PIPE, LazyGroup, discard_output
+from daemon.domain.audit import ORIGIN, Origin
 from daemon.domain.errors import CampaigndError
 
 USAGE = 2
@@ -62,6 +63,7 @@ def _global_options(
 ) -> None:
     """A daemon that carries out campaigns when they are due."""
     context.obj = CommandContext(config)
+    ORIGIN.set(Origin(actor(), command=f"campaignd {context.invoked_subcommand}"))
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import pwd
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -147,12 +145,3 @@ def _report_waiting(event: str, /, **fields: Any) -> None:
     del event
     if sys.stderr.isatty():
         print(f"campaignd: waiting for the database: {fields['error']}", file=sys.stderr)
-
-
-def actor() -> str:
-    """Return the operator at the command line, for `campaign_events.actor`."""
-    user = os.geteuid()
-    try:
-        return f"cli:{pwd.getpwuid(user).pw_name}"
-    except KeyError:
-        return f"cli:{user}"

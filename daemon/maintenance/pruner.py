@@ -6,6 +6,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from datetime import timedelta
+from typing import NamedTuple, Protocol
 
 from daemon.domain.errors import Unavailable
 from daemon.domain.ports import Emit
@@ -19,12 +20,35 @@ PAUSE_S = 0.05
 """Seconds between two transactions, so that pruning does not disturb firing."""
 
 
+class Retention(NamedTuple):
+    """For how long rows are kept; None: without a limit."""
+
+    history: timedelta | None
+    audit: timedelta | None
+
+
+class PruneStore(Protocol):
+    """Deletes old rows of one database."""
+
+    def steps(self, keep: timedelta) -> AsyncIterator[PruneStats]:
+        """Delete history older than ``keep``; yield the statistics of each transaction."""
+        ...
+
+    async def record(self, deleted: PruneStats, keep: timedelta) -> None:
+        """Add what was deleted to the audit log."""
+        ...
+
+    async def prune_audit_log(self, keep: timedelta) -> int:
+        """Delete rows of the audit log older than ``keep``; return their number."""
+        ...
+
+
 class Pruner(Service):
-    """Prunes periodically while a limit is set; of several nodes one prunes at a time.
+    """Prunes periodically what has a limit; of several nodes one prunes history at a time.
 
     Args:
-        steps: deletes older history; yields the statistics of each transaction.
-        keep: how long history is kept; None: without a limit.
+        store: deletes old rows.
+        retention: returns for how long rows are kept.
         first: seconds from the start to the first pruning, varied by half, so that nodes that start
             together do not prune together.
         every: seconds between prunings.
@@ -34,16 +58,16 @@ class Pruner(Service):
 
     def __init__(
         self,
-        steps: Callable[[timedelta], AsyncIterator[PruneStats]],
-        keep: Callable[[], timedelta | None],
+        store: PruneStore,
+        retention: Callable[[], Retention],
         *,
         emit: Emit,
         first: float = FIRST_S,
         every: float = EVERY_S,
     ) -> None:
         super().__init__()
-        self._steps = steps
-        self._keep = keep
+        self._store = store
+        self._retention = retention
         self._emit = emit
         self._first = first
         self._every = every
@@ -53,16 +77,19 @@ class Pruner(Service):
         wait = self._first * random.uniform(0.5, 1.5)
         while not await self.pause(wait):
             wait = self._every
-            if (keep := self._keep()) is None:
-                continue
+            retention = self._retention()
             with suppress(Unavailable):  # services that fire log the outage
-                await self._prune(keep)
+                if retention.history is not None:
+                    await self._prune_history(retention.history)
+                if retention.audit is not None:
+                    await self._store.prune_audit_log(retention.audit)
 
-    async def _prune(self, keep: timedelta) -> None:
+    async def _prune_history(self, keep: timedelta) -> None:
         runs = events = 0
-        async for done in self._steps(keep):
+        async for done in self._store.steps(keep):
             runs, events = runs + done.runs, events + done.events
             if await self.pause(PAUSE_S):
                 break
         if runs or events:
             self._emit("history_pruned", runs=runs, events=events, keep_days=keep.days)
+            await self._store.record(PruneStats(runs, events), keep)

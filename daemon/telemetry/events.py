@@ -103,8 +103,12 @@ EVENTS: dict[str, EventSpec] = {
     ),
     "http_request": EventSpec(
         "info",
-        "An HTTP request was answered; the line has the key's name, never the key.",
-        ("method", "path", "status", "duration_ms", "key", "key_id", "request_id", "remote"),
+        "An HTTP request was answered. The line has the key's name, never the key, and what the "
+        "request changed: an action of the audit log and its object.",
+        (
+            *("method", "path", "status", "duration_ms", "key", "key_id", "request_id", "remote"),
+            *("action", "object_id", "object_name"),
+        ),
     ),
     "api_key_expires_soon": EventSpec(
         "warning",

@@ -9,9 +9,10 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from daemon.api.cross_site import is_cross_site
 from daemon.api.dashboard import html
-from daemon.api.dashboard.session import SessionGuard
-from daemon.api.requests import backend_of, read_body
+from daemon.api.dashboard.session import SessionGuard, address_of
+from daemon.api.requests import backend_of, read_body, refusals_of
 from daemon.domain.api_keys import Scope
+from daemon.domain.audit import Action, AuditEntry, AuditOutcome
 from daemon.domain.campaign.state_machine import RunStatus
 
 router = APIRouter(include_in_schema=False)
@@ -54,8 +55,10 @@ async def log_in(request: Request) -> Response:
     key = await backend_of(request).keys.find(secret) if secret else None
     if key is None:
         await guard.count_failure(request)
+        await _record_refusal(request, "the key is not in force")
         return _html(html.login("This API key does not exist, is revoked or has expired."), 403)
     if not key.scope.includes(Scope.READ):
+        await _record_refusal(request, f"the key {key.name!r} has the scope {key.scope}")
         return _html(html.login(f"The scope {key.scope} is insufficient for this page."), 403)
     if not await guard.may_log_in(key):
         return _too_many()
@@ -72,6 +75,11 @@ async def log_out(request: Request) -> Response:
     if not is_cross_site(request.headers, guard.site.netloc):
         await guard.log_out(request, response)
     return response
+
+
+async def _record_refusal(request: Request, reason: str) -> None:
+    entry = AuditEntry(Action.SESSION_REFUSED, outcome=AuditOutcome.REFUSED, note=reason)
+    await refusals_of(request).record(f"address {address_of(request)}", entry)
 
 
 def _guard_of(request: Request) -> SessionGuard:

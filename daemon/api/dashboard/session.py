@@ -36,11 +36,11 @@ class SessionGuard:
 
     async def is_locked_out(self, request: Request) -> bool:
         """Return whether the client's address has failed to log in too often."""
-        return await self._failures.is_exhausted(_address_of(request))
+        return await self._failures.is_exhausted(address_of(request))
 
     async def count_failure(self, request: Request) -> None:
         """Count a login with a wrong key."""
-        await self._failures.hit(_address_of(request))
+        await self._failures.hit(address_of(request))
 
     async def may_log_in(self, key: ApiKey) -> bool:
         """Count a login with a key; return whether the key may log in again so soon."""
@@ -52,13 +52,13 @@ class SessionGuard:
         token = self._token_of(request)
         key = await self._sessions.find(token) if token else None
         if key is not None:
-            self._key_uses.record(key, _address_of(request))
+            self._key_uses.record(key, address_of(request))
         return key
 
     async def log_in(self, request: Request, response: Response, key: ApiKey, secret: str) -> None:
         """Start a session of the key; the browser's session before it ends."""
         await self._end_session(request)
-        address = _address_of(request)
+        address = address_of(request)
         token = await self._sessions.start(key.id, secret, address)
         self._key_uses.record(key, address)
         response.set_cookie(
@@ -96,5 +96,6 @@ class SessionGuard:
         return f"__Host-{COOKIE}" if self._is_https(request) else COOKIE
 
 
-def _address_of(request: Request) -> str:
+def address_of(request: Request) -> str:
+    """Return the client's address."""
     return request.client.host if request.client else ""

@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
 import typer
 
-from daemon.cli.store import Store, actor, with_store
+from daemon.cli.context import actor
+from daemon.cli.store import Store, with_store
+from daemon.domain.audit import Action, AuditEntry
+from storage.audit_log import AuditLog
 from storage.bulk.importer import ImportCounts, Importer
 from storage.bulk.line_parser import LONGEST_LINE
 from storage.bulk.planner import ScheduleDefaults
+from storage.errors import StorageUnavailable
 
 Report = Callable[[int, str], None]
 Progress = Callable[[ImportCounts], None]
@@ -62,9 +66,18 @@ def _import_file(context: typer.Context, source: BinaryIO, update: bool) -> int:
                 await importer.load(_read_lines(source), progress)
             finally:
                 _print_summary(importer.counts)
+                await _record_import(store, importer.counts)
         return 1 if importer.counts.bad else 0
 
     return with_store(context, load, create=True, privileged=True)
+
+
+async def _record_import(store: Store, counts: ImportCounts) -> None:
+    """Add one row to the audit log; updated campaigns have rows of their own, with the change."""
+    if counts.loaded:
+        entry = AuditEntry(Action.CAMPAIGNS_IMPORTED, note=f"{counts.loaded} campaigns loaded")
+        with suppress(StorageUnavailable):
+            await AuditLog(store.database).record(entry)
 
 
 def _print_summary(counts: ImportCounts) -> None:

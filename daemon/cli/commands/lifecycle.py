@@ -5,8 +5,9 @@ from __future__ import annotations
 import typer
 
 from daemon.campaign_service import CommandResult
+from daemon.cli.context import actor
 from daemon.cli.output import RefArgument, instant, parse_ref
-from daemon.cli.store import Store, actor, with_store
+from daemon.cli.store import Store, with_store
 from daemon.domain.campaign.state_machine import Event
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from daemon.cli.store import Store, with_store
+from daemon.domain.read_models import PruneStats
 from storage.prune import Prune
 
 
@@ -37,9 +38,12 @@ def prune(
                 param_hint="--keep-days",
             )
         runs = events = 0
-        async for done in Prune(store.database).steps(timedelta(days=days)):
+        stored, keep = Prune(store.database), timedelta(days=days)
+        async for done in stored.steps(keep):
             runs, events = runs + done.runs, events + done.events
             await asyncio.sleep(0)
+        if runs or events:
+            await stored.record(PruneStats(runs, events), keep)
         print(f"{runs} runs and {events} events deleted, older than {days} days")
 
     return with_store(context, delete)

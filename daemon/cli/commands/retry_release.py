@@ -7,7 +7,8 @@ from uuid import UUID
 
 import typer
 
-from daemon.cli.store import Store, actor, with_store
+from daemon.cli.context import actor
+from daemon.cli.store import Store, with_store
 
 RunArgument = Annotated[
     str,

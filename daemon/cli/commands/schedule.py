@@ -11,8 +11,9 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from daemon.cli.commands.lifecycle import result_line
+from daemon.cli.context import actor
 from daemon.cli.output import JsonOption, RefArgument, instant, parse_ref, print_json, print_table
-from daemon.cli.store import Store, actor, with_store
+from daemon.cli.store import Store, with_store
 from daemon.domain.campaign.schedule_fields import next_run_fields
 from daemon.domain.errors import INVALID_CONFIGURATION, InvalidInput
 from daemon.domain.preview import LONGEST_LINE, MOST_OCCURRENCES, campaign_answer

@@ -31,6 +31,11 @@ def test_the_api_alone_reloads(database_url: str, tmp_path: Path) -> None:
         file.write_text('[log]\nlevel = "loud"\n')
         api.process.send(signal.SIGHUP)
         assert "log.level" in api.process.wait_for("reload_failed")["error"]
+        recorded = (
+            "SELECT array_agg(outcome ORDER BY id) = '{done,failed}' FROM audit_log"
+            " WHERE action = 'configuration.reloaded' AND command = 'campaignd api'"
+        )
+        api.database.until(recorded)
         assert api.http.post("/campaigns", json=draft).status_code == 201
         api.process.send(signal.SIGTERM)
         assert api.process.join() == 0

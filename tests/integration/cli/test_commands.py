@@ -372,3 +372,22 @@ def test_a_table_on_a_terminal(loaded: Call, database_url: str) -> None:
         assert process.wait() == 0
     assert b"weekly" in shown
     assert "─".encode() in shown
+
+
+def test_the_audit_log_lists_commands(loaded: Call) -> None:
+    """Each command that changes something is one row, with the user and the command."""
+    loaded("pause", 1)
+    loaded("keys", "create", "dashboard")
+    listed = loaded("audit-log", "--json", "--limit", 3)
+    rows = [json.loads(line) for line in listed.stdout.splitlines()]
+    assert [(row["action"], row["command"], row["object_name"]) for row in rows] == [
+        ("key.created", "campaignd keys", "dashboard"),
+        ("campaign.paused", "campaignd pause", rows[1]["object_name"]),
+        ("campaigns.imported", "campaignd import", None),
+    ]
+    assert {row["actor"].partition(":")[0] for row in rows} == {"cli"}
+    table = loaded("audit-log", "--action", "campaign.paused").stdout
+    assert "campaign.paused" in table
+    assert "key.created" not in table
+    assert loaded("audit-log", "--since", "2100-01-01").stdout == "no rows\n"
+    assert loaded("audit-log", "--since", "soon").returncode == 2

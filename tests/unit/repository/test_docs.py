@@ -47,7 +47,7 @@ def test_links_resolve(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_commands_exist(page: Path) -> None:
     """Every command that is named after `campaignd` is one."""
-    named = set(re.findall(r"(?:`|bin/)campaignd ([a-z]+)\b", page.read_text("utf-8")))
+    named = set(re.findall(r"(?:`|bin/)campaignd ([a-z]+(?:-[a-z]+)*)\b", page.read_text("utf-8")))
     assert named <= COMMANDS.keys() | {"demo"}, named - COMMANDS.keys()
 
 
