@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.domain.errors import Conflict, InvalidInput
@@ -61,8 +62,11 @@ class ReservedRequest(Generic[T]):
 
     async def store(self, response: dict[str, Any]) -> None:
         """Store the response for repeated requests."""
+        # An expired response of the same key may not be pruned yet.
+        insert = pg.insert(idempotency_keys).values(**self._row, answer=response)
+        stored = {name: insert.excluded[name] for name in ("fingerprint", "answer", "created_at")}
         await self._connection.execute(
-            sa.insert(idempotency_keys).values(**self._row, answer=response)
+            insert.on_conflict_do_update(index_elements=["api_key_id", "key"], set_=stored)
         )
 
 

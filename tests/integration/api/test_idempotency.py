@@ -115,6 +115,24 @@ def test_stored_responses_expire(api: Api) -> None:
     assert count(api, "idempotency_keys") == 1
 
 
+def test_an_expired_key_can_be_used_again_while_older_ones_wait_to_be_pruned(api: Api) -> None:
+    """A request prunes the 100 oldest; a nightly job with fixed keys leaves more."""
+    headers = {"Idempotency-Key": "old-300"}
+    api.http.post("/campaigns", json={"name": "x"}, headers=headers)
+    api.database.rows(
+        "INSERT INTO idempotency_keys SELECT api_key_id, 'old-' || i, fingerprint, answer,"
+        " now() - interval '26 hours' + i * interval '1 second'"
+        " FROM idempotency_keys, generate_series(1, 299) AS i WHERE key = 'old-300'"
+    )
+    api.database.rows(
+        "UPDATE idempotency_keys SET created_at = now() - interval '25 hours' WHERE key = 'old-300'"
+    )
+    for replayed in (None, "true"):
+        response = api.http.post("/campaigns", json={"name": "y"}, headers=headers)
+        assert (response.status_code, response.json()["name"]) == (201, "y")
+        assert response.headers.get("Idempotency-Replayed") == replayed
+
+
 async def at_once(api: Api, send: Any, clients: int = CLIENTS) -> list[httpx.Response]:
     """Return the responses to `clients` simultaneous requests, each on its own connection."""
     limits = httpx.Limits(max_connections=None)
