@@ -87,6 +87,9 @@ class RunResults:
     async def extend(self, run_id: UUID, attempt: int, seconds: float) -> AttemptUpdate:
         """Extend the open attempt to ``seconds`` from now; its lease never becomes shorter.
 
+        An attempt that a node has in hand has no lease of its own, and gets none: it is open for as
+        long as its node lives.
+
         Raises:
             NotFound: the run does not exist.
             Conflict: another attempt is open, or none.
@@ -97,6 +100,8 @@ class RunResults:
                 (await connection.execute(_READ.where(runs.c.id == run_id))).all(), run_id
             )
             _require_open(row, attempt)
+            if row.lease_until is None:
+                return _update_from(row, changed=False)
             extended = await connection.execute(
                 sa.update(runs)
                 .where(
@@ -104,6 +109,7 @@ class RunResults:
                     runs.c.scheduled_for == row.scheduled_for,
                     runs.c.attempt == attempt,
                     runs.c.status == RunStatus.EXECUTING,
+                    runs.c.lease_until.is_not(None),
                 )
                 .values(lease_until=sa.func.greatest(runs.c.lease_until, until))
                 .returning(runs)

@@ -218,9 +218,11 @@ class RunUpdate(BaseModel):
     campaign_id: int
     status: RunStatus
     attempt: int
-    changed: bool = Field(description="False when the same result was reported before.")
+    changed: bool = Field(
+        description="False when the same result was reported before, or the run has no lease."
+    )
     lease_until: str | None = Field(
-        description="Instant until which no other node takes the run over."
+        description="Instant until which no other node takes the run over; null without a lease."
     )
     next_attempt_at: str | None = Instant
 

@@ -203,7 +203,7 @@ class Claimer(Service):
         again = [run for run in pending if (run.campaign_id, run.scheduled_for) in keys]
         self._context.timer.settle(_without(pending, again) if again else pending)
         for attempt in attempts:
-            self._pools.of(attempt.target).dispatch(attempt)
+            self._pools.dispatch_again(attempt)
         for each in expired:
             self._completer.expire(each)
         self._postpone(again, len(attempts))

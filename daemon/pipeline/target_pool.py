@@ -61,6 +61,8 @@ class TargetPool:
         """Attempts in flight that have not started."""
         self._under_way: dict[UUID, tuple[asyncio.Task[None], Target]] = {}
         """Worker and target of each attempt that has started, by run id."""
+        self._superseding: dict[UUID, Attempt] = {}
+        """Attempts that start once the one before them has ended, by run id."""
         self._cancelled: set[asyncio.Task[None]] = set()
         """Workers cancelled for the sake of one attempt; they go on after it."""
         self._workers: dict[int, asyncio.Task[None]] = {}
@@ -141,6 +143,15 @@ class TargetPool:
         if self._idle:
             self._wake_workers(1)
 
+    def supersede(self, earlier: Attempt, attempt: Attempt) -> None:
+        """Cancel an earlier attempt of a run; queue the later one for when it has ended."""
+        self.cancel(earlier)
+        if attempt.run_id in self._under_way:
+            self._in_flight.add(attempt)
+            self._superseding[attempt.run_id] = attempt
+        else:
+            self.dispatch(attempt)
+
     def resume(self) -> None:
         """Let claimed attempts start again."""
         self._wake_workers(len(self._claimed))
@@ -149,10 +160,11 @@ class TargetPool:
         """Remove and return attempts that have not started: all of them, or those with ``keys``."""
         drained: list[Attempt] = []
         kept: deque[Attempt] = deque()
-        for attempt in self._claimed:
+        for attempt in (*self._claimed, *self._superseding.values()):
             (drained if keys is None or attempt.key in keys else kept).append(attempt)
-        self._claimed = kept
+        self._claimed = deque(each for each in kept if each.run_id not in self._superseding)
         for attempt in drained:
+            self._superseding.pop(attempt.run_id, None)
             self._in_flight.remove(attempt)
         if drained:
             self._context.claims_wanted.set()
@@ -168,6 +180,9 @@ class TargetPool:
             return
         if attempt in self._claimed:
             self._claimed.remove(attempt)
+            self._on_cancelled(attempt)
+        elif self._superseding.get(attempt.run_id) is attempt:
+            del self._superseding[attempt.run_id]
             self._on_cancelled(attempt)
         elif (under_way := self._under_way.get(attempt.run_id)) is not None:
             self._cancelled.add(under_way[0])
@@ -230,6 +245,8 @@ class TargetPool:
                     del self._under_way[attempt.run_id]
                 if not has_started and attempt in self._in_flight:
                     self._claimed.appendleft(attempt)
+                if self._superseding:
+                    self._dispatch_successor(attempt)
                 if target is not self.target:
                     self._close_unused(target)
             except asyncio.CancelledError:
@@ -240,6 +257,14 @@ class TargetPool:
                 if attempt is not None and attempt.run_id in self._under_way:
                     _, target = self._under_way.pop(attempt.run_id)
                     self._on_cancelled(attempt, target)
+                    self._dispatch_successor(attempt)
+
+    def _dispatch_successor(self, ended: Attempt) -> None:
+        """Let the attempt that waited for the end of this one start."""
+        successor = self._superseding.pop(ended.run_id, None)
+        if successor is not None:
+            self._claimed.append(successor)
+            self._wake_workers(1)
 
     def _pop_probe(self) -> Attempt:
         """Remove and return the run with the most attempts left."""

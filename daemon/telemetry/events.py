@@ -315,7 +315,9 @@ EVENTS: dict[str, EventSpec] = {
         "Find out why: its worker died, or needs a longer lease or more frequent heartbeats.",
     ),
     "attempt_cancelled": EventSpec(
-        "info", "An attempt was cancelled because its campaign was stopped.", RUN
+        "info",
+        "An attempt was cancelled: its campaign was stopped, or this node makes the next one.",
+        RUN,
     ),
     "target_paused": EventSpec(
         "warning",

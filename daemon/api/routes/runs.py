@@ -99,7 +99,10 @@ async def fail_run(
 async def extend_run(
     request: Request, run_id: RunId, idempotency_key: IdempotencyKey = None
 ) -> Response:
-    """Prevents another node from taking the run over, for `seconds` from now."""
+    """Prevents another node from taking the run over, for `seconds` from now.
+
+    Changes nothing while the node that started the attempt waits for the target: it keeps the run.
+    """
     identity = parse_run_id(run_id)
     raw, extended = await _read_report(request, HEARTBEAT_REQUEST)
     return await _report_result(

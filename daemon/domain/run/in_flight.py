@@ -33,6 +33,10 @@ class InFlight:
     def __contains__(self, attempt: object) -> bool:
         return isinstance(attempt, Attempt) and self._attempts.get(attempt.key) is attempt
 
+    def find(self, key: AttemptKey) -> Attempt | None:
+        """Return the attempt of a run that is in flight."""
+        return self._attempts.get(key)
+
     def keys(self) -> set[AttemptKey]:
         """Return the keys of all attempts in flight."""
         return set(self._attempts)

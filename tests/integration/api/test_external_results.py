@@ -129,6 +129,19 @@ def test_a_heartbeat_extends_the_lease(api: Api, run: dict[str, Any]) -> None:
     assert 3500 < (longer - before).total_seconds() < 3700
 
 
+def test_a_heartbeat_of_an_attempt_that_its_node_has_in_hand_changes_nothing(
+    api: Api, run: dict[str, Any]
+) -> None:
+    """It gets no lease, at whose end the run would be taken from a node that lives."""
+    identity = UUID(run["id"])
+    api.database.rows("UPDATE runs SET lease_until = NULL WHERE id = %s", identity)
+    before = api.database.rows("SELECT * FROM runs WHERE id = %s", identity)
+    response = api.http.post(f"/runs/{run['id']}/heartbeat", json={"attempt": 2, "seconds": 1})
+    assert response.status_code == 200, response.text
+    assert (response.json()["changed"], response.json()["lease_until"]) == (False, None)
+    assert api.database.rows("SELECT * FROM runs WHERE id = %s", identity) == before
+
+
 @pytest.mark.parametrize("call", ["complete", "fail", "heartbeat"])
 def test_late_reports_are_refused(api: Api, run: dict[str, Any], call: str) -> None:
     """A report is refused with 409 for a run that was taken over or stopped."""

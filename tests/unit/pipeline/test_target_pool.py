@@ -19,7 +19,7 @@ from daemon.domain.run.outcome import (
     Retry,
 )
 from daemon.domain.run.retry import RetryPolicy
-from tests.support.builders import armed_once
+from tests.support.builders import armed_once, pending_run
 from tests.support.clocks import NOON
 from tests.support.pipeline_harness import GatedTarget, PipelineHarness
 from tests.support.waiting import until
@@ -195,3 +195,37 @@ async def test_the_duration_of_attempts_limits_what_is_claimed_in_advance(
         assert sum(map(len, harness.store.claims)) - 1 == claimed
         target.gate.set()
         await until(lambda: len(harness.store.finished) == 1000)
+
+
+async def test_a_later_attempt_starts_once_the_earlier_one_is_cancelled() -> None:
+    """A node that had lost its lease may claim a run that it still has in hand."""
+    target = GatedTarget(slow=True)
+    async with PipelineHarness(log=(target, 2)) as harness:
+        harness.pipeline.claimer.enqueue(armed_once(1))
+        await until(lambda: target.asked == [1])
+        harness.pipeline.claimer.enqueue(pending_run(1))
+        await until(lambda: target.asked == [1, 1])
+        assert target.most_under_way == 1
+        (cancelled,) = [fields for name, fields in harness.events if name == "attempt_cancelled"]
+        assert cancelled["attempt"] == 1
+        target.gate.set()
+        await until(lambda: len(harness.store.finished) == 1)
+        (finished,) = [fields for name, fields in harness.events if name == "run_finished"]
+        assert finished["attempt"] == 2
+        assert len(harness.pipeline.in_flight) == harness.pipeline.in_flight.count("log") == 0
+
+
+async def test_an_attempt_that_waits_for_an_earlier_one_is_superseded_too() -> None:
+    """The earlier attempts never started, so no target is asked to cancel them."""
+    target = GatedTarget(slow=True)
+    async with PipelineHarness(log=(target, 1)) as harness:
+        harness.pipeline.claimer.enqueue(armed_once(1))
+        harness.pipeline.claimer.enqueue(armed_once(2))
+        await until(lambda: target.asked == [1] and len(harness.pipeline.in_flight) == 2)
+        for _ in range(2):
+            harness.pipeline.claimer.enqueue(pending_run(2))
+            await until(lambda: len(harness.pipeline.in_flight) == 2 and not harness.pipeline.due)
+        target.gate.set()
+        await until(lambda: len(harness.store.finished) == 2)
+        assert target.asked == [1, 2]
+        assert harness.names().count("attempt_cancelled") == 2
