@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 
-from daemon.domain.schedule.timezones import tzdata_version
+from daemon.domain.schedule.zone_data import tzdata_version
 
 CAMPAIGNS = """
 INSERT INTO campaigns (name, type, status, more_to_come, target)

@@ -21,9 +21,8 @@ from config.errors import ConfigurationError
 from config.messages import explain, unknown_setting
 from config.names import ANY, ENV_PREFIX, SECRETS, env_name, is_secret, is_setting, is_table
 from config.settings import Settings
+from config.timezone_data import CONFIG_VARIABLE, DEFAULT_FILE
 
-DEFAULT_FILE = Path("/etc/campaignd/campaignd.toml")
-CONFIG_VARIABLE = ENV_PREFIX + "CONFIG"
 # Kubernetes and Docker set these variables in a container for each service. The variables of a
 # service whose name begins with campaignd look like settings.
 _SERVICE_LINK = re.compile(

@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from config import dsn
 from config.target_settings import LogTargetSettings, TargetSettings, Words
+from config.timezone_data import CHOICES
 from config.values import (
     SECRET,
     Allowed,
@@ -197,6 +198,7 @@ class Settings(Section):
         matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"),
         Allowed("letters, digits, '.', '_' and '-', at most 63"),
     ]
+    timezone_data: Annotated[Literal["newest", "system", "package"], one_of(*CHOICES)] = "newest"
     api: ApiSettings = ApiSettings()
     log: LogSettings = LogSettings()
     scheduler: SchedulerSettings = SchedulerSettings()

@@ -19,6 +19,7 @@ from daemon.campaign_service import CampaignService
 from daemon.domain.errors import Unavailable
 from daemon.domain.ports import Emit
 from daemon.domain.run.retry import RetryPolicy
+from daemon.domain.schedule.zone_data import tzdata_origin, tzdata_version
 from daemon.runtime import descriptors
 from daemon.runtime.startup import wait_for_database
 from daemon.runtime.supervisor import Supervisor
@@ -65,7 +66,15 @@ async def serve_alone(
         lambda: configuration.settings, dsn, emit, policy_of=configuration.policy_of
     )
     server.bind()
-    emit("starting", version=__version__, pid=os.getpid())
+    source, directory = tzdata_origin()
+    emit(
+        "starting",
+        version=__version__,
+        pid=os.getpid(),
+        tzdata=tzdata_version(),
+        tzdata_source=source,
+        tzdata_path=directory,
+    )
     try:
         if await _wait_for_schema(settings, dsn, emit, supervisor.stop_requested):
             emit("ready")

@@ -17,7 +17,7 @@ from daemon import __version__
 from daemon.domain.audit import ORIGIN, Origin
 from daemon.domain.formatting import error_line
 from daemon.domain.run.retry import RetryPolicy
-from daemon.domain.schedule.timezones import tzdata_version
+from daemon.domain.schedule.zone_data import tzdata_origin, tzdata_version
 from daemon.node_status import NodeStatus
 from daemon.runtime.service import Service
 from daemon.runtime.startup import wait_for_database
@@ -78,12 +78,15 @@ class Daemon:
         """
         ORIGIN.set(Origin(f"node:{self._settings.node_name}"))
         self.supervisor.install()
+        source, directory = tzdata_origin()
         self._emit(
             "starting",
             version=__version__,
             pid=os.getpid(),
             python=platform.python_version(),
             tzdata=tzdata_version(),
+            tzdata_source=source,
+            tzdata_path=directory,
             database="embedded" if self._process.embedded else "given",
         )
         began = time.monotonic()

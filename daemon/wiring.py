@@ -16,7 +16,7 @@ from daemon.cluster.heartbeat import Heartbeat
 from daemon.cluster.node_rescuer import NodeRescuer
 from daemon.cluster.store import NodeInfo
 from daemon.domain.ports import Clock, Emit
-from daemon.domain.schedule.timezones import tzdata_version
+from daemon.domain.schedule.zone_data import tzdata_version
 from daemon.maintenance.lease_reaper import LeaseReaper
 from daemon.maintenance.periodic import PeriodicTask
 from daemon.maintenance.privilege_watch import EVERY_S as PRIVILEGES_EVERY_S

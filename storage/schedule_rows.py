@@ -9,7 +9,7 @@ from daemon.domain.requests import Saved
 from daemon.domain.schedule.recurrence import Frequency, Rule, Skip
 from daemon.domain.schedule.rrule import rrule_text
 from daemon.domain.schedule.schedule import Kind, Overlap, Schedule, ScheduleSource
-from daemon.domain.schedule.timezones import tzdata_version
+from daemon.domain.schedule.zone_data import tzdata_version
 
 
 def schedule_from(row: Any) -> Schedule:

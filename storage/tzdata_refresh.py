@@ -20,7 +20,8 @@ from daemon.domain.errors import CampaigndError
 from daemon.domain.ports import Emit
 from daemon.domain.requests import Context, Past, save_schedule, update_schedule
 from daemon.domain.schedule.schedule import CampaignType, EventKind, Schedule, ScheduleSource
-from daemon.domain.schedule.timezones import resolve, tzdata_version, zone
+from daemon.domain.schedule.timezones import resolve, zone
+from daemon.domain.schedule.zone_data import tzdata_version
 from storage.engine import Database
 from storage.runs import lock_campaigns
 from storage.schedule_rows import columns_of, schedule_from

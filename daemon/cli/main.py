@@ -25,11 +25,13 @@ import typer
 from typer.main import get_command
 
 from campaignd import __version__
+from config.timezone_data import read_timezone_data
 from daemon.cli.context import CommandContext, actor
 from daemon.cli.early_signals import handle_early_signals
 from daemon.cli.lazy_group import BROKEN_PIPE, LazyGroup, discard_output
 from daemon.domain.audit import ORIGIN, Origin
 from daemon.domain.errors import CampaigndError
+from daemon.domain.schedule.zone_data import Preference, use
 
 USAGE = 2
 INTERRUPTED = 130
@@ -62,6 +64,7 @@ def _global_options(
     ] = False,
 ) -> None:
     """A daemon that carries out campaigns when they are due."""
+    use(Preference(read_timezone_data(config)))
     context.obj = CommandContext(config)
     ORIGIN.set(Origin(actor(), command=f"campaignd {context.invoked_subcommand}"))
 

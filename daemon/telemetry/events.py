@@ -41,8 +41,8 @@ EVENTS: dict[str, EventSpec] = {
     # The process.
     "starting": EventSpec(
         "info",
-        "The daemon is starting; the line names its version, process and database.",
-        ("version", "pid", "python", "tzdata", "database"),
+        "The daemon is starting; the line names its version, process, time-zone data and database.",
+        ("version", "pid", "python", "tzdata", "tzdata_source", "tzdata_path", "database"),
     ),
     "ready": EventSpec(
         "info",

@@ -76,13 +76,15 @@ def armed(database: CampaignDatabase) -> dict[str, tuple[datetime, datetime]]:
 
 @pytest.mark.slow
 def test_instants_move_with_newer_data(
-    data: Data, database: CampaignDatabase, daemons: Daemons
+    data: Data, database: CampaignDatabase, daemons: Daemons, tmp_path: Path
 ) -> None:
     """Each occurrence runs once, from then on at the instant of the newer data."""
     began = time.monotonic()
     before = daemons.ready(database.url, **data.old)
     slow = math.ceil(time.monotonic() - began)  # The other commands are as slow.
-    assert before.events("starting")[0]["tzdata"] == "2024a"
+    starting = before.events("starting")[0]
+    assert starting["tzdata"] == "2024a"
+    assert starting["tzdata_path"].startswith(str(tmp_path))
     now = utc_now().replace(microsecond=0)
     fired, ahead, past = (now + timedelta(seconds=each) for each in (8 * slow, 25 * slow, -1800))
     window = {

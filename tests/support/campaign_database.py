@@ -12,7 +12,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from daemon.campaign_service import CampaignService, CommandResult
-from daemon.domain.schedule.timezones import tzdata_version
+from daemon.domain.schedule.zone_data import tzdata_version
 from storage.bulk.importer import Importer
 from storage.bulk.planner import ScheduleDefaults
 from storage.campaigns import Campaigns

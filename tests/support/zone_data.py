@@ -31,7 +31,7 @@ def directory(top: Path, release: str, zones: Mapping[str, timedelta]) -> dict[s
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(compiled(offset))
     (top / "tzdata.zi").write_text(f"# version {release}\n")
-    return {"PYTHONTZPATH": str(top)}
+    return {"PYTHONTZPATH": str(top), "CAMPAIGND_TIMEZONE_DATA": "system"}
 
 
 def package(top: Path, release: str, zones: Mapping[str, timedelta]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from datetime import date, timedelta
 
 import typer
 
@@ -13,18 +14,23 @@ from config.settings import Settings
 from daemon.cli.context import context_of
 from daemon.cli.store import open_database
 from daemon.domain.errors import CampaigndError
+from daemon.domain.schedule.zone_data import at_hand, describe, in_use
+from daemon.runtime.clock import SystemClock
 from daemon.targets.registry import build
 from storage.engine import Database
 from storage.notifications import Notifications
 from storage.privilege_checks import require_privileges
 from storage.schema import require_schema
 
+MAX_AGE = timedelta(days=180)
+"""Age from which time-zone data is likely to lack changes of law."""
+
 
 def check(context: typer.Context) -> int:
     """Check the configuration, database, schema and targets.
 
-    One line each, and one for the privileges of the database's role; exit code 1 if one of them
-    failed. A warning does not count. Nothing is started or changed.
+    One line each, and one each for the time-zone data and the privileges of the database's role;
+    exit code 1 if one of them failed. A warning does not count. Nothing is started or changed.
     """
     options = context_of(context)
     try:
@@ -36,6 +42,7 @@ def check(context: typer.Context) -> int:
     good = _print_result(True, "configuration")
     for file in options.exposed_files():
         print(f"warning configuration: {file}")
+    _print_zone_data(SystemClock().now().date())
     try:
         with options.database(settings) as dsn:
             good = asyncio.run(_check_database(settings, dsn))
@@ -94,6 +101,24 @@ async def _check_schema(database: Database) -> bool:
     except CampaigndError as error:
         return _print_failure("schema", error)
     return _print_result(True, "schema", str(schema))
+
+
+def _print_zone_data(today: date) -> None:
+    """Print the time-zone data in use, and a warning where better data is needed or at hand."""
+    data, (newest, *_) = in_use(), [*at_hand(), None]
+    what = f"timezone_data: {describe(data)}"
+    if data is None or newest is None:
+        print(f"warning {what}: install the package tzdata")
+    elif today - newest.as_of > MAX_AGE:
+        days = (today - newest.as_of).days
+        print(
+            f"warning {what}: at least {days} days old; update the system's or the package tzdata"
+        )
+    elif newest.release > data.release:
+        print(f"warning {what}: newer is {describe(newest)}")
+    else:
+        others = [describe(other) for other in at_hand() if other.source is not data.source]
+        print(f"ok {what}{''.join(f'; also at hand: {other}' for other in others)}")
 
 
 def _target_faults(settings: Settings) -> Iterator[tuple[str, str | None]]:

@@ -11,6 +11,7 @@ from daemon.cli.output import JsonOption, instant, print_json, print_table
 from daemon.cli.store import Store, with_store
 from daemon.domain.formatting import duration
 from daemon.domain.read_models import NodeState, Overview, StatusCounts
+from daemon.domain.schedule.zone_data import describe, in_use, tzdata_origin, tzdata_version
 from storage.cluster_reads import full_counts, overview
 from storage.schema import describe_schema
 
@@ -47,7 +48,9 @@ def _print_json(found: Overview, totals: StatusCounts | None) -> None:
         "schema_version": found.schema.version,
         "schema_compatible_since": found.schema.compatible_since,
     }
-    print_json({"kind": "summary", **summary, **schema, "lag": found.lag})
+    source, directory = tzdata_origin()
+    here = {"tzdata": tzdata_version(), "tzdata_source": source, "tzdata_path": directory}
+    print_json({"kind": "summary", **summary, **schema, **here, "lag": found.lag})
     if totals is not None:
         print_json({"kind": "counts", **asdict(totals)})
 
@@ -80,6 +83,7 @@ def _print_status(found: Overview, totals: StatusCounts | None) -> None:
         "runs retrying": found.retrying,
         "PostgreSQL": found.server_version,
         "schema": describe_schema(found.schema),
+        "time-zone data here": describe(in_use()),
     }
     print_table(("what", "now"), rows.items(), "")
     if totals is not None:

@@ -1,21 +1,17 @@
-"""Time zones: lookup by IANA name, wall-clock time to instants, and the tzdata version.
+"""Time zones: lookup by IANA name, and wall-clock time to instants.
 
 A name is compared with zoneinfo's set of names before any file is opened, so a caller's name never
-becomes a path. The search order is that of zoneinfo: TZPATH, then the tzdata package.
+becomes a path. `zone_data` decides which data zoneinfo reads.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib
 import zoneinfo
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
-# Present on some machines, but aliases of the machine's own zone, and "not set".
-_NOT_IANA = frozenset({"localtime", "posixrules", "Factory"})
+from daemon.domain.schedule.zone_data import NOT_IANA, in_use
 
 _NO_TIME = timedelta(0)
 
@@ -25,7 +21,8 @@ _loaded: dict[str, ZoneInfo] = {}
 @cache
 def zone_names() -> frozenset[str]:
     """Return all accepted IANA names, read from the zone directories once per process."""
-    return frozenset(zoneinfo.available_timezones()) - _NOT_IANA
+    in_use()
+    return frozenset(zoneinfo.available_timezones()) - NOT_IANA
 
 
 def is_zone(name: str) -> bool:
@@ -72,42 +69,3 @@ def wall_clock(instant: datetime, in_zone: ZoneInfo) -> datetime:
 def local_time(instant: datetime, name: str) -> datetime | None:
     """Return the naive wall-clock time to show; None for a zone that this machine's data lacks."""
     return wall_clock(instant, zone(name)) if is_zone(name) else None
-
-
-@cache
-def tzdata_version() -> str:
-    """Return the version of the tz database that zoneinfo uses in this process, such as "2026a".
-
-    The version is that of the TZPATH directory where zoneinfo finds its zones, or of the tzdata
-    package. For a directory without a version, a digest of its contents replaces it, so that a
-    change is still detected.
-    """
-    for directory in map(Path, zoneinfo.TZPATH):
-        if (directory / "Etc" / "UTC").is_file():
-            return _version_in(directory) or _contents_digest(directory)
-    try:
-        package = importlib.import_module("tzdata")
-    except ImportError:
-        return "none"
-    return str(getattr(package, "IANA_VERSION", "unknown"))
-
-
-def _version_in(directory: Path) -> str | None:
-    for name, prefix in (("tzdata.zi", "# version "), ("+VERSION", "")):
-        try:
-            with (directory / name).open(encoding="utf-8", errors="replace") as file:
-                first = file.readline(200).strip()
-        except OSError:
-            continue
-        if first.startswith(prefix) and len(first) > len(prefix):
-            return first.removeprefix(prefix)
-    return None
-
-
-def _contents_digest(directory: Path) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(zone_names()):
-        path = directory / name
-        if path.is_file():
-            digest.update(name.encode() + b"\0" + path.read_bytes())
-    return "sha256-" + digest.hexdigest()[:12]

@@ -254,6 +254,7 @@ def test_check_prints_a_line_for_each(call: Call) -> None:
     assert done.returncode == 0
     assert [line.split(":")[0] for line in done.stdout.splitlines()] == [
         "ok configuration",
+        "ok timezone_data",
         "ok database",
         "ok privileges",
         "ok schema",

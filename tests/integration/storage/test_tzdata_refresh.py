@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from daemon.domain.schedule.timezones import tzdata_version
+from daemon.domain.schedule.zone_data import tzdata_version
 from storage import tzdata_refresh as module
 from tests.support.capture import CapturedEvents
 from tests.support.clocks import NOON, days, hours

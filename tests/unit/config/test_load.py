@@ -14,6 +14,7 @@ from config.dsn import checked_dsn, redacted_dsn
 from config.errors import ConfigurationError
 from config.load import load_settings
 from config.settings import Settings, needs_restart
+from config.timezone_data import read_timezone_data
 
 
 def load(
@@ -64,6 +65,36 @@ def test_a_section_is_merged_key_by_key(tmp_path: Path) -> None:
     """A variable does not hide the rest of its section in the file."""
     settings = load(tmp_path, '[api]\nport = 1\nhost = "::1"\n', CAMPAIGND_API__PORT="2")
     assert (settings.api.host, settings.api.port) == ("::1", 2)
+
+
+@pytest.mark.parametrize(
+    ("toml", "environ", "expected"),
+    [
+        ("", {}, "newest"),
+        ('timezone_data = "package"\n', {}, "package"),
+        ('timezone_data = "package"\n', {"CAMPAIGND_TIMEZONE_DATA": "system"}, "system"),
+        ('timezone_data = "package"\n', {"CAMPAIGND_TIMEZONE_DATA": ""}, "package"),
+    ],
+)
+def test_one_setting_is_also_read_by_itself(
+    tmp_path: Path, toml: str, environ: dict[str, str], expected: str
+) -> None:
+    """By commands that read no others; the result is the same."""
+    path = tmp_path / "campaignd.toml"
+    path.write_text(toml)
+    assert load(tmp_path, toml, **environ).timezone_data == expected
+    assert read_timezone_data(path, environ) == expected
+    assert read_timezone_data(None, {**environ, "CAMPAIGND_CONFIG": str(path)}) == expected
+
+
+@pytest.mark.parametrize("toml", ['timezone_data = "x"\n', "timezone_data = 5\n", "not TOML"])
+def test_one_setting_read_by_itself_has_its_default_where_it_is_invalid(
+    tmp_path: Path, toml: str
+) -> None:
+    path = tmp_path / "campaignd.toml"
+    path.write_text(toml)
+    assert read_timezone_data(path, {}) == "newest"
+    assert read_timezone_data(tmp_path / "missing", {}) == "newest"
 
 
 def test_frozen(tmp_path: Path) -> None:
@@ -219,6 +250,11 @@ def test_wrong_in_the_file(tmp_path: Path, toml: str, expected: str) -> None:
             "CAMPAIGND_DATABASE",
             "x",
             "CAMPAIGND_DATABASE: unknown setting, did you mean CAMPAIGND_DAT",
+        ),
+        (
+            "CAMPAIGND_TIMEZONE_DATA",
+            "latest",
+            "timezone_data = 'latest' (CAMPAIGND_TIMEZONE_DATA): allowed is one of newest, system,",
         ),
         ("CAMPAIGND_API__PORT__X", "1", "CAMPAIGND_API__PORT__X: unknown setting"),
         (

@@ -14,6 +14,7 @@ from typing import Any
 
 from daemon.cli.commands.demo.cases import CONTINUOUS_INTERVAL
 from daemon.domain.errors import CampaigndError
+from daemon.domain.schedule.zone_data import SYSTEM_PATH, tzdata_origin
 
 _POLL_S = 0.02
 _READY_TIMEOUT_S = 20.0
@@ -72,10 +73,14 @@ class DemoDaemon:
 
 @asynccontextmanager
 async def demo_daemon(state_dir: Path) -> AsyncIterator[DemoDaemon]:
-    """Run `campaignd run` on a state directory; the operator's settings do not apply."""
+    """Run `campaignd run` on a state directory; the operator's settings do not apply.
+
+    The daemon uses the time-zone data of this process, which computes the campaigns' times.
+    """
     config, log = state_dir / "demo.toml", state_dir / "demo.log"
     config.write_text(
         f"state_dir = {json.dumps(str(state_dir))}\n"
+        f'timezone_data = "{tzdata_origin()[0]}"\n'
         "[api]\nport = 0\n"
         '[log]\nformat = "json"\n'
         f"[scheduler]\ncontinuous_interval = {CONTINUOUS_INTERVAL}\n",
@@ -94,7 +99,12 @@ async def demo_daemon(state_dir: Path) -> AsyncIterator[DemoDaemon]:
             stderr=sink,
             # Control-C is for the demo, which then stops its daemon.
             start_new_session=True,
-            env={"PATH": os.defpath, "HOME": str(state_dir), "LANG": "C.UTF-8"},
+            env={
+                "PATH": os.defpath,
+                "HOME": str(state_dir),
+                "LANG": "C.UTF-8",
+                "PYTHONTZPATH": os.pathsep.join(SYSTEM_PATH),
+            },
         )
     daemon = DemoDaemon(process, log)
     try:

@@ -1,11 +1,8 @@
-"""Zones: exact names, gaps and overlaps, and the version of the tz database."""
+"""Zones: exact names, gaps and overlaps."""
 
 from __future__ import annotations
 
-import zoneinfo
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -203,53 +200,6 @@ def test_settle_keeps_a_naive_time_as_written_and_converts_an_aware_one() -> Non
     )
     with pytest.raises(OverflowError):
         settle(at("9999-12-31T23:00-02:00"), new_york)
-
-
-@pytest.fixture
-def tzpath() -> Iterator[None]:
-    """Let a test change zoneinfo's search path, and restore it afterwards."""
-    before = zoneinfo.TZPATH
-    timezones.tzdata_version.cache_clear()
-    yield
-    zoneinfo.reset_tzpath(before)
-    timezones.tzdata_version.cache_clear()
-
-
-def zone_directory(path: Path) -> Path:
-    (path / "Etc").mkdir(parents=True)
-    (path / "Etc" / "UTC").write_bytes(b"TZif")
-    return path
-
-
-@pytest.mark.usefixtures("tzpath")
-class TestTzdataVersion:
-    def test_comes_from_the_first_line_of_tzdata_zi(self, tmp_path: Path) -> None:
-        zone_directory(tmp_path)
-        (tmp_path / "tzdata.zi").write_text("# version 2031c\n# ddeps x\n")
-        zoneinfo.reset_tzpath([str(tmp_path)])
-        assert timezones.tzdata_version() == "2031c"
-
-    def test_comes_from_the_version_file(self, tmp_path: Path) -> None:
-        zone_directory(tmp_path)
-        (tmp_path / "+VERSION").write_text("2030a\n")
-        zoneinfo.reset_tzpath([str(tmp_path)])
-        assert timezones.tzdata_version() == "2030a"
-
-    def test_is_the_packages_when_the_machine_has_no_zones(self, tmp_path: Path) -> None:
-        tzdata = pytest.importorskip("tzdata")
-        # A version without zones beside it is not what zoneinfo uses.
-        (tmp_path / "tzdata.zi").write_text("# version 2031c\n")
-        zoneinfo.reset_tzpath([str(tmp_path)])
-        assert timezones.tzdata_version() == tzdata.IANA_VERSION
-
-    def test_follows_the_contents_where_nothing_says_it(self, tmp_path: Path) -> None:
-        zone_directory(tmp_path)
-        zoneinfo.reset_tzpath([str(tmp_path)])
-        first = timezones.tzdata_version()
-        (tmp_path / "Etc" / "UTC").write_bytes(b"TZif2")
-        timezones.tzdata_version.cache_clear()
-        assert first.startswith("sha256-")
-        assert timezones.tzdata_version() != first
 
 
 def test_every_accepted_zone_loads_and_resolves_at_the_edges_of_time() -> None:
