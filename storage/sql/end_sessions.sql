@@ -1,4 +1,5 @@
--- Ends the sessions of a lost node: a stopped process would keep the locks of its transaction.
+-- Ends the sessions of a lost node: a stopped process would keep the locks of its transaction. Waits at
+-- most 200 ms for each, so that the rows are free for what follows.
 -- The application name of a session begins with the tag of its node; see storage.session. Nodes may
 -- log in as different roles.
 -- Out: for each role, whether this one may end its sessions; the server's rule for pg_terminate_backend.
@@ -16,5 +17,5 @@ WITH found AS (
                 WHERE n.id = CAST(:lost_node AS text)
                   AND n.lease_until < coalesce(CAST(:now AS timestamptz), clock_timestamp()))
 )
-SELECT role, may_end, count(CASE WHEN may_end THEN pg_terminate_backend(pid) END) AS ended
+SELECT role, may_end, count(CASE WHEN may_end THEN pg_terminate_backend(pid, 200) END) AS ended
 FROM found GROUP BY role, may_end ORDER BY role
