@@ -71,6 +71,8 @@ class Claimer(Service):
         """Maximum entries of a claim, so that their payloads fit into its bytes."""
         self._claims_under_way = 0
         self._is_reconciling = False
+        self._claims_fail = False
+        """Whether the last claim failed, and was not repeated since."""
         self._without_run: deque[ArmedEvent] = deque()
         """Due openings and closings of windows, which need no target."""
         self._pools_due: dict[str, TargetPool] = {}
@@ -116,6 +118,7 @@ class Claimer(Service):
             if not batch:
                 if not self._pools_due:
                     self._next_batch = FIRST_BATCH
+                self._forget_failure()
                 await self._until_wanted(self._reconciler.due_in)
                 continue
             self._next_batch = context.batch
@@ -125,6 +128,7 @@ class Claimer(Service):
                 with self.busy.lap():
                     await self._claim_batch(batch)
             except Unavailable as error:
+                self._claims_fail = True
                 self._reconciler.claim_failed(began)
                 for entry in batch:
                     self.enqueue(entry)
@@ -132,6 +136,7 @@ class Claimer(Service):
                 await context.health.failed(self, error)
             else:
                 self._claim_ended(batch)
+                self._claims_fail = False
                 context.health.succeeded(self, since)
 
     def _pick_batch(self) -> list[DueEntry]:
@@ -224,6 +229,12 @@ class Claimer(Service):
                 self._pools.of(entry.target).claiming -= 1
         self._context.claims_wanted.set()
 
+    def _forget_failure(self) -> None:
+        """End the outage of claims while nothing can be claimed: no target has room, say."""
+        if self._claims_fail and not self._claims_under_way:
+            self._claims_fail = False
+            self._context.health.succeeded(self)
+
     async def _reconcile(self) -> None:
         self._is_reconciling = True
         try:
@@ -232,7 +243,9 @@ class Claimer(Service):
         except Unavailable as error:
             await self._context.health.failed(self, error)
         else:
-            self._context.health.succeeded(self)
+            # A server that answers this may still refuse claims: its disk is full, say.
+            if not self._claims_fail:
+                self._context.health.succeeded(self)
         finally:
             self._is_reconciling = False
             self._context.claims_wanted.set()

@@ -48,6 +48,7 @@ class FakeRunStore:
 
     def __init__(self) -> None:
         self.down = False
+        self.refuses_claims = False
         self.losing: set[int] = set()
         self.locked: set[int] = set()
         """Campaigns that another session has locked."""
@@ -90,6 +91,8 @@ class FakeRunStore:
     ) -> tuple[list[ClaimResult], list[int]]:
         numbers = [item.armed.campaign_id for item in planned]
         self._check(numbers)
+        if self.refuses_claims:
+            raise Unavailable("the disk is full")
         self.claims.append(numbers)
         await self.gate.wait()
         won, postponed = [], []

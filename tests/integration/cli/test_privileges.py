@@ -133,9 +133,14 @@ def test_a_privilege_that_is_revoked_loses_nothing(
         database.add_one_offs(5, utc_now() + timedelta(seconds=0.2))
         lost = daemon.wait_for("database_lost")
         assert lost["error"] == NO_RUNS
+        # Several tries later, and after the reconciliation of the first one.
+        tries = "SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()"
+        before = database.one(tries)
+        database.until(f"SELECT ({tries}) >= %s", before + 3)
         superuser.execute("GRANT INSERT, UPDATE ON runs TO campaignd_app")
         database.until("SELECT count(*) = 5 FROM campaigns WHERE status = 'completed'")
         daemon.wait_for("database_back")
+    assert len(daemon.events("database_lost")) == 1
     assert daemon.events("claim_failed") == []
     assert daemon.stop() == 0
 

@@ -8,6 +8,7 @@ import pytest
 
 from daemon.domain.run.outcome import Accepted, Reject, Retry
 from daemon.domain.schedule.schedule import EventKind
+from daemon.pipeline.claim_reconciler import RECONCILE_EVERY_S
 from tests.support.builders import armed_once, pending_run
 from tests.support.pipeline_harness import GatedTarget, PipelineHarness
 from tests.support.waiting import until
@@ -139,6 +140,31 @@ async def test_an_unwritable_outcome_fails_its_run() -> None:
         await until(lambda: len(harness.pipeline.in_flight) == 0 and bool(harness.store.finished))
         assert harness.store.finished == [(1, "Reject")]
         assert harness.names().count("finish_failed") == 1
+
+
+async def test_claims_that_are_refused_for_long_are_one_outage() -> None:
+    """The reconciliation in between succeeds, and does not end it."""
+    async with PipelineHarness(log=(GatedTarget(), 1)) as harness:
+        harness.store.refuses_claims = True
+        harness.pipeline.claimer.enqueue(armed_once(1))
+        for count in range(1, 4):
+            await until(lambda count=count: len(harness.store.asked_unheard) >= count)
+            harness.clock.seconds += RECONCILE_EVERY_S
+        assert harness.health.outage_seconds == 3 * RECONCILE_EVERY_S
+        harness.store.refuses_claims = False
+        await until(lambda: harness.store.finished == [(1, "Delivered")])
+        await until(lambda: harness.health.is_up)
+        assert harness.names().count("database_lost") == 1
+
+
+async def test_an_outage_of_claims_ends_when_nothing_can_be_claimed() -> None:
+    """No claim would prove for a long time that the database is back."""
+    async with PipelineHarness(log=(GatedTarget(), 1)) as harness:
+        harness.store.refuses_claims = True
+        harness.pipeline.claimer.enqueue(armed_once(1))
+        await until(lambda: not harness.health.is_up)
+        harness.pipeline.pools.of("log").claiming += 1000  # no room
+        await until(lambda: harness.health.is_up)
 
 
 async def test_outcomes_outlive_an_outage_that_is_logged_once() -> None:
