@@ -37,6 +37,7 @@ from storage.page_sessions import PageSessions
 from storage.privilege_checks import require_privileges
 from storage.run_results import RunResults
 from storage.schema import require_schema
+from storage.session import SERVING
 
 PolicyOf = Callable[[str], RetryPolicy]
 Readiness = Callable[[], dict[str, str]]
@@ -188,6 +189,7 @@ class _BackendBuilder:
             pool_timeout=settings.database.pool_timeout,
             application_name=f"campaignd-api-{self.tag}" if self.tag else "campaignd-api",
             overflow=0,
+            timeouts=SERVING,
             prepare=settings.listen_database_url is None,
         )
 

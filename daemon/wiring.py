@@ -47,6 +47,7 @@ from storage.privilege_checks import require_privileges_in
 from storage.prune import Prune
 from storage.runs import RunStore
 from storage.schema import require_schema_in
+from storage.session import FIRING
 from storage.timers import Timers
 from storage.tzdata_refresh import TzdataRefresh
 
@@ -159,6 +160,7 @@ def build_parts(process: ProcessContext, in_force: Callable[[], Settings]) -> Pa
         application_name=f"campaignd-{tag}",
         pool_size=settings.database.pool_size,
         pool_timeout=settings.database.pool_timeout,
+        timeouts=FIRING,
         prepare=settings.listen_database_url is None,  # a separate URL means a pooler in between
     )
     run_store = RunStore(database, node)

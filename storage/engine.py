@@ -18,7 +18,7 @@ from storage import binary_arrays
 from storage.errors import StatementDenied, translated
 from storage.privilege_checks import name_denied
 from storage.queries import query
-from storage.session import PREPARED_AFTER, connect_async, connection_string
+from storage.session import BY_HAND, PREPARED_AFTER, Timeouts, connect_async, connection_string
 
 
 async def rows_of(
@@ -66,6 +66,7 @@ class Database:
         pool_timeout: float = 10,
         overflow: int | None = None,
         prepare: bool = True,
+        timeouts: Timeouts = BY_HAND,
     ) -> None:
         """Create the pool without connecting; the first use reports a wrong ``dsn``.
 
@@ -77,7 +78,9 @@ class Database:
             overflow: connections that may be opened in addition, each closed after its use;
                 ``pool_size`` by default. Under a steady load, 0 is faster.
             prepare: whether to prepare statements on the server; False behind a pooler that gives
-                each transaction another connection.
+                each transaction another connection. The timeouts are then left to the role, because
+                the pooler would give them to other programs too.
+            timeouts: how long the server lets statements take.
         """
         self.conninfo = connection_string(dsn, application_name)
         self.prepares = prepare
@@ -85,7 +88,10 @@ class Database:
 
         async def connect() -> psycopg.AsyncConnection[object]:
             connection = await connect_async(
-                self.conninfo, psycopg.AsyncConnection, prepare_after=threshold
+                self.conninfo,
+                psycopg.AsyncConnection,
+                prepare_after=threshold,
+                timeouts=timeouts if prepare else None,
             )
             await connection.set_autocommit(False)
             binary_arrays.register(connection)
@@ -115,6 +121,13 @@ class Database:
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """Yield a connection in a transaction: committed at the end, rolled back on an error."""
         async with self._translated(), self.engine.begin() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def long_transaction(self) -> AsyncIterator[AsyncConnection]:
+        """Like `transaction`, for statements that may take minutes on a big database."""
+        async with self.transaction() as connection:
+            await connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
             yield connection
 
     @asynccontextmanager

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from daemon.cluster.store import HeartbeatReply, NodeInfo
 from daemon.domain.run.attempt import ReclaimedRun
-from storage.engine import Database
+from storage.engine import Database, rows_of
 from storage.queries import query
 from storage.runs import reclaimed_from
 from storage.schema import HEAD
@@ -109,7 +109,9 @@ class Nodes:
             "now": self.now,
         }
         while True:
-            rows = await self._database.rows("reclaim_runs", **binds)
+            # Without a mark, every run of the node is checked.
+            async with self._database.long_transaction() as connection:
+                rows = await rows_of(connection, query("reclaim_runs"), **binds)
             yield [reclaimed_from(row) for row in rows]
             if len(rows) < RECLAIM_BATCH:
                 return
@@ -117,7 +119,7 @@ class Nodes:
     async def _delete_node(self, lost_node: str) -> bool:
         """Delete a node without runs; return True also if another session has locked it."""
         binds = {"lost_node": lost_node, "now": self.now}
-        async with self._database.transaction() as connection:
+        async with self._database.long_transaction() as connection:
             locked = await connection.execute(query("lock_lost_node"), binds)
             if locked.one_or_none() is None:
                 return True

@@ -59,7 +59,7 @@ class Prune:
         )
         deleted = 0
         while True:
-            async with self._database.transaction() as connection:
+            async with self._database.long_transaction() as connection:
                 is_ours, _ = (await connection.execute(_TURN)).one()
                 if not is_ours:
                     return deleted
@@ -74,7 +74,7 @@ class Prune:
         """Run one transaction; return None if another process prunes at the moment."""
         # The lock ends with the transaction. A session's lock would outlive a killed process behind
         # a pooler, which keeps the connection and gives it to another process.
-        async with self._database.transaction() as connection:
+        async with self._database.long_transaction() as connection:
             is_ours, now = (await connection.execute(_TURN)).one()
             if not is_ours:
                 return None

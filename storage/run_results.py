@@ -19,7 +19,7 @@ from daemon.domain.run.outcome import Delivered, Outcome, Reject
 from storage.audit_log import record
 from storage.campaign_editor import CHANNEL
 from storage.engine import Connections
-from storage.errors import StorageUnavailable
+from storage.errors import TransactionAborted
 from storage.queries import query
 from storage.runs import columns_of, finish_binds, write_finish
 from storage.tables import campaigns, runs
@@ -77,7 +77,7 @@ class RunResults:
             row = (await connection.execute(_READ.where(runs.c.id == run_id))).one_or_none()
             if not finished or row is None:
                 if row is not None and _is_open(row, attempt):
-                    raise StorageUnavailable(_LOCKED)
+                    raise TransactionAborted(_LOCKED)
                 raise Conflict("the run has ended or was taken over meanwhile")
             # The next run, or this run's next attempt, may be due on any node.
             await _notify_nodes(connection, row.campaign_id)
@@ -180,7 +180,7 @@ class RunResults:
             row = (await connection.execute(_READ.where(runs.c.id == run_id))).one()
             if not finished:
                 if row.status == RunStatus.HELD:
-                    raise StorageUnavailable(_LOCKED)
+                    raise TransactionAborted(_LOCKED)
                 raise _not_held(row)
             await record(connection, _decided(Action.RUN_FAILED, row, actor))
             await _notify_nodes(connection, row.campaign_id)

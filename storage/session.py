@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -35,7 +35,33 @@ They are set by a statement, not by the start-up packet: some poolers refuse ``o
 those of the URL stay in force beside them.
 """
 
-_SET_ALL = "; ".join(f"SET {name} = '{value}'" for name, value in SETTINGS.items())
+
+class Timeouts(NamedTuple):
+    """How long the server lets the statements of a session take, as PostgreSQL writes durations."""
+
+    lock: str
+    """For one lock."""
+    statement: str
+    idle_in_transaction: str
+
+    def settings(self) -> dict[str, str]:
+        """Return the settings of PostgreSQL."""
+        return {
+            "lock_timeout": self.lock,
+            "statement_timeout": self.statement,
+            "idle_in_transaction_session_timeout": self.idle_in_transaction,
+        }
+
+
+FIRING = Timeouts(lock="2s", statement="60s", idle_in_transaction="30s")
+"""Statements of the firing path wait for no row; the lock of a migration may keep a table."""
+SERVING = Timeouts(lock="5s", statement="30s", idle_in_transaction="30s")
+"""A client waits for the response."""
+BY_HAND = Timeouts(lock="30s", statement="0", idle_in_transaction="5min")
+"""An import or a deletion of history may take long, but waits for no forgotten transaction."""
+UNLIMITED = Timeouts(lock="0", statement="0", idle_in_transaction="0")
+"""LISTEN is idle by nature. A migration sets its own."""
+
 _KEEPALIVE = {
     "keepalives_idle": 5,
     "keepalives_interval": 2,
@@ -66,6 +92,7 @@ async def connect_async(
     kind: type[ConnectionT],
     *,
     prepare_after: int | None = PREPARED_AFTER,
+    timeouts: Timeouts | None = UNLIMITED,
 ) -> ConnectionT:
     """Open a connection in autocommit mode, with `SETTINGS`.
 
@@ -73,6 +100,7 @@ async def connect_async(
         conninfo: the `connection_string`.
         kind: the class of the connection.
         prepare_after: executions after which a statement is prepared; None for never.
+        timeouts: those of the session; None leaves them as they are.
 
     Raises:
         UnsuitableDatabase: the database's encoding is not UTF-8.
@@ -80,7 +108,7 @@ async def connect_async(
     connection = await kind.connect(conninfo, autocommit=True, prepare_threshold=prepare_after)
     try:
         _require_utf8(connection)
-        await connection.execute(_SET_ALL)
+        await connection.execute(_set_all(timeouts))
     except BaseException:
         await connection.close()
         raise
@@ -92,11 +120,16 @@ def connect(conninfo: str) -> psycopg.Connection[Any]:
     connection = psycopg.connect(conninfo, autocommit=True)
     try:
         _require_utf8(connection)
-        connection.execute(_SET_ALL)
+        connection.execute(_set_all(UNLIMITED))
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _set_all(timeouts: Timeouts | None) -> str:
+    settings = SETTINGS if timeouts is None else {**SETTINGS, **timeouts.settings()}
+    return "; ".join(f"SET {name} = '{value}'" for name, value in settings.items())
 
 
 def _require_utf8(connection: psycopg.BaseConnection[Any]) -> None:

@@ -18,7 +18,16 @@ from storage import migrate
 from storage.engine import Database, rows_of
 from storage.errors import StorageUnavailable, TransactionAborted, UnsuitableDatabase
 from storage.notifications import Notifications
-from storage.session import SETTINGS, connect, connect_async, connection_string
+from storage.session import (
+    BY_HAND,
+    FIRING,
+    SERVING,
+    SETTINGS,
+    Timeouts,
+    connect,
+    connect_async,
+    connection_string,
+)
 from tests.support.postgres import OTHERWISE, fresh_database, set_otherwise
 
 ROOT = Path(__file__).parents[3]
@@ -78,6 +87,52 @@ async def test_settings_hold_in_the_pool(url_with_others: str) -> None:
             assert dict(await rows_of(connection, SHOWN, names=NAMES)) == SETTINGS
             (row,) = await rows_of(connection, sa.text("SELECT now() AS at"))
             assert row.at.utcoffset() == timedelta()
+    finally:
+        await database.close()
+
+
+@pytest.mark.parametrize("timeouts", [FIRING, SERVING, BY_HAND])
+async def test_every_wait_of_a_session_has_an_end(database_url: str, timeouts: Timeouts) -> None:
+    """For locks, statements and transactions; a statement that takes long by nature has none."""
+    names = list(timeouts.settings())
+    database = Database(database_url, pool_size=1, timeouts=timeouts)
+    settings = sa.text(
+        "SELECT name, current_setting(name) FROM unnest(CAST(:names AS text[])) AS name"
+    )
+    try:
+        async with database.statement() as connection:
+            found = dict(await rows_of(connection, settings, names=names))
+            assert found == {
+                name: "1min" if value == "60s" else value
+                for name, value in timeouts.settings().items()
+            }
+        async with database.long_transaction() as connection:
+            (row,) = await rows_of(connection, sa.text("SHOW statement_timeout"))
+            assert row.statement_timeout == "0"
+    finally:
+        await database.close()
+
+
+async def test_a_lock_that_is_not_granted_in_time_is_no_outage(database_url: str) -> None:
+    timeouts = FIRING._replace(lock="50ms")
+    database = Database(database_url, timeouts=timeouts)
+    try:
+        async with database.transaction() as holder:
+            await holder.execute(sa.text("LOCK TABLE campaigns"))
+            with pytest.raises(TransactionAborted, match="lock timeout"):
+                await database.rows(sa.text("SELECT 1 FROM campaigns"))
+    finally:
+        await database.close()
+
+
+@pytest.mark.parametrize("prepare", [True, False])
+async def test_a_pooler_gets_no_timeouts_that_other_programs_would_meet(
+    database_url: str, prepare: bool
+) -> None:
+    database = Database(database_url, prepare=prepare, timeouts=FIRING)
+    try:
+        (row,) = await database.rows(sa.text("SHOW lock_timeout"))
+        assert row.lock_timeout == ("2s" if prepare else "0")
     finally:
         await database.close()
 
