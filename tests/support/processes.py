@@ -5,6 +5,7 @@ No method sleeps to let something happen: every wait is for an event, with a dea
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -235,6 +236,20 @@ class Daemons:
             ahead *= 2
 
     def end(self) -> None:
-        """End every started process."""
+        """End every started process, and the programs that a killed one left behind."""
         for process in self._started:
             process.end()
+        for pid in _working_in(self.directory):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _working_in(directory: Path) -> list[int]:
+    """Return the other processes whose working directory this is."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                if (entry / "cwd").readlink() == directory.resolve():
+                    found.append(int(entry.name))
+    return found
