@@ -375,15 +375,17 @@ def failure(what: str, output: str) -> EmbeddedError:
 
 
 _ADVICE: tuple[tuple[str, str], ...] = (
+    # Before the advice for a full disk: a full /dev/shm has no space left, either.
+    ("shared memory", "make /dev/shm larger (Docker: --shm-size), or raise kernel.shmmax"),
     ("No space left on device", "free some space in state_dir, or choose another one"),
     ("user does not exist", "the process's user needs an entry in /etc/passwd"),
     (
         "Permission denied",
         "state_dir and its content must belong to the user that runs campaignd",
     ),
-    ("shared memory", "see kernel.shmmax and the size of /dev/shm"),
     ("database files are incompatible", "the data directory belongs to another PostgreSQL version"),
 )
+"""Advice for the first of these texts that a program's output contains."""
 
 
 def _advice(output: str) -> str | None:

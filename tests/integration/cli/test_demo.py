@@ -36,15 +36,17 @@ main(["demo"])
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """Make a directory for temporary files that PostgreSQL's own user can enter."""
+    """Make a working directory that PostgreSQL's own user can enter, with a stranger's module."""
     with tempfile.TemporaryDirectory(prefix="demo-") as name:
         Path(name).chmod(0o755)
+        Path(name, "json.py").write_text("raise RuntimeError('from the working directory')")
         yield Path(name)
 
 
 def start(place: Path, *command: str | Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         command or [CAMPAIGND, "demo"],
+        cwd=place,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -90,7 +92,7 @@ def test_every_campaign_reaches_its_status(place: Path) -> None:
 
 def test_a_campaign_with_another_status(place: Path) -> None:
     """Named in the summary and on standard error; exit code 1."""
-    with start(place, sys.executable, "-c", FAILING) as process:
+    with start(place, sys.executable, "-P", "-c", FAILING) as process:
         out, err = process.communicate()
     assert (process.returncode, err) == (1, "not as expected: expected to fail\n"), out
     campaigns = out[out.index("\ncampaigns\n") :].splitlines()
@@ -99,13 +101,23 @@ def test_a_campaign_with_another_status(place: Path) -> None:
     assert nothing_is_left(place)
 
 
-def test_interrupting_it_leaves_nothing_behind(place: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "at", "code"),
+    [
+        (signal.SIGINT, "starting campaignd run", 130),
+        (signal.SIGINT, "campaigns created", 130),
+        (signal.SIGTERM, "campaigns created", 143),
+    ],
+)
+def test_interrupting_it_leaves_nothing_behind(
+    place: Path, number: signal.Signals, at: str, code: int
+) -> None:
     with start(place) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            if "campaigns created" in line:
-                process.send_signal(signal.SIGINT)
+            if at in line:
+                process.send_signal(number)
                 break
         _, err = process.communicate()
-    assert (process.returncode, err) == (130, "")
+    assert (process.returncode, err) == (code, "")
     assert nothing_is_left(place)

@@ -47,6 +47,18 @@ def test_full_disk_is_named() -> None:
     assert "space" in error.hint
 
 
+def test_small_shared_memory_is_named() -> None:
+    """A full /dev/shm reads like a full disk."""
+    error = postmaster.failure(
+        "initdb failed",
+        "FATAL:  could not resize shared memory segment"
+        ' "/PostgreSQL.1804289383" to 1048576 bytes: No space left on device\n',
+    )
+    assert error.hint is not None
+    assert "/dev/shm" in error.hint
+    assert "state_dir" not in error.hint
+
+
 def test_state_dir_that_is_a_file(state_dir: Path) -> None:
     """One line, with the path and what to do."""
     state_dir.write_text("")

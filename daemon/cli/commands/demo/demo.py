@@ -92,10 +92,42 @@ def _temporary_directory(state_dir: Path | None) -> Iterator[Path]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+class _Interrupt:
+    """Notes a signal that ends the demo, which ends between two of its steps.
+
+    As an exception or a cancellation in the middle of a step, the signal could leave a database
+    connection open, or be swallowed by a library that waits (Python 3.11).
+    """
+
+    def __init__(self) -> None:
+        self._signal: signal.Signals | None = None
+        self._arrived = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._note, number)
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt or SystemExit if a signal has arrived."""
+        if self._signal is signal.SIGINT:
+            raise KeyboardInterrupt
+        if self._signal is not None:
+            raise SystemExit(128 + self._signal)
+
+    async def wait(self, seconds: float) -> None:
+        """Wait for a signal."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._arrived.wait(), seconds)
+
+    def _note(self, number: signal.Signals) -> None:
+        self._signal = number
+        self._arrived.set()
+
+
 async def _run_demo(directory: Path, dsn: str) -> int:
+    interrupt = _Interrupt()
     print("starting campaignd run ...", flush=True)
     async with demo_daemon(directory) as daemon:
-        await daemon.ready()
+        await daemon.ready(interrupt.check)
         flags = {"database_url": dsn, "scheduler.continuous_interval": CONTINUOUS_INTERVAL}
         settings = load_settings(directory / "demo.toml", flags)
         async with open_store(settings, dsn) as store:
@@ -103,7 +135,7 @@ async def _run_demo(directory: Path, dsn: str) -> int:
             made = {await create(store.campaigns, case): case for case in cases(now)}
             print(f"{len(made)} campaigns created at {instant(now)}; they run now\n", flush=True)
             with _live_screen() as show:
-                progress = await _watch_campaigns(store, made, daemon, show)
+                progress = await _watch_campaigns(store, made, daemon, show, interrupt)
         code = await daemon.stop()
         _print_summary(progress)
         wrong = [campaign.case.name for campaign in progress if not campaign.is_as_expected]
@@ -118,23 +150,19 @@ async def _run_demo(directory: Path, dsn: str) -> int:
 
 
 async def _watch_campaigns(
-    store: Store, made: dict[UUID, Case], daemon: DemoDaemon, show: Show
+    store: Store, made: dict[UUID, Case], daemon: DemoDaemon, show: Show, interrupt: _Interrupt
 ) -> list[Progress]:
     """Show the campaigns until all are as expected, the daemon has ended, or time is up."""
     deadline = time.monotonic() + _TIMEOUT_S
-    # As a cancellation, an interrupt could be swallowed by a library that waits (Python 3.11).
-    interrupted = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted.set)
-    while not interrupted.is_set():
+    while True:
+        interrupt.check()
         progress = await _read_campaigns(store, made)
         show(progress)
         if all(campaign.is_as_expected for campaign in progress) or daemon.has_ended:
             return progress
         if time.monotonic() > deadline:
             return progress
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(interrupted.wait(), _POLL_S)
-    raise KeyboardInterrupt
+        await interrupt.wait(_POLL_S)
 
 
 async def _read_campaigns(store: Store, made: dict[UUID, Case]) -> list[Progress]:

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -34,14 +34,18 @@ class DemoDaemon:
         self._process = process
         self.log = log
 
-    async def ready(self) -> dict[str, Any]:
+    async def ready(self, check: Callable[[], None]) -> dict[str, Any]:
         """Wait for the `ready` event in the log, and return it.
+
+        Args:
+            check: called at each poll; it may raise.
 
         Raises:
             DemoFailed: the process has ended, or 20 seconds have passed.
         """
         deadline = time.monotonic() + _READY_TIMEOUT_S
         while True:
+            check()
             for event in _read_events(self.log):
                 if event.get("event") == "ready":
                     return event
@@ -89,6 +93,7 @@ async def demo_daemon(state_dir: Path) -> AsyncIterator[DemoDaemon]:
     with log.open("wb") as sink:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",  # modules come from the installation, never from the working directory
             "-m",
             "campaignd",
             "--config",
