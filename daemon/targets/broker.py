@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,14 @@ from daemon.domain.run.outcome import (
     Retry,
 )
 from daemon.domain.run.target import Target
+from daemon.targets import UnusableTarget
+from daemon.targets.broker_refusal import refuses_every_run
 from daemon.targets.message import message
 from daemon.targets.redaction import describe_error, redactor
 from daemon.targets.shortage import is_shortage
 
+CHECK_S = 5.0
+"""Seconds that `check` waits for the broker at most."""
 CLOSE_S = 1.0
 """Seconds that `close` waits for the threads."""
 IDLE_S = 20.0
@@ -89,6 +93,18 @@ class BrokerTarget(Target):
         except TimeoutError:
             return OutcomeUnknown(f"the broker did not confirm within {self._settings.timeout:g} s")
 
+    async def check(self) -> None:
+        """Connect to the broker and look for the queue, which may be missing.
+
+        Raises:
+            UnusableTarget: the broker does not answer, or refuses the connection or the queue.
+        """
+        settings = replace(self._settings, timeout=min(self._settings.timeout, CHECK_S))
+        try:
+            await asyncio.to_thread(_check_queue, settings)
+        except Exception as error:
+            raise UnusableTarget(describe_error(error, self._hide)) from error
+
     async def close(self) -> None:
         """End the threads, then their connections, without waiting for one that hangs."""
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -109,13 +125,16 @@ class BrokerTarget(Target):
             publisher = self._publisher()
         except Exception as error:
             reason = describe_error(error, self._hide)
-            return NotStarted(reason) if is_shortage(error) else Retry(reason)
+            is_futile = is_shortage(error) or refuses_every_run(error)
+            return NotStarted(reason) if is_futile else Retry(reason)
         try:
             if not publisher.publish(attempt):
                 return Retry(f"no queue accepts messages for {settings.queue!r}")
         except Exception as error:
             self._drop_publisher(publisher)
-            return OutcomeUnknown(describe_error(error, self._hide))
+            reason = describe_error(error, self._hide)
+            is_futile = refuses_every_run(error, publishing=True)
+            return NotStarted(reason) if is_futile else OutcomeUnknown(reason)
         return Accepted(settings.lease) if settings.finishes == "later" else Delivered()
 
     def _publisher(self) -> _Publisher:
@@ -140,24 +159,12 @@ class _Publisher:
     def __init__(self, settings: BrokerOptions) -> None:
         from kombu import Exchange
 
-        from daemon.targets.broker_tls import BrokerConnection
-
         self._settings = settings
         self._returned = False
         self._used_at = time.monotonic()
-        self._connection = BrokerConnection(
-            settings.broker_url,
-            verify_tls=settings.verify_tls,
-            ca_file=settings.ca_file,
-            connect_timeout=settings.timeout,
-            heartbeat=0,
-            transport_options=_transport_options(settings),
-        )
+        self._connection = _connection(settings)
         try:
-            self._connection.ensure_connection(
-                max_retries=1, interval_start=0, timeout=settings.timeout
-            )
-            channel = self._channel_with_queue()
+            channel = _channel_with_queue(self._connection, settings)
             self._is_amqp = self._connection.transport.driver_type == "amqp"
             returning = {"on_return": self._on_return} if self._is_amqp else {}
             self._producer = self._connection.Producer(
@@ -166,23 +173,6 @@ class _Publisher:
         except BaseException:
             self.close()
             raise
-
-    def _channel_with_queue(self) -> Any:
-        """Create the queue if it does not exist, and return a channel."""
-        from kombu import Queue
-
-        settings, connection = self._settings, self._connection
-        queue = Queue(settings.queue, durable=True, queue_arguments=dict(settings.queue_arguments))
-        channel = connection.channel()
-        try:
-            # A queue that exists keeps its type and arguments, from whichever program.
-            queue(channel).queue_declare(passive=True)
-        except connection.channel_errors as error:
-            if str(getattr(error, "reply_code", "")) != "404":
-                raise
-            channel = connection.channel()  # the error has closed the former one
-            queue(channel).queue_declare()
-        return channel
 
     @property
     def is_stale(self) -> bool:
@@ -220,13 +210,71 @@ class _Publisher:
 
     def close(self) -> None:
         """Close the connection, whatever state it is in."""
-        try:
-            self._connection.release()
-        except Exception:
-            self._connection.collect()
+        _close(self._connection)
 
     def _on_return(self, *_args: Any, **_fields: Any) -> None:
         self._returned = True
+
+
+def _connection(settings: BrokerOptions) -> Any:
+    """Return an open connection."""
+    from daemon.targets.broker_tls import BrokerConnection
+
+    connection = BrokerConnection(
+        settings.broker_url,
+        verify_tls=settings.verify_tls,
+        ca_file=settings.ca_file,
+        connect_timeout=settings.timeout,
+        heartbeat=0,
+        transport_options=_transport_options(settings),
+    )
+    try:
+        connection.ensure_connection(max_retries=1, interval_start=0, timeout=settings.timeout)
+    except BaseException:
+        _close(connection)
+        raise
+    return connection
+
+
+def _close(connection: Any) -> None:
+    try:
+        connection.release()
+    except Exception:
+        connection.collect()
+
+
+def _channel_with_queue(connection: Any, settings: BrokerOptions) -> Any:
+    """Create the queue if it does not exist, and return a channel."""
+    from kombu import Queue
+
+    channel = connection.channel()
+    if _has_queue(connection, channel, settings):
+        return channel
+    channel = connection.channel()  # the answer has closed the former one
+    arguments = dict(settings.queue_arguments)
+    Queue(settings.queue, durable=True, queue_arguments=arguments)(channel).queue_declare()
+    return channel
+
+
+def _has_queue(connection: Any, channel: Any, settings: BrokerOptions) -> bool:
+    """Return whether the queue exists. It keeps its type and arguments, from whichever program."""
+    from kombu import Queue
+
+    try:
+        Queue(settings.queue)(channel).queue_declare(passive=True)
+    except connection.channel_errors as error:
+        if str(getattr(error, "reply_code", "")) != "404":
+            raise
+        return False
+    return True
+
+
+def _check_queue(settings: BrokerOptions) -> None:
+    connection = _connection(settings)
+    try:
+        _has_queue(connection, connection.channel(), settings)
+    finally:
+        _close(connection)
 
 
 def _transport_options(settings: BrokerOptions) -> dict[str, Any]:

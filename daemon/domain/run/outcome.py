@@ -51,9 +51,10 @@ class OutcomeUnknown:
 
 @dataclass(frozen=True, slots=True)
 class NotStarted:
-    """The node lacked descriptors, memory or threads, so the target was not reached.
+    """The node lacked descriptors, memory or threads, or the target refuses every run for now.
 
-    The attempt does not count: the same attempt starts again after a pause of the target.
+    The attempt does not count: the same attempt starts again after a pause of the target. The
+    target has certainly not taken the run.
     """
 
     reason: str

@@ -60,6 +60,13 @@ class Target(ABC):
         or a crash. An exception counts as `OutcomeUnknown`.
         """
 
+    async def check(self) -> None:  # noqa: B027 - optional to override
+        """Raise an exception if the target could take no run now. Does nothing by default.
+
+        `campaignd check` calls this method, which must send and change nothing, and prints the
+        exception's text.
+        """
+
     async def cancel(self, attempt: Attempt) -> None:  # noqa: B027 - optional to override
         """Undo or ignore an attempt whose campaign was stopped. Does nothing by default.
 

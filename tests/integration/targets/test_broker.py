@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import redis
 
-from daemon.domain.run.outcome import Accepted, Delivered, OutcomeUnknown, Retry
+from daemon.domain.run.outcome import Accepted, Delivered, NotStarted, OutcomeUnknown, Retry
 from daemon.targets import UnusableTarget
 from daemon.targets.broker import BrokerOptions, BrokerTarget
 from tests.support.brokers import KINDS, broker
@@ -91,6 +92,70 @@ async def test_a_celery_call(broker_url: str, queue: str) -> None:
     assert (data["campaign_id"], kwargs) == (7, {})
     assert (headers["task"], headers["id"]) == ("shop.run", str(new_attempt().run_id))
     assert properties["correlation_id"] == str(new_attempt().run_id)
+    await target.close()
+
+
+def wrong_password(url: str) -> str:
+    """Return the URL of a broker with a user that the broker does not know."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://stranger:wrong@{rest.rpartition('@')[2]}"
+
+
+@pytest.mark.machine
+async def test_a_broker_that_knows_no_such_user(broker_url: str, queue: str) -> None:
+    """No attempt is used up, and `check` reports the refusal, without the password."""
+    target = BrokerTarget(BrokerOptions(wrong_password(broker_url), queue))
+    outcome = await target.deliver(new_attempt())
+    assert isinstance(outcome, NotStarted)
+    with pytest.raises(UnusableTarget) as caught:
+        await target.check()
+    assert "stranger" not in f"{outcome} {caught.value}"
+    await target.close()
+
+
+@pytest.mark.machine
+async def test_a_virtual_host_that_does_not_exist(queue: str) -> None:
+    target = BrokerTarget(BrokerOptions(broker("rabbitmq") + "missing", queue))
+    assert isinstance(await target.deliver(new_attempt()), NotStarted)
+    with pytest.raises(UnusableTarget, match="vhost"):
+        await target.check()
+    await target.close()
+
+
+@pytest.mark.machine
+async def test_a_queue_of_the_wrong_kind() -> None:
+    """In Redis, a key of another program may have the queue's name."""
+    name, url = f"test-{uuid.uuid4().hex}", broker("redis")
+    with redis.Redis.from_url(url) as client:
+        client.set(name, "text")
+        target = BrokerTarget(BrokerOptions(url, name))
+        try:
+            assert isinstance(await target.deliver(new_attempt()), NotStarted)
+            with pytest.raises(UnusableTarget, match="WRONGTYPE"):
+                await target.check()
+        finally:
+            client.delete(name)
+            await target.close()
+
+
+@pytest.mark.machine
+async def test_a_check_changes_nothing(broker_url: str, queue: str) -> None:
+    """A missing queue is no fault, and is not created."""
+    from kombu import Connection, Queue
+
+    target = BrokerTarget(BrokerOptions(broker_url, queue))
+    await target.check()
+    with Connection(broker_url) as connection, pytest.raises(connection.channel_errors):
+        Queue(queue)(connection.channel()).queue_declare(passive=True)
+    await target.close()
+
+
+async def test_a_check_of_a_broker_that_does_not_answer() -> None:
+    with refusing_port() as port:
+        target = BrokerTarget(BrokerOptions(f"amqp://u:secret@127.0.0.1:{port}//"))
+        with pytest.raises(UnusableTarget, match="refused") as caught:
+            await target.check()
+    assert "secret" not in str(caught.value)
     await target.close()
 
 
