@@ -139,13 +139,19 @@ def connections_allowed(settings: Settings, limit: int) -> int:
     Args:
         limit: the number of files that the process may open.
     """
+    # The server accepts that many connections at a time before it can refuse one of them.
+    return max(1, min(settings.api.max_connections, descriptors_left(settings, limit) - BACKLOG))
+
+
+def descriptors_left(settings: Settings, limit: int) -> int:
+    """Return how many files remain beside database connections and attempts.
+
+    Args:
+        limit: the number of files that the process may open.
+    """
     database, api = settings.database.pool_size, settings.api.pool_size
     concurrency = (getattr(each, "concurrency", 0) for each in settings.targets.values())
-    # The server accepts that many connections at a time before it can refuse one of them.
-    remaining = descriptors.left(
-        limit - BACKLOG, connections=2 * database + api + 1, attempts=sum(concurrency)
-    )
-    return max(1, min(settings.api.max_connections, remaining))
+    return descriptors.left(limit, connections=2 * database + api + 1, attempts=sum(concurrency))
 
 
 def options_of(settings: Settings) -> Options:

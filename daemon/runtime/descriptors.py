@@ -11,15 +11,36 @@ _PROCESS = 64
 """Descriptors for the process itself: log, locks, event loops, files that are read for a moment."""
 _ATTEMPT = 4
 """Descriptors for one attempt of a target: a connection, or a command's pipes."""
+_former: tuple[int, int] | None = None
+"""Soft and hard limit before `raise_limit` raised them."""
 
 
 def raise_limit() -> None:
     """Raise the soft limit of open files to the hard one, at most to ``MOST``."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST if hard == resource.RLIM_INFINITY else min(hard, MOST)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
+    global _former
+    former = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if (wanted := raised_limit()) > limit():
         with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, former[1]))
+            _former = former
+
+
+def restore_limit(pid: int) -> None:
+    """Give a program that has just started the limit that this process had.
+
+    Raised limits harm programs that use `select` or close every possible descriptor. The program
+    has the raised limit for its first moment, because setting the limit between fork and exec makes
+    each start ten times as expensive.
+    """
+    if _former is not None and hasattr(resource, "prlimit"):
+        with contextlib.suppress(OSError):  # the program has ended, or may not be changed
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, _former)
+
+
+def raised_limit() -> int:
+    """Return how many files this process may open once it has raised its limit."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return max(limit(), MOST if hard == resource.RLIM_INFINITY else min(hard, MOST))
 
 
 def limit() -> int:

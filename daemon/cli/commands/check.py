@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from datetime import date, timedelta
+from typing import Any
 
 import typer
 
 from config.dsn import redacted_dsn
 from config.errors import ConfigurationError
 from config.settings import Settings
+from daemon.api_wiring import connections_allowed, descriptors_left
 from daemon.cli.context import context_of
 from daemon.cli.store import open_database
 from daemon.domain.errors import CampaigndError
 from daemon.domain.schedule.zone_data import at_hand, describe, in_use
 from daemon.runtime.clock import SystemClock
+from daemon.runtime.descriptors import raised_limit
 from daemon.targets.registry import build
 from storage.engine import Database
 from storage.notifications import Notifications
@@ -31,6 +33,7 @@ def check(context: typer.Context) -> int:
 
     One line each, and one each for the time-zone data and the privileges of the database's role;
     exit code 1 if one of them failed. A warning does not count. Nothing is started or changed.
+    Brokers of targets must answer.
     """
     options = context_of(context)
     try:
@@ -43,14 +46,31 @@ def check(context: typer.Context) -> int:
     for file in options.exposed_files():
         print(f"warning configuration: {file}")
     _print_zone_data(SystemClock().now().date())
+    fits = _check_open_files(settings)
     try:
         with options.database(settings) as dsn:
             good = asyncio.run(_check_database(settings, dsn))
     except CampaigndError as error:
         good = _print_failure("database", error)
-    for name, fault in _target_faults(settings):
+    for name, fault in asyncio.run(_target_faults(settings)):
         good = _print_result(fault is None, f"target {name}", fault or "") and good
-    return 0 if good else 1
+    return 0 if good and fits else 1
+
+
+def _check_open_files(settings: Settings) -> bool:
+    """Compare the limit of open files, as the daemon raises it, with what the settings need."""
+    limit, wanted = raised_limit(), settings.api.max_connections
+    if (left := descriptors_left(settings, limit)) < 1:
+        detail = f"{limit}; database connections and targets need {limit - left}"
+        return _print_result(False, "open files", detail)
+    allowed = connections_allowed(settings, limit) if settings.api.enabled else wanted
+    if allowed == wanted:
+        return _print_result(True, "open files", str(limit))
+    print(
+        f"warning open files: {limit}; api.max_connections is lowered from {wanted} to {allowed}"
+        " (raise the hard limit of open files)"
+    )
+    return True
 
 
 async def _check_database(settings: Settings, dsn: str) -> bool:
@@ -121,15 +141,27 @@ def _print_zone_data(today: date) -> None:
         print(f"ok {what}{''.join(f'; also at hand: {other}' for other in others)}")
 
 
-def _target_faults(settings: Settings) -> Iterator[tuple[str, str | None]]:
-    """Yield each target with the error that building it raised, or None."""
-    for name, target in settings.targets.items():
+async def _target_faults(settings: Settings) -> list[tuple[str, str | None]]:
+    """Return each target with the error of building or checking it, or None."""
+    return list(
+        zip(
+            settings.targets,
+            await asyncio.gather(*(_target_fault(*each) for each in settings.targets.items())),
+            strict=True,
+        )
+    )
+
+
+async def _target_fault(name: str, settings: Any) -> str | None:
+    try:
+        ((target, _, _),) = build({name: settings}, _discard_event).values()
         try:
-            build({name: target}, _discard_event)
-        except Exception as error:  # a plug-in may raise anything
-            yield name, str(error)
-        else:
-            yield name, None
+            await target.check()
+        finally:
+            await target.close()
+    except Exception as error:  # a plug-in may raise anything
+        return str(error)
+    return None
 
 
 def _discard_event(event: str, /, **fields: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 import tempfile
@@ -255,11 +256,36 @@ def test_check_prints_a_line_for_each(call: Call) -> None:
     assert [line.split(":")[0] for line in done.stdout.splitlines()] == [
         "ok configuration",
         "ok timezone_data",
+        "ok open files",
         "ok database",
         "ok privileges",
         "ok schema",
         "ok target log",
     ]
+
+
+@pytest.mark.parametrize(
+    ("limit", "code", "line"),
+    [
+        (1024, 0, r"warning open files: 1024; api.max_connections is lowered from 1000 to \d+ \("),
+        (40, 1, r"failed open files: 40; database connections and targets need \d+"),
+    ],
+)
+def test_check_compares_the_limit_of_open_files(
+    call: Call, monkeypatch: pytest.MonkeyPatch, limit: int, code: int, line: str
+) -> None:
+    monkeypatch.setattr("daemon.cli.commands.check.raised_limit", lambda: limit)
+    done = call("check")
+    assert done.returncode == code
+    assert re.search(line, done.stdout), done.stdout
+
+
+def test_check_reports_a_broker_that_does_not_answer(call: Call) -> None:
+    url = "amqp://u:hidden-word@127.0.0.1:1//"
+    done = call("check", CAMPAIGND_TARGETS__Q__TYPE="broker", CAMPAIGND_TARGETS__Q__BROKER_URL=url)
+    assert done.returncode == 1
+    assert re.search("^failed target q: .*refused$", done.stdout, re.M)
+    assert "hidden-word" not in done.stdout + done.stderr
 
 
 def test_check_looks_at_the_database_to_listen_at(
@@ -287,9 +313,7 @@ def test_check_warns_of_secrets_that_every_user_may_read(
     with tempfile.TemporaryDirectory() as made:
         file = Path(made, "campaignd.toml")
         Path(made).chmod(0o755)
-        file.write_text(
-            '[targets.q]\ntype = "broker"\nbroker_url = "amqps://user:secretpw@host//"\n'
-        )
+        file.write_text('[targets.q]\ntype = "webhook"\nurl = "https://user:secretpw@host/"\n')
         file.chmod(0o644)
         done = call("check", CAMPAIGND_CONFIG=str(file))
     assert done.returncode == 0

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from daemon.domain.run.outcome import Delivered, Reject
+from daemon.runtime import descriptors
 from daemon.targets import UnusableTarget
 from daemon.targets.command import CommandOptions, CommandTarget
 from tests.support.builders import new_attempt
@@ -99,3 +100,21 @@ async def test_a_program_that_exceeds_a_limit() -> None:
     outcome, _ = await run("while True: pass", max_cpu_seconds=1)
     assert isinstance(outcome, Reject)
     assert outcome.reason in ("ended by signal SIGXCPU", "ended by signal SIGKILL")
+
+
+async def test_a_program_has_the_limit_of_open_files_before_it_was_raised(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A program that uses `select` cannot work with more than 1,024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    monkeypatch.setattr(descriptors, "_former", (100, hard))
+    wait = """
+import resource, time
+while resource.getrlimit(resource.RLIMIT_NOFILE)[0] != 100:
+    time.sleep(0.01)
+"""
+    assert await run(wait, timeout=20) == (Delivered(), [])
+    own = (
+        "import resource, time; time.sleep(0.1); print(resource.getrlimit(resource.RLIMIT_NOFILE))"
+    )
+    assert await run(own, max_open_files=50) == (Delivered(), ["(50, 50)"])

@@ -52,8 +52,10 @@ def test_the_soft_limit_is_raised() -> None:
         "import resource; from daemon.runtime import descriptors\n"
         f"resource.setrlimit(resource.RLIMIT_NOFILE, (100, {hard}))\n"
         "descriptors.raise_limit()\n"
-        "print(descriptors.limit())"
+        "print(descriptors.limit(), descriptors._former[0])"
     )
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
     most = descriptors.MOST
-    assert int(done.stdout) == (most if hard == resource.RLIM_INFINITY else min(hard, most))
+    raised, former = map(int, done.stdout.split())
+    assert former == 100
+    assert raised == (most if hard == resource.RLIM_INFINITY else min(hard, most))
