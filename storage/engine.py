@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import QueuePool
 
 from storage import binary_arrays
-from storage.errors import StatementDenied, translated
+from storage.errors import StatementDenied, StorageError, translated
 from storage.privilege_checks import name_denied
 from storage.queries import query
 from storage.session import BY_HAND, PREPARED_AFTER, Timeouts, connect_async, connection_string
@@ -114,14 +114,22 @@ class Database:
     @asynccontextmanager
     async def statement(self) -> AsyncIterator[AsyncConnection]:
         """Yield a connection on which every statement is a transaction of its own."""
-        async with self._translated(), self._single.connect() as connection:
-            yield connection
+        try:
+            with translated():
+                async with self._single.connect() as connection:
+                    yield connection
+        except StatementDenied as denied:
+            raise await self._name_denied(denied) from denied
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """Yield a connection in a transaction: committed at the end, rolled back on an error."""
-        async with self._translated(), self.engine.begin() as connection:
-            yield connection
+        try:
+            with translated():
+                async with self.engine.begin() as connection:
+                    yield connection
+        except StatementDenied as denied:
+            raise await self._name_denied(denied) from denied
 
     @asynccontextmanager
     async def long_transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -130,16 +138,11 @@ class Database:
             await connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
             yield connection
 
-    @asynccontextmanager
-    async def _translated(self) -> AsyncIterator[None]:
-        """Like `translated`; a refusal names the role and the rights that it lacks."""
-        try:
-            with translated():
-                yield
-        except StatementDenied as denied:
-            with translated():
-                async with self._single.connect() as connection:
-                    raise await connection.run_sync(name_denied, denied) from denied
+    async def _name_denied(self, denied: StatementDenied) -> StorageError:
+        """Return the server's refusal with the role and the rights that it lacks."""
+        with translated():
+            async with self._single.connect() as connection:
+                return await connection.run_sync(name_denied, denied)
 
     async def rows(self, statement: sa.Executable | str, **values: Any) -> list[Any]:
         """Execute one statement, or the one named in ``sql/``, in a transaction of its own.
