@@ -80,7 +80,7 @@ check: install-dev prose ## lint, format, types, import contract, prose
 	$(BIN)/lint-imports
 
 # "nobody" in quotes is the user of that name. CONTRIBUTING.md has the rules.
-PROSE := campaignd daemon storage config systemd docs tests benchmarks README.md CHANGELOG.md Dockerfile compose.yaml
+PROSE := campaignd daemon storage config systemd docs tests benchmarks README.md CHANGELOG.md SECURITY.md Dockerfile compose.yaml
 NOT_USED := \b(can not|for ever|told|whoever|somebody|nobody)\b
 prose: install-dev ## the words that are not used here, and spelling
 	@if grep -rnEiI --exclude-dir=__pycache__ '$(NOT_USED)' $(PROSE) | grep -vE "[\"']nobody[\"']|-u nobody"; then \

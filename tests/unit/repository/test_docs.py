@@ -13,7 +13,7 @@ from daemon.cli.lazy_group import COMMANDS
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
-TOP = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "systemd/README.md")
+TOP = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "systemd/README.md")
 PAGES = sorted([*DOCS.glob("*.md"), *(ROOT / name for name in TOP)])
 CODE_BLOCK = re.compile(r"^```.*?^```$", re.M | re.S)
 
@@ -70,13 +70,13 @@ def test_modules_exist() -> None:
 
 
 def test_the_index_names_every_page() -> None:
-    """docs/README.md links every file beside it, and CONTRIBUTING.md."""
+    """docs/README.md links every file beside it, CONTRIBUTING.md and SECURITY.md."""
     index = (DOCS / "README.md").read_text("utf-8")
     linked = {link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", index)}
     files = {path.name for path in DOCS.iterdir() if path.is_file()}
     missing = files - linked - {"README.md", "performance.svg"}
     assert not missing, f"link these in docs/README.md: {sorted(missing)}"
-    assert "../CONTRIBUTING.md" in linked
+    assert {"../CONTRIBUTING.md", "../SECURITY.md"} <= linked
 
 
 def test_code_cites_headings_that_exist() -> None:
