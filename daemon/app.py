@@ -31,6 +31,12 @@ if TYPE_CHECKING:
 
 
 API_STOP_S = 10.0
+STOP_MARGIN_S = 5.0
+"""Maximum seconds of a stop beyond `drain_timeout`, whatever the database does."""
+CUT_OFF_S = 2.0
+"""Seconds beyond `drain_timeout` after which a stop needs the database no more."""
+ANNOUNCE_S = 1.0
+"""Seconds for the database's answer that other nodes take the shards of this one."""
 WARM_UP_S = 2.0
 """Seconds to wait for the connection warm-up before reporting ready without it."""
 TZDATA_REFRESH_S = 5.0
@@ -178,15 +184,22 @@ class Daemon:
         )
 
     async def _stop_services(self) -> None:
-        """Stop in order: claim no more, let attempts end, write, retire the node, close."""
+        """Stop in order: claim no more, let attempts end, write, retire the node, close.
+
+        It takes at most STOP_MARGIN_S longer than `drain_timeout`: a database that is silent by
+        then is left, and other nodes take over what is open when this node's lease ends.
+        """
         parts, grace = self.parts, self._settings.scheduler.drain_timeout
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + grace + STOP_MARGIN_S
+        loop.call_later(grace + CUT_OFF_S, parts.database.cut_off)
         in_flight = len(parts.pipeline.in_flight)
         self._emit("stopping", in_flight=in_flight, drain_timeout_s=grace)
         parts.watchdog.on_beat.clear()
         self.status.is_ready = False
         self._process.notify("stopping", f"draining, {in_flight} runs in flight")
         parts.scheduler.stop()
-        for service in (
+        watching = (
             parts.loader,
             parts.lease_reaper,
             parts.node_rescuer,
@@ -194,21 +207,25 @@ class Daemon:
             parts.schema_task,
             parts.privilege_task,
             parts.tzdata_task,
-        ):
-            await _ignore_errors(service.stop(1))
+        )
+        await asyncio.gather(*(_ignore_errors(service.stop(1)) for service in watching))
         await _ignore_errors(parts.edit_listener.stop())
         if parts.heartbeat.task is not None and parts.health.is_up:
-            await _ignore_errors(parts.heartbeat.drain())
+            await _ignore_errors(asyncio.wait_for(parts.heartbeat.drain(), ANNOUNCE_S))
         await _ignore_errors(parts.pipeline.drain(grace))
         if self.api is not None:  # until here receivers could still report results
-            await _ignore_errors(self.api.stop(API_STOP_S))
+            await _ignore_errors(
+                self.api.stop(min(API_STOP_S, max(0.0, ends_at - loop.time() - 1)))
+            )
         if self.loop_lag is not None:
             await _ignore_errors(self.loop_lag.stop())
-        await _ignore_errors(parts.canceller.stop(1))
-        await _ignore_errors(parts.heartbeat.stop(1))
+        await asyncio.gather(
+            *(_ignore_errors(service.stop(1)) for service in (parts.canceller, parts.heartbeat))
+        )
         if parts.node.id and parts.health.is_up:
-            await _ignore_errors(parts.heartbeat.leave())
+            await _ignore_errors(asyncio.wait_for(parts.heartbeat.leave(), ANNOUNCE_S))
         await _ignore_errors(parts.database.close())
+        parts.database.cut_off()
         if parts.traces is not None:
             await _ignore_errors(asyncio.to_thread(parts.traces.close))
         self._emit("stopped")

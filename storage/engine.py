@@ -7,18 +7,25 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cache
 from typing import Any, Protocol
+from weakref import WeakSet
 
-import psycopg
 import sqlalchemy as sa
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import QueuePool
 
 from storage import binary_arrays
-from storage.errors import StatementDenied, StorageError, translated
+from storage.errors import StatementDenied, StorageError, StorageUnavailable, translated
 from storage.privilege_checks import name_denied
 from storage.queries import query
-from storage.session import BY_HAND, PREPARED_AFTER, Timeouts, connect_async, connection_string
+from storage.session import (
+    BY_HAND,
+    PREPARED_AFTER,
+    Connection,
+    Timeouts,
+    connect_async,
+    connection_string,
+)
 
 
 async def rows_of(
@@ -86,15 +93,21 @@ class Database:
         self.prepares = prepare
         threshold = PREPARED_AFTER if prepare else None
 
-        async def connect() -> psycopg.AsyncConnection[object]:
+        self._open: WeakSet[Connection] = WeakSet()
+        self._is_cut_off = False
+
+        async def connect() -> Connection:
+            if self._is_cut_off:
+                raise StorageUnavailable("this process is stopping")
             connection = await connect_async(
                 self.conninfo,
-                psycopg.AsyncConnection,
+                Connection,
                 prepare_after=threshold,
                 timeouts=timeouts if prepare else None,
             )
             await connection.set_autocommit(False)
             binary_arrays.register(connection)
+            self._open.add(connection)
             return connection
 
         self.engine: AsyncEngine = create_async_engine(
@@ -185,3 +198,9 @@ class Database:
     async def close(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
+
+    def cut_off(self) -> None:
+        """End every connection at once, also where the server is silent; no other is opened."""
+        self._is_cut_off = True
+        for connection in list(self._open):
+            connection.cut_off()

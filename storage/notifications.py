@@ -7,13 +7,12 @@ import secrets
 from collections.abc import AsyncIterator
 from typing import Any
 
-import psycopg
 import sqlalchemy as sa
 
 from storage.campaign_editor import CHANNEL
 from storage.engine import Database
 from storage.errors import translated
-from storage.session import connect_async, connection_string
+from storage.session import Connection, connect_async, connection_string
 
 CHECK_S = 10.0
 """Seconds without a notification after which the connection is checked."""
@@ -22,7 +21,7 @@ ARRIVAL_S = 1.0
 """Seconds to wait for a notification, which usually arrives within a millisecond."""
 
 
-class _Connection(psycopg.AsyncConnection[Any]):
+class _Connection(Connection):
     """A connection that waits without waking up.
 
     psycopg wakes ten times a second to notice Ctrl-C. The event loop handles signals itself, and

@@ -31,8 +31,11 @@ from daemon.pipeline.target_pools import TargetConfiguration, TargetPools
 if TYPE_CHECKING:
     from daemon.domain.run.in_flight import InFlight
 
-RELEASE_TIMEOUT_S = 5.0
+RELEASE_TIMEOUT_S = 2.0
 """Seconds a stopping node waits for the database; leases of unreleased runs end by themselves."""
+
+WRITE_S = 1.0
+"""Minimum seconds to write the outcomes of attempts that ended just in time."""
 
 
 class Pipeline:
@@ -93,6 +96,8 @@ class Pipeline:
         A released run is due at once for any node, with no attempt counted, or it is held for an
         operator.
         """
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + grace
         with contextlib.suppress(Exception):
             # If the claimer died, the supervisor has logged why; attempts still have to end.
             await self.claimer.stop()
@@ -105,12 +110,12 @@ class Pipeline:
         ]
         await self._release(not_started, ["not_started"] * len(not_started))
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(grace):
+            async with asyncio.timeout_at(ends_at):
                 while self.in_flight:
                     await self.completer.wait_written()
         for pool in self.pools:
             await pool.abort()
-        await self.completer.stop(grace)
+        await self.completer.stop(max(WRITE_S, ends_at - loop.time()))
         left = list(self.in_flight)
         await self._release(left, [self._disposition_of(attempt) for attempt in left])
         for pool in self.pools:

@@ -13,6 +13,7 @@ import yaml
 
 from config.load import load_settings
 from config.settings import SchedulerSettings
+from daemon.app import STOP_MARGIN_S
 from storage.embedded.postmaster import STOP_TIMEOUT_S
 
 ROOT = Path(__file__).parents[3]
@@ -67,7 +68,7 @@ def test_nodes_restart_and_have_time_to_drain() -> None:
     """Every service restarts after a reboot, except the migration."""
     for name, service in SERVICES.items():
         assert service["restart"] == ("no" if name == "migrate" else "unless-stopped"), name
-    drain = SchedulerSettings().drain_timeout
+    drain = SchedulerSettings().drain_timeout + STOP_MARGIN_S
     for node in NODES:
         assert SERVICES[node]["read_only"] is True
         assert SERVICES[node]["command"] == ["run"]
