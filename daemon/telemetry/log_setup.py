@@ -12,6 +12,8 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -78,9 +80,17 @@ def configure(
     logging.captureWarnings(True)
 
 
-def write_in_background() -> None:
-    """Write the lines in a thread from now on, so that a reader that stalls stops nothing."""
+@contextmanager
+def writing_in_background() -> Iterator[None]:
+    """Write the lines in a thread, so that a reader that stalls stops nothing.
+
+    At the end the queued lines are written, so that a final error message follows them.
+    """
     _WRITER.start()
+    try:
+        yield
+    finally:
+        _WRITER.flush()
 
 
 def is_written(level: int) -> bool:

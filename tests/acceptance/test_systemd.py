@@ -38,7 +38,7 @@ OPERATIONS = (ROOT / "docs" / "operations.md").read_text("utf-8")
 UPGRADE, SAVE, RESTORE = (
     block
     for block in re.findall(r"^```sh\n(.*?)^```$", OPERATIONS, re.M | re.S)
-    if re.search(r"^(systemctl|campaignd) ", block, re.M)
+    if re.search(r"^(systemctl|campaignd) ", block, re.M) and "db roles" not in block
 )
 HIGHEST_EXPOSURE = 1.5
 

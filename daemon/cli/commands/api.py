@@ -12,7 +12,7 @@ from daemon.api_wiring import serve_alone
 from daemon.cli.context import context_of
 from daemon.runtime.descriptors import raise_limit
 from daemon.telemetry.event_log import EventLog
-from daemon.telemetry.log_setup import configure, get_logger, write_in_background
+from daemon.telemetry.log_setup import configure, get_logger, writing_in_background
 
 
 def api(context: typer.Context) -> int:
@@ -31,9 +31,8 @@ def api(context: typer.Context) -> int:
         configure(log.level, log.format, settings.node_name, journal_stream=journal_stream)
 
     apply_log(settings)
-    write_in_background()
     emit = EventLog(get_logger())
     options.log_exposed_files(emit)
-    with options.database(settings, emit, create=True) as dsn:
+    with writing_in_background(), options.database(settings, emit, create=True) as dsn:
         serving = serve_alone(settings, dsn, emit, reload=options.settings, apply_log=apply_log)
         return asyncio.run(serving)

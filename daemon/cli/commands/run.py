@@ -16,7 +16,7 @@ from daemon.runtime.descriptors import raise_limit
 from daemon.runtime.orphans import reap_orphans
 from daemon.runtime.systemd import SystemdNotifier, watchdog_interval
 from daemon.telemetry.event_log import EventLog
-from daemon.telemetry.log_setup import configure, get_logger, write_in_background
+from daemon.telemetry.log_setup import configure, get_logger, writing_in_background
 from daemon.wiring import ProcessContext
 
 
@@ -47,7 +47,6 @@ def run(
         configure(log.level, log.format, node, journal_stream=systemd.journal_stream)
 
     apply_log(settings, "")
-    write_in_background()
     emit = EventLog(get_logger())
     options.log_exposed_files(emit)
 
@@ -64,6 +63,6 @@ def run(
         )
         return await Daemon(host).run()
 
-    with options.database(settings, emit, create=True) as dsn:
+    with writing_in_background(), options.database(settings, emit, create=True) as dsn:
         reap_orphans()
         return asyncio.run(serve(dsn))

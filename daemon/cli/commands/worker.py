@@ -23,7 +23,7 @@ from daemon.runtime.supervisor import Supervisor
 from daemon.targets.command import CommandOptions, CommandTarget
 from daemon.targets.registry import policy_of
 from daemon.telemetry.event_log import EventLog
-from daemon.telemetry.log_setup import configure, get_logger, write_in_background
+from daemon.telemetry.log_setup import configure, get_logger, writing_in_background
 from daemon.worker import Worker
 from storage.leases import LeaseTable
 from storage.run_results import RunResults
@@ -66,7 +66,6 @@ def worker(
     name = _target_name(settings, target)
     identity = f"{settings.node_name}-worker-{secrets.token_hex(3)}"
     configure(settings.log.level, settings.log.format, identity)
-    write_in_background()
     emit = EventLog(get_logger())
     options.log_exposed_files(emit)
 
@@ -107,7 +106,7 @@ def worker(
             emit("stopped")
             return 0
 
-    with options.database(settings, emit) as dsn:
+    with writing_in_background(), options.database(settings, emit) as dsn:
         reap_orphans()
         return asyncio.run(serve(dsn))
 

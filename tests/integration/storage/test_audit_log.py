@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -32,6 +34,13 @@ async def rows(db: TimedDatabase) -> list[AuditRecord]:
 
 def test_every_event_of_a_command_has_an_action() -> None:
     assert set(CAMPAIGN_ACTIONS) == set(Event) - WITHOUT_COMMAND
+
+
+def test_the_page_lists_every_action() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "history.md").read_text("utf-8")
+    section = page.split("## The audit log")[1]
+    listed = set(re.findall(r"`([a-z_]+\.[a-z_]+)`", section))
+    assert listed - {"history.audit_days"} == set(Action)
 
 
 async def test_a_row_has_the_origin_of_its_change(db: TimedDatabase) -> None:
