@@ -53,6 +53,8 @@ class Daemon:
         self._settings = process.settings
         self.parts = parts = build_parts(process, lambda: self._settings)
         self._emit = parts.emit
+        self._correction: asyncio.Task[None] | None = None
+        """Kept, because the event loop does not keep its tasks."""
         self.supervisor = Supervisor(self._reload_configuration)
         self.status = NodeStatus(
             parts.health,
@@ -129,6 +131,9 @@ class Daemon:
             return False
         warm_up = asyncio.create_task(_ignore_errors(parts.run_store.warm()), name="warm")
         checks = asyncio.create_task(_ignore_errors(self._check_connections()), name="connections")
+        self._correction = asyncio.create_task(
+            _ignore_errors(parts.timers.correct_change_marks()), name="change marks"
+        )
         await parts.pipeline.start()
         parts.scheduler.start(parts.pipeline.claimer.enqueue)
         for service in (

@@ -93,6 +93,7 @@ class Parts:
     database_clock: DatabaseClock
     node: NodeIdentity
     run_store: RunStore
+    timers: Timers
     watchdog: Watchdog
     scheduler: TimerScheduler
     inbox: TimerInbox
@@ -185,8 +186,9 @@ def build_parts(process: ProcessContext, in_force: Callable[[], Settings]) -> Pa
     watchdog = Watchdog(
         lambda: process.notify("watchdog"), every=beat_every, clock=clock, emit=emit
     )
+    timers = Timers(database)
     loader = Loader(
-        Timers(database),
+        timers,
         scheduler,
         inbox,
         pipeline,
@@ -256,6 +258,7 @@ def build_parts(process: ProcessContext, in_force: Callable[[], Settings]) -> Pa
         database_clock=database_clock,
         node=node,
         run_store=run_store,
+        timers=timers,
         watchdog=watchdog,
         scheduler=scheduler,
         inbox=inbox,

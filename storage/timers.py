@@ -11,6 +11,9 @@ from daemon.domain.schedule.schedule import EventKind, TimedEvent
 from storage.engine import Database
 from storage.schedule_rows import schedule_from
 
+MARKS_AT_ONCE = 1000
+"""Schedules corrected in one transaction, which keeps their rows locked."""
+
 
 class Timers:
     """Reads armed events and pending runs."""
@@ -84,6 +87,19 @@ class Timers:
         }
         (row,) = await self._database.rows("poll_work", **binds)
         return PollResult(row.xmin, row.campaign_ids, row.overdue, row.waiting)
+
+    async def correct_change_marks(self) -> int:
+        """Correct marks of changes from another server, as a restored dump has them.
+
+        Returns:
+            The number of corrected schedules.
+        """
+        corrected = 0
+        while True:
+            rows = await self._database.rows("correct_change_marks", max_rows=MARKS_AT_ONCE)
+            corrected += len(rows)
+            if len(rows) < MARKS_AT_ONCE:
+                return corrected
 
     async def pending_runs(
         self,

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import psycopg
@@ -187,3 +188,14 @@ def test_explain_and_prune(daemons: Daemons, env: dict[str, str], database_url: 
     assert call(env, "prune").returncode == 2
     done = call(env, "prune", "--keep-days", "1")
     assert done.stdout == "0 runs and 0 events deleted, older than 1 days\n"
+
+
+def test_a_start_corrects_the_marks_of_a_restored_database(
+    daemons: Daemons, database_url: str
+) -> None:
+    """Ids of the old server's transactions, which this one has not reached."""
+    with CampaignDatabase(database_url) as database:
+        database.add_one_offs(3, utc_now() + timedelta(hours=1))
+        database.rows("UPDATE schedule_definitions SET changed_in = '100000000'")
+        daemons.ready(database_url)
+        database.until("SELECT max(changed_in) < '100000000' FROM schedule_definitions")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 
+import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -51,6 +52,25 @@ async def test_commits_out_of_order_are_seen(db: TimedDatabase) -> None:
     assert first in found
     xmin, found = await changes(db, xmin, MANY)
     assert found == [], "seen once, and no transaction is open: the poll returns nothing again"
+
+
+async def test_marks_of_another_server_are_corrected(
+    db: TimedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A restored dump has ids of the future, so that every poll took all schedules for changed."""
+    monkeypatch.setattr("storage.timers.MARKS_AT_ONCE", 2)
+    campaigns = [await db.saved(once_body(NOON + hours(1))) for _ in range(5)]
+    xmin, _ = await changes(db, "0", MANY)
+    await db.rows("UPDATE schedule_definitions SET changed_in = '100000000'")
+    for _ in range(2):
+        xmin, found = await changes(db, xmin, MANY)
+        assert sorted(found) == campaigns
+    assert await db.timers.correct_change_marks() == len(campaigns)
+    xmin, found = await changes(db, xmin, MANY)
+    assert sorted(found) == campaigns, "an edit meanwhile would not be missed"
+    xmin, found = await changes(db, xmin, MANY)
+    assert found == []
+    assert await db.timers.correct_change_marks() == 0
 
 
 async def test_every_command_that_moves_the_timer_is_seen(db: TimedDatabase) -> None:

@@ -213,6 +213,12 @@ async def test_polling_for_changes(explained: Explained) -> None:
     assert explained.scanned() == set()
 
 
+async def test_correcting_change_marks(explained: Explained) -> None:
+    await explained.plan("correct_change_marks", {"max_rows": 1000})
+    assert "schedule_definitions_changed_in_idx" in explained.indexes()
+    assert explained.scanned() == set()
+
+
 async def test_reclaiming(explained: Explained) -> None:
     """The runs in flight of the lost node are among the newest claims."""
     binds = {
