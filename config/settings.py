@@ -193,6 +193,12 @@ class Settings(Section):
     state_dir: Annotated[
         Path, Field(strict=False), AfterValidator(absolute_path), Allowed("the path of a directory")
     ]
+    embedded_programs: Annotated[
+        Path | None,
+        Field(strict=False),
+        AfterValidator(absolute_path),
+        Allowed("the path of a directory"),
+    ] = None
     node_name: Annotated[
         str,
         matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"),

