@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.campaign_database import CampaignDatabase
 from tests.support.histories import check_histories
+from tests.support.postgres import set_otherwise
 from tests.support.processes import CAMPAIGND, Daemons, Process
 from tests.support.waiting import PATIENCE_S, utc_now
 
@@ -258,3 +259,16 @@ def test_a_daemon_that_cannot_listen_is_ready(daemons: Daemons, database: Campai
     database.until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", uuid)
     assert daemon.stop() == 0
     assert daemon.events("database_lost") == []
+
+
+def test_a_daemon_fires_whatever_the_servers_settings_are(
+    daemons: Daemons, database: CampaignDatabase
+) -> None:
+    """Time zone, format of dates, encoding, isolation and plans are not those of a new server."""
+    set_otherwise(database.url)
+    daemon = daemons.ready(database.url)
+    uuid = create(database, at(utc_now() + SOON))
+    database.until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", uuid)
+    assert daemon.stop() == 0
+    levels = {json.loads(line)["level"] for line in daemon.lines}
+    assert levels == {"info"}
