@@ -13,23 +13,26 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-UNREACHABLE = ("your network may be blocking", "ServiceError")
+UNREACHABLE = ("your network may be blocking", "ServiceError", "ConnectionError", "timed out")
 """Texts of pip-audit's errors when its database does not answer."""
+LONGEST_S = 120.0
+"""Seconds for the audit; a firewall that drops packets makes each package wait for a time-out."""
 
 
 def main() -> int:
     """Audit requirements.lock; print the result and return the exit code."""
-    done = subprocess.run(
-        [
-            *(Path(sys.executable).with_name("pip-audit"), "--requirement", "requirements.lock"),
-            *("--disable-pip", "--progress-spinner", "off", "--format", "json"),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    code, lines = summary(done.stdout, done.stderr)
+    command = [
+        *(Path(sys.executable).with_name("pip-audit"), "--requirement", "requirements.lock"),
+        *("--disable-pip", "--progress-spinner", "off", "--format", "json"),
+    ]
+    try:
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, timeout=LONGEST_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        code, lines = summary("", "timed out")
+    else:
+        code, lines = summary(done.stdout, done.stderr)
     print("\n".join(lines))
     return code
 
