@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 
 MAX_QUEUED = 16 << 20
 """Characters that wait for a reader at most; the lines of a burst of 20,000 runs."""
-_GATHER_S = 0.002
+_GATHER_S = 0.01
 """Seconds in which lines gather before a write. Waking the thread for each line costs more."""
 _BATCH_SIZE = 256
 """Maximum lines in a write."""
