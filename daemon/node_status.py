@@ -109,7 +109,7 @@ class NodeStatus:
         if self._watchdog.age > BEAT_AGE_S:
             return f"the firing loop has not run for {self._watchdog.age:.0f} s"
         refusals = self._pipeline.claimer.refusals
-        if (failing := refusals.seconds) >= FAILING_S:
+        if (failing := refusals.seconds_refusing) >= FAILING_S:
             return f"claims have failed for {failing:.0f} s: {refusals.last_error}"
         return None
 
@@ -163,7 +163,7 @@ class NodeStatus:
         }
         metrics.expect(self._settings.targets)
         for name, (text, read) in gauges.items():
-            metrics.gauge(name, text, read)
+            metrics.add_gauge(name, text, read)
         return LoopLag(SystemClock(), metrics.timed("loop_lag"))
 
 

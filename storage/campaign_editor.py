@@ -268,7 +268,7 @@ class LockedCampaign:
             ),
         )
         for row in cancelled:
-            self._add_ended(
+            self._add_run_ended(
                 RunStatus.CANCELLED,
                 row.id,
                 row.scheduled_for,
@@ -314,7 +314,7 @@ class LockedCampaign:
                 start_before=latest_start(event.at, grace),
             )
             if is_new and not _is_logged_by_claim(change, event.at):
-                self._add_ended(RunStatus.MISSED, identity, event.at, actor, error=cause)
+                self._add_run_ended(RunStatus.MISSED, identity, event.at, actor, error=cause)
             if is_new and change.bulk_missed is None:
                 await self._log_event(
                     event=Event.PASSED,
@@ -324,7 +324,7 @@ class LockedCampaign:
                     **same,
                 )
 
-    def _add_ended(
+    def _add_run_ended(
         self,
         status: RunStatus,
         identity: UUID,

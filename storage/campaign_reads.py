@@ -179,7 +179,7 @@ class CampaignReads:
                 event.local,
                 schedule.timezone,
             )
-            for event in next_events(schedule, shown.timer, shown.now, count)
+            for event in armed_and_following_events(schedule, shown.timer, shown.now, count)
         ]
 
     async def _id_of(self, ref: Ref) -> int:
@@ -191,7 +191,7 @@ class CampaignReads:
         return campaign_id
 
 
-def next_events(
+def armed_and_following_events(
     schedule: Schedule, timer: TimedEvent | None, now: datetime, count: int
 ) -> list[TimedEvent]:
     """Return the armed event and its successors, or the events after now if none is armed."""

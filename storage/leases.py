@@ -43,7 +43,7 @@ class LeaseTable:
         }
         return [reclaimed_from(row) for row in await self._database.rows("expire_leases", **binds)]
 
-    async def worker_results(
+    async def unwritten_worker_results(
         self,
         shards: Sequence[int],
         overdue_before: datetime,

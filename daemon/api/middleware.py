@@ -75,7 +75,7 @@ class RequestMiddleware:
         ORIGIN.set(exchange.origin)
         try:
             async with asyncio.timeout(self._options.request_timeout):
-                await self._serve_request(scope, receive, exchange)
+                await self._admit_and_serve(scope, receive, exchange)
         except TimeoutError:
             await exchange.send_error(Unavailable("the request took too long"))
         except CampaigndError as error:
@@ -93,7 +93,7 @@ class RequestMiddleware:
         finally:
             self._log_request(scope, exchange)
 
-    async def _serve_request(self, scope: Scope, receive: Receive, exchange: _Exchange) -> None:
+    async def _admit_and_serve(self, scope: Scope, receive: Receive, exchange: _Exchange) -> None:
         if scope["path"] in _PROBES:
             # Monitoring is served even when clients use all slots.
             await self._check(scope, exchange)

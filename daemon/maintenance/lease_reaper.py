@@ -32,7 +32,7 @@ class LeaseStore(Protocol):
         """Reclaim runs whose own lease has ended."""
         ...
 
-    async def worker_results(
+    async def unwritten_worker_results(
         self, shards: Sequence[int], overdue_before: datetime, max_rows: int
     ) -> list[WorkerResult]:
         """Return the answers that workers wrote into the table."""
@@ -93,7 +93,9 @@ class LeaseReaper(PollingService):
 
     async def _collect_worker_results(self) -> None:
         overdue_before = self._database_clock.now() - OVERDUE
-        results = await self._store.worker_results(self._node.shards, overdue_before, ROWS_AT_ONCE)
+        results = await self._store.unwritten_worker_results(
+            self._node.shards, overdue_before, ROWS_AT_ONCE
+        )
         former, self._collected = self._collected, {}
         for result in results:
             key, number = result.attempt.key, result.attempt.number

@@ -110,7 +110,7 @@ class Claimer(Service):
             if self._is_reconciling or self._reconciler.due_in == 0:
                 if self._is_reconciling or self._claims_under_way:
                     # Reconciliation and claims exclude each other; the end of either wakes us.
-                    await self._until_wanted(None)
+                    await self._wait_until_wanted(None)
                 else:
                     await self._reconcile()
                 continue
@@ -119,7 +119,7 @@ class Claimer(Service):
                 if not self._pools_due:
                     self._next_batch = FIRST_BATCH
                 self._forget_failure()
-                await self._until_wanted(self._reconciler.due_in)
+                await self._wait_until_wanted(self._reconciler.due_in)
                 continue
             self._next_batch = context.batch
             began, since = context.database_clock.now(), context.clock.monotonic()
@@ -250,7 +250,7 @@ class Claimer(Service):
             self._is_reconciling = False
             self._context.claims_wanted.set()
 
-    async def _until_wanted(self, timeout: float | None) -> None:
+    async def _wait_until_wanted(self, timeout: float | None) -> None:
         wanted = self._context.claims_wanted
         wanted.clear()
         waits = [asyncio.ensure_future(event.wait()) for event in (wanted, self.stopping)]

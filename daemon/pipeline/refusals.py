@@ -22,7 +22,7 @@ class Refusals:
         self.last_error = ""
 
     @property
-    def seconds(self) -> float:
+    def seconds_refusing(self) -> float:
         """Seconds since the first refusal; 0 if a claim succeeded since, or none is refused now."""
         now = self._clock.monotonic()
         if self._since is None or now - self._last > LOG_EVERY_S:
@@ -32,7 +32,7 @@ class Refusals:
     def add(self, campaign_id: int, error: Exception) -> None:
         """Note that the claim of a campaign's event was refused, and log it now and then."""
         now = self._clock.monotonic()
-        if not self.seconds:
+        if not self.seconds_refusing:
             self._since = now
         self._last = now
         self.last_error = error_line(error)

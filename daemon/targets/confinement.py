@@ -58,14 +58,16 @@ def confine(
         (resource.RLIMIT_CPU, cpu_seconds),
         (resource.RLIMIT_NOFILE, open_files),
     ]
-    limits = [(kind, _lowered(kind, value)) for kind, value in wanted if value is not None]
+    limits = [
+        (kind, _within_hard_limit(kind, value)) for kind, value in wanted if value is not None
+    ]
     if limits:
         # Only system calls run between fork and exec: other threads may hold any lock.
         arguments["preexec_fn"] = functools.partial(_set_limits, limits)
     return Confinement(arguments, environment)
 
 
-def _lowered(kind: int, value: int) -> tuple[int, int]:
+def _within_hard_limit(kind: int, value: int) -> tuple[int, int]:
     """Return soft and hard limit: the value, or the hard limit of this process if lower."""
     hard = resource.getrlimit(kind)[1]
     value = value if hard == resource.RLIM_INFINITY else min(value, hard)

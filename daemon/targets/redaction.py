@@ -47,12 +47,12 @@ def describe_error(error: BaseException, hide: Callable[[str], str]) -> str:
 
     The texts of libraries contain addresses, so they are used only if there is no other.
     """
-    description = next(_descriptions(error), "") or _NUMERIC.sub(HIDDEN, str(error))
+    description = next(_system_descriptions(error), "") or _NUMERIC.sub(HIDDEN, str(error))
     text = " ".join(hide(description).split())
     return f"{type(error).__name__}: {text}"[:MAX_REASON] if text else type(error).__name__
 
 
-def _descriptions(error: BaseException | None) -> Iterator[str]:
+def _system_descriptions(error: BaseException | None) -> Iterator[str]:
     """Yield the system's description of an error and of its causes."""
     for _ in range(10):
         if error is None:

@@ -146,7 +146,7 @@ class Metrics:
         """Return the function that observes seconds: of ``claim``, ``finish`` or ``loop_lag``."""
         return self._histogram(*_DURATIONS[what]).observe
 
-    def gauge(self, name: str, help: str, read: Callable[[], float | None]) -> None:
+    def add_gauge(self, name: str, help: str, read: Callable[[], float | None]) -> None:
         """Add a gauge that is read at each scrape; it has no series while ``read`` returns None."""
         self._gauges.readers[name] = (help, read)
 

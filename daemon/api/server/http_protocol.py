@@ -73,7 +73,7 @@ class BoundedProtocol(H11Protocol):
         self._start_deadline()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Cancel the timers."""
+        """Cancel the timers, and release the connection's place of its address."""
         self._clear_deadline()
         if self._write_timer is not None:
             self._write_timer.cancel()

@@ -20,7 +20,7 @@ from daemon.domain.campaign.model import LoggedEvent
 from daemon.domain.campaign.schedule_fields import next_run_fields, timezone_in_force
 from daemon.domain.read_models import CampaignDetail, UpcomingEvent
 from daemon.domain.schedule.schedule import EventKind
-from storage.campaign_reads import next_events
+from storage.campaign_reads import armed_and_following_events
 
 _NEXT = 5
 _LAST_EVENTS = 10
@@ -85,7 +85,7 @@ def _print_json(shown: CampaignDetail) -> None:
 def _next_run(shown: CampaignDetail) -> datetime | None:
     if shown.current is None or shown.timer is None:
         return None
-    for event in next_events(shown.current.schedule, shown.timer, shown.now, 2):
+    for event in armed_and_following_events(shown.current.schedule, shown.timer, shown.now, 2):
         if event.kind is EventKind.FIRE:
             return event.at
     return None

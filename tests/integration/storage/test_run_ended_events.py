@@ -198,7 +198,7 @@ async def test_results_in_the_table_hold_worker_and_duration(
         " node = 'their worker' WHERE id = :id",
         id=work.run_id,
     )
-    (found,) = await LeaseTable(db.database, NodeIdentity(SystemClock())).worker_results(
+    (found,) = await LeaseTable(db.database, NodeIdentity(SystemClock())).unwritten_worker_results(
         ALL, AT, 10
     )
     assert (found.attempt.run_id, found.outcome) == (work.run_id, Delivered())

@@ -50,20 +50,20 @@ def test_each_campaign_is_logged(refusals: Refusals, logged: list[dict[str, Any]
 
 
 def test_the_time_without_a_claim_is_known(refusals: Refusals, clock: Clock) -> None:
-    assert refusals.seconds == 0
+    assert refusals.seconds_refusing == 0
     for _ in range(12):
         refusals.add(1, ValueError("bad"))
         clock.now += 1
-    assert refusals.seconds == 12
+    assert refusals.seconds_refusing == 12
     refusals.end()
-    assert refusals.seconds == 0
+    assert refusals.seconds_refusing == 0
 
 
 def test_a_refusal_that_does_not_return_is_forgotten(refusals: Refusals, clock: Clock) -> None:
     """Such as that of a campaign which was deleted."""
     refusals.add(1, ValueError("bad"))
     clock.now += LOG_EVERY_S + 1
-    assert refusals.seconds == 0
+    assert refusals.seconds_refusing == 0
     refusals.add(1, ValueError("bad"))
     clock.now += 1
-    assert refusals.seconds == 1
+    assert refusals.seconds_refusing == 1

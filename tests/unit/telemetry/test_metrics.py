@@ -105,8 +105,8 @@ def test_what_never_happened_is_zero() -> None:
 def test_gauges_are_read_when_asked() -> None:
     """One without a value is left out."""
     metrics, now = Metrics(), [1.0]
-    metrics.gauge("window_events", "Held.", lambda: now[0])
-    metrics.gauge("next_fire_timestamp_seconds", "Next.", lambda: None)
+    metrics.add_gauge("window_events", "Held.", lambda: now[0])
+    metrics.add_gauge("next_fire_timestamp_seconds", "Next.", lambda: None)
     assert values(metrics)["campaignd_window_events{}"] == 1
     now[0] = 2
     found = values(metrics)
