@@ -12,6 +12,11 @@ from daemon.runtime.service import Service
 
 FIRST_BACKOFF_S = 0.1
 LONGEST_BACKOFF_S = 2.0
+MOST_CONFLICTS = 2
+"""Conflicts of a service with other transactions in a row; a further one is an outage.
+
+A table that another session has locked, for example, stops the service for as long as that lasts.
+"""
 
 
 class DatabaseHealth:
@@ -71,7 +76,7 @@ class DatabaseHealth:
 
     async def failed(self, service: Service, error: Unavailable) -> None:
         """Note that a statement of ``service`` failed; wait before the next try."""
-        if not error.is_outage:
+        if not error.is_outage and self._failures.get(service.name, 0) < MOST_CONFLICTS:
             if service.name not in self._failures:
                 self._emit("transaction_aborted", service=service.name, error=error.detail)
             await self.back_off(service)

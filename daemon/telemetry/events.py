@@ -125,7 +125,8 @@ EVENTS: dict[str, EventSpec] = {
     # The database.
     "transaction_aborted": EventSpec(
         "warning",
-        "The server ended a transaction because of another one; it is tried again.",
+        "The server ended a transaction because of another one; it is tried again, and three times "
+        "in a row are an outage.",
         ("service", "error"),
         "Nothing, unless it is frequent: then find which session locks campaigns or runs for long.",
     ),

@@ -58,6 +58,17 @@ async def test_a_deadlock_is_no_outage() -> None:
     assert events == ["transaction_aborted"] * 2
 
 
+async def test_a_conflict_that_does_not_end_is_an_outage() -> None:
+    """A lock on a table is one: the service can do nothing until it is released."""
+    health, events = health_and_events()
+    part = Part("claimer")
+    for _ in range(4):
+        await health.failed(part, TransactionAborted("canceling statement due to lock timeout"))
+    assert not health.is_up
+    health.succeeded(part)
+    assert events == ["transaction_aborted", "database_lost", "database_back"]
+
+
 async def test_all_that_failed_must_succeed() -> None:
     health, events = health_and_events()
     parts = [Part("one"), Part("two")]
