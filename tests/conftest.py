@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import psycopg
@@ -23,6 +24,9 @@ from hypothesis.configuration import set_hypothesis_home_dir
 from psycopg import sql
 
 from tests.support.postgres import as_application, fresh_database, make_roles, with_database
+
+if TYPE_CHECKING:
+    from tests.support.processes import Daemons
 
 GIVEN_SERVER = os.environ.get("CAMPAIGND_TEST_DATABASE_URL")
 SEARCH = bool(os.environ.get("PROPERTIES_SEARCH"))
@@ -98,6 +102,18 @@ def superuser_url(postgres_server: str, template_database: str) -> Iterator[str]
 def database_url(superuser_url: str) -> str:
     """URL of a migrated database for this test only, as the role that runs campaignd."""
     return as_application(superuser_url)
+
+
+@pytest.fixture
+def daemons(tmp_path: Path) -> Iterator[Daemons]:
+    """Start `campaignd` processes; none outlives the test."""
+    from tests.support.processes import Daemons
+
+    started = Daemons(tmp_path)
+    try:
+        yield started
+    finally:
+        started.end()
 
 
 @pytest.fixture

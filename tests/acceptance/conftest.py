@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -14,17 +13,6 @@ from tests.support.machines.installed_daemon import installed_machine
 from tests.support.machines.systemd import Machine
 from tests.support.machines.systemd import why_not as why_no_systemd
 from tests.support.postgres import PostgresServer, private_server
-from tests.support.processes import Daemons
-
-
-@pytest.fixture
-def daemons(tmp_path: Path) -> Iterator[Daemons]:
-    """Start `campaignd` processes; none outlives the test."""
-    started = Daemons(tmp_path)
-    try:
-        yield started
-    finally:
-        started.end()
 
 
 @pytest.fixture

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.in_process import ONE_OFF, WEEKLY, Call, caller, lines
-from tests.support.processes import Daemons
 
 
 @pytest.fixture
@@ -23,13 +21,3 @@ def loaded(call: Call) -> Call:
     done = call("import", "-", input=lines(("once", ONE_OFF), ("weekly", WEEKLY), ("draft", None)))
     assert (done.returncode, done.stderr) == (0, "3 loaded, 0 unchanged, 0 updated, 0 bad\n")
     return call
-
-
-@pytest.fixture
-def daemons(tmp_path: Path) -> Iterator[Daemons]:
-    """Start processes that end with the test."""
-    started = Daemons(tmp_path)
-    try:
-        yield started
-    finally:
-        started.end()

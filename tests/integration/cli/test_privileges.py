@@ -28,16 +28,6 @@ def superuser(superuser_url: str) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-@pytest.fixture
-def daemons(tmp_path: Path) -> Iterator[Daemons]:
-    """Start processes that end with the test."""
-    started = Daemons(tmp_path)
-    try:
-        yield started
-    finally:
-        started.end()
-
-
 def test_check_names_what_is_missing(superuser: psycopg.Connection, call: Call) -> None:
     superuser.execute("REVOKE INSERT, UPDATE ON runs FROM campaignd_app")
     done = call("check")
