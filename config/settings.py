@@ -144,21 +144,19 @@ class TracesSettings(Section):
     enabled: Annotated[bool, Allowed("true or false")] = False
 
 
+Days = Annotated[
+    int,
+    BeforeValidator(no_bool),
+    Field(ge=0, le=36_500),
+    Allowed("whole days from 0 to 36500, 0 keeps everything"),
+]
+
+
 class HistorySettings(Section):
     """Retention of ended runs and events, and of the audit log."""
 
-    keep_days: Annotated[
-        int,
-        BeforeValidator(no_bool),
-        Field(ge=0, le=36_500),
-        Allowed("whole days from 0 to 36500, 0 keeps everything"),
-    ] = 0
-    audit_days: Annotated[
-        int,
-        BeforeValidator(no_bool),
-        Field(ge=0, le=36_500),
-        Allowed("whole days from 0 to 36500, 0 keeps everything"),
-    ] = 400
+    keep_days: Days = 0
+    audit_days: Days = 400
 
 
 class DatabaseSettings(Section):

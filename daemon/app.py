@@ -10,7 +10,6 @@ import platform
 import time
 from collections.abc import Awaitable
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from config.settings import needs_restart
 from daemon import __version__
@@ -25,10 +24,6 @@ from daemon.runtime.supervisor import Supervisor
 from daemon.wiring import ProcessContext, build_parts, build_targets
 from storage.audit_log import AuditLog
 from storage.errors import SchemaOutOfDate
-
-if TYPE_CHECKING:
-    pass
-
 
 API_STOP_S = 10.0
 STOP_MARGIN_S = 5.0

@@ -40,7 +40,6 @@ _END = (
     .where(_IS_DIGEST, _session.api_key_id == api_keys.c.id)
     .returning(_session.api_key_id, api_keys.c.name)
 )
-_NAME = sa.select(api_keys.c.name).where(api_keys.c.id == sa.bindparam("id"))
 # Every ended session is unused from then on. Simultaneous log-ins do not wait for each other.
 _ENDED = (
     sa.select(_session.digest)
@@ -52,31 +51,30 @@ _PRUNE = sa.delete(sessions).where(_session.digest.in_(_ENDED))
 
 
 class PageSessions:
-    """The sessions of one database, the same for every node."""
+    """The sessions of one database, which every node reads."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def start(self, key_id: int, secret: str, address: str) -> str:
+    async def start(self, key: ApiKey, secret: str, address: str) -> str:
         """Start a session and delete ended ones; return the token, which is not stored.
 
         Args:
-            key_id: the key that logs in.
+            key: the key that logs in.
             secret: the key's secret; the session ends when this secret does.
             address: of the client.
         """
         token = secrets.token_urlsafe(32)
         row = {
             "digest": digest_of(token),
-            "api_key_id": key_id,
+            "api_key_id": key.id,
             "key_digest": digest_of(secret),
             "address": address,
         }
         async with self._database.transaction() as connection:
             await connection.execute(_PRUNE)
             await connection.execute(sa.insert(sessions).values(row))
-            name = (await connection.execute(_NAME, {"id": key_id})).scalar_one()
-            await record(connection, _session_of(Action.SESSION_STARTED, key_id, name))
+            await record(connection, _session_of(Action.SESSION_STARTED, key.id, key.name))
         return token
 
     async def find(self, token: str) -> ApiKey | None:

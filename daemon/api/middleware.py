@@ -138,7 +138,7 @@ class RequestMiddleware:
 
     async def _find_key(self, exchange: _Exchange) -> ApiKey:
         secret = secret_of(exchange.headers(b"authorization"))
-        # The key is read for every request, so that every node refuses an ended key at once.
+        # Each request reads the key, so that an ended key is refused on all nodes at once.
         key = await self._backend.keys.find(secret)
         if key is None:
             raise Unauthorized("the API key does not exist, is revoked or has expired")

@@ -111,7 +111,7 @@ class ApiKeyStore(Protocol):
 class SessionStore(Protocol):
     """The store of the page's sessions."""
 
-    async def start(self, key_id: int, secret: str, address: str) -> str:
+    async def start(self, key: ApiKey, secret: str, address: str) -> str:
         """Start a session of a key; return the token of the browser."""
         ...
 

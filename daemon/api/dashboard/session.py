@@ -59,7 +59,7 @@ class SessionGuard:
         """Start a session of the key; the browser's session before it ends."""
         await self._end_session(request)
         address = address_of(request)
-        token = await self._sessions.start(key.id, secret, address)
+        token = await self._sessions.start(key, secret, address)
         self._key_uses.record(key, address)
         response.set_cookie(
             self._cookie_name(request),

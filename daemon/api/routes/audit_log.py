@@ -16,8 +16,8 @@ from daemon.api.response_models import AuditPage
 from daemon.api.responses import audit_item
 from daemon.domain.audit import Action
 from daemon.domain.errors import InvalidInput
-from daemon.domain.requests.datetimes import parse_instant
-from daemon.domain.requests.fields import shown
+from daemon.domain.requests.datetimes import parse_start
+from daemon.domain.requests.fields import no_datetime
 
 router = APIRouter(tags=["Audit log"], dependencies=ADMIN)
 
@@ -32,9 +32,7 @@ async def read_audit_log(
     ] = None,
     since: Annotated[
         str | None,
-        Query(
-            description="Only rows from this instant on.", json_schema_extra={"format": "date-time"}
-        ),
+        Query(description="Only rows from this date (00:00 UTC) or instant on."),
     ] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
@@ -53,8 +51,9 @@ async def read_audit_log(
 
 
 def _parse_since(text: str) -> datetime:
-    at = parse_instant(text)
+    at = parse_start(text)
     if at is None:
-        fault = f"is {shown(text)}, must be an instant such as 2031-07-01T09:00:00Z"
+        form = "a date, or an instant such as 2031-07-01T09:00:00Z"
+        fault = no_datetime(text, form)
         raise InvalidInput(400, "Invalid parameters", f"since {fault}", {"since": [fault]})
     return at

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from dataclasses import asdict
-from datetime import UTC, datetime, time
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -12,18 +12,16 @@ import typer
 from daemon.cli.output import JsonOption, LimitOption, Listing, print_pages
 from daemon.cli.store import Store, with_store
 from daemon.domain.audit import Action, AuditRecord
-from daemon.domain.requests.datetimes import parse_date, parse_instant
+from daemon.domain.requests.datetimes import parse_start
+from daemon.domain.requests.fields import no_datetime
 from storage.audit_log import AuditLog
 
 
 def _parse_since(text: str) -> datetime:
-    day = parse_date(text)
-    at = datetime.combine(day, time(), UTC) if day else parse_instant(text)
+    at = parse_start(text)
     if at is None:
-        raise typer.BadParameter(
-            f"{text!r} is neither a date such as 2031-07-01 nor an instant such as "
-            "2031-07-01T09:00:00Z"
-        )
+        form = "a date, or an instant such as 2031-07-01T09:00:00Z"
+        raise typer.BadParameter(no_datetime(text, form))
     return at
 
 
@@ -41,7 +39,7 @@ def audit_log(
     ] = None,
     object_id: Annotated[
         str | None,
-        typer.Option("--object", metavar="ID", help="Only the campaign, run or key with this id."),
+        typer.Option(metavar="ID", help="Only the campaign, run or key with this id."),
     ] = None,
     since: Annotated[
         datetime | None,

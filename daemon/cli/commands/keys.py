@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, TypeVar
 
 import typer
@@ -15,7 +15,7 @@ from daemon.cli.output import JsonOption, instant, print_json, print_table
 from daemon.cli.store import Store, with_store
 from daemon.domain.api_keys import INVALID_VALUES, MAX_OVERLAP, NAME_LIMIT, ApiKey, Scope
 from daemon.domain.errors import InvalidInput, NotFound
-from daemon.domain.requests.datetimes import parse_date, parse_instant
+from daemon.domain.requests.datetimes import parse_start
 from daemon.domain.requests.fields import no_datetime
 from storage.api_keys import ApiKeys
 
@@ -36,8 +36,7 @@ def _parse_expiry(text: str) -> datetime | timedelta:
     length = _parse_time(text)
     if length is not None:
         return length
-    day = parse_date(text)
-    at = datetime.combine(day, time(), UTC) if day else parse_instant(text)
+    at = parse_start(text)
     if at is not None:
         return at
     form = "a length of time such as 90d, a date, or an instant such as 2031-07-01T09:00:00Z"

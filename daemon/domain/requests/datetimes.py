@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from calendar import month_name, monthrange
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from zoneinfo import ZoneInfo
 
 from daemon.domain.schedule.timezones import resolve, wall_clock
@@ -70,6 +70,12 @@ def parse_date(text: str) -> date | None:
         return date.fromisoformat(text)
     except ValueError:
         return None
+
+
+def parse_start(text: str) -> datetime | None:
+    """Return an instant, for a date the start of its day in UTC; None when malformed."""
+    day = parse_date(text)
+    return datetime.combine(day, time(), UTC) if day else parse_instant(text)
 
 
 def describe_impossible(text: str) -> str | None:
