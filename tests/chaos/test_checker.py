@@ -106,7 +106,8 @@ PLANTED = {
     "wrong": [
         AGAIN.format(event="run_ended", run=A_RUN),
         f"UPDATE runs SET started_at = scheduled_for - interval '1 ms' WHERE id = {A_RUN}",
-        f"UPDATE runs SET claimed_at = scheduled_for + interval '3 s' WHERE id = {A_RUN}",
+        "UPDATE runs SET claimed_at = scheduled_for + interval '3 s'"
+        " WHERE status = 'completed' AND cause = 'schedule'",
         f"UPDATE runs SET attempt = 4 WHERE id = {A_RUN}",
         f"DELETE FROM campaign_events WHERE event = 'run_ended' AND run_id = {A_RUN}",
         "UPDATE timers SET revision = revision + 1000000",
