@@ -15,6 +15,7 @@ from calendar import month_name, monthrange
 from datetime import UTC, date, datetime, time
 from zoneinfo import ZoneInfo
 
+from daemon.domain.schedule.daylight_saving import DaylightSaving, passes
 from daemon.domain.schedule.timezones import resolve, wall_clock
 
 DATETIME_FORM = "YYYY-MM-DDTHH:MM[:SS[.fraction]] with optional Z, +HH:MM or +HHMM"
@@ -107,15 +108,20 @@ def describe_impossible(text: str) -> str | None:
     return None
 
 
-def settle(written: datetime, in_zone: ZoneInfo) -> tuple[datetime, datetime]:
+def settle(
+    written: datetime, in_zone: ZoneInfo, policy: DaylightSaving | None = None
+) -> tuple[datetime, datetime]:
     """Return the UTC instant and the naive wall-clock time in the zone.
 
-    A naive datetime keeps the wall-clock time as written, also in a gap.
+    A naive datetime keeps the wall-clock time as written, also in a gap. It is one instant: with
+    `Fold.BOTH` the first pass.
 
     Raises:
         OverflowError: Outside the years 1 to 9999.
     """
     if written.tzinfo is None:
+        if policy is not None:
+            return passes(written, in_zone, policy)[0], written
         return resolve(written, in_zone), written
     instant = written.astimezone(UTC)
     return instant, wall_clock(instant, in_zone)

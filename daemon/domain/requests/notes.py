@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Any
+
 from daemon.domain.formatting import utc_text
 from daemon.domain.requests.context import Current, Saved
+from daemon.domain.schedule.dst_affected import dst_affected
+from daemon.domain.schedule.schedule import Schedule
 
 
 def notes_on(saved: Saved | None, current: Current | None) -> list[str]:
@@ -22,4 +27,20 @@ def notes_on(saved: Saved | None, current: Current | None) -> list[str]:
     return [
         f"The rule has changed, so its intervals count anew, from {utc_text(schedule.anchor_at)}. "
         "Name scheduled_at to count them from another start."
+    ]
+
+
+def affected_by_clock_changes(schedule: Schedule, after: datetime) -> list[dict[str, Any]]:
+    """Return the occurrences that a clock change affects within 366 days, as a response has them.
+
+    An affected local time is in a gap or in an overlap; `at` lists the instants that are sent.
+    """
+    return [
+        {
+            "local": item.local.isoformat(),
+            "kind": item.kind,
+            "policy": item.policy.value,
+            "at": [utc_text(at) for at in item.at],
+        }
+        for item in dst_affected(schedule, after)
     ]

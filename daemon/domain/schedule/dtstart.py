@@ -5,11 +5,14 @@ The rules are in docs/semantics.md#occurrences.
 
 from __future__ import annotations
 
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from typing import NamedTuple
 
+from daemon.domain.schedule.daylight_saving import DaylightSaving, passes
 from daemon.domain.schedule.recurrence import Frequency, Rule, Skip, next_match
 from daemon.domain.schedule.timezones import resolve, zone
+
+_TICK = timedelta(microseconds=1)
 
 
 class Pattern(NamedTuple):
@@ -46,23 +49,43 @@ class Beginning(NamedTuple):
 
 
 def begin_at(
-    pattern: Pattern, timezone: str, anchor_at: datetime, anchor_local: datetime
+    pattern: Pattern,
+    timezone: str,
+    anchor_at: datetime,
+    anchor_local: datetime,
+    policy: DaylightSaving | None = None,
 ) -> Beginning | None:
     """Return the first match at or after the anchor, as if the interval were 1, or None.
 
     At the anchor's own wall-clock time the first match is the anchor's instant, also in the second
     pass of an overlap.
     """
-    return _begin(pattern, timezone, anchor_local.toordinal(), anchor_at, anchor_local)
+    return _begin(pattern, timezone, anchor_local.toordinal(), anchor_at, anchor_local, policy)
 
 
-def begin_after(pattern: Pattern, timezone: str, now: datetime) -> Beginning | None:
+def begin_after(
+    pattern: Pattern, timezone: str, now: datetime, policy: DaylightSaving | None = None
+) -> Beginning | None:
     """Return the first match strictly after an instant."""
     try:
         ordinal = now.astimezone(zone(timezone)).toordinal()
     except OverflowError:  # within a day of the calendar's two ends
         ordinal = now.toordinal()
-    return _begin(pattern, timezone, ordinal, now, None)
+    return _begin(pattern, timezone, ordinal, now, None, policy)
+
+
+def anchor_without_start(
+    beginning: Beginning, timezone: str, policy: DaylightSaving | None
+) -> tuple[datetime, datetime]:
+    """Return the anchor, instant and local time, of a recurrence that was given no start.
+
+    The anchor is the first occurrence. If that is the first of two passes, the anchor is the
+    microsecond before it: an occurrence at the anchor's own wall-clock time is not doubled.
+    """
+    at, local = beginning.at, beginning.local
+    if policy is not None and at in passes(local, zone(timezone), policy)[:-1]:
+        return at - _TICK, local - _TICK
+    return at, local
 
 
 def _begin(
@@ -71,6 +94,7 @@ def _begin(
     ordinal: int,
     earliest: datetime,
     anchor_local: datetime | None,
+    policy: DaylightSaving | None,
 ) -> Beginning | None:
     # Start on the date before: its nominal time can fall after the anchor because of a gap.
     ordinal = max(1, ordinal - 1)
@@ -83,14 +107,20 @@ def _begin(
         day = date.fromordinal(match)
         local = datetime.combine(day, pattern.time)
         try:
-            at = earliest if local == anchor_local else resolve(local, in_zone)
+            if local == anchor_local:
+                instants: tuple[datetime, ...] = (earliest,)
+            elif policy is None:
+                instants = (resolve(local, in_zone),)
+            else:
+                instants = passes(local, in_zone, policy)
         except OverflowError:
             if day.year > 1:
                 return None
             ordinal = match + 1
             continue
-        if at > earliest or (at == earliest and anchor_local is not None):
-            return Beginning(_rule(pattern, pattern.interval, day), at, local)
+        for at in instants:
+            if at > earliest or (at == earliest and anchor_local is not None):
+                return Beginning(_rule(pattern, pattern.interval, day), at, local)
         ordinal = match + 1
 
 

@@ -27,8 +27,11 @@ def rrule_text(schedule: Schedule) -> str | None:
     """Return DTSTART and RRULE on a line each, or None where RFC 5545 cannot express the schedule.
 
     RFC 5545 cannot express a schedule without timed runs, times with fractions of a second, a first
-    occurrence in the second pass of an overlap, and years before 1583.
+    occurrence in the second pass of an overlap, a policy for daylight saving, and years before
+    1583.
     """
+    if schedule.dst is not None:
+        return None
     first = schedule.first_event()
     if first is None or not schedule.has_fires:
         return None

@@ -13,8 +13,10 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
+from itertools import islice, takewhile
 from typing import NamedTuple
 
+from daemon.domain.schedule.daylight_saving import DaylightSaving, Fold, fires_from, is_first_pass
 from daemon.domain.schedule.recurrence import (
     Frequency,
     Rule,
@@ -107,7 +109,7 @@ class Schedule(NamedTuple):
     instant; when the end was given as a date, `ends_on` holds it, local dates are compared with
     that, and `ends_at` is the last microsecond of that local day. `every_seconds` is set for a
     window that runs continuously, `rule` for all other repetition. `misfire_grace_time` is
-    in seconds.
+    in seconds. `dst` is None for the default policy, which is `daylight_saving.DEFAULT`.
     """
 
     source: ScheduleSource
@@ -122,6 +124,7 @@ class Schedule(NamedTuple):
     misfire_grace_time: int = 3600
     coalesce: bool = True
     overlap: Overlap = Overlap.SKIP
+    dst: DaylightSaving | None = None
 
     @property
     def begins_at(self) -> datetime:
@@ -157,8 +160,9 @@ class Schedule(NamedTuple):
         """Return the event after `event`, once that has been handled.
 
         The search starts after the wall-clock time of the previous occurrence, not after its
-        instant, so neither a change of zone nor new tzdata can repeat a local date. The result is
-        also strictly later, because campaign and instant identify an occurrence.
+        instant, so neither a change of zone nor new tzdata can repeat a local date. Only the second
+        pass that `Fold.BOTH` asks for has the wall-clock time of the previous occurrence. The
+        result is also strictly later, because campaign and instant identify an occurrence.
         """
         if self.kind is Kind.ONCE or event.kind is EventKind.CLOSE:
             return None
@@ -166,15 +170,11 @@ class Schedule(NamedTuple):
             if self.rule or self.every_seconds:
                 return TimedEvent(EventKind.FIRE, self.anchor_at, self.anchor_local)
             return self.closing()
-        rule = self.rule
-        if rule is not None:
-            local = event.local
-            ordinal = local.toordinal()
-            if rule.time <= local.time():
-                ordinal += 1
-            fire = self._fire_from(ordinal, event.at)
-        else:
+        if self.rule is None:
             fire = self._tick_after(event.at)
+        else:
+            fires = self._fires_following(self.rule, event, 1)
+            fire = TimedEvent(EventKind.FIRE, *fires[0]) if fires else None
         return fire if fire is not None else self.closing()
 
     def occurrences(self, after: datetime, count: int) -> list[datetime]:
@@ -186,8 +186,17 @@ class Schedule(NamedTuple):
             event = self.event_following(event)
         if event is None or event.kind is EventKind.CLOSE or count < 1:
             return []
-        rest = self._fires_following(event, count - 1) if count > 1 else []
+        if self.rule is None or count == 1:
+            return [event.at]
+        rest = self._fires_following(self.rule, event, count - 1)
         return [event.at, *[at for at, _ in rest]]
+
+    def instants_of(self, local: datetime) -> tuple[datetime, ...]:
+        """Return the instants of the occurrences at a naive wall-clock time: none, one or two."""
+        if self.rule is None:
+            return (self.anchor_at,) if self.has_fires and local == self.anchor_local else ()
+        fires = self._fires_from(self.rule, local.toordinal(), _EARLIEST, 2)
+        return tuple(at for at, of in fires if of == local)
 
     def latest_fire(self, until: datetime) -> TimedEvent | None:
         """Return the last FIRE at or before an aware instant, or None when there is none yet."""
@@ -208,9 +217,11 @@ class Schedule(NamedTuple):
             ordinal = last_match(self.rule, ordinal)
             if ordinal is None:
                 return None
-            fire = self._fire_from(ordinal, _EARLIEST)
-            if fire is not None and fire.at <= until:
-                return fire
+            # A local date has at most two occurrences.
+            fires = self._fires_from(self.rule, ordinal, _EARLIEST, 1 if self.dst is None else 2)
+            for at, local in reversed(fires):
+                if at <= until:
+                    return TimedEvent(EventKind.FIRE, at, local)
             ordinal -= 1
         return None
 
@@ -218,12 +229,16 @@ class Schedule(NamedTuple):
         """Return the number of FIREs from `first` to `last`, both included, by arithmetic.
 
         The count is of local dates: two dates that share an instant count twice, as in a zone that
-        skips a whole day.
+        skips a whole day. Only the two passes of `Fold.BOTH` are counted one by one.
         """
         if self.every_seconds is not None:
             return (last.at - first.at) // timedelta(seconds=self.every_seconds) + 1
         if self.rule is None:
             return 1
+        if self.dst is not None and self.dst.fold is Fold.BOTH:
+            just_before = first.at - timedelta(microseconds=1)
+            fires = fires_from(self, self.dst, self.rule, first.local.toordinal(), just_before)
+            return sum(1 for _ in takewhile(lambda fire: fire[0] <= last.at, fires))
         return count_matches(self.rule, first.local.toordinal(), last.local.toordinal())
 
     def _fire_after(self, instant: datetime) -> TimedEvent | None:
@@ -236,13 +251,13 @@ class Schedule(NamedTuple):
         # Start on the date before: its nominal time can fall after the instant because of a gap.
         return self._fire_from(_local_ordinal(instant, self.timezone) - 1, instant)
 
-    def _fires_following(self, event: TimedEvent, count: int) -> list[tuple[datetime, datetime]]:
+    def _fires_following(
+        self, rule: Rule, event: TimedEvent, count: int
+    ) -> list[tuple[datetime, datetime]]:
         """Return at most `count` FIREs of the rule after `event`, as `_fires_from` does."""
-        rule = self.rule
-        if rule is None:
-            return []
-        ordinal = event.local.toordinal()
-        if rule.time <= event.local.time():
+        local = event.local
+        ordinal = local.toordinal()
+        if rule.time <= local.time() and (self.dst is None or not is_first_pass(self, rule, event)):
             ordinal += 1
         return self._fires_from(rule, ordinal, event.at, count)
 
@@ -257,6 +272,8 @@ class Schedule(NamedTuple):
         self, rule: Rule, ordinal: int, later_than: datetime, count: int
     ) -> list[tuple[datetime, datetime]]:
         """Return `at` and `local` of at most `count` FIREs, each later than the previous one."""
+        if self.dst is not None:
+            return list(islice(fires_from(self, self.dst, rule, ordinal, later_than), count))
         time, in_zone = rule.time, zone(self.timezone)
         anchor_local, ends_on, ends_at = self.anchor_local, self.ends_on, self.ends_at
         found: list[tuple[datetime, datetime]] = []

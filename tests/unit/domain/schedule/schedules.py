@@ -6,11 +6,18 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from daemon.domain.requests import Context, Past, save_schedule, update_schedule
+from daemon.domain.requests.datetimes import settle
+from daemon.domain.schedule.daylight_saving import DaylightSaving
+from daemon.domain.schedule.dtstart import Pattern, anchor_without_start, begin_after, begin_at
+from daemon.domain.schedule.recurrence import Frequency
 from daemon.domain.schedule.schedule import (
     CampaignType,
     EventKind,
+    Kind,
     Schedule,
+    ScheduleSource,
 )
+from daemon.domain.schedule.timezones import zone
 
 ZONES = [
     "UTC", "America/New_York", "Australia/Lord_Howe", "America/Nuuk", "Africa/Casablanca",
@@ -44,6 +51,38 @@ def recurring(timezone: str, scheduled_at: str, **config: Any) -> Schedule:
             "recurring_config": {"frequency": "daily", **config},
         }
     )
+
+
+def by_policy(
+    timezone: str,
+    policy: DaylightSaving | None,
+    time: str,
+    *,
+    start: str | None = None,
+    anchor_local: datetime | None = None,
+    now: datetime = NOW,
+    weekdays: tuple[int, ...] = (),
+    frequency: Frequency = Frequency.DAILY,
+) -> Schedule:
+    """Return a recurrence with a policy: from a start as written, or else after `now`.
+
+    One without a start is read again from its stored anchor.
+    """
+    pattern = Pattern(frequency, 1, at(f"2000-01-01T{time}").time(), weekdays)
+    if start is None:
+        if anchor_local is None:
+            beginning = begin_after(pattern, timezone, now, policy)
+        else:
+            stored = settle(anchor_local, zone(timezone), policy)
+            beginning = begin_at(pattern, timezone, *stored, policy)
+        assert beginning is not None
+        anchor = anchor_without_start(beginning, timezone, policy)
+    else:
+        anchor = settle(at(start), zone(timezone), policy)
+        beginning = begin_at(pattern, timezone, *anchor, policy)
+        assert beginning is not None
+    source = ScheduleSource.SCHEDULE
+    return Schedule(source, Kind.RECURRING, timezone, *anchor, beginning.rule, dst=policy)
 
 
 def window(kind: CampaignType, now: datetime = NOW, **body: Any) -> Schedule:
