@@ -22,10 +22,11 @@ from daemon.domain.campaign.state_machine import (
 )
 from daemon.domain.errors import INVALID_CONFIGURATION, InvalidInput, Refused
 from daemon.domain.requests import Context, Current, Saved, save_schedule, update_schedule
+from daemon.domain.schedule.daylight_saving import is_first_pass
 from daemon.domain.schedule.misfire import Late, decide
 from daemon.domain.schedule.recurrence import last_match
 from daemon.domain.schedule.schedule import EventKind, Kind, Schedule, TimedEvent
-from daemon.domain.schedule.timezones import wall_clock, zone
+from daemon.domain.schedule.timezones import resolve, wall_clock, zone
 
 LIFECYCLE_REFUSAL = 400
 UPDATE_REFUSAL = 422
@@ -288,7 +289,10 @@ def _refuse_claimed(snapshot: Snapshot) -> Late | None:
 
 
 def _next_after_edit(snapshot: Snapshot, source: Saved | Current | None) -> TimedEvent | None:
-    """Return the event to arm: after now, and after the last occurrence's wall-clock time."""
+    """Return the event to arm: after now, and after the last occurrence's wall-clock time.
+
+    Only the second pass of a repeated local time follows an occurrence at the same one.
+    """
     schedule = source.schedule if source is not None else None
     if schedule is None:
         return None
@@ -302,14 +306,16 @@ def _next_after_edit(snapshot: Snapshot, source: Saved | Current | None) -> Time
     upcoming = schedule.event_after(now)
     if schedule.rule is None or upcoming is None or upcoming.kind is not EventKind.FIRE:
         return upcoming
-    over = _last_local(snapshot)
-    if over is None:
+    last = _last_occurrence(snapshot)
+    if last is None:
         return upcoming
-    return schedule.event_following(TimedEvent(EventKind.FIRE, now, over))
+    if is_first_pass(schedule, schedule.rule, last) and upcoming.local == last.local:
+        return upcoming
+    return schedule.event_following(TimedEvent(EventKind.FIRE, now, last.local))
 
 
-def _last_local(snapshot: Snapshot) -> datetime | None:
-    """Return the wall-clock time of the newest past occurrence, in the zone that it had then.
+def _last_occurrence(snapshot: Snapshot) -> TimedEvent | None:
+    """Return the newest past occurrence by its wall-clock time, in the zone that it had then.
 
     The instant alone is not enough, because the zone may have changed since that run. The armed
     event fills the gap: the current schedule has no occurrence left before it.
@@ -317,15 +323,16 @@ def _last_local(snapshot: Snapshot) -> datetime | None:
     current, timer, last = snapshot.current, snapshot.timer, snapshot.last_occurrence_at
     if current is None:
         return None
+    rule, in_zone = current.schedule.rule, zone(current.schedule.timezone)
     found = []
     if last is not None:
-        found.append(wall_clock(last, zone(current.schedule.timezone)))
+        found.append(TimedEvent(EventKind.FIRE, last, wall_clock(last, in_zone)))
     late = _refuse_claimed(snapshot)
     if late is not None and late.missed:
-        found.append(late.missed[-1].local)
-    rule = current.schedule.rule
+        found.append(late.missed[-1])
     if timer is not None and timer.kind is EventKind.FIRE and rule is not None:
         before = last_match(rule, timer.local.toordinal() - 1)
         if before is not None:
-            found.append(datetime.combine(date.fromordinal(before), rule.time))
-    return max(found, default=None)
+            local = datetime.combine(date.fromordinal(before), rule.time)
+            found.append(TimedEvent(EventKind.FIRE, resolve(local, in_zone), local))
+    return max(found, key=lambda event: (event.local, event.at), default=None)
