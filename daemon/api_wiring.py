@@ -13,8 +13,8 @@ from typing import Any
 
 from config.settings import Settings, needs_restart
 from daemon import __version__
-from daemon.api.ports import Backend, Options
-from daemon.api.server.server import BACKLOG, ApiServer, run_until
+from daemon.api.ports import ApiOptions, Backend
+from daemon.api.server.server import BACKLOG, ApiServer, serve_until
 from daemon.campaign_service import CampaignService
 from daemon.domain.errors import Unavailable
 from daemon.domain.ports import Emit
@@ -23,7 +23,7 @@ from daemon.domain.schedule.zone_data import tzdata_origin, tzdata_version
 from daemon.runtime import descriptors
 from daemon.runtime.startup import wait_for_database
 from daemon.runtime.supervisor import Supervisor
-from daemon.targets.registry import policy_of
+from daemon.targets.registry import retry_policy_of
 from daemon.telemetry.metrics import Metrics
 from storage.api_keys import ApiKeys
 from storage.audit_log import AuditLog
@@ -39,11 +39,11 @@ from storage.run_results import RunResults
 from storage.schema import require_schema
 from storage.session import SERVING
 
-PolicyOf = Callable[[str], RetryPolicy]
+RetryPolicyOf = Callable[[str], RetryPolicy]
 Readiness = Callable[[], dict[str, str]]
 
 
-async def serve_alone(
+async def serve_api_alone(
     settings: Settings,
     dsn: str,
     emit: Emit,
@@ -60,11 +60,11 @@ async def serve_alone(
         reload: reads the configuration again, at SIGHUP. Raises ConfigurationError.
         apply_log: configures the log.
     """
-    configuration = _Configuration(settings, dsn, emit, reload, apply_log)
+    configuration = _ReloadableSettings(settings, dsn, emit, reload, apply_log)
     supervisor = Supervisor(configuration.reload)
     supervisor.install()
-    server = api_server(
-        lambda: configuration.settings, dsn, emit, policy_of=configuration.policy_of
+    server = build_api_server(
+        lambda: configuration.settings, dsn, emit, retry_policy_of=configuration.retry_policy_of
     )
     server.bind()
     source, directory = tzdata_origin()
@@ -81,7 +81,7 @@ async def serve_alone(
             emit("ready")
             signals = asyncio.create_task(supervisor.watch([]), name="signals")
             try:
-                await run_until(server, supervisor.stop_requested)
+                await serve_until(server, supervisor.stop_requested)
             finally:
                 signals.cancel()
     finally:
@@ -90,13 +90,13 @@ async def serve_alone(
     return 0
 
 
-def api_server(
+def build_api_server(
     settings: Callable[[], Settings],
     dsn: str,
     emit: Emit,
     *,
     ready: Readiness = dict,
-    policy_of: PolicyOf = lambda _target: RetryPolicy(),
+    retry_policy_of: RetryPolicyOf = lambda _target: RetryPolicy(),
     metrics: Metrics | None = None,
     tag: str | None = None,
 ) -> ApiServer:
@@ -107,7 +107,7 @@ def api_server(
         dsn: the database URL.
         emit: receives one event for each request.
         ready: further readiness checks; each must be "ok".
-        policy_of: returns the retry policy of a target.
+        retry_policy_of: returns the retry policy of a target.
         metrics: counts requests; None creates metrics for this process.
         tag: of the node that runs in the same process. A node that replaces this one
             terminates the database sessions with this tag.
@@ -118,14 +118,14 @@ def api_server(
     backend = _BackendBuilder(
         settings=settings,
         dsn=dsn,
-        emit=_count_events(emit, metrics),
+        emit=_emit_and_count(emit, metrics),
         ready=ready,
-        policy_of=policy_of,
+        retry_policy_of=retry_policy_of,
         metrics=metrics,
         tag=tag,
     )
-    options = options_of(settings())
-    allowed = connections_allowed(settings(), descriptors.limit())
+    options = api_options(settings())
+    allowed = client_connections_allowed(settings(), descriptors.limit())
     if allowed < options.max_connections:
         configured = options.max_connections
         emit("api_connections_lowered", max_connections=allowed, configured=configured)
@@ -133,17 +133,20 @@ def api_server(
     return ApiServer(options, backend.build, backend.emit)
 
 
-def connections_allowed(settings: Settings, limit: int) -> int:
+def client_connections_allowed(settings: Settings, limit: int) -> int:
     """Return how many clients may be connected, so that runs never lack a descriptor.
 
     Args:
         limit: the number of files that the process may open.
     """
     # The server accepts that many connections at a time before it can refuse one of them.
-    return max(1, min(settings.api.max_connections, descriptors_left(settings, limit) - BACKLOG))
+    return max(
+        1,
+        min(settings.api.max_connections, descriptors_left_for_clients(settings, limit) - BACKLOG),
+    )
 
 
-def descriptors_left(settings: Settings, limit: int) -> int:
+def descriptors_left_for_clients(settings: Settings, limit: int) -> int:
     """Return how many files remain beside database connections and attempts.
 
     Args:
@@ -154,10 +157,10 @@ def descriptors_left(settings: Settings, limit: int) -> int:
     return descriptors.left(limit, connections=2 * database + api + 1, attempts=sum(concurrency))
 
 
-def options_of(settings: Settings) -> Options:
+def api_options(settings: Settings) -> ApiOptions:
     """Convert the settings of [api] to the API's options."""
     api = settings.api
-    return Options(
+    return ApiOptions(
         host=api.host,
         port=api.port,
         rate_limit=api.rate_limit,
@@ -183,7 +186,7 @@ class _BackendBuilder:
     dsn: str
     emit: Emit
     ready: Readiness
-    policy_of: PolicyOf
+    retry_policy_of: RetryPolicyOf
     metrics: Metrics
     tag: str | None
 
@@ -199,36 +202,36 @@ class _BackendBuilder:
             prepare=settings.listen_database_url is None,
         )
 
-        def service(connections: Connections, *, commits: bool = False) -> CampaignService:
+        def make_service(connections: Connections, *, commits: bool = False) -> CampaignService:
             return CampaignService(
                 Campaigns(connections),
                 continuous_interval=settings.scheduler.continuous_interval,
                 misfire_grace_time=settings.scheduler.misfire_grace_time,
                 runs=RunResults(connections),
-                policy_of=self.policy_of,
+                retry_policy_of=self.retry_policy_of,
                 emit=self.emit,
                 commits=commits,
             )
 
-        async def readiness() -> dict[str, str]:
+        async def check_readiness() -> dict[str, str]:
             return {**await _database_checks(database), **self.ready()}
 
         return Backend(
-            service=service(database, commits=True),
+            service=make_service(database, commits=True),
             reads=CampaignReads(database),
             keys=ApiKeys(database),
             sessions=PageSessions(database),
             audit=AuditLog(database),
-            idempotency=IdempotencyKeys(database, service),
+            idempotency=IdempotencyKeys(database, make_service),
             overview=lambda: overview(database),
-            readiness=readiness,
+            readiness=check_readiness,
             metrics=self.metrics.render,
             targets=lambda: self.settings().targets.keys(),
             close=database.close,
         )
 
 
-class _Configuration:
+class _ReloadableSettings:
     """The settings in force of a process that serves only the API."""
 
     def __init__(
@@ -251,27 +254,27 @@ class _Configuration:
             settings = await asyncio.to_thread(self._read)
         except Exception as error:
             self._emit("reload_failed", error=str(error))
-            await self._record(str(error))
+            await self._record_reload(str(error))
             return
         self._apply_log(settings)
         self._emit("reloaded", needs_restart=needs_restart(self.settings, settings) or None)
         self.settings = settings
-        await self._record(None)
+        await self._record_reload(None)
 
-    async def _record(self, failure: str | None) -> None:
+    async def _record_reload(self, failure: str | None) -> None:
         database = Database(self._dsn, pool_size=1)
         try:
             await AuditLog(database).record_reload(failure)
         finally:
             await database.close()
 
-    def policy_of(self, name: str) -> RetryPolicy:
+    def retry_policy_of(self, name: str) -> RetryPolicy:
         """Return the retry policy of a target; the default policy for an unknown target."""
         target = self.settings.targets.get(name)
-        return RetryPolicy() if target is None else policy_of(target)
+        return RetryPolicy() if target is None else retry_policy_of(target)
 
 
-def _count_events(emit: Emit, metrics: Metrics) -> Emit:
+def _emit_and_count(emit: Emit, metrics: Metrics) -> Emit:
     """Return an Emit that counts each event before emitting it."""
 
     def count_and_emit(event: str, /, **fields: Any) -> None:
@@ -298,13 +301,15 @@ async def _wait_for_schema(settings: Settings, dsn: str, emit: Emit, stop: async
     """Wait for the database, check role and schema; return False if a stop is requested first."""
     database = Database(dsn, pool_size=1)
 
-    async def require() -> None:
+    async def require_schema_and_role() -> None:
         async with database.statement() as connection:
             await connection.run_sync(require_privileges)
             await require_schema(connection)
 
     try:
         timeout = settings.scheduler.startup_timeout
-        return await wait_for_database(require, timeout=timeout, stop=stop, emit=emit)
+        return await wait_for_database(
+            require_schema_and_role, timeout=timeout, stop=stop, emit=emit
+        )
     finally:
         await database.close()

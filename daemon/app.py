@@ -233,20 +233,20 @@ class Daemon:
     def _build_api(self) -> Service:
         # Imported here: without the API nothing of the web framework is loaded.
         from daemon.api.server.thread import ApiService
-        from daemon.api_wiring import api_server
+        from daemon.api_wiring import build_api_server
 
-        server = api_server(
+        server = build_api_server(
             lambda: self._settings,
             self._process.dsn,
             self._process.emit,
             ready=self.status.readiness,
             metrics=self.parts.metrics,
-            policy_of=self._policy_of,
+            retry_policy_of=self._retry_policy_of,
             tag=self.parts.tag,
         )
         return ApiService(server)
 
-    def _policy_of(self, target: str) -> RetryPolicy:
+    def _retry_policy_of(self, target: str) -> RetryPolicy:
         # Called from the API's thread, so no pool is made for a name without a target.
         policies = (pool.policy for pool in self.parts.pipeline.pools if pool.name == target)
         return next(policies, RetryPolicy())

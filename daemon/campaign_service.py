@@ -146,7 +146,7 @@ class CampaignService:
             without a schedule.
         runs: the store of results that are reported later; without it, only commands on
             campaigns work.
-        policy_of: returns the retry policy of a target.
+        retry_policy_of: returns the retry policy of a target.
         emit: receives the events of runs that a command has ended.
         commits: False when the caller commits the transaction; the caller then calls
             ``emit_pending``.
@@ -159,7 +159,7 @@ class CampaignService:
         continuous_interval: int = 300,
         misfire_grace_time: int = 3600,
         runs: RunResultStore | None = None,
-        policy_of: Callable[[str], RetryPolicy] = lambda _target: RetryPolicy(),
+        retry_policy_of: Callable[[str], RetryPolicy] = lambda _target: RetryPolicy(),
         emit: Emit = _emit_nothing,
         commits: bool = True,
     ) -> None:
@@ -168,7 +168,7 @@ class CampaignService:
         self._commits = commits
         self._pending: list[RunEnded] = []
         self._runs = runs
-        self._policy_of = policy_of
+        self._policy_of = retry_policy_of
         self._continuous_interval = continuous_interval
         self._grace = misfire_grace_time
 

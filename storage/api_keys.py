@@ -160,7 +160,7 @@ class ApiKeys:
                     waiter.exception()  # the request may have been cancelled
         self._lookup_task = None
 
-    async def touch(self, key_id: int, address: str) -> None:
+    async def record_use(self, key_id: int, address: str) -> None:
         """Record the use of a key by a client at the address, at most once a minute."""
         statement = (
             sa.update(api_keys)

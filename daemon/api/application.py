@@ -18,8 +18,8 @@ from daemon.api.errors import (
 )
 from daemon.api.key_uses import KeyUses
 from daemon.api.middleware import PREFIX, RequestMiddleware
-from daemon.api.openapi import specification
-from daemon.api.ports import Backend, Options
+from daemon.api.openapi import specification_builder
+from daemon.api.ports import ApiOptions, Backend
 from daemon.api.proxies import Site
 from daemon.api.refusal_log import RefusalLog
 from daemon.api.routes import audit_log, campaigns, history, keys, operations, runs, schedules
@@ -64,7 +64,7 @@ class _HeadAsGet:
             scope["method"] = "HEAD"
 
 
-def build(backend: Backend, options: Options, emit: Emit) -> ASGIApp:
+def build_application(backend: Backend, options: ApiOptions, emit: Emit) -> ASGIApp:
     """Build the application."""
     app = FastAPI(
         title="campaignd", docs_url=None, redoc_url=None, redirect_slashes=False, debug=False
@@ -83,7 +83,7 @@ def build(backend: Backend, options: Options, emit: Emit) -> ASGIApp:
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(operations.router)
     app.include_router(dashboard.router)
-    app.openapi = specification(app)  # type: ignore[method-assign]
+    app.openapi = specification_builder(app)  # type: ignore[method-assign]
     app.state.patterns = [
         (compile_path(path)[0], tuple(item)) for path, item in app.openapi()["paths"].items()
     ]

@@ -11,7 +11,7 @@ from fastapi import Depends
 from starlette.requests import Request
 
 from daemon.api.errors import Forbidden, Unauthorized
-from daemon.api.requests import key_of, refusals_of
+from daemon.api.requests import api_key_of, refusal_log_of
 from daemon.domain.api_keys import Scope
 from daemon.domain.audit import Action, AuditEntry, AuditOutcome
 
@@ -20,7 +20,7 @@ PATH_LIMIT = 200
 _is_secret = re.compile(r"[\x21-\x39\x3b-\x7e]{1,200}").fullmatch
 
 
-def secret_of(authorizations: list[bytes]) -> str:
+def secret_from_headers(authorizations: list[bytes]) -> str:
     """Return the API key from the Authorization headers of a request.
 
     The header is ``Bearer KEY``, or ``Basic`` with the key as user name and an empty password.
@@ -36,7 +36,7 @@ def secret_of(authorizations: list[bytes]) -> str:
         case "bearer":
             secret = credentials
         case "basic":
-            secret = _user_name(credentials)
+            secret = _basic_user_name(credentials)
         case _:
             raise Unauthorized("the scheme of the Authorization header must be Bearer or Basic")
     if _is_secret(secret) is None:
@@ -44,7 +44,7 @@ def secret_of(authorizations: list[bytes]) -> str:
     return secret
 
 
-def _user_name(encoded: str) -> str:
+def _basic_user_name(encoded: str) -> str:
     try:
         text = base64.b64decode(encoded.encode("ascii"), validate=True).decode("ascii")
     except (UnicodeError, binascii.Error):
@@ -56,15 +56,15 @@ def _user_name(encoded: str) -> str:
     return user_name
 
 
-def needs(*scopes: Scope) -> Callable[[Request], Awaitable[None]]:
+def require_scope(*scopes: Scope) -> Callable[[Request], Awaitable[None]]:
     """Return a FastAPI dependency that refuses keys that include none of these scopes.
 
     FastAPI resolves the dependency before it calls the handler, so that no data is read for a
     refused key.
     """
 
-    async def check(request: Request) -> None:
-        key = key_of(request)
+    async def check_scope(request: Request) -> None:
+        key = api_key_of(request)
         if not any(key.scope.includes(scope) for scope in scopes):
             needed = f"the scope {' or '.join(scopes)} is required"
             path = f"{request.method} {request.url.path}"
@@ -75,14 +75,14 @@ def needs(*scopes: Scope) -> Callable[[Request], Awaitable[None]]:
                 outcome=AuditOutcome.REFUSED,
                 note=needed,
             )
-            await refusals_of(request).record(f"key {key.id}", entry)
+            await refusal_log_of(request).record_refusal(f"key {key.id}", entry)
             raise Forbidden(f"{needed}; the key {key.name!r} has the scope {key.scope}")
 
-    return check
+    return check_scope
 
 
-READ = [Depends(needs(Scope.READ))]
-WRITE = [Depends(needs(Scope.WRITE))]
-ADMIN = [Depends(needs(Scope.ADMIN))]
-WORKER = [Depends(needs(Scope.WORKER))]
-READ_OR_WORKER = [Depends(needs(Scope.READ, Scope.WORKER))]
+READ = [Depends(require_scope(Scope.READ))]
+WRITE = [Depends(require_scope(Scope.WRITE))]
+ADMIN = [Depends(require_scope(Scope.ADMIN))]
+WORKER = [Depends(require_scope(Scope.WORKER))]
+READ_OR_WORKER = [Depends(require_scope(Scope.READ, Scope.WORKER))]

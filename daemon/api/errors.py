@@ -54,7 +54,7 @@ class TooManyRequests(CampaigndError):
         self.headers = dict(headers)
 
 
-class TooLarge(CampaigndError):
+class BodyTooLarge(CampaigndError):
     """Request body too large"""
 
     status = 413
@@ -66,17 +66,17 @@ class UnsupportedMediaType(CampaigndError):
     status = 415
 
 
-class WrongHost(CampaigndError):
+class UnknownHost(CampaigndError):
     """Unknown host"""
 
     status = 421
 
 
-class ClientGone(Exception):
+class ClientDisconnected(Exception):
     """The client has closed the connection, so that no response is possible."""
 
 
-def problem(
+def problem_response(
     status: int,
     message: str,
     detail: str = "",
@@ -95,16 +95,16 @@ def error_response(error: CampaigndError) -> Response:
     headers: dict[str, str] = dict(getattr(error, "headers", {}))
     if isinstance(error, Unavailable):
         if not error.retryable:  # a privilege of the database's role is missing
-            return problem(503, UNAVAILABLE, error.detail)
+            return problem_response(503, UNAVAILABLE, error.detail)
         headers["Retry-After"] = str(RETRY_AFTER_S)
-        return problem(503, UNAVAILABLE, _unavailable_detail(error), headers=headers)
+        return problem_response(503, UNAVAILABLE, _unavailable_detail(error), headers=headers)
     if error.status >= 500:
-        return problem(500, INTERNAL_ERROR)
+        return problem_response(500, INTERNAL_ERROR)
     if error.status == 401:
         headers["WWW-Authenticate"] = _CHALLENGE
     if error.status == 409:
         headers["Retry-After"] = "1"
-    return problem(error.status, error.message, error.detail, error.errors, headers)
+    return problem_response(error.status, error.message, error.detail, error.errors, headers)
 
 
 def _unavailable_detail(error: Unavailable) -> str:
@@ -133,11 +133,11 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     headers = dict(error.headers or {})
     if error.status_code == 405:
         # The router names the methods of one route, but a path may have several routes.
-        headers["Allow"] = ", ".join(_methods_of(request)) or headers.get("Allow", "")
-    return problem(error.status_code, message, detail, headers=headers)
+        headers["Allow"] = ", ".join(_methods_of_path(request)) or headers.get("Allow", "")
+    return problem_response(error.status_code, message, detail, headers=headers)
 
 
-def _methods_of(request: Request) -> list[str]:
+def _methods_of_path(request: Request) -> list[str]:
     """Return the methods that the OpenAPI document has for the request's path, and HEAD."""
     found = {
         method.upper()
@@ -154,9 +154,9 @@ async def on_invalid_parameters(_request: Request, error: Exception) -> Response
     errors: dict[str, list[str]] = {}
     for fault in error.errors():
         name = str(fault["loc"][-1]) if len(fault["loc"]) > 1 else str(fault["loc"][0])
-        errors.setdefault(name, []).append(_decapitalised(str(fault["msg"])))
+        errors.setdefault(name, []).append(_decapitalise(str(fault["msg"])))
     detail = "; ".join(f"{name}: {text}" for name, texts in errors.items() for text in texts)
-    return problem(400, "Invalid parameters", detail, errors)
+    return problem_response(400, "Invalid parameters", detail, errors)
 
 
 async def on_unexpected_error(request: Request, _error: Exception) -> Response:
@@ -165,10 +165,10 @@ async def on_unexpected_error(request: Request, _error: Exception) -> Response:
     is_save = getattr(route, "name", "") == "save_schedule"
     request_id = request.scope["state"].get("request_id", "")
     detail = f"request {request_id} failed; the log has the error under this request id"
-    return problem(500, SAVE_FAILED if is_save else INTERNAL_ERROR, detail)
+    return problem_response(500, SAVE_FAILED if is_save else INTERNAL_ERROR, detail)
 
 
-def raw_problem(status: int, phrase: str, message: str, detail: str = "") -> bytes:
+def problem_bytes(status: int, phrase: str, message: str, detail: str = "") -> bytes:
     """Return an error as HTTP/1.1 bytes, for a request that does not reach the application."""
     body = json.dumps({"message": message, "detail": detail or message}).encode()
     headers = {
@@ -184,5 +184,5 @@ def raw_problem(status: int, phrase: str, message: str, detail: str = "") -> byt
     return head.encode("ascii") + body
 
 
-def _decapitalised(text: str) -> str:
+def _decapitalise(text: str) -> str:
     return text[:1].lower() + text[1:]

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from starlette.requests import Request
 from starlette.responses import Response
 
-from daemon.api.requests import backend_of, idempotency_key, key_of
-from daemon.api.responses import ResponseData, replay
+from daemon.api.requests import api_key_of, backend_of, read_idempotency_key
+from daemon.api.responses import ResponseData, replay_response
 from daemon.campaign_service import CampaignService
 
 
@@ -30,18 +30,18 @@ async def run_idempotently(
         key_required: whether a request without an Idempotency-Key is refused.
     """
     backend = backend_of(request)
-    key = idempotency_key(request, required=key_required)
+    key = read_idempotency_key(request, required=key_required)
     if key is None:
-        return (await act(backend.service)).render()
+        return (await act(backend.service)).to_response()
     fingerprint = hashlib.sha256(
         b"\0".join([request.method.encode(), request.url.path.encode(), raw])
     ).digest()
-    async with backend.idempotency.reserve(key_of(request).id, key, fingerprint) as reserved:
+    async with backend.idempotency.reserve(api_key_of(request).id, key, fingerprint) as reserved:
         if reserved.response is None:
             data = await act(reserved.service)
-            await reserved.store(data.to_store())
-            response = data.render()
+            await reserved.store(data.to_stored_json())
+            response = data.to_response()
         else:
-            response = replay(reserved.response)
+            response = replay_response(reserved.response)
     reserved.service.emit_pending()
     return response

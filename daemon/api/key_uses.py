@@ -39,25 +39,25 @@ class KeyUses:
 
     def record(self, key: ApiKey, address: str) -> None:
         """Record a key's use in the background, at most once a minute."""
-        if not self._is_due(self._recorded, key.id, _RECORD_EVERY_S):
+        if not self._begin_interval_if_over(self._recorded, key.id, _RECORD_EVERY_S):
             return
         if key.status is KeyStatus.EXPIRING and key.expires_at is not None:
-            self._warn(key, utc_text(key.expires_at))
-        task = asyncio.create_task(self._write(key.id, address), name="record a key's use")
+            self._warn_of_expiry(key, utc_text(key.expires_at))
+        task = asyncio.create_task(self._write_use(key.id, address), name="record a key's use")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _warn(self, key: ApiKey, expires_at: str) -> None:
-        if self._is_due(self._warned, key.id, _WARN_EVERY_S):
+    def _warn_of_expiry(self, key: ApiKey, expires_at: str) -> None:
+        if self._begin_interval_if_over(self._warned, key.id, _WARN_EVERY_S):
             self._emit("api_key_expires_soon", key=key.name, key_id=key.id, expires_at=expires_at)
 
-    async def _write(self, key_id: int, address: str) -> None:
+    async def _write_use(self, key_id: int, address: str) -> None:
         try:
-            await self._keys.touch(key_id, address)
+            await self._keys.record_use(key_id, address)
         except CampaigndError:
             self._recorded.pop(key_id, None)  # the next request tries again
 
-    def _is_due(self, last: dict[int, float], key_id: int, every: float) -> bool:
+    def _begin_interval_if_over(self, last: dict[int, float], key_id: int, every: float) -> bool:
         """Return whether that many seconds have passed; if so, they begin again."""
         now = self._monotonic()
         if key_id in last and now - last[key_id] < every:

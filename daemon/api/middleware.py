@@ -13,23 +13,23 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from daemon.api.auth import secret_of
+from daemon.api.auth import secret_from_headers
 from daemon.api.cross_site import is_cross_site
 from daemon.api.errors import (
     SAFE_HEADERS,
-    ClientGone,
+    BodyTooLarge,
+    ClientDisconnected,
     Forbidden,
-    TooLarge,
     TooManyRequests,
     Unauthorized,
-    WrongHost,
+    UnknownHost,
     error_response,
 )
 from daemon.api.key_uses import KeyUses
-from daemon.api.ports import Backend, Options
+from daemon.api.ports import ApiOptions, Backend
 from daemon.api.proxies import Proxies, Site
 from daemon.api.rate_limit import RateLimiter
-from daemon.api.slots import Slots
+from daemon.api.slots import RequestSlots
 from daemon.domain.api_keys import ApiKey
 from daemon.domain.audit import ORIGIN, AuditEntry, Origin
 from daemon.domain.errors import CampaigndError, Unavailable
@@ -53,7 +53,7 @@ class RequestMiddleware:
     """
 
     def __init__(
-        self, app: ASGIApp, backend: Backend, options: Options, key_uses: KeyUses, emit: Emit
+        self, app: ASGIApp, backend: Backend, options: ApiOptions, key_uses: KeyUses, emit: Emit
     ) -> None:
         self._app = app
         self._backend = backend
@@ -63,14 +63,14 @@ class RequestMiddleware:
         self._by_address = RateLimiter(options.failure_limit)
         self._proxies = Proxies(options.trusted_proxies)
         self._site = Site(options.public_url, options.hosts)
-        self._slots = Slots(options.max_requests)
+        self._slots = RequestSlots(options.max_requests)
         self._key_uses = key_uses
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, also if the application fails."""
         if scope["type"] != "http":
             return
-        self._proxies.resolve(scope)
+        self._proxies.apply_forwarded_headers(scope)
         exchange = _Exchange(scope, send)
         ORIGIN.set(exchange.origin)
         try:
@@ -80,7 +80,7 @@ class RequestMiddleware:
             await exchange.send_error(Unavailable("the request took too long"))
         except CampaigndError as error:
             await exchange.send_error(error)
-        except ClientGone:
+        except ClientDisconnected:
             exchange.status = 499
         except Exception as error:
             # The application has answered already, by `on_unexpected_error`.
@@ -96,33 +96,33 @@ class RequestMiddleware:
     async def _admit_and_serve(self, scope: Scope, receive: Receive, exchange: _Exchange) -> None:
         if scope["path"] in _PROBES:
             # Monitoring is served even when clients use all slots.
-            await self._check(scope, exchange)
+            await self._check_admission(scope, exchange)
             await self._app(scope, receive, exchange.send)
             return
-        async with self._slots.slot():
-            await self._check(scope, exchange)
+        async with self._slots.hold_slot():
+            await self._check_admission(scope, exchange)
         caller = f"key {exchange.key.id}" if exchange.key else f"address {exchange.remote}"
-        async with self._slots.share(caller):
+        async with self._slots.hold_share(caller):
             # A client that sends its body slowly holds no slot meanwhile.
-            receive = await _with_body(receive, exchange, self._options.body_limit)
-            async with self._slots.slot():
+            receive = await _receive_whole_body(receive, exchange, self._options.body_limit)
+            async with self._slots.hold_slot():
                 await self._app(scope, receive, exchange.send)
 
-    async def _check(self, scope: Scope, exchange: _Exchange) -> None:
+    async def _check_admission(self, scope: Scope, exchange: _Exchange) -> None:
         """Raise CampaigndError unless the request may reach the application."""
-        if not self._site.serves(scope):
-            raise WrongHost("the Host header names none of api.hosts")
+        if not self._site.is_host_allowed(scope):
+            raise UnknownHost("the Host header names none of api.hosts")
         length = exchange.header(b"content-length")
         if length is not None and int(length) > self._options.body_limit:
-            raise TooLarge(f"the body has more than {self._options.body_limit} bytes")
+            raise BodyTooLarge(f"the body has more than {self._options.body_limit} bytes")
         if not scope["path"].startswith("/api/"):
             return
         if is_cross_site(Headers(scope=scope), self._site.netloc):
             raise Forbidden("the request was sent by a page of another site")
         try:
-            key = await self._find_key(exchange)
+            key = await self._authenticate(exchange)
         except Unauthorized:
-            is_within, headers = await self._by_address.hit(exchange.remote)
+            is_within, headers = await self._by_address.count_request(exchange.remote)
             if not is_within:
                 detail = "too many requests without a valid key from this address"
                 raise TooManyRequests(detail, headers) from None
@@ -130,14 +130,14 @@ class RequestMiddleware:
         scope["state"]["key"] = exchange.key = key
         exchange.origin = replace(exchange.origin, actor=f"api:{key.name}")
         ORIGIN.set(exchange.origin)
-        is_within, headers = await self._by_key.hit(str(key.id))
+        is_within, headers = await self._by_key.count_request(str(key.id))
         if not is_within:
             raise TooManyRequests(f"the limit is {self._options.rate_limit} for each key", headers)
-        exchange.add(headers)
+        exchange.add_headers(headers)
         self._key_uses.record(key, exchange.remote)
 
-    async def _find_key(self, exchange: _Exchange) -> ApiKey:
-        secret = secret_of(exchange.headers(b"authorization"))
+    async def _authenticate(self, exchange: _Exchange) -> ApiKey:
+        secret = secret_from_headers(exchange.headers(b"authorization"))
         # Each request reads the key, so that an ended key is refused on all nodes at once.
         key = await self._backend.keys.find(secret)
         if key is None:
@@ -148,7 +148,7 @@ class RequestMiddleware:
         route = getattr(scope.get("route"), "path", "")
         if route and scope["path"].startswith(PREFIX) and not route.startswith(PREFIX):
             route = PREFIX + route
-        change = _change_by(exchange)
+        change = _latest_change(exchange)
         self._emit(
             "http_request",
             level="debug" if scope["path"] in _PROBES else "info",
@@ -166,7 +166,7 @@ class RequestMiddleware:
         )
 
 
-def _change_by(exchange: _Exchange) -> AuditEntry | None:
+def _latest_change(exchange: _Exchange) -> AuditEntry | None:
     """Return what the request changed, for its log line."""
     if exchange.status >= 400 or not exchange.origin.latest:
         return None
@@ -189,7 +189,7 @@ class _Exchange:
         is_valid = sent is not None and _is_request_id(sent) is not None
         self.request_id = sent.decode("ascii") if sent and is_valid else uuid4().hex
         scope.setdefault("state", {})["request_id"] = self.request_id
-        self.add({"X-Request-ID": self.request_id})
+        self.add_headers({"X-Request-ID": self.request_id})
         self.origin = Origin("anonymous", address=self.remote, request_id=self.request_id)
 
     def headers(self, name: bytes) -> list[bytes]:
@@ -201,7 +201,7 @@ class _Exchange:
         """Return the first value of a header, or None."""
         return next(iter(self.headers(name)), None)
 
-    def add(self, headers: dict[str, str]) -> None:
+    def add_headers(self, headers: dict[str, str]) -> None:
         """Add headers to the response, whether it is an error or not."""
         self._added += [(key.lower().encode(), value.encode()) for key, value in headers.items()]
 
@@ -230,7 +230,7 @@ async def _receive_nothing() -> dict[str, Any]:
     return {"type": "http.disconnect"}
 
 
-async def _with_body(receive: Receive, exchange: _Exchange, limit: int) -> Receive:
+async def _receive_whole_body(receive: Receive, exchange: _Exchange, limit: int) -> Receive:
     """Wait for the whole body; return a ``receive`` that returns it at once.
 
     Raises:
@@ -244,14 +244,14 @@ async def _with_body(receive: Receive, exchange: _Exchange, limit: int) -> Recei
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise ClientGone
+            raise ClientDisconnected
         body += message.get("body", b"")
         if len(body) > limit:
-            raise TooLarge(f"the body has more than {limit} bytes")
+            raise BodyTooLarge(f"the body has more than {limit} bytes")
         more = message.get("more_body", False)
     whole = [{"type": "http.request", "body": bytes(body), "more_body": False}]
 
-    async def replay() -> Message:
+    async def receive_buffered() -> Message:
         return whole.pop() if whole else await receive()
 
-    return replay
+    return receive_buffered

@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, WithJsonSchema
 
 from daemon import __version__
-from daemon.api.request_models import component_schemas, reference, schema_names
+from daemon.api.request_models import body_schema_names, component_schemas, schema_reference
 from daemon.api.response_models import Problem
 from daemon.domain.requests.declaration import Body
 
@@ -78,7 +78,7 @@ _EVERYWHERE = (400, 401, 403, 408, 413, 429, 500, 503)
 _WITH_RETRY_AFTER = (409, 429, 503)
 
 
-def answers(
+def route_responses(
     good: type[BaseModel] | None,
     *problems: int,
     status: int = 200,
@@ -110,26 +110,26 @@ def _header_object(name: str) -> dict[str, Any]:
     return {"description": text, "schema": {"type": kind}}
 
 
-def body(
+def request_body(
     *bodies: Body[Any], examples: dict[str, Any] | None = None, required: bool = True
 ) -> dict[str, Any]:
     """Return a route's `openapi_extra` for a request body that is one of `bodies`."""
-    refs = [reference(name) for each in bodies for name in schema_names(each)]
+    refs = [schema_reference(name) for each in bodies for name in body_schema_names(each)]
     content: dict[str, Any] = {"schema": refs[0] if len(refs) == 1 else {"anyOf": refs}}
     if examples:
         content["examples"] = {name: {"value": value} for name, value in examples.items()}
     return {"requestBody": {"required": required, "content": {"application/json": content}}}
 
 
-def specification(app: FastAPI) -> Callable[[], dict[str, Any]]:
+def specification_builder(app: FastAPI) -> Callable[[], dict[str, Any]]:
     """Return the application's `openapi` function, which builds the specification once."""
 
-    def openapi() -> dict[str, Any]:
+    def build_once() -> dict[str, Any]:
         if app.openapi_schema is None:
             app.openapi_schema = _build_specification(app)
         return app.openapi_schema
 
-    return openapi
+    return build_once
 
 
 def _build_specification(app: FastAPI) -> dict[str, Any]:
@@ -151,11 +151,11 @@ def _build_specification(app: FastAPI) -> dict[str, Any]:
     }
     for path, item in spec["paths"].items():
         for operation in item.values():
-            _finish_specification(path, operation)
+            _correct_operation(path, operation)
     return spec
 
 
-def _finish_specification(path: str, operation: dict[str, Any]) -> None:
+def _correct_operation(path: str, operation: dict[str, Any]) -> None:
     for parameter in operation.get("parameters", ()):
         # FastAPI describes an absent parameter as null, but no client can send null.
         described = parameter["schema"].pop("anyOf", None)

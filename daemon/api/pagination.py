@@ -44,18 +44,18 @@ def page_response(
             break
         items.append(text)
     more = len(found) > len(items)
-    cursor = encode(*key(found[len(items) - 1])) if more else None
+    cursor = encode_cursor(*key(found[len(items) - 1])) if more else None
     content = b'{"items":[%b],"next_cursor":%b}' % (b",".join(items), _to_json(cursor).encode())
     return Response(content, media_type="application/json")
 
 
-def encode(*key: datetime | int) -> str:
+def encode_cursor(*key: datetime | int) -> str:
     """Return the cursor for a key."""
     parts = [part.isoformat() if isinstance(part, datetime) else part for part in key]
     return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode("ascii").rstrip("=")
 
 
-def decode(cursor: str | None, *kinds: type) -> Any:
+def decode_cursor(cursor: str | None, *kinds: type) -> Any:
     """Return the key in a cursor, or None without a cursor.
 
     Args:
@@ -72,7 +72,7 @@ def decode(cursor: str | None, *kinds: type) -> Any:
         parts = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
         if not isinstance(parts, list):
             raise ValueError("not a list")
-        return tuple(_decode_part(kind, part) for kind, part in zip(kinds, parts, strict=True))
+        return tuple(_decode_key_part(kind, part) for kind, part in zip(kinds, parts, strict=True))
     except (ValueError, TypeError, OverflowError, RecursionError, binascii.Error):
         fault = "must be a next_cursor of this list"
         raise InvalidInput(
@@ -80,7 +80,7 @@ def decode(cursor: str | None, *kinds: type) -> Any:
         ) from None
 
 
-def _decode_part(kind: type, part: object) -> object:
+def _decode_key_part(kind: type, part: object) -> object:
     if kind is datetime:
         at = datetime.fromisoformat(str(part))
         if at.tzinfo is None:

@@ -83,7 +83,7 @@ class ApiKeyStore(Protocol):
         """Return the key with this secret; None unless such a key is in force."""
         ...
 
-    async def touch(self, key_id: int, address: str) -> None:
+    async def record_use(self, key_id: int, address: str) -> None:
         """Record the current time and the client's address as the key's last use."""
         ...
 
@@ -195,7 +195,7 @@ class Backend:
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class ApiOptions:
     """The API's address and limits, in seconds and bytes."""
 
     host: str = "127.0.0.1"

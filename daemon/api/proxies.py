@@ -23,7 +23,7 @@ class Proxies:
     def __init__(self, trusted: Sequence[str] = ()) -> None:
         self._networks = [ipaddress.ip_network(each, strict=False) for each in trusted]
 
-    def trust(self, address: str) -> bool:
+    def is_trusted(self, address: str) -> bool:
         """Return whether the address is that of a trusted proxy."""
         if not self._networks:
             return False
@@ -35,14 +35,14 @@ class Proxies:
             found = found.ipv4_mapped
         return any(found in network for network in self._networks)
 
-    def resolve(self, scope: Scope) -> None:
+    def apply_forwarded_headers(self, scope: Scope) -> None:
         """Set the client and the scheme that a trusted proxy reports.
 
         ``X-Forwarded-For`` is read from its end: every proxy appends the address that it saw, and
         a client can write anything before it.
         """
         client = scope.get("client")
-        if client is None or not self.trust(client[0]):
+        if client is None or not self.is_trusted(client[0]):
             return
         headers = Headers(scope=scope)
         address = client[0]
@@ -53,7 +53,7 @@ class Proxies:
             except ValueError:
                 break
             address = each
-            if not self.trust(each):
+            if not self.is_trusted(each):
                 break
         scope["client"] = (address, 0)
         scheme = headers.get("x-forwarded-proto", "").rpartition(",")[2].strip().lower()
@@ -77,7 +77,7 @@ class Site:
         if self._hosts and public.hostname:
             self._hosts.add(public.hostname)
 
-    def serves(self, scope: Scope) -> bool:
+    def is_host_allowed(self, scope: Scope) -> bool:
         """Return whether the request was sent to an allowed name."""
         if not self._hosts or scope["path"] in _ALWAYS_SERVED:
             return True

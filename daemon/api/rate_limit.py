@@ -27,7 +27,7 @@ class RateLimiter:
         """Return whether another request would exceed the limit; nothing is counted."""
         return not await self._counts.test(self._item, caller)
 
-    async def hit(self, caller: str) -> tuple[bool, dict[str, str]]:
+    async def count_request(self, caller: str) -> tuple[bool, dict[str, str]]:
         """Count one request; return whether it is within the limit, and the response headers."""
         is_within = await self._counts.hit(self._item, caller)
         stats = await self._counts.get_window_stats(self._item, caller)

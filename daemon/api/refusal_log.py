@@ -24,12 +24,12 @@ class RefusalLog:
         self._audit = audit
         self._limit = RateLimiter(LIMIT)
 
-    async def record(self, caller: str, entry: AuditEntry) -> None:
+    async def record_refusal(self, caller: str, entry: AuditEntry) -> None:
         """Record a refusal, unless the caller had the same one within the last minute.
 
         A database that is away does not change the response.
         """
-        is_within, _ = await self._limit.hit(f"{caller} {entry.action} {entry.object_id}")
+        is_within, _ = await self._limit.count_request(f"{caller} {entry.action} {entry.object_id}")
         if is_within:
             with suppress(Unavailable):
                 await self._audit.record(entry)

@@ -96,13 +96,13 @@ _BODIES: tuple[Body[Any], ...] = (
 )
 
 
-def schema_names(body: Body[Any]) -> list[str]:
+def body_schema_names(body: Body[Any]) -> list[str]:
     """Return the names of the schemas of which a request body matches one."""
     variants = [variant.name for variant in body.variants.values()]
     return variants or [body.declaration.__name__]
 
 
-def reference(name: str) -> JsonSchema:
+def schema_reference(name: str) -> JsonSchema:
     """Return a reference to a named schema of the specification."""
     return {"$ref": f"#/components/schemas/{name}"}
 
@@ -112,10 +112,10 @@ def component_schemas() -> dict[str, JsonSchema]:
     schemas: dict[str, JsonSchema] = {}
     for body in _BODIES:
         if not body.variants:
-            _add(schemas, body)
+            _add_schema(schemas, body)
         for word, variant in body.variants.items():
             fields = _fields_of_variant(body, word, variant)
-            schemas[variant.name] = _object(schemas, body, variant.name, variant.doc, fields)
+            schemas[variant.name] = _object_schema(schemas, body, variant.name, variant.doc, fields)
     return schemas
 
 
@@ -130,15 +130,15 @@ def _fields_of_variant(body: Body[Any], word: str, variant: Variant) -> dict[str
     return fields
 
 
-def _add(schemas: dict[str, JsonSchema], body: Body[Any]) -> JsonSchema:
+def _add_schema(schemas: dict[str, JsonSchema], body: Body[Any]) -> JsonSchema:
     name = body.declaration.__name__
     if name not in schemas:
         doc = inspect.getdoc(body.declaration) or ""
-        schemas[name] = _object(schemas, body, name, doc, body.fields)
-    return reference(name)
+        schemas[name] = _object_schema(schemas, body, name, doc, body.fields)
+    return schema_reference(name)
 
 
-def _object(
+def _object_schema(
     schemas: dict[str, JsonSchema],
     body: Body[Any],
     name: str,
@@ -149,21 +149,21 @@ def _object(
         "title": name,
         "description": doc,
         "type": "object",
-        "properties": _properties(schemas, body, fields),
+        "properties": _property_schemas(schemas, body, fields),
         "required": [name for name, field in fields.items() if field.required],
         "additionalProperties": False,
     }
 
 
-def _properties(
+def _property_schemas(
     schemas: dict[str, JsonSchema], body: Body[Any], fields: Mapping[str, Field]
 ) -> dict[str, JsonSchema]:
     properties: dict[str, JsonSchema] = {}
     for name, field in fields.items():
         if field.beside and isinstance(field.form, Body):
-            properties |= _properties(schemas, field.form, field.form.fields)
+            properties |= _property_schemas(schemas, field.form, field.form.fields)
             continue
-        kinds = _kinds(schemas, field, ignores_values=bool(field.used_by or body.used_by))
+        kinds = _value_schemas(schemas, field, ignores_values=bool(field.used_by or body.used_by))
         if not field.required and kinds != [{}]:
             kinds.append({"type": "null"})
         schema: JsonSchema = {"anyOf": kinds} if len(kinds) > 1 else dict(kinds[0])
@@ -175,12 +175,12 @@ def _properties(
     return properties
 
 
-def _kinds(
+def _value_schemas(
     schemas: dict[str, JsonSchema], field: Field, *, ignores_values: bool
 ) -> list[JsonSchema]:
     """Return the schemas of which a value other than null matches one."""
     if isinstance(field.form, Body):
-        return [_add(schemas, field.form)]
+        return [_add_schema(schemas, field.form)]
     if ignores_values and field.form.well_formed is not None:
         return [field.form.schema, field.form.well_formed]
     return [field.form.schema]

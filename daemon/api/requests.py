@@ -10,8 +10,8 @@ from uuid import UUID
 
 from starlette.requests import ClientDisconnect, Request
 
-from daemon.api.errors import ClientGone, TooLarge, UnsupportedMediaType
-from daemon.api.ports import Backend, Options
+from daemon.api.errors import BodyTooLarge, ClientDisconnected, UnsupportedMediaType
+from daemon.api.ports import ApiOptions, Backend
 from daemon.api.refusal_log import RefusalLog
 from daemon.domain.api_keys import ApiKey
 from daemon.domain.errors import InvalidInput, NotFound
@@ -58,20 +58,20 @@ async def read_body(request: Request) -> bytes:
         ClientGone: The client disconnected.
     """
     options = request.app.state.options
-    assert isinstance(options, Options)
+    assert isinstance(options, ApiOptions)
     limit = options.body_limit
     chunks = bytearray()
     try:
         async for chunk in request.stream():
             chunks += chunk
             if len(chunks) > limit:
-                raise TooLarge(f"the body has more than {limit} bytes")
+                raise BodyTooLarge(f"the body has more than {limit} bytes")
     except ClientDisconnect as error:
-        raise ClientGone from error
+        raise ClientDisconnected from error
     return bytes(chunks)
 
 
-async def read_json(request: Request) -> bytes:
+async def read_json_bytes(request: Request) -> bytes:
     """Return the whole body of a request that declares it as JSON.
 
     A page of another site can send a body of any other type without asking the server before.
@@ -103,7 +103,7 @@ def parse_json(raw: bytes, message: str) -> Any:
         raise InvalidInput(400, message, "the body is empty, must be JSON")
     try:
         value = _decoder.decode(text)
-        _check(value, "\\u" in text)
+        _check_nesting_and_texts(value, "\\u" in text)
     except RecursionError:
         raise InvalidInput(400, message, "the body is nested too deeply") from None
     except json.JSONDecodeError as error:
@@ -117,7 +117,7 @@ def parse_json(raw: bytes, message: str) -> Any:
     return value
 
 
-def _check(value: Any, has_escapes: bool) -> None:
+def _check_nesting_and_texts(value: Any, has_escapes: bool) -> None:
     """Check the nesting, and with escapes in the text also the characters they stand for."""
     level: list[Any] = [value]
     for _ in range(MAX_NESTING):
@@ -130,14 +130,14 @@ def _check(value: Any, has_escapes: bool) -> None:
             elif isinstance(inner, list):
                 below.extend(inner)
             elif has_escapes and isinstance(inner, str):
-                _check_text(inner)
+                _require_storable_text(inner)
         if not below:
             return
         level = below
     raise NotJson(f"it is nested more than {MAX_NESTING} deep")
 
 
-def _check_text(text: str) -> None:
+def _require_storable_text(text: str) -> None:
     if "\0" in text:
         raise NotJson("a text has the character U+0000 in it")
     try:
@@ -162,7 +162,7 @@ def parse_run_id(text: str) -> UUID:
     raise NotFound(f"{shown(text)} is not a uuid", message="Run not found")
 
 
-def idempotency_key(request: Request, *, required: bool = False) -> str | None:
+def read_idempotency_key(request: Request, *, required: bool = False) -> str | None:
     """Return the Idempotency-Key, or None without one. Raises InvalidInput (400)."""
     given = request.headers.get("idempotency-key")
     if given is None:
@@ -182,7 +182,7 @@ def etag_of(revision: int | None) -> str:
     return f'"{revision or 0}"'
 
 
-def expectation(request: Request) -> Callable[[int | None], bool] | None:
+def if_match_condition(request: Request) -> Callable[[int | None], bool] | None:
     """Return the If-Match condition on the schedule's revision. Raises InvalidInput (400)."""
     given = request.headers.get("if-match")
     if given is None:
@@ -196,7 +196,7 @@ def expectation(request: Request) -> Callable[[int | None], bool] | None:
     return lambda revision: etag_of(revision) in tags
 
 
-def key_of(request: Request) -> ApiKey:
+def api_key_of(request: Request) -> ApiKey:
     """Return the API key that the middleware has authenticated."""
     key = request.scope["state"]["key"]
     assert isinstance(key, ApiKey)
@@ -205,10 +205,10 @@ def key_of(request: Request) -> ApiKey:
 
 def actor_of(request: Request) -> str:
     """Return the actor of the request, for `campaign_events`."""
-    return f"api:{key_of(request).name}"
+    return f"api:{api_key_of(request).name}"
 
 
-def refusals_of(request: Request) -> RefusalLog:
+def refusal_log_of(request: Request) -> RefusalLog:
     """Return the recorder of refused requests."""
     refusals = request.app.state.refusals
     assert isinstance(refusals, RefusalLog)

@@ -34,23 +34,23 @@ class ResponseData:
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
 
-    def render(self) -> Response:
+    def to_response(self) -> Response:
         """Return the response to send."""
         return JSONResponse(self.body, self.status, headers=self.headers)
 
-    def to_store(self) -> dict[str, Any]:
+    def to_stored_json(self) -> dict[str, Any]:
         """Return JSON to store; the body is text, so that a replay has the same bytes."""
-        text = bytes(self.render().body).decode()
+        text = bytes(self.to_response().body).decode()
         return {"status": self.status, "headers": self.headers, "text": text}
 
 
-def replay(stored: dict[str, Any]) -> Response:
+def replay_response(stored: dict[str, Any]) -> Response:
     """Return a stored response to send again."""
     headers = {**stored["headers"], "Idempotency-Replayed": "true"}
     return Response(stored["text"], stored["status"], headers, "application/json")
 
 
-def instant(value: datetime | None) -> str | None:
+def instant_text(value: datetime | None) -> str | None:
     """Return a UTC instant as text; None stays None."""
     return None if value is None else utc_text(value)
 
@@ -65,13 +65,13 @@ def campaign_item(campaign: Campaign, next_at: datetime | None) -> dict[str, Any
         "status": campaign.status,
         "timezone": campaign.timezone,
         "target": campaign.target,
-        "next_run_at": instant(next_at),
-        "created_at": instant(campaign.created_at),
-        "updated_at": instant(campaign.updated_at),
+        "next_run_at": instant_text(next_at),
+        "created_at": instant_text(campaign.created_at),
+        "updated_at": instant_text(campaign.updated_at),
     }
 
 
-def listed_item(listed: CampaignSummary) -> dict[str, Any]:
+def campaign_list_item(listed: CampaignSummary) -> dict[str, Any]:
     """Return the CampaignItem of a list."""
     is_paused = listed.campaign.status is Status.PAUSED
     return campaign_item(listed.campaign, None if is_paused else listed.next_run_at)
@@ -99,7 +99,7 @@ def schedule_response(shown: CampaignDetail) -> ResponseData:
     return ResponseData(body, headers={"ETag": etag_of(shown.revision)})
 
 
-def command_result(result: CommandResult, message: str) -> dict[str, Any]:
+def command_response(result: CommandResult, message: str) -> dict[str, Any]:
     """Return the fields that the responses of all commands on campaigns have."""
     return {
         "success": True,
@@ -120,16 +120,16 @@ def run_item(listed: RunDetail) -> dict[str, Any]:
         "campaign_id": run.campaign_id,
         "campaign_uuid": str(listed.campaign_uuid),
         "campaign_name": listed.campaign_name,
-        "scheduled_for": instant(run.scheduled_for),
+        "scheduled_for": instant_text(run.scheduled_for),
         "status": run.status,
         "cause": run.cause,
         "attempt": run.attempt,
         "takeovers": run.takeovers,
         "node": run.node,
-        "claimed_at": instant(run.claimed_at),
-        "started_at": instant(run.started_at),
-        "next_attempt_at": instant(run.next_attempt_at),
-        "finished_at": instant(run.finished_at),
+        "claimed_at": instant_text(run.claimed_at),
+        "started_at": instant_text(run.started_at),
+        "next_attempt_at": instant_text(run.next_attempt_at),
+        "finished_at": instant_text(run.finished_at),
         "lateness_ms": run.lateness_ms,
         "error": run.error,
     }
@@ -140,21 +140,21 @@ def event_item(event: LoggedEvent) -> dict[str, Any]:
     return {
         "id": event.id,
         "campaign_id": event.campaign_id,
-        "at": instant(event.at),
+        "at": instant_text(event.at),
         "event": event.event,
         "from_status": event.from_status,
         "to_status": event.to_status,
         "cause": event.cause,
         "actor": event.actor,
         "run_id": None if event.run_id is None else str(event.run_id),
-        "scheduled_for": instant(event.scheduled_for),
+        "scheduled_for": instant_text(event.scheduled_for),
         "details": event.details,
     }
 
 
 def audit_item(row: AuditRecord) -> dict[str, Any]:
     """Return an AuditItem."""
-    return {**asdict(row), "at": instant(row.at)}
+    return {**asdict(row), "at": instant_text(row.at)}
 
 
 def upcoming_item(upcoming: UpcomingEvent) -> dict[str, Any]:
@@ -166,7 +166,7 @@ def upcoming_item(upcoming: UpcomingEvent) -> dict[str, Any]:
         "type": CampaignType(upcoming.type),
         "status": upcoming.status,
         "event": upcoming.kind,
-        "at": instant(upcoming.at),
+        "at": instant_text(upcoming.at),
         "local": upcoming.local.isoformat(),
         "timezone": upcoming.timezone,
     }
@@ -181,8 +181,8 @@ def run_update(update: AttemptUpdate) -> dict[str, Any]:
         "status": update.status,
         "attempt": update.attempt,
         "changed": update.changed,
-        "lease_until": instant(update.lease_until),
-        "next_attempt_at": instant(update.next_attempt_at),
+        "lease_until": instant_text(update.lease_until),
+        "next_attempt_at": instant_text(update.next_attempt_at),
     }
 
 
@@ -193,10 +193,10 @@ def key_item(key: ApiKey) -> dict[str, Any]:
         "name": key.name,
         "scope": key.scope,
         "status": key.status,
-        "created_at": instant(key.created_at),
-        "expires_at": instant(key.expires_at),
-        "last_used_at": instant(key.last_used_at),
+        "created_at": instant_text(key.created_at),
+        "expires_at": instant_text(key.expires_at),
+        "last_used_at": instant_text(key.last_used_at),
         "last_used_from": key.last_used_from,
-        "previous_until": instant(key.previous_until),
-        "revoked_at": instant(key.revoked_at),
+        "previous_until": instant_text(key.previous_until),
+        "revoked_at": instant_text(key.revoked_at),
     }

@@ -16,7 +16,7 @@ time that accepted requests need.
 """
 
 
-class Slots:
+class RequestSlots:
     """The slots of requests. One caller, a key or an address, may have a quarter of them.
 
     Args:
@@ -26,24 +26,24 @@ class Slots:
     def __init__(self, total: int) -> None:
         self._slots = asyncio.Semaphore(total)
         self._share = max(1, total // 4)
-        self._callers: dict[str, _Caller] = {}
+        self._callers: dict[str, _CallerShare] = {}
 
     @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
+    async def hold_slot(self) -> AsyncIterator[None]:
         """Hold one slot. Raises Unavailable if none becomes free in time."""
-        await _acquire(self._slots, "too many requests at once")
+        await _acquire_or_refuse(self._slots, "too many requests at once")
         try:
             yield
         finally:
             self._slots.release()
 
     @asynccontextmanager
-    async def share(self, caller: str) -> AsyncIterator[None]:
+    async def hold_share(self, caller: str) -> AsyncIterator[None]:
         """Hold one part of a caller's share, also while the body arrives. Raises Unavailable."""
-        held = self._callers.setdefault(caller, _Caller(self._share))
+        held = self._callers.setdefault(caller, _CallerShare(self._share))
         held.requests += 1
         try:
-            await _acquire(held.free, "too many requests at once of one key or address")
+            await _acquire_or_refuse(held.free, "too many requests at once of one key or address")
             try:
                 yield
             finally:
@@ -54,13 +54,13 @@ class Slots:
                 del self._callers[caller]
 
 
-class _Caller:
+class _CallerShare:
     def __init__(self, share: int) -> None:
         self.free = asyncio.Semaphore(share)
         self.requests = 0
 
 
-async def _acquire(semaphore: asyncio.Semaphore, refusal: str) -> None:
+async def _acquire_or_refuse(semaphore: asyncio.Semaphore, refusal: str) -> None:
     try:
         async with asyncio.timeout(TIMEOUT_S):
             await semaphore.acquire()

@@ -66,11 +66,11 @@ def build(
         except UnusableTarget as error:
             raise UnusableTarget(f"targets.{name}: {error.detail}") from error
         concurrency = getattr(settings, "concurrency", LOG_CONCURRENCY)
-        built[name] = target, policy_of(settings), concurrency
+        built[name] = target, retry_policy_of(settings), concurrency
     return built
 
 
-def policy_of(settings: Any) -> RetryPolicy:
+def retry_policy_of(settings: Any) -> RetryPolicy:
     """Return the retry policy that a target's settings describe."""
     if settings.type == "log":
         return RetryPolicy()

@@ -23,22 +23,22 @@ _AXIS = 256
 
 
 @cache
-def style() -> str:
+def style_sheet() -> str:
     """Return the style sheet."""
     return files("daemon.api.dashboard").joinpath("page.css").read_text("utf-8")
 
 
 @cache
-def policy() -> str:
+def content_security_policy() -> str:
     """Return the Content-Security-Policy: this style sheet and forms to this host only."""
-    digest = base64.b64encode(hashlib.sha256(style().encode()).digest()).decode()
+    digest = base64.b64encode(hashlib.sha256(style_sheet().encode()).digest()).decode()
     return (
         f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; form-action 'self'; "
         "base-uri 'none'; frame-ancestors 'none'"
     )
 
 
-def login(problem: str = "") -> str:
+def login_page(problem: str = "") -> str:
     """Return the login form."""
     alert = f'<p class="bad" role="alert">{escape(problem)}</p>' if problem else ""
     return _html_document(
@@ -77,7 +77,7 @@ def overview_page(
         ("executing", str(overview.executing), False),
         ("queued", str(overview.queued), False),
         ("retrying", str(overview.retrying), False),
-        ("nodes", str(sum(node.live for node in overview.nodes)), not any_live(overview)),
+        ("nodes", str(sum(node.live for node in overview.nodes)), not has_live_node(overview)),
     ]
     executing = open_runs.get(RunStatus.EXECUTING, ())
     waiting = [each for status in WAITING for each in open_runs.get(status, ())]
@@ -96,7 +96,7 @@ def overview_page(
     )
 
 
-def any_live(overview: Overview) -> bool:
+def has_live_node(overview: Overview) -> bool:
     """Return whether a node is live."""
     return any(node.live for node in overview.nodes)
 
@@ -105,7 +105,7 @@ def _html_document(title: str, body: str) -> str:
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title><link rel="icon" href="data:,"><style>{style()}</style></head>
+<title>{escape(title)}</title><link rel="icon" href="data:,"><style>{style_sheet()}</style></head>
 <body>
 {body}
 </body></html>
@@ -174,7 +174,7 @@ def _upcoming_table(upcoming: Sequence[UpcomingEvent], now: datetime) -> str:
             [
                 _cell_html(f"{each.local:%Y-%m-%d %H:%M:%S}"),
                 _cell_html(each.timezone),
-                _cell_html(*_time_left((each.at - now).total_seconds())),
+                _cell_html(*_format_time_left((each.at - now).total_seconds())),
                 _cell_html(f"{each.campaign_name} ({each.campaign_id})", "text"),
                 _cell_html(each.kind),
                 f"<td>{_timeline_dot((each.at - now).total_seconds() / span)}</td>",
@@ -184,7 +184,7 @@ def _upcoming_table(upcoming: Sequence[UpcomingEvent], now: datetime) -> str:
     )
 
 
-def _time_left(seconds: float) -> tuple[str, str]:
+def _format_time_left(seconds: float) -> tuple[str, str]:
     return (duration(seconds), "") if seconds > 0 else (f"overdue by {duration(-seconds)}", "bad")
 
 

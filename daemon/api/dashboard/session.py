@@ -36,29 +36,29 @@ class SessionGuard:
 
     async def is_locked_out(self, request: Request) -> bool:
         """Return whether the client's address has failed to log in too often."""
-        return await self._failures.is_exhausted(address_of(request))
+        return await self._failures.is_exhausted(client_address(request))
 
-    async def count_failure(self, request: Request) -> None:
+    async def count_failed_login(self, request: Request) -> None:
         """Count a login with a wrong key."""
-        await self._failures.hit(address_of(request))
+        await self._failures.count_request(client_address(request))
 
-    async def may_log_in(self, key: ApiKey) -> bool:
+    async def admit_login(self, key: ApiKey) -> bool:
         """Count a login with a key; return whether the key may log in again so soon."""
-        is_within, _ = await self._logins.hit(str(key.id))
+        is_within, _ = await self._logins.count_request(str(key.id))
         return is_within
 
     async def find_key(self, request: Request) -> ApiKey | None:
         """Return the key of the request's session; None without a session in force."""
-        token = self._token_of(request)
+        token = self._session_token(request)
         key = await self._sessions.find(token) if token else None
         if key is not None:
-            self._key_uses.record(key, address_of(request))
+            self._key_uses.record(key, client_address(request))
         return key
 
     async def log_in(self, request: Request, response: Response, key: ApiKey, secret: str) -> None:
         """Start a session of the key; the browser's session before it ends."""
         await self._end_session(request)
-        address = address_of(request)
+        address = client_address(request)
         token = await self._sessions.start(key, secret, address)
         self._key_uses.record(key, address)
         response.set_cookie(
@@ -81,11 +81,11 @@ class SessionGuard:
         )
 
     async def _end_session(self, request: Request) -> None:
-        token = self._token_of(request)
+        token = self._session_token(request)
         if token:
             await self._sessions.end(token)
 
-    def _token_of(self, request: Request) -> str | None:
+    def _session_token(self, request: Request) -> str | None:
         return request.cookies.get(self._cookie_name(request))
 
     def _is_https(self, request: Request) -> bool:
@@ -96,6 +96,6 @@ class SessionGuard:
         return f"__Host-{COOKIE}" if self._is_https(request) else COOKIE
 
 
-def address_of(request: Request) -> str:
+def client_address(request: Request) -> str:
     """Return the client's address."""
     return request.client.host if request.client else ""

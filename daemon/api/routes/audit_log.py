@@ -9,8 +9,8 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from daemon.api.auth import ADMIN
-from daemon.api.openapi import Cursor, Limit, answers
-from daemon.api.pagination import decode, page_response
+from daemon.api.openapi import Cursor, Limit, route_responses
+from daemon.api.pagination import decode_cursor, page_response
 from daemon.api.requests import backend_of
 from daemon.api.response_models import AuditPage
 from daemon.api.responses import audit_item
@@ -22,7 +22,7 @@ from daemon.domain.requests.fields import no_datetime
 router = APIRouter(tags=["Audit log"], dependencies=ADMIN)
 
 
-@router.get("/audit-log", summary="Read the audit log", responses=answers(AuditPage))
+@router.get("/audit-log", summary="Read the audit log", responses=route_responses(AuditPage))
 async def read_audit_log(
     request: Request,
     actor: Annotated[str | None, Query(description="Only rows of this actor.")] = None,
@@ -38,7 +38,7 @@ async def read_audit_log(
     cursor: Cursor = None,
 ) -> Response:
     """Returns who changed what and who was refused, newest first."""
-    before = decode(cursor, int)
+    before = decode_cursor(cursor, int)
     found = await backend_of(request).audit.page(
         limit=limit + 1,
         before=before and before[0],

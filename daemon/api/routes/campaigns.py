@@ -7,15 +7,22 @@ from starlette.responses import JSONResponse, Response
 
 from daemon.api.auth import READ, WRITE
 from daemon.api.idempotency import run_idempotently
-from daemon.api.openapi import CampaignRef, Cursor, IdempotencyKey, Limit, answers, body
-from daemon.api.pagination import decode, page_response
-from daemon.api.requests import actor_of, backend_of, parse_json, parse_ref, read_json
+from daemon.api.openapi import (
+    CampaignRef,
+    Cursor,
+    IdempotencyKey,
+    Limit,
+    request_body,
+    route_responses,
+)
+from daemon.api.pagination import decode_cursor, page_response
+from daemon.api.requests import actor_of, backend_of, parse_json, parse_ref, read_json_bytes
 from daemon.api.response_models import CampaignDeleted, CampaignPage, CampaignResponse, CommandDone
 from daemon.api.responses import (
     ResponseData,
+    campaign_list_item,
     campaign_response,
-    command_result,
-    listed_item,
+    command_response,
     next_run_of,
 )
 from daemon.campaign_service import CampaignService, CommandResult
@@ -31,8 +38,8 @@ router = APIRouter(tags=["Campaigns"])
     dependencies=WRITE,
     summary="Create a campaign",
     status_code=201,
-    responses=answers(CampaignResponse, 409, 422, status=201, headers=["Location"]),
-    openapi_extra=body(
+    responses=route_responses(CampaignResponse, 409, 422, status=201, headers=["Location"]),
+    openapi_extra=request_body(
         NEW_CAMPAIGN,
         examples={
             "weekly letter": {
@@ -46,23 +53,23 @@ router = APIRouter(tags=["Campaigns"])
 )
 async def create_campaign(request: Request, idempotency_key: IdempotencyKey = None) -> Response:
     """Creates a draft. A draft runs when it has a schedule or is started."""
-    raw = await read_json(request)
+    raw = await read_json_bytes(request)
     value = parse_json(raw, MESSAGE)
 
-    async def act(service: CampaignService) -> ResponseData:
+    async def create_draft(service: CampaignService) -> ResponseData:
         draft = read_campaign(value, backend_of(request).targets())
         created = await service.create(draft, actor_of(request))
         location = {"Location": f"/api/v1/campaigns/{created.id}"}
         return ResponseData(campaign_response(created), 201, location)
 
-    return await run_idempotently(request, act, raw)
+    return await run_idempotently(request, create_draft, raw)
 
 
 @router.get(
     "/campaigns",
     dependencies=READ,
     summary="List campaigns",
-    responses=answers(CampaignPage),
+    responses=route_responses(CampaignPage),
 )
 async def list_campaigns(
     request: Request,
@@ -72,18 +79,18 @@ async def list_campaigns(
     cursor: Cursor = None,
 ) -> Response:
     """Returns campaigns without their payloads, newest first."""
-    before = decode(cursor, int)
+    before = decode_cursor(cursor, int)
     found = await backend_of(request).reads.campaigns(
         limit=limit + 1, before=before and before[0], status=status, type=type
     )
-    return page_response(found, limit, listed_item, lambda listed: (listed.campaign.id,))
+    return page_response(found, limit, campaign_list_item, lambda listed: (listed.campaign.id,))
 
 
 @router.get(
     "/campaigns/{ref}",
     dependencies=READ,
     summary="Read a campaign",
-    responses=answers(CampaignResponse, 404),
+    responses=route_responses(CampaignResponse, 404),
 )
 async def show_campaign(request: Request, ref: CampaignRef) -> Response:
     """Returns a campaign with its payload and its next run."""
@@ -95,7 +102,7 @@ async def show_campaign(request: Request, ref: CampaignRef) -> Response:
     "/campaigns/{ref}",
     dependencies=WRITE,
     summary="Delete a campaign",
-    responses=answers(CampaignDeleted, 404, 409),
+    responses=route_responses(CampaignDeleted, 404, 409),
 )
 async def delete_campaign(request: Request, ref: CampaignRef) -> Response:
     """Deletes a draft or archived campaign with its history."""
@@ -136,32 +143,32 @@ _COMMANDS: dict[str, tuple[str, str, str]] = {
 """Summary, `message` and description of each command."""
 
 
-def _add_command(name: str, summary: str, message: str, description: str) -> None:
+def _add_command_route(name: str, summary: str, message: str, description: str) -> None:
     """Add the route of one command."""
 
-    async def handle(
+    async def run_command(
         request: Request, ref: CampaignRef, idempotency_key: IdempotencyKey = None
     ) -> Response:
         identity = parse_ref(ref)
 
-        async def act(service: CampaignService) -> ResponseData:
+        async def execute(service: CampaignService) -> ResponseData:
             command = getattr(service, name)
             result: CommandResult = await command(identity, actor_of(request))
-            return ResponseData({**command_result(result, message), "changed": result.changed})
+            return ResponseData({**command_response(result, message), "changed": result.changed})
 
-        return await run_idempotently(request, act, key_required=name == "rerun")
+        return await run_idempotently(request, execute, key_required=name == "rerun")
 
     router.add_api_route(
         f"/campaigns/{{ref}}/{name}",
-        handle,
+        run_command,
         methods=["POST"],
         name=name,
         summary=summary,
         description=description,
         dependencies=WRITE,
-        responses=answers(CommandDone, 404, 409, 422),
+        responses=route_responses(CommandDone, 404, 409, 422),
     )
 
 
 for _name, _texts in _COMMANDS.items():
-    _add_command(_name, *_texts)
+    _add_command_route(_name, *_texts)

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from daemon.api.auth import READ, READ_OR_WORKER
-from daemon.api.openapi import CampaignRef, Cursor, Limit, RunId, answers
-from daemon.api.pagination import decode, page_response
+from daemon.api.openapi import CampaignRef, Cursor, Limit, RunId, route_responses
+from daemon.api.pagination import decode_cursor, page_response
 from daemon.api.requests import backend_of, parse_ref, parse_run_id
 from daemon.api.response_models import EventPage, RunItem, RunPage, UpcomingPage
 from daemon.api.responses import event_item, run_item, upcoming_item
@@ -22,7 +22,7 @@ router = APIRouter(tags=["History"])
     "/campaigns/{ref}/runs",
     dependencies=READ,
     summary="List a campaign's runs",
-    responses=answers(RunPage, 404),
+    responses=route_responses(RunPage, 404),
 )
 async def list_runs(
     request: Request,
@@ -33,7 +33,7 @@ async def list_runs(
 ) -> Response:
     """Returns runs by scheduled instant, newest first."""
     identity = parse_ref(ref)
-    before = decode(cursor, datetime, int, datetime)
+    before = decode_cursor(cursor, datetime, int, datetime)
     found = await backend_of(request).reads.runs(
         limit=limit + 1, ref=identity, status=status, before=before
     )
@@ -44,14 +44,14 @@ async def list_runs(
     "/campaigns/{ref}/events",
     dependencies=READ,
     summary="List a campaign's events",
-    responses=answers(EventPage, 404),
+    responses=route_responses(EventPage, 404),
 )
 async def list_events(
     request: Request, ref: CampaignRef, limit: Limit = 50, cursor: Cursor = None
 ) -> Response:
     """Returns every change of the campaign, newest first: statuses, cause and actor."""
     identity = parse_ref(ref)
-    before = decode(cursor, int)
+    before = decode_cursor(cursor, int)
     found = await backend_of(request).reads.events(
         identity, limit=limit + 1, before=before and before[0]
     )
@@ -62,7 +62,7 @@ async def list_events(
     "/runs/{run_id}",
     dependencies=READ_OR_WORKER,
     summary="Read a run",
-    responses=answers(RunItem, 404),
+    responses=route_responses(RunItem, 404),
 )
 async def read_run(request: Request, run_id: RunId) -> Response:
     """Returns a run."""
@@ -73,10 +73,10 @@ async def read_run(request: Request, run_id: RunId) -> Response:
     "/upcoming",
     dependencies=READ,
     summary="List upcoming events",
-    responses=answers(UpcomingPage),
+    responses=route_responses(UpcomingPage),
 )
 async def list_upcoming(request: Request, limit: Limit = 50, cursor: Cursor = None) -> Response:
     """Returns the next event of every campaign that is not paused, soonest first."""
-    after = decode(cursor, datetime, int)
+    after = decode_cursor(cursor, datetime, int)
     found = await backend_of(request).reads.upcoming(limit=limit + 1, after=after)
     return page_response(found, limit, upcoming_item, lambda event: event.key)

@@ -10,9 +10,9 @@ from pydantic import WithJsonSchema
 from starlette.responses import JSONResponse, Response
 
 from daemon.api.auth import ADMIN
-from daemon.api.openapi import answers, body
+from daemon.api.openapi import request_body, route_responses
 from daemon.api.request_models import NEW_KEY, ROTATE_REQUEST
-from daemon.api.requests import backend_of, key_of, parse_json, read_json
+from daemon.api.requests import api_key_of, backend_of, parse_json, read_json_bytes
 from daemon.api.response_models import KeyCreated, KeyItem, KeyPage
 from daemon.api.responses import key_item
 from daemon.domain.api_keys import INVALID_VALUES
@@ -32,8 +32,8 @@ KeyId = Annotated[
     "/keys",
     summary="Create an API key",
     status_code=201,
-    responses=answers(KeyCreated, 409, status=201),
-    openapi_extra=body(
+    responses=route_responses(KeyCreated, 409, status=201),
+    openapi_extra=request_body(
         NEW_KEY,
         examples={
             "a reader": {"name": "dashboard", "scope": "read"},
@@ -47,7 +47,7 @@ KeyId = Annotated[
 )
 async def create_key(request: Request) -> Response:
     """Creates a key. Only this response contains the secret."""
-    value = parse_json(await read_json(request), INVALID_VALUES)
+    value = parse_json(await read_json_bytes(request), INVALID_VALUES)
     requested = NEW_KEY.parse(value, INVALID_VALUES)
     key, secret = await backend_of(request).keys.create(
         requested.name, requested.scope, requested.expires_at
@@ -55,7 +55,7 @@ async def create_key(request: Request) -> Response:
     return JSONResponse({**key_item(key), "key": secret}, 201)
 
 
-@router.get("/keys", summary="List API keys", responses=answers(KeyPage))
+@router.get("/keys", summary="List API keys", responses=route_responses(KeyPage))
 async def list_keys(request: Request) -> Response:
     """Returns all keys without their secrets, also revoked and expired ones."""
     keys = await backend_of(request).keys.list()
@@ -65,8 +65,8 @@ async def list_keys(request: Request) -> Response:
 @router.post(
     "/keys/{key_id}/rotate",
     summary="Rotate an API key",
-    responses=answers(KeyCreated, 404),
-    openapi_extra=body(
+    responses=route_responses(KeyCreated, 404),
+    openapi_extra=request_body(
         ROTATE_REQUEST, examples={"within a day": {"overlap_seconds": 86_400}}, required=False
     ),
 )
@@ -76,26 +76,28 @@ async def rotate_key(request: Request, key_id: KeyId) -> Response:
     Id, name and scope stay. The previous secret works until the overlap ends, or the key as it was
     would have expired. A secret before that one ends at once.
     """
-    raw = await read_json(request)
+    raw = await read_json_bytes(request)
     value = parse_json(raw, INVALID_VALUES) if raw else {}
     requested = ROTATE_REQUEST.parse(value, INVALID_VALUES)
     key, secret = await backend_of(request).keys.rotate(
-        _parse_id(key_id), timedelta(seconds=requested.overlap_seconds), requested.expires_at
+        _parse_key_id(key_id), timedelta(seconds=requested.overlap_seconds), requested.expires_at
     )
     return JSONResponse({**key_item(key), "key": secret})
 
 
-@router.delete("/keys/{key_id}", summary="Revoke an API key", responses=answers(KeyItem, 404, 409))
+@router.delete(
+    "/keys/{key_id}", summary="Revoke an API key", responses=route_responses(KeyItem, 404, 409)
+)
 async def revoke_key(request: Request, key_id: KeyId) -> Response:
     """Revokes a key from the next request on. The key stays listed. A key cannot revoke itself."""
-    number = _parse_id(key_id)
-    if number == key_of(request).id:
+    number = _parse_key_id(key_id)
+    if number == api_key_of(request).id:
         # Otherwise a mistake could revoke the last admin key.
         raise Conflict("a key cannot revoke itself; use another key, or campaignd keys revoke")
     return JSONResponse(key_item(await backend_of(request).keys.revoke(number)))
 
 
-def _parse_id(key_id: str) -> int:
+def _parse_key_id(key_id: str) -> int:
     """Return a key's id. Raises NotFound for all other texts."""
     if key_id.isascii() and key_id.isdigit() and len(key_id) < 19:
         return int(key_id)

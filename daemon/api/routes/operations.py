@@ -98,14 +98,14 @@ async def docs() -> Response:
 
 
 @router.get("/docs/{name}", include_in_schema=False)
-async def asset(name: str) -> Response:
+async def swagger_file(name: str) -> Response:
     """Return a file of Swagger UI."""
     if name not in _ASSETS:
         return JSONResponse({"message": "Not found", "detail": "the path does not exist"}, 404)
     headers = {"Cache-Control": "public, max-age=86400", "Content-Type": _ASSETS[name]}
-    return Response(await asyncio.to_thread(_static_file, name), headers=headers)
+    return Response(await asyncio.to_thread(_read_swagger_file, name), headers=headers)
 
 
 @cache
-def _static_file(name: str) -> bytes:
+def _read_swagger_file(name: str) -> bytes:
     return files("fastapi_offline").joinpath("static", name).read_bytes()

@@ -11,9 +11,9 @@ from starlette.responses import Response
 
 from daemon.api.auth import WORKER
 from daemon.api.idempotency import run_idempotently
-from daemon.api.openapi import IdempotencyKey, RunId, answers, body
+from daemon.api.openapi import IdempotencyKey, RunId, request_body, route_responses
 from daemon.api.request_models import COMPLETE_REQUEST, FAIL_REQUEST, HEARTBEAT_REQUEST
-from daemon.api.requests import actor_of, parse_json, parse_run_id, read_json
+from daemon.api.requests import actor_of, parse_json, parse_run_id, read_json_bytes
 from daemon.api.response_models import RunUpdate
 from daemon.api.responses import ResponseData, run_update
 from daemon.campaign_service import CampaignService
@@ -25,22 +25,22 @@ router = APIRouter(tags=["Runs that finish later"])
 T = TypeVar("T", bound=NamedTuple)
 MESSAGE = "Invalid run values"
 
-_RESPONSES = answers(RunUpdate, 404, 409, 422)
+_RESPONSES = route_responses(RunUpdate, 404, 409, 422)
 
 
-async def _read_report(request: Request, body: Body[T]) -> tuple[bytes, T]:
+async def _read_and_parse_body(request: Request, body: Body[T]) -> tuple[bytes, T]:
     """Return the body as received and as parsed."""
-    raw = await read_json(request)
+    raw = await read_json_bytes(request)
     return raw, body.parse(parse_json(raw, MESSAGE), MESSAGE)
 
 
-async def _report_result(
+async def _report_idempotently(
     request: Request, raw: bytes, report: Callable[[CampaignService], Awaitable[AttemptUpdate]]
 ) -> Response:
-    async def act(service: CampaignService) -> ResponseData:
+    async def report_result(service: CampaignService) -> ResponseData:
         return ResponseData(run_update(await report(service)))
 
-    return await run_idempotently(request, act, raw)
+    return await run_idempotently(request, report_result, raw)
 
 
 @router.post(
@@ -48,7 +48,7 @@ async def _report_result(
     dependencies=WORKER,
     summary="Complete a run",
     responses=_RESPONSES,
-    openapi_extra=body(COMPLETE_REQUEST, examples={"first attempt": {"attempt": 1}}),
+    openapi_extra=request_body(COMPLETE_REQUEST, examples={"first attempt": {"attempt": 1}}),
 )
 async def complete_run(
     request: Request, run_id: RunId, idempotency_key: IdempotencyKey = None
@@ -58,9 +58,11 @@ async def complete_run(
     Returns 409 if the attempt is not the open one.
     """
     identity: UUID = parse_run_id(run_id)
-    raw, done = await _read_report(request, COMPLETE_REQUEST)
+    raw, done = await _read_and_parse_body(request, COMPLETE_REQUEST)
     actor = actor_of(request)
-    return await _report_result(request, raw, lambda c: c.complete(identity, done.attempt, actor))
+    return await _report_idempotently(
+        request, raw, lambda c: c.complete(identity, done.attempt, actor)
+    )
 
 
 @router.post(
@@ -68,7 +70,7 @@ async def complete_run(
     dependencies=WORKER,
     summary="Fail an attempt",
     responses=_RESPONSES,
-    openapi_extra=body(
+    openapi_extra=request_body(
         FAIL_REQUEST, examples={"without a retry": {"attempt": 1, "error": "no", "retry": False}}
     ),
 )
@@ -80,9 +82,9 @@ async def fail_run(
     The target's settings decide whether another attempt follows; with `retry` false, none does.
     """
     identity = parse_run_id(run_id)
-    raw, failed = await _read_report(request, FAIL_REQUEST)
+    raw, failed = await _read_and_parse_body(request, FAIL_REQUEST)
     actor = actor_of(request)
-    return await _report_result(
+    return await _report_idempotently(
         request,
         raw,
         lambda c: c.fail(identity, failed.attempt, failed.error, actor, retry=failed.retry),
@@ -94,7 +96,9 @@ async def fail_run(
     dependencies=WORKER,
     summary="Extend a run's lease",
     responses=_RESPONSES,
-    openapi_extra=body(HEARTBEAT_REQUEST, examples={"two minutes": {"attempt": 1, "seconds": 120}}),
+    openapi_extra=request_body(
+        HEARTBEAT_REQUEST, examples={"two minutes": {"attempt": 1, "seconds": 120}}
+    ),
 )
 async def extend_run(
     request: Request, run_id: RunId, idempotency_key: IdempotencyKey = None
@@ -104,7 +108,7 @@ async def extend_run(
     Changes nothing while the node that started the attempt waits for the target: it keeps the run.
     """
     identity = parse_run_id(run_id)
-    raw, extended = await _read_report(request, HEARTBEAT_REQUEST)
-    return await _report_result(
+    raw, extended = await _read_and_parse_body(request, HEARTBEAT_REQUEST)
+    return await _report_idempotently(
         request, raw, lambda c: c.heartbeat(identity, extended.attempt, extended.seconds)
     )

@@ -16,17 +16,17 @@ from daemon.api.openapi import (
     Count,
     IdempotencyKey,
     IfMatch,
-    answers,
-    body,
+    request_body,
+    route_responses,
 )
 from daemon.api.requests import (
     actor_of,
     backend_of,
     etag_of,
-    expectation,
+    if_match_condition,
     parse_json,
     parse_ref,
-    read_json,
+    read_json_bytes,
 )
 from daemon.api.response_models import (
     SchedulePreview,
@@ -34,7 +34,7 @@ from daemon.api.response_models import (
     ScheduleSaved,
     ScheduleUpdated,
 )
-from daemon.api.responses import ResponseData, command_result, schedule_response
+from daemon.api.responses import ResponseData, command_response, schedule_response
 from daemon.campaign_service import CampaignService, CommandResult
 from daemon.domain.errors import INVALID_CONFIGURATION, INVALID_VALUES
 from daemon.domain.preview import campaign_answer
@@ -86,8 +86,8 @@ _UPDATE_EXAMPLES = {
 }
 
 
-def _saved_response(result: CommandResult, message: str) -> ResponseData:
-    body = {**command_result(result, message), "notes": list(result.notes)}
+def _schedule_saved_response(result: CommandResult, message: str) -> ResponseData:
+    body = {**command_response(result, message), "notes": list(result.notes)}
     return ResponseData(body, headers={"ETag": etag_of(result.revision)})
 
 
@@ -95,8 +95,8 @@ def _saved_response(result: CommandResult, message: str) -> ResponseData:
     "/campaigns/{campaign_id}/schedule",
     dependencies=WRITE,
     summary="Save a campaign's schedule",
-    responses=answers(ScheduleSaved, 404, 409, 412, 422, headers=["ETag"]),
-    openapi_extra=body(SAVE_SCHEDULE, examples=_SAVE_EXAMPLES),
+    responses=route_responses(ScheduleSaved, 404, 409, 412, 422, headers=["ETag"]),
+    openapi_extra=request_body(SAVE_SCHEDULE, examples=_SAVE_EXAMPLES),
 )
 async def save_schedule(
     request: Request,
@@ -111,7 +111,7 @@ async def save_schedule(
         INVALID_CONFIGURATION,
         CampaignService.save_schedule,
         # The message is fixed, also for `immediate`: see docs/semantics.md#input-the-schedule-body
-        lambda result: _saved_response(result, "Schedule saved"),
+        lambda result: _schedule_saved_response(result, "Schedule saved"),
     )
 
 
@@ -119,7 +119,7 @@ async def save_schedule(
     "/campaigns/{campaign_id}/schedule",
     dependencies=READ,
     summary="Read a campaign's schedule",
-    responses=answers(ScheduleResponse, 404, headers=["ETag"]),
+    responses=route_responses(ScheduleResponse, 404, headers=["ETag"]),
 )
 async def read_schedule(request: Request, campaign_id: CampaignRef) -> Response:
     """Returns the schedule as it was sent, with the zone in force and the next run.
@@ -127,58 +127,60 @@ async def read_schedule(request: Request, campaign_id: CampaignRef) -> Response:
     Without a schedule it is `immediate`. The response can be sent back as a body.
     """
     shown = await backend_of(request).reads.campaign(parse_ref(campaign_id))
-    return schedule_response(shown).render()
+    return schedule_response(shown).to_response()
 
 
 @router.delete(
     "/campaigns/{campaign_id}/schedule",
     dependencies=WRITE,
     summary="Clear a campaign's schedule",
-    responses=answers(ScheduleSaved, 404, 409, 412, headers=["ETag"]),
+    responses=route_responses(ScheduleSaved, 404, 409, 412, headers=["ETag"]),
 )
 async def clear_schedule(
     request: Request, campaign_id: CampaignRef, if_match: IfMatch = None
 ) -> Response:
     """Deletes the schedule; the campaign becomes a draft."""
     result = await backend_of(request).service.clear_schedule(
-        parse_ref(campaign_id), actor_of(request), expectation(request)
+        parse_ref(campaign_id), actor_of(request), if_match_condition(request)
     )
-    return _saved_response(result, "Schedule cleared").render()
+    return _schedule_saved_response(result, "Schedule cleared").to_response()
 
 
 @router.post(
     "/campaigns/{ref}/schedule/preview",
     dependencies=READ,
     summary="Preview a schedule",
-    responses=answers(SchedulePreview, 404, 422),
-    openapi_extra=body(
+    responses=route_responses(SchedulePreview, 404, 422),
+    openapi_extra=request_body(
         SAVE_SCHEDULE, UPDATE_SCHEDULE, examples={**_SAVE_EXAMPLES, **_UPDATE_EXAMPLES}
     ),
 )
 async def preview_schedule(request: Request, ref: CampaignRef, count: Count = 10) -> Response:
     """Returns the next occurrences of a body of either form. Nothing is saved."""
     identity = parse_ref(ref)
-    value = parse_json(await read_json(request), INVALID_CONFIGURATION)
+    value = parse_json(await read_json_bytes(request), INVALID_CONFIGURATION)
     backend = backend_of(request)
     shown = await backend.reads.campaign(identity)
 
-    def compute() -> dict[str, object]:
+    def compute_occurrences() -> dict[str, object]:
         saved = backend.service.parse_schedule(shown.snapshot, value)
         return campaign_answer(saved, shown.current, shown.now, count)
 
     if count <= _INLINE_COUNT:
-        return JSONResponse(compute())
-    return JSONResponse(await asyncio.get_running_loop().run_in_executor(_previews, compute))
+        return JSONResponse(compute_occurrences())
+    return JSONResponse(
+        await asyncio.get_running_loop().run_in_executor(_previews, compute_occurrences)
+    )
 
 
 @router.patch(
     "/campaigns/{campaign_uuid}/update_schedule",
     dependencies=WRITE,
     summary="Update a campaign's schedule",
-    responses=answers(
+    responses=route_responses(
         ScheduleUpdated, 404, 409, 412, 422, headers=["ETag"], example={"success": True}
     ),
-    openapi_extra=body(UPDATE_SCHEDULE, examples=_UPDATE_EXAMPLES),
+    openapi_extra=request_body(UPDATE_SCHEDULE, examples=_UPDATE_EXAMPLES),
 )
 async def update_schedule(
     request: Request,
@@ -211,11 +213,11 @@ async def _write_schedule(
         command: the method of the campaign service.
         respond: returns the response for the command's result.
     """
-    ref, expect = parse_ref(campaign), expectation(request)
-    raw = await read_json(request)
+    ref, expect = parse_ref(campaign), if_match_condition(request)
+    raw = await read_json_bytes(request)
     value = parse_json(raw, invalid)
 
-    async def act(service: CampaignService) -> ResponseData:
+    async def write_schedule(service: CampaignService) -> ResponseData:
         return respond(await command(service, ref, value, actor_of(request), expect))
 
-    return await run_idempotently(request, act, raw)
+    return await run_idempotently(request, write_schedule, raw)

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from daemon.api.errors import UNAVAILABLE, raw_problem
+from daemon.api.errors import UNAVAILABLE, problem_bytes
 from daemon.api.proxies import Proxies
 from daemon.api.server.strict_http import StrictConnection
 
@@ -24,7 +24,7 @@ _DISCARD_LIMIT = 16 * 1024 * 1024
 
 
 class BoundedProtocol(H11Protocol):
-    """One connection. ``bounded`` returns a subclass with other limits."""
+    """One connection. ``protocol_with_limits`` returns a subclass with other limits."""
 
     conn: StrictConnection
 
@@ -62,19 +62,19 @@ class BoundedProtocol(H11Protocol):
         refusal = ""
         if len(self.connections) > self.max_connections:
             refusal = "too many connections"
-        elif self.addresses[self._address] > self.max_per_address and not self.proxies.trust(
+        elif self.addresses[self._address] > self.max_per_address and not self.proxies.is_trusted(
             self._address
         ):
             refusal = "too many connections of one address"
         if refusal:
-            transport.write(raw_problem(503, "Service Unavailable", UNAVAILABLE, refusal))
+            transport.write(problem_bytes(503, "Service Unavailable", UNAVAILABLE, refusal))
             transport.close()
             return
-        self._start_deadline()
+        self._start_receive_deadline()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel the timers, and release the connection's place of its address."""
-        self._clear_deadline()
+        self._cancel_receive_deadline()
         if self._write_timer is not None:
             self._write_timer.cancel()
         self._unset_keepalive_if_required()
@@ -95,13 +95,13 @@ class BoundedProtocol(H11Protocol):
                 self.transport.abort()
                 return
         super().data_received(data)
-        self._start_deadline()
+        self._start_receive_deadline()
 
     def on_response_complete(self) -> None:
         """Continue after a response; the next request may have been received already."""
         super().on_response_complete()
         self._discarded = 0
-        self._start_deadline()
+        self._start_receive_deadline()
 
     def pause_writing(self) -> None:
         """Start the timer of a client that does not read its response."""
@@ -136,15 +136,15 @@ class BoundedProtocol(H11Protocol):
             self._refuse_request(400, "Bad Request", "Bad Request", detail)
 
     def _refuse_request(self, status: int, phrase: str, message: str, detail: str) -> None:
-        self._clear_deadline()
+        self._cancel_receive_deadline()
         if not self.transport.is_closing():
-            self.transport.write(raw_problem(status, phrase, message, detail))
+            self.transport.write(problem_bytes(status, phrase, message, detail))
             self.transport.close()
 
-    def _start_deadline(self) -> None:
+    def _start_receive_deadline(self) -> None:
         """Run the one timer that belongs to the connection's state; a byte does not restart it."""
         if self.transport.is_closing():
-            self._clear_deadline()
+            self._cancel_receive_deadline()
             return
         theirs = self.conn.their_state
         if theirs is h11.IDLE and self.timeout_keep_alive_task is None:
@@ -152,20 +152,20 @@ class BoundedProtocol(H11Protocol):
         elif theirs is h11.SEND_BODY:
             awaited, seconds = "body", self.body_timeout
         else:
-            self._clear_deadline()
+            self._cancel_receive_deadline()
             return
         if self._awaited != awaited:
-            self._clear_deadline()
+            self._cancel_receive_deadline()
             self._awaited = awaited
-            self._timer = self.loop.call_later(seconds, self._too_slow)
+            self._timer = self.loop.call_later(seconds, self._end_slow_request)
 
-    def _clear_deadline(self) -> None:
+    def _cancel_receive_deadline(self) -> None:
         self._awaited = ""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _too_slow(self) -> None:
+    def _end_slow_request(self) -> None:
         awaited, self._awaited, self._timer = self._awaited, "", None
         if awaited == "head" and not self.conn.trailing_data[0]:
             self.transport.close()  # no byte was received
@@ -181,6 +181,6 @@ class BoundedProtocol(H11Protocol):
         )
 
 
-def bounded(**limits: Any) -> type[BoundedProtocol]:
+def protocol_with_limits(**limits: Any) -> type[BoundedProtocol]:
     """Return the protocol with these limits."""
     return type("Protocol", (BoundedProtocol,), limits)

@@ -14,10 +14,10 @@ from typing import Any
 
 import uvicorn
 
-from daemon.api.application import build
-from daemon.api.ports import Backend, Options
+from daemon.api.application import build_application
+from daemon.api.ports import ApiOptions, Backend
 from daemon.api.proxies import Proxies
-from daemon.api.server.http_protocol import bounded
+from daemon.api.server.http_protocol import protocol_with_limits
 from daemon.domain.errors import CampaigndError
 from daemon.domain.ports import Emit
 
@@ -78,7 +78,7 @@ class ApiServer:
         emit: receives ``api_listening`` and one event for each request.
     """
 
-    def __init__(self, options: Options, backend: Callable[[], Backend], emit: Emit) -> None:
+    def __init__(self, options: ApiOptions, backend: Callable[[], Backend], emit: Emit) -> None:
         self._options = options
         self._backend = backend
         self._emit = emit
@@ -122,8 +122,8 @@ class ApiServer:
         options = self._options
         backend = self._backend()
         config = uvicorn.Config(
-            build(backend, options, self._emit),
-            http=bounded(
+            build_application(backend, options, self._emit),
+            http=protocol_with_limits(
                 header_timeout=options.header_timeout,
                 body_timeout=options.body_timeout,
                 write_timeout=options.request_timeout,
@@ -144,7 +144,7 @@ class ApiServer:
             timeout_keep_alive=round(options.keep_alive),
             timeout_graceful_shutdown=_SHUTDOWN_S,
         )
-        asyncio.get_running_loop().set_exception_handler(self._on_loop_error)
+        asyncio.get_running_loop().set_exception_handler(self._log_loop_error)
         server = self._server = UvicornServer(config)
         server.should_exit = self._stop_requested
         self._emit("api_listening", host=options.host, port=self.port)
@@ -153,7 +153,7 @@ class ApiServer:
         finally:
             await backend.close()
 
-    def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    def _log_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Log now and then that connections cannot be accepted; log other errors as before.
 
         asyncio reports the lack of a descriptor once for every connection that it tries to accept,
@@ -180,7 +180,7 @@ class ApiServer:
             self._socket.close()
 
 
-async def run_until(server: ApiServer, stop: asyncio.Event) -> None:
+async def serve_until(server: ApiServer, stop: asyncio.Event) -> None:
     """Serve until ``stop``, an event of the current loop, is set."""
     serving = asyncio.create_task(server.serve(), name="api")
     stopping = asyncio.create_task(stop.wait())

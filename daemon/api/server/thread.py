@@ -37,7 +37,7 @@ class ApiService(Service):
         self._ended = asyncio.Event()
         loop = asyncio.get_running_loop()
 
-        def serve() -> None:
+        def serve_in_thread() -> None:
             try:
                 asyncio.run(self._server.serve())
             except BaseException as error:  # raised by run(), for the supervisor
@@ -46,7 +46,7 @@ class ApiService(Service):
                 with contextlib.suppress(RuntimeError):  # the daemon's loop is gone
                     loop.call_soon_threadsafe(self._ended.set)
 
-        self._thread = threading.Thread(target=serve, name="api", daemon=True)
+        self._thread = threading.Thread(target=serve_in_thread, name="api", daemon=True)
         self._thread.start()
 
     async def run(self) -> None:

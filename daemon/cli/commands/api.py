@@ -8,7 +8,7 @@ import typer
 
 from config.environment import take_systemd_environment
 from config.settings import Settings
-from daemon.api_wiring import serve_alone
+from daemon.api_wiring import serve_api_alone
 from daemon.cli.context import context_of
 from daemon.runtime.descriptors import raise_limit
 from daemon.telemetry.event_log import EventLog
@@ -34,5 +34,5 @@ def api(context: typer.Context) -> int:
     emit = EventLog(get_logger())
     options.log_exposed_files(emit)
     with writing_in_background(), options.database(settings, emit, create=True) as dsn:
-        serving = serve_alone(settings, dsn, emit, reload=options.settings, apply_log=apply_log)
+        serving = serve_api_alone(settings, dsn, emit, reload=options.settings, apply_log=apply_log)
         return asyncio.run(serving)

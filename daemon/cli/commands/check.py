@@ -11,7 +11,7 @@ import typer
 from config.dsn import redacted_dsn
 from config.errors import ConfigurationError
 from config.settings import Settings
-from daemon.api_wiring import connections_allowed, descriptors_left
+from daemon.api_wiring import client_connections_allowed, descriptors_left_for_clients
 from daemon.cli.context import context_of
 from daemon.cli.store import open_database
 from daemon.domain.errors import CampaigndError
@@ -60,10 +60,10 @@ def check(context: typer.Context) -> int:
 def _check_open_files(settings: Settings) -> bool:
     """Compare the limit of open files, as the daemon raises it, with what the settings need."""
     limit, wanted = raised_limit(), settings.api.max_connections
-    if (left := descriptors_left(settings, limit)) < 1:
+    if (left := descriptors_left_for_clients(settings, limit)) < 1:
         detail = f"{limit}; database connections and targets need {limit - left}"
         return _print_result(False, "open files", detail)
-    allowed = connections_allowed(settings, limit) if settings.api.enabled else wanted
+    allowed = client_connections_allowed(settings, limit) if settings.api.enabled else wanted
     if allowed == wanted:
         return _print_result(True, "open files", str(limit))
     print(

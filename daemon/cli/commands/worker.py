@@ -21,7 +21,7 @@ from daemon.runtime.node_identity import NodeIdentity
 from daemon.runtime.orphans import reap_orphans
 from daemon.runtime.supervisor import Supervisor
 from daemon.targets.command import CommandOptions, CommandTarget
-from daemon.targets.registry import policy_of
+from daemon.targets.registry import retry_policy_of
 from daemon.telemetry.event_log import EventLog
 from daemon.telemetry.log_setup import configure, get_logger, writing_in_background
 from daemon.worker import Worker
@@ -83,7 +83,7 @@ def worker(
                 ),
                 worker_name=identity,
                 target_name=name,
-                policy=policy_of(chosen),
+                policy=retry_policy_of(chosen),
                 concurrency=concurrency,
                 lease=chosen.lease,  # type: ignore[union-attr]
                 poll=settings.scheduler.poll,

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.api.request_models import component_schemas, reference
+from daemon.api.request_models import component_schemas, schema_reference
 from daemon.domain.api_keys import Scope
 from daemon.domain.errors import InvalidInput
 from daemon.domain.requests import Context, save_schedule, update_schedule
@@ -98,7 +98,7 @@ def schema_of(*names: str) -> dict[str, Any]:
     """Return the whole schema of bodies that match one of the named schemas."""
     return {
         "components": {"schemas": component_schemas()},
-        "anyOf": [reference(name) for name in names],
+        "anyOf": [schema_reference(name) for name in names],
     }
 
 

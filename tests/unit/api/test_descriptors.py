@@ -10,7 +10,7 @@ import pytest
 
 from config.settings import ApiSettings, Settings
 from config.target_settings import CommandTargetSettings
-from daemon.api_wiring import api_server, connections_allowed
+from daemon.api_wiring import build_api_server, client_connections_allowed
 from daemon.runtime import descriptors
 
 
@@ -23,14 +23,14 @@ def _settings(**api: int) -> Settings:
 
 def test_the_default_fits_a_common_limit() -> None:
     """1,024 files leave room for the pools, the targets and the clients, and for refusing some."""
-    allowed = connections_allowed(_settings(), 1024)
+    allowed = client_connections_allowed(_settings(), 1024)
     assert 500 < allowed <= 1024 - 128 - 64 - 20 - 20 * 4
 
 
 @pytest.mark.parametrize(("limit", "allowed"), [(65_536, 1000), (40, 1)])
 def test_the_bounds(limit: int, allowed: int) -> None:
     """The setting is never exceeded, and one client can always connect."""
-    assert connections_allowed(_settings(), limit) == allowed
+    assert client_connections_allowed(_settings(), limit) == allowed
 
 
 def test_a_lowered_number_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,7 +38,7 @@ def test_a_lowered_number_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(descriptors, "limit", lambda: 1024)
     events = []
     settings = _settings(max_connections=5000)
-    api_server(lambda: settings, "", lambda name, **fields: events.append((name, fields)))
+    build_api_server(lambda: settings, "", lambda name, **fields: events.append((name, fields)))
     ((name, fields),) = events
     assert name == "api_connections_lowered"
     assert fields["configured"] == 5000

@@ -9,7 +9,7 @@ from typing import Any
 import uvicorn
 from uvicorn.server import ServerState
 
-from daemon.api.server.http_protocol import bounded
+from daemon.api.server.http_protocol import protocol_with_limits
 
 
 async def _respond(_scope: Any, _receive: Any, send: Any) -> None:
@@ -19,12 +19,12 @@ async def _respond(_scope: Any, _receive: Any, send: Any) -> None:
 
 async def test_a_response_does_not_wait_for_an_acknowledgement() -> None:
     """The option is also set if the listening socket was created without a protocol."""
-    config = uvicorn.Config(_respond, http=bounded(), log_config=None, lifespan="off")
+    config = uvicorn.Config(_respond, http=protocol_with_limits(), log_config=None, lifespan="off")
     config.load()
     state, protocols = ServerState(), []
 
     def protocol() -> asyncio.Protocol:
-        protocols.append(bounded()(config=config, server_state=state, app_state={}))
+        protocols.append(protocol_with_limits()(config=config, server_state=state, app_state={}))
         return protocols[-1]
 
     loop = asyncio.get_running_loop()

@@ -25,7 +25,7 @@ class Uses:
         self.seconds = 1000.0
         self.of_keys = KeyUses(self, self.emit, lambda: self.seconds)  # type: ignore[arg-type]
 
-    async def touch(self, key_id: int, address: str) -> None:
+    async def record_use(self, key_id: int, address: str) -> None:
         """Record a use, or fail."""
         if self.is_unavailable:
             raise Unavailable("unavailable")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from daemon.api.ports import Options
+from daemon.api.ports import ApiOptions
 from daemon.api.request_models import COMPLETE_REQUEST, FAIL_REQUEST, NEW_KEY
 from daemon.api.requests import parse_json
 from daemon.domain.campaign.create_request import NEW_CAMPAIGN
@@ -24,7 +24,7 @@ from daemon.domain.requests.save_schedule import SAVE_SCHEDULE
 from daemon.domain.requests.update_schedule import UPDATE_SCHEDULE
 from daemon.domain.schedule.schedule import CampaignType
 
-LIMIT = Options().body_limit
+LIMIT = ApiOptions().body_limit
 CONTEXT = Context(
     now=datetime(2026, 1, 1, tzinfo=UTC),
     campaign_type=CampaignType.RECURRING,
