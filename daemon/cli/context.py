@@ -27,7 +27,7 @@ class CommandContext:
 
     config: Path | None = None
 
-    def settings(self, **flags: Any) -> Settings:
+    def read_settings(self, **flags: Any) -> Settings:
         """Read and check the settings.
 
         Args:
@@ -42,7 +42,7 @@ class CommandContext:
         dotted = {name.replace("__", "."): value for name, value in flags.items()}
         return load_settings(self.config, dotted)
 
-    def exposed_files(self) -> list[ExposedFile]:
+    def find_exposed_files(self) -> list[ExposedFile]:
         """Return the files with secrets of the configuration that every user may read."""
         from config.exposure import exposed_files
 
@@ -50,7 +50,7 @@ class CommandContext:
 
     def log_exposed_files(self, emit: Callable[..., object]) -> None:
         """Warn at a start of files with secrets that every user may read."""
-        for file in self.exposed_files():
+        for file in self.find_exposed_files():
             emit(
                 "secrets_exposed",
                 path=str(file.path),
@@ -59,7 +59,7 @@ class CommandContext:
             )
 
     @contextmanager
-    def database(
+    def provide_database(
         self,
         settings: Settings,
         log: Callable[..., object] | None = None,
@@ -102,7 +102,7 @@ def context_of(context: typer.Context) -> CommandContext:
     return found
 
 
-def actor() -> str:
+def command_line_actor() -> str:
     """Return the operator at the command line, for `campaign_events` and the audit log."""
     user = os.geteuid()
     try:

@@ -23,18 +23,20 @@ def handle_early_signals(arguments: Sequence[str]) -> None:
     """
     if threading.current_thread() is not threading.main_thread():
         return
-    command = _command_of(arguments)
+    command = _command_name(arguments)
     if command not in SERVICES:
-        _handle(signal.SIGTERM, _leave_with_status)
+        _set_handler_unless_set(signal.SIGTERM, _exit_with_signal_status)
         return
     for number in (signal.SIGTERM, signal.SIGINT):
-        _handle(number, _leave)
+        _set_handler_unless_set(number, _exit_successfully)
     # A service that has not read its configuration yet has nothing to read again.
     for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-        _handle(number, _ignore)  # a handler, because programs inherit SIG_IGN
+        _set_handler_unless_set(
+            number, _ignore_signal
+        )  # a handler, because programs inherit SIG_IGN
 
 
-def _command_of(arguments: Sequence[str]) -> str | None:
+def _command_name(arguments: Sequence[str]) -> str | None:
     """Return the first word that is neither a global option nor its value."""
     words = iter(arguments)
     for word in words:
@@ -45,18 +47,18 @@ def _command_of(arguments: Sequence[str]) -> str | None:
     return None
 
 
-def _handle(number: signal.Signals, handler: object) -> None:
+def _set_handler_unless_set(number: signal.Signals, handler: object) -> None:
     if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
         signal.signal(number, handler)  # type: ignore[arg-type]
 
 
-def _leave(_number: int, _frame: object) -> NoReturn:
+def _exit_successfully(_number: int, _frame: object) -> NoReturn:
     sys.exit(0)
 
 
-def _leave_with_status(number: int, _frame: object) -> NoReturn:
+def _exit_with_signal_status(number: int, _frame: object) -> NoReturn:
     sys.exit(128 + number)
 
 
-def _ignore(_number: int, _frame: object) -> None:
+def _ignore_signal(_number: int, _frame: object) -> None:
     """Do nothing."""

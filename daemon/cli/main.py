@@ -26,7 +26,7 @@ from typer.main import get_command
 
 from campaignd import __version__
 from config.timezone_data import read_timezone_data
-from daemon.cli.context import CommandContext, actor
+from daemon.cli.context import CommandContext, command_line_actor
 from daemon.cli.early_signals import handle_early_signals
 from daemon.cli.lazy_group import BROKEN_PIPE, LazyGroup, discard_output
 from daemon.domain.audit import ORIGIN, Origin
@@ -66,7 +66,7 @@ def _global_options(
     """A daemon that carries out campaigns when they are due."""
     use(Preference(read_timezone_data(config)))
     context.obj = CommandContext(config)
-    ORIGIN.set(Origin(actor(), command=f"campaignd {context.invoked_subcommand}"))
+    ORIGIN.set(Origin(command_line_actor(), command=f"campaignd {context.invoked_subcommand}"))
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -106,7 +106,7 @@ def invoke(arguments: Sequence[str]) -> int:
 
 def _report_error(error: BaseException) -> int:
     """Print one line for each problem; return the exit code."""
-    error = next((inner for inner in _flatten_group(error) if hasattr(inner, "exit_code")), error)
+    error = next((inner for inner in _leaf_errors(error) if hasattr(inner, "exit_code")), error)
     hint = getattr(error, "hint", None)
     code = getattr(error, "exit_code", 1)
     if isinstance(problems := getattr(error, "problems", None), tuple):
@@ -130,11 +130,11 @@ def _report_error(error: BaseException) -> int:
     return code if isinstance(code, int) else 1
 
 
-def _flatten_group(error: BaseException) -> Iterator[BaseException]:
+def _leaf_errors(error: BaseException) -> Iterator[BaseException]:
     """Yield the errors inside exception groups, or the error itself."""
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
-            yield from _flatten_group(inner)
+            yield from _leaf_errors(inner)
     else:
         yield error
 

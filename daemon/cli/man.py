@@ -80,9 +80,9 @@ directory. The commands run, api, import and db upgrade create it; for the other
 .BR psql (1)"""
 
 
-def page() -> str:
+def manual_page() -> str:
     """Return the manual page as roff."""
-    sections = (_section(context) for context in command_contexts())
+    sections = (_command_section(context) for context in command_contexts())
     return "\n".join([_HEAD, *sections, _TAIL, ""])
 
 
@@ -100,29 +100,29 @@ def command_contexts() -> Iterator[Any]:
                 yield typer.Context(inner_command, info_name=inner_name, parent=context)
 
 
-def _section(context: Any) -> str:
+def _command_section(context: Any) -> str:
     """Return the section of a command: synopsis, help, options."""
     command = context.command
     words = context.command_path.removeprefix("campaignd ")
     arguments = [piece for piece in command.collect_usage_pieces(context) if piece != "[OPTIONS]"]
-    lines = [f'.SS "{_escaped(" ".join([words, *arguments]))}"']
-    lines.append("\n.PP\n".join(_escaped(part) for part in _paragraphs(command.help)))
+    lines = [f'.SS "{_escape_roff(" ".join([words, *arguments]))}"']
+    lines.append("\n.PP\n".join(_escape_roff(part) for part in _split_paragraphs(command.help)))
     for parameter in command.params:
         if parameter.param_type_name == "option" and (record := parameter.get_help_record(context)):
             names, text = record
-            lines += [".TP", f".B {_escaped(names)}", _escaped(text)]
+            lines += [".TP", f".B {_escape_roff(names)}", _escape_roff(text)]
     return "\n".join(lines)
 
 
-def _paragraphs(text: str) -> list[str]:
+def _split_paragraphs(text: str) -> list[str]:
     return [" ".join(part.split()) for part in text.split("\n\n")]
 
 
-def _escaped(text: str) -> str:
+def _escape_roff(text: str) -> str:
     """Return text as roff reads it literally."""
     escaped = " ".join(text.split()).replace("\\", "\\e").replace("-", "\\-")
     return "\\&" + escaped if escaped[:1] in (".", "'") else escaped
 
 
 if __name__ == "__main__":
-    print(page(), end="")
+    print(manual_page(), end="")

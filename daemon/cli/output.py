@@ -50,21 +50,21 @@ def parse_ref(text: str) -> int | UUID:
     raise typer.BadParameter(f"{text!r} is neither a campaign's id nor its uuid")
 
 
-def instant(value: datetime | None) -> str | None:
+def instant_text(value: datetime | None) -> str | None:
     """Return an instant in UTC, such as 2026-01-01T14:00:00Z; with microseconds if not zero."""
     return None if value is None else value.astimezone(UTC).isoformat()[:-6] + "Z"
 
 
-def _plain_value(value: object) -> object:
+def _json_value(value: object) -> object:
     if isinstance(value, datetime):
-        return instant(value) if value.tzinfo is not None else value.isoformat()
+        return instant_text(value) if value.tzinfo is not None else value.isoformat()
     if isinstance(value, Enum):
         return value.value
     return str(value)
 
 
-_encode = JSONEncoder(ensure_ascii=False, default=_plain_value).encode
-_encode_ascii = JSONEncoder(default=_plain_value).encode
+_encode = JSONEncoder(ensure_ascii=False, default=_json_value).encode
+_encode_ascii = JSONEncoder(default=_json_value).encode
 
 
 def print_json(value: dict[str, Any]) -> None:
@@ -151,5 +151,5 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty:
 
 def _cell_text(value: object) -> str:
     """Return text on one line: no name may break a table or move the cursor."""
-    text = str(_plain_value(value))
+    text = str(_json_value(value))
     return text if text.isprintable() else text.encode("unicode_escape").decode()

@@ -41,7 +41,7 @@ class Store:
         return CampaignReads(self.database)
 
     @cached_property
-    def campaigns(self) -> CampaignService:
+    def service(self) -> CampaignService:
         """The commands on campaigns and runs."""
         scheduler = self.settings.scheduler
         return CampaignService(
@@ -81,14 +81,14 @@ def with_store(
         SchemaOutOfDate: another release or `campaignd db upgrade` is needed (exit code 4).
     """
     options = context_of(context)
-    settings = options.settings()
+    settings = options.read_settings()
 
-    async def run(dsn: str) -> int:
+    async def open_and_act(dsn: str) -> int:
         async with open_store(settings, dsn, privileged=privileged) as store:
             return await action(store) or 0
 
-    with options.database(settings, create=create) as dsn:
-        return asyncio.run(run(dsn))
+    with options.provide_database(settings, create=create) as dsn:
+        return asyncio.run(open_and_act(dsn))
 
 
 @asynccontextmanager
@@ -134,13 +134,15 @@ async def open_database(
             raise StorageUnavailable(f"{redacted_dsn(dsn)}: {error or 'no answer'}") from error
 
     try:
-        await wait_for_database(ping, timeout=timeout, stop=asyncio.Event(), emit=_report_waiting)
+        await wait_for_database(
+            ping, timeout=timeout, stop=asyncio.Event(), emit=_print_waiting_reason
+        )
         yield database
     finally:
         await database.close()
 
 
-def _report_waiting(event: str, /, **fields: Any) -> None:
+def _print_waiting_reason(event: str, /, **fields: Any) -> None:
     """Show at a terminal why the command does not go on; the only event is a failed attempt."""
     del event
     if sys.stderr.isatty():

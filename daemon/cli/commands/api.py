@@ -22,17 +22,19 @@ def api(context: typer.Context) -> int:
     again.
     """
     options = context_of(context)
-    settings = options.settings()
+    settings = options.read_settings()
     raise_limit()
     journal_stream = take_systemd_environment().journal_stream
 
-    def apply_log(given: Settings) -> None:
+    def configure_log(given: Settings) -> None:
         log = given.log
         configure(log.level, log.format, settings.node_name, journal_stream=journal_stream)
 
-    apply_log(settings)
+    configure_log(settings)
     emit = EventLog(get_logger())
     options.log_exposed_files(emit)
-    with writing_in_background(), options.database(settings, emit, create=True) as dsn:
-        serving = serve_api_alone(settings, dsn, emit, reload=options.settings, apply_log=apply_log)
+    with writing_in_background(), options.provide_database(settings, emit, create=True) as dsn:
+        serving = serve_api_alone(
+            settings, dsn, emit, reload=options.read_settings, apply_log=configure_log
+        )
         return asyncio.run(serving)

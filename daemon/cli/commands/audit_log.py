@@ -58,7 +58,7 @@ def audit_log(
     """
 
     async def list_rows(store: Store) -> None:
-        def fetch(count: int, before: int | None) -> Awaitable[list[AuditRecord]]:
+        def fetch_page(count: int, before: int | None) -> Awaitable[list[AuditRecord]]:
             return AuditLog(store.database).page(
                 limit=count,
                 before=before,
@@ -68,12 +68,12 @@ def audit_log(
                 since=since,
             )
 
-        await print_pages(_LISTING, fetch, limit=limit, json=json)
+        await print_pages(_LISTING, fetch_page, limit=limit, json=json)
 
     return with_store(context, list_rows)
 
 
-def _row(row: AuditRecord) -> tuple[object, ...]:
+def _audit_row(row: AuditRecord) -> tuple[object, ...]:
     changed = " ".join(each for each in (row.object, row.object_id, row.object_name) if each)
     return (
         *(row.at, row.actor, row.action, changed, row.outcome),
@@ -83,7 +83,7 @@ def _row(row: AuditRecord) -> tuple[object, ...]:
 
 _LISTING = Listing(
     columns=("at", "actor", "action", "object", "outcome", "from", "note"),
-    row=_row,
+    row=_audit_row,
     as_json=asdict,
     key=lambda row: row.id,
     empty="no rows",

@@ -35,7 +35,7 @@ def campaigns(
     return with_store(context, list_campaigns)
 
 
-def as_json(listed: CampaignSummary) -> dict[str, Any]:
+def campaign_json(listed: CampaignSummary) -> dict[str, Any]:
     """Return a listed campaign as a JSON object."""
     campaign = listed.campaign
     return {
@@ -70,7 +70,7 @@ def _campaign_row(listed: CampaignSummary) -> tuple[object, ...]:
 _LISTING = Listing(
     columns=("id", "name", "type", "status", "next run", "ends"),
     row=_campaign_row,
-    as_json=as_json,
+    as_json=campaign_json,
     key=lambda listed: listed.campaign.id,
     empty="no campaigns",
 )

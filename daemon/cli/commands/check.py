@@ -37,18 +37,18 @@ def check(context: typer.Context) -> int:
     """
     options = context_of(context)
     try:
-        settings = options.settings()
+        settings = options.read_settings()
     except ConfigurationError as error:  # without settings nothing else can be checked
         for problem in error.problems:
             _print_result(False, "configuration", problem)
         return 1
     good = _print_result(True, "configuration")
-    for file in options.exposed_files():
+    for file in options.find_exposed_files():
         print(f"warning configuration: {file}")
     _print_zone_data(SystemClock().now().date())
     fits = _check_open_files(settings)
     try:
-        with options.database(settings) as dsn:
+        with options.provide_database(settings) as dsn:
             good = asyncio.run(_check_database(settings, dsn))
     except CampaigndError as error:
         good = _print_failure("database", error)
@@ -81,14 +81,14 @@ async def _check_database(settings: Settings, dsn: str) -> bool:
             async with database.statement() as connection:
                 shown = await connection.exec_driver_sql("SHOW server_version")
                 _print_result(True, "database", f"PostgreSQL {shown.scalar_one()}, {where}")
-            listens = await _check_listening(settings.listen_database_url, database)
+            listens = await _check_notifications(settings.listen_database_url, database)
             permits = await _check_privileges(database)
             return await _check_schema(database) and listens and permits
     except CampaigndError as error:
         return _print_failure("database", error)
 
 
-async def _check_listening(url: str | None, database: Database) -> bool:
+async def _check_notifications(url: str | None, database: Database) -> bool:
     if url is None:
         return True
     try:
@@ -154,7 +154,7 @@ async def _target_faults(settings: Settings) -> list[tuple[str, str | None]]:
 
 async def _target_fault(name: str, settings: Any) -> str | None:
     try:
-        ((target, _, _),) = build({name: settings}, _discard_event).values()
+        ((target, _, _),) = build({name: settings}, _emit_nothing).values()
         try:
             await target.check()
         finally:
@@ -164,7 +164,7 @@ async def _target_fault(name: str, settings: Any) -> str | None:
     return None
 
 
-def _discard_event(event: str, /, **fields: object) -> None:
+def _emit_nothing(event: str, /, **fields: object) -> None:
     """Log nothing."""
 
 

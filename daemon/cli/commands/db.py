@@ -28,7 +28,7 @@ db = typer.Typer(help="Upgrade the schema, print roles, run PostgreSQL's program
 @db.command()
 def upgrade(context: typer.Context) -> None:
     """Migrate the schema to the version of this release."""
-    with _answering_database(context, create=True) as dsn:
+    with _database_once_it_answers(context, create=True) as dsn:
         before = migrate.current(dsn)
         migrate.upgrade(dsn)
         after = migrate.current(dsn)
@@ -38,7 +38,7 @@ def upgrade(context: typer.Context) -> None:
 @db.command()
 def current(context: typer.Context) -> None:
     """Show the version of the schema, and whether this release can work on it."""
-    with _answering_database(context, create=False) as dsn:
+    with _database_once_it_answers(context, create=False) as dsn:
         found = migrate.current(dsn)
     print(f"schema {found}")
 
@@ -79,7 +79,7 @@ def exec_(
 
     The exit code is the program's. The schema is not migrated.
     """
-    settings = context_of(context).settings()
+    settings = context_of(context).read_settings()
     environment = whole_environment()
     environment |= {"PGTZ": "UTC", "PGDATESTYLE": "ISO"}
     path = [environment.get("PATH", os.defpath)]
@@ -108,15 +108,15 @@ def _run_program(command: list[str], environment: dict[str, str]) -> int:
 
 
 @contextmanager
-def _answering_database(context: typer.Context, *, create: bool) -> Iterator[str]:
+def _database_once_it_answers(context: typer.Context, *, create: bool) -> Iterator[str]:
     """Provide the URL of the database once it answers."""
     options = context_of(context)
-    settings = options.settings()
+    settings = options.read_settings()
 
-    async def wait(dsn: str) -> None:
+    async def wait_for_answer(dsn: str) -> None:
         async with open_database(dsn, settings):
             pass
 
-    with options.database(settings, create=create) as dsn:
-        asyncio.run(wait(dsn))
+    with options.provide_database(settings, create=create) as dsn:
+        asyncio.run(wait_for_answer(dsn))
         yield dsn

@@ -7,7 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from daemon.cli.output import JsonOption, RefArgument, instant, parse_ref, print_json, print_table
+from daemon.cli.output import (
+    JsonOption,
+    RefArgument,
+    instant_text,
+    parse_ref,
+    print_json,
+    print_table,
+)
 from daemon.cli.store import Store, with_store
 from daemon.domain.campaign.explain import Evidence, why
 from daemon.domain.campaign.model import LoggedEvent
@@ -38,7 +45,7 @@ def explain(
     Without --at, the latest runs are explained.
     """
     wanted = parse_ref(ref)
-    written = None if at is None else _format_evidence(at)
+    written = None if at is None else _parse_at_option(at)
 
     async def explain_campaign(store: Store) -> None:
         explain_reads = ExplainReads(store.database)
@@ -46,8 +53,8 @@ def explain(
         campaign = shown.campaign
         name = shown.current.schedule.timezone if shown.current is not None else campaign.timezone
         if written is not None:
-            instants = [_parse_instant(written, name)]
-            within = _precision(written)
+            instants = [_resolve_instant(written, name)]
+            within = _span_of_text(written)
         else:
             last = await store.reads.runs(limit=_RUNS, ref=campaign.id)
             instants = [listed.run.scheduled_for for listed in reversed(last)]
@@ -62,7 +69,7 @@ def explain(
                     "name": campaign.name,
                     "status": campaign.status,
                     "timezone": name,
-                    "explained": [_as_json(record) for record in records],
+                    "explained": [_evidence_json(record) for record in records],
                     "armed": shown.timer is not None,
                     "next": [{"event": event.kind, "at": event.at} for event in following],
                 }
@@ -73,33 +80,35 @@ def explain(
             _print_explanation(record, name, full=written is not None)
         if not records:
             print("no run yet")
-        _print_next(following, armed=shown.timer is not None, status=str(campaign.status))
+        _print_upcoming_events(
+            following, armed=shown.timer is not None, status=str(campaign.status)
+        )
 
     return with_store(context, explain_campaign)
 
 
-def _format_evidence(text: str) -> datetime:
+def _parse_at_option(text: str) -> datetime:
     found = parse_datetime(text)
     if found is None:
         raise typer.BadParameter(no_datetime(text), param_hint="--at")
     return found
 
 
-def _precision(written: datetime) -> timedelta:
+def _span_of_text(written: datetime) -> timedelta:
     """Return the span that a text means: without seconds the whole minute, and so on."""
     if written.microsecond:
         return timedelta(microseconds=1)
     return timedelta(seconds=1) if written.second else timedelta(minutes=1)
 
 
-def _parse_instant(written: datetime, timezone: str) -> datetime:
+def _resolve_instant(written: datetime, timezone: str) -> datetime:
     try:
         return settle(written, zone(timezone))[0]
     except OverflowError:
         raise typer.BadParameter("out of the calendar's range", param_hint="--at") from None
 
 
-def _as_json(record: Evidence) -> dict[str, Any]:
+def _evidence_json(record: Evidence) -> dict[str, Any]:
     run = record.run
     return {
         "at": record.at,
@@ -117,22 +126,22 @@ def _as_json(record: Evidence) -> dict[str, Any]:
 
 def _print_explanation(record: Evidence, timezone: str, *, full: bool) -> None:
     local = wall_clock(record.at.astimezone(UTC), zone(timezone))
-    print(f"\n{instant(record.at)} ({local:%Y-%m-%d %H:%M:%S} {timezone}): {why(record)}")
+    print(f"\n{instant_text(record.at)} ({local:%Y-%m-%d %H:%M:%S} {timezone}): {why(record)}")
     if record.run is not None:
         print(f"  run {record.run.id}, {record.run.status}")
     if full and record.run_events:
         print_table(
             ("at", "event", "cause", "by"),
-            [_evidence_row(event) for event in record.run_events],
+            [_event_row(event) for event in record.run_events],
             "",
         )
 
 
-def _evidence_row(event: LoggedEvent) -> tuple[object, ...]:
+def _event_row(event: LoggedEvent) -> tuple[object, ...]:
     return (event.at, event.event, event.cause, event.actor)
 
 
-def _print_next(following: list[UpcomingEvent], *, armed: bool, status: str) -> None:
+def _print_upcoming_events(following: list[UpcomingEvent], *, armed: bool, status: str) -> None:
     if not following:
         print("\nnext: nothing")
         return

@@ -25,21 +25,21 @@ def export(
     Campaigns are in order of their ids. A file appears under its name once it is complete.
     """
 
-    async def write(store: Store) -> None:
+    async def write_campaigns(store: Store) -> None:
         if str(file) == "-":
             sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
-            await _write_lines(store, sys.stdout)
+            await _write_campaign_lines(store, sys.stdout)
             return
         partial = file.with_name(file.name + ".partial")
         with partial.open("w", encoding="utf-8", newline="\n") as out:
-            count = await _write_lines(store, out)
+            count = await _write_campaign_lines(store, out)
         os.replace(partial, file)
         print(f"{count} campaigns exported", file=sys.stderr)
 
-    return with_store(context, write)
+    return with_store(context, write_campaigns)
 
 
-async def _write_lines(store: Store, out: TextIO) -> int:
+async def _write_campaign_lines(store: Store, out: TextIO) -> int:
     count = 0
     async with aclosing(export_lines(store.database)) as lines:
         async for line in lines:

@@ -44,13 +44,13 @@ def health(
 
     One line each for process, database, schema and scheduler; exit code 1 if one of them failed.
     """
-    settings = context_of(context).settings(api__port=port)
+    settings = context_of(context).read_settings(api__port=port)
     name = node or settings.node_name
     # The settings are this node's: the port of another node is not in them.
     asks_api = bool(port) or (node is None and settings.api.enabled and settings.api.port != 0)
-    checks = _ask_api(settings) if asks_api else ""
+    checks = _checks_of_api(settings) if asks_api else ""
     if isinstance(checks, str):
-        no_api, checks = checks, asyncio.run(_ask_database(settings, name))
+        no_api, checks = checks, asyncio.run(_checks_of_database(settings, name))
         if no_api and "scheduler" in checks:
             if checks["scheduler"] == "ok":
                 print(f"ok process: {name} holds its lease; no HTTP API, {no_api}")
@@ -68,7 +68,7 @@ def _health_address(settings: Settings) -> str:
     return f"[{host}]:{settings.api.port}" if ":" in host else f"{host}:{settings.api.port}"
 
 
-def _ask_api(settings: Settings) -> dict[str, str] | str:
+def _checks_of_api(settings: Settings) -> dict[str, str] | str:
     """Return the checks of /readyz, or the reason that there are none."""
     host = _LOCAL_ADDRESS.get(settings.api.host, settings.api.host)
     connection = http.client.HTTPConnection(host, settings.api.port, timeout=TIMEOUT_S)
@@ -87,7 +87,7 @@ def _ask_api(settings: Settings) -> dict[str, str] | str:
         connection.close()
 
 
-async def _ask_database(settings: Settings, node: str) -> dict[str, str]:
+async def _checks_of_database(settings: Settings, node: str) -> dict[str, str]:
     """Return the checks that the database allows."""
     try:
         dsn = settings.database_url or embedded_dsn(settings.state_dir)

@@ -11,7 +11,7 @@ from typing import Annotated, BinaryIO
 
 import typer
 
-from daemon.cli.context import actor
+from daemon.cli.context import command_line_actor
 from daemon.cli.store import Store, with_store
 from daemon.domain.audit import Action, AuditEntry
 from storage.audit_log import AuditLog
@@ -51,16 +51,20 @@ def import_(
 
 
 def _import_file(context: typer.Context, source: BinaryIO, update: bool) -> int:
-    async def load(store: Store) -> int:
+    async def load_lines(store: Store) -> int:
         scheduler = store.settings.scheduler
         defaults = ScheduleDefaults(
             scheduler.continuous_interval,
             scheduler.misfire_grace_time,
             frozenset(store.settings.targets),
         )
-        with _report_progress(source) as (report, progress):
+        with _reports_of_import(source) as (report, progress):
             importer = Importer(
-                store.database, actor=actor(), defaults=defaults, report=report, update=update
+                store.database,
+                actor=command_line_actor(),
+                defaults=defaults,
+                report=report,
+                update=update,
             )
             try:
                 await importer.load(_read_lines(source), progress)
@@ -69,7 +73,7 @@ def _import_file(context: typer.Context, source: BinaryIO, update: bool) -> int:
                 await _record_import(store, importer.counts)
         return 1 if importer.counts.bad else 0
 
-    return with_store(context, load, create=True, privileged=True)
+    return with_store(context, load_lines, create=True, privileged=True)
 
 
 async def _record_import(store: Store, counts: ImportCounts) -> None:
@@ -96,7 +100,7 @@ def _read_lines(source: BinaryIO) -> Iterator[bytes]:
 
 
 @contextmanager
-def _report_progress(source: BinaryIO) -> Iterator[tuple[Report, Progress | None]]:
+def _reports_of_import(source: BinaryIO) -> Iterator[tuple[Report, Progress | None]]:
     """Provide the reports of bad lines and of progress: with a progress bar on a terminal."""
     if not sys.stderr.isatty():
         yield lambda number, reason: print(f"line {number}: {reason}", file=sys.stderr), None
@@ -120,11 +124,11 @@ def _report_progress(source: BinaryIO) -> Iterator[tuple[Report, Progress | None
     with ProgressBar(*columns, console=console, transient=True) as bar:
         task = bar.add_task("importing", total=size)
 
-        def report(number: int, reason: str) -> None:
+        def report_bad_line(number: int, reason: str) -> None:
             console.print(escape(f"line {number}: {reason}"), highlight=False, soft_wrap=True)
 
-        def progress(counts: ImportCounts) -> None:
+        def show_progress(counts: ImportCounts) -> None:
             text = f"{counts.loaded + counts.unchanged + counts.updated} campaigns"
             bar.update(task, description=text, completed=source.tell() if size else None)
 
-        yield report, progress
+        yield report_bad_line, show_progress

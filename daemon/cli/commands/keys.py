@@ -11,7 +11,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from daemon.cli.output import JsonOption, instant, print_json, print_table
+from daemon.cli.output import JsonOption, instant_text, print_json, print_table
 from daemon.cli.store import Store, with_store
 from daemon.domain.api_keys import INVALID_VALUES, MAX_OVERLAP, NAME_LIMIT, ApiKey, Scope
 from daemon.domain.errors import InvalidInput, NotFound
@@ -26,14 +26,14 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _is_time = re.compile(r"([0-9]{1,5})([mhdw])").fullmatch
 
 
-def _parse_time(text: str) -> timedelta | None:
+def _parse_duration(text: str) -> timedelta | None:
     """Return a length of time such as 90d, or None for all other texts."""
     found = _is_time(text)
     return timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else None
 
 
 def _parse_expiry(text: str) -> datetime | timedelta:
-    length = _parse_time(text)
+    length = _parse_duration(text)
     if length is not None:
         return length
     at = parse_start(text)
@@ -44,7 +44,7 @@ def _parse_expiry(text: str) -> datetime | timedelta:
 
 
 def _parse_overlap(text: str) -> timedelta:
-    overlap = _parse_time(text)
+    overlap = _parse_duration(text)
     if overlap is None or overlap > MAX_OVERLAP:
         raise typer.BadParameter(
             f"{text!r} is not a length of time such as 24h, of at most {MAX_OVERLAP.days} days"
@@ -107,7 +107,7 @@ def list_(context: typer.Context, json: JsonOption = False) -> int:
         found = await ApiKeys(store.database).list()
         if not json:
             columns = ("id", "name", "scope", "status", "created", "expires", "last used", "from")
-            print_table(columns, map(_row, found), "no keys")
+            print_table(columns, map(_key_row, found), "no keys")
             return
         for key in found:
             print_json(asdict(key))
@@ -136,10 +136,12 @@ def rotate(
 
     async def rotate_key(store: Store) -> None:
         stored = ApiKeys(store.database)
-        key, secret = await _by_name_or_id(lambda key: stored.rotate(key, overlap, expires), name)
+        key, secret = await _change_by_name_or_id(
+            lambda key: stored.rotate(key, overlap, expires), name
+        )
         _print_secret(key, secret)
         if key.previous_until is not None:
-            until = instant(key.previous_until)
+            until = instant_text(key.previous_until)
             print(f"the previous secret works until {until}", file=sys.stderr)
 
     return with_store(context, rotate_key)
@@ -150,13 +152,13 @@ def revoke(context: typer.Context, name: NameArgument) -> int:
     """Revoke a key: every node refuses it from the next request on."""
 
     async def revoke_key(store: Store) -> None:
-        key = await _by_name_or_id(ApiKeys(store.database).revoke, name)
+        key = await _change_by_name_or_id(ApiKeys(store.database).revoke, name)
         print(f"key {key.id}, {key.name!r}, is revoked", file=sys.stderr)
 
     return with_store(context, revoke_key)
 
 
-async def _by_name_or_id(change: Callable[[int | str], Awaitable[T]], name: str) -> T:
+async def _change_by_name_or_id(change: Callable[[int | str], Awaitable[T]], name: str) -> T:
     """Apply a change to the key with this name, or with this id if no key has the name."""
     try:
         return await change(name)
@@ -167,14 +169,14 @@ async def _by_name_or_id(change: Callable[[int | str], Awaitable[T]], name: str)
 
 
 def _print_secret(key: ApiKey, secret: str) -> None:
-    until = f", until {instant(key.expires_at)}" if key.expires_at else ""
+    until = f", until {instant_text(key.expires_at)}" if key.expires_at else ""
     print(
         f"key {key.id}, {key.name!r}, scope {key.scope}{until}; shown this once:", file=sys.stderr
     )
     print(secret)
 
 
-def _row(key: ApiKey) -> Sequence[object]:
+def _key_row(key: ApiKey) -> Sequence[object]:
     status = key.status.replace("_", " ")
     return (
         *(key.id, key.name, key.scope, status, key.created_at, key.expires_at),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import typer
 
 from daemon.campaign_service import CommandResult
-from daemon.cli.context import actor
-from daemon.cli.output import RefArgument, instant, parse_ref
+from daemon.cli.context import command_line_actor
+from daemon.cli.output import RefArgument, instant_text, parse_ref
 from daemon.cli.store import Store, with_store
 from daemon.domain.campaign.state_machine import Event
 
@@ -16,7 +16,7 @@ def pause(context: typer.Context, ref: RefArgument) -> int:
 
     Attempts in flight end by themselves. `campaignd start` resumes the campaign.
     """
-    return _apply_command(context, ref, Event.PAUSE)
+    return _run_lifecycle_command(context, ref, Event.PAUSE)
 
 
 def start(context: typer.Context, ref: RefArgument) -> int:
@@ -24,34 +24,34 @@ def start(context: typer.Context, ref: RefArgument) -> int:
 
     The line names the instant of the next run.
     """
-    return _apply_command(context, ref, Event.START)
+    return _run_lifecycle_command(context, ref, Event.START)
 
 
 def stop(context: typer.Context, ref: RefArgument) -> int:
     """Cancel a campaign and its open runs."""
-    return _apply_command(context, ref, Event.STOP)
+    return _run_lifecycle_command(context, ref, Event.STOP)
 
 
 def rerun(context: typer.Context, ref: RefArgument) -> int:
     """Run an ended campaign again, now."""
-    return _apply_command(context, ref, Event.RERUN)
+    return _run_lifecycle_command(context, ref, Event.RERUN)
 
 
 def archive(context: typer.Context, ref: RefArgument) -> int:
     """Archive a campaign."""
-    return _apply_command(context, ref, Event.ARCHIVE)
+    return _run_lifecycle_command(context, ref, Event.ARCHIVE)
 
 
 def unarchive(context: typer.Context, ref: RefArgument) -> int:
     """Restore an archived campaign."""
-    return _apply_command(context, ref, Event.UNARCHIVE)
+    return _run_lifecycle_command(context, ref, Event.UNARCHIVE)
 
 
-def _apply_command(context: typer.Context, ref: str, event: Event) -> int:
+def _run_lifecycle_command(context: typer.Context, ref: str, event: Event) -> int:
     wanted = parse_ref(ref)
 
-    async def apply(store: Store) -> None:
-        campaigns = store.campaigns
+    async def run_and_print(store: Store) -> None:
+        campaigns = store.service
         commands = {
             Event.PAUSE: campaigns.pause,
             Event.START: campaigns.start,
@@ -60,13 +60,13 @@ def _apply_command(context: typer.Context, ref: str, event: Event) -> int:
             Event.ARCHIVE: campaigns.archive,
             Event.UNARCHIVE: campaigns.unarchive,
         }
-        result = await commands[event](wanted, actor())
-        print(result_line(result, with_next_run=event in (Event.START, Event.RERUN)))
+        result = await commands[event](wanted, command_line_actor())
+        print(command_result_line(result, with_next_run=event in (Event.START, Event.RERUN)))
 
-    return with_store(context, apply)
+    return with_store(context, run_and_print)
 
 
-def result_line(result: CommandResult, *, with_next_run: bool) -> str:
+def command_result_line(result: CommandResult, *, with_next_run: bool) -> str:
     """Return the result of a command as one line."""
     already = "" if result.changed else " already"
     line = f"campaign {result.campaign_id} {result.to_status}{already}"
@@ -76,4 +76,4 @@ def result_line(result: CommandResult, *, with_next_run: bool) -> str:
         return f"{line}, no run is due by itself"
     if result.next_run_at <= result.now:
         return f"{line}, runs now"
-    return f"{line}, next run at {instant(result.next_run_at)}"
+    return f"{line}, next run at {instant_text(result.next_run_at)}"

@@ -43,12 +43,12 @@ def preview(
     """
     now = SystemClock().now()
     if str(file) == "-":
-        return run_preview(cast(BufferedReader, sys.stdin.buffer), sys.stdout, now, table)
+        return answer_cases(cast(BufferedReader, sys.stdin.buffer), sys.stdout, now, table)
     with file.open("rb") as source:
-        return run_preview(source, sys.stdout, now, table)
+        return answer_cases(source, sys.stdout, now, table)
 
 
-def run_preview(source: LineSource, out: TextIO, now: datetime, table: bool) -> int:
+def answer_cases(source: LineSource, out: TextIO, now: datetime, table: bool) -> int:
     """Answer every line of `source`; return exit code 0, because errors are answers too.
 
     Lines that have been read are answered before more is read, so that two programs can exchange
@@ -65,7 +65,7 @@ def run_preview(source: LineSource, out: TextIO, now: datetime, table: bool) -> 
         [preview_line(raw, next(numbers), now) for raw in some] for some in _read_cases(source)
     )
     if table:
-        _print_table(itertools.chain.from_iterable(batches), out)
+        _print_answers_table(itertools.chain.from_iterable(batches), out)
         return 0
     for answers in batches:
         out.write("".join([_encode(answer) + "\n" for answer in answers]))
@@ -90,7 +90,7 @@ def _read_cases(source: LineSource) -> Iterator[list[bytes]]:
         yield [rest]
 
 
-def _print_table(answers: Iterator[dict[str, Any]], out: TextIO) -> None:
+def _print_answers_table(answers: Iterator[dict[str, Any]], out: TextIO) -> None:
     # rich takes 50 ms to import, which a pipe of cases does not need.
     from rich.console import Console
     from rich.markup import escape

@@ -30,7 +30,7 @@ def prune(
     The newest of each campaign are kept, whatever their age.
     """
 
-    async def delete(store: Store) -> None:
+    async def delete_history(store: Store) -> None:
         days = keep_days or store.settings.history.keep_days
         if not days:
             raise typer.BadParameter(
@@ -46,4 +46,4 @@ def prune(
             await stored.record(PruneStats(runs, events), keep)
         print(f"{runs} runs and {events} events deleted, older than {days} days")
 
-    return with_store(context, delete)
+    return with_store(context, delete_history)

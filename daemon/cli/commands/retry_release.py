@@ -7,7 +7,7 @@ from uuid import UUID
 
 import typer
 
-from daemon.cli.context import actor
+from daemon.cli.context import command_line_actor
 from daemon.cli.store import Store, with_store
 
 RunArgument = Annotated[
@@ -20,10 +20,10 @@ RunArgument = Annotated[
 
 def retry(context: typer.Context, run: RunArgument) -> int:
     """Retry a failed run now."""
-    run_id = parse_run(run)
+    run_id = parse_run_id(run)
 
     async def retry_run(store: Store) -> None:
-        result = await store.campaigns.retry(run_id, actor())
+        result = await store.service.retry(run_id, command_line_actor())
         print(f"run {run_id} retrying, campaign {result.campaign_id} {result.to_status}")
 
     return with_store(context, retry_run)
@@ -40,17 +40,17 @@ def release(
 
     The repeated delivery has the same run id.
     """
-    run_id = parse_run(run)
+    run_id = parse_run_id(run)
 
     async def release_run(store: Store) -> None:
-        decide = store.campaigns.fail_held if fail else store.campaigns.release
-        update = await decide(run_id, actor())
+        decide = store.service.fail_held if fail else store.service.release
+        update = await decide(run_id, command_line_actor())
         print(f"run {run_id} {update.status}, campaign {update.campaign_id}")
 
     return with_store(context, release_run)
 
 
-def parse_run(text: str) -> UUID:
+def parse_run_id(text: str) -> UUID:
     """Return the run id that a text is; raise a usage error if it is none."""
     try:
         return UUID(text)

@@ -34,7 +34,7 @@ def run(
     options = context_of(context)
     systemd = take_systemd_environment()
     flags: dict[str, Any] = {"api__enabled": False} if no_api else {}
-    settings = options.settings(**flags)
+    settings = options.read_settings(**flags)
     raise_limit()
     notifier = SystemdNotifier(systemd.notify_socket)
     sign_every = watchdog_interval(systemd.watchdog_usec, systemd.watchdog_pid)
@@ -42,27 +42,27 @@ def run(
         # The watchdog ends a hung daemon by SIGABRT: leave a traceback of the place where it hung.
         faulthandler.enable()
 
-    def apply_log(settings: Settings, node: str) -> None:
+    def configure_log(settings: Settings, node: str) -> None:
         log = settings.log
         configure(log.level, log.format, node, journal_stream=systemd.journal_stream)
 
-    apply_log(settings, "")
+    configure_log(settings, "")
     emit = EventLog(get_logger())
     options.log_exposed_files(emit)
 
-    async def serve(dsn: str) -> int:
+    async def run_daemon(dsn: str) -> int:
         host = ProcessContext(
             settings=settings,
             dsn=dsn,
             emit=emit,
-            reload=lambda: options.settings(**flags),
-            apply_log=apply_log,
+            reload=lambda: options.read_settings(**flags),
+            apply_log=configure_log,
             notify=lambda what, *args: getattr(notifier, what)(*args),
             embedded=settings.database_url is None,
             sign_every=sign_every,
         )
         return await Daemon(host).run()
 
-    with writing_in_background(), options.database(settings, emit, create=True) as dsn:
+    with writing_in_background(), options.provide_database(settings, emit, create=True) as dsn:
         reap_orphans()
-        return asyncio.run(serve(dsn))
+        return asyncio.run(run_daemon(dsn))

@@ -24,10 +24,10 @@ def runs(
     wanted = None if ref is None else parse_ref(ref)
 
     async def list_runs(store: Store) -> None:
-        def fetch(count: int, before: RunKey | None) -> Awaitable[list[RunDetail]]:
+        def fetch_page(count: int, before: RunKey | None) -> Awaitable[list[RunDetail]]:
             return store.reads.runs(limit=count, ref=wanted, status=status, before=before)
 
-        await print_pages(_LISTING, fetch, limit=limit, json=json)
+        await print_pages(_LISTING, fetch_page, limit=limit, json=json)
 
     return with_store(context, list_runs)
 
@@ -47,7 +47,7 @@ def _run_row(listed: RunDetail) -> tuple[object, ...]:
     )
 
 
-def as_json(listed: RunDetail) -> dict[str, Any]:
+def run_json(listed: RunDetail) -> dict[str, Any]:
     """Return a listed run as a JSON object."""
     run = listed.run
     return {
@@ -72,7 +72,7 @@ def as_json(listed: RunDetail) -> dict[str, Any]:
 _LISTING = Listing(
     columns=("scheduled for", "campaign", "name", "status", "attempt", "late", "run", "error"),
     row=_run_row,
-    as_json=as_json,
+    as_json=run_json,
     key=lambda listed: listed.key,
     empty="no runs",
 )

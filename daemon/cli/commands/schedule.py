@@ -10,9 +10,16 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from daemon.cli.commands.lifecycle import result_line
-from daemon.cli.context import actor
-from daemon.cli.output import JsonOption, RefArgument, instant, parse_ref, print_json, print_table
+from daemon.cli.commands.lifecycle import command_result_line
+from daemon.cli.context import command_line_actor
+from daemon.cli.output import (
+    JsonOption,
+    RefArgument,
+    instant_text,
+    parse_ref,
+    print_json,
+    print_table,
+)
 from daemon.cli.store import Store, with_store
 from daemon.domain.campaign.schedule_fields import next_run_fields
 from daemon.domain.errors import INVALID_CONFIGURATION, InvalidInput
@@ -48,16 +55,16 @@ def schedule(
         raise typer.BadParameter("--clear takes neither a body nor --preview")
     body = None if clear else _read_body(file)
 
-    async def apply(store: Store) -> None:
+    async def write_or_preview(store: Store) -> None:
         if clear:
-            result = await store.campaigns.clear_schedule(wanted, actor())
+            result = await store.service.clear_schedule(wanted, command_line_actor())
         elif preview is not None:
             await _preview_schedule(store, wanted, body, preview, json)
             return
         elif is_schedule_body(body):
-            result = await store.campaigns.save_schedule(wanted, body, actor())
+            result = await store.service.save_schedule(wanted, body, command_line_actor())
         else:
-            result = await store.campaigns.update_schedule(wanted, body, actor())
+            result = await store.service.update_schedule(wanted, body, command_line_actor())
         if json:
             print_json(
                 {
@@ -71,17 +78,17 @@ def schedule(
                 }
             )
         else:
-            print(result_line(result, with_next_run=result.schedule is not None))
+            print(command_result_line(result, with_next_run=result.schedule is not None))
             _print_notes(result.notes)
 
-    return with_store(context, apply)
+    return with_store(context, write_or_preview)
 
 
 async def _preview_schedule(
     store: Store, ref: Any, body: object, count: int, as_json: bool
 ) -> None:
     shown = await store.reads.campaign(ref)
-    saved = store.campaigns.parse_schedule(shown.snapshot, body)
+    saved = store.service.parse_schedule(shown.snapshot, body)
     answer = campaign_answer(saved, shown.current, shown.now, count)
     if as_json:
         print_json(answer)
@@ -96,7 +103,7 @@ async def _preview_schedule(
     print_table(
         (saved.schedule.timezone, "UTC"),
         [
-            (wall_clock(at, in_zone), instant(at))
+            (wall_clock(at, in_zone), instant_text(at))
             for at in saved.schedule.occurrences(shown.now, count)
         ],
         "no timed runs",
@@ -111,12 +118,12 @@ def _print_notes(notes: Iterable[str]) -> None:
 def _read_body(file: Path) -> object:
     raw = _read_bytes(file)
     try:
-        return json_module.loads(raw.decode("utf-8-sig"), parse_constant=_no_constant)
+        return json_module.loads(raw.decode("utf-8-sig"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise InvalidInput(400, INVALID_CONFIGURATION, f"the body is not JSON: {error}") from None
 
 
-def _no_constant(name: str) -> NoReturn:
+def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not allowed")
 
 

@@ -10,7 +10,7 @@ import typer
 from daemon.cli.output import (
     JsonOption,
     RefArgument,
-    instant,
+    instant_text,
     parse_ref,
     print_json,
     print_table,
@@ -35,14 +35,14 @@ def show(context: typer.Context, ref: RefArgument, json: JsonOption = False) -> 
         upcoming = await store.reads.upcoming_of(shown.campaign.id, _NEXT)
         events = await store.reads.events(shown.campaign.id, limit=_LAST_EVENTS)
         if json:
-            _print_json(shown)
+            _print_campaign_json(shown)
         else:
             _print_campaign(shown, upcoming, events)
 
     return with_store(context, show_campaign)
 
 
-def _print_json(shown: CampaignDetail) -> None:
+def _print_campaign_json(shown: CampaignDetail) -> None:
     campaign, current = shown.campaign, shown.current
     schedule = None
     if current is not None:
@@ -77,12 +77,12 @@ def _print_json(shown: CampaignDetail) -> None:
             "schedule": schedule,
             "next_event": shown.timer and shown.timer.kind,
             "next_event_at": shown.timer and shown.timer.at,
-            **next_run_fields(_next_run(shown), timezone_in_force(shown.snapshot)),
+            **next_run_fields(_next_run_at(shown), timezone_in_force(shown.snapshot)),
         }
     )
 
 
-def _next_run(shown: CampaignDetail) -> datetime | None:
+def _next_run_at(shown: CampaignDetail) -> datetime | None:
     if shown.current is None or shown.timer is None:
         return None
     for event in armed_and_following_events(shown.current.schedule, shown.timer, shown.now, 2):
@@ -111,7 +111,7 @@ def _print_campaign(
     else:
         rows["schedule"] = json_module.dumps(current.body, ensure_ascii=False)
         rows["time zone"] = current.schedule.timezone
-        rows["ends"] = instant(current.schedule.ends_at) or "never"
+        rows["ends"] = instant_text(current.schedule.ends_at) or "never"
         if shown.rrule is not None:
             rows["rrule"] = " ".join(shown.rrule.split("\n"))
     print_table(("field", "value"), rows.items(), "")
@@ -125,12 +125,12 @@ def _print_campaign(
     print("\nlast events")
     print_table(
         ("at", "event", "from", "to", "cause", "by"),
-        [_campaign_fields(event) for event in events],
+        [_event_row(event) for event in events],
         "none",
     )
 
 
-def _campaign_fields(event: LoggedEvent) -> tuple[object, ...]:
+def _event_row(event: LoggedEvent) -> tuple[object, ...]:
     return (
         event.at,
         event.event,

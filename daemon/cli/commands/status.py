@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from daemon.cli.output import JsonOption, instant, print_json, print_table
+from daemon.cli.output import JsonOption, instant_text, print_json, print_table
 from daemon.cli.store import Store, with_store
 from daemon.domain.formatting import duration
 from daemon.domain.read_models import NodeState, Overview, StatusCounts
@@ -30,7 +30,7 @@ def status(
         found = await overview(store.database)
         totals = await full_counts(store.database) if counts else None
         if json:
-            _print_json(found, totals)
+            _print_status_json(found, totals)
         else:
             _print_status(found, totals)
 
@@ -40,7 +40,7 @@ def status(
 _NESTED = ("nodes", "schema")
 
 
-def _print_json(found: Overview, totals: StatusCounts | None) -> None:
+def _print_status_json(found: Overview, totals: StatusCounts | None) -> None:
     for node in found.nodes:
         print_json({"kind": "node", **asdict(node)})
     summary = {name: value for name, value in asdict(found).items() if name not in _NESTED}
@@ -77,7 +77,7 @@ def _print_status(found: Overview, totals: StatusCounts | None) -> None:
     rows: dict[str, object] = {
         "overdue": f"{found.overdue}{behind}",
         "behind their run": found.backlog,
-        "next event": instant(found.next_event_at) or "none",
+        "next event": instant_text(found.next_event_at) or "none",
         "runs executing": found.executing,
         "runs queued": found.queued,
         "runs retrying": found.retrying,

@@ -25,18 +25,18 @@ def upcoming(
     wanted = None if ref is None else parse_ref(ref)
 
     async def list_events(store: Store) -> None:
-        async def fetch(count: int, after: UpcomingKey | None) -> list[UpcomingEvent]:
+        async def fetch_page(count: int, after: UpcomingKey | None) -> list[UpcomingEvent]:
             if wanted is None:
                 return await store.reads.upcoming(limit=count, after=after)
             # The events of one campaign are computed, all of them on one page.
             return [] if after is not None else await store.reads.upcoming_of(wanted, limit)
 
-        await print_pages(_LISTING, fetch, limit=limit, json=json)
+        await print_pages(_LISTING, fetch_page, limit=limit, json=json)
 
     return with_store(context, list_events)
 
 
-def as_json(event: UpcomingEvent) -> dict[str, Any]:
+def event_json(event: UpcomingEvent) -> dict[str, Any]:
     """Return an upcoming event as a JSON object."""
     return {
         "campaign_id": event.campaign_id,
@@ -66,7 +66,7 @@ def _event_row(event: UpcomingEvent) -> tuple[object, ...]:
 _LISTING = Listing(
     columns=("UTC", "local", "time zone", "event", "campaign", "name", "status"),
     row=_event_row,
-    as_json=as_json,
+    as_json=event_json,
     key=lambda event: event.key,
     empty="no upcoming events",
 )

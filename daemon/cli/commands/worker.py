@@ -59,17 +59,17 @@ def worker(
     completed, 75 retry, any other failed. SIGTERM and SIGINT let runs in flight end.
     """
     options = context_of(context)
-    settings = options.settings()
+    settings = options.read_settings()
     argv = shlex.split(exec_)
     if not argv:
         raise typer.BadParameter("must name a program", param_hint="--exec")
-    name = _target_name(settings, target)
+    name = _choose_target(settings, target)
     identity = f"{settings.node_name}-worker-{secrets.token_hex(3)}"
     configure(settings.log.level, settings.log.format, identity)
     emit = EventLog(get_logger())
     options.log_exposed_files(emit)
 
-    async def serve(dsn: str) -> int:
+    async def run_worker(dsn: str) -> int:
         chosen = settings.targets[name]
         clock = SystemClock()
         supervisor = Supervisor(_ignore_reload)
@@ -106,16 +106,16 @@ def worker(
             emit("stopped")
             return 0
 
-    with writing_in_background(), options.database(settings, emit) as dsn:
+    with writing_in_background(), options.provide_database(settings, emit) as dsn:
         reap_orphans()
-        return asyncio.run(serve(dsn))
+        return asyncio.run(run_worker(dsn))
 
 
 async def _ignore_reload() -> None:
     """Do nothing at SIGHUP: a worker reads its configuration once."""
 
 
-def _target_name(settings: Settings, wanted: str | None) -> str:
+def _choose_target(settings: Settings, wanted: str | None) -> str:
     names = sorted(name for name, target in settings.targets.items() if target.type == "postgres")
     if wanted is not None and wanted in names:
         return wanted

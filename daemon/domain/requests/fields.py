@@ -221,11 +221,13 @@ def strict_decoder(
     Integers of any length stay exact; they need no double.
     """
     return json.JSONDecoder(
-        parse_constant=_no_constant, parse_float=_exact_double, object_pairs_hook=object_pairs_hook
+        parse_constant=_refuse_constant,
+        parse_float=_exact_double,
+        object_pairs_hook=object_pairs_hook,
     )
 
 
-def _no_constant(name: str) -> NoReturn:
+def _refuse_constant(name: str) -> NoReturn:
     raise NotJson(f"{name} is not JSON")
 
 

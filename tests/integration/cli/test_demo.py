@@ -18,15 +18,15 @@ CAMPAIGND = Path(sys.executable).with_name("campaignd")
 
 FAILING = """
 from daemon.cli.commands.demo import demo
-from daemon.cli.commands.demo.cases import Case
+from daemon.cli.commands.demo.cases import DemoCampaign
 from daemon.cli.main import main
 from daemon.domain.schedule.schedule import CampaignType
 from daemon.domain.campaign.state_machine import Status
 
 LATER = {"schedule_type": "scheduled", "scheduled_at": "2100-01-01T00:00:00Z"}
-demo.cases = lambda now: [
-    Case("much later", CampaignType.ONE_TIME, LATER, 0, Status.SCHEDULED),
-    Case("expected to fail", CampaignType.ONE_TIME, None, 1, Status.FAILED),
+demo.demo_campaigns = lambda now: [
+    DemoCampaign("much later", CampaignType.ONE_TIME, LATER, 0, Status.SCHEDULED),
+    DemoCampaign("expected to fail", CampaignType.ONE_TIME, None, 1, Status.FAILED),
 ]
 demo._TIMEOUT_S = 3.0
 main(["demo"])

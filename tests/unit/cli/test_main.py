@@ -124,7 +124,7 @@ def test_global_options_reach_the_command(command: Callable[..., None], tmp_path
     seen: list[Any] = []
 
     def read(context: typer.Context, port: int = 0) -> None:
-        seen.append(context.obj.settings(api__port=port or None).api)
+        seen.append(context.obj.read_settings(api__port=port or None).api)
 
     command(read)
     assert main.invoke(["--config", str(path), "try"]) == 0

@@ -12,14 +12,14 @@ import pytest
 
 from daemon.cli.commands.completion import Shell, completion
 from daemon.cli.lazy_group import COMMANDS
-from daemon.cli.man import command_contexts, page
+from daemon.cli.man import command_contexts, manual_page
 
 MANUAL = Path(__file__).parents[3] / "docs" / "campaignd.1"
 
 
 def test_the_manual_is_up_to_date() -> None:
     """After a change of a command, `make man` writes the page again."""
-    assert MANUAL.read_text("utf-8") == page()
+    assert MANUAL.read_text("utf-8") == manual_page()
 
 
 def test_every_command_and_option_has_help() -> None:

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from daemon.cli.commands import preview
-from daemon.cli.commands.preview import run_preview
+from daemon.cli.commands.preview import answer_cases
 from daemon.domain.preview import LONGEST_LINE, preview_line
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -60,7 +60,7 @@ def test_numbers_go_on_from_piece_to_piece() -> None:
     """The error of an unreadable line has its number in the file."""
     data = b"\n".join([json.dumps(CASE).encode()] * 20 + [b"{"] * 20)
     out = io.StringIO()
-    run_preview(InPieces(data, [7, 300, 1]), out, NOW, table=False)
+    answer_cases(InPieces(data, [7, 300, 1]), out, NOW, table=False)
     numbers = [json.loads(line).get("line") for line in out.getvalue().splitlines()]
     assert numbers == [None] * 20 + list(range(21, 41))
     assert preview_line(b"x" * (LONGEST_LINE + 1), 3, NOW)["error"]["status"] == 413
@@ -74,7 +74,7 @@ def test_two_programs_can_talk() -> None:
         open(answers[1], "w") as answering,
         open(answers[0], "rb", buffering=0) as heard,
     ):
-        reader = threading.Thread(target=run_preview, args=(asked, answering, NOW, False))
+        reader = threading.Thread(target=answer_cases, args=(asked, answering, NOW, False))
         reader.start()
         for number in range(3):
             os.write(questions[1], json.dumps({"id": number, **CASE}).encode() + b"\n{")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.cli.commands.preview import run_preview
+from daemon.cli.commands.preview import answer_cases
 from daemon.domain.preview import LONGEST_LINE, preview_case, preview_line
 
 
@@ -29,7 +29,7 @@ def answer(**case: Any) -> dict[str, Any]:
 
 def run(data: bytes, table: bool = False) -> tuple[int, str]:
     out = io.StringIO()
-    return run_preview(io.BytesIO(data), out, NOW, table), out.getvalue()
+    return answer_cases(io.BytesIO(data), out, NOW, table), out.getvalue()
 
 
 def test_the_interfaces_example() -> None:

@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from daemon.cli.commands.preview import run_preview
+from daemon.cli.commands.preview import answer_cases
 
 ZONES = [
     "UTC", "America/New_York", "Australia/Lord_Howe", "America/Nuuk", "Africa/Casablanca",
@@ -238,7 +238,7 @@ def test_ten_thousand_cases() -> None:
     source = io.BytesIO("".join(json.dumps(case) + "\n" for case, _ in cases).encode())
     out = io.StringIO()
     started = time.perf_counter()
-    assert run_preview(source, out, datetime.fromtimestamp(0, UTC), False) == 0
+    assert answer_cases(source, out, datetime.fromtimestamp(0, UTC), False) == 0
     took = time.perf_counter() - started
     answers = [json.loads(line) for line in out.getvalue().splitlines()]
     assert len(answers) == COUNT

@@ -19,7 +19,7 @@ ACTOR = "demo"
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class DemoCampaign:
     """A campaign to create, with the runs and the status that it must reach.
 
     A campaign without a body is started as it is.
@@ -32,62 +32,76 @@ class Case:
     status: Status = Status.COMPLETED
 
 
-def cases(now: datetime) -> list[Case]:
+def demo_campaigns(now: datetime) -> list[DemoCampaign]:
     """Return the campaigns to create at an instant: the last window closes 11 seconds later."""
     start = now.replace(microsecond=0) + timedelta(seconds=1)
 
-    def at(seconds: float) -> str:
+    def text_of_instant(seconds: float) -> str:
         return (start + timedelta(seconds=seconds)).astimezone(UTC).isoformat()
 
     kind = CampaignType
     daily = {"interval_unit": "day"}
     return [
-        Case("once, now", kind.ONE_TIME, None, 1),
-        Case(
+        DemoCampaign("once, now", kind.ONE_TIME, None, 1),
+        DemoCampaign(
             "once, scheduled",
             kind.ONE_TIME,
-            {"schedule_type": "scheduled", "scheduled_at": at(3)},
+            {"schedule_type": "scheduled", "scheduled_at": text_of_instant(3)},
             1,
         ),
-        Case("once, by update", kind.ONE_TIME, {"startdate": at(4)}, 1),
-        Case(
+        DemoCampaign("once, by update", kind.ONE_TIME, {"startdate": text_of_instant(4)}, 1),
+        DemoCampaign(
             "daily, until today",
             kind.RECURRING,
             {
                 "schedule_type": "recurring",
-                "scheduled_at": at(5),
-                "recurring_config": {"frequency": "daily", "end_date": at(6)},
+                "scheduled_at": text_of_instant(5),
+                "recurring_config": {"frequency": "daily", "end_date": text_of_instant(6)},
             },
             1,
         ),
-        Case(
+        DemoCampaign(
             "daily, by update",
             kind.RECURRING,
             {
-                "startdate": at(6),
-                "enddate": at(7),
+                "startdate": text_of_instant(6),
+                "enddate": text_of_instant(7),
                 "repeating_schedule_attributes": daily,
             },
             1,
         ),
-        Case(
+        DemoCampaign(
             "segment, daily",
             kind.SEGMENT_TRIGGERED,
-            {"startdate": at(4), "enddate": at(9)},
+            {"startdate": text_of_instant(4), "enddate": text_of_instant(9)},
             1,
         ),
-        Case(
+        DemoCampaign(
             "segment, continuously",
             kind.SEGMENT_TRIGGERED,
-            {"startdate": at(3), "enddate": at(10), "recurring_schedule": "continuously"},
+            {
+                "startdate": text_of_instant(3),
+                "enddate": text_of_instant(10),
+                "recurring_schedule": "continuously",
+            },
             4,
         ),
-        Case("event window", kind.EVENT_TRIGGERED, {"startdate": at(3), "enddate": at(8)}, 0),
-        Case("live content window", kind.LIVE_CONTENT, {"startdate": at(4), "enddate": at(9)}, 0),
+        DemoCampaign(
+            "event window",
+            kind.EVENT_TRIGGERED,
+            {"startdate": text_of_instant(3), "enddate": text_of_instant(8)},
+            0,
+        ),
+        DemoCampaign(
+            "live content window",
+            kind.LIVE_CONTENT,
+            {"startdate": text_of_instant(4), "enddate": text_of_instant(9)},
+            0,
+        ),
     ]
 
 
-async def create(campaigns: CampaignService, case: Case) -> UUID:
+async def create_campaign(campaigns: CampaignService, case: DemoCampaign) -> UUID:
     """Create a campaign, save its schedule and start it; return its uuid."""
     draft = Campaign(
         id=0,

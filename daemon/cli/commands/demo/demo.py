@@ -21,9 +21,14 @@ from uuid import UUID
 import typer
 
 from config.load import load_settings
-from daemon.cli.commands.demo.cases import CONTINUOUS_INTERVAL, Case, cases, create
+from daemon.cli.commands.demo.cases import (
+    CONTINUOUS_INTERVAL,
+    DemoCampaign,
+    create_campaign,
+    demo_campaigns,
+)
 from daemon.cli.commands.demo.process import DemoDaemon, demo_daemon
-from daemon.cli.output import instant, print_table
+from daemon.cli.output import instant_text, print_table
 from daemon.cli.store import Store, open_store
 from daemon.domain.campaign.state_machine import RunStatus, Status
 from daemon.domain.read_models import CampaignSummary, RunDetail
@@ -36,10 +41,10 @@ _TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class CampaignProgress:
     """A campaign of the demo as it was read, with its runs, oldest first."""
 
-    case: Case
+    case: DemoCampaign
     listed: CampaignSummary
     runs: list[RunDetail]
 
@@ -53,7 +58,7 @@ class Progress:
         )
 
 
-Show = Callable[[list[Progress]], None]
+Show = Callable[[list[CampaignProgress]], None]
 
 
 def demo(
@@ -70,7 +75,7 @@ def demo(
     Starts a database and a daemon, shows the campaigns while they run, and stops both. Exit code 1
     if a campaign did not reach its expected status.
     """
-    with _temporary_directory(state_dir) as directory:
+    with _demo_directory(state_dir) as directory:
         print("starting the embedded PostgreSQL ...", flush=True)
         with embedded_postgres(directory) as dsn:
             migrate.upgrade(dsn)
@@ -78,7 +83,7 @@ def demo(
 
 
 @contextmanager
-def _temporary_directory(state_dir: Path | None) -> Iterator[Path]:
+def _demo_directory(state_dir: Path | None) -> Iterator[Path]:
     if state_dir is not None:
         state_dir.mkdir(parents=True, exist_ok=True)
         yield state_dir.absolute()
@@ -92,7 +97,7 @@ def _temporary_directory(state_dir: Path | None) -> Iterator[Path]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-class _Interrupt:
+class _SignalNote:
     """Notes a signal that ends the demo, which ends between two of its steps.
 
     As an exception or a cancellation in the middle of a step, the signal could leave a database
@@ -104,9 +109,9 @@ class _Interrupt:
         self._arrived = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._note, number)
+            loop.add_signal_handler(number, self._note_signal, number)
 
-    def check(self) -> None:
+    def raise_if_signalled(self) -> None:
         """Raise KeyboardInterrupt or SystemExit if a signal has arrived."""
         if self._signal is signal.SIGINT:
             raise KeyboardInterrupt
@@ -118,29 +123,33 @@ class _Interrupt:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._arrived.wait(), seconds)
 
-    def _note(self, number: signal.Signals) -> None:
+    def _note_signal(self, number: signal.Signals) -> None:
         self._signal = number
         self._arrived.set()
 
 
 async def _run_demo(directory: Path, dsn: str) -> int:
-    interrupt = _Interrupt()
+    interrupt = _SignalNote()
     print("starting campaignd run ...", flush=True)
     async with demo_daemon(directory) as daemon:
-        await daemon.ready(interrupt.check)
+        await daemon.wait_until_ready(interrupt.raise_if_signalled)
         flags = {"database_url": dsn, "scheduler.continuous_interval": CONTINUOUS_INTERVAL}
         settings = load_settings(directory / "demo.toml", flags)
         async with open_store(settings, dsn) as store:
             now = SystemClock().now()
-            made = {await create(store.campaigns, case): case for case in cases(now)}
-            print(f"{len(made)} campaigns created at {instant(now)}; they run now\n", flush=True)
-            with _live_screen() as show:
+            made = {
+                await create_campaign(store.service, case): case for case in demo_campaigns(now)
+            }
+            print(
+                f"{len(made)} campaigns created at {instant_text(now)}; they run now\n", flush=True
+            )
+            with _progress_display() as show:
                 progress = await _watch_campaigns(store, made, daemon, show, interrupt)
         code = await daemon.stop()
         _print_summary(progress)
         wrong = [campaign.case.name for campaign in progress if not campaign.is_as_expected]
         if code != 0:
-            print(f"campaignd run ended with {code}: {daemon.last_line()}", file=sys.stderr)
+            print(f"campaignd run ended with {code}: {daemon.last_log_line()}", file=sys.stderr)
         if wrong:
             print(f"not as expected: {', '.join(wrong)}", file=sys.stderr)
         if wrong or code != 0:
@@ -150,13 +159,17 @@ async def _run_demo(directory: Path, dsn: str) -> int:
 
 
 async def _watch_campaigns(
-    store: Store, made: dict[UUID, Case], daemon: DemoDaemon, show: Show, interrupt: _Interrupt
-) -> list[Progress]:
+    store: Store,
+    made: dict[UUID, DemoCampaign],
+    daemon: DemoDaemon,
+    show: Show,
+    interrupt: _SignalNote,
+) -> list[CampaignProgress]:
     """Show the campaigns until all are as expected, the daemon has ended, or time is up."""
     deadline = time.monotonic() + _TIMEOUT_S
     while True:
-        interrupt.check()
-        progress = await _read_campaigns(store, made)
+        interrupt.raise_if_signalled()
+        progress = await _read_progress(store, made)
         show(progress)
         if all(campaign.is_as_expected for campaign in progress) or daemon.has_ended:
             return progress
@@ -165,7 +178,7 @@ async def _watch_campaigns(
         await interrupt.wait(_POLL_S)
 
 
-async def _read_campaigns(store: Store, made: dict[UUID, Case]) -> list[Progress]:
+async def _read_progress(store: Store, made: dict[UUID, DemoCampaign]) -> list[CampaignProgress]:
     listed = {
         campaign.campaign.uuid: campaign
         for campaign in await store.reads.campaigns(limit=len(made) + 100)
@@ -174,18 +187,18 @@ async def _read_campaigns(store: Store, made: dict[UUID, Case]) -> list[Progress
     for run in await store.reads.runs(limit=200):
         if run.campaign_uuid in runs:
             runs[run.campaign_uuid].insert(0, run)
-    return [Progress(case, listed[uuid], runs[uuid]) for uuid, case in made.items()]
+    return [CampaignProgress(case, listed[uuid], runs[uuid]) for uuid, case in made.items()]
 
 
 @contextmanager
-def _live_screen() -> Iterator[Show]:
+def _progress_display() -> Iterator[Show]:
     """Provide the display: a live table on a terminal, a line for each change elsewhere."""
     if not sys.stdout.isatty():
         printed: dict[UUID, str] = {}
 
-        def print_changes(progress: list[Progress]) -> None:
+        def print_changes(progress: list[CampaignProgress]) -> None:
             for campaign in progress:
-                name, kind, *rest = _table_columns(campaign)
+                name, kind, *rest = _progress_row(campaign)
                 line = f"{name:22}{kind:19}{rest[0]:11}{rest[1]:15}{rest[2]}"
                 if printed.get(campaign.listed.campaign.uuid) != line:
                     printed[campaign.listed.campaign.uuid] = line
@@ -207,34 +220,34 @@ def _live_screen() -> Iterator[Show]:
     }
     with Live(refresh_per_second=10) as live:
 
-        def draw(progress: list[Progress]) -> None:
+        def draw_table(progress: list[CampaignProgress]) -> None:
             table = Table("campaign", "type", "status", "next", "runs", box=SIMPLE_HEAD)
             for campaign in progress:
                 colour = colours.get(campaign.listed.campaign.status)
-                name, kind, status, *rest = _table_columns(campaign)
+                name, kind, status, *rest = _progress_row(campaign)
                 shown = f"[{colour}]{status}[/]" if colour else status
                 table.add_row(name, kind, shown, *rest)
             live.update(table)
 
-        yield draw
+        yield draw_table
 
 
-def _table_columns(progress: Progress) -> tuple[str, ...]:
+def _progress_row(progress: CampaignProgress) -> tuple[str, ...]:
     campaign = progress.listed.campaign
     return (
         progress.case.name,
         campaign.type.value,
         campaign.status.value,
-        _time_of_day(progress.listed.next_event_at),
+        _next_event_text(progress.listed.next_event_at),
         f"{len(progress.runs)} of {progress.case.runs} runs",
     )
 
 
-def _time_of_day(instant: datetime | None) -> str:
+def _next_event_text(instant: datetime | None) -> str:
     return "-" if instant is None else f"next {instant.astimezone(UTC):%H:%M:%S}"
 
 
-def _print_summary(progress: list[Progress]) -> None:
+def _print_summary(progress: list[CampaignProgress]) -> None:
     print("\nruns")
     print_table(
         ("campaign", "scheduled for", "status", "late"),

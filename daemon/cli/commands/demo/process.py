@@ -34,7 +34,7 @@ class DemoDaemon:
         self._process = process
         self.log = log
 
-    async def ready(self, check: Callable[[], None]) -> dict[str, Any]:
+    async def wait_until_ready(self, check: Callable[[], None]) -> dict[str, Any]:
         """Wait for the `ready` event in the log, and return it.
 
         Args:
@@ -46,11 +46,11 @@ class DemoDaemon:
         deadline = time.monotonic() + _READY_TIMEOUT_S
         while True:
             check()
-            for event in _read_events(self.log):
+            for event in _read_log_events(self.log):
                 if event.get("event") == "ready":
                     return event
             if self.has_ended or time.monotonic() > deadline:
-                raise DemoFailed(f"campaignd run did not become ready: {self.last_line()}")
+                raise DemoFailed(f"campaignd run did not become ready: {self.last_log_line()}")
             await asyncio.sleep(_POLL_S)
 
     @property
@@ -69,7 +69,7 @@ class DemoDaemon:
             self._process.kill()
             return await self._process.wait()
 
-    def last_line(self) -> str:
+    def last_log_line(self) -> str:
         """Return the last line of the log."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return lines[-1] if lines else "the log is empty"
@@ -118,7 +118,7 @@ async def demo_daemon(state_dir: Path) -> AsyncIterator[DemoDaemon]:
         await daemon.stop()
 
 
-def _read_events(log: Path) -> list[dict[str, Any]]:
+def _read_log_events(log: Path) -> list[dict[str, Any]]:
     found = []
     for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
