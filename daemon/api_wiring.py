@@ -62,7 +62,7 @@ async def serve_api_alone(
     """
     configuration = _ReloadableSettings(settings, dsn, emit, reload, apply_log)
     supervisor = Supervisor(configuration.reload)
-    supervisor.install()
+    supervisor.handle_signals()
     server = build_api_server(
         lambda: configuration.settings, dsn, emit, retry_policy_of=configuration.retry_policy_of
     )
@@ -125,7 +125,7 @@ def build_api_server(
         tag=tag,
     )
     options = api_options(settings())
-    allowed = client_connections_allowed(settings(), descriptors.limit())
+    allowed = client_connections_allowed(settings(), descriptors.open_file_limit())
     if allowed < options.max_connections:
         configured = options.max_connections
         emit("api_connections_lowered", max_connections=allowed, configured=configured)
@@ -154,7 +154,9 @@ def descriptors_left_for_clients(settings: Settings, limit: int) -> int:
     """
     database, api = settings.database.pool_size, settings.api.pool_size
     concurrency = (getattr(each, "concurrency", 0) for each in settings.targets.values())
-    return descriptors.left(limit, connections=2 * database + api + 1, attempts=sum(concurrency))
+    return descriptors.left_for_clients(
+        limit, connections=2 * database + api + 1, attempts=sum(concurrency)
+    )
 
 
 def api_options(settings: Settings) -> ApiOptions:

@@ -63,7 +63,9 @@ class Daemon:
             process.settings,
         )
         self.api = self._build_api() if process.settings.api.enabled else None
-        self.loop_lag = self.status.measure(parts.metrics) if parts.metrics is not None else None
+        self.loop_lag = (
+            self.status.connect_metrics(parts.metrics) if parts.metrics is not None else None
+        )
 
     @property
     def services(self) -> list[Service]:
@@ -80,7 +82,7 @@ class Daemon:
             SchemaOutOfDate: this release cannot work on the schema.
         """
         ORIGIN.set(Origin(f"node:{self._settings.node_name}"))
-        self.supervisor.install()
+        self.supervisor.handle_signals()
         source, directory = tzdata_origin()
         self._emit(
             "starting",
@@ -101,7 +103,7 @@ class Daemon:
             failed = await self.supervisor.watch(self.services)
             if failed is not None:
                 service, error = failed
-                error = await self.parts.schema_watch.blame(error)
+                error = await self.parts.schema_watch.explain_death(error)
                 self._emit(
                     "service_failed",
                     service=service.name,
@@ -150,7 +152,7 @@ class Daemon:
 
     async def _register_node(self) -> None:
         """Check role and schema, refresh instants that are due soon, and register this node."""
-        await self.parts.privilege_watch.require()
+        await self.parts.privilege_watch.require_privileges()
         await self.parts.schema_watch.check()
         horizon = timedelta(seconds=self._settings.scheduler.horizon)
         await self.parts.tzdata_refresh.refresh_due(horizon, timeout=TZDATA_REFRESH_S)
@@ -178,9 +180,9 @@ class Daemon:
             startup_ms=round((time.monotonic() - began) * 1000),
             window=len(self.parts.scheduler.window),
         )
-        self._process.notify("ready", self.status.line())
+        self._process.notify("ready", self.status.status_line())
         self.parts.watchdog.on_beat.append(
-            lambda: self.status.send_line(lambda line: self._process.notify("status", line))
+            lambda: self.status.send_status_line(lambda line: self._process.notify("status", line))
         )
 
     async def _stop_services(self) -> None:
@@ -268,7 +270,7 @@ class Daemon:
                 self.parts.metrics.expect(settings.targets)
             self._emit("reloaded", needs_restart=needs_restart(self._settings, settings) or None)
             self._settings = settings
-        self._process.notify("ready", self.status.line())
+        self._process.notify("ready", self.status.status_line())
         await AuditLog(self.parts.database).record_reload(failure)
 
 

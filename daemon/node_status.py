@@ -63,16 +63,19 @@ class NodeStatus:
         watchdog.watch(
             {
                 "the timer": (scheduler.lag, TIMER_STUCK_S),
-                "the claim": (lambda: self._stuck_for(pipeline.claimer.busy), BATCH_STUCK_S),
-                "the finish": (lambda: self._stuck_for(pipeline.completer.busy), BATCH_STUCK_S),
+                "the claim": (lambda: self._batch_stuck_for(pipeline.claimer.busy), BATCH_STUCK_S),
+                "the finish": (
+                    lambda: self._batch_stuck_for(pipeline.completer.busy),
+                    BATCH_STUCK_S,
+                ),
             }
         )
 
-    def _stuck_for(self, busy: Stopwatch) -> float:
+    def _batch_stuck_for(self, busy: Stopwatch) -> float:
         """Return for how long a batch is under way; waiting for a lost database is not stuck."""
-        return busy.running_for() if self._health.is_up else 0.0
+        return busy.longest_running() if self._health.is_up else 0.0
 
-    def line(self) -> str:
+    def status_line(self) -> str:
         """Return the line that `systemctl status` shows."""
         if not self._health.is_up:
             return (
@@ -87,9 +90,9 @@ class NodeStatus:
             f"{len(window)} within {self._settings.scheduler.horizon:g} s{upcoming}"
         )
 
-    def send_line(self, send: Callable[[str], object]) -> None:
+    def send_status_line(self, send: Callable[[str], object]) -> None:
         """Send the line, unless it is the line that was sent last."""
-        line = self.line()
+        line = self.status_line()
         if line != self._last_line:
             send(line)
             self._last_line = line
@@ -121,7 +124,7 @@ class NodeStatus:
             return f"the firing loop has failed to use it for {outage:.0f} s: {self._health.error}"
         return None
 
-    def measure(self, metrics: Metrics) -> Service:
+    def connect_metrics(self, metrics: Metrics) -> Service:
         """Connect the gauges and histograms; return the service that measures the event loop."""
         from daemon.telemetry.loop_lag import LoopLag
 
@@ -141,7 +144,7 @@ class NodeStatus:
             "window_events": ("Events held in memory until they are due.", lambda: len(window)),
             "next_fire_timestamp_seconds": (
                 "When the first event of the window is due; no value without one.",
-                lambda: _timestamp(window.get_next_run_time()),
+                lambda: _unix_timestamp(window.get_next_run_time()),
             ),
             "clock_skew_seconds": (
                 "The database's clock minus this machine's.",
@@ -167,5 +170,5 @@ class NodeStatus:
         return LoopLag(SystemClock(), metrics.timed("loop_lag"))
 
 
-def _timestamp(at: datetime | None) -> float | None:
+def _unix_timestamp(at: datetime | None) -> float | None:
     return None if at is None else at.timestamp()

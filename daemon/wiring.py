@@ -326,7 +326,7 @@ class DaemonListener:
 
     def on_nodes_lost(self, nodes: Sequence[str]) -> None:
         """Reclaim the runs of lost nodes."""
-        self._node_rescuer.nodes_lost(nodes)
+        self._node_rescuer.enqueue_lost_nodes(nodes)
 
 
 def _retention(settings: Settings) -> Retention:

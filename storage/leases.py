@@ -28,12 +28,14 @@ class LeaseTable:
         self._node = node
         self.now = now
 
-    async def any_leased(self) -> bool:
+    async def has_leased_run(self) -> bool:
         """Return whether any run has a lease of its own."""
         (row,) = await self._database.rows("poll_leases")
         return bool(row.found)
 
-    async def expire(self, hold_targets: Sequence[str], max_rows: int) -> list[ReclaimedRun]:
+    async def reclaim_expired(
+        self, hold_targets: Sequence[str], max_rows: int
+    ) -> list[ReclaimedRun]:
         """Reclaim runs that did not finish within their lease; they are retried or held."""
         binds = {
             "node": self._node.id,

@@ -29,7 +29,7 @@ class Prune:
         self._audit_log = AuditLog(database)
         self.now = now
 
-    async def steps(self, keep: timedelta) -> AsyncIterator[PruneStats]:
+    async def prune_history(self, keep: timedelta) -> AsyncIterator[PruneStats]:
         """Delete history that ended longer ago than ``keep``; yield after each transaction.
 
         Open runs stay, and so do each campaign's newest run and event. The iteration ends early
@@ -44,7 +44,7 @@ class Prune:
                 if max(stats.runs, stats.events) < ROW_BATCH:
                     break
 
-    async def record(self, deleted: PruneStats, keep: timedelta) -> None:
+    async def record_in_audit_log(self, deleted: PruneStats, keep: timedelta) -> None:
         """Add what was deleted, in all steps, to the audit log."""
         note = f"{deleted.runs} runs and {deleted.events} events older than {keep.days} days"
         await self._audit_log.record(AuditEntry(Action.RUNS_PRUNED, note=note))

@@ -74,7 +74,7 @@ class Heartbeat(Service):
 
     async def run(self) -> None:
         """Beat until asked to stop."""
-        while not await self.pause(self._every):
+        while not await self.wait_for_stop(self._every):
             try:
                 await self._renew_lease()
             except Unavailable as error:
@@ -84,7 +84,7 @@ class Heartbeat(Service):
 
     async def leave(self) -> None:
         """Retire this node; runs still in flight are reclaimed when its lease ends."""
-        async with self._within_lease():
+        async with self._limit_to_lease():
             await self._store.retire(self._node.id)
 
     async def drain(self) -> None:
@@ -96,7 +96,7 @@ class Heartbeat(Service):
         self._registrations += 1
         again = f"-{self._registrations}" if self._registrations > 1 else ""
         node_id, began = f"{self._info.name}-{self._info.tag}{again}", self._clock.monotonic()
-        async with self._within_lease():
+        async with self._limit_to_lease():
             await self._store.register(node_id, self._info, lease=self._lease)
         self._others = None
         self._node.id = node_id
@@ -106,7 +106,7 @@ class Heartbeat(Service):
     async def _renew_lease(self) -> None:
         before, began = self._clock.now(), self._clock.monotonic()
         estimated = self._database_clock.now()
-        async with self._within_lease():
+        async with self._limit_to_lease():
             reply = await self._store.beat(
                 self._node.id,
                 lease=self._lease,
@@ -129,7 +129,7 @@ class Heartbeat(Service):
         self._listener.on_nodes_lost(reply.lost)
 
     @asynccontextmanager
-    async def _within_lease(self) -> AsyncIterator[None]:
+    async def _limit_to_lease(self) -> AsyncIterator[None]:
         """Fail a statement that is not answered within the lease, whatever its connection says."""
         try:
             async with asyncio.timeout(self._lease):

@@ -41,7 +41,7 @@ class NodeRescuer(PollingService):
         self._logged: set[str] = set()
         """Lost nodes already logged; one that is still there has runs in locked campaigns."""
 
-    def nodes_lost(self, nodes: Sequence[str]) -> None:
+    def enqueue_lost_nodes(self, nodes: Sequence[str]) -> None:
         """Take over from these nodes, whose leases have ended. Never blocks."""
         self._lost = nodes
         self._logged &= set(nodes)

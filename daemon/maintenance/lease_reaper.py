@@ -24,11 +24,13 @@ OVERDUE = timedelta(seconds=1)
 class LeaseStore(Protocol):
     """Reads and ends the leases of runs that are finished later."""
 
-    async def any_leased(self) -> bool:
+    async def has_leased_run(self) -> bool:
         """Return whether any run is to be finished later."""
         ...
 
-    async def expire(self, hold_targets: Sequence[str], max_rows: int) -> list[ReclaimedRun]:
+    async def reclaim_expired(
+        self, hold_targets: Sequence[str], max_rows: int
+    ) -> list[ReclaimedRun]:
         """Reclaim runs whose own lease has ended."""
         ...
 
@@ -76,13 +78,13 @@ class LeaseReaper(PollingService):
 
     async def run_once(self) -> None:
         """Poll once. Raises Unavailable."""
-        if await self._store.any_leased():
+        if await self._store.has_leased_run():
             await self._reclaim_expired()
             await self._collect_worker_results()
 
     async def _reclaim_expired(self) -> None:
         while True:
-            expired = await self._store.expire(self._node.hold_targets, ROWS_AT_ONCE)
+            expired = await self._store.reclaim_expired(self._node.hold_targets, ROWS_AT_ONCE)
             for run in expired:
                 self._emit("run_lease_expired", **run.log_fields(), outcome=run.status)
             emit_held(self._emit, expired)

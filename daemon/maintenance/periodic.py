@@ -33,4 +33,4 @@ class PeriodicTask(Service):
         while not self.stopping.is_set():
             with contextlib.suppress(Unavailable):  # the services that fire runs log the outage
                 await self._check()
-            await self.pause(self._every)
+            await self.wait_for_stop(self._every)

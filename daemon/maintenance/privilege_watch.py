@@ -24,7 +24,7 @@ class PrivilegeWatch:
         self.problem: str | None = None
         """What the last check found."""
 
-    async def require(self) -> None:
+    async def require_privileges(self) -> None:
         """Raise what is missing: for the start."""
         await self._require()
 

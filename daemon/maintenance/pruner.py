@@ -30,11 +30,11 @@ class Retention(NamedTuple):
 class PruneStore(Protocol):
     """Deletes old rows of one database."""
 
-    def steps(self, keep: timedelta) -> AsyncIterator[PruneStats]:
+    def prune_history(self, keep: timedelta) -> AsyncIterator[PruneStats]:
         """Delete history older than ``keep``; yield the statistics of each transaction."""
         ...
 
-    async def record(self, deleted: PruneStats, keep: timedelta) -> None:
+    async def record_in_audit_log(self, deleted: PruneStats, keep: timedelta) -> None:
         """Add what was deleted to the audit log."""
         ...
 
@@ -75,7 +75,7 @@ class Pruner(Service):
     async def run(self) -> None:
         """Prune until asked to stop."""
         wait = self._first * random.uniform(0.5, 1.5)
-        while not await self.pause(wait):
+        while not await self.wait_for_stop(wait):
             wait = self._every
             retention = self._retention()
             with suppress(Unavailable):  # services that fire log the outage
@@ -86,10 +86,10 @@ class Pruner(Service):
 
     async def _prune_history(self, keep: timedelta) -> None:
         runs = events = 0
-        async for done in self._store.steps(keep):
+        async for done in self._store.prune_history(keep):
             runs, events = runs + done.runs, events + done.events
-            if await self.pause(PAUSE_S):
+            if await self.wait_for_stop(PAUSE_S):
                 break
         if runs or events:
             self._emit("history_pruned", runs=runs, events=events, keep_days=keep.days)
-            await self._store.record(PruneStats(runs, events), keep)
+            await self._store.record_in_audit_log(PruneStats(runs, events), keep)

@@ -24,7 +24,7 @@ class SchemaWatch:
         self._emit = emit
         self._logged: str | None = None
 
-    async def blame(self, error: BaseException) -> BaseException:
+    async def explain_death(self, error: BaseException) -> BaseException:
         """Return why a service died: the schema, if this release cannot work on it."""
         try:
             async with asyncio.timeout(ANSWER_S):

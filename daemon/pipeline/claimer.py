@@ -125,7 +125,7 @@ class Claimer(Service):
             began, since = context.database_clock.now(), context.clock.monotonic()
             self._claims_under_way += 1
             try:
-                with self.busy.lap():
+                with self.busy.time_lap():
                     await self._claim_batch(batch)
             except Unavailable as error:
                 self._claims_fail = True
@@ -238,7 +238,7 @@ class Claimer(Service):
     async def _reconcile(self) -> None:
         self._is_reconciling = True
         try:
-            with self.busy.lap():
+            with self.busy.time_lap():
                 await self._reconciler.reconcile()
         except Unavailable as error:
             await self._context.health.failed(self, error)

@@ -129,7 +129,7 @@ class Completer(Service):
             size = min(self._context.batch, len(self._queue))
             batch = [self._queue.popleft() for _ in range(size)]
             try:
-                with self.busy.lap():
+                with self.busy.time_lap():
                     await bisect_failures(batch, self._write_batch, self._on_unwritable)
             except Unavailable as error:
                 # Guarded by attempt and node, so writing an outcome twice changes nothing.

@@ -234,7 +234,7 @@ class TargetPool:
                 if not (self._claimed and self._breaker.may_start and node.holds_lease()):
                     await self._until_woken()
                     continue
-                if turn.seconds() > YIELD_AFTER_S:
+                if turn.elapsed_seconds() > YIELD_AFTER_S:
                     await asyncio.sleep(0)
                     continue
                 attempt = self._claimed.popleft() if self._breaker.is_closed else self._pop_probe()

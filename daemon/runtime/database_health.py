@@ -99,7 +99,7 @@ class DatabaseHealth:
             if service.stopping.is_set():
                 await asyncio.sleep(wait)  # outcomes are still written: not in a hot loop
             else:
-                await service.pause(wait)
+                await service.wait_for_stop(wait)
         finally:
             self._backing_off.pop(service.name, None)
             tried.set()

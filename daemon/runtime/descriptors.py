@@ -12,20 +12,20 @@ _PROCESS = 64
 _ATTEMPT = 4
 """Descriptors for one attempt of a target: a connection, or a command's pipes."""
 _former: tuple[int, int] | None = None
-"""Soft and hard limit before `raise_limit` raised them."""
+"""Soft and hard limit before `raise_open_file_limit` raised them."""
 
 
-def raise_limit() -> None:
+def raise_open_file_limit() -> None:
     """Raise the soft limit of open files to the hard one, at most to ``MOST``."""
     global _former
     former = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if (wanted := raised_limit()) > limit():
+    if (wanted := raised_open_file_limit()) > open_file_limit():
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, former[1]))
             _former = former
 
 
-def restore_limit(pid: int) -> None:
+def restore_open_file_limit(pid: int) -> None:
     """Give a program that has just started the limit that this process had.
 
     Raised limits harm programs that use `select` or close every possible descriptor. The program
@@ -37,19 +37,19 @@ def restore_limit(pid: int) -> None:
             resource.prlimit(pid, resource.RLIMIT_NOFILE, _former)
 
 
-def raised_limit() -> int:
+def raised_open_file_limit() -> int:
     """Return how many files this process may open once it has raised its limit."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    return max(limit(), MOST if hard == resource.RLIM_INFINITY else min(hard, MOST))
+    return max(open_file_limit(), MOST if hard == resource.RLIM_INFINITY else min(hard, MOST))
 
 
-def limit() -> int:
+def open_file_limit() -> int:
     """Return how many files this process may open."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MOST if soft == resource.RLIM_INFINITY else soft
 
 
-def left(descriptors: int, *, connections: int, attempts: int) -> int:
+def left_for_clients(descriptors: int, *, connections: int, attempts: int) -> int:
     """Return how many descriptors remain for clients.
 
     Args:

@@ -26,16 +26,16 @@ class OrphanReaper:
     def __init__(self) -> None:
         self._sightings: dict[_Process, int] = {}
 
-    def sweep(self) -> int:
+    def reap_lasting_zombies(self) -> int:
         """Reap the zombies that have been found often enough; return how many were reaped."""
         if not _has_zombie():
             self._sightings.clear()
             return 0
         self._sightings = {
-            process: self._sightings.get(process, 0) + 1 for process in _zombies(os.getpid())
+            process: self._sightings.get(process, 0) + 1 for process in _zombies_of(os.getpid())
         }
         ready = [pid for (pid, _), count in self._sightings.items() if count >= SIGHTINGS]
-        return sum(_reap(pid) for pid in ready)
+        return sum(_reap_process(pid) for pid in ready)
 
 
 def reap_orphans() -> None:
@@ -48,7 +48,7 @@ def _sweep_forever() -> None:
     reaper = OrphanReaper()
     while True:
         time.sleep(INTERVAL_S)
-        reaper.sweep()
+        reaper.reap_lasting_zombies()
 
 
 def _has_zombie() -> bool:
@@ -58,7 +58,7 @@ def _has_zombie() -> bool:
         return False
 
 
-def _zombies(parent: int) -> Iterator[_Process]:
+def _zombies_of(parent: int) -> Iterator[_Process]:
     for directory in Path("/proc").iterdir():
         if not directory.name.isdigit():
             continue
@@ -72,7 +72,7 @@ def _zombies(parent: int) -> Iterator[_Process]:
             yield int(directory.name), started
 
 
-def _reap(pid: int) -> bool:
+def _reap_process(pid: int) -> bool:
     try:
         return os.waitpid(pid, os.WNOHANG)[0] == pid
     except ChildProcessError:

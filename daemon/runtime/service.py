@@ -62,7 +62,7 @@ class Service(ABC):
         elif not task.cancelled() and (error := task.exception()) is not None:
             raise error
 
-    async def pause(self, seconds: float) -> bool:
+    async def wait_for_stop(self, seconds: float) -> bool:
         """Wait, less if a stop is requested; return whether it is."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.stopping.wait(), seconds)

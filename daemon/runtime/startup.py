@@ -29,7 +29,7 @@ async def wait_for_database(
     wait, is_logged = 0.1, False
     while not stop.is_set():
         try:
-            return await _unless_stopped(stop, begin)
+            return await _await_unless_stopped(stop, begin)
         except Unavailable as error:
             if not error.retryable:
                 raise
@@ -47,7 +47,7 @@ async def wait_for_database(
     return False
 
 
-async def _unless_stopped(stop: asyncio.Event, begin: Callable[[], Awaitable[None]]) -> bool:
+async def _await_unless_stopped(stop: asyncio.Event, begin: Callable[[], Awaitable[None]]) -> bool:
     """Return whether ``begin`` ended before a stop was requested."""
     beginning = asyncio.ensure_future(begin())
     stopped = asyncio.ensure_future(stop.wait())

@@ -21,7 +21,7 @@ class Stopwatch:
         """Called with the seconds of each piece of work that ended without an error."""
 
     @contextmanager
-    def lap(self) -> Iterator[None]:
+    def time_lap(self) -> Iterator[None]:
         """Time one piece of work."""
         lap = object()
         self._began[lap] = self._clock.monotonic()
@@ -34,7 +34,7 @@ class Stopwatch:
         for observe in self.observers:
             observe(seconds)
 
-    def running_for(self) -> float:
+    def longest_running(self) -> float:
         """Return the seconds of the longest piece of work under way; 0 without one."""
         if not self._began:
             return 0.0
@@ -58,7 +58,7 @@ class LoopTurn:
         self._begin()
         return self._now
 
-    def seconds(self) -> float:
+    def elapsed_seconds(self) -> float:
         """Return the seconds since this turn started."""
         return self._clock.monotonic() - self._begin()
 

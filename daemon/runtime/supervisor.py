@@ -22,7 +22,7 @@ class Supervisor:
         self._stop = asyncio.Event()
         self._reload_requested = asyncio.Event()
 
-    def install(self) -> None:
+    def handle_signals(self) -> None:
         """Handle SIGTERM, SIGINT and SIGHUP; a second SIGTERM or SIGINT ends the process."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -33,17 +33,13 @@ class Supervisor:
         self._stop.set()
         loop = asyncio.get_running_loop()
         loop.remove_signal_handler(signal.SIGTERM)
-        loop.add_signal_handler(signal.SIGINT, self._interrupt)
+        loop.add_signal_handler(signal.SIGINT, self._raise_interrupt)
 
-    def _interrupt(self) -> None:
+    def _raise_interrupt(self) -> None:
         # Raised by the event loop. Python's own handler raises between any two instructions; inside
         # the callback of a weak reference the interrupt would be printed and ignored.
         asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
         raise KeyboardInterrupt
-
-    def stop(self) -> None:
-        """Request a stop, like a SIGTERM."""
-        self._stop.set()
 
     @property
     def stop_requested(self) -> asyncio.Event:

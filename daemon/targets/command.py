@@ -28,7 +28,7 @@ from daemon.domain.run.outcome import (
     Retry,
 )
 from daemon.domain.run.target import Target
-from daemon.runtime.descriptors import restore_limit
+from daemon.runtime.descriptors import restore_open_file_limit
 from daemon.targets.confinement import confine
 from daemon.targets.message import encoded, instant
 from daemon.targets.shortage import is_shortage
@@ -131,7 +131,7 @@ class CommandTarget(Target):
                 raise
             return NotStarted(f"cannot start {settings.argv[0]}: {error or 'no memory'}")
         if settings.max_open_files is None:
-            restore_limit(transport.get_pid())
+            restore_open_file_limit(transport.get_pid())
         _write_input(transport, encoded(attempt))
         try:
             # asyncio.wait() does not cancel the futures if this attempt is cancelled.

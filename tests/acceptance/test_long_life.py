@@ -231,7 +231,7 @@ async def _prune_until(database: CampaignDatabase, statement: str) -> int:
     runs = 0
     try:
         while not database.one(statement):
-            async for step in Prune(connections).steps(KEEP):
+            async for step in Prune(connections).prune_history(KEEP):
                 runs += step.runs
     finally:
         await connections.close()

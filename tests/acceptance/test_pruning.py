@@ -82,7 +82,7 @@ async def test_looks_soon_after_the_start() -> None:
         waits: list[float] = []
 
         class Counted(Pruner):
-            async def pause(self, seconds: float, waits: list[float] = waits) -> bool:
+            async def wait_for_stop(self, seconds: float, waits: list[float] = waits) -> bool:
                 waits.append(seconds)
                 return len(waits) == 3
 

@@ -51,11 +51,11 @@ def status_of(**parts: Any) -> NodeStatus:
 
 def test_the_line_is_sent_when_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = iter(["one", "one", "two"])
-    monkeypatch.setattr(NodeStatus, "line", lambda _self: next(lines))
+    monkeypatch.setattr(NodeStatus, "status_line", lambda _self: next(lines))
     status = status_of()
     sent = list[str]()
     for _ in range(3):
-        status.send_line(sent.append)
+        status.send_status_line(sent.append)
     assert sent == ["one", "two"]
 
 
@@ -90,7 +90,7 @@ async def test_a_node_that_cannot_fire_is_not_ready() -> None:
     refusals.end()
     assert status.readiness() == {"scheduler": "ok"}
 
-    service: Any = SimpleNamespace(name="claimer", pause=_pause, stopping=_NeverSet())
+    service: Any = SimpleNamespace(name="claimer", wait_for_stop=_pause, stopping=_NeverSet())
     await health.failed(service, Unavailable("the disk is full"))
     clock.seconds += 10
     assert status.readiness() == {

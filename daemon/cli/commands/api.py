@@ -10,7 +10,7 @@ from config.environment import take_systemd_environment
 from config.settings import Settings
 from daemon.api_wiring import serve_api_alone
 from daemon.cli.context import context_of
-from daemon.runtime.descriptors import raise_limit
+from daemon.runtime.descriptors import raise_open_file_limit
 from daemon.telemetry.event_log import EventLog
 from daemon.telemetry.log_setup import configure, get_logger, writing_in_background
 
@@ -23,7 +23,7 @@ def api(context: typer.Context) -> int:
     """
     options = context_of(context)
     settings = options.read_settings()
-    raise_limit()
+    raise_open_file_limit()
     journal_stream = take_systemd_environment().journal_stream
 
     def configure_log(given: Settings) -> None:

@@ -17,7 +17,7 @@ from daemon.cli.store import open_database
 from daemon.domain.errors import CampaigndError
 from daemon.domain.schedule.zone_data import at_hand, describe, in_use
 from daemon.runtime.clock import SystemClock
-from daemon.runtime.descriptors import raised_limit
+from daemon.runtime.descriptors import raised_open_file_limit
 from daemon.targets.registry import build
 from storage.engine import Database
 from storage.notifications import Notifications
@@ -59,7 +59,7 @@ def check(context: typer.Context) -> int:
 
 def _check_open_files(settings: Settings) -> bool:
     """Compare the limit of open files, as the daemon raises it, with what the settings need."""
-    limit, wanted = raised_limit(), settings.api.max_connections
+    limit, wanted = raised_open_file_limit(), settings.api.max_connections
     if (left := descriptors_left_for_clients(settings, limit)) < 1:
         detail = f"{limit}; database connections and targets need {limit - left}"
         return _print_result(False, "open files", detail)

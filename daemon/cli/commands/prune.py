@@ -39,11 +39,11 @@ def prune(
             )
         runs = events = 0
         stored, keep = Prune(store.database), timedelta(days=days)
-        async for done in stored.steps(keep):
+        async for done in stored.prune_history(keep):
             runs, events = runs + done.runs, events + done.events
             await asyncio.sleep(0)
         if runs or events:
-            await stored.record(PruneStats(runs, events), keep)
+            await stored.record_in_audit_log(PruneStats(runs, events), keep)
         print(f"{runs} runs and {events} events deleted, older than {days} days")
 
     return with_store(context, delete_history)

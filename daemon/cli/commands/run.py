@@ -12,7 +12,7 @@ from config.environment import take_systemd_environment
 from config.settings import Settings
 from daemon.app import Daemon
 from daemon.cli.context import context_of
-from daemon.runtime.descriptors import raise_limit
+from daemon.runtime.descriptors import raise_open_file_limit
 from daemon.runtime.orphans import reap_orphans
 from daemon.runtime.systemd import SystemdNotifier, watchdog_interval
 from daemon.telemetry.event_log import EventLog
@@ -35,7 +35,7 @@ def run(
     systemd = take_systemd_environment()
     flags: dict[str, Any] = {"api__enabled": False} if no_api else {}
     settings = options.read_settings(**flags)
-    raise_limit()
+    raise_open_file_limit()
     notifier = SystemdNotifier(systemd.notify_socket)
     sign_every = watchdog_interval(systemd.watchdog_usec, systemd.watchdog_pid)
     if sign_every is not None:

@@ -73,7 +73,7 @@ def worker(
         chosen = settings.targets[name]
         clock = SystemClock()
         supervisor = Supervisor(_ignore_reload)
-        supervisor.install()
+        supervisor.handle_signals()
         async with open_store(settings, dsn, privileged=True) as store:
             service = Worker(
                 LeaseTable(store.database, NodeIdentity(clock)),

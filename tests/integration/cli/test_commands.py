@@ -274,7 +274,7 @@ def test_check_prints_a_line_for_each(call: Call) -> None:
 def test_check_compares_the_limit_of_open_files(
     call: Call, monkeypatch: pytest.MonkeyPatch, limit: int, code: int, line: str
 ) -> None:
-    monkeypatch.setattr("daemon.cli.commands.check.raised_limit", lambda: limit)
+    monkeypatch.setattr("daemon.cli.commands.check.raised_open_file_limit", lambda: limit)
     done = call("check")
     assert done.returncode == code
     assert re.search(line, done.stdout), done.stdout

@@ -106,6 +106,6 @@ async def test_old_rows_are_deleted_in_batches(
 
 
 async def test_a_pruning_is_recorded(db: TimedDatabase) -> None:
-    await Prune(db.database).record(PruneStats(12, 30), days(90))
+    await Prune(db.database).record_in_audit_log(PruneStats(12, 30), days(90))
     row = (await rows(db))[-1]
     assert (row.action, row.note) == ("runs.pruned", "12 runs and 30 events older than 90 days")

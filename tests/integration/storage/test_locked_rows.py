@@ -90,9 +90,11 @@ async def test_a_lock_delays_no_other_lease(
         await node.finish(work, Accepted(5))
     leases = LeaseTable(db.database, node.firing._node, db.after(seconds(6)))
     async with locked(db, table, first.campaign_id):
-        assert [run.campaign_id for run in await leases.expire([], 1)] == [second.campaign_id]
-        assert await leases.expire([], 1) == []
-    assert [run.campaign_id for run in await leases.expire([], 1)] == [first.campaign_id]
+        assert [run.campaign_id for run in await leases.reclaim_expired([], 1)] == [
+            second.campaign_id
+        ]
+        assert await leases.reclaim_expired([], 1) == []
+    assert [run.campaign_id for run in await leases.reclaim_expired([], 1)] == [first.campaign_id]
 
 
 @pytest.mark.parametrize("table", TABLES)

@@ -17,7 +17,7 @@ from tests.support.timed_database import TimedDatabase
 
 async def pruned(db: TimedDatabase, keep: timedelta) -> tuple[int, int]:
     """Return the number of deleted runs and events."""
-    steps = [step async for step in Prune(db.database, db.now).steps(keep)]
+    steps = [step async for step in Prune(db.database, db.now).prune_history(keep)]
     return sum(step.runs for step in steps), sum(step.events for step in steps)
 
 
@@ -77,7 +77,7 @@ async def test_nothing_is_locked_between_two_steps(db: TimedDatabase, node: Data
     campaign_id = await db.saved(daily_body(NOON + hours(1)))
     await ran(db, node, campaign_id, 3)
     db.set(NOON + days(90))
-    interrupted = Prune(db.database, db.now).steps(days(1))
+    interrupted = Prune(db.database, db.now).prune_history(days(1))
     assert (await anext(interrupted)).runs == 2
     async with db.database.statement() as other:
         locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = ("

@@ -62,7 +62,7 @@ class Retention:
         try:
             with contextlib.suppress(Unavailable, TimeoutError):
                 async with asyncio.timeout(WITHIN_S):
-                    async for _ in Prune(database).steps(KEEP):
+                    async for _ in Prune(database).prune_history(KEEP):
                         pass
         finally:
             await database.close()

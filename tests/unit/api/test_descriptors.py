@@ -35,7 +35,7 @@ def test_the_bounds(limit: int, allowed: int) -> None:
 
 def test_a_lowered_number_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     """The line has both numbers."""
-    monkeypatch.setattr(descriptors, "limit", lambda: 1024)
+    monkeypatch.setattr(descriptors, "open_file_limit", lambda: 1024)
     events = []
     settings = _settings(max_connections=5000)
     build_api_server(lambda: settings, "", lambda name, **fields: events.append((name, fields)))
@@ -51,8 +51,8 @@ def test_the_soft_limit_is_raised() -> None:
     text = (
         "import resource; from daemon.runtime import descriptors\n"
         f"resource.setrlimit(resource.RLIMIT_NOFILE, (100, {hard}))\n"
-        "descriptors.raise_limit()\n"
-        "print(descriptors.limit(), descriptors._former[0])"
+        "descriptors.raise_open_file_limit()\n"
+        "print(descriptors.open_file_limit(), descriptors._former[0])"
     )
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
     most = descriptors.MOST

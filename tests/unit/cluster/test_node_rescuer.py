@@ -53,14 +53,14 @@ async def test_the_heartbeat_does_not_wait_for_a_rescue() -> None:
         nodes.held_up = "a"
         service = rescuer_of(harness, nodes)
         await service.start()
-        service.nodes_lost(["a", "b"])
+        service.enqueue_lost_nodes(["a", "b"])
         await asyncio.sleep(0)
         assert harness.names().count("node_lost") == 0
         nodes.resume.set()
         await until(lambda: harness.names().count("node_lost") == 2)
         assert harness.timer.attempts_asked
-        service.nodes_lost(["a", "b"])
-        service.nodes_lost([])
+        service.enqueue_lost_nodes(["a", "b"])
+        service.enqueue_lost_nodes([])
         await asyncio.sleep(0)
         assert harness.names().count("node_lost") == 2, "each is logged once"
         await service.stop()
@@ -72,9 +72,9 @@ async def test_sessions_that_cannot_be_ended_are_logged_once() -> None:
         nodes.not_ended = ["owner"]
         service = rescuer_of(harness, nodes)
         await service.start()
-        service.nodes_lost(["a"])
+        service.enqueue_lost_nodes(["a"])
         await until(lambda: "node_lost" in harness.names())
-        service.nodes_lost(["a"])
+        service.enqueue_lost_nodes(["a"])
         await until(lambda: nodes.rescues == 2)
         await service.stop()
         assert harness.names().count("sessions_not_ended") == 1
@@ -86,10 +86,10 @@ async def test_an_outage_is_waited_out() -> None:
         nodes.down = True
         service = rescuer_of(harness, nodes)
         await service.start()
-        service.nodes_lost(["a"])
+        service.enqueue_lost_nodes(["a"])
         await until(lambda: not harness.health.is_up)
         nodes.down = False
-        service.nodes_lost(["a"])
+        service.enqueue_lost_nodes(["a"])
         await until(lambda: harness.health.is_up and "node_lost" in harness.names())
         await service.stop()
 
@@ -100,7 +100,7 @@ async def test_it_stops_although_it_is_held_up() -> None:
         nodes.held_up = "a"
         service = rescuer_of(harness, nodes)
         await service.start()
-        service.nodes_lost(["a"])
+        service.enqueue_lost_nodes(["a"])
         await asyncio.sleep(0)
         await service.stop(0.01)
         assert "node_lost" not in harness.names()

@@ -128,7 +128,7 @@ async def test_the_completer_stops_although_one_writer_waits_for_another() -> No
             pausing.set()
             return await resume.wait()
 
-        completer.pause = pause  # type: ignore[method-assign]
+        completer.wait_for_stop = pause  # type: ignore[method-assign]
         harness.pipeline.claimer.enqueue(armed_once(1))
         await until(lambda: store.claims == [[1]])
         store.down = True

@@ -18,18 +18,18 @@ ADOPT = """
     # As process 1 does, a subreaper inherits orphans (PR_SET_CHILD_SUBREAPER).
     assert ctypes.CDLL(None).prctl(36, 1, 0, 0, 0) == 0
     reaper = OrphanReaper()
-    assert reaper.sweep() == 0
+    assert reaper.reap_lasting_zombies() == 0
     subprocess.run(["sh", "-c", "setsid sleep 0.1 & (sleep 0.1 &)"], check=True)
     time.sleep(0.5)
     assert zombies() == 2, zombies()
     for _ in range(SIGHTINGS - 1):
-        assert reaper.sweep() == 0
+        assert reaper.reap_lasting_zombies() == 0
     own = subprocess.Popen(["sh", "-c", "exit 7"])
     time.sleep(0.1)
-    assert reaper.sweep() == 2
+    assert reaper.reap_lasting_zombies() == 2
     assert own.wait() == 7
     assert zombies() == 0
-    assert reaper.sweep() == 0
+    assert reaper.reap_lasting_zombies() == 0
 """
 
 

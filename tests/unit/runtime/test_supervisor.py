@@ -35,7 +35,7 @@ def test_a_second_interrupt_counts_wherever_it_comes(first: signal.Signals) -> N
 
     async def run() -> None:
         supervisor = Supervisor(_reload)
-        supervisor.install()
+        supervisor.handle_signals()
         signal.raise_signal(first)
         assert await supervisor.watch([]) is None
         stopped.append(first)

@@ -70,8 +70,8 @@ def test_a_part_that_hangs_ends_the_signs() -> None:
     """Said once, after a moment in which it may recover; over when the part is well again."""
     heard = Heard(every=1.0)
     busy = Stopwatch(heard.clock)
-    heard.watchdog.watch({"the claim": (busy.running_for, 60.0)})
-    with busy.lap():
+    heard.watchdog.watch({"the claim": (busy.longest_running, 60.0)})
+    with busy.time_lap():
         heard.beat(59)
         assert heard.signs == 1
         heard.beat(2)
@@ -92,12 +92,12 @@ def test_a_stopwatch_tells_of_work_that_ended_well() -> None:
     clock, took = Hand(), list[float]()
     watch = Stopwatch(clock)
     watch.observers.append(took.append)
-    with watch.lap():
+    with watch.time_lap():
         clock.seconds += 2
     try:
-        with watch.lap():
+        with watch.time_lap():
             raise RuntimeError
     except RuntimeError:
         pass
     assert took == [2]
-    assert watch.running_for() == 0
+    assert watch.longest_running() == 0
