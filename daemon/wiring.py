@@ -32,7 +32,7 @@ from daemon.runtime.node_identity import NodeIdentity
 from daemon.runtime.service import Service
 from daemon.runtime.stopwatch import LoopTurn
 from daemon.runtime.watchdog import Watchdog
-from daemon.targets.registry import Built, build
+from daemon.targets.registry import Built, build_all
 from daemon.telemetry import load_metrics, load_traces
 from daemon.telemetry.event_log import FanOut
 from daemon.timer.edit_listener import EditListener
@@ -134,7 +134,7 @@ class Parts:
 
 def build_targets(settings: Settings, emit: Emit) -> Built:
     """Return the configured targets, by name."""
-    return build(settings.targets, emit, environment=command_environment())
+    return build_all(settings.targets, emit, environment=command_environment())
 
 
 def build_parts(process: ProcessContext, in_force: Callable[[], Settings]) -> Parts:

@@ -30,7 +30,7 @@ from daemon.targets import UnusableTarget
 from daemon.targets.broker_refusal import refuses_every_run
 from daemon.targets.message import message
 from daemon.targets.redaction import describe_error, redactor
-from daemon.targets.shortage import is_shortage
+from daemon.targets.shortage import is_resource_shortage
 
 CHECK_S = 5.0
 """Seconds that `check` waits for the broker at most."""
@@ -87,7 +87,7 @@ class BrokerTarget(Target):
             async with asyncio.timeout(self._settings.timeout * 2 + 1):
                 return await loop.run_in_executor(self._threads, self._publish, attempt)
         except RuntimeError as error:  # no thread to publish from
-            if not is_shortage(error):
+            if not is_resource_shortage(error):
                 raise
             return NotStarted(str(error))
         except TimeoutError:
@@ -108,13 +108,13 @@ class BrokerTarget(Target):
     async def close(self) -> None:
         """End the threads, then their connections, without waiting for one that hangs."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-        closing = threading.Thread(target=self._close, daemon=True, name="broker close")
+        closing = threading.Thread(target=self._close_publishers, daemon=True, name="broker close")
         closing.start()
         deadline = time.monotonic() + CLOSE_S
         while closing.is_alive() and time.monotonic() < deadline:  # noqa: ASYNC110 - a thread
             await asyncio.sleep(0.01)
 
-    def _close(self) -> None:
+    def _close_publishers(self) -> None:
         self._threads.shutdown(wait=True)
         for publisher in self._open:
             publisher.close()
@@ -122,10 +122,10 @@ class BrokerTarget(Target):
     def _publish(self, attempt: Attempt) -> Outcome:
         settings = self._settings
         try:
-            publisher = self._publisher()
+            publisher = self._publisher_of_thread()
         except Exception as error:
             reason = describe_error(error, self._hide)
-            is_futile = is_shortage(error) or refuses_every_run(error)
+            is_futile = is_resource_shortage(error) or refuses_every_run(error)
             return NotStarted(reason) if is_futile else Retry(reason)
         try:
             if not publisher.publish(attempt):
@@ -137,7 +137,7 @@ class BrokerTarget(Target):
             return NotStarted(reason) if is_futile else OutcomeUnknown(reason)
         return Accepted(settings.lease) if settings.finishes == "later" else Delivered()
 
-    def _publisher(self) -> _Publisher:
+    def _publisher_of_thread(self) -> _Publisher:
         publisher: _Publisher | None = getattr(self._local, "publisher", None)
         if publisher is not None and publisher.is_stale:
             self._drop_publisher(publisher)
@@ -162,11 +162,11 @@ class _Publisher:
         self._settings = settings
         self._returned = False
         self._used_at = time.monotonic()
-        self._connection = _connection(settings)
+        self._connection = _open_connection(settings)
         try:
-            channel = _channel_with_queue(self._connection, settings)
+            channel = _open_channel_with_queue(self._connection, settings)
             self._is_amqp = self._connection.transport.driver_type == "amqp"
-            returning = {"on_return": self._on_return} if self._is_amqp else {}
+            returning = {"on_return": self._note_returned} if self._is_amqp else {}
             self._producer = self._connection.Producer(
                 channel=channel, exchange=Exchange(""), **returning
             )
@@ -210,13 +210,13 @@ class _Publisher:
 
     def close(self) -> None:
         """Close the connection, whatever state it is in."""
-        _close(self._connection)
+        _close_connection(self._connection)
 
-    def _on_return(self, *_args: Any, **_fields: Any) -> None:
+    def _note_returned(self, *_args: Any, **_fields: Any) -> None:
         self._returned = True
 
 
-def _connection(settings: BrokerOptions) -> Any:
+def _open_connection(settings: BrokerOptions) -> Any:
     """Return an open connection."""
     from daemon.targets.broker_tls import BrokerConnection
 
@@ -231,19 +231,19 @@ def _connection(settings: BrokerOptions) -> Any:
     try:
         connection.ensure_connection(max_retries=1, interval_start=0, timeout=settings.timeout)
     except BaseException:
-        _close(connection)
+        _close_connection(connection)
         raise
     return connection
 
 
-def _close(connection: Any) -> None:
+def _close_connection(connection: Any) -> None:
     try:
         connection.release()
     except Exception:
         connection.collect()
 
 
-def _channel_with_queue(connection: Any, settings: BrokerOptions) -> Any:
+def _open_channel_with_queue(connection: Any, settings: BrokerOptions) -> Any:
     """Create the queue if it does not exist, and return a channel."""
     from kombu import Queue
 
@@ -270,11 +270,11 @@ def _has_queue(connection: Any, channel: Any, settings: BrokerOptions) -> bool:
 
 
 def _check_queue(settings: BrokerOptions) -> None:
-    connection = _connection(settings)
+    connection = _open_connection(settings)
     try:
         _has_queue(connection, connection.channel(), settings)
     finally:
-        _close(connection)
+        _close_connection(connection)
 
 
 def _transport_options(settings: BrokerOptions) -> dict[str, Any]:

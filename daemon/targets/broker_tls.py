@@ -46,13 +46,13 @@ class BrokerConnection(Connection):  # type: ignore[misc]
         fields |= {"verify_tls": self._verify_tls, "ca_file": self._ca_file}
         return super().clone(**fields)
 
-    def _given(self, *, prefix: str) -> dict[str, Any]:
+    def _tls_options_of_url(self, *, prefix: str) -> dict[str, Any]:
         """Return the URL's TLS options, such as a client certificate, under a library's names."""
         given = self.ssl if isinstance(self.ssl, dict) else {}
         return {prefix + name.removeprefix("ssl_"): value for name, value in given.items()}
 
     def _amqp_options(self) -> dict[str, Any]:
-        given = self._given(prefix="")
+        given = self._tls_options_of_url(prefix="")
         given.pop("check_hostname", None)
         if self._ca_file:
             given["ca_certs"] = str(self._ca_file)
@@ -68,7 +68,7 @@ class BrokerConnection(Connection):  # type: ignore[misc]
 
     def _redis_options(self) -> dict[str, Any]:
         return {
-            **self._given(prefix="ssl_"),
+            **self._tls_options_of_url(prefix="ssl_"),
             **({"ssl_ca_certs": str(self._ca_file)} if self._ca_file else {}),
             "ssl_cert_reqs": ssl.CERT_REQUIRED if self._verify_tls else ssl.CERT_NONE,
             "ssl_check_hostname": self._verify_tls,

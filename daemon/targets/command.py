@@ -30,8 +30,8 @@ from daemon.domain.run.outcome import (
 from daemon.domain.run.target import Target
 from daemon.runtime.descriptors import restore_open_file_limit
 from daemon.targets.confinement import confine
-from daemon.targets.message import encoded, instant
-from daemon.targets.shortage import is_shortage
+from daemon.targets.message import encoded_message, instant_text
+from daemon.targets.shortage import is_resource_shortage
 
 RETRY_STATUS = 75
 """Exit status that asks for a retry: EX_TEMPFAIL of sysexits.h."""
@@ -99,7 +99,7 @@ class CommandTarget(Target):
     async def deliver(self, attempt: Attempt) -> Outcome:
         """Start the program and wait: status 0 is delivered, 75 a retry, any other a failure."""
         settings = self._settings
-        output = _Output(self._emit, attempt)
+        output = _OutputLog(self._emit, attempt)
         try:
             # asyncio waits for each program in a thread. Without one, the program would run alone.
             threading.Thread(target=int).start()
@@ -109,7 +109,7 @@ class CommandTarget(Target):
                     *settings.argv,
                     stderr=STDOUT,
                     cwd=settings.cwd,
-                    env={**self._environment, **variables(attempt)},
+                    env={**self._environment, **run_variables(attempt)},
                     start_new_session=True,
                     **self._confined,
                 )
@@ -123,16 +123,18 @@ class CommandTarget(Target):
                 raise
         except OSError as error:
             reason = f"cannot start {settings.argv[0]}: {error.strerror or error}"
-            if is_shortage(error) or error.errno == errno.EAGAIN:  # EAGAIN: too many processes
+            if (
+                is_resource_shortage(error) or error.errno == errno.EAGAIN
+            ):  # EAGAIN: too many processes
                 return NotStarted(reason)
             return Reject(reason) if error.errno in PERMANENT_ERRORS else Retry(reason)
         except (RuntimeError, MemoryError) as error:
-            if not is_shortage(error):
+            if not is_resource_shortage(error):
                 raise
             return NotStarted(f"cannot start {settings.argv[0]}: {error or 'no memory'}")
         if settings.max_open_files is None:
             restore_open_file_limit(transport.get_pid())
-        _write_input(transport, encoded(attempt))
+        _write_input(transport, encoded_message(attempt))
         try:
             # asyncio.wait() does not cancel the futures if this attempt is cancelled.
             ended, _ = await asyncio.wait({process.exited}, timeout=settings.timeout)
@@ -142,7 +144,7 @@ class CommandTarget(Target):
         finally:
             # Also if the attempt is cancelled: no process of it may continue.
             await asyncio.shield(self._end_process(transport, process))
-            output.end()
+            output.log_rest()
         code = transport.get_returncode()
         if code == 0:
             return Delivered()
@@ -167,7 +169,7 @@ class CommandTarget(Target):
 class _Process(asyncio.SubprocessProtocol):
     """Reports the end of a program, which may come before the end of its output."""
 
-    def __init__(self, output: _Output) -> None:
+    def __init__(self, output: _OutputLog) -> None:
         loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[None] = loop.create_future()
         self.closed: asyncio.Future[None] = loop.create_future()
@@ -175,7 +177,7 @@ class _Process(asyncio.SubprocessProtocol):
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         """Log output."""
-        self._output.feed(data)
+        self._output.log_complete_lines(data)
 
     def process_exited(self) -> None:
         """Note that the program has ended."""
@@ -188,7 +190,7 @@ class _Process(asyncio.SubprocessProtocol):
             self.closed.set_result(None)
 
 
-class _Output:
+class _OutputLog:
     """Splits a program's output into lines and logs them."""
 
     def __init__(self, emit: Emit, attempt: Attempt) -> None:
@@ -197,23 +199,23 @@ class _Output:
         self._rest = b""
         self._count = 0
 
-    def feed(self, data: bytes) -> None:
+    def log_complete_lines(self, data: bytes) -> None:
         """Log the complete lines of ``data`` and keep the rest."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
-            self._log(line)
+            self._log_line(line)
         if len(self._rest) > MAX_LINE_LENGTH * 4:
             # The line is cut anyway, so keep no more of it.
             self._rest = self._rest[: MAX_LINE_LENGTH * 4]
 
-    def end(self) -> None:
+    def log_rest(self) -> None:
         """Log the last line, and the number of lines that were left out."""
         if self._rest:
-            self._log(self._rest)
+            self._log_line(self._rest)
         if self._count > MAX_LINES:
             self._emit_line(f"{self._count - MAX_LINES} more lines are not shown")
 
-    def _log(self, line: bytes) -> None:
+    def _log_line(self, line: bytes) -> None:
         self._count += 1
         if self._count <= MAX_LINES:
             text = line[: MAX_LINE_LENGTH * 4].decode("utf-8", errors="replace").rstrip("\r")
@@ -230,14 +232,14 @@ class _Output:
         )
 
 
-def variables(attempt: Attempt) -> dict[str, str]:
+def run_variables(attempt: Attempt) -> dict[str, str]:
     """Return the ids of a run as environment variables."""
     return {
         "CAMPAIGND_RUN_ID": str(attempt.run_id),
         "CAMPAIGND_ATTEMPT": str(attempt.number),
         "CAMPAIGND_CAMPAIGN_ID": str(attempt.campaign_id),
         "CAMPAIGND_CAMPAIGN_UUID": str(attempt.campaign_uuid),
-        "CAMPAIGND_SCHEDULED_FOR": instant(attempt.scheduled_for),
+        "CAMPAIGND_SCHEDULED_FOR": instant_text(attempt.scheduled_for),
         "CAMPAIGND_TARGET": attempt.target,
     }
 

@@ -13,26 +13,26 @@ def message(attempt: Attempt) -> dict[str, Any]:
     """Return the message: ``{"type": "campaign.run", "timestamp": ..., "data": {...}}``."""
     return {
         "type": "campaign.run",
-        "timestamp": instant(attempt.scheduled_for),
+        "timestamp": instant_text(attempt.scheduled_for),
         "data": {
             "run_id": str(attempt.run_id),
             "attempt": attempt.number,
             "campaign_id": attempt.campaign_id,
             "campaign_uuid": str(attempt.campaign_uuid),
             "campaign_name": attempt.campaign_name,
-            "scheduled_for": instant(attempt.scheduled_for),
+            "scheduled_for": instant_text(attempt.scheduled_for),
             "target": attempt.target,
             "payload": attempt.payload,
         },
     }
 
 
-def encoded(attempt: Attempt) -> bytes:
+def encoded_message(attempt: Attempt) -> bytes:
     """Return the message as UTF-8 JSON."""
     return _encode(message(attempt)).encode()
 
 
-def instant(value: datetime) -> str:
+def instant_text(value: datetime) -> str:
     """Return an instant as ``2026-01-01T09:00:00.000000Z``."""
     return value.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
 

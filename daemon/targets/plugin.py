@@ -17,7 +17,7 @@ from daemon.targets import UnusableTarget
 GROUP = "campaignd.targets"
 
 
-def make(plugin: str, name: str, options: Mapping[str, Any], emit: Emit) -> Target:
+def make_target(plugin: str, name: str, options: Mapping[str, Any], emit: Emit) -> Target:
     """Return the target that an entry point makes.
 
     Raises:

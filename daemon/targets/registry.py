@@ -14,7 +14,7 @@ from daemon.domain.run.target import Target
 from daemon.runtime.clock import SystemClock
 from daemon.targets import UnusableTarget
 from daemon.targets.log import LogTarget
-from daemon.targets.plugin import make
+from daemon.targets.plugin import make_target
 
 LOG_CONCURRENCY = 2
 """Concurrent attempts of the log target, which has no such setting."""
@@ -26,7 +26,7 @@ _Options = TypeVar("_Options")
 
 
 @dataclass(frozen=True)
-class _Build:
+class _BuildArguments:
     """The arguments of a builder."""
 
     name: str
@@ -41,7 +41,7 @@ class _Build:
         return kind(**derived, **{name: getattr(self.settings, name) for name in names})
 
 
-def build(
+def build_all(
     targets: Mapping[str, Any],
     emit: Emit,
     *,
@@ -62,7 +62,9 @@ def build(
     built: Built = {}
     for name, settings in targets.items():
         try:
-            target = _BUILDERS[settings.type](_Build(name, settings, emit, now, environment or {}))
+            target = _BUILDERS[settings.type](
+                _BuildArguments(name, settings, emit, now, environment or {})
+            )
         except UnusableTarget as error:
             raise UnusableTarget(f"targets.{name}: {error.detail}") from error
         concurrency = getattr(settings, "concurrency", LOG_CONCURRENCY)
@@ -87,11 +89,11 @@ def retry_policy_of(settings: Any) -> RetryPolicy:
 # Modules with a library of their own are imported only for a target that needs the library.
 
 
-def _build_log(build: _Build) -> Target:
+def _build_log(build: _BuildArguments) -> Target:
     return LogTarget(build.emit, build.settings.level)
 
 
-def _build_webhook(build: _Build) -> Target:
+def _build_webhook(build: _BuildArguments) -> Target:
     from daemon.targets.webhook import WebhookOptions, WebhookTarget, read_keys
 
     settings = build.settings
@@ -103,7 +105,7 @@ def _build_webhook(build: _Build) -> Target:
     return WebhookTarget(options, build.now)
 
 
-def _build_command(build: _Build) -> Target:
+def _build_command(build: _BuildArguments) -> Target:
     from daemon.targets.command import CommandOptions, CommandTarget
 
     inherited = dict(build.environment)
@@ -114,23 +116,23 @@ def _build_command(build: _Build) -> Target:
     return CommandTarget(build.options(CommandOptions, environment=environment), build.emit)
 
 
-def _build_broker(build: _Build) -> Target:
+def _build_broker(build: _BuildArguments) -> Target:
     from daemon.targets.broker import BrokerOptions, BrokerTarget
 
     return BrokerTarget(build.options(BrokerOptions))
 
 
-def _build_postgres(_build: _Build) -> Target:
+def _build_postgres(_build: _BuildArguments) -> Target:
     from daemon.targets.postgres import PostgresTarget
 
     return PostgresTarget()
 
 
-def _build_plugin(build: _Build) -> Target:
-    return make(build.settings.plugin, build.name, build.settings.options, build.emit)
+def _build_plugin(build: _BuildArguments) -> Target:
+    return make_target(build.settings.plugin, build.name, build.settings.options, build.emit)
 
 
-_BUILDERS: dict[str, Callable[[_Build], Target]] = {
+_BUILDERS: dict[str, Callable[[_BuildArguments], Target]] = {
     "log": _build_log,
     "webhook": _build_webhook,
     "command": _build_command,

@@ -10,7 +10,7 @@ SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 """Error numbers of a lack of descriptors or memory."""
 
 
-def is_shortage(error: BaseException | None) -> bool:
+def is_resource_shortage(error: BaseException | None) -> bool:
     """Return whether this process lacked descriptors, memory or threads.
 
     Ask only about failures before the target was reached: the attempt is then repeated as if it had

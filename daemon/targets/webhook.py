@@ -30,9 +30,9 @@ from daemon.domain.run.outcome import (
 )
 from daemon.domain.run.target import Target
 from daemon.targets import UnusableTarget
-from daemon.targets.message import encoded
+from daemon.targets.message import encoded_message
 from daemon.targets.redaction import MAX_REASON, describe_error, redactor
-from daemon.targets.shortage import is_shortage
+from daemon.targets.shortage import is_resource_shortage
 from daemon.targets.webhook_connection import (
     Connector,
     ForbiddenAddress,
@@ -131,7 +131,7 @@ class WebhookTarget(Target):
     async def deliver(self, attempt: Attempt) -> Outcome:
         """Post the run and return the outcome that the response stands for."""
         settings = self._settings
-        body = encoded(attempt)
+        body = encoded_message(attempt)
         session = self._session or self._open_session()
         response = None
         try:
@@ -150,9 +150,9 @@ class WebhookTarget(Target):
             aiohttp.ConnectionTimeoutError,
         ) as error:
             reason = self._failure_reason(error)
-            return NotStarted(reason) if is_shortage(error) else Retry(reason)
+            return NotStarted(reason) if is_resource_shortage(error) else Retry(reason)
         except RuntimeError as error:  # no thread for the resolver, so there is no connection
-            if not is_shortage(error):
+            if not is_resource_shortage(error):
                 raise
             return NotStarted(str(error))
         except aiohttp.ClientHttpProxyError as error:

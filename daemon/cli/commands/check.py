@@ -18,7 +18,7 @@ from daemon.domain.errors import CampaigndError
 from daemon.domain.schedule.zone_data import at_hand, describe, in_use
 from daemon.runtime.clock import SystemClock
 from daemon.runtime.descriptors import raised_open_file_limit
-from daemon.targets.registry import build
+from daemon.targets.registry import build_all
 from storage.engine import Database
 from storage.notifications import Notifications
 from storage.privilege_checks import require_privileges
@@ -154,7 +154,7 @@ async def _target_faults(settings: Settings) -> list[tuple[str, str | None]]:
 
 async def _target_fault(name: str, settings: Any) -> str | None:
     try:
-        ((target, _, _),) = build({name: settings}, _emit_nothing).values()
+        ((target, _, _),) = build_all({name: settings}, _emit_nothing).values()
         try:
             await target.check()
         finally:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from daemon.targets import UnusableTarget, plugin
-from daemon.targets.plugin import make
+from daemon.targets.plugin import make_target
 from tests.support.capture import CapturedEvents
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "example_target"
@@ -18,12 +18,12 @@ EXAMPLE = Path(__file__).parents[3] / "docs" / "example_target"
 USE = """
 import asyncio, json, sys
 from config.load import load_settings
-from daemon.targets.registry import build
+from daemon.targets.registry import build_all
 from tests.support.builders import new_attempt
 from tests.support.capture import CapturedEvents
 from pathlib import Path
 
-built = build(load_settings(Path(sys.argv[1])).targets, CapturedEvents())
+built = build_all(load_settings(Path(sys.argv[1])).targets, CapturedEvents())
 target, policy, concurrency = built["files"]
 outcomes = [asyncio.run(target.deliver(new_attempt(number=number))) for number in (1, 2)]
 print(json.dumps([str(outcomes), type(target).__module__, policy.holds, concurrency]))
@@ -62,7 +62,7 @@ def test_the_example_is_installed_and_used(tmp_path: Path) -> None:
 def test_one_that_is_not_installed() -> None:
     """The message names the missing target and the installed ones."""
     with pytest.raises(UnusableTarget, match="plugin is invalid: 'fax'"):
-        make("fax", "files", {}, CapturedEvents())
+        make_target("fax", "files", {}, CapturedEvents())
 
 
 def test_a_plug_in_that_makes_no_target(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,4 +70,4 @@ def test_a_plug_in_that_makes_no_target(monkeypatch: pytest.MonkeyPatch) -> None
     entry = EntryPoint("odd", "builtins:print", plugin.GROUP)
     monkeypatch.setattr(plugin, "entry_points", lambda **_: [entry])
     with pytest.raises(UnusableTarget, match="'odd' made NoneType, not a campaignd"):
-        make("odd", "files", {}, CapturedEvents())
+        make_target("odd", "files", {}, CapturedEvents())

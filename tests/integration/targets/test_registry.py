@@ -12,7 +12,7 @@ from standardwebhooks.webhooks import Webhook
 from config.load import load_settings
 from daemon.domain.run.outcome import Accepted, Delivered, OutcomeUnknown, Retry
 from daemon.domain.run.target import Target
-from daemon.targets.registry import build
+from daemon.targets.registry import build_all
 from tests.support.builders import new_attempt
 from tests.support.servers import Server, answer, never_answers
 
@@ -36,7 +36,7 @@ async def configured(tmp_path: Path) -> AsyncIterator[Callable[[str], Target]]:
         path = tmp_path / "campaignd.toml"
         path.write_text(toml)
         settings = load_settings(path, environ={"HOME": "/"})
-        target, _, _ = build(settings.targets, lambda *_args, **_fields: None)["crm"]
+        target, _, _ = build_all(settings.targets, lambda *_args, **_fields: None)["crm"]
         made.append(target)
         return target
 

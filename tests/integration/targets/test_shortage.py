@@ -18,7 +18,7 @@ from daemon.domain.run.outcome import Delivered, NotStarted
 from daemon.domain.run.target import Target
 from daemon.targets.broker import BrokerOptions, BrokerTarget
 from daemon.targets.command import CommandOptions, CommandTarget
-from daemon.targets.shortage import is_shortage
+from daemon.targets.shortage import is_resource_shortage
 from daemon.targets.webhook import WebhookOptions, WebhookTarget
 from tests.support.builders import new_attempt
 from tests.support.servers import Server
@@ -114,4 +114,4 @@ async def test_no_thread_can_be_started(kind: str, monkeypatch: pytest.MonkeyPat
     ],
 )
 def test_what_is_a_shortage(error: BaseException | None, expected: bool) -> None:
-    assert is_shortage(error) is expected
+    assert is_resource_shortage(error) is expected
