@@ -114,7 +114,7 @@ def build_api_server(
     """
     if metrics is None:
         metrics = Metrics(__version__)
-        metrics.expect(settings().targets)
+        metrics.start_target_series(settings().targets)
     backend = _BackendBuilder(
         settings=settings,
         dsn=dsn,

@@ -267,7 +267,7 @@ class Daemon:
             self._process.apply_log(settings, self.parts.node.id)
             self.parts.pipeline.pools.configure(targets)
             if self.parts.metrics is not None:
-                self.parts.metrics.expect(settings.targets)
+                self.parts.metrics.start_target_series(settings.targets)
             self._emit("reloaded", needs_restart=needs_restart(self._settings, settings) or None)
             self._settings = settings
         self._process.notify("ready", self.status.status_line())

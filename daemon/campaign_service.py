@@ -68,7 +68,7 @@ class CampaignEdit(Protocol):
         ...
 
     @property
-    def endings(self) -> Sequence[RunEnded]:
+    def ended_runs(self) -> Sequence[RunEnded]:
         """The runs that the applied changes have ended."""
         ...
 
@@ -172,7 +172,7 @@ class CampaignService:
         self._continuous_interval = continuous_interval
         self._grace = misfire_grace_time
 
-    def context(self, snapshot: Snapshot) -> Context:
+    def body_context(self, snapshot: Snapshot) -> Context:
         """Return what the parsers of request bodies need to know about the campaign."""
         campaign = snapshot.campaign
         return Context(
@@ -186,7 +186,7 @@ class CampaignService:
 
     def parse_schedule(self, snapshot: Snapshot, body: object) -> Saved:
         """Parse a body of either form as it would be saved. Raises InvalidInput."""
-        context = self.context(snapshot)
+        context = self.body_context(snapshot)
         if is_schedule_body(body):
             return save_schedule(without_read_only(body, snapshot, INVALID_CONFIGURATION), context)
         return update_schedule(without_read_only(body, snapshot, INVALID_VALUES), context)
@@ -202,7 +202,7 @@ class CampaignService:
 
         def save(of: Snapshot) -> Change:
             fields = without_read_only(body, of, INVALID_CONFIGURATION)
-            return commands.save(of, fields, self.context(of))
+            return commands.save(of, fields, self.body_context(of))
 
         return await self._execute_command(ref, actor, save, expect)
 
@@ -213,7 +213,7 @@ class CampaignService:
 
         def update(of: Snapshot) -> Change:
             fields = without_read_only(body, of, INVALID_VALUES)
-            return commands.update(of, fields, self.context(of))
+            return commands.update(of, fields, self.body_context(of))
 
         return await self._execute_command(ref, actor, update, expect)
 
@@ -254,7 +254,7 @@ class CampaignService:
     async def complete(self, run_id: UUID, attempt: int, actor: str) -> AttemptUpdate:
         """End the attempt as completed. Raises Conflict unless it is the open attempt."""
         update = await self._run_store.end(run_id, attempt, lambda _run: Delivered(), actor)
-        return self._queue_ended(update)
+        return self._queue_ended_run(update)
 
     async def fail(
         self, run_id: UUID, attempt: int, reason: str, actor: str, *, retry: bool = True
@@ -271,7 +271,7 @@ class CampaignService:
                 return Reject(reason)
             return Retry(reason, policy.wait(run.attempt, random.random))
 
-        return self._queue_ended(await self._run_store.end(run_id, attempt, decide, actor))
+        return self._queue_ended_run(await self._run_store.end(run_id, attempt, decide, actor))
 
     async def heartbeat(self, run_id: UUID, attempt: int, seconds: float) -> AttemptUpdate:
         """Extend the attempt's lease to ``seconds`` from now. Raises Conflict."""
@@ -295,7 +295,7 @@ class CampaignService:
     async def fail_held(self, run_id: UUID, actor: str) -> AttemptUpdate:
         """End a held run as failed."""
         update = await self._run_store.fail_held(run_id, f"failed by {actor}", actor)
-        return self._queue_ended(update)
+        return self._queue_ended_run(update)
 
     def emit_pending(self) -> None:
         """Emit the events of ended runs; called after the transaction is committed."""
@@ -303,12 +303,12 @@ class CampaignService:
         for ended in pending:
             emit_ended(self._emit, ended)
 
-    def _queue_ended(self, update: AttemptUpdate) -> AttemptUpdate:
+    def _queue_ended_run(self, update: AttemptUpdate) -> AttemptUpdate:
         if update.changed and update.ended is not None:
-            self._queue_event([update.ended])
+            self._queue_ended_runs([update.ended])
         return update
 
-    def _queue_event(self, ended: Sequence[RunEnded]) -> None:
+    def _queue_ended_runs(self, ended: Sequence[RunEnded]) -> None:
         self._pending += ended
         if self._commits:
             self.emit_pending()
@@ -331,7 +331,7 @@ class CampaignService:
                 raise Stale("the schedule was changed by another request; read it again")
             change = decide(edit.snapshot)
             await edit.apply(change, actor)
-        self._queue_event(edit.endings)
+        self._queue_ended_runs(edit.ended_runs)
         return _command_result(edit.snapshot, change, edit.revision)
 
 

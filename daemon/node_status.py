@@ -129,8 +129,8 @@ class NodeStatus:
         from daemon.telemetry.loop_lag import LoopLag
 
         pipeline, window = self._pipeline, self._scheduler.window
-        pipeline.claimer.busy.observers.append(metrics.timed("claim"))
-        pipeline.completer.busy.observers.append(metrics.timed("finish"))
+        pipeline.claimer.busy.observers.append(metrics.duration_observer("claim"))
+        pipeline.completer.busy.observers.append(metrics.duration_observer("finish"))
         gauges: dict[str, tuple[str, Callable[[], float | None]]] = {
             "due_events": ("Events due on this node and not claimed yet.", lambda: pipeline.due),
             "overdue_events": (
@@ -164,10 +164,10 @@ class NodeStatus:
                 lambda: self._database.connections_limit,
             ),
         }
-        metrics.expect(self._settings.targets)
+        metrics.start_target_series(self._settings.targets)
         for name, (text, read) in gauges.items():
             metrics.add_gauge(name, text, read)
-        return LoopLag(SystemClock(), metrics.timed("loop_lag"))
+        return LoopLag(SystemClock(), metrics.duration_observer("loop_lag"))
 
 
 def _unix_timestamp(at: datetime | None) -> float | None:

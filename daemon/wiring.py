@@ -270,7 +270,7 @@ def build_parts(process: ProcessContext, in_force: Callable[[], Settings]) -> Pa
         heartbeat=heartbeat,
         node_rescuer=node_rescuer,
         lease_reaper=lease_reaper,
-        pruner=Pruner(Prune(database), lambda: _retention(in_force()), emit=emit),
+        pruner=Pruner(Prune(database), lambda: _retention_from(in_force()), emit=emit),
         schema_watch=schema_watch,
         schema_task=PeriodicTask("schema_watch", schema_watch.check),
         privilege_watch=privilege_watch,
@@ -329,7 +329,7 @@ class DaemonListener:
         self._node_rescuer.enqueue_lost_nodes(nodes)
 
 
-def _retention(settings: Settings) -> Retention:
+def _retention_from(settings: Settings) -> Retention:
     """Return for how long rows are kept; 0 days mean without a limit."""
     days = settings.history.keep_days, settings.history.audit_days
     return Retention(*(timedelta(days=each) if each else None for each in days))

@@ -130,7 +130,7 @@ class Worker(Service):
             self._target_name, self._worker_name, self._lease, room
         )
         for attempt in attempts:
-            task = asyncio.create_task(self._carry_out(attempt), name=f"run {attempt.run_id}")
+            task = asyncio.create_task(self._carry_out_run(attempt), name=f"run {attempt.run_id}")
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
         return len(attempts) == room
@@ -143,7 +143,7 @@ class Worker(Service):
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
 
-    async def _carry_out(self, attempt: Attempt) -> None:
+    async def _carry_out_run(self, attempt: Attempt) -> None:
         lateness = (attempt.started_at or attempt.claimed_at) - attempt.scheduled_for
         self._emit("run_acquired", **attempt.log_fields(), lateness_ms=milliseconds(lateness))
         began = self._clock.monotonic()

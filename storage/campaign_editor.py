@@ -78,7 +78,7 @@ class LockedCampaign:
         self._connection = connection
         self.snapshot = snapshot
         self.revision = snapshot.revision
-        self.endings: list[RunEnded] = []
+        self.ended_runs: list[RunEnded] = []
         """The runs that changes have ended, for the log."""
 
     async def apply(self, change: Change, actor: str) -> None:
@@ -336,7 +336,7 @@ class LockedCampaign:
         error: str,
     ) -> None:
         campaign = self.snapshot.campaign
-        self.endings.append(
+        self.ended_runs.append(
             RunEnded(
                 status=status,
                 campaign_id=campaign.id,

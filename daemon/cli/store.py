@@ -18,7 +18,7 @@ from daemon.campaign_service import CampaignService
 from daemon.cli.context import context_of
 from daemon.runtime.startup import wait_for_database
 from daemon.telemetry.event_log import EventLog
-from daemon.telemetry.log_setup import configure, get_logger
+from daemon.telemetry.log_setup import configure_log, get_logger
 from storage.campaign_reads import CampaignReads
 from storage.campaigns import Campaigns
 from storage.engine import Database
@@ -55,7 +55,7 @@ class Store:
     def _emit(self, event: str, /, **fields: Any) -> None:
         """Log an event on standard error: a run that the command has ended."""
         log = self.settings.log
-        configure(log.level, log.format)
+        configure_log(log.level, log.format)
         EventLog(get_logger())(event, **fields)
 
 

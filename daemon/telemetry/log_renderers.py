@@ -29,39 +29,43 @@ def _to_json(event_dict: EventDict, default: Callable[[Any], Any]) -> str:
         return _encode(event_dict)
     except (TypeError, ValueError, RecursionError):
         # A key that is no text, a lone surrogate, a number out of range, a circular reference.
-        return _encode(_plain_tree(event_dict))
+        return _encode(_json_tree(event_dict))
 
 
-def _encode_value(value: Any) -> str:
+def _json_value(value: Any) -> str:
     # Most instants in a burst are equal, but equal instants of other zones differ as text.
-    return _instant_text(value, value.tzinfo) if type(value) is datetime else _text(value)
+    return (
+        _cached_instant_text(value, value.tzinfo)
+        if type(value) is datetime
+        else _text_of_value(value)
+    )
 
 
 @lru_cache(maxsize=64)
-def _instant_text(value: datetime, _zone: tzinfo | None) -> str:
-    return _text(value)
+def _cached_instant_text(value: datetime, _zone: tzinfo | None) -> str:
+    return _text_of_value(value)
 
 
-json_renderer = cast(Renderer, JSONRenderer(_to_json, default=_encode_value))
+json_renderer = cast(Renderer, JSONRenderer(_to_json, default=_json_value))
 """Renders strict JSON in ASCII."""
 _encode = json.JSONEncoder(
-    allow_nan=False, separators=(",", ":"), default=lambda value: _text(value)
+    allow_nan=False, separators=(",", ":"), default=lambda value: _text_of_value(value)
 ).encode
 
 
-def _plain_tree(value: Any, depth: int = 0) -> Any:
+def _json_tree(value: Any, depth: int = 0) -> Any:
     if isinstance(value, dict) and depth < _MAX_NESTING:
-        return {str(key): _plain_tree(inner, depth + 1) for key, inner in value.items()}
+        return {str(key): _json_tree(inner, depth + 1) for key, inner in value.items()}
     if isinstance(value, list | tuple | set | frozenset) and depth < _MAX_NESTING:
-        return [_plain_tree(inner, depth + 1) for inner in value]
+        return [_json_tree(inner, depth + 1) for inner in value]
     if isinstance(value, str | int | None):
         return value
     if isinstance(value, float) and value - value == 0:  # neither infinite nor NaN
         return value
-    return _text(value)
+    return _text_of_value(value)
 
 
-def _text(value: Any) -> str:
+def _text_of_value(value: Any) -> str:
     """Return the text of a value that JSON has no form for."""
     if isinstance(value, datetime):
         return value.isoformat(timespec="microseconds").replace("+00:00", "Z")
@@ -89,8 +93,10 @@ def console_renderer(*, colour: bool) -> Renderer:
         columns=[
             Column("timestamp", lambda _, value: f"{value[:10]} {value[11:23]}Z"),
             Column("level", lambda _, value: paint(_COLOURS[value], f"{value:<8}")),
-            Column("event", lambda _, value: paint("1", f"{_shown(value):<{_EVENT_WIDTH}}")),
-            Column("", lambda key, value: f"{paint('36', _shown(key))}={_shown(value)}"),
+            Column("event", lambda _, value: paint("1", f"{_column_text(value):<{_EVENT_WIDTH}}")),
+            Column(
+                "", lambda key, value: f"{paint('36', _column_text(key))}={_column_text(value)}"
+            ),
         ],
         sort_keys=False,
     )
@@ -98,22 +104,26 @@ def console_renderer(*, colour: bool) -> Renderer:
     def render(logger: Any, method: str, event_dict: EventDict) -> str:
         if "exception" in event_dict:
             below = str(event_dict["exception"]).splitlines()
-            event_dict["exception"] = "\n".join(f"    {_printable(text)}" for text in below)
+            event_dict["exception"] = "\n".join(
+                f"    {_escape_control_characters(text)}" for text in below
+            )
         return columns(logger, method, event_dict)
 
     return render
 
 
-def _shown(value: Any) -> str:
+def _column_text(value: Any) -> str:
     """Return a value for a column: bare if that is clear, else quoted and escaped."""
     if not isinstance(value, str):
-        return _printable(repr(value) if isinstance(value, dict | list | tuple) else _text(value))
+        return _escape_control_characters(
+            repr(value) if isinstance(value, dict | list | tuple) else _text_of_value(value)
+        )
     if value and value.isprintable() and not any(sign in value for sign in " =\"'"):
         return value
-    return _printable(json.dumps(value, ensure_ascii=False))
+    return _escape_control_characters(json.dumps(value, ensure_ascii=False))
 
 
-def _printable(text: str) -> str:
+def _escape_control_characters(text: str) -> str:
     """Escape control characters."""
     if text.isprintable():
         return text

@@ -34,7 +34,7 @@ _HEAD = {"timestamp": "", "level": "", "event": "", "node": ""}
 
 
 @dataclass
-class _Output:
+class _OutputSettings:
     """The present configuration; replaced as a whole, so that kept loggers follow it."""
 
     threshold: int
@@ -43,7 +43,7 @@ class _Output:
     to_journal: bool = False
 
 
-def configure(
+def configure_log(
     level: str = "info",
     format: Literal["auto", "json", "console"] = "auto",
     node: str = "",
@@ -65,7 +65,9 @@ def configure(
     is_terminal = os.isatty(descriptor)
     to_console = format == "console" or (format == "auto" and is_terminal)
     render = console_renderer(colour=is_terminal) if to_console else json_renderer
-    _output = _Output(LEVELS[level], render, node, _is_stream(descriptor, journal_stream))
+    _output = _OutputSettings(
+        LEVELS[level], render, node, _is_journal_socket(descriptor, journal_stream)
+    )
     _WRITER.descriptor = descriptor
     structlog.configure(
         processors=[_add_first_keys, add_log_level, ExceptionRenderer(), _render_line],
@@ -86,7 +88,7 @@ def writing_in_background() -> Iterator[None]:
 
     At the end the queued lines are written, so that a final error message follows them.
     """
-    _WRITER.start()
+    _WRITER.start_thread()
     try:
         yield
     finally:
@@ -120,7 +122,7 @@ class BoundLogger(structlog.make_filtering_bound_logger(LEVELS["debug"])):  # ty
         getattr(self._logger, method)(line)
 
 
-def _is_stream(descriptor: int, stream: str | None) -> bool:
+def _is_journal_socket(descriptor: int, stream: str | None) -> bool:
     """Return whether systemd's journal socket is still what the descriptor refers to."""
     try:
         found = os.fstat(descriptor)
@@ -159,15 +161,15 @@ def _render_line(logger: Any, method: str, event_dict: EventDict) -> str:
     try:
         line = _output.render(logger, method, event_dict)
     except Exception as error:  # whatever a value's own code raises
-        return _lost_line({"event": "log_line_lost", "reason": type(error).__name__})
+        return _line_about_loss({"event": "log_line_lost", "reason": type(error).__name__})
     return _PRIORITY[level] + line if _output.to_journal else line
 
 
-def _lost_line(fields: EventDict) -> str:
+def _line_about_loss(fields: EventDict) -> str:
     return _render_line(None, "error", _add_time_and_node({**_HEAD, **fields, "level": "error"}))
 
 
-def _library_message(_logger: Any, _method: str, event_dict: EventDict) -> EventDict:
+def _make_library_event(_logger: Any, _method: str, event_dict: EventDict) -> EventDict:
     record = event_dict["_record"]
     fields = {
         "event": "library_message",
@@ -186,14 +188,14 @@ class _LibraryHandler(logging.Handler):
         try:
             line = self.format(record)
         except Exception:  # whatever its arguments raise
-            line = _lost_line({"event": "log_line_lost", "logger": record.name})
+            line = _line_about_loss({"event": "log_line_lost", "logger": record.name})
         _WRITER.warning(line)
 
 
 _DESCENDING = sorted(LEVELS.items(), key=lambda level: -level[1])
-_WRITER = LogWriter(lambda count: _lost_line({"event": "log_lines_lost", "count": count}))
+_WRITER = LogWriter(lambda count: _line_about_loss({"event": "log_lines_lost", "count": count}))
 _LIBRARIES = _LibraryHandler()
 _LIBRARIES.setFormatter(
-    ProcessorFormatter(processors=[_library_message, ExceptionRenderer(), _render_line])
+    ProcessorFormatter(processors=[_make_library_event, ExceptionRenderer(), _render_line])
 )
-_output = _Output(LEVELS["info"], json_renderer, "")
+_output = _OutputSettings(LEVELS["info"], json_renderer, "")

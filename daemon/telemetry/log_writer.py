@@ -31,8 +31,8 @@ _EXIT_WAIT_S = 1.0
 class LogWriter:
     """The logger that structlog wraps: its methods take a finished line.
 
-    After `start`, the methods only queue lines, and a thread writes what has gathered. A burst then
-    costs one write for hundreds of lines. Lines beyond `MAX_QUEUED` are lost.
+    After `start_thread`, the methods only queue lines, and a thread writes what has gathered. A
+    burst then costs one write for hundreds of lines. Lines beyond `MAX_QUEUED` are lost.
 
     Args:
         describe_loss: returns the line that reports a number of lost lines.
@@ -52,7 +52,7 @@ class LogWriter:
         self._is_idle = False
         self._wake = threading.Lock()
 
-    def start(self) -> None:
+    def start_thread(self) -> None:
         """Write in a thread from now on."""
         if self._thread is None:
             self._wake.acquire()
@@ -64,7 +64,7 @@ class LogWriter:
     def info(self, line: str) -> None:
         """Write or queue a line."""
         if self._thread is None:
-            self._write([line], _FULL_WAIT_S)
+            self._write_lines([line], _FULL_WAIT_S)
             return
         with self._lock:
             if self._size > MAX_QUEUED:
@@ -89,18 +89,18 @@ class LogWriter:
     def _write_queued(self) -> None:
         while True:
             self._wake.acquire()
-            while queued := self._gather():
+            while queued := self._take_gathered():
                 lines, lost = queued
                 for start in range(0, len(lines), _BATCH_SIZE):
                     batch = lines[start : start + _BATCH_SIZE]
                     with contextlib.suppress(MemoryError):  # the next batch may be smaller
-                        self._write(batch, None)
+                        self._write_lines(batch, None)
                     with self._lock:
                         self._size -= sum(map(len, batch))
                 if lost:  # the queue was full after these lines
-                    self._write([self._describe_loss(lost)], None)
+                    self._write_lines([self._describe_loss(lost)], None)
 
-    def _gather(self) -> tuple[list[str], int] | None:
+    def _take_gathered(self) -> tuple[list[str], int] | None:
         """Let lines gather; return them and the number of lost ones, or None if there are none."""
         time.sleep(_GATHER_S)
         with self._lock:
@@ -111,7 +111,7 @@ class LogWriter:
             self._lines, self._lost = [], 0
             return lines, lost
 
-    def _write(self, lines: Sequence[str], patience: float | None) -> None:
+    def _write_lines(self, lines: Sequence[str], patience: float | None) -> None:
         rest = memoryview(("\n".join(lines) + "\n").encode("utf-8", "backslashreplace"))
         while rest:
             try:

@@ -85,28 +85,30 @@ class Metrics:
         Info("campaignd_build", "The release that runs.", registry=self.registry).info(
             {"version": version}
         )
-        self._events = self._counter("events", "Log events, by name.", "event")
-        self._runs = {event: self._counter(*named, "target") for event, named in BY_TARGET.items()}
+        self._events = self._add_counter("events", "Log events, by name.", "event")
+        self._runs = {
+            event: self._add_counter(*named, "target") for event, named in BY_TARGET.items()
+        }
         self._count: dict[str, Callable[[], None]] = {}
-        self._plain = {event: self._counter(*named).inc for event, named in PLAIN.items()}
-        self._passed = self._counter(
+        self._plain = {event: self._add_counter(*named).inc for event, named in PLAIN.items()}
+        self._passed = self._add_counter(
             "occurrences_passed", "Occurrences that passed in stretches of more than 100.", "cause"
         )
-        self._lateness = self._histogram(
+        self._lateness = self._add_histogram(
             "run_lateness_seconds",
             "Delay from the scheduled instant to the start of the first attempt.",
             "target",
             buckets=_LONG,
         )
-        self._attempts = self._histogram(
+        self._attempts = self._add_histogram(
             "attempt_duration_seconds", "Duration of one delivery.", "target", buckets=_LONG
         )
         self._targets: dict[str, _TargetSeries] = {}
         self._lock = Lock()
-        self._requests = self._counter(
+        self._requests = self._add_counter(
             "http_requests", "Requests answered.", "method", "path", "status"
         )
-        self._seconds = self._histogram(
+        self._seconds = self._add_histogram(
             "http_request_duration_seconds",
             "Duration from the request's head to the end of the response.",
             *("method", "path"),
@@ -122,10 +124,10 @@ class Metrics:
         count()
         if event in BY_TARGET:
             target = fields.get("target")
-            series = self._targets.get(target) or self._series(str(target))  # type: ignore[arg-type]
+            series = self._targets.get(target) or self._series_of_target(str(target))  # type: ignore[arg-type]
             series.count[event]()
             if event in _ENDED:
-                _observe(series, fields)
+                _observe_attempt(series, fields)
         elif event in self._plain:
             self._plain[event]()
         elif event == "occurrences_passed":
@@ -137,14 +139,14 @@ class Metrics:
             self._requests.labels(method, path, str(fields["status"])).inc()
             self._seconds.labels(method, path).observe(fields["duration_ms"] / 1000)
 
-    def expect(self, targets: Iterable[str]) -> None:
+    def start_target_series(self, targets: Iterable[str]) -> None:
         """Start the series of these targets at 0, so that the first failure is an increase."""
         for target in targets:
-            self._series(target)
+            self._series_of_target(target)
 
-    def timed(self, what: str) -> Callable[[float], None]:
+    def duration_observer(self, what: str) -> Callable[[float], None]:
         """Return the function that observes seconds: of ``claim``, ``finish`` or ``loop_lag``."""
-        return self._histogram(*_DURATIONS[what]).observe
+        return self._add_histogram(*_DURATIONS[what]).observe
 
     def add_gauge(self, name: str, help: str, read: Callable[[], float | None]) -> None:
         """Add a gauge that is read at each scrape; it has no series while ``read`` returns None."""
@@ -154,7 +156,7 @@ class Metrics:
         """Return the exposition and its media type."""
         return generate_latest(self.registry), CONTENT_TYPE_PLAIN_0_0_4
 
-    def _series(self, target: str) -> _TargetSeries:
+    def _series_of_target(self, target: str) -> _TargetSeries:
         with self._lock:
             if target not in self._targets and len(self._targets) >= MAX_TARGETS:
                 target = OTHER
@@ -166,16 +168,16 @@ class Metrics:
                 )
             return self._targets[target]
 
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+    def _add_counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"campaignd_{name}", text, labels, registry=self.registry)
 
-    def _histogram(
+    def _add_histogram(
         self, name: str, text: str, *labels: str, buckets: tuple[float, ...] = _SHORT
     ) -> Histogram:
         return Histogram(f"campaignd_{name}", text, labels, registry=self.registry, buckets=buckets)
 
 
-def _observe(series: _TargetSeries, fields: dict[str, Any]) -> None:
+def _observe_attempt(series: _TargetSeries, fields: dict[str, Any]) -> None:
     if fields.get("actor") is not None:
         # Another actor ended the run, whose delivery was observed when the target accepted it.
         return

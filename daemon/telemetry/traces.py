@@ -31,7 +31,7 @@ class Traces:
     def __init__(self, version: str, exporter: SpanExporter | None = None) -> None:
         resource = Resource.create({"service.name": "campaignd", "service.version": version})
         self._provider = TracerProvider(resource=resource)
-        self._provider.add_span_processor(BatchSpanProcessor(exporter or _otlp()))
+        self._provider.add_span_processor(BatchSpanProcessor(exporter or _otlp_exporter()))
         self._tracer = self._provider.get_tracer("campaignd", version)
 
     def __call__(self, event: str, /, **fields: Any) -> None:
@@ -50,7 +50,7 @@ class Traces:
             attributes["campaignd.lateness_ms"] = lateness
         span = self._tracer.start_span(
             f"attempt {fields.get('target')}",
-            context=trace.set_span_in_context(trace.NonRecordingSpan(_context_of(run_id))),
+            context=trace.set_span_in_context(trace.NonRecordingSpan(_span_context_of_run(run_id))),
             kind=SpanKind.PRODUCER,
             attributes=attributes,
             start_time=end - round(duration * 1_000_000),
@@ -63,7 +63,7 @@ class Traces:
         self._provider.shutdown()
 
 
-def _context_of(run_id: UUID) -> trace.SpanContext:
+def _span_context_of_run(run_id: UUID) -> trace.SpanContext:
     """Return the run as the parent of its attempts; it is the same on every node."""
     return trace.SpanContext(
         trace_id=run_id.int,
@@ -73,7 +73,7 @@ def _context_of(run_id: UUID) -> trace.SpanContext:
     )
 
 
-def _otlp() -> SpanExporter:
+def _otlp_exporter() -> SpanExporter:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
     return OTLPSpanExporter()

@@ -12,7 +12,7 @@ from daemon.api_wiring import serve_api_alone
 from daemon.cli.context import context_of
 from daemon.runtime.descriptors import raise_open_file_limit
 from daemon.telemetry.event_log import EventLog
-from daemon.telemetry.log_setup import configure, get_logger, writing_in_background
+from daemon.telemetry.log_setup import configure_log, get_logger, writing_in_background
 
 
 def api(context: typer.Context) -> int:
@@ -26,15 +26,15 @@ def api(context: typer.Context) -> int:
     raise_open_file_limit()
     journal_stream = take_systemd_environment().journal_stream
 
-    def configure_log(given: Settings) -> None:
+    def apply_log(given: Settings) -> None:
         log = given.log
-        configure(log.level, log.format, settings.node_name, journal_stream=journal_stream)
+        configure_log(log.level, log.format, settings.node_name, journal_stream=journal_stream)
 
-    configure_log(settings)
+    apply_log(settings)
     emit = EventLog(get_logger())
     options.log_exposed_files(emit)
     with writing_in_background(), options.provide_database(settings, emit, create=True) as dsn:
         serving = serve_api_alone(
-            settings, dsn, emit, reload=options.read_settings, apply_log=configure_log
+            settings, dsn, emit, reload=options.read_settings, apply_log=apply_log
         )
         return asyncio.run(serving)

@@ -16,7 +16,7 @@ from daemon.runtime.descriptors import raise_open_file_limit
 from daemon.runtime.orphans import reap_orphans
 from daemon.runtime.systemd import SystemdNotifier, watchdog_interval
 from daemon.telemetry.event_log import EventLog
-from daemon.telemetry.log_setup import configure, get_logger, writing_in_background
+from daemon.telemetry.log_setup import configure_log, get_logger, writing_in_background
 from daemon.wiring import ProcessContext
 
 
@@ -42,11 +42,11 @@ def run(
         # The watchdog ends a hung daemon by SIGABRT: leave a traceback of the place where it hung.
         faulthandler.enable()
 
-    def configure_log(settings: Settings, node: str) -> None:
+    def apply_log(settings: Settings, node: str) -> None:
         log = settings.log
-        configure(log.level, log.format, node, journal_stream=systemd.journal_stream)
+        configure_log(log.level, log.format, node, journal_stream=systemd.journal_stream)
 
-    configure_log(settings, "")
+    apply_log(settings, "")
     emit = EventLog(get_logger())
     options.log_exposed_files(emit)
 
@@ -56,7 +56,7 @@ def run(
             dsn=dsn,
             emit=emit,
             reload=lambda: options.read_settings(**flags),
-            apply_log=configure_log,
+            apply_log=apply_log,
             notify=lambda what, *args: getattr(notifier, what)(*args),
             embedded=settings.database_url is None,
             sign_every=sign_every,

@@ -23,7 +23,7 @@ from daemon.runtime.supervisor import Supervisor
 from daemon.targets.command import CommandOptions, CommandTarget
 from daemon.targets.registry import retry_policy_of
 from daemon.telemetry.event_log import EventLog
-from daemon.telemetry.log_setup import configure, get_logger, writing_in_background
+from daemon.telemetry.log_setup import configure_log, get_logger, writing_in_background
 from daemon.worker import Worker
 from storage.leases import LeaseTable
 from storage.run_results import RunResults
@@ -65,7 +65,7 @@ def worker(
         raise typer.BadParameter("must name a program", param_hint="--exec")
     name = _choose_target(settings, target)
     identity = f"{settings.node_name}-worker-{secrets.token_hex(3)}"
-    configure(settings.log.level, settings.log.format, identity)
+    configure_log(settings.log.level, settings.log.format, identity)
     emit = EventLog(get_logger())
     options.log_exposed_files(emit)
 

@@ -19,7 +19,7 @@ import structlog
 
 from daemon.domain.campaign.state_machine import Status
 from daemon.telemetry import log_setup, log_writer
-from daemon.telemetry.log_setup import configure, get_logger
+from daemon.telemetry.log_setup import configure_log, get_logger
 from daemon.telemetry.log_writer import LogWriter
 
 
@@ -47,7 +47,7 @@ def lines(tmp_path: Path) -> Iterator[Callable[..., list[str]]]:
         level: str = "info", format: str = "json", node: str = "n1", *, start: bool = False
     ) -> list[str]:
         if start:
-            configure(level, format, node, descriptor=descriptor)  # type: ignore[arg-type]
+            configure_log(level, format, node, descriptor=descriptor)  # type: ignore[arg-type]
         return path.read_text().splitlines()
 
     yield written
@@ -185,7 +185,7 @@ def test_colours_on_a_terminal() -> None:
     """On a terminal, `auto` means columns with colour."""
     ours, terminal = os.openpty()
     try:
-        configure("info", "auto", "n1", descriptor=terminal)
+        configure_log("info", "auto", "n1", descriptor=terminal)
         get_logger().error("oops")
         written = os.read(ours, 1000).decode()
     finally:
@@ -245,7 +245,7 @@ def test_a_reader_that_left() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     try:
-        configure("info", "json", descriptor=writer)
+        configure_log("info", "json", descriptor=writer)
         get_logger().info("no reader")
         logging.getLogger("library").error("no reader either")
     finally:
@@ -255,7 +255,7 @@ def test_a_reader_that_left() -> None:
 def test_a_closed_descriptor() -> None:
     """A closed descriptor loses lines, and raises nothing."""
     reader, writer = os.pipe()
-    configure("info", "json", descriptor=writer)
+    configure_log("info", "json", descriptor=writer)
     os.close(reader)
     os.close(writer)
     get_logger().info("no reader")
@@ -267,7 +267,7 @@ def test_a_full_pipe_that_does_not_block(monkeypatch: pytest.MonkeyPatch) -> Non
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     try:
-        configure("info", "json", descriptor=writer)
+        configure_log("info", "json", descriptor=writer)
         for _ in range(3):
             get_logger().info("long", text="x" * 100_000)
         assert os.read(reader, 20).startswith(b'{"timestamp"')
@@ -283,7 +283,7 @@ def test_the_journal_gets_priorities(tmp_path: Path) -> None:
     there = os.fstat(descriptor)
     try:
         for stream in (f"{there.st_dev}:{there.st_ino}", "7:7", "", None):
-            configure("debug", "json", descriptor=descriptor, journal_stream=stream)
+            configure_log("debug", "json", descriptor=descriptor, journal_stream=stream)
             get_logger().error("oops")
             get_logger().debug("detail")
     finally:
@@ -309,7 +309,7 @@ def test_queued_lines_are_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(log_writer.os, "write", count_write)
     log = LogWriter(str, writer)
-    log.start()
+    log.start_thread()
     with log._lock:  # the thread waits
         for number in range(100):
             log.info(f"{number}")
@@ -327,7 +327,7 @@ def test_a_reader_that_stalls_loses_lines(monkeypatch: pytest.MonkeyPatch, block
     reader, writer = os.pipe()
     os.set_blocking(writer, blocks)
     log = LogWriter(lambda count: f"lost {count}", writer)
-    log.start()
+    log.start_thread()
     for number in range(5_000):
         log.info(f"{number:<99}")
     with open(reader, encoding="utf-8") as file:
@@ -347,8 +347,8 @@ def test_a_reader_that_stalls_loses_lines(monkeypatch: pytest.MonkeyPatch, block
 
 ENDING = """
 import sys
-from daemon.telemetry.log_setup import configure, get_logger, writing_in_background
-configure("info", "json")
+from daemon.telemetry.log_setup import configure_log, get_logger, writing_in_background
+configure_log("info", "json")
 with writing_in_background():
     for number in range(3000):
         get_logger().info("event", number=number)

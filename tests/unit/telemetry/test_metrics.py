@@ -118,7 +118,7 @@ def test_durations() -> None:
     """Batches, and the event loop's lag."""
     metrics = Metrics()
     for what in ("claim", "finish", "loop_lag"):
-        metrics.timed(what)(0.02)
+        metrics.duration_observer(what)(0.02)
     found = values(metrics)
     for name in ("claim_duration", "finish_duration", "loop_lag"):
         assert found[f"campaignd_{name}_seconds_bucket{{le=0.025}}"] == 1
@@ -148,7 +148,7 @@ def test_labels_from_outside_are_bounded() -> None:
 def test_a_value_on_a_bound_is_within_it() -> None:
     """`le` means at most."""
     metrics = Metrics()
-    observe = metrics.timed("claim")
+    observe = metrics.duration_observer("claim")
     for value in (1.0, 1.5, 2.5, 90.0):
         observe(value)
     found = values(metrics)
@@ -195,10 +195,10 @@ def test_nothing_is_loaded_without_the_api() -> None:
 def test_expected_targets_begin_at_zero() -> None:
     """So that a first failure is a rise, which an alert can see."""
     metrics = Metrics()
-    metrics.expect(["mail"])
+    metrics.start_target_series(["mail"])
     found = values(metrics)
     assert found["campaignd_runs_failed_total{target=mail}"] == 0
     assert found["campaignd_run_lateness_seconds_count{target=mail}"] == 0
     metrics("run_failed", target="mail", duration_ms=1)
-    metrics.expect(["mail"])
+    metrics.start_target_series(["mail"])
     assert values(metrics)["campaignd_runs_failed_total{target=mail}"] == 1
