@@ -23,7 +23,7 @@ from typing import Any
 
 from dateutil.rrule import rrulestr
 
-from daemon.domain.requests import Context, save_schedule, update_schedule
+from daemon.domain.requests import BodyContext, read_schedule_body, read_update_body
 from daemon.domain.schedule.rrule import rrule_text
 from daemon.domain.schedule.schedule import CampaignType, Schedule
 
@@ -113,8 +113,8 @@ def schedule_of(name: str) -> Schedule:
     """Return the schedule of a body in `CASES`."""
     body = CASES[name]
     kind = CampaignType.SEGMENT_TRIGGERED if name in WINDOWS else CampaignType.RECURRING
-    save = save_schedule if "schedule_type" in body else update_schedule
-    schedule = save(body, Context(BEGAN, kind, ZONE)).schedule
+    save = read_schedule_body if "schedule_type" in body else read_update_body
+    schedule = save(body, BodyContext(BEGAN, kind, ZONE)).schedule
     assert schedule is not None
     return schedule
 

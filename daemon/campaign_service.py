@@ -17,11 +17,17 @@ from uuid import UUID
 
 from daemon.domain.campaign import commands
 from daemon.domain.campaign.model import Campaign, Change, Snapshot
-from daemon.domain.campaign.schedule_fields import next_run_at, without_read_only
+from daemon.domain.campaign.schedule_fields import next_run_at, without_read_only_fields
 from daemon.domain.campaign.state_machine import Status
-from daemon.domain.errors import INVALID_CONFIGURATION, INVALID_VALUES, Stale
+from daemon.domain.errors import INVALID_CONFIGURATION, INVALID_VALUES, PreconditionFailed
 from daemon.domain.ports import Emit
-from daemon.domain.requests import Context, Saved, is_schedule_body, save_schedule, update_schedule
+from daemon.domain.requests import (
+    BodyContext,
+    ParsedSchedule,
+    is_schedule_body,
+    read_schedule_body,
+    read_update_body,
+)
 from daemon.domain.requests.notes import notes_on
 from daemon.domain.run.attempt import AttemptUpdate, OpenAttempt, RunEnded
 from daemon.domain.run.log_events import emit_ended
@@ -172,10 +178,10 @@ class CampaignService:
         self._continuous_interval = continuous_interval
         self._grace = misfire_grace_time
 
-    def body_context(self, snapshot: Snapshot) -> Context:
+    def body_context(self, snapshot: Snapshot) -> BodyContext:
         """Return what the parsers of request bodies need to know about the campaign."""
         campaign = snapshot.campaign
-        return Context(
+        return BodyContext(
             now=snapshot.now,
             campaign_type=campaign.type,
             campaign_timezone=campaign.timezone,
@@ -184,12 +190,14 @@ class CampaignService:
             current=snapshot.current,
         )
 
-    def parse_schedule(self, snapshot: Snapshot, body: object) -> Saved:
+    def parse_schedule(self, snapshot: Snapshot, body: object) -> ParsedSchedule:
         """Parse a body of either form as it would be saved. Raises InvalidInput."""
         context = self.body_context(snapshot)
         if is_schedule_body(body):
-            return save_schedule(without_read_only(body, snapshot, INVALID_CONFIGURATION), context)
-        return update_schedule(without_read_only(body, snapshot, INVALID_VALUES), context)
+            return read_schedule_body(
+                without_read_only_fields(body, snapshot, INVALID_CONFIGURATION), context
+            )
+        return read_update_body(without_read_only_fields(body, snapshot, INVALID_VALUES), context)
 
     async def create(self, campaign: Campaign, actor: str) -> Campaign:
         """Create a draft. Raises Conflict if its uuid is in use."""
@@ -201,7 +209,7 @@ class CampaignService:
         """Replace the schedule with a ``schedule`` body; ``immediate`` clears the schedule."""
 
         def save(of: Snapshot) -> Change:
-            fields = without_read_only(body, of, INVALID_CONFIGURATION)
+            fields = without_read_only_fields(body, of, INVALID_CONFIGURATION)
             return commands.save(of, fields, self.body_context(of))
 
         return await self._execute_command(ref, actor, save, expect)
@@ -212,7 +220,7 @@ class CampaignService:
         """Merge an ``update_schedule`` body into the schedule; the status does not change."""
 
         def update(of: Snapshot) -> Change:
-            fields = without_read_only(body, of, INVALID_VALUES)
+            fields = without_read_only_fields(body, of, INVALID_VALUES)
             return commands.update(of, fields, self.body_context(of))
 
         return await self._execute_command(ref, actor, update, expect)
@@ -328,7 +336,9 @@ class CampaignService:
     ) -> CommandResult:
         async with self._store.edit(ref) as edit:
             if expect is not None and not expect(edit.snapshot.revision):
-                raise Stale("the schedule was changed by another request; read it again")
+                raise PreconditionFailed(
+                    "the schedule was changed by another request; read it again"
+                )
             change = decide(edit.snapshot)
             await edit.apply(change, actor)
         self._queue_ended_runs(edit.ended_runs)

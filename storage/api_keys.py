@@ -23,7 +23,7 @@ from daemon.domain.api_keys import (
 from daemon.domain.audit import Action, AuditEntry
 from daemon.domain.errors import Conflict, NotFound
 from daemon.domain.formatting import utc_text
-from daemon.domain.requests.fields import invalid
+from daemon.domain.requests.fields import invalid_input
 from storage.audit_log import record
 from storage.engine import Database
 from storage.errors import translated
@@ -113,7 +113,7 @@ class ApiKeys:
         at = expires if isinstance(expires, datetime) else (now + expires).replace(microsecond=0)
         if at <= now:
             fault = f"is {utc_text(at)}, must be in the future"
-            raise invalid(400, INVALID_VALUES, {"expires_at": [fault]})
+            raise invalid_input(400, INVALID_VALUES, {"expires_at": [fault]})
         return at
 
     async def find(self, secret: str) -> ApiKey | None:

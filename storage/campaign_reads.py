@@ -27,7 +27,7 @@ from daemon.domain.read_models import (
     UpcomingEvent,
     UpcomingKey,
 )
-from daemon.domain.requests import Current
+from daemon.domain.requests import CurrentSchedule
 from daemon.domain.schedule.schedule import (
     CampaignType,
     EventKind,
@@ -79,7 +79,9 @@ class CampaignReads:
         columns = _Columns(row)
         current = None
         if columns.revision is not None:
-            current = Current(ScheduleSource(columns.source), columns.body, schedule_from(columns))
+            current = CurrentSchedule(
+                ScheduleSource(columns.source), columns.body, schedule_from(columns)
+            )
         timed = None
         if row.fire_at is not None:
             timed = TimedEvent(EventKind(row.event_kind), row.fire_at, row.local)

@@ -16,7 +16,7 @@ from daemon.domain.audit import Action, AuditEntry
 from daemon.domain.campaign.model import Campaign, Snapshot
 from daemon.domain.campaign.state_machine import Status
 from daemon.domain.errors import Conflict, NotFound
-from daemon.domain.requests import Current
+from daemon.domain.requests import CurrentSchedule
 from daemon.domain.schedule.schedule import CampaignType, EventKind, ScheduleSource, TimedEvent
 from storage.audit_log import record
 from storage.campaign_editor import LockedCampaign
@@ -167,7 +167,7 @@ async def _read_snapshot(
     (row,) = await rows_of(connection, _SNAPSHOT, campaign_id=campaign.id)
     current = None
     if row.revision is not None:
-        current = Current(ScheduleSource(row.source), row.body, schedule_from(row))
+        current = CurrentSchedule(ScheduleSource(row.source), row.body, schedule_from(row))
     armed = None
     if row.fire_at is not None:
         armed = TimedEvent(EventKind(row.event_kind), row.fire_at, row.local)

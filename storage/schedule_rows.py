@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from daemon.domain.requests import Saved
+from daemon.domain.requests import ParsedSchedule
 from daemon.domain.schedule.recurrence import Frequency, Rule, Skip
 from daemon.domain.schedule.rrule import rrule_text
 from daemon.domain.schedule.schedule import Kind, Overlap, Schedule, ScheduleSource
@@ -69,7 +69,7 @@ def columns_of(schedule: Schedule) -> dict[str, Any]:
     }
 
 
-def definition_of(saved: Saved, now: datetime) -> dict[str, Any]:
+def definition_of(saved: ParsedSchedule, now: datetime) -> dict[str, Any]:
     """Return a row of ``schedule_definitions``, without campaign_id and revision."""
     if saved.schedule is None:
         raise ValueError("an immediate schedule has no definition")

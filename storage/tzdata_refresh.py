@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.domain.errors import CampaigndError
 from daemon.domain.ports import Emit
-from daemon.domain.requests import Context, Past, save_schedule, update_schedule
+from daemon.domain.requests import BodyContext, PastStarts, read_schedule_body, read_update_body
 from daemon.domain.schedule.schedule import CampaignType, EventKind, Schedule, ScheduleSource
 from daemon.domain.schedule.timezones import resolve, zone
 from daemon.domain.schedule.zone_data import tzdata_version
@@ -278,15 +278,15 @@ async def _write_changes(
 
 
 def _reread(row: Any, stored: Schedule) -> Schedule:
-    read = save_schedule if row.source == ScheduleSource.SCHEDULE else update_schedule
-    context = Context(
+    read = read_schedule_body if row.source == ScheduleSource.SCHEDULE else read_update_body
+    context = BodyContext(
         now=row.saved_at,
         campaign_type=CampaignType(row.campaign_type),
         campaign_timezone=stored.timezone,
         continuous_interval=stored.every_seconds or 300,
         misfire_grace_time=stored.misfire_grace_time,
         anchor=row.anchor_local,
-        past=Past.ANY,
+        past=PastStarts.ANY,
     )
     saved = read(row.body, context).schedule
     if saved is None:

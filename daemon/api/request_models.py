@@ -14,15 +14,22 @@ from typing import Any, NamedTuple
 
 from daemon.domain.api_keys import DEFAULT_OVERLAP, MAX_OVERLAP, NAME_LIMIT, Scope
 from daemon.domain.campaign.create_request import NEW_CAMPAIGN
-from daemon.domain.requests.declaration import Body, Field, Variant, declared
-from daemon.domain.requests.forms import BOOLEAN, INSTANT, as_given, integer, member, text
+from daemon.domain.requests.declaration import Body, DeclaredField, Variant, declare_field
+from daemon.domain.requests.forms import (
+    BOOLEAN,
+    INSTANT,
+    enum_form,
+    integer_form,
+    text_form,
+    unread_form,
+)
 from daemon.domain.requests.save_schedule import SAVE_SCHEDULE
 from daemon.domain.requests.update_schedule import UPDATE_SCHEDULE
 
 ERROR_LIMIT = 2000
 DEFAULT_HEARTBEAT_S = 60
 MAX_HEARTBEAT_S = 86_400
-_ATTEMPT = integer(1, 32_767)
+_ATTEMPT = integer_form(1, 32_767)
 _ATTEMPT_DOC = "The attempt that the target received. Every other attempt is refused."
 
 JsonSchema = dict[str, Any]
@@ -31,23 +38,25 @@ JsonSchema = dict[str, Any]
 class CompleteRequest(NamedTuple):
     """The run is done."""
 
-    attempt: int = declared(_ATTEMPT, required=True, doc=_ATTEMPT_DOC)
+    attempt: int = declare_field(_ATTEMPT, required=True, doc=_ATTEMPT_DOC)
 
 
 class FailRequest(NamedTuple):
     """The attempt failed."""
 
-    attempt: int = declared(_ATTEMPT, required=True, doc=_ATTEMPT_DOC)
-    error: str = declared(text(ERROR_LIMIT), required=True, doc="The reason, for the operator.")
-    retry: bool = declared(BOOLEAN, default=True, doc="Whether another attempt may succeed.")
+    attempt: int = declare_field(_ATTEMPT, required=True, doc=_ATTEMPT_DOC)
+    error: str = declare_field(
+        text_form(ERROR_LIMIT), required=True, doc="The reason, for the operator."
+    )
+    retry: bool = declare_field(BOOLEAN, default=True, doc="Whether another attempt may succeed.")
 
 
 class HeartbeatRequest(NamedTuple):
     """The attempt is still in progress."""
 
-    attempt: int = declared(_ATTEMPT, required=True, doc=_ATTEMPT_DOC)
-    seconds: int = declared(
-        integer(1, MAX_HEARTBEAT_S),
+    attempt: int = declare_field(_ATTEMPT, required=True, doc=_ATTEMPT_DOC)
+    seconds: int = declare_field(
+        integer_form(1, MAX_HEARTBEAT_S),
         default=DEFAULT_HEARTBEAT_S,
         doc="Seconds from now in which no node may take the run over.",
     )
@@ -56,11 +65,11 @@ class HeartbeatRequest(NamedTuple):
 class NewKey(NamedTuple):
     """An API key to create."""
 
-    name: str = declared(
-        text(NAME_LIMIT, printable=True), required=True, doc="Printable characters."
+    name: str = declare_field(
+        text_form(NAME_LIMIT, printable=True), required=True, doc="Printable characters."
     )
-    scope: Scope = declared(member(Scope), required=True)
-    expires_at: datetime | None = declared(
+    scope: Scope = declare_field(enum_form(Scope), required=True)
+    expires_at: datetime | None = declare_field(
         INSTANT, doc="Instant from which the key is refused; absent: it never expires."
     )
 
@@ -68,12 +77,12 @@ class NewKey(NamedTuple):
 class RotateRequest(NamedTuple):
     """The key gets a new secret."""
 
-    overlap_seconds: int = declared(
-        integer(0, int(MAX_OVERLAP.total_seconds())),
+    overlap_seconds: int = declare_field(
+        integer_form(0, int(MAX_OVERLAP.total_seconds())),
         default=int(DEFAULT_OVERLAP.total_seconds()),
         doc="Seconds in which the previous secret works too.",
     )
-    expires_at: datetime | None = declared(
+    expires_at: datetime | None = declare_field(
         INSTANT, doc="New instant from which the key is refused; absent: as before."
     )
 
@@ -119,10 +128,10 @@ def component_schemas() -> dict[str, JsonSchema]:
     return schemas
 
 
-def _fields_of_variant(body: Body[Any], word: str, variant: Variant) -> dict[str, Field]:
+def _fields_of_variant(body: Body[Any], word: str, variant: Variant) -> dict[str, DeclaredField]:
     fields = dict(body.fields)
     kind = next(iter(fields))
-    fields[kind] = replace(fields[kind], form=as_given({"type": "string", "const": word}))
+    fields[kind] = replace(fields[kind], form=unread_form({"type": "string", "const": word}))
     for name, nested in variant.used.items():
         fields[name] = replace(fields[name], form=nested, doc="")
     for name in variant.required:
@@ -143,7 +152,7 @@ def _object_schema(
     body: Body[Any],
     name: str,
     doc: str,
-    fields: Mapping[str, Field],
+    fields: Mapping[str, DeclaredField],
 ) -> JsonSchema:
     return {
         "title": name,
@@ -156,7 +165,7 @@ def _object_schema(
 
 
 def _property_schemas(
-    schemas: dict[str, JsonSchema], body: Body[Any], fields: Mapping[str, Field]
+    schemas: dict[str, JsonSchema], body: Body[Any], fields: Mapping[str, DeclaredField]
 ) -> dict[str, JsonSchema]:
     properties: dict[str, JsonSchema] = {}
     for name, field in fields.items():
@@ -176,7 +185,7 @@ def _property_schemas(
 
 
 def _value_schemas(
-    schemas: dict[str, JsonSchema], field: Field, *, ignores_values: bool
+    schemas: dict[str, JsonSchema], field: DeclaredField, *, ignores_values: bool
 ) -> list[JsonSchema]:
     """Return the schemas of which a value other than null matches one."""
     if isinstance(field.form, Body):

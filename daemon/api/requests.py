@@ -17,7 +17,7 @@ from daemon.domain.api_keys import ApiKey
 from daemon.domain.errors import InvalidInput, NotFound
 from daemon.domain.requests.fields import (
     NotJson,
-    shown,
+    shown_value,
     strict_decoder,
 )
 
@@ -35,7 +35,7 @@ def _refuse_repeated_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name, value in pairs:
         if name in fields:
-            raise NotJson(f"the field {shown(name)} is given twice")
+            raise NotJson(f"the field {shown_value(name)} is given twice")
         fields[name] = value
     return fields
 
@@ -84,7 +84,7 @@ async def read_json_bytes(request: Request) -> bytes:
     raw = await read_body(request)
     content_type = request.headers.get("content-type", "")
     if raw and _is_json(content_type.partition(";")[0].strip()) is None:
-        given = f"is {shown(content_type)}" if content_type else "is missing"
+        given = f"is {shown_value(content_type)}" if content_type else "is missing"
         raise UnsupportedMediaType(f"the Content-Type {given}, must be application/json")
     return raw
 
@@ -152,14 +152,14 @@ def parse_ref(text: str) -> int | UUID:
         return UUID(text)
     if _is_id(text) and int(text) <= _BIGINT:
         return int(text)
-    raise NotFound(f"{shown(text)} is neither an id nor a uuid")
+    raise NotFound(f"{shown_value(text)} is neither an id nor a uuid")
 
 
 def parse_run_id(text: str) -> UUID:
     """Return a run's id. Raises NotFound for all other texts."""
     if _is_uuid(text):
         return UUID(text)
-    raise NotFound(f"{shown(text)} is not a uuid", message="Run not found")
+    raise NotFound(f"{shown_value(text)} is not a uuid", message="Run not found")
 
 
 def read_idempotency_key(request: Request, *, required: bool = False) -> str | None:

@@ -1,12 +1,12 @@
 """The errors that campaignd raises on purpose.
 
     CampaigndError
-    ├── InvalidInput     a request body or a preview case that is invalid (400, 413, 422)
-    ├── Refused          a command that the campaign's status forbids (400, 422)
-    ├── NotFound         an unknown campaign, run or key (404)
-    ├── Conflict         a concurrent change by another session (409)
-    ├── Stale            another revision than the request expects (412)
-    └── Unavailable      a dependency that may be back soon (503)
+    ├── InvalidInput        a request body or a preview case that is invalid (400, 413, 422)
+    ├── Refused             a command that the campaign's status forbids (400, 422)
+    ├── NotFound            an unknown campaign, run or key (404)
+    ├── Conflict            a concurrent change by another session (409)
+    ├── PreconditionFailed  another revision than the request expects (412)
+    └── Unavailable         a dependency that may be back soon (503)
 
 `message` is the fixed text of the interface ("Invalid schedule values"). `detail` names the key,
 the value and the allowed values, in lower case. An optional `hint` names the remedy. A class's
@@ -31,8 +31,8 @@ __all__ = [
     "Conflict",
     "InvalidInput",
     "NotFound",
+    "PreconditionFailed",
     "Refused",
-    "Stale",
     "Unavailable",
 ]
 
@@ -103,7 +103,7 @@ class Conflict(CampaigndError):
     retryable = True
 
 
-class Stale(CampaigndError):
+class PreconditionFailed(CampaigndError):
     """Precondition failed"""
 
     status = 412

@@ -22,7 +22,7 @@ def utc_text(instant: datetime) -> str:
     )
 
 
-def duration(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
     """Return a length of time for readers, such as 250 ms, 1.5 s, 3 min, 4 h or 12 days."""
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"

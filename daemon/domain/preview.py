@@ -13,19 +13,24 @@ from typing import Any
 
 from daemon.domain.errors import CampaigndError, InvalidInput
 from daemon.domain.formatting import utc_text
-from daemon.domain.requests import Context, is_schedule_body, save_schedule, update_schedule
-from daemon.domain.requests.context import Current, Saved
-from daemon.domain.requests.datetimes import parse_datetime, settle
+from daemon.domain.requests import (
+    BodyContext,
+    is_schedule_body,
+    read_schedule_body,
+    read_update_body,
+)
+from daemon.domain.requests.context import CurrentSchedule, ParsedSchedule
+from daemon.domain.requests.datetimes import parse_datetime, resolve_datetime
 from daemon.domain.requests.fields import (
     BLANK,
     Faults,
     NotJson,
-    no_datetime,
+    datetime_fault,
     read_choice,
     read_integer,
     read_object,
     read_zone,
-    shown,
+    shown_value,
     strict_decoder,
 )
 from daemon.domain.requests.notes import notes_on
@@ -84,12 +89,14 @@ def preview_line(raw: bytes, line: int, now: datetime) -> Answer:
     except ValueError:
         return _unreadable_line(text, line, "line is not JSON: an integer has too many digits")
     if not isinstance(case, dict):
-        return _error_answer(None, 400, f"line is {shown(case)}, must be an object", line)
+        return _error_answer(None, 400, f"line is {shown_value(case)}, must be an object", line)
     # The bytes were UTF-8, so only an escape can have produced a lone surrogate.
-    if "\\u" in text and not _is_clean(case):
-        return _error_answer(_clean(case.get("id")), 400, "line has a lone surrogate in it", line)
+    if "\\u" in text and not _is_json_writable(case):
+        return _error_answer(
+            _json_writable_or_none(case.get("id")), 400, "line has a lone surrogate in it", line
+        )
     answer = preview_case(case, now)
-    if isinstance(answer["id"], (dict, list)) and not _is_clean(answer["id"]):
+    if isinstance(answer["id"], (dict, list)) and not _is_json_writable(answer["id"]):
         return _error_answer(None, 400, "line is nested too deeply", line)
     return answer
 
@@ -97,7 +104,7 @@ def preview_line(raw: bytes, line: int, now: datetime) -> Answer:
 def preview_case(case: object, now: datetime) -> Answer:
     """Return the answer to one parsed case; `now` is aware, and replaces an absent `after`."""
     if not isinstance(case, dict):
-        return _error_answer(None, 400, f"case is {shown(case)}, must be an object")
+        return _error_answer(None, 400, f"case is {shown_value(case)}, must be an object")
     identity = case.get("id")
     try:
         return _answer_case(case, identity, now)
@@ -114,33 +121,33 @@ def preview_case(case: object, now: datetime) -> Answer:
 
 def _answer_case(case: dict[str, Any], identity: object, now: datetime) -> Answer:
     faults = Faults()
-    faults.unknown(case, _CASE_FIELDS)
+    faults.add_unknown_fields(case, _CASE_FIELDS)
     count = read_integer(faults, "count", case.get("count"), 1, MOST_OCCURRENCES)
     body = read_object(faults, "schedule", case.get("schedule"))
     if body is None and "schedule" not in faults:
-        faults.malformed("schedule", BLANK)
+        faults.add_malformed("schedule", BLANK)
     word, timezone = None, "UTC"
     if campaign := read_object(faults, "campaign", case.get("campaign")):
-        faults.unknown(campaign, _CAMPAIGN_FIELDS, "campaign.")
+        faults.add_unknown_fields(campaign, _CAMPAIGN_FIELDS, "campaign.")
         word = read_choice(faults, "campaign.type", campaign.get("type"), _TYPES)
         timezone = read_zone(faults, "campaign.timezone", campaign.get("timezone")) or timezone
     after = case.get("after")
     if after is not None:
         now = _read_after(faults, after, body, timezone) or now
     if faults or body is None:
-        raise faults.error(_NOT_A_CASE)
+        raise faults.to_error(_NOT_A_CASE)
     if word is not None:
         campaign_type = _TYPES[word]
     elif body.get("repeating_schedule_attributes") is not None:
         campaign_type = CampaignType.RECURRING
     else:
         campaign_type = CampaignType.ONE_TIME
-    ctx = Context(now, campaign_type, timezone)
-    saved = save_schedule(body, ctx) if is_schedule_body(body) else update_schedule(body, ctx)
+    ctx = BodyContext(now, campaign_type, timezone)
+    saved = read_schedule_body(body, ctx) if is_schedule_body(body) else read_update_body(body, ctx)
     return {"id": identity, **occurrences_answer(saved, now, count or 10)}
 
 
-def occurrences_answer(saved: Saved, after: datetime, count: int) -> Answer:
+def occurrences_answer(saved: ParsedSchedule, after: datetime, count: int) -> Answer:
     """Return the answer's instants: the next `count` runs, and a window's two ends."""
     schedule = saved.schedule
     if schedule is None:
@@ -152,7 +159,9 @@ def occurrences_answer(saved: Saved, after: datetime, count: int) -> Answer:
     return answer
 
 
-def campaign_answer(saved: Saved, current: Current | None, after: datetime, count: int) -> Answer:
+def campaign_answer(
+    saved: ParsedSchedule, current: CurrentSchedule | None, after: datetime, count: int
+) -> Answer:
     """Return the answer for a body of a campaign, with notes where there are any."""
     answer = occurrences_answer(saved, after, count)
     notes = notes_on(saved, current)
@@ -162,14 +171,16 @@ def campaign_answer(saved: Saved, current: Current | None, after: datetime, coun
 def _read_after(faults: Faults, value: object, body: object, timezone: str) -> datetime | None:
     written = parse_datetime(value) if isinstance(value, str) else None
     if written is None:
-        faults.malformed("after", no_datetime(value))
+        faults.add_malformed("after", datetime_fault(value))
         return None
     if written.tzinfo is UTC:
         return written
     try:
-        return settle(written, zone(_body_zone(body, timezone)))[0]
+        return resolve_datetime(written, zone(_body_zone(body, timezone)))[0]
     except OverflowError:
-        faults.unsupported("after", f"is {shown(value)}, in UTC outside the years 1 to 9999")
+        faults.add_unsupported(
+            "after", f"is {shown_value(value)}, in UTC outside the years 1 to 9999"
+        )
         return None
 
 
@@ -193,24 +204,24 @@ def _error_answer(identity: object, status: int, message: str, line: int | None 
 
 
 def _unreadable_line(text: str, line: int, message: str, status: int = 400) -> Answer:
-    return _error_answer(_clean(_find_id(text)), status, message, line)
+    return _error_answer(_json_writable_or_none(_find_id(text)), status, message, line)
 
 
 def _find_id(text: str) -> object:
     """Return the top-level id of a line that is not valid JSON, if it can be read."""
-    place = _past_whitespace(text, 0)
+    place = _skip_whitespace(text, 0)
     if text[place : place + 1] != "{":
         return None
     found = None
     try:
         while text[place : place + 1] in ("{", ","):
-            name, place = _lenient.raw_decode(text, _past_whitespace(text, place + 1))
-            place = _past_whitespace(text, place)
+            name, place = _lenient.raw_decode(text, _skip_whitespace(text, place + 1))
+            place = _skip_whitespace(text, place)
             if not isinstance(name, str) or text[place : place + 1] != ":":
                 break
-            start = _past_whitespace(text, place + 1)
+            start = _skip_whitespace(text, place + 1)
             value, place = _lenient.raw_decode(text, start)
-            place = _past_whitespace(text, place)
+            place = _skip_whitespace(text, place)
             if name == "id" and text[place : place + 1] in (",", "}"):
                 found = value
     except (ValueError, RecursionError):
@@ -218,17 +229,17 @@ def _find_id(text: str) -> object:
     return found
 
 
-def _past_whitespace(text: str, place: int) -> int:
+def _skip_whitespace(text: str, place: int) -> int:
     match = _WHITESPACE.match(text, place)
     return match.end() if match else place
 
 
-def _clean(value: object) -> object:
+def _json_writable_or_none(value: object) -> object:
     """Return the value if it can be written as JSON text, else None."""
-    return value if _is_clean(value) else None
+    return value if _is_json_writable(value) else None
 
 
-def _is_clean(value: object) -> bool:
+def _is_json_writable(value: object) -> bool:
     try:
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):

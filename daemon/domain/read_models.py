@@ -11,7 +11,7 @@ from uuid import UUID
 
 from daemon.domain.campaign.model import Campaign, Run, Snapshot
 from daemon.domain.campaign.state_machine import Status
-from daemon.domain.requests import Current
+from daemon.domain.requests import CurrentSchedule
 from daemon.domain.schedule.schedule import CampaignType, EventKind, TimedEvent
 from daemon.domain.schedule.timezones import local_time
 
@@ -42,7 +42,7 @@ class CampaignDetail:
     """
 
     campaign: Campaign
-    current: Current | None
+    current: CurrentSchedule | None
     timer: TimedEvent | None
     rrule: str | None
     revision: int | None

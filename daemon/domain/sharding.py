@@ -12,7 +12,7 @@ SHARDS = 64
 """Number of shards (campaign id modulo); few enough to hash again at every change of the nodes."""
 
 
-def weight(node: str, shard: int) -> bytes:
+def shard_weight(node: str, shard: int) -> bytes:
     """Return the weight of ``node`` for ``shard``; the node with the highest one owns it."""
     return blake2b(f"{shard}:{node}".encode(), digest_size=8).digest()
 
@@ -23,5 +23,5 @@ def shards_of(node: str, others: Iterable[str]) -> tuple[int, ...]:
     return tuple(
         shard
         for shard in range(SHARDS)
-        if all(weight(node, shard) > weight(rival, shard) for rival in rivals)
+        if all(shard_weight(node, shard) > shard_weight(rival, shard) for rival in rivals)
     )

@@ -28,13 +28,13 @@ from daemon.domain.requests.fields import (
     BLANK,
     Faults,
     NotJson,
-    no_datetime,
+    datetime_fault,
     read_boolean,
     read_choice,
     read_integer,
     read_object,
     read_zone,
-    shown,
+    shown_value,
     strict_decoder,
 )
 from daemon.domain.schedule.schedule import CampaignType
@@ -110,33 +110,35 @@ def read_line(raw: bytes, number: int) -> Line:
 
 def _read_line(line: dict[str, Any], number: int) -> Line:
     faults = Faults()
-    faults.unknown(line, _LINE)
+    faults.add_unknown_fields(line, _LINE)
     campaign = read_object(faults, "campaign", line.get("campaign"))
     if campaign is None:
         if "campaign" not in faults:
-            faults.malformed("campaign", BLANK)
+            faults.add_malformed("campaign", BLANK)
         raise _bad_line(faults)
-    faults.unknown(campaign, _CAMPAIGN, "campaign.")
+    faults.add_unknown_fields(campaign, _CAMPAIGN, "campaign.")
     get = campaign.get
     name = get("name")
     if name is None:
-        faults.malformed("campaign.name", BLANK)
+        faults.add_malformed("campaign.name", BLANK)
     elif not isinstance(name, str) or not 1 <= len(name) <= NAME_LIMIT:
-        text = f"is {shown(name)}, must be a text of 1 to {NAME_LIMIT} characters"
-        faults.malformed("campaign.name", text)
+        text = f"is {shown_value(name)}, must be a text of 1 to {NAME_LIMIT} characters"
+        faults.add_malformed("campaign.name", text)
     target = get("target")
     if target is not None and not (isinstance(target, str) and 1 <= len(target) <= _TARGET_LIMIT):
-        faults.malformed("campaign.target", f"is {shown(target)}, must be the name of a target")
+        faults.add_malformed(
+            "campaign.target", f"is {shown_value(target)}, must be the name of a target"
+        )
     kind = read_choice(faults, "campaign.type", get("type"), _TYPES)
     status = read_choice(faults, "campaign.status", get("status"), _STATUSES)
     archived = read_choice(faults, "campaign.archived_from", get("archived_from"), _ARCHIVED_FROM)
     if (archived is None) is (status == "archived") and "campaign.archived_from" not in faults:
         text = f"{BLANK} when archived" if archived is None else "belongs to an archived campaign"
-        faults.malformed("campaign.archived_from", text)
+        faults.add_malformed("campaign.archived_from", text)
     history = read_object(faults, "campaign.history", get("history")) or {}
-    faults.unknown(history, _HISTORY, "campaign.history.")
+    faults.add_unknown_fields(history, _HISTORY, "campaign.history.")
     defaults = read_object(faults, "defaults", line.get("defaults")) or {}
-    faults.unknown(defaults, _DEFAULTS, "defaults.")
+    faults.add_unknown_fields(defaults, _DEFAULTS, "defaults.")
     value = Line(
         number=number,
         uuid=_read_uuid(faults, get("uuid")) or _derived_uuid(name, line),
@@ -188,7 +190,7 @@ def _decode_json(raw: bytes) -> dict[str, Any]:
     except ValueError:
         raise BadLine("is not JSON: an integer has too many digits") from None
     if not isinstance(line, dict):
-        raise BadLine(f"is {shown(line)}, must be an object")
+        raise BadLine(f"is {shown_value(line)}, must be an object")
     return line
 
 
@@ -211,7 +213,7 @@ def _check_texts(value: object) -> None:
 
 
 def _bad_line(faults: Faults) -> BadLine:
-    return BadLine(faults.error("").detail)
+    return BadLine(faults.to_error("").detail)
 
 
 def _read_uuid(faults: Faults, value: object) -> UUID | None:
@@ -219,7 +221,7 @@ def _read_uuid(faults: Faults, value: object) -> UUID | None:
         return None
     if isinstance(value, str) and _is_uuid(value):
         return UUID(value)
-    faults.malformed("campaign.uuid", f"is {shown(value)}, must be a uuid")
+    faults.add_malformed("campaign.uuid", f"is {shown_value(value)}, must be a uuid")
     return None
 
 
@@ -236,7 +238,7 @@ def _read_instant(faults: Faults, path: str, value: object) -> datetime | None:
         return None
     written = parse_datetime(value) if isinstance(value, str) else None
     if written is None or written.tzinfo is None:
-        faults.malformed(path, no_datetime(value, "a datetime with an offset or Z"))
+        faults.add_malformed(path, datetime_fault(value, "a datetime with an offset or Z"))
         return None
     return written
 
@@ -246,7 +248,7 @@ def _read_anchor(faults: Faults, value: object) -> datetime | None:
         return None
     written = parse_datetime(value) if isinstance(value, str) else None
     if written is None or written.tzinfo is not None:
-        faults.malformed("anchor", no_datetime(value, "a wall-clock time without offset"))
+        faults.add_malformed("anchor", datetime_fault(value, "a wall-clock time without offset"))
         return None
     return written
 

@@ -16,12 +16,12 @@ from daemon.domain.campaign.model import Change, Snapshot
 from daemon.domain.campaign.state_machine import ARMED, Event, Status
 from daemon.domain.errors import CampaigndError
 from daemon.domain.requests import (
-    Context,
-    Past,
-    Saved,
+    BodyContext,
+    ParsedSchedule,
+    PastStarts,
     is_schedule_body,
-    save_schedule,
-    update_schedule,
+    read_schedule_body,
+    read_update_body,
 )
 from daemon.domain.schedule.schedule import CampaignType, Kind, Schedule, ScheduleSource, TimedEvent
 from storage.bulk.line_parser import BadLine, Line
@@ -63,7 +63,7 @@ class PlannedCampaign:
     line: Line
     type: CampaignType
     status: Status
-    saved: Saved | None
+    saved: ParsedSchedule | None
     timer: TimedEvent | None
     more_to_come: bool
     has_due: bool
@@ -74,7 +74,7 @@ class PlannedCampaign:
 def plan_new(line: Line, now: datetime, defaults: ScheduleDefaults) -> PlannedCampaign:
     """Return the campaign to insert for a line with a new uuid. Raises BadLine."""
     saved = read_schedule(
-        line, now, defaults, Past.RECURRENCES if _arms_schedule(line) else Past.ANY
+        line, now, defaults, PastStarts.RECURRENCES if _arms_schedule(line) else PastStarts.ANY
     )
     schedule = saved.schedule if saved is not None else None
     status = line.status or (S.DRAFT if schedule is None else S.SCHEDULED)
@@ -113,7 +113,7 @@ def differences(
 ) -> list[str]:
     """Return the names of the fields in which a line differs from the existing campaign."""
     line = completed_line(line, known)
-    saved = read_schedule(line, now, defaults, Past.ANY)
+    saved = read_schedule(line, now, defaults, PastStarts.ANY)
     names = []
     if line.name != known.name:
         names.append("name")
@@ -155,7 +155,7 @@ def plan_update(
         raise BadLine(f"campaign.type is {line.type}, but that of this campaign is {known.type}")
     if body is None and known.schedule is None:
         return None
-    context = _context_for(line, snapshot.now, defaults, Past.RECURRENCES)
+    context = _context_for(line, snapshot.now, defaults, PastStarts.RECURRENCES)
     if body is None or body.get("schedule_type") == "immediate":
         if line.status not in (None, S.DRAFT):
             raise BadLine(f"has no schedule, which a {line.status} line does not take away")
@@ -163,7 +163,7 @@ def plan_update(
     if not is_schedule_body(body):
         return _require_more(commands.update(snapshot, body, context))
     if line.status is S.DRAFT and snapshot.campaign.status is S.DRAFT:
-        saved = save_schedule(body, context._replace(past=Past.ANY))
+        saved = read_schedule_body(body, context._replace(past=PastStarts.ANY))
         return Change(
             Event.SCHEDULE_UPDATED,
             S.DRAFT,
@@ -180,22 +180,24 @@ def plan_update(
 
 
 def read_schedule(
-    line: Line, now: datetime, defaults: ScheduleDefaults, past: Past
-) -> Saved | None:
+    line: Line, now: datetime, defaults: ScheduleDefaults, past: PastStarts
+) -> ParsedSchedule | None:
     """Return the schedule of a line; None if the line has none. Raises BadLine."""
     if line.schedule is None:
         return None
     context = _context_for(line, now, defaults, past)
     try:
         if is_schedule_body(line.schedule):
-            return save_schedule(line.schedule, context)
-        return update_schedule(line.schedule, context)
+            return read_schedule_body(line.schedule, context)
+        return read_update_body(line.schedule, context)
     except CampaigndError as error:
         raise BadLine(f"{error.message}: {error.detail}") from error
 
 
-def _context_for(line: Line, now: datetime, defaults: ScheduleDefaults, past: Past) -> Context:
-    return Context(
+def _context_for(
+    line: Line, now: datetime, defaults: ScheduleDefaults, past: PastStarts
+) -> BodyContext:
+    return BodyContext(
         now=now,
         campaign_type=_type_of(line, None),
         campaign_timezone=line.timezone,
@@ -206,7 +208,7 @@ def _context_for(line: Line, now: datetime, defaults: ScheduleDefaults, past: Pa
     )
 
 
-def _type_of(line: Line, saved: Saved | None) -> CampaignType:
+def _type_of(line: Line, saved: ParsedSchedule | None) -> CampaignType:
     if saved is not None:
         return saved.campaign_type
     if line.type is not None:
@@ -263,7 +265,9 @@ def _is_history(line: Line, schedule: Schedule | None) -> tuple[bool, bool]:
     return due or ended is S.EXECUTING, completed
 
 
-def _schedule_differences(line: Line, saved: Saved | None, known: KnownCampaign) -> list[str]:
+def _schedule_differences(
+    line: Line, saved: ParsedSchedule | None, known: KnownCampaign
+) -> list[str]:
     schedule = saved.schedule if saved is not None else None
     if saved is None or schedule is None or known.schedule is None:
         return [] if schedule is None and known.schedule is None else ["schedule"]

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from daemon.domain.campaign.model import run_id
-from daemon.domain.requests import Context, Past, save_schedule
+from daemon.domain.requests import BodyContext, PastStarts, read_schedule_body
 from daemon.domain.run.attempt import ArmedEvent, Attempt, PendingRun
 from daemon.domain.schedule.schedule import CampaignType, EventKind, Schedule, TimedEvent
 from tests.support.clocks import NOON
@@ -29,16 +29,16 @@ def daily_body(at: datetime | None, **extras: Any) -> dict[str, Any]:
 
 def daily_schedule(at: datetime = NOON, zone: str = "UTC", **config: object) -> Schedule:
     """Return a daily schedule, saved at the instant of its first occurrence."""
-    context = Context(at, CampaignType.RECURRING, past=Past.ANY)
-    schedule = save_schedule(daily_body(at, config=config, timezone=zone), context).schedule
+    context = BodyContext(at, CampaignType.RECURRING, past=PastStarts.ANY)
+    schedule = read_schedule_body(daily_body(at, config=config, timezone=zone), context).schedule
     assert schedule is not None
     return schedule
 
 
 def once_schedule(at: datetime = NOON) -> Schedule:
     """Return a schedule with one occurrence, saved a day before it."""
-    context = Context(at - timedelta(days=1), CampaignType.ONE_TIME)
-    schedule = save_schedule(once_body(at), context).schedule
+    context = BodyContext(at - timedelta(days=1), CampaignType.ONE_TIME)
+    schedule = read_schedule_body(once_body(at), context).schedule
     assert schedule is not None
     return schedule
 

@@ -11,7 +11,7 @@ from html import escape
 from importlib.resources import files
 
 from daemon.domain.campaign.state_machine import RunStatus
-from daemon.domain.formatting import duration
+from daemon.domain.formatting import duration_text
 from daemon.domain.read_models import Overview, RunDetail, UpcomingEvent
 
 WAITING = (RunStatus.HELD, RunStatus.RETRYING, RunStatus.QUEUED)
@@ -73,7 +73,7 @@ def overview_page(
     is_late = overview.overdue > 0
     figures = [
         ("overdue", str(overview.overdue), is_late),
-        ("behind by", duration(overview.lag), is_late),
+        ("behind by", duration_text(overview.lag), is_late),
         ("executing", str(overview.executing), False),
         ("queued", str(overview.queued), False),
         ("retrying", str(overview.retrying), False),
@@ -156,7 +156,7 @@ def _run_row(each: RunDetail) -> list[str]:
         _cell_html(f"{each.campaign_name} ({run.campaign_id})", "text"),
         _cell_html(run.status, "bad" if is_bad else ""),
         _cell_html(
-            "" if late is None else duration(late / 1000),
+            "" if late is None else duration_text(late / 1000),
             "bad" if late is not None and late > _LATE_MS else "",
         ),
         _cell_html(run.attempt),
@@ -185,7 +185,11 @@ def _upcoming_table(upcoming: Sequence[UpcomingEvent], now: datetime) -> str:
 
 
 def _format_time_left(seconds: float) -> tuple[str, str]:
-    return (duration(seconds), "") if seconds > 0 else (f"overdue by {duration(-seconds)}", "bad")
+    return (
+        (duration_text(seconds), "")
+        if seconds > 0
+        else (f"overdue by {duration_text(-seconds)}", "bad")
+    )
 
 
 def _timeline_dot(part: float) -> str:
@@ -203,7 +207,7 @@ def _nodes_table(overview: Overview) -> str:
             [
                 _cell_html(node.id),
                 _cell_html(_node_state(node.live, node.draining), "" if node.live else "bad"),
-                _cell_html(f"{duration(node.heartbeat_age)} ago"),
+                _cell_html(f"{duration_text(node.heartbeat_age)} ago"),
                 _cell_html(node.shards),
                 _cell_html(f"{node.skew_ms} ms"),
                 _cell_html(node.version),

@@ -16,8 +16,8 @@ from daemon.api.response_models import AuditPage
 from daemon.api.responses import audit_item
 from daemon.domain.audit import Action
 from daemon.domain.errors import InvalidInput
-from daemon.domain.requests.datetimes import parse_start
-from daemon.domain.requests.fields import no_datetime
+from daemon.domain.requests.datetimes import parse_date_or_instant
+from daemon.domain.requests.fields import datetime_fault
 
 router = APIRouter(tags=["Audit log"], dependencies=ADMIN)
 
@@ -51,9 +51,9 @@ async def read_audit_log(
 
 
 def _parse_since(text: str) -> datetime:
-    at = parse_start(text)
+    at = parse_date_or_instant(text)
     if at is None:
         form = "a date, or an instant such as 2031-07-01T09:00:00Z"
-        fault = no_datetime(text, form)
+        fault = datetime_fault(text, form)
         raise InvalidInput(400, "Invalid parameters", f"since {fault}", {"since": [fault]})
     return at

@@ -17,7 +17,7 @@ from daemon.api.response_models import KeyCreated, KeyItem, KeyPage
 from daemon.api.responses import key_item
 from daemon.domain.api_keys import INVALID_VALUES
 from daemon.domain.errors import Conflict, NotFound
-from daemon.domain.requests.fields import shown
+from daemon.domain.requests.fields import shown_value
 
 router = APIRouter(tags=["Keys"], dependencies=ADMIN)
 
@@ -48,7 +48,7 @@ KeyId = Annotated[
 async def create_key(request: Request) -> Response:
     """Creates a key. Only this response contains the secret."""
     value = parse_json(await read_json_bytes(request), INVALID_VALUES)
-    requested = NEW_KEY.parse(value, INVALID_VALUES)
+    requested = NEW_KEY.read_whole_body(value, INVALID_VALUES)
     key, secret = await backend_of(request).keys.create(
         requested.name, requested.scope, requested.expires_at
     )
@@ -78,7 +78,7 @@ async def rotate_key(request: Request, key_id: KeyId) -> Response:
     """
     raw = await read_json_bytes(request)
     value = parse_json(raw, INVALID_VALUES) if raw else {}
-    requested = ROTATE_REQUEST.parse(value, INVALID_VALUES)
+    requested = ROTATE_REQUEST.read_whole_body(value, INVALID_VALUES)
     key, secret = await backend_of(request).keys.rotate(
         _parse_key_id(key_id), timedelta(seconds=requested.overlap_seconds), requested.expires_at
     )
@@ -101,4 +101,4 @@ def _parse_key_id(key_id: str) -> int:
     """Return a key's id. Raises NotFound for all other texts."""
     if key_id.isascii() and key_id.isdigit() and len(key_id) < 19:
         return int(key_id)
-    raise NotFound(f"{shown(key_id)} is not a key id", message="Key not found")
+    raise NotFound(f"{shown_value(key_id)} is not a key id", message="Key not found")

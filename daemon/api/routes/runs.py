@@ -31,7 +31,7 @@ _RESPONSES = route_responses(RunUpdate, 404, 409, 422)
 async def _read_and_parse_body(request: Request, body: Body[T]) -> tuple[bytes, T]:
     """Return the body as received and as parsed."""
     raw = await read_json_bytes(request)
-    return raw, body.parse(parse_json(raw, MESSAGE), MESSAGE)
+    return raw, body.read_whole_body(parse_json(raw, MESSAGE), MESSAGE)
 
 
 async def _report_idempotently(

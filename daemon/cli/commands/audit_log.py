@@ -12,16 +12,16 @@ import typer
 from daemon.cli.output import JsonOption, LimitOption, Listing, print_pages
 from daemon.cli.store import Store, with_store
 from daemon.domain.audit import Action, AuditRecord
-from daemon.domain.requests.datetimes import parse_start
-from daemon.domain.requests.fields import no_datetime
+from daemon.domain.requests.datetimes import parse_date_or_instant
+from daemon.domain.requests.fields import datetime_fault
 from storage.audit_log import AuditLog
 
 
 def _parse_since(text: str) -> datetime:
-    at = parse_start(text)
+    at = parse_date_or_instant(text)
     if at is None:
         form = "a date, or an instant such as 2031-07-01T09:00:00Z"
-        raise typer.BadParameter(no_datetime(text, form))
+        raise typer.BadParameter(datetime_fault(text, form))
     return at
 
 

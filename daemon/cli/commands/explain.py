@@ -16,11 +16,11 @@ from daemon.cli.output import (
     print_table,
 )
 from daemon.cli.store import Store, with_store
-from daemon.domain.campaign.explain import Evidence, why
+from daemon.domain.campaign.explain import Evidence, explain_instant
 from daemon.domain.campaign.model import LoggedEvent
 from daemon.domain.read_models import UpcomingEvent
-from daemon.domain.requests.datetimes import parse_datetime, settle
-from daemon.domain.requests.fields import no_datetime
+from daemon.domain.requests.datetimes import parse_datetime, resolve_datetime
+from daemon.domain.requests.fields import datetime_fault
 from daemon.domain.schedule.timezones import wall_clock, zone
 from storage.explain_reads import ExplainReads
 
@@ -90,7 +90,7 @@ def explain(
 def _parse_at_option(text: str) -> datetime:
     found = parse_datetime(text)
     if found is None:
-        raise typer.BadParameter(no_datetime(text), param_hint="--at")
+        raise typer.BadParameter(datetime_fault(text), param_hint="--at")
     return found
 
 
@@ -103,7 +103,7 @@ def _span_of_text(written: datetime) -> timedelta:
 
 def _resolve_instant(written: datetime, timezone: str) -> datetime:
     try:
-        return settle(written, zone(timezone))[0]
+        return resolve_datetime(written, zone(timezone))[0]
     except OverflowError:
         raise typer.BadParameter("out of the calendar's range", param_hint="--at") from None
 
@@ -112,7 +112,7 @@ def _evidence_json(record: Evidence) -> dict[str, Any]:
     run = record.run
     return {
         "at": record.at,
-        "why": why(record),
+        "why": explain_instant(record),
         "run_id": run and run.id,
         "run_status": run and run.status,
         "lateness_ms": run and run.lateness_ms,
@@ -126,7 +126,8 @@ def _evidence_json(record: Evidence) -> dict[str, Any]:
 
 def _print_explanation(record: Evidence, timezone: str, *, full: bool) -> None:
     local = wall_clock(record.at.astimezone(UTC), zone(timezone))
-    print(f"\n{instant_text(record.at)} ({local:%Y-%m-%d %H:%M:%S} {timezone}): {why(record)}")
+    at = f"{instant_text(record.at)} ({local:%Y-%m-%d %H:%M:%S} {timezone})"
+    print(f"\n{at}: {explain_instant(record)}")
     if record.run is not None:
         print(f"  run {record.run.id}, {record.run.status}")
     if full and record.run_events:

@@ -15,8 +15,8 @@ from daemon.cli.output import JsonOption, instant_text, print_json, print_table
 from daemon.cli.store import Store, with_store
 from daemon.domain.api_keys import INVALID_VALUES, MAX_OVERLAP, NAME_LIMIT, ApiKey, Scope
 from daemon.domain.errors import InvalidInput, NotFound
-from daemon.domain.requests.datetimes import parse_start
-from daemon.domain.requests.fields import no_datetime
+from daemon.domain.requests.datetimes import parse_date_or_instant
+from daemon.domain.requests.fields import datetime_fault
 from storage.api_keys import ApiKeys
 
 keys = typer.Typer(help="Create, list, rotate and revoke API keys.")
@@ -36,11 +36,11 @@ def _parse_expiry(text: str) -> datetime | timedelta:
     length = _parse_duration(text)
     if length is not None:
         return length
-    at = parse_start(text)
+    at = parse_date_or_instant(text)
     if at is not None:
         return at
     form = "a length of time such as 90d, a date, or an instant such as 2031-07-01T09:00:00Z"
-    raise typer.BadParameter(no_datetime(text, form))
+    raise typer.BadParameter(datetime_fault(text, form))
 
 
 def _parse_overlap(text: str) -> timedelta:

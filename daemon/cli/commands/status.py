@@ -9,7 +9,7 @@ import typer
 
 from daemon.cli.output import JsonOption, instant_text, print_json, print_table
 from daemon.cli.store import Store, with_store
-from daemon.domain.formatting import duration
+from daemon.domain.formatting import duration_text
 from daemon.domain.read_models import NodeState, Overview, StatusCounts
 from daemon.domain.schedule.zone_data import describe, in_use, tzdata_origin, tzdata_version
 from storage.cluster_reads import full_counts, overview
@@ -73,7 +73,7 @@ def _print_status(found: Overview, totals: StatusCounts | None) -> None:
         "no nodes: campaignd run is not running",
     )
     print()
-    behind = f", the oldest by {duration(found.lag)}" if found.overdue else ""
+    behind = f", the oldest by {duration_text(found.lag)}" if found.overdue else ""
     rows: dict[str, object] = {
         "overdue": f"{found.overdue}{behind}",
         "behind their run": found.backlog,
@@ -99,8 +99,8 @@ def _node_row(node: NodeState) -> tuple[object, ...]:
         node.name,
         node.id,
         state,
-        duration(node.heartbeat_age) + " ago",
-        duration(max(node.lease_left, 0)),
+        duration_text(node.heartbeat_age) + " ago",
+        duration_text(max(node.lease_left, 0)),
         node.shards,
         f"{node.skew_ms} ms",
         node.version,

@@ -17,11 +17,17 @@ from daemon.domain.campaign.state_machine import (
     Event,
     Facts,
     Status,
-    allowed_from,
+    statuses_that_allow,
     transition,
 )
 from daemon.domain.errors import INVALID_CONFIGURATION, InvalidInput, Refused
-from daemon.domain.requests import Context, Current, Saved, save_schedule, update_schedule
+from daemon.domain.requests import (
+    BodyContext,
+    CurrentSchedule,
+    ParsedSchedule,
+    read_schedule_body,
+    read_update_body,
+)
 from daemon.domain.schedule.daylight_saving import is_first_pass
 from daemon.domain.schedule.misfire import Late, decide
 from daemon.domain.schedule.recurrence import last_match
@@ -41,20 +47,22 @@ def is_more_to_come(schedule: Schedule, timer: TimedEvent | None, snapshot: Snap
     )
 
 
-def save(snapshot: Snapshot, body: object, context: Context) -> Change:
+def save(snapshot: Snapshot, body: object, context: BodyContext) -> Change:
     """Replace the schedule by that of a `schedule` body and arm it, or clear it."""
-    saved = save_schedule(body, context)
+    saved = read_schedule_body(body, context)
     schedule = saved.schedule
     if schedule is None:
         return clear(snapshot)
     # A start that is over is that of the current schedule, whose occurrences go on.
     goes_on = schedule.anchor_at <= snapshot.now
-    timer = _next_after_edit(snapshot, saved) if goes_on else schedule.first_event()
+    timer = _event_to_arm(snapshot, saved) if goes_on else schedule.first_event()
     if timer is None:
         raise InvalidInput(400, INVALID_CONFIGURATION, "the recurrence has no occurrence left")
-    to_status = _allowed_statuses(snapshot, Event.SCHEDULE_SAVED, Facts(open_runs=_open(snapshot)))
+    to_status = _require_transition(
+        snapshot, Event.SCHEDULE_SAVED, Facts(open_runs=_open_run_count(snapshot))
+    )
     return replace(
-        _replacing_timer(snapshot, Event.SCHEDULE_SAVED, to_status),
+        _change_with_new_timer(snapshot, Event.SCHEDULE_SAVED, to_status),
         type=saved.campaign_type,
         schedule=saved,
         timer=timer,
@@ -65,24 +73,24 @@ def save(snapshot: Snapshot, body: object, context: Context) -> Change:
 
 def clear(snapshot: Snapshot) -> Change:
     """Clear the schedule: after an `immediate` body or a deletion, the campaign is a draft."""
-    to_status = _allowed_statuses(
-        snapshot, Event.SCHEDULE_CLEARED, Facts(open_runs=_open(snapshot))
+    to_status = _require_transition(
+        snapshot, Event.SCHEDULE_CLEARED, Facts(open_runs=_open_run_count(snapshot))
     )
     if snapshot.campaign.status is Status.DRAFT and snapshot.current is None:
         return Change(Event.SCHEDULE_CLEARED, to_status, nothing=True)
     return replace(
-        _replacing_timer(snapshot, Event.SCHEDULE_CLEARED, to_status),
+        _change_with_new_timer(snapshot, Event.SCHEDULE_CLEARED, to_status),
         clear_schedule=True,
         forget_history=True,
     )
 
 
-def update(snapshot: Snapshot, body: object, context: Context) -> Change:
-    """Merge an `update_schedule` body into the schedule; the status stays."""
-    saved = update_schedule(body, context)
+def update(snapshot: Snapshot, body: object, context: BodyContext) -> Change:
+    """Merge an `read_update_body` body into the schedule; the status stays."""
+    saved = read_update_body(body, context)
     campaign = snapshot.campaign
     facts = Facts(type=campaign.type, open_runs=campaign.open_runs)
-    to_status = _allowed_statuses(snapshot, Event.SCHEDULE_UPDATED, facts, UPDATE_REFUSAL)
+    to_status = _require_transition(snapshot, Event.SCHEDULE_UPDATED, facts, UPDATE_REFUSAL)
     if to_status not in ARMED:
         return Change(Event.SCHEDULE_UPDATED, to_status, schedule=saved, keep_timer=False)
     schedule = saved.schedule
@@ -92,9 +100,9 @@ def update(snapshot: Snapshot, body: object, context: Context) -> Change:
         change = Change(Event.SCHEDULE_UPDATED, to_status, keep_timer=False)
         timer = schedule.first_event()
     else:
-        change = _replacing_timer(snapshot, Event.SCHEDULE_UPDATED, to_status)
+        change = _change_with_new_timer(snapshot, Event.SCHEDULE_UPDATED, to_status)
         # A window whose new end is in the past closes now.
-        timer = _next_after_edit(snapshot, saved) or schedule.closing()
+        timer = _event_to_arm(snapshot, saved) or schedule.closing()
     return replace(
         change,
         schedule=saved,
@@ -108,9 +116,9 @@ def start(snapshot: Snapshot, default_grace: int) -> Change:
     campaign, current = snapshot.campaign, snapshot.current
     schedule = current.schedule if current is not None else None
     if campaign.status in ARMED and campaign.status is not Status.PAUSED:
-        _allowed_statuses(snapshot, Event.START, Facts())
+        _require_transition(snapshot, Event.START, Facts())
         return Change(Event.START, campaign.status, nothing=True)
-    timer = _next_after_edit(snapshot, current) if schedule is not None else None
+    timer = _event_to_arm(snapshot, current) if schedule is not None else None
     more = schedule is not None and is_more_to_come(schedule, timer, snapshot)
     facts = Facts(
         type=campaign.type,
@@ -121,7 +129,7 @@ def start(snapshot: Snapshot, default_grace: int) -> Change:
     )
     to_status = transition(campaign.status, Event.START, facts)
     if to_status is None and campaign.status in (Status.DRAFT, Status.PAUSED):
-        raise Refused(_nothing_to_start(snapshot), status=LIFECYCLE_REFUSAL)
+        raise Refused(_nothing_to_start_text(snapshot), status=LIFECYCLE_REFUSAL)
     if to_status is None:
         raise _refusal(snapshot, Event.START, LIFECYCLE_REFUSAL)
     if schedule is None and campaign.status is Status.DRAFT:
@@ -131,7 +139,7 @@ def start(snapshot: Snapshot, default_grace: int) -> Change:
             run=NewRun(snapshot.now, "start", default_grace),
             forget_history=True,
         )
-    change = _replacing_timer(snapshot, Event.START, to_status)
+    change = _change_with_new_timer(snapshot, Event.START, to_status)
     return replace(change, timer=timer, more_to_come=more)
 
 
@@ -139,20 +147,20 @@ def pause(snapshot: Snapshot) -> Change:
     """Start no new attempt or run. The timer stays, so occurrences that pass are missed."""
     return Change(
         Event.PAUSE,
-        _allowed_statuses(snapshot, Event.PAUSE, Facts()),
+        _require_transition(snapshot, Event.PAUSE, Facts()),
         more_to_come=snapshot.campaign.more_to_come,
     )
 
 
 def stop(snapshot: Snapshot) -> Change:
     """Cancel the campaign and every open run."""
-    to_status = _allowed_statuses(snapshot, Event.STOP, Facts())
-    return replace(_replacing_timer(snapshot, Event.STOP, to_status), cancel_open_runs=True)
+    to_status = _require_transition(snapshot, Event.STOP, Facts())
+    return replace(_change_with_new_timer(snapshot, Event.STOP, to_status), cancel_open_runs=True)
 
 
 def rerun(snapshot: Snapshot, default_grace: int) -> Change:
     """Run the campaign once now; afterwards its status is *final* again."""
-    to_status = _allowed_statuses(snapshot, Event.RERUN, Facts())
+    to_status = _require_transition(snapshot, Event.RERUN, Facts())
     run = NewRun(snapshot.now, "rerun", _grace_of(snapshot, default_grace))
     return Change(Event.RERUN, to_status, run=run)
 
@@ -161,7 +169,7 @@ def retry(snapshot: Snapshot, run_id: UUID, default_grace: int) -> Change:
     """Retry a failed run of the campaign, with a new grace from now."""
     return Change(
         Event.RETRY,
-        _allowed_statuses(snapshot, Event.RETRY, Facts()),
+        _require_transition(snapshot, Event.RETRY, Facts()),
         more_to_come=snapshot.campaign.more_to_come,
         retry=RetryRequest(run_id, _grace_of(snapshot, default_grace)),
     )
@@ -169,30 +177,30 @@ def retry(snapshot: Snapshot, run_id: UUID, default_grace: int) -> Change:
 
 def archive(snapshot: Snapshot) -> Change:
     """Archive the campaign, and keep its status for `unarchive`."""
-    to_status = _allowed_statuses(snapshot, Event.ARCHIVE, Facts())
+    to_status = _require_transition(snapshot, Event.ARCHIVE, Facts())
     return Change(Event.ARCHIVE, to_status, archived_from=snapshot.campaign.status)
 
 
 def unarchive(snapshot: Snapshot) -> Change:
     """Restore the status from which the campaign was archived."""
     facts = Facts(archived_from=snapshot.campaign.archived_from)
-    return Change(Event.UNARCHIVE, _allowed_statuses(snapshot, Event.UNARCHIVE, facts))
+    return Change(Event.UNARCHIVE, _require_transition(snapshot, Event.UNARCHIVE, facts))
 
 
 def delete(snapshot: Snapshot) -> Change:
     """Delete the campaign and its history."""
-    return Change(Event.DELETE, _allowed_statuses(snapshot, Event.DELETE, Facts()), delete=True)
+    return Change(Event.DELETE, _require_transition(snapshot, Event.DELETE, Facts()), delete=True)
 
 
 def _grace_of(snapshot: Snapshot, default: int) -> int:
     return snapshot.current.schedule.misfire_grace_time if snapshot.current else default
 
 
-def _open(snapshot: Snapshot) -> int:
+def _open_run_count(snapshot: Snapshot) -> int:
     return snapshot.campaign.open_runs
 
 
-def _allowed_statuses(
+def _require_transition(
     snapshot: Snapshot,
     event: Event,
     facts: Facts,
@@ -218,17 +226,17 @@ def _refusal(snapshot: Snapshot, event: Event, status: int) -> Refused:
     article = "an" if campaign.status in (Status.ARCHIVED, Status.EXECUTING) else "a"
     kind = f"{campaign.type} campaign" if event is Event.SCHEDULE_UPDATED else "campaign"
     busy = " with an open run" if campaign.status is Status.PAUSED and campaign.open_runs else ""
-    statuses = allowed_from(event, campaign.type)
+    statuses = statuses_that_allow(event, campaign.type)
     allowed = ", ".join(each for each in statuses if each is not campaign.status)
     return Refused(
         f"cannot {words} {article} {campaign.status} {kind}{busy} (allowed: {allowed})"
-        f"{_way_to_update(campaign) if event is Event.SCHEDULE_UPDATED else ''}",
+        f"{_update_hint(campaign) if event is Event.SCHEDULE_UPDATED else ''}",
         status=status,
         message="Invalid schedule values" if status == UPDATE_REFUSAL else None,
     )
 
 
-def _way_to_update(campaign: Campaign) -> str:
+def _update_hint(campaign: Campaign) -> str:
     """Return what changes the schedule of a live campaign; it follows a refusal."""
     if campaign.status not in (Status.LAUNCHED, Status.EXECUTING):
         return ""
@@ -237,7 +245,7 @@ def _way_to_update(campaign: Campaign) -> str:
     return f"; pause it first{save if can_save else ''}"
 
 
-def _nothing_to_start(snapshot: Snapshot) -> str:
+def _nothing_to_start_text(snapshot: Snapshot) -> str:
     campaign = snapshot.campaign
     if snapshot.current is None and campaign.type.is_window:
         return f"a {campaign.type} campaign needs a schedule before it can start"
@@ -247,9 +255,9 @@ def _nothing_to_start(snapshot: Snapshot) -> str:
     )
 
 
-def _replacing_timer(snapshot: Snapshot, event: Event, to_status: Status) -> Change:
+def _change_with_new_timer(snapshot: Snapshot, event: Event, to_status: Status) -> Change:
     """Return a change that replaces the timer; due, unclaimed occurrences become `missed`."""
-    late = _refuse_claimed(snapshot)
+    late = _unclaimed_occurrences(snapshot)
     if late is None:
         return Change(event, to_status, keep_timer=False)
     return Change(
@@ -272,7 +280,7 @@ def _is_still_due(snapshot: Snapshot, schedule: Schedule) -> bool:
     )
 
 
-def _refuse_claimed(snapshot: Snapshot) -> Late | None:
+def _unclaimed_occurrences(snapshot: Snapshot) -> Late | None:
     timer, current = snapshot.timer, snapshot.current
     if timer is None or current is None or timer.at > snapshot.now:
         return None
@@ -288,7 +296,9 @@ def _refuse_claimed(snapshot: Snapshot) -> Late | None:
     return decide(strict, timer, snapshot.now + timedelta(microseconds=1))
 
 
-def _next_after_edit(snapshot: Snapshot, source: Saved | Current | None) -> TimedEvent | None:
+def _event_to_arm(
+    snapshot: Snapshot, source: ParsedSchedule | CurrentSchedule | None
+) -> TimedEvent | None:
     """Return the event to arm: after now, and after the last occurrence's wall-clock time.
 
     Only the second pass of a repeated local time follows an occurrence at the same one.
@@ -327,7 +337,7 @@ def _last_occurrence(snapshot: Snapshot) -> TimedEvent | None:
     found = []
     if last is not None:
         found.append(TimedEvent(EventKind.FIRE, last, wall_clock(last, in_zone)))
-    late = _refuse_claimed(snapshot)
+    late = _unclaimed_occurrences(snapshot)
     if late is not None and late.missed:
         found.append(late.missed[-1])
     if timer is not None and timer.kind is EventKind.FIRE and rule is not None:

@@ -10,15 +10,15 @@ from uuid import UUID, uuid4
 from daemon.domain.campaign.model import NAME_LIMIT, Campaign
 from daemon.domain.campaign.payload import read_payload
 from daemon.domain.campaign.state_machine import Status
-from daemon.domain.requests.declaration import Body, declared
+from daemon.domain.requests.declaration import Body, declare_field
 from daemon.domain.requests.fields import (
     BLANK,
     Faults,
     read_choice,
     require_object,
-    shown,
+    shown_value,
 )
-from daemon.domain.requests.forms import ZONE, Form, as_given, matching, member
+from daemon.domain.requests.forms import ZONE, Form, enum_form, pattern_schema, unread_form
 from daemon.domain.schedule.schedule import CampaignType
 
 MESSAGE = "Invalid campaign values"
@@ -28,11 +28,11 @@ _is_uuid = re.compile(_UUID_PATTERN).fullmatch
 
 def _read_name(faults: Faults, path: str, value: object) -> str | None:
     if value == "":
-        faults.malformed(path, BLANK)
+        faults.add_malformed(path, BLANK)
     elif not isinstance(value, str):
-        faults.malformed(path, f"is {shown(value)}, must be text")
+        faults.add_malformed(path, f"is {shown_value(value)}, must be text")
     elif len(value) > NAME_LIMIT:
-        faults.unsupported(path, f"has {len(value)} characters, must have 1 to {NAME_LIMIT}")
+        faults.add_unsupported(path, f"has {len(value)} characters, must have 1 to {NAME_LIMIT}")
     else:
         return value
     return None
@@ -41,25 +41,25 @@ def _read_name(faults: Faults, path: str, value: object) -> str | None:
 def _read_uuid(faults: Faults, path: str, value: object) -> UUID | None:
     if isinstance(value, str) and _is_uuid(value):
         return UUID(value)
-    faults.malformed(path, f"is {shown(value)}, must be a uuid")
+    faults.add_malformed(path, f"is {shown_value(value)}, must be a uuid")
     return None
 
 
 _NAME = Form(_read_name, {"type": "string", "minLength": 1, "maxLength": NAME_LIMIT})
-_UUID = Form(_read_uuid, matching(_UUID_PATTERN))
+_UUID = Form(_read_uuid, pattern_schema(_UUID_PATTERN))
 _PAYLOAD = Form(read_payload, {"type": "object"})
-_TARGET = as_given({"type": "string", "minLength": 1, "examples": ["log"]})
+_TARGET = unread_form({"type": "string", "minLength": 1, "examples": ["log"]})
 
 
 class NewCampaign(NamedTuple):
     """A campaign to create, as a draft."""
 
-    name: str = declared(_NAME, required=True)
-    type: CampaignType = declared(member(CampaignType), default=CampaignType.ONE_TIME)
-    uuid: UUID | None = declared(_UUID, doc="Default: a random UUID.")
-    timezone: str = declared(ZONE, default="UTC")
-    target: object = declared(_TARGET, doc="Name of a configured target. Default: log.")
-    payload: dict[str, Any] | None = declared(
+    name: str = declare_field(_NAME, required=True)
+    type: CampaignType = declare_field(enum_form(CampaignType), default=CampaignType.ONE_TIME)
+    uuid: UUID | None = declare_field(_UUID, doc="Default: a random UUID.")
+    timezone: str = declare_field(ZONE, default="UTC")
+    target: object = declare_field(_TARGET, doc="Name of a configured target. Default: log.")
+    payload: dict[str, Any] | None = declare_field(
         _PAYLOAD,
         doc="Handed to the target with every run; at most 64 KiB, with numbers written out. "
         "Default: {}.",
@@ -80,10 +80,10 @@ def read_campaign(body: object, targets: Collection[str]) -> Campaign:
         InvalidInput: 400 with all faults.
     """
     faults = Faults()
-    fields = NEW_CAMPAIGN.read(faults, require_object(body, MESSAGE))
+    fields = NEW_CAMPAIGN.read_fields(faults, require_object(body, MESSAGE))
     target = read_choice(faults, "target", fields.target, sorted(targets))
     if faults:
-        raise faults.error(MESSAGE)
+        raise faults.to_error(MESSAGE)
     return Campaign(
         id=0,
         uuid=fields.uuid or uuid4(),

@@ -33,57 +33,58 @@ class Evidence:
     """The event of the stretch of occurrences to which this one belongs."""
 
 
-def why(record: Evidence) -> str:
+def explain_instant(record: Evidence) -> str:
     """Return the explanation."""
     if record.run is not None:
-        return _of_run(record, record.run)
+        return _explain_run(record, record.run)
     if record.stretch is not None:
         count = (record.stretch.details or {}).get("count")
         return (
             f"{record.stretch.cause}: one of {count} occurrences that passed in one stretch, "
-            f"recorded as one event at {_at(record.stretch.at)}"
+            f"recorded as one event at {_instant_text(record.stretch.at)}"
         )
-    return _ahead(record) if record.at > record.now else _no_run(record)
+    return _explain_future(record) if record.at > record.now else _explain_missing_run(record)
 
 
-def _of_run(record: Evidence, run: Run) -> str:
+def _explain_run(record: Evidence, run: Run) -> str:
     late = "" if run.lateness_ms is None else f", {run.lateness_ms / 1000:.3f} s late"
     last = record.run_events[-1] if record.run_events else None
     cause = next((event.cause for event in reversed(record.run_events) if event.cause), None)
-    began = f"started at {_at(run.started_at)}{late}, attempt {run.attempt} on {run.node}"
+    began = f"started at {_instant_text(run.started_at)}{late}, attempt {run.attempt} on {run.node}"
     match run.status:
         case RunStatus.COMPLETED:
-            return f"it ran: {began}, completed at {_at(run.finished_at)}"
+            return f"it ran: {began}, completed at {_instant_text(run.finished_at)}"
         case RunStatus.FAILED:
-            return f"it failed: {run.error} ({began}, ended at {_at(run.finished_at)})"
+            return f"it failed: {run.error} ({began}, ended at {_instant_text(run.finished_at)})"
         case RunStatus.EXECUTING:
             return f"it is in progress: {began}"
         case RunStatus.RETRYING:
             why_again = run.error or cause or "the attempt failed"
-            return f"{why_again}; the next attempt is due at {_at(run.next_attempt_at)}"
+            return f"{why_again}; the next attempt is due at {_instant_text(run.next_attempt_at)}"
         case RunStatus.QUEUED:
             return "it waits for the previous run, or for free capacity of its target"
         case RunStatus.HELD:
             return f"it is held and needs the operator: {run.error or cause or 'held'}"
         case RunStatus.MISSED:
-            return f"{cause or 'missed'}{_paused_since(record)}; decided at {_at(run.claimed_at)}"
+            passed = f"{cause or 'missed'}{_paused_since_text(record)}"
+            return f"{passed}; decided at {_instant_text(run.claimed_at)}"
         case RunStatus.SKIPPED:
-            return f"{cause or 'skipped'}; decided at {_at(run.claimed_at)}"
+            return f"{cause or 'skipped'}; decided at {_instant_text(run.claimed_at)}"
         case RunStatus.CANCELLED:
             by = f" by {last.actor}" if last is not None else ""
-            return f"it was cancelled{by} at {_at(run.finished_at)}"
+            return f"it was cancelled{by} at {_instant_text(run.finished_at)}"
 
 
-def _paused_since(record: Evidence) -> str:
+def _paused_since_text(record: Evidence) -> str:
     moved = record.moved
     if moved is None or moved.to_status != Status.PAUSED:
         return ""
-    return f" since {_at(moved.at)} by {moved.actor}"
+    return f" since {_instant_text(moved.at)} by {moved.actor}"
 
 
-def _ahead(record: Evidence) -> str:
+def _explain_future(record: Evidence) -> str:
     if not _is_occurrence(record):
-        return _no_occurrence(record)
+        return _explain_no_occurrence(record)
     if record.timer is None:
         return f"the campaign is {record.campaign.status}: it will not run unless it is started"
     if record.campaign.status is Status.PAUSED:
@@ -91,32 +92,36 @@ def _ahead(record: Evidence) -> str:
     return "it is still ahead, and will run"
 
 
-def _no_run(record: Evidence) -> str:
+def _explain_missing_run(record: Evidence) -> str:
     moved, change = record.moved, record.schedule_change
     status = moved.to_status if moved is not None else None
     created = record.campaign.created_at
     if created is not None and created > record.at:
-        return f"the campaign was only created at {_at(created)}"
+        return f"the campaign was only created at {_instant_text(created)}"
     if change is not None:
         return (
-            f"the schedule was changed after it, at {_at(change.at)} by {change.actor} "
+            f"the schedule was changed after it, at {_instant_text(change.at)} by {change.actor} "
             f"({change.event}); the schedule of that time is not kept"
         )
     if record.schedule is None:
         return "the campaign has no schedule"
     if record.saved_at is not None and record.saved_at > record.at:
-        return f"the schedule was only saved at {_at(record.saved_at)}"
+        return f"the schedule was only saved at {_instant_text(record.saved_at)}"
     if not _is_occurrence(record):
-        return _no_occurrence(record)
+        return _explain_no_occurrence(record)
     if status in (Status.SCHEDULED, Status.LAUNCHED, Status.EXECUTING, Status.PAUSED):
         if record.timer is None or record.timer.at > record.at:
             return "its record was pruned: it is older than the retention of finished history"
         if not record.live_nodes:
             return "it is due and not claimed: no node is alive"
-        waits = "" if record.timer.at == record.at else f", after that of {_at(record.timer.at)}"
+        waits = (
+            ""
+            if record.timer.at == record.at
+            else f", after that of {_instant_text(record.timer.at)}"
+        )
         return f"it is due and not claimed yet{waits}"
     was = status or record.campaign.status
-    since = f" since {_at(moved.at)} by {moved.actor}" if moved is not None else ""
+    since = f" since {_instant_text(moved.at)} by {moved.actor}" if moved is not None else ""
     return f"the campaign was {was}{since}: it had no occurrence due"
 
 
@@ -129,7 +134,7 @@ def _is_occurrence(record: Evidence) -> bool:
     return event.kind is EventKind.FIRE or record.schedule.has_fires
 
 
-def _no_occurrence(record: Evidence) -> str:
+def _explain_no_occurrence(record: Evidence) -> str:
     schedule = record.schedule
     if schedule is None:
         return "the campaign has no schedule"
@@ -138,11 +143,11 @@ def _no_occurrence(record: Evidence) -> str:
     before = schedule.latest_fire(record.at)
     after = schedule.event_after(record.at)
     near = [
-        *([f"the previous one is at {_at(before.at)}"] if before is not None else []),
-        *([f"the next one is at {_at(after.at)}"] if after is not None else []),
+        *([f"the previous one is at {_instant_text(before.at)}"] if before is not None else []),
+        *([f"the next one is at {_instant_text(after.at)}"] if after is not None else []),
     ]
     return f"the schedule has no occurrence at that instant; {', '.join(near) or 'it never runs'}"
 
 
-def _at(instant: datetime | None) -> str:
+def _instant_text(instant: datetime | None) -> str:
     return "?" if instant is None else utc_text(instant)

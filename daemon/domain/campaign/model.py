@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from daemon.domain.campaign.state_machine import Event, RunStatus, Status
-from daemon.domain.requests import Current, Saved
+from daemon.domain.requests import CurrentSchedule, ParsedSchedule
 from daemon.domain.schedule.misfire import Stretch
 from daemon.domain.schedule.schedule import CampaignType, TimedEvent
 
@@ -89,7 +89,7 @@ class Snapshot:
 
     campaign: Campaign
     now: datetime
-    current: Current | None = None
+    current: CurrentSchedule | None = None
     timer: TimedEvent | None = None
     last_occurrence_at: datetime | None = None
     """The newest occurrence of the current schedule that has its run row."""
@@ -126,7 +126,7 @@ class Change:
     to_status: Status
     cause: str | None = None
     type: CampaignType | None = None
-    schedule: Saved | None = None
+    schedule: ParsedSchedule | None = None
     """The schedule to write, with a new revision."""
     clear_schedule: bool = False
     keep_timer: bool = True
@@ -148,13 +148,13 @@ class Change:
 
 def run_id(campaign: UUID, scheduled_for: datetime) -> UUID:
     """Return the UUIDv5 of the campaign's uuid and the instant: the same on every node."""
-    name = campaign.bytes + _name_of(scheduled_for)
+    name = campaign.bytes + _uuid_name_of(scheduled_for)
     digest = hashlib.sha1(name, usedforsecurity=False).digest()
     return UUID(bytes=digest[:16], version=5)
 
 
 @lru_cache(maxsize=256)
-def _name_of(instant: datetime) -> bytes:
+def _uuid_name_of(instant: datetime) -> bytes:
     text = instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
     return f"{text}Z".encode()
 

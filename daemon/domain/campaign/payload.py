@@ -20,7 +20,7 @@ def read_payload(faults: Faults, path: str, value: object) -> dict[str, Any] | N
         size = payload_size(payload)
         if size > PAYLOAD_LIMIT:
             text = f"has {size} bytes as JSON, must have at most {PAYLOAD_LIMIT}"
-            faults.unsupported(path, text)
+            faults.add_unsupported(path, text)
     return payload
 
 
@@ -32,11 +32,11 @@ def payload_size(payload: dict[str, Any]) -> int:
     text = json.dumps(payload, ensure_ascii=False)
     size = len(text.encode())
     if "e-" in text or "e+" in text:
-        size += sum(_added_digits(number) for number in _numbers_in(payload))
+        size += sum(_digits_instead_of_exponent(number) for number in _numbers_in(payload))
     return size
 
 
-def _added_digits(number: float) -> int:
+def _digits_instead_of_exponent(number: float) -> int:
     written = repr(number)
     return len(format(Decimal(written), "f")) - len(written) if "e" in written else 0
 

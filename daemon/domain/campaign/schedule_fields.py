@@ -9,7 +9,7 @@ from daemon.domain.campaign.model import Snapshot
 from daemon.domain.campaign.state_machine import Status
 from daemon.domain.errors import InvalidInput
 from daemon.domain.formatting import utc_text
-from daemon.domain.requests.fields import shown
+from daemon.domain.requests.fields import shown_value
 from daemon.domain.schedule.rrule import rrule_text
 from daemon.domain.schedule.schedule import EventKind, Schedule, TimedEvent
 from daemon.domain.schedule.timezones import local_time
@@ -73,7 +73,7 @@ def timezone_in_force(snapshot: Snapshot) -> str:
     return snapshot.campaign.timezone if current is None else current.schedule.timezone
 
 
-def without_read_only(body: object, snapshot: Snapshot, message: str) -> object:
+def without_read_only_fields(body: object, snapshot: Snapshot, message: str) -> object:
     """Return a body without the read-only fields, which it may have as they were read.
 
     Raises:
@@ -83,7 +83,7 @@ def without_read_only(body: object, snapshot: Snapshot, message: str) -> object:
         return body
     actual = read_only_fields(snapshot)
     errors = {
-        name: [f"is {shown(body[name])}, but is read-only and is {shown(actual[name])}"]
+        name: [f"is {shown_value(body[name])}, but is read-only and is {shown_value(actual[name])}"]
         for name in actual
         if body.get(name) is not None and body[name] != actual[name]
     }

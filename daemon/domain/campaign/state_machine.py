@@ -95,13 +95,13 @@ Guard = Callable[[Facts], bool]
 Goal = Callable[[Status, Facts], Status]
 
 
-def final(facts: Facts) -> Status:
+def final_status(facts: Facts) -> Status:
     """Return *final*: completed if a run completed or none was ever due, else failed."""
     return Status.COMPLETED if facts.has_completed or not facts.has_due else Status.FAILED
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Transition:
     """A transition from any of ``before`` to ``goal``, if ``guard`` holds at ``event``."""
 
     before: frozenset[Status]
@@ -110,19 +110,19 @@ class Row:
     goal: Goal
 
 
-def _to(status: Status) -> Goal:
+def _always_to(status: Status) -> Goal:
     return lambda _before, _facts: status
 
 
-def _same(before: Status, _facts: Facts) -> Status:
+def _keep_status(before: Status, _facts: Facts) -> Status:
     return before
 
 
-def _final(_before: Status, facts: Facts) -> Status:
-    return final(facts)
+def _to_final_status(_before: Status, facts: Facts) -> Status:
+    return final_status(facts)
 
 
-def _unarchived(_before: Status, facts: Facts) -> Status:
+def _to_former_status(_before: Status, facts: Facts) -> Status:
     return facts.archived_from or Status.DRAFT
 
 
@@ -130,11 +130,11 @@ def _always(_facts: Facts) -> bool:
     return True
 
 
-def _idle(facts: Facts) -> bool:
+def _has_no_open_run(facts: Facts) -> bool:
     return facts.open_runs == 0
 
 
-def _busy(facts: Facts) -> bool:
+def _has_open_runs(facts: Facts) -> bool:
     return facts.open_runs > 0
 
 
@@ -145,66 +145,87 @@ _WAITING = frozenset({S.SCHEDULED, S.LAUNCHED})
 _FINISHED = frozenset({S.COMPLETED, S.FAILED, S.CANCELLED})
 
 
-def _row(
+def _make_row(
     before: Status | frozenset[Status],
     event: Event,
     goal: Status | Goal,
     guard: Guard = _always,
-) -> Row:
-    return Row(
+) -> Transition:
+    return Transition(
         frozenset({before}) if isinstance(before, Status) else before,
         event,
         guard,
-        _to(goal) if isinstance(goal, Status) else goal,
+        _always_to(goal) if isinstance(goal, Status) else goal,
     )
 
 
-TABLE: tuple[Row, ...] = (
-    _row(_WAITING | _FINISHED | {S.DRAFT}, E.SCHEDULE_SAVED, S.SCHEDULED),
-    _row(S.PAUSED, E.SCHEDULE_SAVED, S.PAUSED, _idle),
-    _row(_EVERY - {S.EXECUTING, S.ARCHIVED, S.PAUSED}, E.SCHEDULE_CLEARED, S.DRAFT),
-    _row(S.PAUSED, E.SCHEDULE_CLEARED, S.DRAFT, _idle),
-    _row(frozenset({S.DRAFT, S.SCHEDULED, S.PAUSED}), E.SCHEDULE_UPDATED, _same),
-    _row(
+TABLE: tuple[Transition, ...] = (
+    _make_row(_WAITING | _FINISHED | {S.DRAFT}, E.SCHEDULE_SAVED, S.SCHEDULED),
+    _make_row(S.PAUSED, E.SCHEDULE_SAVED, S.PAUSED, _has_no_open_run),
+    _make_row(_EVERY - {S.EXECUTING, S.ARCHIVED, S.PAUSED}, E.SCHEDULE_CLEARED, S.DRAFT),
+    _make_row(S.PAUSED, E.SCHEDULE_CLEARED, S.DRAFT, _has_no_open_run),
+    _make_row(frozenset({S.DRAFT, S.SCHEDULED, S.PAUSED}), E.SCHEDULE_UPDATED, _keep_status),
+    _make_row(
         S.LAUNCHED,
         E.SCHEDULE_UPDATED,
-        _same,
+        _keep_status,
         lambda f: f.type is CampaignType.EVENT_TRIGGERED,
     ),
-    _row(
+    _make_row(
         S.DRAFT,
         E.START,
         S.SCHEDULED,
         lambda f: f.has_schedule and f.more_to_come and not f.begun,
     ),
-    _row(S.DRAFT, E.START, S.LAUNCHED, lambda f: f.has_schedule and f.more_to_come and f.begun),
-    _row(S.DRAFT, E.START, S.EXECUTING, lambda f: not f.has_schedule and not f.type.is_window),
-    _row(_LIVE, E.START, _same),
-    _row(S.PAUSED, E.START, S.EXECUTING, _busy),
-    _row(S.PAUSED, E.START, S.LAUNCHED, lambda f: _idle(f) and f.more_to_come and f.begun),
-    _row(S.PAUSED, E.START, S.SCHEDULED, lambda f: _idle(f) and f.more_to_come and not f.begun),
-    _row(_LIVE, E.FIRE, S.EXECUTING),
-    _row(_WAITING, E.WINDOW_OPENED, S.LAUNCHED),
-    _row(frozenset({S.EXECUTING, S.PAUSED}), E.WINDOW_OPENED, _same),
-    _row(S.EXECUTING, E.RUN_ENDED, _same, _busy),
-    _row(S.EXECUTING, E.RUN_ENDED, S.LAUNCHED, lambda f: _idle(f) and f.more_to_come),
-    _row(S.EXECUTING, E.RUN_ENDED, _final, lambda f: _idle(f) and not f.more_to_come),
-    _row(S.PAUSED, E.RUN_ENDED, _same, lambda f: _busy(f) or f.more_to_come),
-    _row(S.PAUSED, E.RUN_ENDED, _final, lambda f: _idle(f) and not f.more_to_come),
-    _row(_WAITING, E.PASSED, S.LAUNCHED, lambda f: f.more_to_come),
-    _row(_WAITING, E.PASSED, _final, lambda f: not f.more_to_come),
-    _row(frozenset({S.EXECUTING, S.PAUSED}), E.PASSED, _same),
-    _row(_WAITING, E.WINDOW_CLOSED, _final),
-    _row(S.EXECUTING, E.WINDOW_CLOSED, _same),
-    _row(S.PAUSED, E.WINDOW_CLOSED, _same, _busy),
-    _row(S.PAUSED, E.WINDOW_CLOSED, _final, _idle),
-    _row(_LIVE, E.PAUSE, S.PAUSED),
-    _row(_LIVE | {S.PAUSED}, E.STOP, S.CANCELLED),
-    _row(_FINISHED, E.RERUN, S.EXECUTING),
-    _row(_WAITING | {S.COMPLETED, S.FAILED}, E.RETRY, S.EXECUTING),
-    _row(_FINISHED | {S.DRAFT}, E.ARCHIVE, S.ARCHIVED),
-    _row(S.ARCHIVED, E.UNARCHIVE, _unarchived),
-    _row(frozenset({S.DRAFT, S.ARCHIVED}), E.DELETE, _same),
+    _make_row(
+        S.DRAFT, E.START, S.LAUNCHED, lambda f: f.has_schedule and f.more_to_come and f.begun
+    ),
+    _make_row(S.DRAFT, E.START, S.EXECUTING, lambda f: not f.has_schedule and not f.type.is_window),
+    _make_row(_LIVE, E.START, _keep_status),
+    _make_row(S.PAUSED, E.START, S.EXECUTING, _has_open_runs),
+    _make_row(
+        S.PAUSED, E.START, S.LAUNCHED, lambda f: _has_no_open_run(f) and f.more_to_come and f.begun
+    ),
+    _make_row(
+        S.PAUSED,
+        E.START,
+        S.SCHEDULED,
+        lambda f: _has_no_open_run(f) and f.more_to_come and not f.begun,
+    ),
+    _make_row(_LIVE, E.FIRE, S.EXECUTING),
+    _make_row(_WAITING, E.WINDOW_OPENED, S.LAUNCHED),
+    _make_row(frozenset({S.EXECUTING, S.PAUSED}), E.WINDOW_OPENED, _keep_status),
+    _make_row(S.EXECUTING, E.RUN_ENDED, _keep_status, _has_open_runs),
+    _make_row(
+        S.EXECUTING, E.RUN_ENDED, S.LAUNCHED, lambda f: _has_no_open_run(f) and f.more_to_come
+    ),
+    _make_row(
+        S.EXECUTING,
+        E.RUN_ENDED,
+        _to_final_status,
+        lambda f: _has_no_open_run(f) and not f.more_to_come,
+    ),
+    _make_row(S.PAUSED, E.RUN_ENDED, _keep_status, lambda f: _has_open_runs(f) or f.more_to_come),
+    _make_row(
+        S.PAUSED,
+        E.RUN_ENDED,
+        _to_final_status,
+        lambda f: _has_no_open_run(f) and not f.more_to_come,
+    ),
+    _make_row(_WAITING, E.PASSED, S.LAUNCHED, lambda f: f.more_to_come),
+    _make_row(_WAITING, E.PASSED, _to_final_status, lambda f: not f.more_to_come),
+    _make_row(frozenset({S.EXECUTING, S.PAUSED}), E.PASSED, _keep_status),
+    _make_row(_WAITING, E.WINDOW_CLOSED, _to_final_status),
+    _make_row(S.EXECUTING, E.WINDOW_CLOSED, _keep_status),
+    _make_row(S.PAUSED, E.WINDOW_CLOSED, _keep_status, _has_open_runs),
+    _make_row(S.PAUSED, E.WINDOW_CLOSED, _to_final_status, _has_no_open_run),
+    _make_row(_LIVE, E.PAUSE, S.PAUSED),
+    _make_row(_LIVE | {S.PAUSED}, E.STOP, S.CANCELLED),
+    _make_row(_FINISHED, E.RERUN, S.EXECUTING),
+    _make_row(_WAITING | {S.COMPLETED, S.FAILED}, E.RETRY, S.EXECUTING),
+    _make_row(_FINISHED | {S.DRAFT}, E.ARCHIVE, S.ARCHIVED),
+    _make_row(S.ARCHIVED, E.UNARCHIVE, _to_former_status),
+    _make_row(frozenset({S.DRAFT, S.ARCHIVED}), E.DELETE, _keep_status),
 )
 """The lifecycle, row by row. A deletion leaves no campaign, so its goal is never written."""
 
@@ -217,7 +238,7 @@ def transition(status: Status, event: Event, facts: Facts) -> Status | None:
     return None
 
 
-def allowed_from(event: Event, kind: CampaignType) -> list[Status]:
+def statuses_that_allow(event: Event, kind: CampaignType) -> list[Status]:
     """Return the statuses in which a campaign of a type may accept ``event``, for error texts."""
     facts = [
         Facts(kind, has_schedule, more_to_come, begun, open_runs)

@@ -3,16 +3,16 @@
 May import `daemon.domain.schedule` and `daemon.domain.errors`; does not know statuses or runs.
 """
 
-from daemon.domain.requests.context import Context, Current, Past, Saved
-from daemon.domain.requests.save_schedule import is_schedule_body, save_schedule
-from daemon.domain.requests.update_schedule import update_schedule
+from daemon.domain.requests.context import BodyContext, CurrentSchedule, ParsedSchedule, PastStarts
+from daemon.domain.requests.save_schedule import is_schedule_body, read_schedule_body
+from daemon.domain.requests.update_schedule import read_update_body
 
 __all__ = [
-    "Context",
-    "Current",
-    "Past",
-    "Saved",
+    "BodyContext",
+    "CurrentSchedule",
+    "ParsedSchedule",
+    "PastStarts",
     "is_schedule_body",
-    "save_schedule",
-    "update_schedule",
+    "read_schedule_body",
+    "read_update_body",
 ]

@@ -7,15 +7,15 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from daemon.domain.requests.declaration import Body, declared
-from daemon.domain.requests.forms import BOOLEAN, integer, member
+from daemon.domain.requests.declaration import Body, declare_field
+from daemon.domain.requests.forms import BOOLEAN, enum_form, integer_form
 from daemon.domain.schedule.schedule import CampaignType, Overlap, Schedule, ScheduleSource
 
 LONGEST_GRACE = 31_536_000
 """Maximum misfire_grace_time in seconds: one year."""
 
 
-class Past(StrEnum):
+class PastStarts(StrEnum):
     """The start times before now that are accepted."""
 
     REFUSE = "refuse"  # a save: none
@@ -24,7 +24,7 @@ class Past(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Current:
+class CurrentSchedule:
     """A campaign's current schedule, and the stored body from which it was read."""
 
     source: ScheduleSource
@@ -39,7 +39,7 @@ class Current:
         return written
 
 
-class Context(NamedTuple):
+class BodyContext(NamedTuple):
     """The facts outside a body that decide its meaning; `now` is aware, durations are in seconds.
 
     `anchor` is a naive local DTSTART. A stored `schedule` body whose recurrence has no scheduled_at
@@ -51,12 +51,12 @@ class Context(NamedTuple):
     campaign_timezone: str = "UTC"
     continuous_interval: int = 300
     misfire_grace_time: int = 3600
-    current: Current | None = None
+    current: CurrentSchedule | None = None
     anchor: datetime | None = None
-    past: Past = Past.REFUSE
+    past: PastStarts = PastStarts.REFUSE
 
 
-class Saved(NamedTuple):
+class ParsedSchedule(NamedTuple):
     """The meaning of a body; `schedule` is None for `immediate`.
 
     `body` is the text to store: the input without null fields, plus the values kept from the former
@@ -69,24 +69,24 @@ class Saved(NamedTuple):
     body: dict[str, Any]
 
 
-class Extras(NamedTuple):
+class ExtensionFields(NamedTuple):
     """The treatment of late and overlapping occurrences (docs/semantics.md#runs)."""
 
-    overlap: Overlap | None = declared(
-        member(Overlap),
+    overlap: Overlap | None = declare_field(
+        enum_form(Overlap),
         doc="Effect of an open run on the next occurrence: it is skipped, it waits, or it runs "
         "beside. Kept when absent.",
     )
-    misfire_grace_time: int | None = declared(
-        integer(1, LONGEST_GRACE),
+    misfire_grace_time: int | None = declare_field(
+        integer_form(1, LONGEST_GRACE),
         doc="Seconds after which an occurrence is too late to start. Kept when absent.",
     )
-    coalesce: bool | None = declared(
+    coalesce: bool | None = declare_field(
         BOOLEAN, doc="Fire only the newest of several late occurrences. Kept when absent."
     )
 
 
-EXTRAS = Body(Extras)
+EXTRAS = Body(ExtensionFields)
 
 
 def without_nulls(body: dict[str, Any]) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def without_nulls(body: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in body.items() if value is not None}
 
 
-def keep_extras(body: dict[str, Any], ctx: Context) -> dict[str, Any]:
+def keep_extension_fields(body: dict[str, Any], ctx: BodyContext) -> dict[str, Any]:
     """Add the campaign's extension fields to `body` where it names none; return `body`.
 
     Only values that differ from the defaults are added.

@@ -73,7 +73,7 @@ def parse_date(text: str) -> date | None:
         return None
 
 
-def parse_start(text: str) -> datetime | None:
+def parse_date_or_instant(text: str) -> datetime | None:
     """Return an instant, for a date the start of its day in UTC; None when malformed."""
     day = parse_date(text)
     return datetime.combine(day, time(), UTC) if day else parse_instant(text)
@@ -108,7 +108,7 @@ def describe_impossible(text: str) -> str | None:
     return None
 
 
-def settle(
+def resolve_datetime(
     written: datetime, in_zone: ZoneInfo, policy: DaylightSaving | None = None
 ) -> tuple[datetime, datetime]:
     """Return the UTC instant and the naive wall-clock time in the zone.

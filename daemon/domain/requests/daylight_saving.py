@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
-from daemon.domain.requests.declaration import Body, declared
-from daemon.domain.requests.forms import member
+from daemon.domain.requests.declaration import Body, declare_field
+from daemon.domain.requests.forms import enum_form
 from daemon.domain.schedule.daylight_saving import DEFAULT, DaylightSaving, Fold, Gap, is_in_gap
 from daemon.domain.schedule.timezones import zone
 
@@ -14,15 +14,15 @@ from daemon.domain.schedule.timezones import zone
 class Dst(NamedTuple):
     """The meaning of local times that a clock change skips or repeats."""
 
-    gap: Gap = declared(
-        member(Gap),
+    gap: Gap = declare_field(
+        enum_form(Gap),
         default=Gap.SHIFT,
         doc="A local time that is skipped: by the offset before the gap, so that 02:30 becomes "
         "03:30 (shift), by the offset after it, so that it becomes 01:30 (before), or no run "
         "(skip).",
     )
-    fold: Fold = declared(
-        member(Fold),
+    fold: Fold = declare_field(
+        enum_form(Fold),
         default=Fold.FIRST,
         doc="A local time that is repeated: the first pass, the second pass, or a run at both.",
     )

@@ -1,7 +1,7 @@
 """Request bodies as data: each field is declared once, and read and described from that.
 
-A named tuple whose fields are made by `declared` is the declaration of a body, and the type of what
-is read from one. `Body` derives the reader, which collects all faults, from the declaration.
+A named tuple whose fields are made by `declare_field` is the declaration of a body, and the type of
+what is read from one. `Body` derives the reader, which collects all faults, from the declaration.
 `daemon.api.request_models` derives the OpenAPI schema from it.
 """
 
@@ -21,8 +21,8 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
-    """A declared field; see `declared`."""
+class DeclaredField:
+    """A declared field; see `declare_field`."""
 
     form: Form[Any] | Body[Any]
     default: Any = None
@@ -32,7 +32,7 @@ class Field:
     doc: str = ""
 
 
-def declared(
+def declare_field(
     form: Form[Any] | Body[Any],
     *,
     default: object = None,
@@ -50,12 +50,12 @@ def declared(
             that is not supported, but refuse a malformed one.
         doc: A description for the specification.
     """
-    return Field(form, default, required, used_by, doc=doc)
+    return DeclaredField(form, default, required, used_by, doc=doc)
 
 
-def spread(body: Body[T]) -> Any:
+def declare_fields_of(body: Body[T]) -> Any:
     """Declare that all fields of another body stand beside those of this one."""
-    return Field(body, body.absent, beside=True)
+    return DeclaredField(body, body.absent, beside=True)
 
 
 class Variant(NamedTuple):
@@ -76,7 +76,7 @@ class Body(Generic[T]):
         declaration: The named tuple. Its name and docstring become those of the schema.
         variants: The kinds of this body, by the value of its first field.
         patch: Whether an absent field keeps the stored value, so that the schema has no defaults.
-        used_by: As in `declared`, for the whole object.
+        used_by: As in `declare_field`, for the whole object.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Body(Generic[T]):
     ) -> None:
         self.declaration, self.variants = declaration, variants
         self.patch, self.used_by = patch, used_by
-        self.fields: dict[str, Field] = declaration._field_defaults
+        self.fields: dict[str, DeclaredField] = declaration._field_defaults
         names: set[str] = set()
         plan: list[Any] = []
         for index, (name, field) in enumerate(self.fields.items()):
@@ -97,7 +97,7 @@ class Body(Generic[T]):
             if isinstance(form, Body) and field.beside:
                 names |= form.names
                 # No object has a field called None, so that this field is always read as absent.
-                plan.append((index, None, form._read_beside, True))
+                plan.append((index, None, form._read_spread_fields, True))
             else:
                 names.add(name)
                 read = form.read_field if isinstance(form, Body) else form.read
@@ -107,19 +107,19 @@ class Body(Generic[T]):
         self.absent: T = declaration._make(field.default for field in self.fields.values())
         """The value of an object that has none of the fields."""
 
-    def parse(self, value: object, message: str) -> T:
+    def read_whole_body(self, value: object, message: str) -> T:
         """Read a whole request body.
 
         Raises:
             InvalidInput: 400 with `message` and all faults.
         """
         faults = Faults()
-        read = self.read(faults, require_object(value, message))
+        read = self.read_fields(faults, require_object(value, message))
         if faults:
-            raise faults.error(message)
+            raise faults.to_error(message)
         return read
 
-    def read(
+    def read_fields(
         self,
         faults: Faults,
         value: Mapping[str, Any],
@@ -134,7 +134,7 @@ class Body(Generic[T]):
             path: What precedes each field's name in the faults.
             elsewhere: Where the faults of single fields are collected instead.
         """
-        faults.unknown(value, self.names, path)
+        faults.add_unknown_fields(value, self.names, path)
         values = list(self.absent)
         get = value.get
         for index, name, read, is_needed in self._plan:
@@ -148,16 +148,16 @@ class Body(Generic[T]):
                 if name is None:
                     values[index] = read(faults, path, value)
                 else:
-                    faults.malformed(path + name, BLANK)
+                    faults.add_malformed(path + name, BLANK)
         return self.declaration._make(values)
 
     def read_field(self, faults: Faults, path: str, value: object) -> T | None:
         """Read this body as the value of a field; None after noting that it is no object."""
         given = read_object(faults, path, value)
-        return None if given is None else self.read(faults, given, path + ".")
+        return None if given is None else self.read_fields(faults, given, path + ".")
 
-    def _read_beside(self, faults: Faults, path: str, value: Mapping[str, Any]) -> T:
+    def _read_spread_fields(self, faults: Faults, path: str, value: Mapping[str, Any]) -> T:
         if self.names.isdisjoint(value):
             return self.absent
         known = {name: value.get(name) for name in self.fields}
-        return self.read(faults, known, path)
+        return self.read_fields(faults, known, path)

@@ -34,7 +34,7 @@ _MAX_LISTED = 20
 """Maximum unknown fields that one error names."""
 
 
-def shown(value: object) -> str:
+def shown_value(value: object) -> str:
     """Return a caller's value for an error message: its repr, at most about 80 characters."""
     if isinstance(value, str) and len(value) > _MAX_SHOWN:
         value = value[: _MAX_SHOWN + 1]
@@ -62,21 +62,23 @@ class Faults:
     def __contains__(self, path: str) -> bool:
         return path in self._malformed or path in self._unsupported
 
-    def malformed(self, path: str, text: str) -> None:
+    def add_malformed(self, path: str, text: str) -> None:
         """Note a missing or malformed field; `text` follows the field's name."""
         self._malformed.setdefault(path, []).append(text)
 
-    def unsupported(self, path: str, text: str) -> None:
+    def add_unsupported(self, path: str, text: str) -> None:
         """Note a well-formed field with an unsupported value; `text` follows the field's name."""
         self._unsupported.setdefault(path, []).append(text)
 
-    def ignoring(self, unused: Faults) -> frozenset[str]:
+    def add_malformed_of_unused(self, unused: Faults) -> frozenset[str]:
         """Add the malformed ones of the unused fields, and return the names of unsupported ones."""
         for path, texts in unused._malformed.items():
             self._malformed.setdefault(path, []).extend(texts)
         return frozenset(path.partition(".")[0] for path in unused._unsupported)
 
-    def unknown(self, fields: Mapping[Any, object], known: Collection[str], path: str = "") -> None:
+    def add_unknown_fields(
+        self, fields: Mapping[Any, object], known: Collection[str], path: str = ""
+    ) -> None:
         """Note every field that is not a known one."""
         if fields.keys() <= known:  # type: ignore[operator]
             return
@@ -84,20 +86,20 @@ class Faults:
         for name in unknown:
             written = str(name)
             if len(written) > _MAX_SHOWN or not written.isprintable():
-                written = shown(name)
+                written = shown_value(name)
             list_once = f", known are {', '.join(sorted(known))}" if name is unknown[-1] else ""
-            self.malformed(path + written, f"is unknown{list_once}")
+            self.add_malformed(path + written, f"is unknown{list_once}")
 
-    def error(self, message: str, unsupported_status: int = 400) -> InvalidInput:
+    def to_error(self, message: str, unsupported_status: int = 400) -> InvalidInput:
         """Return all faults as one error: 400 if any is malformed, else `unsupported_status`."""
         errors = dict(self._malformed)
         for path, texts in self._unsupported.items():
             errors[path] = errors.get(path, []) + texts
         status = 400 if self._malformed else unsupported_status
-        return invalid(status, message, errors)
+        return invalid_input(status, message, errors)
 
 
-def invalid(status: int, message: str, errors: dict[str, list[str]]) -> InvalidInput:
+def invalid_input(status: int, message: str, errors: dict[str, list[str]]) -> InvalidInput:
     """Return an error whose detail joins the texts of its fields."""
     detail = "; ".join(f"{path} {text}" for path, texts in errors.items() for text in texts)
     return InvalidInput(status, message, detail, errors)
@@ -110,7 +112,7 @@ def require_object(body: object, message: str) -> dict[str, Any]:
         InvalidInput: 400 with `message` for any other value.
     """
     if not isinstance(body, dict):
-        raise invalid(400, message, {"body": [f"is {shown(body)}, must be an object"]})
+        raise invalid_input(400, message, {"body": [f"is {shown_value(body)}, must be an object"]})
     return body
 
 
@@ -119,9 +121,11 @@ def read_choice(faults: Faults, path: str, value: object, allowed: Collection[st
     if value is None:
         return None
     if not isinstance(value, str):
-        faults.malformed(path, f"is {shown(value)}, must be one of {', '.join(allowed)}")
+        faults.add_malformed(path, f"is {shown_value(value)}, must be one of {', '.join(allowed)}")
     elif value not in allowed:
-        faults.unsupported(path, f"is {shown(value)}, must be one of {', '.join(allowed)}")
+        faults.add_unsupported(
+            path, f"is {shown_value(value)}, must be one of {', '.join(allowed)}"
+        )
     else:
         return value
     return None
@@ -132,9 +136,11 @@ def read_integer(faults: Faults, path: str, value: object, low: int, high: int) 
     if value is None:
         return None
     if type(value) is not int:
-        faults.malformed(path, f"is {shown(value)}, must be an integer from {low} to {high}")
+        faults.add_malformed(
+            path, f"is {shown_value(value)}, must be an integer from {low} to {high}"
+        )
     elif not low <= value <= high:
-        faults.unsupported(path, f"is {shown(value)}, must be from {low} to {high}")
+        faults.add_unsupported(path, f"is {shown_value(value)}, must be from {low} to {high}")
     else:
         return value
     return None
@@ -144,7 +150,7 @@ def read_boolean(faults: Faults, path: str, value: object) -> bool | None:
     """Read a JSON boolean."""
     if value is None or value is True or value is False:
         return value
-    faults.malformed(path, f"is {shown(value)}, must be true or false")
+    faults.add_malformed(path, f"is {shown_value(value)}, must be true or false")
     return None
 
 
@@ -154,16 +160,16 @@ def read_datetime(faults: Faults, path: str, value: object) -> datetime | None:
         return None
     written = parse_datetime(value) if isinstance(value, str) else None
     if written is None:
-        faults.malformed(path, no_datetime(value))
+        faults.add_malformed(path, datetime_fault(value))
     return written
 
 
-def no_datetime(value: object, form: str = f"a datetime {DATETIME_FORM}") -> str:
+def datetime_fault(value: object, form: str = f"a datetime {DATETIME_FORM}") -> str:
     """Return the fault of a value that is no datetime: what does not exist, or the form."""
     impossible = describe_impossible(value) if isinstance(value, str) else None
     if impossible is not None:
-        return f"is {shown(value)}, but {impossible}"
-    return f"is {shown(value)}, must be {form}"
+        return f"is {shown_value(value)}, but {impossible}"
+    return f"is {shown_value(value)}, must be {form}"
 
 
 def read_end_date(faults: Faults, path: str, value: object) -> datetime | date | None:
@@ -175,7 +181,7 @@ def read_end_date(faults: Faults, path: str, value: object) -> datetime | date |
         if written is not None:
             return written
     form = f"a date {DATE_FORM} or a datetime {DATETIME_FORM}"
-    faults.malformed(path, no_datetime(value, form))
+    faults.add_malformed(path, datetime_fault(value, form))
     return None
 
 
@@ -184,12 +190,12 @@ def read_zone(faults: Faults, path: str, value: object) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        faults.malformed(path, f"is {shown(value)}, must be an IANA time zone name")
+        faults.add_malformed(path, f"is {shown_value(value)}, must be an IANA time zone name")
         return None
     if is_zone(value):
         return value
-    text = f"is {shown(value)}, must be an IANA time zone name{zone_hint(value)}"
-    faults.unsupported(path, text)
+    text = f"is {shown_value(value)}, must be an IANA time zone name{zone_hint(value)}"
+    faults.add_unsupported(path, text)
     return None
 
 
@@ -197,7 +203,7 @@ def read_object(faults: Faults, path: str, value: object) -> dict[str, Any] | No
     """Read a JSON object."""
     if value is None or isinstance(value, dict):
         return value
-    faults.malformed(path, f"is {shown(value)}, must be an object")
+    faults.add_malformed(path, f"is {shown_value(value)}, must be an object")
     return None
 
 
@@ -205,7 +211,7 @@ def read_array(faults: Faults, path: str, value: object, of: str) -> list[Any] |
     """Read a JSON array; `of` names the items in the error."""
     if value is None or isinstance(value, list):
         return value
-    faults.malformed(path, f"is {shown(value)}, must be an array of {of}")
+    faults.add_malformed(path, f"is {shown_value(value)}, must be an array of {of}")
     return None
 
 
@@ -222,7 +228,7 @@ def strict_decoder(
     """
     return json.JSONDecoder(
         parse_constant=_refuse_constant,
-        parse_float=_exact_double,
+        parse_float=_parse_exact_double,
         object_pairs_hook=object_pairs_hook,
     )
 
@@ -231,18 +237,20 @@ def _refuse_constant(name: str) -> NoReturn:
     raise NotJson(f"{name} is not JSON")
 
 
-def _exact_double(text: str) -> float:
+def _parse_exact_double(text: str) -> float:
     number = float(text)
     if number in (_INFINITY, -_INFINITY):
-        raise NotJson(f"the number {shown(text)} is too large")
+        raise NotJson(f"the number {shown_value(text)} is too large")
     is_short = len(text) <= _EXACT_LENGTH and "e" not in text and "E" not in text
-    if not is_short and not _denotes(text, number):
+    if not is_short and not _is_written_in_full(text, number):
         kept = f"the nearest double is {number!r}"
-        raise NotJson(f"the number {shown(text)} would be changed: {kept}; send it as a string")
+        raise NotJson(
+            f"the number {shown_value(text)} would be changed: {kept}; send it as a string"
+        )
     return number
 
 
-def _denotes(text: str, number: float) -> bool:
+def _is_written_in_full(text: str, number: float) -> bool:
     """Return whether a number is written in full: in the shortest form, or in 17 digits.
 
     Programs write a double in one of these forms, and read the same double from both.

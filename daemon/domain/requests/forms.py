@@ -33,24 +33,24 @@ class Form(NamedTuple, Generic[T]):
     """The schema of all well-formed values, where some of them are unsupported."""
 
 
-def choice(words: Mapping[str, T]) -> Form[T]:
+def choice_form(words: Mapping[str, T]) -> Form[T]:
     """Return the form of a word in its exact case; the reader returns the value of that word."""
 
-    def read(faults: Faults, path: str, value: object) -> T | None:
+    def read_word(faults: Faults, path: str, value: object) -> T | None:
         if isinstance(value, str) and value in words:
             return words[value]
         fields.read_choice(faults, path, value, words)
         return None
 
-    return Form(read, {"type": "string", "enum": list(words)}, {"type": "string"})
+    return Form(read_word, {"type": "string", "enum": list(words)}, {"type": "string"})
 
 
-def member(enum: type[E]) -> Form[E]:
+def enum_form(enum: type[E]) -> Form[E]:
     """Return the form of an enumeration's values."""
-    return choice({each.value: each for each in enum})
+    return choice_form({each.value: each for each in enum})
 
 
-def integer(low: int, high: int) -> Form[int]:
+def integer_form(low: int, high: int) -> Form[int]:
     """Return the form of a JSON integer within low..high."""
     return Form(
         lambda faults, path, value: fields.read_integer(faults, path, value, low, high),
@@ -59,44 +59,44 @@ def integer(low: int, high: int) -> Form[int]:
     )
 
 
-def text(limit: int, *, printable: bool = False) -> Form[str]:
+def text_form(limit: int, *, printable: bool = False) -> Form[str]:
     """Return the form of text of 1 to `limit` characters."""
     kind = "printable characters" if printable else "characters"
 
-    def read(faults: Faults, path: str, value: object) -> str | None:
+    def read_text(faults: Faults, path: str, value: object) -> str | None:
         if value == "":
-            faults.malformed(path, BLANK)
+            faults.add_malformed(path, BLANK)
         elif (
             not isinstance(value, str)
             or len(value) > limit
             or (printable and not value.isprintable())
         ):
-            faults.malformed(path, f"must be text of at most {limit} {kind}")
+            faults.add_malformed(path, f"must be text of at most {limit} {kind}")
         else:
             return value
         return None
 
-    return Form(read, {"type": "string", "minLength": 1, "maxLength": limit})
+    return Form(read_text, {"type": "string", "minLength": 1, "maxLength": limit})
 
 
-def matching(pattern: str, **annotations: Any) -> JsonSchema:
+def pattern_schema(pattern: str, **annotations: Any) -> JsonSchema:
     """Return the schema of text that matches a regular expression as a whole."""
     return {"type": "string", "pattern": f"^{pattern}$", **annotations}
 
 
-def not_empty(form: Form[T]) -> Form[T]:
+def empty_as_missing(form: Form[T]) -> Form[T]:
     """Return the form with another fault for empty text: missing instead of malformed."""
 
-    def read(faults: Faults, path: str, value: object) -> T | None:
+    def read_unless_empty(faults: Faults, path: str, value: object) -> T | None:
         if value == "":
-            faults.malformed(path, BLANK)
+            faults.add_malformed(path, BLANK)
             return None
         return form.read(faults, path, value)
 
-    return form._replace(read=read)
+    return form._replace(read=read_unless_empty)
 
 
-def as_given(schema: JsonSchema) -> Form[Any]:
+def unread_form(schema: JsonSchema) -> Form[Any]:
     """Return the form of a value that the caller reads, or that remains unread."""
     return Form(lambda _faults, _path, value: value, schema)
 
@@ -104,14 +104,16 @@ def as_given(schema: JsonSchema) -> Form[Any]:
 def _read_instant(faults: Faults, path: str, value: object) -> datetime | None:
     written = parse_instant(value) if isinstance(value, str) else None
     if written is None:
-        faults.malformed(path, f"is {fields.shown(value)}, must be an instant {INSTANT_FORM}")
+        faults.add_malformed(
+            path, f"is {fields.shown_value(value)}, must be an instant {INSTANT_FORM}"
+        )
     return written
 
 
 BOOLEAN = Form(fields.read_boolean, {"type": "boolean"})
 DATETIME = Form(
     fields.read_datetime,
-    matching(
+    pattern_schema(
         DATETIME_PATTERN,
         maxLength=MAX_LENGTH,
         examples=["2031-07-01T09:00:00"],
@@ -121,7 +123,7 @@ DATETIME = Form(
 )
 INSTANT = Form(
     _read_instant,
-    matching(
+    pattern_schema(
         INSTANT_PATTERN,
         maxLength=MAX_LENGTH,
         examples=["2031-07-01T09:00:00Z"],
@@ -130,7 +132,7 @@ INSTANT = Form(
 )
 END_DATE = Form(
     fields.read_end_date,
-    matching(
+    pattern_schema(
         END_DATE_PATTERN,
         maxLength=MAX_LENGTH,
         examples=["2031-12-31"],

@@ -10,7 +10,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from daemon.domain.requests.context import EXTRAS, Context, Current, keep_extras, without_nulls
+from daemon.domain.requests.context import (
+    EXTRAS,
+    BodyContext,
+    CurrentSchedule,
+    keep_extension_fields,
+    without_nulls,
+)
 from daemon.domain.schedule.schedule import Kind, ScheduleSource
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -19,7 +25,7 @@ _FREQUENCIES = {"day": "daily", "week": "weekly", "month": "monthly"}
 _ALL_CLEARED = dict.fromkeys(("interval_size", "interval_unit", "days_of_week", "day_of_month"))
 
 
-class Merged(NamedTuple):
+class MergedBody(NamedTuple):
     """The body to read and store, its form, and its end as written."""
 
     source: ScheduleSource
@@ -28,8 +34,8 @@ class Merged(NamedTuple):
 
 
 def merge(
-    given: dict[str, Any], current: Current | None, ctx: Context, *, keeps_start: bool
-) -> Merged:
+    given: dict[str, Any], current: CurrentSchedule | None, ctx: BodyContext, *, keeps_start: bool
+) -> MergedBody:
     """Return the whole body: absent fields keep their value, null clears it.
 
     Args:
@@ -42,7 +48,7 @@ def merge(
         body = without_nulls(given)
         if _ATTRIBUTES in body:
             body[_ATTRIBUTES] = without_nulls(body[_ATTRIBUTES])
-        return _updated(body)
+        return _merged_update_body(body)
     if current.source is ScheduleSource.UPDATE_SCHEDULE:
         base = current.body
     elif current.schedule.kind is not Kind.RECURRING:
@@ -52,27 +58,29 @@ def merge(
         if attributes is None:
             attributes = _ALL_CLEARED
         if not _asks_for_nth_weekday(attributes, current.body["recurring_config"]):
-            return _over_saved(given, attributes, current, ctx, keeps_start=keeps_start)
-        base = _as_update(current)
+            return _merge_into_schedule_body(
+                given, attributes, current, ctx, keeps_start=keeps_start
+            )
+        base = _as_update_body(current)
     body = {**base, **given}
     if isinstance(given.get(_ATTRIBUTES), dict):
         body[_ATTRIBUTES] = without_nulls({**base.get(_ATTRIBUTES, {}), **given[_ATTRIBUTES]})
-    _keep_absent(body, given, current, ctx)
-    return _updated(without_nulls(body))
+    _keep_absent_fields(body, given, current, ctx)
+    return _merged_update_body(without_nulls(body))
 
 
-def _updated(body: dict[str, Any]) -> Merged:
-    return Merged(ScheduleSource.UPDATE_SCHEDULE, body, body.get("enddate"))
+def _merged_update_body(body: dict[str, Any]) -> MergedBody:
+    return MergedBody(ScheduleSource.UPDATE_SCHEDULE, body, body.get("enddate"))
 
 
-def _keep_absent(
-    body: dict[str, Any], given: dict[str, Any], current: Current, ctx: Context
+def _keep_absent_fields(
+    body: dict[str, Any], given: dict[str, Any], current: CurrentSchedule, ctx: BodyContext
 ) -> None:
     """Add the values of the campaign's schedule that its stored body does not contain."""
     if "timezone" not in given and current.schedule.timezone != ctx.campaign_timezone:
         body["timezone"] = current.schedule.timezone
     # A null in `body` is a value that this update clears, and setdefault does not replace it.
-    keep_extras(body, ctx)
+    keep_extension_fields(body, ctx)
 
 
 def _asks_for_nth_weekday(attributes: dict[str, Any], config: dict[str, Any]) -> bool:
@@ -82,19 +90,19 @@ def _asks_for_nth_weekday(attributes: dict[str, Any], config: dict[str, Any]) ->
     return attributes.get("day_of_month") == "nth_weekday" and frequency == "monthly"
 
 
-def _over_saved(
+def _merge_into_schedule_body(
     given: dict[str, Any],
     attributes: dict[str, Any],
-    current: Current,
-    ctx: Context,
+    current: CurrentSchedule,
+    ctx: BodyContext,
     *,
     keeps_start: bool,
-) -> Merged:
+) -> MergedBody:
     body = dict(current.body)
     config = dict(body["recurring_config"])
     body["scheduled_at"] = given["startdate"]
     if not keeps_start:
-        _derive_from_start(config)
+        _remove_fields_derived_from_start(config)
     if "enddate" in given:
         config["end_date"] = given["enddate"]
     for name in ("timezone", *EXTRAS.fields):
@@ -103,14 +111,14 @@ def _over_saved(
     if "timezone" in given:
         config.pop("time_zone", None)
     elif "time_zone" not in config:
-        _keep_absent(body, given, current, ctx)
-    keep_extras(body, ctx)
-    _apply_patch(attributes, config, current)
+        _keep_absent_fields(body, given, current, ctx)
+    keep_extension_fields(body, ctx)
+    _apply_attributes(attributes, config, current)
     body["recurring_config"] = config = without_nulls(config)
-    return Merged(ScheduleSource.SCHEDULE, without_nulls(body), config.get("end_date"))
+    return MergedBody(ScheduleSource.SCHEDULE, without_nulls(body), config.get("end_date"))
 
 
-def _derive_from_start(config: dict[str, Any]) -> None:
+def _remove_fields_derived_from_start(config: dict[str, Any]) -> None:
     """Remove from a recurring_config what follows from scheduled_at when it is absent."""
     config.pop("time", None)
     # The 31st is the last day of every month: `last_day`, which no startdate changes.
@@ -118,7 +126,9 @@ def _derive_from_start(config: dict[str, Any]) -> None:
         config.pop("day_of_month", None)
 
 
-def _apply_patch(attributes: dict[str, Any], config: dict[str, Any], current: Current) -> None:
+def _apply_attributes(
+    attributes: dict[str, Any], config: dict[str, Any], current: CurrentSchedule
+) -> None:
     """Translate repeating_schedule_attributes into a recurring_config."""
     if "interval_size" in attributes:
         config["interval"] = attributes["interval_size"]
@@ -136,7 +146,7 @@ def _apply_patch(attributes: dict[str, Any], config: dict[str, Any], current: Cu
             config["day_of_month"] = None
 
 
-def _as_update(current: Current) -> dict[str, Any]:
+def _as_update_body(current: CurrentSchedule) -> dict[str, Any]:
     """Return the `update_schedule` body nearest to a saved recurrence, without its time of day."""
     config = current.body["recurring_config"]
     attributes: dict[str, Any] = {"interval_unit": "month"}

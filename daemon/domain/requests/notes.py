@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Any
 
 from daemon.domain.formatting import utc_text
-from daemon.domain.requests.context import Current, Saved
+from daemon.domain.requests.context import CurrentSchedule, ParsedSchedule
 from daemon.domain.schedule.dst_affected import dst_affected
 from daemon.domain.schedule.schedule import Schedule
 
 
-def notes_on(saved: Saved | None, current: Current | None) -> list[str]:
+def notes_on(saved: ParsedSchedule | None, current: CurrentSchedule | None) -> list[str]:
     """Return the notes on a schedule that replaces the current one, as sentences.
 
     A recurrence that starts anew counts its intervals from another occurrence than before.

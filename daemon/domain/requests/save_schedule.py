@@ -9,34 +9,34 @@ from typing import Any, NamedTuple
 from daemon.domain.errors import IN_THE_PAST, INVALID_CONFIGURATION, InvalidInput
 from daemon.domain.requests.context import (
     EXTRAS,
-    Context,
-    Current,
-    Extras,
-    Past,
-    Saved,
-    keep_extras,
+    BodyContext,
+    CurrentSchedule,
+    ExtensionFields,
+    ParsedSchedule,
+    PastStarts,
+    keep_extension_fields,
     without_nulls,
 )
-from daemon.domain.requests.datetimes import end_of_day, settle
-from daemon.domain.requests.declaration import Body, Variant, declared, spread
+from daemon.domain.requests.datetimes import end_of_day, resolve_datetime
+from daemon.domain.requests.declaration import Body, Variant, declare_field, declare_fields_of
 from daemon.domain.requests.fields import (
     BLANK,
     Faults,
-    invalid,
+    invalid_input,
     read_array,
     require_object,
-    shown,
+    shown_value,
 )
 from daemon.domain.requests.forms import (
     DATETIME,
     END_DATE,
     ZONE,
     Form,
-    as_given,
-    choice,
-    integer,
-    matching,
-    member,
+    choice_form,
+    enum_form,
+    integer_form,
+    pattern_schema,
+    unread_form,
 )
 from daemon.domain.schedule.dtstart import Pattern, begin_after, begin_at, pattern_of
 from daemon.domain.schedule.recurrence import Frequency, Skip
@@ -52,9 +52,11 @@ def _read_weekdays(faults: Faults, path: str, value: object) -> tuple[int, ...] 
     if days is None:
         return None
     if not days:
-        faults.malformed(path, "is empty, must name at least one weekday from 1 (Monday) to 7")
+        faults.add_malformed(path, "is empty, must name at least one weekday from 1 (Monday) to 7")
     elif not all(type(day) is int and 1 <= day <= 7 for day in days):
-        faults.malformed(path, f"is {shown(days)}, must hold weekdays 1 to 7, Monday is 1")
+        faults.add_malformed(
+            path, f"is {shown_value(days)}, must hold weekdays 1 to 7, Monday is 1"
+        )
     else:
         return tuple(sorted(set(days)))
     return None
@@ -63,7 +65,7 @@ def _read_weekdays(faults: Faults, path: str, value: object) -> tuple[int, ...] 
 def _read_time(faults: Faults, path: str, value: object) -> time | None:
     written = _time_of_day(value) if isinstance(value, str) else None
     if written is None:
-        faults.malformed(path, f"is {shown(value)}, must be HH:MM from 00:00 to 23:59")
+        faults.add_malformed(path, f"is {shown_value(value)}, must be HH:MM from 00:00 to 23:59")
         return None
     return time(int(written[1]), int(written[2]))
 
@@ -72,23 +74,25 @@ _WEEKDAYS = Form(
     _read_weekdays,
     {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 1, "maximum": 7}},
 )
-_TIME = Form(_read_time, matching(_TIME_PATTERN, examples=["09:00"]))
+_TIME = Form(_read_time, pattern_schema(_TIME_PATTERN, examples=["09:00"]))
 
 
 class RecurringConfig(NamedTuple):
     """The recurrence of a recurring campaign."""
 
-    frequency: Frequency = declared(member(Frequency), required=True)
-    interval: int = declared(integer(1, 999), default=1, doc="Number of days, weeks or months.")
-    days_of_week: tuple[int, ...] = declared(_WEEKDAYS, default=(), doc="1 to 7, Monday is 1.")
-    day_of_month: int | None = declared(
-        integer(1, 31), doc="In a shorter month its last day, unless skip is omit."
+    frequency: Frequency = declare_field(enum_form(Frequency), required=True)
+    interval: int = declare_field(
+        integer_form(1, 999), default=1, doc="Number of days, weeks or months."
     )
-    time: time | None = declared(_TIME, doc="HH:MM. Default: the time of scheduled_at.")
-    time_zone: str | None = declared(ZONE)
-    end_date: datetime | date | None = declared(END_DATE)
-    skip: Skip = declared(
-        member(Skip),
+    days_of_week: tuple[int, ...] = declare_field(_WEEKDAYS, default=(), doc="1 to 7, Monday is 1.")
+    day_of_month: int | None = declare_field(
+        integer_form(1, 31), doc="In a shorter month its last day, unless skip is omit."
+    )
+    time: time | None = declare_field(_TIME, doc="HH:MM. Default: the time of scheduled_at.")
+    time_zone: str | None = declare_field(ZONE)
+    end_date: datetime | date | None = declare_field(END_DATE)
+    skip: Skip = declare_field(
+        enum_form(Skip),
         default=Skip.BACKWARD,
         doc="In a month without the day: its last day (backward), or no run (omit).",
     )
@@ -107,7 +111,7 @@ VARIANTS = {
         {"recurring_config": RECURRING_CONFIG},
     ),
 }
-_SCHEDULE_TYPE = choice({word: word for word in VARIANTS})
+_SCHEDULE_TYPE = choice_form({word: word for word in VARIANTS})
 
 
 class SaveSchedule(NamedTuple):
@@ -116,13 +120,13 @@ class SaveSchedule(NamedTuple):
     The read-only fields of a schedule that was read are accepted too, with unchanged values.
     """
 
-    schedule_type: str = declared(_SCHEDULE_TYPE, required=True)
-    scheduled_at: datetime | None = declared(
+    schedule_type: str = declare_field(_SCHEDULE_TYPE, required=True)
+    scheduled_at: datetime | None = declare_field(
         DATETIME, doc="The instant of the run, or the earliest possible run of a recurrence."
     )
-    timezone: str | None = declared(ZONE)
-    extras: Extras = spread(EXTRAS)
-    recurring_config: object = declared(as_given({}), doc="Ignored, and may hold anything.")
+    timezone: str | None = declare_field(ZONE)
+    extras: ExtensionFields = declare_fields_of(EXTRAS)
+    recurring_config: object = declare_field(unread_form({}), doc="Ignored, and may hold anything.")
 
 
 SAVE_SCHEDULE = Body(SaveSchedule, variants=VARIANTS)
@@ -133,7 +137,7 @@ def is_schedule_body(body: object) -> bool:
     return isinstance(body, dict) and "schedule_type" in body
 
 
-def save_schedule(body: object, ctx: Context) -> Saved:
+def read_schedule_body(body: object, ctx: BodyContext) -> ParsedSchedule:
     """Read a `schedule` body, which replaces the whole schedule.
 
     Kept from the current schedule are the three extension fields, and the start of a recurrence
@@ -150,9 +154,9 @@ def save_schedule(body: object, ctx: Context) -> Saved:
         # Nothing has read it, so it may hold values that the database cannot store.
         stored.pop("recurring_config", None)
     if fields.schedule_type == "immediate":
-        return Saved(None, ctx.campaign_type, ScheduleSource.SCHEDULE, stored)
+        return ParsedSchedule(None, ctx.campaign_type, ScheduleSource.SCHEDULE, stored)
     if ctx.campaign_type.is_window:
-        raise _wrong(
+        raise _invalid_field(
             "schedule_type",
             f"is {fields.schedule_type}, which a {ctx.campaign_type} campaign cannot have: its "
             "window is set with update_schedule",
@@ -165,61 +169,65 @@ def save_schedule(body: object, ctx: Context) -> Saved:
     if at is not None:
         start = _resolve_start(at, timezone, body["scheduled_at"], config is not None, ctx)
     if config is not None:
-        pattern = _read_pattern(config, start)
+        pattern = _build_pattern(config, start)
         current = ctx.current
         if start is None and current is not None and _is_same_rule(pattern, timezone, current):
             start = current.schedule.anchor_at, current.schedule.anchor_local
             if current.start_as_written is not None:
                 stored["scheduled_at"] = current.start_as_written
-        schedule = _read_recurrence(config, pattern, timezone, start, extras, ctx)
+        schedule = _build_recurring_schedule(config, pattern, timezone, start, extras, ctx)
         campaign_type = CampaignType.RECURRING
     else:
         assert start is not None
         schedule = _build_schedule(Kind.ONCE, timezone, start, extras, ctx)
         campaign_type = CampaignType.ONE_TIME
-    return Saved(schedule, campaign_type, ScheduleSource.SCHEDULE, keep_extras(stored, ctx))
+    return ParsedSchedule(
+        schedule, campaign_type, ScheduleSource.SCHEDULE, keep_extension_fields(stored, ctx)
+    )
 
 
 def _read_fields(body: dict[str, Any]) -> tuple[SaveSchedule, RecurringConfig | None]:
     faults = Faults()
-    fields = SAVE_SCHEDULE.read(faults, body)
+    fields = SAVE_SCHEDULE.read_fields(faults, body)
     variant = VARIANTS.get(fields.schedule_type)
     config = None
     if variant is not None:
         for name in variant.required:
             if body.get(name) is None:
-                faults.malformed(name, BLANK)
+                faults.add_malformed(name, BLANK)
         if variant.used and fields.recurring_config is not None:
             config = RECURRING_CONFIG.read_field(
                 faults, "recurring_config", fields.recurring_config
             )
     if faults:
-        raise faults.error(INVALID_CONFIGURATION)
+        raise faults.to_error(INVALID_CONFIGURATION)
     return fields, config
 
 
 def _resolve_start(
-    at: datetime, timezone: str, written: str, recurs: bool, ctx: Context
+    at: datetime, timezone: str, written: str, recurs: bool, ctx: BodyContext
 ) -> tuple[datetime, datetime]:
     try:
-        start = settle(at, zone(timezone))
+        start = resolve_datetime(at, zone(timezone))
     except OverflowError:
         raise _out_of_range("scheduled_at", written) from None
     over = start[0] <= ctx.now and not (recurs and _is_present_start(start[0], ctx.current))
-    if over and (ctx.past is Past.REFUSE or (ctx.past is Past.RECURRENCES and not recurs)):
-        text = f"is {shown(written)}, must be after {ctx.now.isoformat()}"
+    if over and (
+        ctx.past is PastStarts.REFUSE or (ctx.past is PastStarts.RECURRENCES and not recurs)
+    ):
+        text = f"is {shown_value(written)}, must be after {ctx.now.isoformat()}"
         if recurs:
             text += ", absent, or the present start of this recurrence"
-        raise invalid(400, IN_THE_PAST, {"scheduled_at": [text]})
+        raise invalid_input(400, IN_THE_PAST, {"scheduled_at": [text]})
     return start
 
 
-def _is_present_start(start: datetime, current: Current | None) -> bool:
+def _is_present_start(start: datetime, current: CurrentSchedule | None) -> bool:
     schedule = None if current is None else current.schedule
     return schedule is not None and schedule.kind is Kind.RECURRING and schedule.anchor_at == start
 
 
-def _is_same_rule(pattern: Pattern, timezone: str, current: Current) -> bool:
+def _is_same_rule(pattern: Pattern, timezone: str, current: CurrentSchedule) -> bool:
     """Return whether a recurrence is the current one; `skip` moves none of its intervals."""
     schedule = current.schedule
     if schedule.kind is not Kind.RECURRING or schedule.rule is None:
@@ -228,18 +236,18 @@ def _is_same_rule(pattern: Pattern, timezone: str, current: Current) -> bool:
     return same and schedule.timezone == timezone
 
 
-def _read_recurrence(
+def _build_recurring_schedule(
     config: RecurringConfig,
     pattern: Pattern,
     timezone: str,
     start: tuple[datetime, datetime] | None,
-    extras: Extras,
-    ctx: Context,
+    extras: ExtensionFields,
+    ctx: BodyContext,
 ) -> Schedule:
     ends_at = ends_on = None
     if isinstance(config.end_date, datetime):
         try:
-            ends_at = settle(config.end_date, zone(timezone))[0]
+            ends_at = resolve_datetime(config.end_date, zone(timezone))[0]
         except OverflowError:
             raise _out_of_range("recurring_config.end_date", config.end_date.isoformat()) from None
     elif config.end_date is not None:
@@ -249,7 +257,7 @@ def _read_recurrence(
         beginning = begin_at(pattern, timezone, *start)
     elif ctx.anchor is not None:
         try:
-            anchor = settle(ctx.anchor.replace(tzinfo=None, fold=0), zone(timezone))
+            anchor = resolve_datetime(ctx.anchor.replace(tzinfo=None, fold=0), zone(timezone))
         except OverflowError:
             raise _out_of_range("anchor", ctx.anchor.isoformat()) from None
         beginning = begin_at(pattern, timezone, *anchor)
@@ -266,29 +274,29 @@ def _read_recurrence(
             ends_at=ends_at,
             ends_on=ends_on,
         )
-        if config.end_date is None or _is_to_come(schedule, ctx):
+        if config.end_date is None or _has_accepted_occurrence(schedule, ctx):
             return schedule
     if config.end_date is None:
-        raise _wrong("recurring_config", "has no occurrence before the year 10000")
+        raise _invalid_field("recurring_config", "has no occurrence before the year 10000")
     why = "no occurrence"
     if beginning is not None and beginning.at > ctx.now:
         why = f"the first one is {beginning.at.isoformat()}"
     elif beginning is not None:
         why = f"none is left after {ctx.now.isoformat()}"
-    raise _wrong(
+    raise _invalid_field(
         "recurring_config.end_date",
         f"is {config.end_date.isoformat()}, so the recurrence would never run: {why}",
     )
 
 
-def _is_to_come(schedule: Schedule, ctx: Context) -> bool:
+def _has_accepted_occurrence(schedule: Schedule, ctx: BodyContext) -> bool:
     """Return whether an occurrence is ahead; of history and imports, whether there is one."""
-    if ctx.past is Past.REFUSE:
+    if ctx.past is PastStarts.REFUSE:
         return schedule.event_after(ctx.now) is not None
     return schedule.first_event() is not None
 
 
-def _read_pattern(config: RecurringConfig, start: tuple[datetime, datetime] | None) -> Pattern:
+def _build_pattern(config: RecurringConfig, start: tuple[datetime, datetime] | None) -> Pattern:
     """Return the recurrence; its absent fields follow from scheduled_at's wall-clock time."""
     local = None if start is None else start[1]
     time_of_day, weekdays, day = config.time, config.days_of_week, None
@@ -314,7 +322,7 @@ def _read_pattern(config: RecurringConfig, start: tuple[datetime, datetime] | No
     if missing or time_of_day is None:
         text = f"{BLANK} without scheduled_at"
         errors = {f"recurring_config.{name}": [text] for name in missing}
-        raise invalid(400, INVALID_CONFIGURATION, errors)
+        raise invalid_input(400, INVALID_CONFIGURATION, errors)
     return Pattern(config.frequency, config.interval, time_of_day, weekdays, day, skip=config.skip)
 
 
@@ -322,8 +330,8 @@ def _build_schedule(
     kind: Kind,
     timezone: str,
     start: tuple[datetime, datetime],
-    extras: Extras,
-    ctx: Context,
+    extras: ExtensionFields,
+    ctx: BodyContext,
     **recurrence: Any,
 ) -> Schedule:
     current = None if ctx.current is None else ctx.current.schedule
@@ -347,9 +355,9 @@ def _build_schedule(
     )
 
 
-def _wrong(path: str, text: str) -> InvalidInput:
-    return invalid(400, INVALID_CONFIGURATION, {path: [text]})
+def _invalid_field(path: str, text: str) -> InvalidInput:
+    return invalid_input(400, INVALID_CONFIGURATION, {path: [text]})
 
 
 def _out_of_range(path: str, written: str) -> InvalidInput:
-    return _wrong(path, f"is {shown(written)}, in UTC outside the years 1 to 9999")
+    return _invalid_field(path, f"is {shown_value(written)}, in UTC outside the years 1 to 9999")

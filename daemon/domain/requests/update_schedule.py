@@ -10,13 +10,33 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from daemon.domain.errors import INVALID_VALUES, InvalidInput
-from daemon.domain.requests.context import EXTRAS, Context, Current, Extras, Past, Saved
-from daemon.domain.requests.datetimes import settle
-from daemon.domain.requests.declaration import Body, declared, spread
-from daemon.domain.requests.fields import Faults, invalid, read_array, require_object, shown
-from daemon.domain.requests.forms import DATETIME, ZONE, Form, choice, integer, not_empty
+from daemon.domain.requests.context import (
+    EXTRAS,
+    BodyContext,
+    CurrentSchedule,
+    ExtensionFields,
+    ParsedSchedule,
+    PastStarts,
+)
+from daemon.domain.requests.datetimes import resolve_datetime
+from daemon.domain.requests.declaration import Body, declare_field, declare_fields_of
+from daemon.domain.requests.fields import (
+    Faults,
+    invalid_input,
+    read_array,
+    require_object,
+    shown_value,
+)
+from daemon.domain.requests.forms import (
+    DATETIME,
+    ZONE,
+    Form,
+    choice_form,
+    empty_as_missing,
+    integer_form,
+)
 from daemon.domain.requests.merge_patch import WEEKDAYS, merge
-from daemon.domain.requests.save_schedule import save_schedule
+from daemon.domain.requests.save_schedule import read_schedule_body
 from daemon.domain.schedule.dtstart import Pattern, begin_at
 from daemon.domain.schedule.recurrence import Frequency, Rule
 from daemon.domain.schedule.schedule import CampaignType, Kind, Overlap, Schedule, ScheduleSource
@@ -32,25 +52,29 @@ _NAMES_HERE = {
 """Fields of the `schedule` body, and their names in this one."""
 
 
-def _words(*words: str) -> Form[str]:
-    return choice({word: word for word in words})
+def _word_form(*words: str) -> Form[str]:
+    return choice_form({word: word for word in words})
 
 
-def _read_days(faults: Faults, path: str, value: object) -> tuple[int, ...] | None:
+def _read_weekday_names(faults: Faults, path: str, value: object) -> tuple[int, ...] | None:
     names = read_array(faults, path, value, f"weekdays {', '.join(WEEKDAYS)}")
     if not names:
         return None
     if not all(isinstance(name, str) for name in names):
-        faults.malformed(path, f"is {shown(names)}, must hold names: {', '.join(WEEKDAYS)}")
+        faults.add_malformed(
+            path, f"is {shown_value(names)}, must hold names: {', '.join(WEEKDAYS)}"
+        )
     elif not all(name in WEEKDAYS for name in names):
-        faults.unsupported(path, f"is {shown(names)}, must hold only {', '.join(WEEKDAYS)}")
+        faults.add_unsupported(
+            path, f"is {shown_value(names)}, must hold only {', '.join(WEEKDAYS)}"
+        )
     else:
         return tuple(sorted({WEEKDAYS.index(name) + 1 for name in names}))
     return None
 
 
 _WEEKDAY_NAMES = Form(
-    _read_days,
+    _read_weekday_names,
     {"type": "array", "items": {"type": "string", "enum": list(WEEKDAYS)}},
     {"type": "array", "items": {"type": "string"}},
 )
@@ -63,10 +87,12 @@ class RepeatingAttributes(NamedTuple):
     object.
     """
 
-    interval_size: int = declared(integer(1, 999), default=1)
-    interval_unit: Frequency = declared(choice(_FREQUENCIES), default=Frequency.DAILY)
-    days_of_week: tuple[int, ...] = declared(_WEEKDAY_NAMES, default=())
-    day_of_month: str = declared(_words("nth_day", "nth_weekday", "last_day"), default="nth_day")
+    interval_size: int = declare_field(integer_form(1, 999), default=1)
+    interval_unit: Frequency = declare_field(choice_form(_FREQUENCIES), default=Frequency.DAILY)
+    days_of_week: tuple[int, ...] = declare_field(_WEEKDAY_NAMES, default=())
+    day_of_month: str = declare_field(
+        _word_form("nth_day", "nth_weekday", "last_day"), default="nth_day"
+    )
 
 
 REPEATING_ATTRIBUTES = Body(RepeatingAttributes, patch=True, used_by=CampaignType.RECURRING)
@@ -78,18 +104,18 @@ class UpdateSchedule(NamedTuple):
     The read-only fields of a schedule that was read are accepted too, with unchanged values.
     """
 
-    startdate: datetime = declared(not_empty(DATETIME), required=True)
-    enddate: datetime | None = declared(DATETIME, doc="Null: the schedule has no end.")
-    timezone: str | None = declared(ZONE)
-    recurring_schedule: str = declared(
-        _words("daily", "continuously"),
+    startdate: datetime = declare_field(empty_as_missing(DATETIME), required=True)
+    enddate: datetime | None = declare_field(DATETIME, doc="Null: the schedule has no end.")
+    timezone: str | None = declare_field(ZONE)
+    recurring_schedule: str = declare_field(
+        _word_form("daily", "continuously"),
         default="daily",
         used_by=CampaignType.SEGMENT_TRIGGERED,
         doc="How often a segment_triggered campaign runs. Another text is a 422 for such a "
         "campaign. Campaigns of other types ignore the field.",
     )
-    extras: Extras = spread(EXTRAS)
-    repeating_schedule_attributes: RepeatingAttributes = declared(
+    extras: ExtensionFields = declare_fields_of(EXTRAS)
+    repeating_schedule_attributes: RepeatingAttributes = declare_field(
         REPEATING_ATTRIBUTES,
         default=REPEATING_ATTRIBUTES.absent,
         used_by=CampaignType.RECURRING,
@@ -106,7 +132,7 @@ _UNUSED = {
 """The fields that campaigns of each type ignore."""
 
 
-def update_schedule(body: object, ctx: Context) -> Saved:
+def read_update_body(body: object, ctx: BodyContext) -> ParsedSchedule:
     """Read an `update_schedule` body, merged into the campaign's schedule.
 
     Raises:
@@ -122,12 +148,12 @@ def update_schedule(body: object, ctx: Context) -> Saved:
     keeps_start = current is not None and _keeps_start(given, current, body, ctx)
     merged = merge(body, current, ctx, keeps_start=keeps_start)
     if merged.source is ScheduleSource.SCHEDULE:
-        schedule = _read_saved(merged.body, ctx)
+        schedule = _read_merged_schedule_body(merged.body, ctx)
     else:
         fields = given if current is None else _read_fields(merged.body, ctx.campaign_type)[0]
-        schedule = _settle(fields, merged.body, ctx, kind)
+        schedule = _build_schedule(fields, merged.body, ctx, kind)
     _check_times(schedule, merged.end, ctx, body, keeps_start=keeps_start)
-    return Saved(schedule, ctx.campaign_type, merged.source, merged.body)
+    return ParsedSchedule(schedule, ctx.campaign_type, merged.source, merged.body)
 
 
 def _read_fields(
@@ -136,14 +162,16 @@ def _read_fields(
     """Read every field, and return the names of unused ones that have an unsupported value."""
     faults, unused = Faults(), Faults()
     elsewhere = dict.fromkeys(_UNUSED[campaign_type], unused)
-    fields = UPDATE_SCHEDULE.read(faults, body, elsewhere=elsewhere)
-    ignored = faults.ignoring(unused)
+    fields = UPDATE_SCHEDULE.read_fields(faults, body, elsewhere=elsewhere)
+    ignored = faults.add_malformed_of_unused(unused)
     if faults:
-        raise faults.error(INVALID_VALUES, 422)
+        raise faults.to_error(INVALID_VALUES, 422)
     return fields, ignored
 
 
-def _settle(fields: UpdateSchedule, body: dict[str, Any], ctx: Context, kind: Kind) -> Schedule:
+def _build_schedule(
+    fields: UpdateSchedule, body: dict[str, Any], ctx: BodyContext, kind: Kind
+) -> Schedule:
     """Return the schedule of a whole body; the caller refuses times in the past."""
     timezone = fields.timezone or ctx.campaign_timezone
     start, local = _resolve_instant(fields.startdate, "startdate", body, timezone)
@@ -151,7 +179,7 @@ def _settle(fields: UpdateSchedule, body: dict[str, Any], ctx: Context, kind: Ki
     if fields.enddate is not None:
         ends_at, _ = _resolve_instant(fields.enddate, "enddate", body, timezone)
         if ends_at <= start:
-            raise _not_after("enddate", body["enddate"], body["startdate"])
+            raise _end_not_after_start("enddate", body["enddate"], body["startdate"])
     rule = every = None
     if kind is Kind.RECURRING:
         rule = _build_rule(fields.repeating_schedule_attributes, timezone, start, local)
@@ -196,52 +224,62 @@ def _build_rule(
     pattern = Pattern(frequency, attributes.interval_size, local.time(), weekdays, month_day, nth)
     beginning = begin_at(pattern, timezone, start, local)
     if beginning is None:
-        raise _unsupported(
+        raise _unsupported_field(
             "repeating_schedule_attributes", "has no occurrence before the year 10000"
         )
     return beginning.rule
 
 
-def _read_saved(body: dict[str, Any], ctx: Context) -> Schedule:
+def _read_merged_schedule_body(body: dict[str, Any], ctx: BodyContext) -> Schedule:
     """Return the schedule of a merged `schedule` body; faults have this body's field names."""
-    alone = ctx._replace(current=None, anchor=None, past=Past.ANY)
+    alone = ctx._replace(current=None, anchor=None, past=PastStarts.ANY)
     try:
-        schedule = save_schedule(body, alone).schedule
+        schedule = read_schedule_body(body, alone).schedule
     except InvalidInput as error:
         errors: dict[str, list[str]] = {}
         for path, texts in error.errors.items():
             here = _NAMES_HERE.get(path, "repeating_schedule_attributes")
             errors.setdefault(here, []).extend(texts)
-        raise invalid(422, INVALID_VALUES, errors) from error
+        raise invalid_input(422, INVALID_VALUES, errors) from error
     assert schedule is not None
     return schedule
 
 
 def _check_times(
-    schedule: Schedule, end: str | None, ctx: Context, body: dict[str, Any], *, keeps_start: bool
+    schedule: Schedule,
+    end: str | None,
+    ctx: BodyContext,
+    body: dict[str, Any],
+    *,
+    keeps_start: bool,
 ) -> None:
     """Refuse an end at or before the start, a start in the past, and a schedule without runs."""
     if schedule.ends_at is not None and schedule.ends_at <= schedule.anchor_at:
-        raise _not_after("enddate", end or schedule.ends_at.isoformat(), body["startdate"])
+        raise _end_not_after_start(
+            "enddate", end or schedule.ends_at.isoformat(), body["startdate"]
+        )
     recurs = schedule.kind is Kind.RECURRING
     over = schedule.anchor_at <= ctx.now and not keeps_start
     if over and (
-        ctx.past is Past.REFUSE or (ctx.past is Past.RECURRENCES and schedule.kind is Kind.ONCE)
+        ctx.past is PastStarts.REFUSE
+        or (ctx.past is PastStarts.RECURRENCES and schedule.kind is Kind.ONCE)
     ):
-        text = f"is {shown(body['startdate'])}, must be after {ctx.now.isoformat()}"
-        raise _unsupported("startdate", text)
+        text = f"is {shown_value(body['startdate'])}, must be after {ctx.now.isoformat()}"
+        raise _unsupported_field("startdate", text)
     # A recurrence that starts after now and has no end always has an occurrence ahead.
     if recurs and (schedule.ends_at is not None or schedule.anchor_at <= ctx.now):
         to_come = (
-            schedule.event_after(ctx.now) if ctx.past is Past.REFUSE else schedule.first_event()
+            schedule.event_after(ctx.now)
+            if ctx.past is PastStarts.REFUSE
+            else schedule.first_event()
         )
         if to_come is None:
             field = "repeating_schedule_attributes" if schedule.ends_at is None else "enddate"
-            raise _unsupported(field, "leaves no occurrence: the recurrence would never run")
+            raise _unsupported_field(field, "leaves no occurrence: the recurrence would never run")
 
 
 def _keeps_start(
-    given: UpdateSchedule, current: Current, body: dict[str, Any], ctx: Context
+    given: UpdateSchedule, current: CurrentSchedule, body: dict[str, Any], ctx: BodyContext
 ) -> bool:
     """Return whether startdate is that of the schedule: the same instant or wall-clock time."""
     before = ctx.campaign_timezone if "timezone" in body else current.schedule.timezone
@@ -253,15 +291,17 @@ def _resolve_instant(
     written: datetime, field: str, body: dict[str, Any], timezone: str
 ) -> tuple[datetime, datetime]:
     try:
-        return settle(written, zone(timezone))
+        return resolve_datetime(written, zone(timezone))
     except OverflowError:
-        text = f"is {shown(body[field])}, in UTC outside the years 1 to 9999"
-        raise _unsupported(field, text) from None
+        text = f"is {shown_value(body[field])}, in UTC outside the years 1 to 9999"
+        raise _unsupported_field(field, text) from None
 
 
-def _not_after(field: str, end: str, start: str) -> InvalidInput:
-    return _unsupported(field, f"is {shown(end)}, must be after startdate {shown(start)}")
+def _end_not_after_start(field: str, end: str, start: str) -> InvalidInput:
+    return _unsupported_field(
+        field, f"is {shown_value(end)}, must be after startdate {shown_value(start)}"
+    )
 
 
-def _unsupported(field: str, text: str) -> InvalidInput:
-    return invalid(422, INVALID_VALUES, {field: [text]})
+def _unsupported_field(field: str, text: str) -> InvalidInput:
+    return invalid_input(422, INVALID_VALUES, {field: [text]})

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from daemon.api.request_models import component_schemas, schema_reference
 from daemon.domain.api_keys import Scope
 from daemon.domain.errors import InvalidInput
-from daemon.domain.requests import Context, save_schedule, update_schedule
+from daemon.domain.requests import BodyContext, read_schedule_body, read_update_body
 from daemon.domain.schedule.schedule import CampaignType
 from tests.support.api_server import Api, get, serving
 
@@ -102,7 +102,7 @@ def schema_of(*names: str) -> dict[str, Any]:
     }
 
 
-CONTEXT = Context(datetime(2026, 1, 1, tzinfo=UTC), CampaignType.RECURRING)
+CONTEXT = BodyContext(datetime(2026, 1, 1, tzinfo=UTC), CampaignType.RECURRING)
 
 
 def refusal(
@@ -188,7 +188,7 @@ UPDATES = both(
 def test_well_formed_saves(body: dict[str, Any]) -> None:
     """The schema allows every well-formed body, and the domain refuses none for its form."""
     jsonschema_rs.validate(schema_of("Immediate", "Scheduled", "Recurring"), body)
-    refused = refusal(save_schedule, body)
+    refused = refusal(read_schedule_body, body)
     allowed = ("never run", "no run", "blank without scheduled_at")
     assert refused is None or any(words in refused.detail for words in allowed)
 
@@ -200,7 +200,7 @@ def test_well_formed_updates(body: dict[str, Any], kind: CampaignType) -> None:
     The campaign's type decides about unsupported values, and no schema contains that type.
     """
     jsonschema_rs.validate(schema_of("UpdateSchedule"), body)
-    refused = refusal(update_schedule, body, kind)
+    refused = refusal(read_update_body, body, kind)
     assert refused is None or refused.status == 422
 
 
@@ -209,7 +209,7 @@ def test_well_formed_updates(body: dict[str, Any], kind: CampaignType) -> None:
     [
         (
             ("Immediate", "Scheduled", "Recurring"),
-            save_schedule,
+            read_schedule_body,
             [
                 {"schedule_type": "weekly"},
                 {"schedule_type": "immediate", "x": 1},
@@ -246,7 +246,7 @@ def test_well_formed_updates(body: dict[str, Any], kind: CampaignType) -> None:
         ),
         (
             ("UpdateSchedule",),
-            update_schedule,
+            read_update_body,
             [
                 {},
                 {"startdate": None},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from datetime import datetime, timedelta
 
-from daemon.domain.campaign.explain import Evidence, why
+from daemon.domain.campaign.explain import Evidence, explain_instant
 from daemon.domain.run.outcome import Delivered
 from storage.explain_reads import ExplainReads
 from tests.support.builders import daily_body, once_body
@@ -30,7 +30,7 @@ async def record(db: TimedDatabase, campaign_id: int, at: datetime, *, nodes: in
 
 async def explained(db: TimedDatabase, campaign_id: int, at: datetime, *, nodes: int = 1) -> str:
     """Return the explanation."""
-    return why(await record(db, campaign_id, at, nodes=nodes))
+    return explain_instant(await record(db, campaign_id, at, nodes=nodes))
 
 
 async def test_it_ran(db: TimedDatabase, node: DatabaseNode) -> None:
@@ -40,7 +40,9 @@ async def test_it_ran(db: TimedDatabase, node: DatabaseNode) -> None:
     assert "it is in progress" in await explained(db, campaign_id, NOON + hours(1))
     await node.finish(won.attempt, Delivered())
     found = await record(db, campaign_id, NOON + hours(1))
-    assert why(found).startswith("it ran: started at 2026-06-01T13:00:00Z, 0.000 s late, attempt 1")
+    assert explain_instant(found).startswith(
+        "it ran: started at 2026-06-01T13:00:00Z, 0.000 s late, attempt 1"
+    )
     assert next(event.event for event in found.run_events) == "fire"
 
 

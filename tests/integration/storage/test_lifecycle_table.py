@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from daemon.domain.campaign.state_machine import Event, Facts, Status, transition
 from daemon.domain.errors import CampaigndError, InvalidInput, Refused
-from daemon.domain.requests import Context, save_schedule
+from daemon.domain.requests import BodyContext, read_schedule_body
 from daemon.domain.run.attempt import ArmedEvent
 from daemon.domain.schedule.schedule import CampaignType, EventKind, TimedEvent
 from storage.engine import Database
@@ -295,8 +295,8 @@ async def test_nothing_timed_happens_to_a_campaign_that_is_not_armed(
         local=db.now.replace(tzinfo=None),
         kind=kind.value,
     )
-    schedule = save_schedule(
-        once_body(db.now), Context(NOON - days(1), CampaignType.ONE_TIME)
+    schedule = read_schedule_body(
+        once_body(db.now), BodyContext(NOON - days(1), CampaignType.ONE_TIME)
     ).schedule
     campaign = await db.campaign(campaign_id)
     event = TimedEvent(kind, db.now, db.now.replace(tzinfo=None))

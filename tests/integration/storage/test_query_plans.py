@@ -11,7 +11,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from daemon.domain.requests import Context, save_schedule
+from daemon.domain.requests import BodyContext, read_schedule_body
 from daemon.domain.run.attempt import ArmedEvent, Attempt, FinishedAttempt, PendingRun
 from daemon.domain.run.claim_plan import plan
 from daemon.domain.run.outcome import Delivered
@@ -128,7 +128,9 @@ async def explained(seeded_url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def armed(number: int) -> ArmedEvent:
     body = daily_body(NOW - timedelta(minutes=10) + number * timedelta(minutes=1))
-    schedule = save_schedule(body, Context(NOW - days(300), CampaignType.RECURRING)).schedule
+    schedule = read_schedule_body(
+        body, BodyContext(NOW - days(300), CampaignType.RECURRING)
+    ).schedule
     event = TimedEvent(EventKind.FIRE, schedule.anchor_at, schedule.anchor_local)
     return ArmedEvent(number, uuid4(), number, event, schedule, "log")
 

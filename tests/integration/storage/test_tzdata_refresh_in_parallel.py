@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from daemon.domain.campaign import commands
-from daemon.domain.requests import Context
+from daemon.domain.requests import BodyContext
 from daemon.domain.schedule.schedule import CampaignType
 from storage import tzdata_refresh as module
 from storage.tzdata_refresh import TzdataRefresh, recheck_claimed
@@ -107,7 +107,7 @@ async def test_an_edit_that_commits_meanwhile_stands(
     async with db.store.edit(campaign_id) as edit:
         await refresh_all(db, captured)
         assert await not_yet(db) == {campaign_id}
-        context = Context(db.now, CampaignType.RECURRING)
+        context = BodyContext(db.now, CampaignType.RECURRING)
         await edit.apply(commands.save(edit.snapshot, moved, context), "tester")
     await refresh_all(db, captured)
     assert await not_yet(db) == set()

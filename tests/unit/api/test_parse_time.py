@@ -18,14 +18,14 @@ from daemon.api.request_models import COMPLETE_REQUEST, FAIL_REQUEST, NEW_KEY
 from daemon.api.requests import parse_json
 from daemon.domain.campaign.create_request import NEW_CAMPAIGN
 from daemon.domain.errors import InvalidInput
-from daemon.domain.requests import Context, save_schedule, update_schedule
+from daemon.domain.requests import BodyContext, read_schedule_body, read_update_body
 from daemon.domain.requests.declaration import Body
 from daemon.domain.requests.save_schedule import SAVE_SCHEDULE
 from daemon.domain.requests.update_schedule import UPDATE_SCHEDULE
 from daemon.domain.schedule.schedule import CampaignType
 
 LIMIT = ApiOptions().body_limit
-CONTEXT = Context(
+CONTEXT = BodyContext(
     now=datetime(2026, 1, 1, tzinfo=UTC),
     campaign_type=CampaignType.RECURRING,
     campaign_timezone="UTC",
@@ -34,12 +34,12 @@ CONTEXT = Context(
     current=None,
 )
 READERS: dict[str, Callable[[Any], object]] = {
-    "save": lambda value: save_schedule(value, CONTEXT),
-    "update": lambda value: update_schedule(value, CONTEXT),
-    "campaign": lambda value: NEW_CAMPAIGN.parse(value, "invalid"),
-    "key": lambda value: NEW_KEY.parse(value, "invalid"),
-    "complete": lambda value: COMPLETE_REQUEST.parse(value, "invalid"),
-    "fail": lambda value: FAIL_REQUEST.parse(value, "invalid"),
+    "save": lambda value: read_schedule_body(value, CONTEXT),
+    "update": lambda value: read_update_body(value, CONTEXT),
+    "campaign": lambda value: NEW_CAMPAIGN.read_whole_body(value, "invalid"),
+    "key": lambda value: NEW_KEY.read_whole_body(value, "invalid"),
+    "complete": lambda value: COMPLETE_REQUEST.read_whole_body(value, "invalid"),
+    "fail": lambda value: FAIL_REQUEST.read_whole_body(value, "invalid"),
 }
 
 

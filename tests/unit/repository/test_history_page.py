@@ -14,7 +14,7 @@ from daemon.domain.campaign.state_machine import (
     Event,
     RunStatus,
     Status,
-    allowed_from,
+    statuses_that_allow,
 )
 from daemon.domain.schedule.schedule import CampaignType, EventKind
 from daemon.telemetry.events import EVENTS
@@ -99,7 +99,7 @@ def test_the_statuses(event: Event) -> None:
         for way in row.statuses.split(";")
         for status in re.findall(r"\w+", way.partition("→")[0])
     } - {"as", "above"}
-    allowed = {status for kind in CampaignType for status in allowed_from(event, kind)}
+    allowed = {status for kind in CampaignType for status in statuses_that_allow(event, kind)}
     if event is Event.SCHEDULE_CLEARED:
         assert set(Status) - before & set(Status) == allowed
     else:

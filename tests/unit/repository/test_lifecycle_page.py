@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from daemon.domain.campaign.state_machine import TABLE, Event, Facts, Status, final, transition
+from daemon.domain.campaign.state_machine import (
+    TABLE,
+    Event,
+    Facts,
+    Status,
+    final_status,
+    transition,
+)
 from daemon.domain.schedule.schedule import CampaignType
 
 ROOT = Path(__file__).parents[3]
@@ -59,7 +66,7 @@ def test_the_page_has_every_row_of_the_table() -> None:
                 after = row.goal(status, facts)
                 expected = {
                     "the same": status,
-                    "*final*": final(facts),
+                    "*final*": final_status(facts),
                     "the status before `archive`": facts.archived_from,
                     "no campaign": status,
                 }.get(goal, goal)

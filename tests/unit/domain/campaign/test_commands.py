@@ -14,7 +14,12 @@ from daemon.domain.campaign import commands
 from daemon.domain.campaign.model import Campaign, Snapshot
 from daemon.domain.campaign.state_machine import Event, Status
 from daemon.domain.errors import InvalidInput, Refused
-from daemon.domain.requests import Context, Current, save_schedule, update_schedule
+from daemon.domain.requests import (
+    BodyContext,
+    CurrentSchedule,
+    read_schedule_body,
+    read_update_body,
+)
 from daemon.domain.schedule.schedule import CampaignType, EventKind, TimedEvent
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -37,14 +42,14 @@ def snapshot(
 ) -> Snapshot:
     current = None
     if body is not None:
-        read = save_schedule if "schedule_type" in body else update_schedule
-        saved = read(body, Context(NOW - timedelta(days=300), kind))
-        current = Current(saved.source, saved.body, saved.schedule)
+        read = read_schedule_body if "schedule_type" in body else read_update_body
+        saved = read(body, BodyContext(NOW - timedelta(days=300), kind))
+        current = CurrentSchedule(saved.source, saved.body, saved.schedule)
     return Snapshot(campaign(status, kind, **facts), now, current, timer, last)
 
 
-def context(of: Snapshot) -> Context:
-    return Context(of.now, of.campaign.type, current=of.current)
+def context(of: Snapshot) -> BodyContext:
+    return BodyContext(of.now, of.campaign.type, current=of.current)
 
 
 def daily(**config: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 from daemon.domain.campaign import commands
 from daemon.domain.campaign.model import Campaign, Snapshot
 from daemon.domain.campaign.state_machine import Status
-from daemon.domain.requests import Context, Current, save_schedule
+from daemon.domain.requests import BodyContext, CurrentSchedule, read_schedule_body
 from daemon.domain.schedule.daylight_saving import DaylightSaving, Fold
 from daemon.domain.schedule.schedule import CampaignType, EventKind, TimedEvent
 
@@ -36,9 +36,9 @@ def snapshot(status: Status, now: str, armed: datetime, last: datetime | None) -
         "recurring_config": {"frequency": "daily"},
     }
     kind = CampaignType.RECURRING
-    saved = save_schedule(body, Context(at("2026-09-01T00:00Z"), kind))
+    saved = read_schedule_body(body, BodyContext(at("2026-09-01T00:00Z"), kind))
     assert saved.schedule is not None
-    current = Current(saved.source, saved.body, saved.schedule._replace(dst=BOTH))
+    current = CurrentSchedule(saved.source, saved.body, saved.schedule._replace(dst=BOTH))
     timer = current.schedule.event_after(armed - timedelta(microseconds=1))
     campaign = Campaign(7, UUID_7, "a", kind, status)
     return Snapshot(campaign, at(now), current, timer, last)
@@ -70,7 +70,7 @@ def test_c11_the_second_pass_runs_once() -> None:
 
 def test_c12_an_edit_of_the_zone_between_the_passes_does_not_repeat_the_date() -> None:
     of = snapshot(Status.SCHEDULED, "2026-11-01T05:45:00Z", SECOND, FIRST)
-    context = Context(of.now, of.campaign.type, current=of.current)
+    context = BodyContext(of.now, of.campaign.type, current=of.current)
     change = commands.update(of, {"startdate": START, "timezone": "UTC"}, context)
     assert change.timer is not None
     assert change.timer.at == at("2026-11-02T01:30:00Z")

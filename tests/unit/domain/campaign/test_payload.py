@@ -53,4 +53,4 @@ def test_a_payload_is_measured_with_its_numbers_written_out() -> None:
     for number in (1e308, 5e-324, -1e-300):
         faults = Faults()
         read_payload(faults, "payload", {"a": [number] * 8_000})
-        assert f"must have at most {PAYLOAD_LIMIT}" in faults.error("x").detail
+        assert f"must have at most {PAYLOAD_LIMIT}" in faults.to_error("x").detail

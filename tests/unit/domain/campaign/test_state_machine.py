@@ -16,8 +16,8 @@ from daemon.domain.campaign.state_machine import (
     Facts,
     RunStatus,
     Status,
-    allowed_from,
-    final,
+    final_status,
+    statuses_that_allow,
     transition,
 )
 from daemon.domain.schedule.schedule import CampaignType
@@ -69,18 +69,18 @@ def test_every_status_is_left_or_kept_but_never_lost(facts: Facts) -> None:
 def test_every_event_has_a_row_and_is_refused_somewhere() -> None:
     for event in Event:
         for kind in CampaignType:
-            assert set(allowed_from(event, kind)) != set(Status), event
-        assert any(allowed_from(event, kind) for kind in CampaignType), event
+            assert set(statuses_that_allow(event, kind)) != set(Status), event
+        assert any(statuses_that_allow(event, kind) for kind in CampaignType), event
 
 
 def test_allowed_from_is_in_lifecycle_order() -> None:
-    assert allowed_from(Event.STOP, CampaignType.ONE_TIME) == [
+    assert statuses_that_allow(Event.STOP, CampaignType.ONE_TIME) == [
         Status.SCHEDULED,
         Status.LAUNCHED,
         Status.EXECUTING,
         Status.PAUSED,
     ]
-    assert allowed_from(Event.UNARCHIVE, CampaignType.ONE_TIME) == [Status.ARCHIVED]
+    assert statuses_that_allow(Event.UNARCHIVE, CampaignType.ONE_TIME) == [Status.ARCHIVED]
 
 
 def test_a_launched_campaign_allows_an_update_only_if_events_trigger_it() -> None:
@@ -88,7 +88,7 @@ def test_a_launched_campaign_allows_an_update_only_if_events_trigger_it() -> Non
         allowed = [Status.DRAFT, Status.SCHEDULED, Status.PAUSED]
         if kind is CampaignType.EVENT_TRIGGERED:
             allowed.insert(2, Status.LAUNCHED)
-        assert allowed_from(Event.SCHEDULE_UPDATED, kind) == allowed
+        assert statuses_that_allow(Event.SCHEDULE_UPDATED, kind) == allowed
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_launched_campaign_allows_an_update_only_if_events_trigger_it() -> Non
     ],
 )
 def test_final(has_due: bool, has_completed: bool, expected: Status) -> None:
-    assert final(Facts(has_due=has_due, has_completed=has_completed)) is expected
+    assert final_status(Facts(has_due=has_due, has_completed=has_completed)) is expected
 
 
 @pytest.mark.parametrize(
@@ -131,5 +131,5 @@ def test_open_runs_are_those_that_can_still_change() -> None:
 def test_armed_statuses_are_those_that_fire_or_miss() -> None:
     for kind in CampaignType:
         for event in (Event.PASSED, Event.WINDOW_CLOSED):
-            assert set(allowed_from(event, kind)) == set(ARMED)
-        assert set(allowed_from(Event.FIRE, kind)) == set(ARMED) - {Status.PAUSED}
+            assert set(statuses_that_allow(event, kind)) == set(ARMED)
+        assert set(statuses_that_allow(Event.FIRE, kind)) == set(ARMED) - {Status.PAUSED}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from daemon.domain.errors import InvalidInput
-from daemon.domain.requests import Context, save_schedule
+from daemon.domain.requests import BodyContext, read_schedule_body
 from daemon.domain.schedule.schedule import (
     CampaignType,
     Schedule,
@@ -20,7 +20,7 @@ def at(text: str) -> datetime:
 
 
 NOW = at("2026-06-10T12:00Z")  # a Wednesday
-CTX = Context(NOW, CampaignType.ONE_TIME)
+CTX = BodyContext(NOW, CampaignType.ONE_TIME)
 ABSENT = object()
 
 
@@ -36,13 +36,13 @@ def recurring(**config: Any) -> dict[str, Any]:
     return body
 
 
-def schedule(body: dict[str, Any], ctx: Context = CTX) -> Schedule:
-    saved = save_schedule(body, ctx).schedule
+def schedule(body: dict[str, Any], ctx: BodyContext = CTX) -> Schedule:
+    saved = read_schedule_body(body, ctx).schedule
     assert saved is not None
     return saved
 
 
-def refusal(body: object, ctx: Context = CTX) -> InvalidInput:
+def refusal(body: object, ctx: BodyContext = CTX) -> InvalidInput:
     with pytest.raises(InvalidInput) as caught:
-        save_schedule(body, ctx)
+        read_schedule_body(body, ctx)
     return caught.value

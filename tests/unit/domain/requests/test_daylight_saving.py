@@ -33,10 +33,10 @@ SKIP = DaylightSaving(gap=Gap.SKIP)
 def test_a_policy_is_read_and_written(
     body: dict[str, str], policy: DaylightSaving | None, canonical: dict[str, str] | None
 ) -> None:
-    read = policy_of(DST.parse(body, "Invalid"))
+    read = policy_of(DST.read_whole_body(body, "Invalid"))
     assert read == policy
     assert canonical_dst(read) == canonical
-    assert policy_of(DST.parse(canonical or {}, "Invalid")) == policy
+    assert policy_of(DST.read_whole_body(canonical or {}, "Invalid")) == policy
     assert canonical_dst(DEFAULT) is None
 
 
@@ -51,7 +51,7 @@ def test_a_policy_is_read_and_written(
 )
 def test_a_wrong_policy_is_refused(body: object, detail: str) -> None:
     with pytest.raises(InvalidInput) as error:
-        DST.parse(body, "Invalid")
+        DST.read_whole_body(body, "Invalid")
     assert error.value.detail == detail
 
 

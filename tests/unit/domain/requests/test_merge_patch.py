@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 import pytest
 
 from daemon.domain.requests import (
-    Context,
-    Past,
-    Saved,
-    save_schedule,
-    update_schedule,
+    BodyContext,
+    ParsedSchedule,
+    PastStarts,
+    read_schedule_body,
+    read_update_body,
 )
 from daemon.domain.schedule.schedule import (
     CampaignType,
@@ -51,7 +51,9 @@ class TestOverAnUpdateBody:
         "misfire_grace_time": 60,
     }
 
-    def over(self, body: dict[str, Any], kind: CampaignType = RECURRING, **more: Any) -> Saved:
+    def over(
+        self, body: dict[str, Any], kind: CampaignType = RECURRING, **more: Any
+    ) -> ParsedSchedule:
         return update(body, kind, current=current(update(self.FIRST, kind)), **more)
 
     def test_what_is_absent_stays(self) -> None:
@@ -105,14 +107,14 @@ class TestOverAnUpdateBody:
 class TestAStartThatIsOver:
     LATER = at("2025-07-20T00:00Z")
 
-    def context(self, kind: CampaignType, body: dict[str, Any], **more: Any) -> Context:
+    def context(self, kind: CampaignType, body: dict[str, Any], **more: Any) -> BodyContext:
         before = current(update(body, kind))
-        return Context(self.LATER, kind, current=before, **more)
+        return BodyContext(self.LATER, kind, current=before, **more)
 
     @pytest.mark.parametrize("kind", list(CampaignType))
     @pytest.mark.parametrize("same", [START, "2025-07-01T11:00:00+02:00", "2025-07-01T09:00"])
     def test_is_fine_when_it_is_the_one_there_is(self, kind: CampaignType, same: str) -> None:
-        saved = update_schedule({"startdate": same}, self.context(kind, {"startdate": START}))
+        saved = read_update_body({"startdate": same}, self.context(kind, {"startdate": START}))
         assert saved.body == {"startdate": same}
 
     @pytest.mark.parametrize("kind", list(CampaignType))
@@ -123,7 +125,7 @@ class TestAStartThatIsOver:
 
     def test_the_same_text_is_the_same_also_in_another_zone(self) -> None:
         ctx = self.context(RECURRING, {"startdate": "2025-07-01T09:00"})
-        saved = update_schedule({"startdate": "2025-07-01T09:00", "timezone": "Asia/Tokyo"}, ctx)
+        saved = read_update_body({"startdate": "2025-07-01T09:00", "timezone": "Asia/Tokyo"}, ctx)
         assert saved.schedule is not None
         assert saved.schedule.anchor_at == at("2025-07-01T00:00Z")
 
@@ -131,23 +133,23 @@ class TestAStartThatIsOver:
         ctx = self.context(RECURRING, {"startdate": START})
         error = refusal({"startdate": START, "enddate": "2025-07-19T00:00Z"}, ctx)
         assert (error.status, list(error.errors)) == (422, ["enddate"])
-        update_schedule({"startdate": START, "enddate": "2025-07-21T00:00Z"}, ctx)
+        read_update_body({"startdate": START, "enddate": "2025-07-21T00:00Z"}, ctx)
 
     def test_a_window_may_be_ended(self) -> None:
         for kind in (SEGMENT, EVENT, LIVE):
             ctx = self.context(kind, {"startdate": START})
-            saved = update_schedule({"startdate": START, "enddate": "2025-07-19T00:00Z"}, ctx)
+            saved = read_update_body({"startdate": START, "enddate": "2025-07-19T00:00Z"}, ctx)
             assert saved.schedule is not None
             assert saved.schedule.event_after(self.LATER) is None
 
     def test_is_fine_in_an_import_save_for_a_one_off(self) -> None:
         for kind in CampaignType:
-            ctx = Context(self.LATER, kind, past=Past.RECURRENCES)
+            ctx = BodyContext(self.LATER, kind, past=PastStarts.RECURRENCES)
             if kind is ONE_TIME:
                 assert refusal({"startdate": START}, ctx).status == 422
             else:
-                update_schedule({"startdate": START}, ctx)
-            update_schedule({"startdate": START}, ctx._replace(past=Past.ANY))
+                read_update_body({"startdate": START}, ctx)
+            read_update_body({"startdate": START}, ctx._replace(past=PastStarts.ANY))
 
 
 class TestOverAScheduleBody:
@@ -164,8 +166,10 @@ class TestOverAScheduleBody:
         "recurring_config": CONFIG,
     }
 
-    def over(self, body: dict[str, Any], first: dict[str, Any] | None = None, **more: Any) -> Saved:
-        before = save_schedule(first or self.FIRST, Context(NOW, RECURRING))
+    def over(
+        self, body: dict[str, Any], first: dict[str, Any] | None = None, **more: Any
+    ) -> ParsedSchedule:
+        before = read_schedule_body(first or self.FIRST, BodyContext(NOW, RECURRING))
         return update({"startdate": START, **body}, current=current(before), **more)
 
     def config(self, **fields: Any) -> dict[str, Any]:
@@ -247,7 +251,7 @@ class TestOverAScheduleBody:
     def test_the_startdate_that_the_schedule_has_changes_nothing(
         self, first: dict[str, Any], same: str
     ) -> None:
-        before = save_schedule({**self.FIRST, **first}, Context(NOW, RECURRING)).schedule
+        before = read_schedule_body({**self.FIRST, **first}, BodyContext(NOW, RECURRING)).schedule
         saved = self.over({"startdate": same}, {**self.FIRST, **first})
         assert saved.body["recurring_config"] == self.CONFIG
         assert saved.schedule == before
@@ -296,14 +300,18 @@ class TestOverAScheduleBody:
     def test_what_came_from_outside_the_body_is_written_out(self) -> None:
         bare = {"schedule_type": "recurring", "recurring_config": self.CONFIG}
         before = current(
-            save_schedule(bare, Context(NOW, RECURRING, "Asia/Tokyo", misfire_grace_time=60))
+            read_schedule_body(
+                bare, BodyContext(NOW, RECURRING, "Asia/Tokyo", misfire_grace_time=60)
+            )
         )
         saved = update({"startdate": START}, current=before, campaign_timezone="Asia/Seoul")
         assert saved.schedule is not None
         assert saved.schedule.timezone == saved.body["timezone"] == "Asia/Tokyo"
         assert saved.schedule.misfire_grace_time == saved.body["misfire_grace_time"] == 60
         zoned = {**bare, "recurring_config": {**self.CONFIG, "time_zone": "Asia/Tokyo"}}
-        before = current(save_schedule(zoned, Context(NOW, RECURRING, misfire_grace_time=60)))
+        before = current(
+            read_schedule_body(zoned, BodyContext(NOW, RECURRING, misfire_grace_time=60))
+        )
         saved = update({"startdate": START}, current=before)
         assert saved.schedule is not None
         assert saved.schedule.misfire_grace_time == 60
@@ -354,7 +362,7 @@ class TestOverAScheduleBody:
         assert self.over({}, first).body["recurring_config"]["time_zone"] == "Asia/Tokyo"
 
     def test_errors_use_this_bodys_words(self) -> None:
-        ctx = context(current=current(save_schedule(self.FIRST, Context(NOW, RECURRING))))
+        ctx = context(current=current(read_schedule_body(self.FIRST, BodyContext(NOW, RECURRING))))
         error = refusal({"startdate": START, "enddate": START}, ctx)
         assert (error.status, list(error.errors)) == (422, ["enddate"])
         late = refusal({"startdate": "2026-01-01T00:00"}, ctx)
@@ -367,15 +375,15 @@ class TestOverAScheduleBody:
             "timezone": "Asia/Tokyo",
             "overlap": "queue",
         }
-        before = current(save_schedule(first, Context(NOW, ONE_TIME)))
+        before = current(read_schedule_body(first, BodyContext(NOW, ONE_TIME)))
         saved = update({"startdate": START}, ONE_TIME, current=before)
         assert saved.source is ScheduleSource.UPDATE_SCHEDULE
         assert saved.body == {"startdate": START, "timezone": "Asia/Tokyo", "overlap": "queue"}
-        late = Context(at("2025-06-20T00:00Z"), ONE_TIME, current=before)
-        update_schedule({"startdate": "2025-06-10T09:00"}, late)
+        late = BodyContext(at("2025-06-20T00:00Z"), ONE_TIME, current=before)
+        read_update_body({"startdate": "2025-06-10T09:00"}, late)
 
     def test_a_schedule_of_another_kind_counts_as_none(self) -> None:
-        before = current(save_schedule(self.FIRST, Context(NOW, RECURRING)))
+        before = current(read_schedule_body(self.FIRST, BodyContext(NOW, RECURRING)))
         saved = update({"startdate": START}, SEGMENT, current=before)
         assert saved.body == {"startdate": START}
         assert saved.schedule == schedule({"startdate": START}, SEGMENT)

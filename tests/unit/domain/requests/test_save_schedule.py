@@ -9,12 +9,12 @@ import pytest
 
 from daemon.domain.errors import InvalidInput
 from daemon.domain.requests import (
-    Current,
-    Past,
-    Saved,
+    CurrentSchedule,
+    ParsedSchedule,
+    PastStarts,
     is_schedule_body,
-    save_schedule,
-    update_schedule,
+    read_schedule_body,
+    read_update_body,
 )
 from daemon.domain.requests.notes import notes_on
 from daemon.domain.schedule.schedule import (
@@ -39,9 +39,9 @@ from tests.unit.domain.requests.save_bodies import (
 def test_immediate_clears_whatever_the_type() -> None:
     for kind in CampaignType:
         body = {"schedule_type": "immediate", "scheduled_at": "2020-01-01T00:00Z", "timezone": None}
-        saved = save_schedule(body, CTX._replace(campaign_type=kind))
+        saved = read_schedule_body(body, CTX._replace(campaign_type=kind))
         stored = {"schedule_type": "immediate", "scheduled_at": "2020-01-01T00:00Z"}
-        assert saved == Saved(None, kind, ScheduleSource.SCHEDULE, stored)
+        assert saved == ParsedSchedule(None, kind, ScheduleSource.SCHEDULE, stored)
 
 
 def test_scheduled() -> None:
@@ -50,7 +50,7 @@ def test_scheduled() -> None:
         "scheduled_at": "2026-07-01T09:00:00",
         "timezone": "America/New_York",
     }
-    saved = save_schedule(body, CTX._replace(campaign_type=CampaignType.RECURRING))
+    saved = read_schedule_body(body, CTX._replace(campaign_type=CampaignType.RECURRING))
     assert saved.campaign_type is CampaignType.ONE_TIME
     assert saved.body == body
     assert saved.schedule == Schedule(
@@ -72,7 +72,7 @@ def test_recurring() -> None:
         "end_date": "2026-12-31",
     }
     body = {"schedule_type": "recurring", "recurring_config": config}
-    saved = save_schedule(body, CTX)
+    saved = read_schedule_body(body, CTX)
     assert saved.campaign_type is CampaignType.RECURRING
     assert saved.body == body
     rule = Rule(Frequency.WEEKLY, 2, date(2026, 6, 10), time(9, 30), (1, 3, 5))
@@ -169,7 +169,7 @@ def test_recurring_config_beside_another_type_is_not_read() -> None:
             "scheduled_at": "2026-07-01T09:00Z",
             "recurring_config": junk,
         }
-        saved = save_schedule(body, CTX)
+        saved = read_schedule_body(body, CTX)
         assert saved.schedule is not None
         assert "recurring_config" not in saved.body
 
@@ -181,7 +181,7 @@ def test_null_is_absent() -> None:
         top_misfire_grace_time=None,
     )  # fmt: skip
     assert schedule(body) == schedule(recurring())
-    assert save_schedule(body, CTX).body == recurring()
+    assert read_schedule_body(body, CTX).body == recurring()
 
 
 def test_a_date_may_lie_at_the_end_of_time() -> None:
@@ -192,12 +192,12 @@ def test_a_date_may_lie_at_the_end_of_time() -> None:
 def test_extensions_are_taken_and_kept_from_before() -> None:
     extras = {"misfire_grace_time": 60, "coalesce": False, "overlap": "queue"}
     body = {"schedule_type": "scheduled", "scheduled_at": "2026-07-01T09:00Z"}
-    first = save_schedule({**body, **extras}, CTX)
+    first = read_schedule_body({**body, **extras}, CTX)
     assert first.schedule is not None
     kept = (first.schedule.misfire_grace_time, first.schedule.coalesce, first.schedule.overlap)
     assert kept == (60, False, Overlap.QUEUE)
-    current = Current(first.source, first.body, first.schedule)
-    again = save_schedule({**body, "overlap": None}, CTX._replace(current=current))
+    current = CurrentSchedule(first.source, first.body, first.schedule)
+    again = read_schedule_body({**body, "overlap": None}, CTX._replace(current=current))
     assert again.schedule == first.schedule
     # The kept values are written out, so that the stored body has the same meaning on its own.
     assert again.body == {**body, **extras}
@@ -209,7 +209,7 @@ def test_extensions_are_taken_and_kept_from_before() -> None:
 def test_an_anchor_gives_a_stored_recurrence_its_first_occurrence_again() -> None:
     body = recurring(interval=3, time_zone="America/New_York")
     first = schedule(body)
-    later = CTX._replace(now=at("2027-01-01T00:00Z"), past=Past.ANY)
+    later = CTX._replace(now=at("2027-01-01T00:00Z"), past=PastStarts.ANY)
     assert schedule(body, later) != first
     assert schedule(body, later._replace(anchor=first.anchor_local)) == first
 
@@ -223,11 +223,13 @@ class TestARecurrenceSavedAgain:
 
     LATER = at("2026-11-28T10:00Z")
 
-    def again(self, before: dict[str, Any], body: dict[str, Any]) -> tuple[Saved, list[str]]:
-        first = save_schedule(before, CTX._replace(now=at("2026-11-27T00:00Z")))
+    def again(
+        self, before: dict[str, Any], body: dict[str, Any]
+    ) -> tuple[ParsedSchedule, list[str]]:
+        first = read_schedule_body(before, CTX._replace(now=at("2026-11-27T00:00Z")))
         assert first.schedule is not None
-        current = Current(first.source, first.body, first.schedule)
-        saved = save_schedule(body, CTX._replace(now=self.LATER, current=current))
+        current = CurrentSchedule(first.source, first.body, first.schedule)
+        saved = read_schedule_body(body, CTX._replace(now=self.LATER, current=current))
         assert saved.schedule is not None
         return saved, notes_on(saved, current)
 
@@ -275,10 +277,10 @@ class TestARecurrenceSavedAgain:
         attributes = {"interval_unit": "week", "interval_size": 2}
         patch = {"startdate": START, "repeating_schedule_attributes": attributes}
         early = CTX._replace(now=at("2026-11-27T00:00Z"), campaign_type=CampaignType.RECURRING)
-        first = update_schedule(patch, early)
+        first = read_update_body(patch, early)
         assert first.schedule is not None
-        current = Current(first.source, first.body, first.schedule)
-        saved = save_schedule(self.body(None), CTX._replace(now=self.LATER, current=current))
+        current = CurrentSchedule(first.source, first.body, first.schedule)
+        saved = read_schedule_body(self.body(None), CTX._replace(now=self.LATER, current=current))
         assert saved.schedule is not None
         assert saved.schedule.rule == first.schedule.rule
         assert saved.body["scheduled_at"] == START

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from daemon.domain.requests import Past, save_schedule
+from daemon.domain.requests import PastStarts, read_schedule_body
 from daemon.domain.schedule.schedule import (
     CampaignType,
 )
@@ -176,9 +176,9 @@ def test_the_past_is_refused(written: str) -> None:
         assert (error.status, error.message) == (400, "Scheduled time is in the past")
         assert list(error.errors) == ["scheduled_at"]
         assert written in error.detail
-        save_schedule(body, CTX._replace(past=Past.ANY))
+        read_schedule_body(body, CTX._replace(past=PastStarts.ANY))
     once = {"schedule_type": "scheduled", "scheduled_at": written}
-    importing = CTX._replace(past=Past.RECURRENCES)
+    importing = CTX._replace(past=PastStarts.RECURRENCES)
     assert refusal(once, importing).message == "Scheduled time is in the past"
     assert schedule(recurring(top_scheduled_at=written), importing).anchor_at <= NOW
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from daemon.domain.errors import InvalidInput
 from daemon.domain.requests import (
-    Context,
-    Past,
+    BodyContext,
+    PastStarts,
     is_schedule_body,
-    save_schedule,
-    update_schedule,
+    read_schedule_body,
+    read_update_body,
 )
 from daemon.domain.schedule.schedule import (
     CampaignType,
@@ -88,10 +88,10 @@ SAVES = st.fixed_dictionaries(
 def test_what_is_stored_means_the_same_when_read_again(
     kind: CampaignType, bodies: list[dict[str, Any]], timezone: str
 ) -> None:
-    ctx = Context(NOW, kind, timezone)
+    ctx = BodyContext(NOW, kind, timezone)
     statuses: list[int] = []
     for body in bodies:
-        read = save_schedule if is_schedule_body(body) else update_schedule
+        read = read_schedule_body if is_schedule_body(body) else read_update_body
         try:
             saved = read(body, ctx)
         except InvalidInput as refused:
@@ -100,14 +100,14 @@ def test_what_is_stored_means_the_same_when_read_again(
         assert saved.schedule is not None
         assert is_schedule_body(saved.body) is (saved.source is ScheduleSource.SCHEDULE)
         assert saved.schedule.source is saved.source
-        again = Context(
+        again = BodyContext(
             NOW + timedelta(days=20_000),
             saved.campaign_type,
             timezone,
             anchor=saved.schedule.anchor_local,
-            past=Past.ANY,
+            past=PastStarts.ANY,
         )
-        reread = save_schedule if saved.source is ScheduleSource.SCHEDULE else update_schedule
+        reread = read_schedule_body if saved.source is ScheduleSource.SCHEDULE else read_update_body
         assert reread(saved.body, again) == saved
         first = saved.schedule.first_event()
         assert first is not None

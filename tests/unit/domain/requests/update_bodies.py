@@ -9,10 +9,10 @@ import pytest
 
 from daemon.domain.errors import InvalidInput
 from daemon.domain.requests import (
-    Context,
-    Current,
-    Saved,
-    update_schedule,
+    BodyContext,
+    CurrentSchedule,
+    ParsedSchedule,
+    read_update_body,
 )
 from daemon.domain.schedule.schedule import (
     CampaignType,
@@ -36,12 +36,12 @@ NOW = at("2025-06-01T00:00Z")
 START = "2025-07-01T09:00:00.000Z"  # a Tuesday
 
 
-def context(kind: CampaignType = RECURRING, **more: Any) -> Context:
-    return Context(NOW, kind, **more)
+def context(kind: CampaignType = RECURRING, **more: Any) -> BodyContext:
+    return BodyContext(NOW, kind, **more)
 
 
-def update(body: dict[str, Any], kind: CampaignType = RECURRING, **more: Any) -> Saved:
-    return update_schedule(body, context(kind, **more))
+def update(body: dict[str, Any], kind: CampaignType = RECURRING, **more: Any) -> ParsedSchedule:
+    return read_update_body(body, context(kind, **more))
 
 
 def schedule(body: dict[str, Any], kind: CampaignType = RECURRING, **more: Any) -> Schedule:
@@ -54,13 +54,13 @@ def attributes(**fields: Any) -> dict[str, Any]:
     return {"startdate": START, "repeating_schedule_attributes": fields}
 
 
-def refusal(body: object, ctx: Context) -> InvalidInput:
+def refusal(body: object, ctx: BodyContext) -> InvalidInput:
     with pytest.raises(InvalidInput) as caught:
-        update_schedule(body, ctx)
+        read_update_body(body, ctx)
     assert caught.value.message == "Invalid schedule values"
     return caught.value
 
 
-def current(saved: Saved) -> Current:
+def current(saved: ParsedSchedule) -> CurrentSchedule:
     assert saved.schedule is not None
-    return Current(saved.source, saved.body, saved.schedule)
+    return CurrentSchedule(saved.source, saved.body, saved.schedule)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.domain.campaign.model import latest_start, run_id
-from daemon.domain.requests import Context, Past, save_schedule, update_schedule
+from daemon.domain.requests import BodyContext, PastStarts, read_schedule_body, read_update_body
 from daemon.domain.run.attempt import ArmedEvent
 from daemon.domain.run.claim_plan import ClaimRequest, plan
 from daemon.domain.schedule.schedule import CampaignType, EventKind, Schedule, TimedEvent
@@ -29,8 +29,10 @@ def every_minute(**extras: Any) -> Schedule:
         "recurring_schedule": "continuously",
         **extras,
     }
-    ctx = Context(START, CampaignType.SEGMENT_TRIGGERED, continuous_interval=60, past=Past.ANY)
-    found = update_schedule(body, ctx).schedule
+    ctx = BodyContext(
+        START, CampaignType.SEGMENT_TRIGGERED, continuous_interval=60, past=PastStarts.ANY
+    )
+    found = read_update_body(body, ctx).schedule
     assert found is not None
     return found
 
@@ -41,7 +43,9 @@ def once(grace: int) -> Schedule:
         "scheduled_at": START.isoformat(),
         "misfire_grace_time": grace,
     }
-    found = save_schedule(body, Context(START, CampaignType.ONE_TIME, past=Past.ANY)).schedule
+    found = read_schedule_body(
+        body, BodyContext(START, CampaignType.ONE_TIME, past=PastStarts.ANY)
+    ).schedule
     assert found is not None
     return found
 
@@ -122,8 +126,8 @@ def test_a_window_has_no_run(kind: EventKind, next_kind: EventKind | None, more:
 
 def test_a_window_without_an_end_stays_open() -> None:
     body = {"startdate": START.isoformat()}
-    ctx = Context(START, CampaignType.EVENT_TRIGGERED, past=Past.ANY)
-    schedule = update_schedule(body, ctx).schedule
+    ctx = BodyContext(START, CampaignType.EVENT_TRIGGERED, past=PastStarts.ANY)
+    schedule = read_update_body(body, ctx).schedule
     event = TimedEvent(EventKind.OPEN, START, START.replace(tzinfo=None))
     found = plan(armed(schedule, event), START)
     assert (found.next, found.more) == (None, True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from daemon.domain.requests import Context, Past, save_schedule, update_schedule
-from daemon.domain.requests.datetimes import settle
+from daemon.domain.requests import BodyContext, PastStarts, read_schedule_body, read_update_body
+from daemon.domain.requests.datetimes import resolve_datetime
 from daemon.domain.schedule.daylight_saving import DaylightSaving
 from daemon.domain.schedule.dtstart import Pattern, anchor_without_start, begin_after, begin_at
 from daemon.domain.schedule.recurrence import Frequency
@@ -36,8 +36,8 @@ NOW = at("2000-01-01T00:00Z")
 
 
 def saved(body: dict[str, Any], timezone: str = "UTC", now: datetime = NOW) -> Schedule:
-    ctx = Context(now, CampaignType.RECURRING, timezone)
-    found = save_schedule(body, ctx).schedule
+    ctx = BodyContext(now, CampaignType.RECURRING, timezone)
+    found = read_schedule_body(body, ctx).schedule
     assert found is not None
     return found
 
@@ -73,12 +73,12 @@ def by_policy(
         if anchor_local is None:
             beginning = begin_after(pattern, timezone, now, policy)
         else:
-            stored = settle(anchor_local, zone(timezone), policy)
+            stored = resolve_datetime(anchor_local, zone(timezone), policy)
             beginning = begin_at(pattern, timezone, *stored, policy)
         assert beginning is not None
         anchor = anchor_without_start(beginning, timezone, policy)
     else:
-        anchor = settle(at(start), zone(timezone), policy)
+        anchor = resolve_datetime(at(start), zone(timezone), policy)
         beginning = begin_at(pattern, timezone, *anchor, policy)
         assert beginning is not None
     source = ScheduleSource.SCHEDULE
@@ -86,7 +86,7 @@ def by_policy(
 
 
 def window(kind: CampaignType, now: datetime = NOW, **body: Any) -> Schedule:
-    found = update_schedule(body, Context(now, kind, past=Past.ANY)).schedule
+    found = read_update_body(body, BodyContext(now, kind, past=PastStarts.ANY)).schedule
     assert found is not None
     return found
 

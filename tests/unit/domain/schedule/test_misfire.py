@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.domain.requests import Context, Past, save_schedule, update_schedule
+from daemon.domain.requests import BodyContext, PastStarts, read_schedule_body, read_update_body
 from daemon.domain.schedule.misfire import LISTED_AT_MOST, Late, Stretch, decide
 from daemon.domain.schedule.schedule import CampaignType, EventKind, Schedule, TimedEvent
 
@@ -23,14 +23,16 @@ START = at("2026-01-01T00:00Z")
 
 
 def continuous(every: int, end: str | None = None, **extras: Any) -> Schedule:
-    ctx = Context(START, CampaignType.SEGMENT_TRIGGERED, continuous_interval=every, past=Past.ANY)
+    ctx = BodyContext(
+        START, CampaignType.SEGMENT_TRIGGERED, continuous_interval=every, past=PastStarts.ANY
+    )
     body = {
         "startdate": "2026-01-01T00:00Z",
         "enddate": end,
         "recurring_schedule": "continuously",
         **extras,
     }
-    found = update_schedule(body, ctx).schedule
+    found = read_update_body(body, ctx).schedule
     assert found is not None
     return found
 
@@ -43,7 +45,9 @@ def daily(start: str, **extras: Any) -> Schedule:
         "recurring_config": {"frequency": "daily", **extras.pop("config", {})},
         **extras,
     }
-    found = save_schedule(body, Context(START, CampaignType.RECURRING, past=Past.ANY)).schedule
+    found = read_schedule_body(
+        body, BodyContext(START, CampaignType.RECURRING, past=PastStarts.ANY)
+    ).schedule
     assert found is not None
     return found
 
@@ -115,7 +119,7 @@ def test_a_stretch_ends_before_the_window_closes() -> None:
 
 def test_a_one_off_fires_or_is_missed() -> None:
     body = {"schedule_type": "scheduled", "scheduled_at": "2026-01-01T00:10Z"}
-    schedule = save_schedule(body, Context(START, CampaignType.ONE_TIME)).schedule
+    schedule = read_schedule_body(body, BodyContext(START, CampaignType.ONE_TIME)).schedule
     assert schedule is not None
     event = first_fire(schedule)
     grace = timedelta(hours=1)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemon.domain.errors import InvalidInput
-from daemon.domain.requests import Context, Past, save_schedule, update_schedule
+from daemon.domain.requests import BodyContext, PastStarts, read_schedule_body, read_update_body
 from daemon.domain.schedule.rrule import rrule_text
 from daemon.domain.schedule.schedule import CampaignType, EventKind, Schedule, Skip
 
@@ -114,9 +114,9 @@ def bodies(draw: st.DrawFn) -> tuple[CampaignType, dict[str, Any]]:
 
 
 def schedule_of(kind: CampaignType, body: dict[str, Any]) -> Schedule | None:
-    read = save_schedule if "schedule_type" in body else update_schedule
+    read = read_schedule_body if "schedule_type" in body else read_update_body
     try:
-        return read(body, Context(NOW, kind, past=Past.ANY)).schedule
+        return read(body, BodyContext(NOW, kind, past=PastStarts.ANY)).schedule
     except InvalidInput as error:
         # An end before the first occurrence.
         if "never run" in str(error) or "must be after startdate" in str(error):

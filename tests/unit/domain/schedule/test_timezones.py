@@ -13,7 +13,7 @@ from daemon.domain.requests.datetimes import (
     end_of_day,
     parse_date,
     parse_datetime,
-    settle,
+    resolve_datetime,
 )
 from daemon.domain.schedule import timezones
 
@@ -193,13 +193,13 @@ def test_other_forms_are_malformed(text: str) -> None:
 def test_settle_keeps_a_naive_time_as_written_and_converts_an_aware_one() -> None:
     new_york = timezones.zone("America/New_York")
     gap = at("2026-03-08T02:30")
-    assert settle(gap, new_york) == (at("2026-03-08T07:30Z"), gap)
-    assert settle(at("2026-03-08T07:30Z"), new_york) == (
+    assert resolve_datetime(gap, new_york) == (at("2026-03-08T07:30Z"), gap)
+    assert resolve_datetime(at("2026-03-08T07:30Z"), new_york) == (
         at("2026-03-08T07:30Z"),
         at("2026-03-08T03:30"),
     )
     with pytest.raises(OverflowError):
-        settle(at("9999-12-31T23:00-02:00"), new_york)
+        resolve_datetime(at("9999-12-31T23:00-02:00"), new_york)
 
 
 def test_every_accepted_zone_loads_and_resolves_at_the_edges_of_time() -> None:
