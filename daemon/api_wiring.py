@@ -29,7 +29,7 @@ from storage.api_keys import ApiKeys
 from storage.audit_log import AuditLog
 from storage.campaign_reads import CampaignReads
 from storage.campaigns import Campaigns
-from storage.cluster_reads import overview
+from storage.cluster_reads import read_overview
 from storage.engine import Connections, Database
 from storage.errors import PrivilegeMissing, SchemaOutOfDate
 from storage.idempotency import IdempotencyKeys
@@ -225,7 +225,7 @@ class _BackendBuilder:
             sessions=PageSessions(database),
             audit=AuditLog(database),
             idempotency=IdempotencyKeys(database, make_service),
-            overview=lambda: overview(database),
+            overview=lambda: read_overview(database),
             readiness=check_readiness,
             metrics=self.metrics.render,
             targets=lambda: self.settings().targets.keys(),

@@ -165,7 +165,7 @@ class Daemon:
         if not await parts.database.shows_its_name():
             self._emit("sessions_not_named")
         listens_elsewhere = self._settings.listen_database_url is not None
-        if listens_elsewhere and not await parts.notifications.arrive_from(parts.database):
+        if listens_elsewhere and not await parts.notifications.receives_from(parts.database):
             self._emit("listen_elsewhere")
 
     def _report_ready(self, began: float) -> None:

@@ -100,7 +100,7 @@ class CampaignStore(Protocol):
 class RunResultStore(Protocol):
     """The store of results that are reported later, each guarded by run and attempt."""
 
-    async def end(
+    async def end_attempt(
         self,
         run_id: UUID,
         attempt: int,
@@ -113,15 +113,15 @@ class RunResultStore(Protocol):
         """
         ...
 
-    async def extend(self, run_id: UUID, attempt: int, seconds: float) -> AttemptUpdate:
+    async def extend_lease(self, run_id: UUID, attempt: int, seconds: float) -> AttemptUpdate:
         """Extend the open attempt's lease to ``seconds`` from now. Raises NotFound, Conflict."""
         ...
 
-    async def campaign_of(self, run_id: UUID) -> int:
+    async def campaign_id_of(self, run_id: UUID) -> int:
         """Return the id of the run's campaign. Raises NotFound."""
         ...
 
-    async def release(self, run_id: UUID, grace: float, actor: str) -> AttemptUpdate:
+    async def release_held(self, run_id: UUID, grace: float, actor: str) -> AttemptUpdate:
         """Make a held run due, with ``grace`` seconds to start. Raises NotFound, Refused."""
         ...
 
@@ -261,7 +261,7 @@ class CampaignService:
 
     async def complete(self, run_id: UUID, attempt: int, actor: str) -> AttemptUpdate:
         """End the attempt as completed. Raises Conflict unless it is the open attempt."""
-        update = await self._run_store.end(run_id, attempt, lambda _run: Delivered(), actor)
+        update = await self._run_store.end_attempt(run_id, attempt, lambda _run: Delivered(), actor)
         return self._queue_ended_run(update)
 
     async def fail(
@@ -279,26 +279,28 @@ class CampaignService:
                 return Reject(reason)
             return Retry(reason, policy.wait(run.attempt, random.random))
 
-        return self._queue_ended_run(await self._run_store.end(run_id, attempt, decide, actor))
+        return self._queue_ended_run(
+            await self._run_store.end_attempt(run_id, attempt, decide, actor)
+        )
 
     async def heartbeat(self, run_id: UUID, attempt: int, seconds: float) -> AttemptUpdate:
         """Extend the attempt's lease to ``seconds`` from now. Raises Conflict."""
-        return await self._run_store.extend(run_id, attempt, seconds)
+        return await self._run_store.extend_lease(run_id, attempt, seconds)
 
     async def retry(self, run_id: UUID, actor: str) -> CommandResult:
         """Make the next attempt of a failed run due now."""
-        campaign_id = await self._run_store.campaign_of(run_id)
+        campaign_id = await self._run_store.campaign_id_of(run_id)
         return await self._execute_command(
             campaign_id, actor, lambda s: commands.retry(s, run_id, self._grace)
         )
 
     async def release(self, run_id: UUID, actor: str) -> AttemptUpdate:
         """Make a held run due now; its schedule's grace time starts again."""
-        campaign_id = await self._run_store.campaign_of(run_id)
+        campaign_id = await self._run_store.campaign_id_of(run_id)
         async with self._store.edit(campaign_id) as edit:
             current = edit.snapshot.current
         grace = current.schedule.misfire_grace_time if current else self._grace
-        return await self._run_store.release(run_id, grace, actor)
+        return await self._run_store.release_held(run_id, grace, actor)
 
     async def fail_held(self, run_id: UUID, actor: str) -> AttemptUpdate:
         """End a held run as failed."""

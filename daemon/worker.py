@@ -38,13 +38,13 @@ class WorkerQueue(Protocol):
 class WorkerStore(Protocol):
     """Where a worker reports progress and results."""
 
-    async def end(
+    async def end_attempt(
         self, run_id: UUID, attempt: int, decide: Callable[[OpenAttempt], Outcome], actor: str
     ) -> AttemptUpdate:
         """Write the outcome that ``decide`` returns. Raises NotFound, Conflict."""
         ...
 
-    async def extend(self, run_id: UUID, attempt: int, seconds: float) -> AttemptUpdate:
+    async def extend_lease(self, run_id: UUID, attempt: int, seconds: float) -> AttemptUpdate:
         """Extend the lease of a run to ``seconds`` from now. Raises NotFound, Conflict."""
         ...
 
@@ -190,7 +190,7 @@ class Worker(Service):
 
         while True:
             try:
-                update = await self._results.end(
+                update = await self._results.end_attempt(
                     attempt.run_id, attempt.number, decide, self._worker_name
                 )
             except Unavailable as error:
@@ -204,7 +204,7 @@ class Worker(Service):
         while True:
             await asyncio.sleep(self._lease / HEARTBEATS_PER_LEASE)
             try:
-                await self._results.extend(attempt.run_id, attempt.number, self._lease)
+                await self._results.extend_lease(attempt.run_id, attempt.number, self._lease)
             except (Conflict, NotFound):
                 self._lost.add(attempt.run_id)
                 task.cancel()

@@ -24,9 +24,9 @@ from daemon.domain.audit import Action, AuditEntry
 from daemon.domain.errors import Conflict, NotFound
 from daemon.domain.formatting import utc_text
 from daemon.domain.requests.fields import invalid_input
-from storage.audit_log import record
+from storage.audit_log import record_in_transaction
 from storage.engine import Database
-from storage.errors import translated
+from storage.errors import translate_errors
 from storage.tables import api_keys
 
 LOOKUP_TIMEOUT_S = 10.0
@@ -91,7 +91,7 @@ class ApiKeys:
             name=name,
             scope=scope,
             digest=digest_of(secret),
-            expires_at=await self._expiry(expires),
+            expires_at=await self._expiry_instant(expires),
         )
         async with self._database.transaction() as connection:
             row = (
@@ -104,7 +104,7 @@ class ApiKeys:
             await _record_change(connection, Action.KEY_CREATED, row, note=f"scope {scope}")
         return key_from(row), secret
 
-    async def _expiry(self, expires: datetime | timedelta | None) -> datetime | None:
+    async def _expiry_instant(self, expires: datetime | timedelta | None) -> datetime | None:
         """Return the instant by the database's clock. Raises InvalidInput if it is past."""
         if expires is None:
             return None
@@ -146,7 +146,7 @@ class ApiKeys:
             found: dict[bytes | None, Any] = {}
             failure = None
             try:
-                with translated():
+                with translate_errors():
                     async with asyncio.timeout(LOOKUP_TIMEOUT_S):
                         rows = await self._database.rows(_FIND, digests=list(lookups))
                 found = {each: row for row in rows for each in (row.digest, row.previous_digest)}
@@ -209,15 +209,15 @@ class ApiKeys:
             _key.previous_until: until if is_kept else None,
         }
         if expires is not None:
-            values[_key.expires_at] = await self._expiry(expires)
-        return await self._change(Action.KEY_ROTATED, key, IS_IN_FORCE, values), secret
+            values[_key.expires_at] = await self._expiry_instant(expires)
+        return await self._change_key(Action.KEY_ROTATED, key, IS_IN_FORCE, values), secret
 
     async def revoke(self, key: int | str) -> ApiKey:
         """Revoke the key with this id or name, from the next request on. Raises NotFound."""
         values = {_key.revoked_at: _NOW}
-        return await self._change(Action.KEY_REVOKED, key, _key.revoked_at.is_(None), values)
+        return await self._change_key(Action.KEY_REVOKED, key, _key.revoked_at.is_(None), values)
 
-    async def _change(
+    async def _change_key(
         self,
         action: Action,
         key: int | str,
@@ -238,7 +238,9 @@ class ApiKeys:
 async def _record_change(
     connection: AsyncConnection, action: Action, row: Any, note: str | None = None
 ) -> None:
-    await record(connection, AuditEntry(action, "key", str(row.id), row.name, note=note))
+    await record_in_transaction(
+        connection, AuditEntry(action, "key", str(row.id), row.name, note=note)
+    )
 
 
 def _new_secret() -> str:

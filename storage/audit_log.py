@@ -19,7 +19,7 @@ UNKNOWN = Origin("unknown")
 INSERT = sa.insert(audit_log)
 
 
-def row_of(entry: AuditEntry) -> dict[str, Any]:
+def audit_row(entry: AuditEntry) -> dict[str, Any]:
     """Return the columns of a row: the entry, and the origin that is set now."""
     origin = ORIGIN.get(UNKNOWN)
     origin.latest.append(entry)
@@ -37,9 +37,9 @@ def row_of(entry: AuditEntry) -> dict[str, Any]:
     }
 
 
-async def record(connection: AsyncConnection, entry: AuditEntry) -> None:
+async def record_in_transaction(connection: AsyncConnection, entry: AuditEntry) -> None:
     """Add a row in the transaction of the change."""
-    await connection.execute(INSERT, row_of(entry))
+    await connection.execute(INSERT, audit_row(entry))
 
 
 class AuditLog:
@@ -51,7 +51,7 @@ class AuditLog:
     async def record(self, entry: AuditEntry) -> None:
         """Add a row that belongs to no change of the database, such as a refusal."""
         async with self._database.statement() as connection:
-            await record(connection, entry)
+            await record_in_transaction(connection, entry)
 
     async def page(
         self,

@@ -26,11 +26,11 @@ _INT8 = Struct(">iq")
 _FLOAT8 = Struct(">id")
 
 
-class _Array(bytes):
+class _EncodedArray(bytes):
     """An encoded one-dimensional array."""
 
 
-class _Dumper(Dumper):
+class _EncodedArrayDumper(Dumper):
     format = Format.BINARY
     array_oid: int
 
@@ -43,12 +43,12 @@ class _Dumper(Dumper):
         return obj
 
 
-_DUMPERS: dict[type[_Array], type[_Dumper]] = {}
+_DUMPERS: dict[type[_EncodedArray], type[_EncodedArrayDumper]] = {}
 
 
-def _array_type(name: str, oid: int) -> type[_Array]:
-    array = type(name, (_Array,), {})
-    _DUMPERS[array] = type(f"{name}Dumper", (_Dumper,), {"array_oid": oid})
+def _array_type(name: str, oid: int) -> type[_EncodedArray]:
+    array = type(name, (_EncodedArray,), {})
+    _DUMPERS[array] = type(f"{name}Dumper", (_EncodedArrayDumper,), {"array_oid": oid})
     return array
 
 
@@ -75,7 +75,7 @@ def _struct_of(element: str, count: int) -> Struct:
 
 
 def _fixed_size_array(
-    array: type[_Array], oid: int, element: str, size: int, values: Sequence[object]
+    array: type[_EncodedArray], oid: int, element: str, size: int, values: Sequence[object]
 ) -> bytes:
     """Encode elements of one size, none of them null."""
     if not values:
@@ -87,7 +87,7 @@ def _fixed_size_array(
     )
 
 
-def _array_of(array: type[_Array], oid: int, parts: Sequence[bytes]) -> bytes:
+def _variable_size_array(array: type[_EncodedArray], oid: int, parts: Sequence[bytes]) -> bytes:
     """Join elements that are encoded with their lengths; some may be null."""
     if not parts:
         return array(_HEADER.pack(0, 0, oid, 0, 1)[:12])
@@ -118,7 +118,9 @@ def booleans(values: Sequence[bool]) -> bytes:
 def floats(values: Iterable[float | None]) -> bytes:
     """Encode a ``float8[]``; elements may be null."""
     pack = _FLOAT8.pack
-    return _array_of(_Floats, 701, [_NULL if value is None else pack(8, value) for value in values])
+    return _variable_size_array(
+        _Floats, 701, [_NULL if value is None else pack(8, value) for value in values]
+    )
 
 
 def texts(values: Iterable[str | None]) -> bytes:
@@ -132,12 +134,12 @@ def texts(values: Iterable[str | None]) -> bytes:
             utf8 = value.encode()
             part = encoded[value] = len(utf8).to_bytes(4, "big") + utf8
         parts.append(part)
-    return _array_of(_Texts, 25, parts)
+    return _variable_size_array(_Texts, 25, parts)
 
 
 def uuids(values: Iterable[UUID | None]) -> bytes:
     """Encode a ``uuid[]``; elements may be null."""
-    return _array_of(
+    return _variable_size_array(
         _Uuids,
         2950,
         [_NULL if value is None else b"\0\0\0\x10" + value.bytes for value in values],
@@ -146,12 +148,12 @@ def uuids(values: Iterable[UUID | None]) -> bytes:
 
 def instants(values: Iterable[datetime | None]) -> bytes:
     """Encode aware instants as ``timestamptz[]``; elements may be null."""
-    return _array_of(_Instants, 1184, _encode_instants(values, _EPOCH))
+    return _variable_size_array(_Instants, 1184, _encode_instants(values, _EPOCH))
 
 
 def wall_times(values: Iterable[datetime | None]) -> bytes:
     """Encode naive wall times as ``timestamp[]``; elements may be null."""
-    return _array_of(_WallTimes, 1114, _encode_instants(values, _LOCAL_EPOCH))
+    return _variable_size_array(_WallTimes, 1114, _encode_instants(values, _LOCAL_EPOCH))
 
 
 def _encode_instants(values: Iterable[datetime | None], epoch: datetime) -> list[bytes]:

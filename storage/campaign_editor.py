@@ -25,8 +25,8 @@ from daemon.domain.errors import Refused
 from daemon.domain.run.attempt import RunEnded
 from daemon.domain.schedule.misfire import Stretch
 from daemon.domain.schedule.schedule import EventKind
-from storage.audit_log import record
-from storage.schedule_rows import definition_of
+from storage.audit_log import record_in_transaction
+from storage.schedule_rows import definition_row
 from storage.tables import (
     campaign_events,
     campaigns,
@@ -94,7 +94,7 @@ class LockedCampaign:
         if change.delete:
             await self._delete_campaign()
         else:
-            await self._write_missed(change, actor)
+            await self._write_missed_runs(change, actor)
             await self._write_schedule_and_timer(change)
             retried = await self._retry_run(change.retry) if change.retry is not None else None
             await self._write_campaign(change)
@@ -110,16 +110,20 @@ class LockedCampaign:
                 run_id=run,
             )
         retried = None if change.retry is None else change.retry.run_id
-        await self._record(CAMPAIGN_ACTIONS[change.event], actor, retried)
+        await self._record_in_audit_log(CAMPAIGN_ACTIONS[change.event], actor, retried)
         await self._notify_nodes()
 
-    async def _record(self, action: Action, actor: str, run_id: UUID | None = None) -> None:
+    async def _record_in_audit_log(
+        self, action: Action, actor: str, run_id: UUID | None = None
+    ) -> None:
         """Add the change of the campaign, or of one of its runs, to the audit log."""
         campaign = self.snapshot.campaign
         changed = ("campaign", str(campaign.id)) if run_id is None else ("run", str(run_id))
-        await record(self._connection, AuditEntry(action, *changed, campaign.name, actor=actor))
+        await record_in_transaction(
+            self._connection, AuditEntry(action, *changed, campaign.name, actor=actor)
+        )
 
-    async def amend(self, values: dict[str, Any], actor: str) -> None:
+    async def amend_fields(self, values: dict[str, Any], actor: str) -> None:
         """Write new values of name, timezone, target or payload, and their event row.
 
         The armed timer carries the target; a claim reads the other columns from the campaign.
@@ -129,7 +133,7 @@ class LockedCampaign:
             _UPDATE_CAMPAIGN, of_campaign=campaign.id, **values, updated_at=self.snapshot.now
         )
         await self._log_event(event="amended", actor=actor, details={"fields": sorted(values)})
-        await self._record(Action.CAMPAIGN_AMENDED, actor)
+        await self._record_in_audit_log(Action.CAMPAIGN_AMENDED, actor)
         if values.get("target", campaign.target) != campaign.target:
             await self._bump_revision()
             await self._notify_nodes()
@@ -159,7 +163,7 @@ class LockedCampaign:
             self.revision = None
         elif change.schedule is not None:
             self.revision = revision
-            row = {**definition_of(change.schedule, now), "revision": revision}
+            row = {**definition_row(change.schedule, now), "revision": revision}
             await self._execute(_SAVE_DEFINITION, campaign_id=campaign_id, **row)
         elif not change.keep_timer:
             self.revision = None if self.revision is None else revision
@@ -287,7 +291,7 @@ class LockedCampaign:
                 scheduled_for=row.scheduled_for,
             )
 
-    async def _write_missed(self, change: Change, actor: str) -> None:
+    async def _write_missed_runs(self, change: Change, actor: str) -> None:
         """Insert a run for each occurrence that was still unclaimed when its timer was replaced."""
         campaign, current = self.snapshot.campaign, self.snapshot.current
         grace = current.schedule.misfire_grace_time if current else 0

@@ -35,7 +35,7 @@ from daemon.domain.schedule.schedule import (
     ScheduleSource,
     TimedEvent,
 )
-from storage.campaigns import campaign_from, is_ref, not_found
+from storage.campaigns import campaign_from, campaign_not_found, ref_condition
 from storage.engine import Database
 from storage.schedule_rows import schedule_from
 from storage.tables import campaign_events, campaigns, nodes, runs, schedule_definitions, timers
@@ -57,7 +57,7 @@ class CampaignReads:
     ) -> list[CampaignSummary]:
         """Return campaigns with an id below ``before``, newest first, without payloads."""
         rows = await self._database.rows(
-            _campaigns_page(before is not None, status is not None, type is not None),
+            _campaigns_select(before is not None, status is not None, type is not None),
             max_rows=limit,
             before=before,
             status=status,
@@ -72,11 +72,11 @@ class CampaignReads:
 
     async def campaign(self, ref: Ref) -> CampaignDetail:
         """Return one campaign with its schedule and its timer. Raises NotFound."""
-        rows = await self._database.rows(_campaign_in_full(isinstance(ref, UUID)), ref=ref)
+        rows = await self._database.rows(_campaign_select(isinstance(ref, UUID)), ref=ref)
         if not rows:
-            raise not_found(ref)
+            raise campaign_not_found(ref)
         row = rows[0]
-        columns = _Columns(row)
+        columns = _LabelledColumns(row)
         current = None
         if columns.revision is not None:
             current = CurrentSchedule(
@@ -109,12 +109,12 @@ class CampaignReads:
             names = ("before_claimed_at", "before_campaign_id", "before_scheduled_for")
             values |= zip(names, before, strict=True)
         if ref is not None:
-            values["campaign_id"] = await self._id_of(ref)
+            values["campaign_id"] = await self._campaign_id_of(ref)
         elif status is RunStatus.EXECUTING:
             # Two statements, so that the second is planned for the actual instant.
             (oldest,) = await self._database.rows(_OLDEST_CLAIM)
             values["since"] = oldest.since
-        statement = _runs_page(ref is not None, status, before is not None)
+        statement = _runs_select(ref is not None, status, before is not None)
         rows = await self._database.rows(statement, **values)
         return [RunDetail(run_from(row), row.campaign_uuid, row.name) for row in rows]
 
@@ -128,7 +128,7 @@ class CampaignReads:
         """Return a campaign's events with an id below ``before``, newest first."""
         statement = (
             sa.select(campaign_events)
-            .where(campaign_events.c.campaign_id == await self._id_of(ref))
+            .where(campaign_events.c.campaign_id == await self._campaign_id_of(ref))
             .order_by(campaign_events.c.id.desc())
             .limit(limit)
         )
@@ -143,7 +143,7 @@ class CampaignReads:
         """Return the armed event of each campaign that is not paused, soonest first."""
         after_at, after_id = after or (None, None)
         rows = await self._database.rows(
-            _upcoming_page(after is not None),
+            _upcoming_select(after is not None),
             max_rows=limit,
             after_at=after_at,
             after_id=after_id,
@@ -184,12 +184,12 @@ class CampaignReads:
             for event in armed_and_following_events(schedule, shown.timer, shown.now, count)
         ]
 
-    async def _id_of(self, ref: Ref) -> int:
+    async def _campaign_id_of(self, ref: Ref) -> int:
         async with self._database.statement() as connection:
-            found = await connection.execute(sa.select(campaigns.c.id).where(is_ref(ref)))
+            found = await connection.execute(sa.select(campaigns.c.id).where(ref_condition(ref)))
             campaign_id: int | None = found.scalar_one_or_none()
         if campaign_id is None:
-            raise not_found(ref)
+            raise campaign_not_found(ref)
         return campaign_id
 
 
@@ -230,7 +230,7 @@ def event_from(row: Any) -> LoggedEvent:
     return LoggedEvent(**row._asdict())
 
 
-class _Columns:
+class _LabelledColumns:
     """The columns of a row that are labelled ``d_...``, by their names in the table."""
 
     def __init__(self, row: Any) -> None:
@@ -247,12 +247,12 @@ _definition, _timer = schedule_definitions.alias("d"), timers.alias("t")
 _WITH_CAMPAIGN = (runs, campaigns.c.uuid.label("campaign_uuid"), campaigns.c.name.label("name"))
 
 
-def _is_ref(by_uuid: bool) -> sa.ColumnElement[bool]:
+def _ref_condition(by_uuid: bool) -> sa.ColumnElement[bool]:
     return (campaigns.c.uuid if by_uuid else campaigns.c.id) == _bind("ref")
 
 
 @cache
-def _campaigns_page(before: bool, status: bool, type: bool) -> sa.Select[Any]:
+def _campaigns_select(before: bool, status: bool, type: bool) -> sa.Select[Any]:
     """Leaves payloads out: a page of them could be many megabytes. Binds: max_rows, filters."""
     statement = (
         sa.select(
@@ -261,7 +261,7 @@ def _campaigns_page(before: bool, status: bool, type: bool) -> sa.Select[Any]:
             _definition.c.ends_at,
             _definition.c.rrule,
             _timer.c.fire_at,
-            _next_run_at(),
+            _next_run_expression(),
         )
         .outerjoin(_definition, _definition.c.campaign_id == campaigns.c.id)
         .outerjoin(_timer, _timer.c.campaign_id == campaigns.c.id)
@@ -278,7 +278,7 @@ def _campaigns_page(before: bool, status: bool, type: bool) -> sa.Select[Any]:
 
 
 @cache
-def _campaign_in_full(by_uuid: bool) -> sa.Select[Any]:
+def _campaign_select(by_uuid: bool) -> sa.Select[Any]:
     """Adds the timer, and the schedule's columns as ``d_...``. Binds: ref."""
     return (
         sa.select(
@@ -291,7 +291,7 @@ def _campaign_in_full(by_uuid: bool) -> sa.Select[Any]:
         )
         .outerjoin(_definition, _definition.c.campaign_id == campaigns.c.id)
         .outerjoin(_timer, _timer.c.campaign_id == campaigns.c.id)
-        .where(_is_ref(by_uuid))
+        .where(_ref_condition(by_uuid))
     )
 
 
@@ -300,7 +300,7 @@ _OLDEST_CLAIM = sa.select(sa.func.min(nodes.c.oldest_claim_at).label("since"))
 
 
 @cache
-def _runs_page(of_campaign: bool, status: RunStatus | None, before: bool) -> sa.Select[Any]:
+def _runs_select(of_campaign: bool, status: RunStatus | None, before: bool) -> sa.Select[Any]:
     """Binds: max_rows, campaign_id, since, before_claimed_at/campaign_id/scheduled_for."""
     statement = (
         sa.select(*_WITH_CAMPAIGN)
@@ -308,7 +308,7 @@ def _runs_page(of_campaign: bool, status: RunStatus | None, before: bool) -> sa.
         .limit(_bind("max_rows", type_=sa.Integer))
     )
     if status is not None:
-        statement = statement.where(_has_status(status, of_campaign))
+        statement = statement.where(_status_condition(status, of_campaign))
     if of_campaign:
         statement = statement.where(runs.c.campaign_id == _bind("campaign_id")).order_by(
             runs.c.scheduled_for.desc()
@@ -336,7 +336,7 @@ _RUN = (
 
 
 @cache
-def _upcoming_page(after: bool) -> sa.Select[Any]:
+def _upcoming_select(after: bool) -> sa.Select[Any]:
     """Binds: max_rows, after_at, after_id."""
     key = (timers.c.fire_at, timers.c.campaign_id)
     statement = (
@@ -365,7 +365,7 @@ def _upcoming_page(after: bool) -> sa.Select[Any]:
     return statement
 
 
-def _has_status(status: RunStatus, of_campaign: bool) -> sa.ColumnElement[bool]:
+def _status_condition(status: RunStatus, of_campaign: bool) -> sa.ColumnElement[bool]:
     """Phrased so that an index finds the runs, without reading those of another status."""
     if of_campaign or status is RunStatus.COMPLETED:
         return runs.c.status == status
@@ -376,7 +376,7 @@ def _has_status(status: RunStatus, of_campaign: bool) -> sa.ColumnElement[bool]:
     return sa.and_(runs.c.status == status, sa.or_(in_flight, runs.c.lease_until.is_not(None)))
 
 
-def _next_run_at() -> sa.ColumnElement[Any]:
+def _next_run_expression() -> sa.ColumnElement[Any]:
     """The instant of the armed run: a FIRE, or an OPEN whose window starts with a run."""
     repeats = sa.func.num_nonnulls(_definition.c.frequency, _definition.c.every_seconds) > 0
     is_fire = _timer.c.kind == EventKind.FIRE

@@ -18,7 +18,7 @@ from daemon.domain.campaign.state_machine import Status
 from daemon.domain.errors import Conflict, NotFound
 from daemon.domain.requests import CurrentSchedule
 from daemon.domain.schedule.schedule import CampaignType, EventKind, ScheduleSource, TimedEvent
-from storage.audit_log import record
+from storage.audit_log import record_in_transaction
 from storage.campaign_editor import LockedCampaign
 from storage.engine import Connections, rows_of
 from storage.schedule_rows import schedule_from
@@ -47,12 +47,12 @@ def campaign_from(row: Any) -> Campaign:
     )
 
 
-def is_ref(ref: int | UUID) -> sa.ColumnElement[bool]:
+def ref_condition(ref: int | UUID) -> sa.ColumnElement[bool]:
     """Return the condition that selects a campaign by id or by uuid."""
     return campaigns.c.uuid == ref if isinstance(ref, UUID) else campaigns.c.id == ref
 
 
-def not_found(ref: int | UUID) -> NotFound:
+def campaign_not_found(ref: int | UUID) -> NotFound:
     """Return the error for a campaign that does not exist."""
     return NotFound(f"no campaign has the {'uuid' if isinstance(ref, UUID) else 'id'} {ref}")
 
@@ -66,9 +66,11 @@ class Campaigns:
     async def get(self, ref: int | UUID) -> Campaign:
         """Return one campaign, unlocked. Raises NotFound."""
         async with self._database.statement() as connection:
-            row = (await connection.execute(sa.select(campaigns).where(is_ref(ref)))).one_or_none()
+            row = (
+                await connection.execute(sa.select(campaigns).where(ref_condition(ref)))
+            ).one_or_none()
         if row is None:
-            raise not_found(ref)
+            raise campaign_not_found(ref)
         return campaign_from(row)
 
     async def create(self, campaign: Campaign, actor: str) -> Campaign:
@@ -100,7 +102,7 @@ class Campaigns:
             entry = AuditEntry(
                 Action.CAMPAIGN_CREATED, "campaign", str(row.id), row.name, actor=actor
             )
-            await record(connection, entry)
+            await record_in_transaction(connection, entry)
         return campaign_from(row)
 
     @asynccontextmanager
@@ -114,9 +116,9 @@ class Campaigns:
             now: the instant of the decision; the database clock by default.
         """
         async with self._database.transaction() as connection:
-            rows = await rows_of(connection, _lock_campaign(isinstance(ref, UUID)), ref=ref)
+            rows = await rows_of(connection, _locking_select(isinstance(ref, UUID)), ref=ref)
             if not rows:
-                raise not_found(ref)
+                raise campaign_not_found(ref)
             # A second statement, because its snapshot is taken after the lock was granted.
             yield LockedCampaign(
                 connection, await _read_snapshot(connection, campaign_from(rows[0]), now)
@@ -124,12 +126,12 @@ class Campaigns:
 
 
 @cache
-def _lock_campaign(by_uuid: bool) -> sa.Select[Any]:
+def _locking_select(by_uuid: bool) -> sa.Select[Any]:
     column = campaigns.c.uuid if by_uuid else campaigns.c.id
     return sa.select(campaigns).where(column == sa.bindparam("ref")).with_for_update()
 
 
-def _select_snapshot() -> sa.Select[Any]:
+def _snapshot_select() -> sa.Select[Any]:
     definition, timer = schedule_definitions.alias("d"), timers.alias("t")
     campaign_id = sa.bindparam("campaign_id", type_=sa.BigInteger)
     last = (
@@ -156,7 +158,7 @@ def _select_snapshot() -> sa.Select[Any]:
     )
 
 
-_SNAPSHOT = _select_snapshot()
+_SNAPSHOT = _snapshot_select()
 
 
 async def _read_snapshot(

@@ -8,11 +8,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from daemon.domain.read_models import NodeState, Overview, StatusCounts
 from storage.engine import Database
 from storage.queries import query
-from storage.schema import UNRECORDED, schema_of
+from storage.schema import UNRECORDED, read_schema_async
 from storage.tables import campaigns, nodes, runs
 
 
-async def overview(database: Database) -> Overview:
+async def read_overview(database: Database) -> Overview:
     """Return the state of the cluster; the cost does not grow with campaigns and runs."""
     async with database.statement() as connection:
         now = (await connection.execute(sa.select(sa.func.clock_timestamp()))).scalar_one()
@@ -20,7 +20,7 @@ async def overview(database: Database) -> Overview:
         since = min((row.oldest_claim_at for row in node_rows), default=now)
         # A separate statement, so that it is planned for the actual instant.
         row = (await connection.execute(query("summarise_status"), {"since": since})).one()
-        schema = await schema_of(connection)
+        schema = await read_schema_async(connection)
     return Overview(
         now=row.now,
         nodes=[
@@ -54,7 +54,7 @@ async def overview(database: Database) -> Overview:
     )
 
 
-async def live_nodes(connection: AsyncConnection, name: str) -> int:
+async def count_live_nodes(connection: AsyncConnection, name: str) -> int:
     """Return the number of live nodes with the given name."""
     statement = sa.select(sa.func.count()).where(
         nodes.c.name == name, nodes.c.lease_until > sa.func.clock_timestamp()
@@ -62,7 +62,7 @@ async def live_nodes(connection: AsyncConnection, name: str) -> int:
     return await connection.scalar(statement) or 0
 
 
-async def full_counts(database: Database) -> StatusCounts:
+async def count_by_status(database: Database) -> StatusCounts:
     """Count campaigns and runs by status; reads both tables completely."""
     async with database.statement() as connection:
         by_status = []

@@ -15,8 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import QueuePool
 
 from storage import binary_arrays
-from storage.errors import StatementDenied, StorageError, StorageUnavailable, translated
-from storage.privilege_checks import name_denied
+from storage.errors import StatementDenied, StorageError, StorageUnavailable, translate_errors
+from storage.privilege_checks import explain_denial
 from storage.queries import query
 from storage.session import (
     BY_HAND,
@@ -128,7 +128,7 @@ class Database:
     async def statement(self) -> AsyncIterator[AsyncConnection]:
         """Yield a connection on which every statement is a transaction of its own."""
         try:
-            with translated():
+            with translate_errors():
                 async with self._single.connect() as connection:
                     yield connection
         except StatementDenied as denied:
@@ -138,7 +138,7 @@ class Database:
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """Yield a connection in a transaction: committed at the end, rolled back on an error."""
         try:
-            with translated():
+            with translate_errors():
                 async with self.engine.begin() as connection:
                     yield connection
         except StatementDenied as denied:
@@ -153,9 +153,9 @@ class Database:
 
     async def _name_denied(self, denied: StatementDenied) -> StorageError:
         """Return the server's refusal with the role and the rights that it lacks."""
-        with translated():
+        with translate_errors():
             async with self._single.connect() as connection:
-                return await connection.run_sync(name_denied, denied)
+                return await connection.run_sync(explain_denial, denied)
 
     async def rows(self, statement: sa.Executable | str, **values: Any) -> list[Any]:
         """Execute one statement, or the one named in ``sql/``, in a transaction of its own.

@@ -113,7 +113,7 @@ _ADDRESS = re.compile(
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Raise StorageUnavailable for errors that pass by themselves, StatementDenied for refusals.
 
     Other errors are let through. The message is the first line of the driver's, without the
@@ -122,14 +122,14 @@ def translated() -> Iterator[None]:
     try:
         yield
     except sa_exc.DBAPIError as error:
-        if is_passing(error.orig) or error.connection_invalidated:
-            raise _unavailable(error.orig or error) from error
+        if is_temporary(error.orig) or error.connection_invalidated:
+            raise _unavailable_from(error.orig or error) from error
         if getattr(error.orig, "sqlstate", None) == DENIED:
             raise StatementDenied(first_line(error.orig or error)) from error
         raise
     except psycopg.Error as error:
-        if is_passing(error):
-            raise _unavailable(error) from error
+        if is_temporary(error):
+            raise _unavailable_from(error) from error
         if error.sqlstate == DENIED:
             raise StatementDenied(first_line(error)) from error
         raise
@@ -139,12 +139,12 @@ def translated() -> Iterator[None]:
         raise StorageUnavailable(first_line(error)) from error
 
 
-def _unavailable(error: BaseException) -> StorageUnavailable:
+def _unavailable_from(error: BaseException) -> StorageUnavailable:
     is_conflict = getattr(error, "sqlstate", None) in CONFLICTS
     return (TransactionAborted if is_conflict else StorageUnavailable)(first_line(error))
 
 
-def is_passing(error: BaseException | None) -> bool:
+def is_temporary(error: BaseException | None) -> bool:
     """Return whether a driver error means that the database is unavailable for now."""
     if not isinstance(error, psycopg.Error):
         return isinstance(error, OSError | TimeoutError)

@@ -25,7 +25,7 @@ class ExplainReads:
         self._database = database
         self._reads = CampaignReads(database)
 
-    async def record(self, ref: Ref, at: datetime, within: timedelta) -> Evidence:
+    async def read_evidence(self, ref: Ref, at: datetime, within: timedelta) -> Evidence:
         """Return the evidence on the run at ``at``, or on the first run less than ``within`` later.
 
         Raises:
@@ -78,9 +78,9 @@ class ExplainReads:
                     campaign.id, campaign_events.c.scheduled_for == at, limit=50
                 )
             ),
-            moved=_first(await self._read_events(campaign.id, moved, limit=1, newest=True)),
-            schedule_change=_first(await self._read_events(campaign.id, edited, limit=1)),
-            stretch=_first(await self._read_events(campaign.id, stretch, limit=1)),
+            moved=_first_or_none(await self._read_events(campaign.id, moved, limit=1, newest=True)),
+            schedule_change=_first_or_none(await self._read_events(campaign.id, edited, limit=1)),
+            stretch=_first_or_none(await self._read_events(campaign.id, stretch, limit=1)),
         )
 
     async def _read_events(
@@ -101,5 +101,5 @@ class ExplainReads:
         return [event_from(row) for row in await self._database.rows(statement)]
 
 
-def _first(events: Sequence[LoggedEvent]) -> LoggedEvent | None:
+def _first_or_none(events: Sequence[LoggedEvent]) -> LoggedEvent | None:
     return events[0] if events else None

@@ -55,9 +55,7 @@ class LeaseTable:
         binds = {"shards": list(shards), "overdue_before": overdue_before, "max_rows": max_rows}
         rows = await self._database.rows("load_worker_results", **binds)
         return [
-            WorkerResult(
-                attempt_from(row, row.attempt), _worker_outcome(row), row.node, row.seconds
-            )
+            WorkerResult(attempt_from(row, row.attempt), _outcome_from(row), row.node, row.seconds)
             for row in rows
         ]
 
@@ -90,7 +88,7 @@ class LeaseTable:
         ]
 
 
-def _worker_outcome(row: Any) -> Outcome:
+def _outcome_from(row: Any) -> Outcome:
     reason = row.error or "the worker gave no reason"
     match row.answer:
         case "completed":

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from psycopg.pq import Conninfo
 
 from daemon.domain.audit import Action, AuditEntry
-from storage.audit_log import INSERT, row_of
+from storage.audit_log import INSERT, audit_row
 from storage.errors import (
     SchemaInUse,
     SchemaOutOfDate,
@@ -21,9 +21,9 @@ from storage.errors import (
     StorageUnavailable,
     UnsuitableDatabase,
     first_line,
-    translated,
+    translate_errors,
 )
-from storage.privilege_checks import name_denied, require_owner, require_visible_schema
+from storage.privilege_checks import explain_denial, require_owner, require_visible_schema
 from storage.schema import HEAD, OWN_DATABASE, UNRECORDED, Schema, read_schema
 from storage.session import connect, connection_string
 
@@ -36,7 +36,7 @@ MAX_DEADLOCKS = 3
 """Number of retries after a deadlock with a transaction of a running node."""
 
 
-def statements(name: str) -> list[str]:
+def migration_statements(name: str) -> list[str]:
     """Return the statements of a migration's frozen SQL file, split at ``;`` + newline."""
     script = files("storage").joinpath("migrations", "versions", name).read_text(encoding="utf-8")
     return [part.strip() for part in script.split(";\n") if part.strip()]
@@ -53,7 +53,7 @@ def upgrade(dsn: str, revision: str = "head") -> None:
         SchemaOutOfDate: this release cannot work on the newer schema, or on this database.
         SchemaInUse: a live node's release cannot work on the new schema.
     """
-    found = current(dsn)
+    found = current_schema(dsn)
     if found.is_newer:
         found.require_compatible()
         return
@@ -80,7 +80,7 @@ def _run_migrations(dsn: str, found: Schema, revision: str) -> None:
 
     config = _alembic_config()
     try:
-        with _transaction(dsn) as connection:
+        with _migration_transaction(dsn) as connection:
             require_owner(connection)
             _require_unused(connection, found, _migration_script(config, revision))
             config.attributes["connection"] = connection
@@ -88,7 +88,7 @@ def _run_migrations(dsn: str, found: Schema, revision: str) -> None:
             if revision == "head":
                 note = f"from {found.version or 'none'}"
                 entry = AuditEntry(Action.SCHEMA_UPGRADED, "schema", HEAD, note=note)
-                connection.execute(INSERT, row_of(entry))
+                connection.execute(INSERT, audit_row(entry))
     except sa.exc.DBAPIError as error:
         if not isinstance(error.orig, psycopg.errors.DuplicateTable):
             raise
@@ -104,14 +104,14 @@ def _is_deadlock(error: StorageUnavailable) -> bool:
     return isinstance(cause, psycopg.errors.DeadlockDetected)
 
 
-def current(dsn: str) -> Schema:
+def current_schema(dsn: str) -> Schema:
     """Return the schema of the database at ``dsn``.
 
     Raises:
         StorageUnavailable: the database cannot be reached.
         PrivilegeMissing: the role cannot see the schema.
     """
-    with _transaction(dsn) as connection:
+    with _migration_transaction(dsn) as connection:
         found = read_schema(connection)
         if found.version is None:
             require_visible_schema(connection)
@@ -119,15 +119,15 @@ def current(dsn: str) -> Schema:
 
 
 @contextmanager
-def _transaction(dsn: str) -> Iterator[sa.Connection]:
+def _migration_transaction(dsn: str) -> Iterator[sa.Connection]:
     """Yield a connection in a transaction; a refusal names the role and the right."""
-    engine = _engine(dsn)
+    engine = _make_engine(dsn)
     try:
-        with translated(), engine.begin() as connection:
+        with translate_errors(), engine.begin() as connection:
             yield connection
     except StatementDenied as denied:
-        with translated(), engine.connect() as connection:
-            raise name_denied(connection, denied) from denied
+        with translate_errors(), engine.connect() as connection:
+            raise explain_denial(connection, denied) from denied
     finally:
         engine.dispose()
 
@@ -188,7 +188,7 @@ def _alembic_config() -> Config:
     return config
 
 
-def _engine(dsn: str) -> sa.Engine:
+def _make_engine(dsn: str) -> sa.Engine:
     conninfo = connection_string(dsn, "campaignd-migrate")
 
     def open_transactional() -> psycopg.Connection[Any]:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from storage.campaign_editor import CHANNEL
 from storage.engine import Database
-from storage.errors import translated
+from storage.errors import translate_errors
 from storage.session import Connection, connect_async, connection_string
 
 CHECK_S = 10.0
@@ -21,7 +21,7 @@ ARRIVAL_S = 1.0
 """Seconds to wait for a notification, which usually arrives within a millisecond."""
 
 
-class _Connection(Connection):
+class _WaitingConnection(Connection):
     """A connection that waits without waking up.
 
     psycopg wakes ten times a second to notice Ctrl-C. The event loop handles signals itself, and
@@ -38,7 +38,7 @@ class Notifications:
     def __init__(self, dsn: str) -> None:
         self._conninfo = connection_string(dsn, "campaignd-listen")
 
-    async def arrive_from(self, database: Database) -> bool:
+    async def receives_from(self, database: Database) -> bool:
         """Return whether notifications of ``database`` arrive here.
 
         They do not where this is another database, or a pooler that shares connections.
@@ -47,8 +47,8 @@ class Notifications:
             StorageUnavailable: one of the two cannot be reached.
         """
         channel = f"campaignd_check_{secrets.token_hex(8)}"
-        with translated():
-            connection = await connect_async(self._conninfo, _Connection)
+        with translate_errors():
+            connection = await connect_async(self._conninfo, _WaitingConnection)
             async with connection:
                 await connection.execute(f"LISTEN {channel}")
                 for _ in range(ARRIVAL_TRIES):
@@ -65,18 +65,18 @@ class Notifications:
         Raises:
             StorageUnavailable: the connection is lost.
         """
-        with translated():
-            connection = await connect_async(self._conninfo, _Connection)
+        with translate_errors():
+            connection = await connect_async(self._conninfo, _WaitingConnection)
             async with connection:
                 await connection.execute(f"LISTEN {CHANNEL}")
                 yield None
                 while True:
                     async for notice in connection.notifies(timeout=CHECK_S):
-                        yield _campaigns(notice.payload)
+                        yield _campaign_ids_of(notice.payload)
                     await connection.execute("SELECT 1")
 
 
-def _campaigns(payload: str) -> list[int] | None:
+def _campaign_ids_of(payload: str) -> list[int] | None:
     """Return the ids of a notification; None, for all campaigns, if it is not readable."""
     try:
         ids = json.loads(payload)["campaigns"]

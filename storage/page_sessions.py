@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from daemon.domain.api_keys import SESSION_IDLE, SESSION_LIFE, ApiKey, digest_of
 from daemon.domain.audit import Action, AuditEntry
 from storage.api_keys import HAS_PREVIOUS, IS_IN_FORCE, SHOWN, key_from
-from storage.audit_log import record
+from storage.audit_log import record_in_transaction
 from storage.engine import Database
 from storage.tables import api_keys, sessions
 
@@ -74,7 +74,9 @@ class PageSessions:
         async with self._database.transaction() as connection:
             await connection.execute(_PRUNE)
             await connection.execute(sa.insert(sessions).values(row))
-            await record(connection, _session_of(Action.SESSION_STARTED, key.id, key.name))
+            await record_in_transaction(
+                connection, _session_entry(Action.SESSION_STARTED, key.id, key.name)
+            )
         return token
 
     async def find(self, token: str) -> ApiKey | None:
@@ -97,9 +99,9 @@ class PageSessions:
         async with self._database.transaction() as connection:
             ended = (await connection.execute(_END, {"of": digest_of(token)})).one_or_none()
             if ended is not None:
-                entry = _session_of(Action.SESSION_ENDED, ended.api_key_id, ended.name)
-                await record(connection, entry)
+                entry = _session_entry(Action.SESSION_ENDED, ended.api_key_id, ended.name)
+                await record_in_transaction(connection, entry)
 
 
-def _session_of(action: Action, key_id: int, name: str) -> AuditEntry:
+def _session_entry(action: Action, key_id: int, name: str) -> AuditEntry:
     return AuditEntry(action, "key", str(key_id), name, actor=f"page:{name}")

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 HINT = "docs/operations.md, Privileges"
 
 
-def _binds(privileges: Iterable[Privilege]) -> dict[str, list[str]]:
+def _privilege_binds(privileges: Iterable[Privilege]) -> dict[str, list[str]]:
     each = [(one.on, column, one.right) for one in privileges for column in one.columns or ("",)]
     objects, columns, rights = (list(values) for values in zip(*each, strict=True))
     return {"objects": objects, "columns": columns, "rights": rights}
 
 
-_APPLICATION_BINDS = _binds(APPLICATION)
+_APPLICATION_BINDS = _privilege_binds(APPLICATION)
 
 _FIND_PROBLEMS = sa.text(
     """
@@ -95,7 +95,7 @@ def require_privileges(connection: sa.Connection) -> str:
         PrivilegeMissing: it lacks privileges, or row security hides rows from it.
     """
     rows = _find_problems(connection)
-    _raise(rows)
+    _raise_problems(rows)
     return str(rows[0].role)
 
 
@@ -107,7 +107,7 @@ async def require_privileges_in(database: Database) -> None:
 
 def require_visible_schema(connection: sa.Connection) -> None:
     """Raise PrivilegeMissing if the role could not see the schema if there were one."""
-    _raise(
+    _raise_problems(
         [
             row
             for row in _find_problems(connection)
@@ -130,7 +130,7 @@ def require_owner(connection: sa.Connection) -> None:
         )
 
 
-def name_denied(connection: sa.Connection, denied: StatementDenied) -> StorageError:
+def explain_denial(connection: sa.Connection, denied: StatementDenied) -> StorageError:
     """Return the server's refusal with the role and the rights that it lacks on the object.
 
     A role that has every privilege was refused a single row, by a trigger or a policy: that is a
@@ -139,7 +139,7 @@ def name_denied(connection: sa.Connection, denied: StatementDenied) -> StorageEr
     rows = _find_problems(connection)
     found = _DENIED.search(denied.detail)
     ours = [row for row in rows if found is not None and row.name == found[1]]
-    if missing := "; ".join(_describe(ours)):
+    if missing := "; ".join(_describe_problems(ours)):
         return PrivilegeMissing(missing, hint=HINT)
     return StatementDenied(f"the role {rows[0].role} may not do this: {denied.detail}")
 
@@ -148,12 +148,12 @@ def _find_problems(connection: sa.Connection) -> Sequence[Any]:
     return connection.execute(_FIND_PROBLEMS, _APPLICATION_BINDS).all()
 
 
-def _raise(rows: Sequence[Any]) -> None:
-    if problems := "; ".join(_describe(rows)):
+def _raise_problems(rows: Sequence[Any]) -> None:
+    if problems := "; ".join(_describe_problems(rows)):
         raise PrivilegeMissing(problems, hint=HINT)
 
 
-def _describe(rows: Sequence[Any]) -> Iterator[str]:
+def _describe_problems(rows: Sequence[Any]) -> Iterator[str]:
     """Yield a sentence for each kind of problem."""
     by_problem = {
         problem: [row for row in rows if row.problem == problem]

@@ -14,35 +14,35 @@ class Privilege:
     columns: tuple[str, ...] = ()
 
 
-def _all(rights: str, *objects: str) -> tuple[Privilege, ...]:
+def _on_each(rights: str, *objects: str) -> tuple[Privilege, ...]:
     return tuple(Privilege(right, on) for on in objects for right in rights.split())
 
 
-_VERSION = _all("SELECT", "alembic_version", "schema_versions")
+_VERSION = _on_each("SELECT", "alembic_version", "schema_versions")
 
 APPLICATION = (
     *_VERSION,
-    *_all(
+    *_on_each(
         "SELECT INSERT UPDATE DELETE",
         *("campaigns", "schedule_definitions", "timers", "runs", "nodes"),
         *("idempotency_keys", "sessions"),
     ),
-    *_all("SELECT INSERT UPDATE", "api_keys"),
-    *_all("SELECT INSERT DELETE", "audit_log", "campaign_events"),
+    *_on_each("SELECT INSERT UPDATE", "api_keys"),
+    *_on_each("SELECT INSERT DELETE", "audit_log", "campaign_events"),
     # To lock rows while old history is deleted takes UPDATE on some column.
     Privilege("UPDATE", "campaign_events", ("details",)),
-    *_all("SELECT", "schedules", "armed_timers"),
+    *_on_each("SELECT", "schedules", "armed_timers"),
     # UPDATE is for an import that gives an id far ahead of the sequence.
-    *_all("USAGE UPDATE", "campaigns_id_seq"),
-    *_all("USAGE", "schedule_revision_seq"),
+    *_on_each("USAGE UPDATE", "campaigns_id_seq"),
+    *_on_each("USAGE", "schedule_revision_seq"),
 )
 """For `run`, `api`, `worker`, and every other command but `db upgrade`."""
 
 WORKER = (
-    *_all("SELECT", "campaigns"),
+    *_on_each("SELECT", "campaigns"),
     # To lock campaigns takes UPDATE on some column.
     Privilege("UPDATE", "campaigns", ("updated_at",)),
-    *_all("SELECT", "runs"),
+    *_on_each("SELECT", "runs"),
     Privilege(
         "UPDATE",
         "runs",
@@ -51,13 +51,13 @@ WORKER = (
             *("next_attempt_at", "worker_queue", "answer", "error"),
         ),
     ),
-    *_all("INSERT", "campaign_events"),
+    *_on_each("INSERT", "campaign_events"),
 )
 """For workers that acquire runs by SQL (docs/targets.md)."""
 
 READ_ONLY = (
     *_VERSION,
-    *_all(
+    *_on_each(
         "SELECT",
         *("campaigns", "schedule_definitions", "timers", "runs", "nodes"),
         *("campaign_events", "audit_log", "schedules", "armed_timers"),

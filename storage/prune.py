@@ -35,7 +35,7 @@ class Prune:
         Open runs stay, and so do each campaign's newest run and event. The iteration ends early
         when another process prunes.
         """
-        async for ids in self._campaigns():
+        async for ids in self._campaign_id_batches():
             while True:
                 stats = await self._prune_batch(ids, keep)
                 if stats is None:
@@ -86,7 +86,7 @@ class Prune:
             ]
             return PruneStats(runs, events)
 
-    async def _campaigns(self) -> AsyncIterator[list[int]]:
+    async def _campaign_id_batches(self) -> AsyncIterator[list[int]]:
         last = 0
         while True:
             statement = (

@@ -25,24 +25,24 @@ def roles_sql(prefix: str) -> str:
     }
     owner, others = f"{prefix}_owner", ", ".join(granted)
     # The owner of a table owns the sequence of its identity column.
-    owned = _quoted(sorted(OBJECTS - {"campaigns_id_seq"}))
+    owned = _quoted_list(sorted(OBJECTS - {"campaigns_id_seq"}))
     tables, sequences = ", ".join(sorted(OBJECTS - _SEQUENCES)), ", ".join(sorted(_SEQUENCES))
     return _SCRIPT.format(
         version=HEAD,
         owner=owner,
         others=others,
-        names=_wrap(_quoted([owner, *granted]), indent=8),
+        names=_wrap(_quoted_list([owner, *granted]), indent=8),
         owned=_wrap(owned, indent=12),
         revoked_tables=_wrap(f"REVOKE ALL ON {tables} FROM PUBLIC, {others};"),
         revoked_sequences=_wrap(f"REVOKE ALL ON SEQUENCE {sequences} FROM PUBLIC, {others};"),
         grants="\n\n".join(
-            "\n".join(_wrap(f"GRANT {rights} TO {role};") for rights in _phrases(privileges))
+            "\n".join(_wrap(f"GRANT {rights} TO {role};") for rights in _grant_phrases(privileges))
             for role, privileges in granted.items()
         ),
     )
 
 
-def _phrases(privileges: tuple[Privilege, ...]) -> Iterator[str]:
+def _grant_phrases(privileges: tuple[Privilege, ...]) -> Iterator[str]:
     """Yield the rights on each object, as GRANT has them."""
     for on, group in groupby(privileges, lambda privilege: privilege.on):
         kind = "SEQUENCE " if on in _SEQUENCES else ""
@@ -52,7 +52,7 @@ def _phrases(privileges: tuple[Privilege, ...]) -> Iterator[str]:
         yield f"{', '.join(rights)} ON {kind}{on}"
 
 
-def _quoted(names: Iterable[str]) -> str:
+def _quoted_list(names: Iterable[str]) -> str:
     return ", ".join(f"'{name}'" for name in names)
 
 

@@ -16,7 +16,7 @@ from daemon.domain.campaign.state_machine import RunStatus
 from daemon.domain.errors import Conflict, NotFound, Refused
 from daemon.domain.run.attempt import AttemptUpdate, OpenAttempt, RunEnded
 from daemon.domain.run.outcome import Delivered, Outcome, Reject
-from storage.audit_log import record
+from storage.audit_log import record_in_transaction
 from storage.campaign_editor import CHANNEL
 from storage.engine import Connections
 from storage.errors import TransactionAborted
@@ -41,7 +41,7 @@ class RunResults:
     def __init__(self, database: Connections) -> None:
         self._database = database
 
-    async def end(
+    async def end_attempt(
         self,
         run_id: UUID,
         attempt: int,
@@ -60,8 +60,8 @@ class RunResults:
             )
             outcome = decide(OpenAttempt(row.attempt, row.takeovers, row.target))
             if _is_repeated(row, attempt, outcome):
-                return _update_from(row, changed=False, ended=_run_ended(row, actor))
-            _require_open(row, attempt)
+                return _update_from(row, changed=False, ended=_run_ended_from(row, actor))
+            _require_open_attempt(row, attempt)
             status, error, wait = columns_of(outcome)
             ended = (
                 row.campaign_id,
@@ -72,19 +72,19 @@ class RunResults:
                 error,
                 wait,
             )
-            await _lock(connection, row)
+            await _lock_run_and_campaign(connection, row)
             finished = await write_finish(connection, finish_binds([ended], actor=actor))
             row = (await connection.execute(_READ.where(runs.c.id == run_id))).one_or_none()
             if not finished or row is None:
-                if row is not None and _is_open(row, attempt):
+                if row is not None and _is_open_attempt(row, attempt):
                     raise TransactionAborted(_LOCKED)
                 raise Conflict("the run has ended or was taken over meanwhile")
             # The next run, or this run's next attempt, may be due on any node.
             await _notify_nodes(connection, row.campaign_id)
-        run_ended = replace(_run_ended(row, actor, finished), attempt=attempt, error=error)
+        run_ended = replace(_run_ended_from(row, actor, finished), attempt=attempt, error=error)
         return _update_from(row, ended=run_ended)
 
-    async def extend(self, run_id: UUID, attempt: int, seconds: float) -> AttemptUpdate:
+    async def extend_lease(self, run_id: UUID, attempt: int, seconds: float) -> AttemptUpdate:
         """Extend the open attempt to ``seconds`` from now; its lease never becomes shorter.
 
         An attempt that a node has in hand has no lease of its own, and gets none: it is open for as
@@ -99,7 +99,7 @@ class RunResults:
             row = _require_run(
                 (await connection.execute(_READ.where(runs.c.id == run_id))).all(), run_id
             )
-            _require_open(row, attempt)
+            _require_open_attempt(row, attempt)
             if row.lease_until is None:
                 return _update_from(row, changed=False)
             extended = await connection.execute(
@@ -121,7 +121,7 @@ class RunResults:
 
     # Decisions of an operator on a run that is not in flight.
 
-    async def campaign_of(self, run_id: UUID) -> int:
+    async def campaign_id_of(self, run_id: UUID) -> int:
         """Return the id of the run's campaign. Raises NotFound."""
         async with self._database.statement() as connection:
             row = _require_run(
@@ -129,7 +129,7 @@ class RunResults:
             )
             return int(row.campaign_id)
 
-    async def release(self, run_id: UUID, grace: float, actor: str) -> AttemptUpdate:
+    async def release_held(self, run_id: UUID, grace: float, actor: str) -> AttemptUpdate:
         """Release a held run: due now, to be started within ``grace`` seconds.
 
         Raises:
@@ -150,8 +150,10 @@ class RunResults:
             released = (await connection.execute(query("release_held"), binds)).all()
             row = (await connection.execute(_READ.where(runs.c.id == run_id))).one()
             if not released:
-                raise _not_held(row)
-            await record(connection, _decided(Action.RUN_RELEASED, row, actor))
+                raise _not_held_error(row)
+            await record_in_transaction(
+                connection, _decision_entry(Action.RUN_RELEASED, row, actor)
+            )
             await _notify_nodes(connection, row.campaign_id)
         return _update_from(row)
 
@@ -175,19 +177,21 @@ class RunResults:
                 reason,
                 None,
             )
-            await _lock(connection, row)
+            await _lock_run_and_campaign(connection, row)
             finished = await write_finish(connection, finish_binds([ended], actor=actor))
             row = (await connection.execute(_READ.where(runs.c.id == run_id))).one()
             if not finished:
                 if row.status == RunStatus.HELD:
                     raise TransactionAborted(_LOCKED)
-                raise _not_held(row)
-            await record(connection, _decided(Action.RUN_FAILED, row, actor))
+                raise _not_held_error(row)
+            await record_in_transaction(connection, _decision_entry(Action.RUN_FAILED, row, actor))
             await _notify_nodes(connection, row.campaign_id)
-        return _update_from(row, ended=replace(_run_ended(row, actor, finished), duration=None))
+        return _update_from(
+            row, ended=replace(_run_ended_from(row, actor, finished), duration=None)
+        )
 
 
-async def _lock(connection: AsyncConnection, row: Any) -> None:
+async def _lock_run_and_campaign(connection: AsyncConnection, row: Any) -> None:
     """Lock the run and its campaign, as far as ``lock_timeout`` allows. Raises Unavailable."""
     campaign = sa.select(campaigns.c.id).where(campaigns.c.id == row.campaign_id)
     await connection.execute(campaign.with_for_update())
@@ -202,11 +206,11 @@ async def _notify_nodes(connection: AsyncConnection, campaign_id: int) -> None:
     await connection.execute(sa.select(sa.func.pg_notify(CHANNEL, notice)))
 
 
-def _decided(action: Action, row: Any, actor: str) -> AuditEntry:
+def _decision_entry(action: Action, row: Any, actor: str) -> AuditEntry:
     return AuditEntry(action, "run", str(row.id), row.campaign_name, actor=actor)
 
 
-def _not_held(row: Any) -> Refused:
+def _not_held_error(row: Any) -> Refused:
     return Refused(f"run {row.id} is {row.status}; only a held run can be released")
 
 
@@ -227,11 +231,11 @@ def _is_repeated(row: Any, attempt: int, outcome: Outcome) -> bool:
     )
 
 
-def _is_open(row: Any, attempt: int) -> bool:
+def _is_open_attempt(row: Any, attempt: int) -> bool:
     return bool(row.status == RunStatus.EXECUTING and row.attempt == attempt)
 
 
-def _require_open(row: Any, attempt: int) -> None:
+def _require_open_attempt(row: Any, attempt: int) -> None:
     if row.status != RunStatus.EXECUTING:
         raise Conflict(f"the run is {row.status}; only an executing run can be answered for")
     if row.attempt != attempt:
@@ -240,7 +244,7 @@ def _require_open(row: Any, attempt: int) -> None:
         )
 
 
-def _run_ended(row: Any, actor: str, finished: Sequence[Any] = ()) -> RunEnded:
+def _run_ended_from(row: Any, actor: str, finished: Sequence[Any] = ()) -> RunEnded:
     """Return the log record of a run, from its row after the outcome was written."""
     from_status, to_status = (
         (finished[0].from_status, finished[0].to_status) if finished else (None,) * 2

@@ -42,7 +42,7 @@ def schedule_from(row: Any) -> Schedule:
     )
 
 
-def columns_of(schedule: Schedule) -> dict[str, Any]:
+def schedule_columns(schedule: Schedule) -> dict[str, Any]:
     """Return the canonical columns of a schedule, without revision, body and source."""
     rule = schedule.rule
     return {
@@ -69,12 +69,12 @@ def columns_of(schedule: Schedule) -> dict[str, Any]:
     }
 
 
-def definition_of(saved: ParsedSchedule, now: datetime) -> dict[str, Any]:
+def definition_row(saved: ParsedSchedule, now: datetime) -> dict[str, Any]:
     """Return a row of ``schedule_definitions``, without campaign_id and revision."""
     if saved.schedule is None:
         raise ValueError("an immediate schedule has no definition")
     return {
-        **columns_of(saved.schedule),
+        **schedule_columns(saved.schedule),
         "source": saved.source,
         "body": saved.body,
         "saved_at": now,

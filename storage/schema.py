@@ -105,7 +105,7 @@ def describe_schema(info: SchemaInfo) -> str:
     return str(Schema(info.version, info.compatible_since))
 
 
-async def schema_of(connection: AsyncConnection) -> Schema:
+async def read_schema_async(connection: AsyncConnection) -> Schema:
     """Return the database's schema. Raises UnsuitableDatabase for that of another program."""
     return await connection.run_sync(read_schema)
 
@@ -142,7 +142,7 @@ async def require_schema(connection: AsyncConnection) -> Schema:
         SchemaOutOfDate: it is not compatible.
         PrivilegeMissing: the role cannot see it.
     """
-    found = await schema_of(connection)
+    found = await read_schema_async(connection)
     if found.version is None:
         await connection.run_sync(require_visible_schema)
     return found.require_compatible()

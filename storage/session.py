@@ -135,7 +135,7 @@ async def connect_async(
     connection = await kind.connect(conninfo, autocommit=True, prepare_threshold=prepare_after)
     try:
         _require_utf8(connection)
-        await connection.execute(_set_all(timeouts))
+        await connection.execute(_set_statement(timeouts))
     except BaseException:
         await connection.close()
         raise
@@ -147,14 +147,14 @@ def connect(conninfo: str) -> psycopg.Connection[Any]:
     connection = psycopg.connect(conninfo, autocommit=True)
     try:
         _require_utf8(connection)
-        connection.execute(_set_all(UNLIMITED))
+        connection.execute(_set_statement(UNLIMITED))
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _set_all(timeouts: Timeouts | None) -> str:
+def _set_statement(timeouts: Timeouts | None) -> str:
     settings = SETTINGS if timeouts is None else {**SETTINGS, **timeouts.settings()}
     return "; ".join(f"SET {name} = '{value}'" for name, value in settings.items())
 

@@ -84,7 +84,7 @@ revision_seq = Sequence("schedule_revision_seq", metadata=metadata)
 """A revision is never used twice, so a stale timer cannot match a later schedule."""
 
 
-def _one_of(column: str, values: type[StrEnum] | list[Status]) -> str:
+def _one_of_check(column: str, values: type[StrEnum] | list[Status]) -> str:
     return f"{column} IN ({', '.join(repr(str(value)) for value in values)})"
 
 
@@ -109,8 +109,8 @@ campaigns = Table(
     Column("updated_at", INSTANT, nullable=False, server_default=text("now()")),
     UniqueConstraint("uuid"),
     CheckConstraint("length(name) BETWEEN 1 AND 200", name="name"),
-    CheckConstraint(_one_of("type", CampaignType), name="type"),
-    CheckConstraint(_one_of("status", Status), name="status"),
+    CheckConstraint(_one_of_check("type", CampaignType), name="type"),
+    CheckConstraint(_one_of_check("status", Status), name="status"),
     CheckConstraint("jsonb_typeof(payload) = 'object'", name="payload"),
     CheckConstraint(
         "CASE status WHEN 'executing' THEN open_runs > 0 WHEN 'paused' THEN open_runs >= 0"
@@ -120,7 +120,7 @@ campaigns = Table(
     CheckConstraint("queued_runs BETWEEN 0 AND open_runs", name="queued_runs"),
     CheckConstraint(
         "CASE WHEN more_to_come THEN "
-        + _one_of("status", [s for s in Status if s in ARMED])
+        + _one_of_check("status", [s for s in Status if s in ARMED])
         + " ELSE status NOT IN ('scheduled', 'launched') END",
         name="more_to_come",
     ),
@@ -169,15 +169,15 @@ schedule_definitions = Table(
     Column("overlap", Text, nullable=False),
     Column("rrule", Text),
     Column("saved_at", INSTANT, nullable=False, server_default=text("now()")),
-    CheckConstraint(_one_of("source", ScheduleSource), name="source"),
-    CheckConstraint(_one_of("kind", Kind), name="kind"),
+    CheckConstraint(_one_of_check("source", ScheduleSource), name="source"),
+    CheckConstraint(_one_of_check("kind", Kind), name="kind"),
     CheckConstraint("jsonb_typeof(body) = 'object'", name="body"),
-    CheckConstraint(_one_of("overlap", Overlap), name="overlap"),
+    CheckConstraint(_one_of_check("overlap", Overlap), name="overlap"),
     CheckConstraint("misfire_grace_time > 0", name="misfire_grace_time"),
     CheckConstraint(
-        _one_of("frequency", Frequency)
+        _one_of_check("frequency", Frequency)
         + " AND repeat_interval BETWEEN 1 AND 999 AND "
-        + _one_of("skip", Skip)
+        + _one_of_check("skip", Skip)
         + " AND weekdays <@ '{1,2,3,4,5,6,7}'::smallint[]"
         " AND month_day BETWEEN 1 AND 31 AND nth BETWEEN 1 AND 5 AND every_seconds > 0",
         name="range",
@@ -220,7 +220,7 @@ timers = Table(
     Column("local", WALL_TIME, nullable=False),
     Column("kind", Text, nullable=False),
     Column("backlog", Boolean, nullable=False, server_default=text("false")),
-    CheckConstraint(_one_of("kind", EventKind), name="kind"),
+    CheckConstraint(_one_of_check("kind", EventKind), name="kind"),
     Index("timers_fire_at_idx", "fire_at", "campaign_id"),
 )
 """The next event of each armed schedule: an occurrence, or its window's opening or closing."""
@@ -253,7 +253,7 @@ runs = Table(
         Text,
         Computed("CASE WHEN status NOT IN ('executing', 'completed') THEN status END", True),
     ),
-    CheckConstraint(_one_of("status", RunStatus), name="status"),
+    CheckConstraint(_one_of_check("status", RunStatus), name="status"),
     CheckConstraint("cause IN ('schedule', 'start', 'rerun')", name="cause"),
     CheckConstraint(
         "(finished_at IS NULL) = (status IN ('queued', 'executing', 'retrying', 'held'))",
@@ -375,7 +375,7 @@ api_keys = Table(
     UniqueConstraint("digest"),
     UniqueConstraint("previous_digest"),
     CheckConstraint("length(name) BETWEEN 1 AND 100", name="name"),
-    CheckConstraint(_one_of("scope", Scope), name="scope"),
+    CheckConstraint(_one_of_check("scope", Scope), name="scope"),
     CheckConstraint("octet_length(digest) = 32", name="digest"),
     CheckConstraint(
         "octet_length(previous_digest) = 32"

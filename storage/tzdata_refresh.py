@@ -24,7 +24,7 @@ from daemon.domain.schedule.timezones import resolve, zone
 from daemon.domain.schedule.zone_data import tzdata_version
 from storage.engine import Database
 from storage.runs import lock_campaigns
-from storage.schedule_rows import columns_of, schedule_from
+from storage.schedule_rows import schedule_columns, schedule_from
 from storage.tables import campaigns, revision_seq, runs, schedule_definitions, timers
 
 BATCH_SIZE = 200
@@ -101,7 +101,7 @@ class TzdataRefresh:
         is_stale = schedule_definitions.c.tzdata < running
         while True:
             async with self._database.statement() as connection:
-                stale = (await connection.execute(_stale_in_order(is_stale))).all()
+                stale = (await connection.execute(_stale_select(is_stale))).all()
             checked = self._checked
             for start in range(0, len(stale), BATCH_SIZE):
                 ids = [row.campaign_id for row in stale[start : start + BATCH_SIZE]]
@@ -147,7 +147,7 @@ async def recheck_claimed(database: Database, emit: Emit, since: datetime) -> tu
     return moved, is_complete
 
 
-def _stale_in_order(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
+def _stale_select(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
     definition, timer = schedule_definitions.c, timers.c
     return (
         sa.select(definition.campaign_id, timer.fire_at, sa.func.clock_timestamp().label("now"))
@@ -158,7 +158,7 @@ def _stale_in_order(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
     )
 
 
-def _read_definitions(condition: sa.ColumnElement[bool], ids: Collection[int]) -> sa.Select[Any]:
+def _definitions_select(condition: sa.ColumnElement[bool], ids: Collection[int]) -> sa.Select[Any]:
     definition, timer = schedule_definitions.c, timers.c
     return (
         sa.select(
@@ -197,14 +197,14 @@ async def _refresh_batch(
         # Every writer locks the campaign's row first. The next statement sees what the previous
         # holder wrote, because its snapshot is taken under the lock.
         locked = await lock_campaigns(connection, ids)
-        rows = (await connection.execute(_read_definitions(condition, locked))).all()
+        rows = (await connection.execute(_definitions_select(condition, locked))).all()
         for number, row in enumerate(rows, start=1):
             if number % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
             stored = schedule_from(row)
-            updated = _reread_or_none(row, stored, emit)
-            fire_at = row.fire_at if updated is None else _instant(row, stored, updated)
-            changes = {} if updated is None else _recompute(row, updated)
+            updated = _read_stored_body_or_none(row, stored, emit)
+            fire_at = row.fire_at if updated is None else _recomputed_instant(row, stored, updated)
+            changes = {} if updated is None else _changed_columns(row, updated)
             if fire_at == row.fire_at and (row.tzdata == running or not changes):
                 unchanged.append(row.campaign_id)
             else:
@@ -232,10 +232,10 @@ async def _refresh_batch(
     return _BatchStats(len(rows), moved, len(ids) - len(locked))
 
 
-def _reread_or_none(row: Any, stored: Schedule, emit: Emit) -> Schedule | None:
+def _read_stored_body_or_none(row: Any, stored: Schedule, emit: Emit) -> Schedule | None:
     """Return the schedule under the new data; log and return None if it is invalid there."""
     try:
-        return _reread(row, stored)
+        return _read_stored_body(row, stored)
     except (CampaigndError, LookupError, ValueError) as error:
         # One invalid schedule must not block the others.
         emit(
@@ -248,8 +248,8 @@ def _reread_or_none(row: Any, stored: Schedule, emit: Emit) -> Schedule | None:
         return None
 
 
-def _recompute(row: Any, updated: Schedule) -> dict[str, Any]:
-    columns = columns_of(updated)
+def _changed_columns(row: Any, updated: Schedule) -> dict[str, Any]:
+    columns = schedule_columns(updated)
     return {
         name: value
         for name, value in columns.items()
@@ -277,7 +277,7 @@ async def _write_changes(
     )
 
 
-def _reread(row: Any, stored: Schedule) -> Schedule:
+def _read_stored_body(row: Any, stored: Schedule) -> Schedule:
     read = read_schedule_body if row.source == ScheduleSource.SCHEDULE else read_update_body
     context = BodyContext(
         now=row.saved_at,
@@ -294,7 +294,7 @@ def _reread(row: Any, stored: Schedule) -> Schedule:
     return saved._replace(overlap=stored.overlap, coalesce=stored.coalesce)
 
 
-def _instant(row: Any, stored: Schedule, updated: Schedule) -> Any:
+def _recomputed_instant(row: Any, stored: Schedule, updated: Schedule) -> Any:
     """Return the timer's instant under the new data, from its wall-clock time if it has one."""
     if row.fire_at is None:
         return None

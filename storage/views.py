@@ -41,9 +41,9 @@ VIEWS = {"schedules": SCHEDULES_VIEW, "armed_timers": ARMED_TIMERS_VIEW}
 def add_views(metadata: MetaData) -> None:
     """Have the views created after the tables of ``metadata``, and dropped before them."""
     for name, statement in VIEWS.items():
-        event.listen(metadata, "after_create", _ddl(statement))
-        event.listen(metadata, "before_drop", _ddl(f"DROP VIEW IF EXISTS {name}"))
+        event.listen(metadata, "after_create", _executable_ddl(statement))
+        event.listen(metadata, "before_drop", _executable_ddl(f"DROP VIEW IF EXISTS {name}"))
 
 
-def _ddl(statement: str) -> DDL:
+def _executable_ddl(statement: str) -> DDL:
     return DDL(statement.replace("%", "%%"))  # type: ignore[no-untyped-call]

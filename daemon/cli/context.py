@@ -90,7 +90,7 @@ class CommandContext:
         options: dict[str, Any] = {} if log is None else {"log": log}
         options["programs"] = settings.embedded_programs
         with embedded_postgres(settings.state_dir, create=create, **options) as url:
-            if migrate.current(url).version != HEAD:
+            if migrate.current_schema(url).version != HEAD:
                 migrate.upgrade(url)
             yield url
 

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from daemon.domain.campaign.state_machine import ARMED
 from storage.bulk.planner import PlannedCampaign
 from storage.campaign_editor import CHANNEL
-from storage.schedule_rows import definition_of
+from storage.schedule_rows import definition_row
 
 NOTIFICATION_LIMIT = 7900
 """PostgreSQL takes NOTIFY payloads of less than 8000 bytes."""
@@ -92,7 +92,7 @@ class NumberedCampaign:
         self.revision = revision
 
 
-async def write_new(
+async def write_new_campaigns(
     connection: AsyncConnection, batch: Sequence[NumberedCampaign], actor: str, now: datetime
 ) -> None:
     """Write campaigns with schedules, timers and event rows, and notify the nodes.
@@ -112,11 +112,13 @@ async def write_new(
     async with driver.cursor() as cursor:
         for table, columns, values in rows:
             await _copy_rows(cursor, table, columns, values)
-        if notification := notification_of([item.id for item in batch if item.new.status in ARMED]):
+        if notification := notification_payload(
+            [item.id for item in batch if item.new.status in ARMED]
+        ):
             await cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, notification])
 
 
-def notification_of(campaign_ids: list[int]) -> str | None:
+def notification_payload(campaign_ids: list[int]) -> str | None:
     """Return the NOTIFY payload; too many campaigns for one payload make it a reload."""
     if not campaign_ids:
         return None
@@ -158,7 +160,7 @@ def _campaign_row(item: NumberedCampaign, now: datetime) -> Row:
 
 def _definition_row(item: NumberedCampaign, now: datetime) -> Row:
     assert item.new.saved is not None
-    values = definition_of(item.new.saved, now)
+    values = definition_row(item.new.saved, now)
     return (item.id, item.revision, *[values[name] for name in _DEFINITION_VALUES])
 
 

@@ -24,10 +24,10 @@ async def export_lines(database: Database) -> AsyncGenerator[str]:
             query("export_campaigns"), execution_options={"yield_per": _FETCH_SIZE}
         )
         async for row in rows:
-            yield line_of(row)
+            yield export_line(row)
 
 
-def line_of(row: Any) -> str:
+def export_line(row: Any) -> str:
     """Return one campaign as a line that ``storage.bulk.line_parser`` reads."""
     campaign: dict[str, Any] = {
         "id": row.id,

@@ -21,14 +21,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from daemon.domain.campaign.state_machine import Status
 from daemon.domain.errors import CampaigndError
 from daemon.domain.schedule.schedule import CampaignType
-from storage.bulk.copy_writer import NumberedCampaign, write_new
-from storage.bulk.line_parser import BadLine, Line, payload_text, read_line
+from storage.bulk.copy_writer import NumberedCampaign, write_new_campaigns
+from storage.bulk.line_parser import BadLine, Line, parse_line, payload_text
 from storage.bulk.planner import (
     KnownCampaign,
     PlannedCampaign,
     ScheduleDefaults,
-    completed_line,
-    differences,
+    changed_fields,
+    fill_in_from_campaign,
     plan_new,
     plan_update,
 )
@@ -99,7 +99,7 @@ class Importer:
 
         The next batch is read while the server writes one.
         """
-        reader = _Reader(lines)
+        reader = _BatchReader(lines)
         batch = await asyncio.to_thread(reader.next_batch)
         while batch is not None:
             next_batch_task = asyncio.create_task(asyncio.to_thread(reader.next_batch))
@@ -125,7 +125,7 @@ class Importer:
         fault: BaseException | None = None
         for _ in range(_MAX_TRIES):
             try:
-                return await self._load_once(lines)
+                return await self._load_in_transaction(lines)
             except psycopg.errors.UniqueViolation as error:
                 # Another session inserted an id or a uuid meanwhile; the next try reads it.
                 fault = error
@@ -139,7 +139,7 @@ class Importer:
         middle = len(lines) // 2
         return [*await self._load_batch(lines[:middle]), *await self._load_batch(lines[middle:])]
 
-    async def _load_once(self, lines: list[Line]) -> list[tuple[int, str]]:
+    async def _load_in_transaction(self, lines: list[Line]) -> list[tuple[int, str]]:
         bad: list[tuple[int, str]] = []
         unchanged = 0
         changed: list[tuple[Line, KnownCampaign, list[str]]] = []
@@ -147,7 +147,7 @@ class Importer:
         planned: set[UUID] = set()
         async with self._database.transaction() as connection:
             await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-            existing = await _find_known(connection, lines, self._now)
+            existing = await _find_existing(connection, lines, self._now)
             for line in lines:
                 known = existing.known.get(line.uuid)
                 try:
@@ -156,7 +156,7 @@ class Importer:
                     elif known is None:
                         new.append(plan_new(line, existing.now, self._defaults))
                         planned.add(line.uuid)
-                    elif names := differences(line, known, existing.now, self._defaults):
+                    elif names := changed_fields(line, known, existing.now, self._defaults):
                         changed.append((line, known, names))
                     else:
                         unchanged += 1
@@ -164,7 +164,7 @@ class Importer:
                     bad.append((line.number, str(error)))
             if new:
                 numbered = await _assign_ids(connection, new, existing.used_ids)
-                await write_new(connection, numbered, self._actor, existing.now)
+                await write_new_campaigns(connection, numbered, self._actor, existing.now)
         self.counts.loaded += len(new)
         self.counts.unchanged += unchanged
         for line, known, names in changed:
@@ -185,31 +185,31 @@ class Importer:
                 f"campaign {known.id} has the uuid {known.uuid} and differs in {', '.join(names)};"
                 " --update applies the line",
             )
-        line = completed_line(line, known)
+        line = fill_in_from_campaign(line, known)
         async with Campaigns(self._database).edit(known.id, self._now) as edit:
             change = plan_update(line, edit.snapshot, known, names, self._defaults)
             if change is not None:
                 await edit.apply(change, self._actor)
             plain = {"name", "timezone", "target", "payload"}.intersection(names)
             if plain:
-                await edit.amend({name: getattr(line, name) for name in plain}, self._actor)
+                await edit.amend_fields({name: getattr(line, name) for name in plain}, self._actor)
 
 
 @dataclass(slots=True)
-class _Batch:
+class _LineBatch:
     lines: list[Line]
     bad: list[tuple[int, str]]
 
 
-class _Reader:
+class _BatchReader:
     """Groups lines into batches; a batch never has one uuid with two contents."""
 
     def __init__(self, lines: Iterator[bytes]) -> None:
         self._lines = enumerate(lines, start=1)
         self._next_line: Line | None = None
 
-    def next_batch(self) -> _Batch | None:
-        batch = _Batch([], [])
+    def next_batch(self) -> _LineBatch | None:
+        batch = _LineBatch([], [])
         seen: dict[Any, int] = {}
         size = 0
         if self._next_line is not None:
@@ -221,7 +221,7 @@ class _Reader:
             if raw.isspace():
                 continue
             try:
-                line = read_line(raw, number)
+                line = parse_line(raw, number)
             except BadLine as error:
                 batch.bad.append((number, str(error)))
             else:
@@ -238,22 +238,22 @@ class _Reader:
 
 
 @dataclass(slots=True)
-class _Existing:
+class _ExistingCampaigns:
     now: datetime
     known: dict[Any, KnownCampaign]
     used_ids: set[int]
 
 
-async def _find_known(
+async def _find_existing(
     connection: AsyncConnection, lines: Sequence[Line], now: datetime | None
-) -> _Existing:
+) -> _ExistingCampaigns:
     binds: dict[str, Any] = {
         "now": now,
         "uuids": [line.uuid for line in lines],
         "ids": [line.id for line in lines if line.id is not None],
     }
     row = (await connection.execute(query("find_import_lines"), binds)).one()
-    existing = _Existing(row.now, {}, set(row.taken))
+    existing = _ExistingCampaigns(row.now, {}, set(row.taken))
     if row.known:
         there = set(row.known)
         asked = [line for line in lines if line.uuid in there]
@@ -262,11 +262,11 @@ async def _find_known(
             "payloads": [payload_text(line.payload) for line in asked],
         }
         for item in await connection.execute(query("load_known_campaigns"), binds):
-            existing.known[item.uuid] = _known(item)
+            existing.known[item.uuid] = _known_campaign_from(item)
     return existing
 
 
-def _known(row: Any) -> KnownCampaign:
+def _known_campaign_from(row: Any) -> KnownCampaign:
     return KnownCampaign(
         id=row.known_id,
         uuid=row.uuid,

@@ -100,15 +100,15 @@ class Line:
     content: int
 
 
-def read_line(raw: bytes, number: int) -> Line:
+def parse_line(raw: bytes, number: int) -> Line:
     """Return the values of one line. Raises BadLine."""
     try:
-        return _read_line(_decode_json(raw), number)
+        return _read_values(_decode_json(raw), number)
     except RecursionError:
         raise BadLine("is nested too deeply") from None
 
 
-def _read_line(line: dict[str, Any], number: int) -> Line:
+def _read_values(line: dict[str, Any], number: int) -> Line:
     faults = Faults()
     faults.add_unknown_fields(line, _LINE)
     campaign = read_object(faults, "campaign", line.get("campaign"))
@@ -182,7 +182,7 @@ def _decode_json(raw: bytes) -> dict[str, Any]:
     try:
         line = _decoder.decode(text.removeprefix("\ufeff"))
         if "\\u" in text:
-            _check_texts(line)
+            _require_storable_texts(line)
     except json.JSONDecodeError as error:
         raise BadLine(f"is not JSON: {error.msg} at column {error.colno}") from None
     except NotJson as error:
@@ -194,7 +194,7 @@ def _decode_json(raw: bytes) -> dict[str, Any]:
     return line
 
 
-def _check_texts(value: object) -> None:
+def _require_storable_texts(value: object) -> None:
     """Refuse characters that only an escape can contain and PostgreSQL cannot store."""
     if isinstance(value, str):
         if "\0" in value:
@@ -205,11 +205,11 @@ def _check_texts(value: object) -> None:
             raise BadLine("has a lone surrogate in it") from None
     elif isinstance(value, dict):
         for name, inner in value.items():
-            _check_texts(name)
-            _check_texts(inner)
+            _require_storable_texts(name)
+            _require_storable_texts(inner)
     elif isinstance(value, list):
         for inner in value:
-            _check_texts(inner)
+            _require_storable_texts(inner)
 
 
 def _bad_line(faults: Faults) -> BadLine:

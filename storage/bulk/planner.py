@@ -81,7 +81,7 @@ def plan_new(line: Line, now: datetime, defaults: ScheduleDefaults) -> PlannedCa
     timer, more = None, False
     if status in ARMED:
         _check_target(line, defaults)
-        timer, more = _next_event(schedule, now)
+        timer, more = _next_event_and_more(schedule, now)
     cause = None
     if status in (S.SCHEDULED, S.LAUNCHED):
         if schedule is None:
@@ -94,7 +94,7 @@ def plan_new(line: Line, now: datetime, defaults: ScheduleDefaults) -> PlannedCa
     elif status is S.EXECUTING:
         status = S.LAUNCHED if more else S.FAILED
         cause = UNKNOWN_OUTCOME
-    due, completed = _is_history(line, schedule)
+    due, completed = _run_history(line, schedule)
     return PlannedCampaign(
         line=line,
         type=_type_of(line, saved),
@@ -108,11 +108,11 @@ def plan_new(line: Line, now: datetime, defaults: ScheduleDefaults) -> PlannedCa
     )
 
 
-def differences(
+def changed_fields(
     line: Line, known: KnownCampaign, now: datetime, defaults: ScheduleDefaults
 ) -> list[str]:
     """Return the names of the fields in which a line differs from the existing campaign."""
-    line = completed_line(line, known)
+    line = fill_in_from_campaign(line, known)
     saved = read_schedule(line, now, defaults, PastStarts.ANY)
     names = []
     if line.name != known.name:
@@ -125,11 +125,11 @@ def differences(
         names.append("target")
     if not known.same_payload:
         names.append("payload")
-    names.extend(_schedule_differences(line, saved, known))
+    names.extend(_changed_schedule_fields(line, saved, known))
     return names
 
 
-def completed_line(line: Line, known: KnownCampaign) -> Line:
+def fill_in_from_campaign(line: Line, known: KnownCampaign) -> Line:
     """Return the line with type and anchor of the campaign, where the line has none."""
     anchor = line.anchor
     if anchor is None and known.schedule is not None:
@@ -161,7 +161,7 @@ def plan_update(
             raise BadLine(f"has no schedule, which a {line.status} line does not take away")
         return commands.clear(snapshot)
     if not is_schedule_body(body):
-        return _require_more(commands.update(snapshot, body, context))
+        return _require_more_to_come(commands.update(snapshot, body, context))
     if line.status is S.DRAFT and snapshot.campaign.status is S.DRAFT:
         saved = read_schedule_body(body, context._replace(past=PastStarts.ANY))
         return Change(
@@ -175,8 +175,8 @@ def plan_update(
         raise BadLine(f"has another schedule, which a {line.status} line does not save")
     change = commands.save(snapshot, body, context)
     assert change.schedule is not None
-    timer, more = _next_event(change.schedule.schedule, snapshot.now)
-    return _require_more(replace(change, timer=timer, more_to_come=more))
+    timer, more = _next_event_and_more(change.schedule.schedule, snapshot.now)
+    return _require_more_to_come(replace(change, timer=timer, more_to_come=more))
 
 
 def read_schedule(
@@ -228,7 +228,9 @@ def _check_target(line: Line, defaults: ScheduleDefaults) -> None:
         raise BadLine(f"campaign.target is {line.target!r}, configured are {names}")
 
 
-def _next_event(schedule: Schedule | None, now: datetime) -> tuple[TimedEvent | None, bool]:
+def _next_event_and_more(
+    schedule: Schedule | None, now: datetime
+) -> tuple[TimedEvent | None, bool]:
     """Return the next event after now, and whether an event is to come or the window is open."""
     if schedule is None:
         return None, False
@@ -239,13 +241,13 @@ def _next_event(schedule: Schedule | None, now: datetime) -> tuple[TimedEvent | 
     return timer, timer is not None or open_window
 
 
-def _require_more(change: Change) -> Change:
+def _require_more_to_come(change: Change) -> Change:
     if change.to_status in ARMED and not change.more_to_come:
         raise BadLine("nothing is to come: its schedule is over")
     return change
 
 
-def _is_history(line: Line, schedule: Schedule | None) -> tuple[bool, bool]:
+def _run_history(line: Line, schedule: Schedule | None) -> tuple[bool, bool]:
     """Return whether a run was ever due, and whether one completed, as the status requires."""
     ended = line.archived_from or line.status
     due, completed = line.has_due, line.has_completed
@@ -265,7 +267,7 @@ def _is_history(line: Line, schedule: Schedule | None) -> tuple[bool, bool]:
     return due or ended is S.EXECUTING, completed
 
 
-def _schedule_differences(
+def _changed_schedule_fields(
     line: Line, saved: ParsedSchedule | None, known: KnownCampaign
 ) -> list[str]:
     schedule = saved.schedule if saved is not None else None

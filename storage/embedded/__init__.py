@@ -57,7 +57,7 @@ _POLL_S = 0.02
 _FIRST_CONNECT_S = 30
 
 
-def _silent(event: str, **fields: object) -> None:
+def _emit_nothing(event: str, **fields: object) -> None:
     """Log nothing."""
 
 
@@ -66,7 +66,7 @@ def embedded_postgres(
     state_dir: Path,
     *,
     programs: Path | None = None,
-    log: Callable[..., object] = _silent,
+    log: Callable[..., object] = _emit_nothing,
     create: bool = True,
 ) -> Iterator[str]:
     """Run PostgreSQL on `state_dir` for the duration of the block.
@@ -84,15 +84,15 @@ def embedded_postgres(
     Raises:
         EmbeddedError: the server is not available; a started server is stopped again.
     """
-    place = _Place(state_dir, programs)
-    with _filesystem_errors(state_dir):
+    place = _StatePaths(state_dir, programs)
+    with _translate_filesystem_errors(state_dir):
         if create:
-            place.make()
+            place.make_directory()
         else:
-            place.require()
-        with place.start_locked(log):
-            if not create and place.is_empty():
-                raise _no_database(place)
+            place.require_directory()
+        with place.hold_start_lock(log):
+            if not create and place.has_no_data():
+                raise _no_database_error(place)
             users = _open_lock(place.users_lock)
             try:
                 dsn = _join_or_start(place, users, log)
@@ -102,7 +102,7 @@ def embedded_postgres(
     try:
         yield dsn
     finally:
-        _leave(place, users, log)
+        _leave_server(place, users, log)
 
 
 def embedded_dsn(state_dir: Path) -> str:
@@ -111,17 +111,17 @@ def embedded_dsn(state_dir: Path) -> str:
     Raises:
         EmbeddedError: no server is running.
     """
-    place = _Place(state_dir)
-    with _filesystem_errors(state_dir):
+    place = _StatePaths(state_dir)
+    with _translate_filesystem_errors(state_dir):
         found = server.read_postmaster(place.data)
         if found is not None and found.socket_dir and server.is_alive(place.data, found):
-            return _dsn(found.socket_dir)
-        if place.is_empty():
-            raise _no_database(place)
+            return _dsn_of_socket(found.socket_dir)
+        if place.has_no_data():
+            raise _no_database_error(place)
     raise EmbeddedError("the embedded PostgreSQL does not run")
 
 
-def _no_database(place: _Place) -> EmbeddedError:
+def _no_database_error(place: _StatePaths) -> EmbeddedError:
     return EmbeddedError(
         f"there is no database in {place.state_dir}",
         hint="set CAMPAIGND_DATABASE_URL to a database, or CAMPAIGND_STATE_DIR to another"
@@ -139,10 +139,10 @@ def embedded_programs(state_dir: Path, programs: Path | None = None) -> Path:
     Raises:
         EmbeddedError: the programs are missing.
     """
-    return server.find_programs(_Place(state_dir).data, programs)
+    return server.find_programs(_StatePaths(state_dir).data, programs)
 
 
-class _Place:
+class _StatePaths:
     """The paths below a state directory, the directory of the programs, and the start lock."""
 
     def __init__(self, state_dir: Path, programs: Path | None = None) -> None:
@@ -155,19 +155,19 @@ class _Place:
         self.start_lock = self.top / "start.lock"
         self.users_lock = self.top / "users.lock"
 
-    def make(self) -> None:
+    def make_directory(self) -> None:
         # The files inside are closed to others by their own modes; root's server user must pass.
         mode = 0o711 if os.geteuid() == 0 else 0o700
         self.top.mkdir(mode=mode, parents=True, exist_ok=True)
 
-    def require(self) -> None:
+    def require_directory(self) -> None:
         """Raise EmbeddedError unless the directory exists, or is just being created."""
         try:
             self.top.stat()
         except FileNotFoundError:
-            raise _no_database(self) from None
+            raise _no_database_error(self) from None
 
-    def is_empty(self) -> bool:
+    def has_no_data(self) -> bool:
         """Return whether the data directory is missing or empty."""
         try:
             return not any(self.data.iterdir())
@@ -175,7 +175,7 @@ class _Place:
             return True
 
     @contextmanager
-    def start_locked(self, log: Callable[..., object]) -> Iterator[None]:
+    def hold_start_lock(self, log: Callable[..., object]) -> Iterator[None]:
         """Hold the lock of the only process that checks, starts or stops the server."""
         descriptor = _open_lock(self.start_lock)
         try:
@@ -198,12 +198,12 @@ class _Place:
             os.close(descriptor)
 
 
-def _join_or_start(place: _Place, users: int, log: Callable[..., object]) -> str:
+def _join_or_start(place: _StatePaths, users: int, log: Callable[..., object]) -> str:
     """Join or start a server, and lock `users` as one of its users; call under the start lock."""
     if not _try_lock(users, fcntl.LOCK_SH):
         raise EmbeddedError(f"{place.users_lock} is locked by another program")
     deadline = time.monotonic() + _DYING_TIMEOUT_S
-    while running := _running(place):
+    while running := _wait_for_running_server(place):
         socket_dir, pid = running
         try:
             _create_database(socket_dir)
@@ -214,18 +214,18 @@ def _join_or_start(place: _Place, users: int, log: Callable[..., object]) -> str
             time.sleep(_POLL_S)
         else:
             log("embedded_joined", pid=pid, data=str(place.data))
-            return _dsn(socket_dir)
+            return _dsn_of_socket(socket_dir)
     try:
-        socket_dir, pid = _start(place, server_user(place.data), log)
+        socket_dir, pid = _start_server(place, server_user(place.data), log)
         _create_database(socket_dir)
     except BaseException:
-        _stop_if_last(place, users, log)
+        _stop_if_unused(place, users, log)
         raise
     log("embedded_started", pid=pid, data=str(place.data))
-    return _dsn(socket_dir)
+    return _dsn_of_socket(socket_dir)
 
 
-def _running(place: _Place) -> tuple[Path, int] | None:
+def _wait_for_running_server(place: _StatePaths) -> tuple[Path, int] | None:
     """Wait until the server is ready; return socket directory and process id, or None."""
     deadline = time.monotonic() + _LOCK_TIMEOUT_S
     while True:
@@ -242,10 +242,12 @@ def _running(place: _Place) -> tuple[Path, int] | None:
         time.sleep(_POLL_S)
 
 
-def _start(place: _Place, user: ServerUser, log: Callable[..., object]) -> tuple[Path, int]:
+def _start_server(
+    place: _StatePaths, user: ServerUser, log: Callable[..., object]
+) -> tuple[Path, int]:
     programs = server.find_programs(place.data, place.programs)
     grant_access(user, programs / "postgres", place.top, log)
-    if not server.is_valid(place.data):
+    if not server.is_initialised(place.data):
         if place.data.exists():
             if any(place.data.iterdir()):
                 raise EmbeddedError(
@@ -254,7 +256,7 @@ def _start(place: _Place, user: ServerUser, log: Callable[..., object]) -> tuple
                 )
             place.data.rmdir()
         log("embedded_initialising", data=str(place.data))
-        server.initialise(programs, place.data, user)
+        server.initialise_data(programs, place.data, user)
     elif user.uid is None and place.data.stat().st_uid != os.geteuid():
         raise EmbeddedError(
             f"{place.data} belongs to uid {place.data.stat().st_uid}, campaignd runs as"
@@ -265,22 +267,24 @@ def _start(place: _Place, user: ServerUser, log: Callable[..., object]) -> tuple
         server.remove_socket_dir(left.socket_dir)
     socket_dir = server.make_socket_dir(place.run, user)
     try:
-        return socket_dir, server.start(programs, place.data, user, socket_dir, place.log_file)
+        return socket_dir, server.start_server(
+            programs, place.data, user, socket_dir, place.log_file
+        )
     except BaseException:
         server.remove_socket_dir(socket_dir)
         raise
 
 
-def _leave(place: _Place, users: int, log: Callable[..., object]) -> None:
+def _leave_server(place: _StatePaths, users: int, log: Callable[..., object]) -> None:
     try:
-        with place.start_locked(log):
-            _stop_if_last(place, users, log)
+        with place.hold_start_lock(log):
+            _stop_if_unused(place, users, log)
     finally:
         with suppress(OSError):
             os.close(users)
 
 
-def _stop_if_last(place: _Place, users: int, log: Callable[..., object]) -> None:
+def _stop_if_unused(place: _StatePaths, users: int, log: Callable[..., object]) -> None:
     """Stop the server if it is ours and has no other user; call under the start lock."""
     fcntl.flock(users, fcntl.LOCK_UN)
     if not _try_lock(users, fcntl.LOCK_EX):
@@ -288,14 +292,14 @@ def _stop_if_last(place: _Place, users: int, log: Callable[..., object]) -> None
     running = server.read_postmaster(place.data)
     if running is None or not server.is_alive(place.data, running):
         return
-    if not server.is_ours(place.data):
+    if not server.is_started_by_campaignd(place.data):
         return
-    server.stop(place.data, running)
+    server.stop_server(place.data, running)
     server.remove_socket_dir(running.socket_dir)
     log("embedded_stopped", pid=running.pid)
 
 
-def _dsn(socket_dir: Path, database: str = DATABASE) -> str:
+def _dsn_of_socket(socket_dir: Path, database: str = DATABASE) -> str:
     # The port is part of the socket's file name; PGPORT would replace a missing one.
     host = quote(os.fsencode(socket_dir), safe="/")
     return f"postgresql://postgres@/{database}?host={host}&port={server.PORT}"
@@ -303,7 +307,7 @@ def _dsn(socket_dir: Path, database: str = DATABASE) -> str:
 
 def _create_database(socket_dir: Path) -> None:
     try:
-        url = _dsn(socket_dir, "postgres") + f"&connect_timeout={_FIRST_CONNECT_S}"
+        url = _dsn_of_socket(socket_dir, "postgres") + f"&connect_timeout={_FIRST_CONNECT_S}"
         with connect(connection_string(url, "campaignd")) as connection:
             found = connection.execute(
                 "SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]
@@ -311,7 +315,7 @@ def _create_database(socket_dir: Path) -> None:
             if found is None:
                 connection.execute(f"CREATE DATABASE {DATABASE}")
     except psycopg.Error as error:
-        raise server.failure("the embedded PostgreSQL does not answer", str(error)) from error
+        raise server.program_error("the embedded PostgreSQL does not answer", str(error)) from error
 
 
 def _open_lock(path: Path) -> int:
@@ -335,7 +339,7 @@ def _try_lock(descriptor: int, kind: int) -> bool:
 
 
 @contextmanager
-def _filesystem_errors(state_dir: Path) -> Iterator[None]:
+def _translate_filesystem_errors(state_dir: Path) -> Iterator[None]:
     """Raise EmbeddedError with advice for errors of the file system."""
     hints = {
         errno.EACCES: "run as the user that it belongs to, or choose another state_dir"

@@ -47,7 +47,7 @@ class ServerUser:
             options |= {"user": self.uid, "group": self.gid, "extra_groups": []}
         return options
 
-    def own(self, path: Path | int) -> None:
+    def take_ownership(self, path: Path | int) -> None:
         """Make this user the owner of a file or directory, by path or descriptor."""
         if self.uid is not None and self.gid is not None:
             os.chown(path, self.uid, self.gid)
@@ -162,14 +162,14 @@ def _may_search(path: Path, user: ServerUser) -> bool:
 
 def _allow_search(path: Path, user: ServerUser) -> str:
     try:
-        _add_acl(path, user)
+        _add_search_acl(path, user)
     except (OSError, AttributeError):  # no such attribute outside Linux
         path.chmod(stat.S_IMODE(path.stat().st_mode) | stat.S_IXOTH)
         return "mode"
     return "acl"
 
 
-def _add_acl(path: Path, user: ServerUser) -> None:
+def _add_search_acl(path: Path, user: ServerUser) -> None:
     mode = path.stat().st_mode
     assert user.uid is not None
     try:

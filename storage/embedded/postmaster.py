@@ -47,7 +47,7 @@ class Postmaster:
     status: str
 
 
-def is_valid(data: Path) -> bool:
+def is_initialised(data: Path) -> bool:
     """Return whether the data directory is completely initialised."""
     return (data / "PG_VERSION").is_file() and (data / "global" / "pg_control").is_file()
 
@@ -79,7 +79,7 @@ def find_programs(data: Path, given: Path | None = None) -> Path:
     version_file = data / "PG_VERSION"
     versions: Iterable[str] = _PROGRAM_FOLDERS
     if version_file.is_file():
-        versions = [_read(version_file).strip()]
+        versions = [_read_file(version_file).strip()]
     for version in versions:
         programs = package / _PROGRAM_FOLDERS.get(version, "?") / "bin"
         if all((programs / name).is_file() for name in PROGRAMS):
@@ -90,13 +90,13 @@ def find_programs(data: Path, given: Path | None = None) -> Path:
     )
 
 
-def initialise(programs: Path, data: Path, user: ServerUser) -> None:
+def initialise_data(programs: Path, data: Path, user: ServerUser) -> None:
     """Create the data directory under another name, then rename it: it is complete or absent."""
     unfinished = data.with_name(data.name + ".initdb")
     if unfinished.exists():  # of a process that was killed here
         shutil.rmtree(unfinished)
     unfinished.mkdir(mode=0o700)
-    user.own(unfinished)
+    user.take_ownership(unfinished)
     done = subprocess.run(
         [
             programs / "initdb",
@@ -116,7 +116,7 @@ def initialise(programs: Path, data: Path, user: ServerUser) -> None:
     )
     if done.returncode != 0:
         shutil.rmtree(unfinished, ignore_errors=True)
-        raise failure("initdb failed", done.stderr or done.stdout)
+        raise program_error("initdb failed", done.stderr or done.stdout)
     unfinished.rename(data)
     parent = os.open(data.parent, os.O_RDONLY)
     try:
@@ -128,7 +128,7 @@ def initialise(programs: Path, data: Path, user: ServerUser) -> None:
 def read_postmaster(data: Path) -> Postmaster | None:
     """Return the content of `postmaster.pid`; None if the file is missing or empty."""
     try:
-        lines = _read(data / "postmaster.pid").splitlines()
+        lines = _read_file(data / "postmaster.pid").splitlines()
         pid = int(lines[0])
     except (FileNotFoundError, ValueError, IndexError):
         return None
@@ -136,12 +136,12 @@ def read_postmaster(data: Path) -> Postmaster | None:
     return Postmaster(pid, socket_dir, lines[7].strip() if len(lines) > 7 else "")
 
 
-def _read(path: Path) -> str:
-    with _open(path, "r") as file:
+def _read_file(path: Path) -> str:
+    with _open_file(path, "r") as file:
         return file.read()
 
 
-def _open(path: Path, mode: str) -> IO[str]:
+def _open_file(path: Path, mode: str) -> IO[str]:
     """Open a file of the data directory, and no link that leads root out of it.
 
     The directory belongs to the server's user, who could have put a link to any file there.
@@ -159,16 +159,16 @@ def _open_no_link(path: str, flags: int) -> int:
     except OSError as error:
         if error.errno not in (errno.ELOOP, errno.ENXIO):
             raise
-        raise _strange(path) from error
+        raise _unsafe_file_error(path) from error
     found = os.fstat(descriptor)
     is_foreign = found.st_uid != Path(path).parent.stat().st_uid
     if not stat.S_ISREG(found.st_mode) or (is_foreign and found.st_nlink > 1):
         os.close(descriptor)
-        raise _strange(path)
+        raise _unsafe_file_error(path)
     return descriptor
 
 
-def _strange(path: str) -> EmbeddedError:
+def _unsafe_file_error(path: str) -> EmbeddedError:
     return EmbeddedError(
         f"{path} is a link, or no file", hint="find out who made it, and remove it"
     )
@@ -214,7 +214,9 @@ def _is_postgres(pid: int, data: Path) -> bool:
         return True
 
 
-def start(programs: Path, data: Path, user: ServerUser, socket_dir: Path, log_file: Path) -> int:
+def start_server(
+    programs: Path, data: Path, user: ServerUser, socket_dir: Path, log_file: Path
+) -> int:
     """Start a server, wait until it accepts connections, and return its process id.
 
     Raises:
@@ -224,7 +226,7 @@ def start(programs: Path, data: Path, user: ServerUser, socket_dir: Path, log_fi
     while True:
         _neutralise_pid_file(data)
         try:
-            return _start_once(programs, data, user, socket_dir, log_file)
+            return _try_to_start(programs, data, user, socket_dir, log_file)
         except EmbeddedError as error:
             # The children of a killed server take a moment to notice its end.
             if "still in use" not in str(error) or time.monotonic() > deadline:
@@ -232,7 +234,7 @@ def start(programs: Path, data: Path, user: ServerUser, socket_dir: Path, log_fi
             time.sleep(0.2)
 
 
-def _start_once(
+def _try_to_start(
     programs: Path, data: Path, user: ServerUser, socket_dir: Path, log_file: Path
 ) -> int:
     if log_file.exists():
@@ -277,7 +279,9 @@ def _start_once(
             process.send_signal(signal.SIGQUIT)
             process.wait()
         raise
-    raise failure("the embedded PostgreSQL did not start", log_file.read_text(errors="replace"))
+    raise program_error(
+        "the embedded PostgreSQL did not start", log_file.read_text(errors="replace")
+    )
 
 
 def _neutralise_pid_file(data: Path) -> None:
@@ -289,26 +293,26 @@ def _neutralise_pid_file(data: Path) -> None:
     """
     path = data / "postmaster.pid"
     try:
-        rest = _read(path).splitlines(keepends=True)[1:]
+        rest = _read_file(path).splitlines(keepends=True)[1:]
     except FileNotFoundError:
         return
     if not rest:
         path.unlink()  # cut short by a crash; PostgreSQL refuses an empty file
         return
-    with _open(path, "r+") as file:
+    with _open_file(path, "r+") as file:
         file.write("".join([f"{os.getpid()}\n", *rest]))
         file.truncate()
 
 
-def is_ours(data: Path) -> bool:
+def is_started_by_campaignd(data: Path) -> bool:
     """Return whether a campaignd process started the server on `data`, and not an operator."""
     try:
-        return _OURS in _read(data / "postmaster.opts")
+        return _OURS in _read_file(data / "postmaster.opts")
     except FileNotFoundError:
         return False
 
 
-def stop(data: Path, postmaster: Postmaster) -> None:
+def stop_server(data: Path, postmaster: Postmaster) -> None:
     """Stop a server and wait for its end; sessions are ended, and no data is lost.
 
     A process that is not the server's gets no signal, whatever `postmaster.pid` says.
@@ -324,13 +328,13 @@ def stop(data: Path, postmaster: Postmaster) -> None:
         while time.monotonic() < deadline:
             now = read_postmaster(data)
             if now is None or now.pid != postmaster.pid or not _is_postgres(now.pid, data):
-                _reap(postmaster.pid)
+                _reap_child(postmaster.pid)
                 return
             time.sleep(_POLL_S)
     raise EmbeddedError(f"the embedded PostgreSQL (process {postmaster.pid}) does not stop")
 
 
-def _reap(pid: int) -> None:
+def _reap_child(pid: int) -> None:
     with suppress(ChildProcessError):  # the child of another process
         os.waitpid(pid, 0)
 
@@ -346,7 +350,7 @@ def make_socket_dir(preferred: Path, user: ServerUser) -> Path:
     with _open_directory(chosen) as directory:
         _remove_sockets(directory)  # of a killed server
         os.fchmod(directory, 0o700)
-        user.own(directory)
+        user.take_ownership(directory)
     return chosen
 
 
@@ -377,7 +381,7 @@ def remove_socket_dir(path: Path | None) -> None:
             path.rmdir()
 
 
-def failure(what: str, output: str) -> EmbeddedError:
+def program_error(what: str, output: str) -> EmbeddedError:
     """Return an error from the output of a PostgreSQL program, with advice for known causes."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     messages = [

@@ -18,20 +18,20 @@ LOCK = 0x63616D70
 """Advisory lock: when several nodes start at once, one migrates and the others wait."""
 
 
-def run(connection: Connection) -> None:
+def migrate_in_transaction(connection: Connection) -> None:
     """Run every migration in one locked transaction, so that a failed upgrade changes nothing."""
     context.configure(
         connection=connection,
         target_metadata=metadata,
         transactional_ddl=True,
-        on_version_apply=recorded,
+        on_version_apply=record_version,
     )
     with context.begin_transaction():
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
         context.run_migrations()
 
 
-def recorded(
+def record_version(
     ctx: MigrationContext, step: MigrationInfo, heads: Collection[Any], run_args: Mapping[str, Any]
 ) -> None:
     """Record since which version each applied version is compatible."""
@@ -49,8 +49,10 @@ def recorded(
 
 
 if context.is_offline_mode():
-    context.configure(dialect_name="postgresql", literal_binds=True, on_version_apply=recorded)
+    context.configure(
+        dialect_name="postgresql", literal_binds=True, on_version_apply=record_version
+    )
     with context.begin_transaction():
         context.run_migrations()
 else:
-    run(context.config.attributes["connection"])
+    migrate_in_transaction(context.config.attributes["connection"])

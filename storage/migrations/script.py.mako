@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import op
 
-from storage.migrate import statements
+from storage.migrate import migration_statements
 
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}

@@ -57,10 +57,10 @@ class Pooler:
             self.port = probe.getsockname()[1]
         self.url = f"postgresql://postgres@127.0.0.1:{self.port}/campaignd"
         self._user = server_user(server.data)
-        self._user.own(top)
+        self._user.take_ownership(top)
         self._ini = top / "pgbouncer.ini"
         self._ini.write_text(INI.format(host=server.socket_dir, port=self.port, log=top / "log"))
-        self._user.own(self._ini)
+        self._user.take_ownership(self._ini)
         self.start()
 
     def start(self) -> None:

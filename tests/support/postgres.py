@@ -143,7 +143,7 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start the server; return when it accepts connections."""
-        postmaster.start(
+        postmaster.start_server(
             postmaster.find_programs(self.data),
             self.data,
             server_user(self.data),

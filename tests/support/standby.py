@@ -29,7 +29,7 @@ def standby_of(primary: PostgresServer) -> Iterator[PostgresServer]:
     place.mkdir(mode=0o711)
     data = place / "data"
     user = server_user(primary.data)
-    user.own(place)
+    user.take_ownership(place)
     programs = postmaster.find_programs(primary.data)
     subprocess.run(
         [
@@ -44,7 +44,7 @@ def standby_of(primary: PostgresServer) -> Iterator[PostgresServer]:
         **user.popen_options(),  # type: ignore[call-overload]
     )
     socket_dir = postmaster.make_socket_dir(place / "run", user)
-    postmaster.start(programs, data, user, socket_dir, place / "server.log")
+    postmaster.start_server(programs, data, user, socket_dir, place / "server.log")
     server = PostgresServer(top, primary.url.replace(str(primary.socket_dir), str(socket_dir)))
     try:
         with psycopg.connect(primary.url, autocommit=True) as connection:

@@ -92,7 +92,7 @@ async def _check_notifications(url: str | None, database: Database) -> bool:
     if url is None:
         return True
     try:
-        arrives = await Notifications(url).arrive_from(database)
+        arrives = await Notifications(url).receives_from(database)
     except CampaigndError as error:
         return _print_failure("listen_database_url", error)
     if arrives:

@@ -29,9 +29,9 @@ db = typer.Typer(help="Upgrade the schema, print roles, run PostgreSQL's program
 def upgrade(context: typer.Context) -> None:
     """Migrate the schema to the version of this release."""
     with _database_once_it_answers(context, create=True) as dsn:
-        before = migrate.current(dsn)
+        before = migrate.current_schema(dsn)
         migrate.upgrade(dsn)
-        after = migrate.current(dsn)
+        after = migrate.current_schema(dsn)
     print(f"schema {after}" if before == after else f"schema {before.version or 'none'} -> {after}")
 
 
@@ -39,7 +39,7 @@ def upgrade(context: typer.Context) -> None:
 def current(context: typer.Context) -> None:
     """Show the version of the schema, and whether this release can work on it."""
     with _database_once_it_answers(context, create=False) as dsn:
-        found = migrate.current(dsn)
+        found = migrate.current_schema(dsn)
     print(f"schema {found}")
 
 

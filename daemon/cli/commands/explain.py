@@ -59,7 +59,7 @@ def explain(
             last = await store.reads.runs(limit=_RUNS, ref=campaign.id)
             instants = [listed.run.scheduled_for for listed in reversed(last)]
             within = timedelta(microseconds=1)
-        records = [await explain_reads.record(campaign.id, at, within) for at in instants]
+        records = [await explain_reads.read_evidence(campaign.id, at, within) for at in instants]
         following = await store.reads.upcoming_of(campaign.id, _NEXT)
         if json:
             print_json(

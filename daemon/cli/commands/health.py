@@ -17,7 +17,7 @@ import typer
 from config.settings import Settings
 from daemon.cli.context import context_of
 from daemon.domain.errors import Unavailable
-from storage.cluster_reads import live_nodes
+from storage.cluster_reads import count_live_nodes
 from storage.embedded import EmbeddedError, embedded_dsn
 from storage.engine import Database
 from storage.errors import PrivilegeMissing, SchemaOutOfDate
@@ -99,7 +99,7 @@ async def _checks_of_database(settings: Settings, node: str) -> dict[str, str]:
         async with asyncio.timeout(TIMEOUT_S), database.statement() as connection:
             await require_schema(connection)
             checks = {"database": "ok", "schema": "ok"}
-            if await live_nodes(connection, node):
+            if await count_live_nodes(connection, node):
                 checks["scheduler"] = "ok"
             else:
                 checks["scheduler"] = f"no node called {node} has a lease (--node names another)"

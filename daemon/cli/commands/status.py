@@ -12,7 +12,7 @@ from daemon.cli.store import Store, with_store
 from daemon.domain.formatting import duration_text
 from daemon.domain.read_models import NodeState, Overview, StatusCounts
 from daemon.domain.schedule.zone_data import describe, in_use, tzdata_origin, tzdata_version
-from storage.cluster_reads import full_counts, overview
+from storage.cluster_reads import count_by_status, read_overview
 from storage.schema import describe_schema
 
 
@@ -27,8 +27,8 @@ def status(
     """Show nodes, lag and open runs."""
 
     async def show_status(store: Store) -> None:
-        found = await overview(store.database)
-        totals = await full_counts(store.database) if counts else None
+        found = await read_overview(store.database)
+        totals = await count_by_status(store.database) if counts else None
         if json:
             _print_status_json(found, totals)
         else:

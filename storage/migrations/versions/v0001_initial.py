@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import op
 
-from storage.migrate import statements
+from storage.migrate import migration_statements
 
 revision = "0001"
 down_revision = None
@@ -14,7 +14,7 @@ depends_on = None
 
 def upgrade() -> None:
     """Create everything; the statements are frozen in ``v0001_initial.sql``."""
-    for statement in statements("v0001_initial.sql"):
+    for statement in migration_statements("v0001_initial.sql"):
         op.execute(statement)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import op
 
-from storage.migrate import statements
+from storage.migrate import migration_statements
 
 revision = "0002"
 down_revision = "0001"
@@ -14,7 +14,7 @@ depends_on = None
 
 def upgrade() -> None:
     """Add the two tables; the statements are frozen in ``v0002_api.sql``."""
-    for statement in statements("v0002_api.sql"):
+    for statement in migration_statements("v0002_api.sql"):
         op.execute(statement)
 
 

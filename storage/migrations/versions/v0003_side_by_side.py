@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import op
 
-from storage.migrate import statements
+from storage.migrate import migration_statements
 
 revision = "0003"
 down_revision = "0002"
@@ -20,7 +20,7 @@ def upgrade() -> None:
 
     The generated column rewrites ``runs``; no event is claimed during the rewrite.
     """
-    for statement in statements("v0003_side_by_side.sql"):
+    for statement in migration_statements("v0003_side_by_side.sql"):
         op.execute(statement)
 
 

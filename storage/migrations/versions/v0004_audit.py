@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import op
 
-from storage.migrate import statements
+from storage.migrate import migration_statements
 
 revision = "0004"
 down_revision = "0003"
@@ -17,7 +17,7 @@ compatible_since = "0002"
 
 def upgrade() -> None:
     """Add two tables and four columns; the statements are frozen in ``v0004_audit.sql``."""
-    for statement in statements("v0004_audit.sql"):
+    for statement in migration_statements("v0004_audit.sql"):
         op.execute(statement)
 
 

@@ -13,7 +13,7 @@ from daemon.domain.audit import CAMPAIGN_ACTIONS, ORIGIN, Action, AuditEntry, Au
 from daemon.domain.campaign.state_machine import Event
 from daemon.domain.read_models import PruneStats
 from storage import prune
-from storage.audit_log import AuditLog, record
+from storage.audit_log import AuditLog, record_in_transaction
 from storage.prune import Prune
 from storage.tables import audit_log
 from tests.support.builders import once_body
@@ -61,7 +61,7 @@ async def test_a_row_has_the_origin_of_its_change(db: TimedDatabase) -> None:
 async def test_the_row_is_rolled_back_with_its_change(db: TimedDatabase) -> None:
     async def change_and_fail() -> None:
         async with db.database.transaction() as connection:
-            await record(connection, AuditEntry(Action.CAMPAIGN_PAUSED))
+            await record_in_transaction(connection, AuditEntry(Action.CAMPAIGN_PAUSED))
             raise ZeroDivisionError
 
     before = await rows(db)

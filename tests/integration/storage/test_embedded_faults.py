@@ -38,7 +38,7 @@ def test_a_server_that_does_not_start_reports_the_reason(state_dir: Path) -> Non
 
 def test_full_disk_is_named() -> None:
     """The programs' text becomes one line, with advice."""
-    error = postmaster.failure(
+    error = postmaster.program_error(
         "initdb failed",
         'creating ...\ninitdb: error: could not write file "x": No space left on device\n'
         'initdb: removing data directory "x"\n',
@@ -50,7 +50,7 @@ def test_full_disk_is_named() -> None:
 
 def test_small_shared_memory_is_named() -> None:
     """A full /dev/shm reads like a full disk."""
-    error = postmaster.failure(
+    error = postmaster.program_error(
         "initdb failed",
         "FATAL:  could not resize shared memory segment"
         ' "/PostgreSQL.1804289383" to 1048576 bytes: No space left on device\n',

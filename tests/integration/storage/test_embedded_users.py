@@ -201,7 +201,7 @@ def test_a_process_of_another_program_gets_no_signal(server_data: Path) -> None:
     """The server's user may write any process number into `postmaster.pid`."""
     with subprocess.Popen(["sleep", "600"]) as bystander:
         try:
-            postmaster.stop(server_data, postmaster.Postmaster(bystander.pid, None, "ready"))
+            postmaster.stop_server(server_data, postmaster.Postmaster(bystander.pid, None, "ready"))
             assert bystander.poll() is None
         finally:
             bystander.kill()

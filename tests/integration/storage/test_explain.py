@@ -18,7 +18,7 @@ MINUTE = timedelta(minutes=1)
 
 async def record(db: TimedDatabase, campaign_id: int, at: datetime, *, nodes: int = 1) -> Evidence:
     """Return the evidence, with the clock of the test."""
-    found = await ExplainReads(db.database).record(campaign_id, at, MINUTE)
+    found = await ExplainReads(db.database).read_evidence(campaign_id, at, MINUTE)
     return dataclasses.replace(
         found,
         now=db.now,

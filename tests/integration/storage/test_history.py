@@ -19,7 +19,7 @@ from daemon.domain.schedule.schedule import CampaignType, EventKind
 from storage.bulk.importer import Importer
 from storage.bulk.planner import ScheduleDefaults
 from storage.campaign_reads import CampaignReads
-from storage.cluster_reads import full_counts, overview
+from storage.cluster_reads import count_by_status, read_overview
 from storage.engine import Database
 from storage.schema import HEAD
 
@@ -271,7 +271,7 @@ async def test_the_state_of_the_cluster(database: Database) -> None:
                 " backlog = campaign_id = 12 WHERE campaign_id > 1"
             )
         )
-    found = await overview(database)
+    found = await read_overview(database)
     assert [(node.name, node.live, node.shards) for node in found.nodes] == [
         ("live", True, 64),
         ("lost", False, 64),
@@ -282,7 +282,7 @@ async def test_the_state_of_the_cluster(database: Database) -> None:
     assert found.next_event_at > found.now
     assert (found.executing, found.retrying, found.queued) == (0, 0, 0)
     assert found.schema.version == HEAD
-    counts = await full_counts(database)
+    counts = await count_by_status(database)
     assert counts.campaigns == {"draft": 3, "paused": 3, "scheduled": 6}
     assert counts.runs == {}
 
@@ -333,7 +333,7 @@ async def test_no_list_reads_a_whole_table(database: Database, superuser_url: st
     await history.events(17, limit=50, before=100)
     upcoming = await history.upcoming(limit=50)
     await history.upcoming(limit=50, after=upcoming[-1].key)
-    await overview(database)
+    await read_overview(database)
     assert len(seen) > 25
     asked = list(seen)
     async with database.statement() as connection:

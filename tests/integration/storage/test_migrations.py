@@ -144,7 +144,7 @@ def test_a_migration_is_retried_after_a_deadlock(empty_database_url: str) -> Non
         other.execute("LOCK TABLE runs IN SHARE MODE")
         other.rollback()
         migration.result(120)
-    assert migrate.current(empty_database_url).version == HEAD
+    assert migrate.current_schema(empty_database_url).version == HEAD
 
 
 FOREIGN = {
@@ -172,7 +172,7 @@ async def test_the_schema_of_another_program_is_refused(
     with psycopg.connect(empty_database_url) as connection:
         connection.execute(tables.encode())
     refused = pytest.raises(UnsuitableDatabase, match=r"^the database has the schema of another")
-    for action in (migrate.current, migrate.upgrade):
+    for action in (migrate.current_schema, migrate.upgrade):
         with refused as caught:
             action(empty_database_url)
         assert caught.value.hint is not None
@@ -191,7 +191,7 @@ def test_names_of_another_program_are_refused(empty_database_url: str) -> None:
     message = r'^the database has tables of another program: relation "campaigns" already exists$'
     with pytest.raises(UnsuitableDatabase, match=message):
         migrate.upgrade(empty_database_url)
-    assert migrate.current(empty_database_url) == Schema(None)
+    assert migrate.current_schema(empty_database_url) == Schema(None)
 
 
 def test_a_schema_of_its_own_beside_another_program(empty_database_url: str) -> None:
@@ -202,7 +202,7 @@ def test_a_schema_of_its_own_beside_another_program(empty_database_url: str) -> 
         connection.execute("CREATE SCHEMA camps")
     url = make_conninfo(empty_database_url, options="-c search_path=camps")
     migrate.upgrade(url)
-    assert migrate.current(url).version == HEAD
+    assert migrate.current_schema(url).version == HEAD
     with psycopg.connect(empty_database_url) as connection:
         (tables,) = (
             connection.execute(
@@ -237,9 +237,9 @@ def test_migrations_go_down_to_nothing_and_up_again(superuser_url: str) -> None:
             )
         )
         assert left.all() == []
-    assert migrate.current(superuser_url).version is None
+    assert migrate.current_schema(superuser_url).version is None
     migrate.upgrade(superuser_url)
-    assert migrate.current(superuser_url) == Schema(HEAD, "0002")
+    assert migrate.current_schema(superuser_url) == Schema(HEAD, "0002")
 
 
 @pytest.mark.parametrize(

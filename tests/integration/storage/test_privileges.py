@@ -120,7 +120,7 @@ async def test_row_security_of_every_table_is_reported(
     found = await refusal(database_url)
     assert found == (f"row security hides rows of {', '.join(tables)} from the role campaignd_app")
     with pytest.raises(PrivilegeMissing, match="row security hides rows of alembic_version"):
-        migrate.current(database_url)
+        migrate.current_schema(database_url)
 
 
 async def test_a_closed_schema_is_no_missing_schema(
@@ -130,7 +130,7 @@ async def test_a_closed_schema_is_no_missing_schema(
     expected = "the role campaignd_app may not USAGE on schema public"
     assert await refusal(database_url) == expected
     with pytest.raises(PrivilegeMissing, match=expected):
-        migrate.current(database_url)
+        migrate.current_schema(database_url)
 
 
 @pytest.mark.parametrize("path", ["nothing", ""])
@@ -216,7 +216,7 @@ def test_only_the_owner_migrates(empty_database_url: str) -> None:
         PrivilegeMissing, match=r"^the role campaignd_app may not alter alembic_version, which "
     ):
         migrate.upgrade(as_application(empty_database_url))
-    assert migrate.current(empty_database_url).version == "0003"
+    assert migrate.current_schema(empty_database_url).version == "0003"
 
 
 async def test_an_administrator_without_superuser_makes_the_roles(administrator: str) -> None:
@@ -230,7 +230,7 @@ async def test_an_administrator_without_superuser_makes_the_roles(administrator:
             connection.execute(roles_sql(prefix).encode())
     migrate.upgrade(owner)
     assert await role_of(app) == f"{prefix}_app"
-    assert migrate.current(app).version == HEAD
+    assert migrate.current_schema(app).version == HEAD
     with psycopg.connect(administrator) as connection:
         owners = connection.execute(
             "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'"

@@ -19,7 +19,7 @@ from daemon.runtime.clock import SystemClock
 from daemon.runtime.node_identity import NodeIdentity
 from daemon.timer.loader import FIRST_EVENT, FIRST_RUN
 from storage.campaign_reads import CampaignReads
-from storage.cluster_reads import overview
+from storage.cluster_reads import read_overview
 from storage.engine import Database
 from storage.nodes import Nodes
 from storage.runs import RunStore
@@ -106,7 +106,7 @@ async def test_every_statement_uses_an_index(long_lived_url: str) -> None:
             "list runs of one": history.runs(limit=50, ref=4000),
             "list events": history.events(4000, limit=50),
             "upcoming": history.upcoming(limit=50),
-            "status": overview(database),
+            "status": read_overview(database),
         }.items():
             await timed(name, listing)
     finally:
