@@ -125,7 +125,7 @@ def _check_with_libpq(url: str) -> None:
     variables = {each.keyword.decode(): each.envvar for each in Conninfo.get_defaults()}
     name = next((word for word in re.findall(r"\w+", message) if word in variables), "")
     if name:
-        raise ValueError(_refusal(name, variables[name] if name not in given else None))
+        raise ValueError(_refusal_reason(name, variables[name] if name not in given else None))
 
 
 def _check_lists(given: dict[str, str]) -> None:
@@ -147,7 +147,7 @@ def _check_lists(given: dict[str, str]) -> None:
         _check_port(port)
 
 
-def _refusal(name: str, variable: bytes | None) -> str:
+def _refusal_reason(name: str, variable: bytes | None) -> str:
     reason = f"contains a value of {name} that libpq refuses"
     if name == "service":
         reason = "contains a service that is not in a readable pg_service.conf"

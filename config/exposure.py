@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from config.load import gather
+from config.load import gather_values
 from config.names import is_secret
 
 _SECRET_WORD = re.compile(r"(?i)pass|pwd|secret|token|key|auth|credential|cookie")
@@ -54,7 +54,7 @@ def exposed_files(
     environ = os.environ if environ is None else environ
     if "KUBERNETES_SERVICE_HOST" in environ or any(map(os.path.exists, _CONTAINER_SIGNS)):
         return []
-    gathered = gather(config_file, environ)
+    gathered = gather_values(config_file, environ)
     holders: defaultdict[Path, list[str]] = defaultdict(list)
     for path, name, value in gathered.from_files:
         if is_secret(name) and _holds_secret(name[-1], value):
@@ -75,7 +75,7 @@ def _holds_secret(setting: str, value: Any) -> bool:
         return bool(value)
     if isinstance(value, str) and _URL.match(value):
         return _is_secret_url(value)
-    return any(_SECRET_WORD.search(text) for text in _texts(value))
+    return any(_SECRET_WORD.search(text) for text in _texts_in(value))
 
 
 def _is_secret_url(value: str) -> bool:
@@ -89,7 +89,7 @@ def _is_secret_url(value: str) -> bool:
     )
 
 
-def _texts(value: Any) -> Iterator[str]:
+def _texts_in(value: Any) -> Iterator[str]:
     """Yield the names of a table, or the whole text of one that is not parsed yet."""
     if isinstance(value, str):
         yield value
@@ -97,7 +97,7 @@ def _texts(value: Any) -> Iterator[str]:
         for name, inner in value.items():
             yield str(name)
             if isinstance(inner, Mapping):
-                yield from _texts(inner)
+                yield from _texts_in(inner)
 
 
 def _named_files(setting: str, value: Any) -> Iterable[Path]:

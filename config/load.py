@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from config.errors import ConfigurationError
-from config.messages import explain, unknown_setting
+from config.messages import problem_lines, unknown_setting
 from config.names import ANY, ENV_PREFIX, SECRETS, env_name, is_secret, is_setting, is_table
 from config.settings import Settings
 from config.timezone_data import CONFIG_VARIABLE, DEFAULT_FILE
@@ -42,7 +42,7 @@ Name = tuple[str, ...]
 
 
 @dataclass
-class Gathered:
+class GatheredValues:
     """Values with their places, and the problems so far; a later value replaces an earlier one."""
 
     values: dict[Name, Any] = field(default_factory=dict)
@@ -51,11 +51,11 @@ class Gathered:
     from_files: list[tuple[Path, Name, Any]] = field(default_factory=list)
     """The values of all files, also of those that another place replaces."""
 
-    def set(self, name: Name, value: Any, place: str) -> None:
+    def set_value(self, name: Name, value: Any, place: str) -> None:
         self.values[name] = value
         self.places[name] = place
 
-    def nested(self) -> dict[str, Any]:
+    def to_nested(self) -> dict[str, Any]:
         tree: dict[str, Any] = {}
         for name, value in self.values.items():
             inner = tree
@@ -83,40 +83,40 @@ def load_settings(
     Raises:
         ConfigurationError: the configuration is invalid; it lists every problem.
     """
-    gathered = gather(config_file, environ)
+    gathered = gather_values(config_file, environ)
     for dotted, value in (flags or {}).items():
         if value is not None:
             flag = "--" + dotted.split(".")[-1].replace("_", "-")
-            gathered.set(tuple(dotted.split(".")), value, flag)
+            gathered.set_value(tuple(dotted.split(".")), value, flag)
     try:
-        settings = Settings.model_validate(gathered.nested())
+        settings = Settings.model_validate(gathered.to_nested())
     except ValidationError as error:
-        gathered.problems += explain(error, gathered.places)
+        gathered.problems += problem_lines(error, gathered.places)
     if gathered.problems:
         raise ConfigurationError(gathered.problems)
     return settings
 
 
-def gather(config_file: Path | None, environ: Mapping[str, str] | None) -> Gathered:
+def gather_values(config_file: Path | None, environ: Mapping[str, str] | None) -> GatheredValues:
     """Return the values of all places but the flags, unchecked, with the problems of reading them.
 
     The arguments are those of `load_settings`.
     """
     environ = os.environ if environ is None else environ
-    gathered = Gathered()
-    _default_values(gathered, environ)
-    _from_file(gathered, config_file, environ)
-    _from_credentials(gathered, environ)
-    _from_environment(gathered, environ)
+    gathered = GatheredValues()
+    _gather_defaults(gathered, environ)
+    _gather_file(gathered, config_file, environ)
+    _gather_credentials(gathered, environ)
+    _gather_environment(gathered, environ)
     return gathered
 
 
-def _default_values(gathered: Gathered, environ: Mapping[str, str]) -> None:
+def _gather_defaults(gathered: GatheredValues, environ: Mapping[str, str]) -> None:
     """Set the defaults that depend on the machine."""
     name = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname()).lstrip("._-")[:63]
-    gathered.set(("node_name",), name or "node", "the host name")
+    gathered.set_value(("node_name",), name or "node", "the host name")
     if given := environ.get("STATE_DIRECTORY"):
-        gathered.set(("state_dir",), given.split(":")[0], "STATE_DIRECTORY")
+        gathered.set_value(("state_dir",), given.split(":")[0], "STATE_DIRECTORY")
         return
     home = environ.get("XDG_DATA_HOME", "")
     if not Path(home).is_absolute():
@@ -126,10 +126,10 @@ def _default_values(gathered: Gathered, environ: Mapping[str, str]) -> None:
             )
         except RuntimeError:  # no HOME, and a user without an account
             home = "/var/lib"
-    gathered.set(("state_dir",), str(Path(home, "campaignd")), "the user's data directory")
+    gathered.set_value(("state_dir",), str(Path(home, "campaignd")), "the user's data directory")
 
 
-def _from_file(gathered: Gathered, named: Path | None, environ: Mapping[str, str]) -> None:
+def _gather_file(gathered: GatheredValues, named: Path | None, environ: Mapping[str, str]) -> None:
     origin, path = "--config", named
     if path is None and environ.get(CONFIG_VARIABLE):
         origin, path = CONFIG_VARIABLE, Path(environ[CONFIG_VARIABLE])
@@ -150,42 +150,42 @@ def _from_file(gathered: Gathered, named: Path | None, environ: Mapping[str, str
     except tomllib.TOMLDecodeError as error:
         gathered.problems.append(f"{path or DEFAULT_FILE}: not valid TOML: {error}")
         return
-    _from_table(gathered, (), tree, text, path or DEFAULT_FILE)
+    _gather_table(gathered, (), tree, text, path or DEFAULT_FILE)
 
 
-def _from_table(
-    gathered: Gathered, above: Name, table: Mapping[str, Any], text: str, path: Path
+def _gather_table(
+    gathered: GatheredValues, above: Name, table: Mapping[str, Any], text: str, path: Path
 ) -> None:
     for key, value in table.items():
         name = (*above, key)
-        line = line_of(text, name)
+        line = line_number_of(text, name)
         place = f"{path}:{line}" if line else str(path)
         if is_table(name):
             if isinstance(value, dict):
                 if not value:
-                    gathered.set(name, {}, place)
-                _from_table(gathered, name, value, text, path)
+                    gathered.set_value(name, {}, place)
+                _gather_table(gathered, name, value, text, path)
             else:
                 gathered.problems.append(
                     f"{'.'.join(name)} = {value!r} ({place}): allowed is a table"
                 )
         elif is_setting(name):
-            gathered.set(name, value, place)
+            gathered.set_value(name, value, place)
             gathered.from_files.append((path, name, value))
         else:
             gathered.problems.append(unknown_setting(name, place))
 
 
-def _from_credentials(gathered: Gathered, environ: Mapping[str, str]) -> None:
+def _gather_credentials(gathered: GatheredValues, environ: Mapping[str, str]) -> None:
     directory = environ.get("CREDENTIALS_DIRECTORY")
     if not directory:
         return
     for name in SECRETS:
         path = Path(directory, "_".join(name))
         if ANY not in name and path.exists():
-            _from_secret_file(gathered, name, path, str(path))
+            _gather_secret_file(gathered, name, path, str(path))
     settings = sorted({name[2] for name in SECRETS if ANY in name})
-    targets = sorted(_read_targets(gathered, environ))
+    targets = sorted(_named_targets(gathered, environ))
     for path in sorted(Path(directory).glob("targets_*")):
         meant = [
             ("targets", target, setting)
@@ -194,7 +194,7 @@ def _from_credentials(gathered: Gathered, environ: Mapping[str, str]) -> None:
             if path.name == f"targets_{target}_{setting}"
         ]
         if len(meant) == 1:
-            _from_secret_file(gathered, meant[0], path, str(path))
+            _gather_secret_file(gathered, meant[0], path, str(path))
         elif meant:
             both = " or ".join(".".join(name) for name in meant)
             gathered.problems.append(
@@ -207,31 +207,31 @@ def _from_credentials(gathered: Gathered, environ: Mapping[str, str]) -> None:
             )
 
 
-def _read_targets(gathered: Gathered, environ: Mapping[str, str]) -> set[str]:
+def _named_targets(gathered: GatheredValues, environ: Mapping[str, str]) -> set[str]:
     """Return the targets that the file or the environment names; secrets alone make none."""
-    names = *gathered.values, *map(_name_of, environ)
+    names = *gathered.values, *map(_setting_of_variable, environ)
     return {name[1] for name in names if len(name) > 2 and name[0] == "targets"}
 
 
-def _name_of(variable: str) -> Name:
+def _setting_of_variable(variable: str) -> Name:
     """Return the setting that a variable sets; empty for other programs' variables."""
     if not variable.startswith(ENV_PREFIX):
         return ()
     return tuple(variable.removeprefix(ENV_PREFIX).lower().split("__"))
 
 
-def _secret_of_file(name: Name) -> Name | None:
+def _secret_of_file_setting(name: Name) -> Name | None:
     """Return the secret whose file a `..._file` name gives; `secrets_file` is a setting itself."""
     secret = (*name[:-1], name[-1].removesuffix("_file"))
     return secret if secret != name and is_secret(secret) and not is_setting(name) else None
 
 
-def _from_environment(gathered: Gathered, environ: Mapping[str, str]) -> None:
+def _gather_environment(gathered: GatheredValues, environ: Mapping[str, str]) -> None:
     for variable, value in sorted(environ.items()):
         if not variable.startswith(ENV_PREFIX) or variable == CONFIG_VARIABLE:
             continue
-        name = _name_of(variable)
-        secret = _secret_of_file(name)
+        name = _setting_of_variable(variable)
+        secret = _secret_of_file_setting(name)
         if not (secret or is_setting(name)) and _is_service_link(variable, environ):
             continue
         if variable != variable.upper() or not (secret or is_setting(name)):
@@ -239,13 +239,13 @@ def _from_environment(gathered: Gathered, environ: Mapping[str, str]) -> None:
         elif not value:
             continue  # Compose files write an unset variable as an empty one
         elif secret is None:
-            gathered.set(name, value, variable)
+            gathered.set_value(name, value, variable)
         elif environ.get(env_name(secret)):
             gathered.problems.append(
                 f"{variable}: {env_name(secret)} is set as well; allowed is one of the two"
             )
         else:
-            _from_secret_file(gathered, secret, Path(value), variable)
+            _gather_secret_file(gathered, secret, Path(value), variable)
 
 
 def _is_service_link(variable: str, environ: Mapping[str, str]) -> bool:
@@ -260,7 +260,7 @@ def _is_service_link(variable: str, environ: Mapping[str, str]) -> bool:
     )
 
 
-def _from_secret_file(gathered: Gathered, name: Name, path: Path, place: str) -> None:
+def _gather_secret_file(gathered: GatheredValues, name: Name, path: Path, place: str) -> None:
     try:
         value = path.read_text(encoding="utf-8-sig").rstrip("\r\n")
     except OSError as error:
@@ -270,11 +270,11 @@ def _from_secret_file(gathered: Gathered, name: Name, path: Path, place: str) ->
     except UnicodeDecodeError:
         gathered.problems.append(f"{'.'.join(name)} ({place}): {path}: not UTF-8 text")
     else:
-        gathered.set(name, value, place)
+        gathered.set_value(name, value, place)
         gathered.from_files.append((path, name, value))
 
 
-def line_of(text: str, name: tuple[str, ...]) -> int | None:
+def line_number_of(text: str, name: tuple[str, ...]) -> int | None:
     """Return the line of a setting in a TOML file, or of the nearest table around it.
 
     The text is scanned by shape. A key inside an inline table is not recognised, and gets the line
@@ -287,9 +287,9 @@ def line_of(text: str, name: tuple[str, ...]) -> int | None:
     section: tuple[str, ...] = ()
     for number, line in enumerate(text.splitlines(), start=1):
         if header := _TOML_HEADER.fullmatch(line):
-            here = section = _setting_path(header[1])
+            here = section = _split_toml_key(header[1])
         elif key := _TOML_KEY.match(line):
-            here = section + _setting_path(key[1])
+            here = section + _split_toml_key(key[1])
         else:
             continue
         if name[: len(here)] == here and (best is None or len(here) > best[0]):
@@ -297,5 +297,5 @@ def line_of(text: str, name: tuple[str, ...]) -> int | None:
     return best and best[1]
 
 
-def _setting_path(dotted: str) -> tuple[str, ...]:
+def _split_toml_key(dotted: str) -> tuple[str, ...]:
     return tuple(part.strip("\"'") for part in _TOML_PART.findall(dotted))

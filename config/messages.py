@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from config.dsn import redacted_dsn
-from config.names import ANY, FIELDS, env_name, is_secret, is_setting, pattern
+from config.names import ANY, FIELDS, env_name, field_key, is_secret, is_setting
 from config.settings import ALLOWED_NAME
 from config.target_settings import TARGET_TYPES
 from config.values import Allowed
@@ -22,15 +22,15 @@ _WITH_REASON = ("value_error", "pattern", "not_a_number")
 """Error types whose own text adds a reason to the allowed values."""
 
 
-def explain(error: ValidationError, places: Mapping[Name, str]) -> list[str]:
+def problem_lines(error: ValidationError, places: Mapping[Name, str]) -> list[str]:
     """Return the lines for the errors that pydantic found."""
     return [_format_error(found, places) for found in error.errors(include_url=False)]
 
 
 def _format_error(found: ErrorDetails, places: Mapping[Name, str]) -> str:
-    name = _name(found)
+    name = _setting_name(found)
     dotted = ".".join(name)
-    place = _where_set(name, places)
+    place = _place_of(name, places)
     if found["type"] == "extra_forbidden" and is_setting(name):
         return f"{dotted} ({place}): not a setting of this type of target"
     if found["type"] == "extra_forbidden":
@@ -40,7 +40,7 @@ def _format_error(found: ErrorDetails, places: Mapping[Name, str]) -> str:
     if found["type"] == "union_tag_invalid":
         name = (*name, "type")
         shown = found.get("ctx", {}).get("tag", "")
-        place = _where_set(name, places)
+        place = _place_of(name, places)
         return f"{dotted}.type = {shown!r} ({place}): allowed is {_allowed_values(name)}"
     if found["type"] == "missing":
         return f"{dotted} ({place}): missing; allowed is {_allowed_values(name)}"
@@ -61,14 +61,14 @@ def _format_error(found: ErrorDetails, places: Mapping[Name, str]) -> str:
 def unknown_setting(name: Name, place: str, *, in_environment: bool = False) -> str:
     """Return the line for an unknown setting, with a suggestion."""
     shown = place if in_environment else f"{'.'.join(name)} ({place})"
-    likely = _likely(name)
+    likely = _likely_setting(name)
     if likely is None:
         return f"{shown}: unknown setting"
     right = env_name(likely) if in_environment else ".".join(likely)
     return f"{shown}: unknown setting, did you mean {right}?"
 
 
-def _likely(name: Name) -> Name | None:
+def _likely_setting(name: Name) -> Name | None:
     """Return the likely setting: wrongly separated, misspelt, or in the wrong table."""
     known = [
         tuple(name[1] if part == ANY else part for part in candidate)
@@ -86,7 +86,7 @@ def _likely(name: Name) -> Name | None:
     return None
 
 
-def _name(found: ErrorDetails) -> Name:
+def _setting_name(found: ErrorDetails) -> Name:
     name = tuple(str(part) for part in found["loc"] if part != "[key]")
     # pydantic puts the tag of a union between the target's name and its field.
     if len(name) > 2 and name[0] == "targets" and name[2] in TARGET_TYPES:
@@ -95,7 +95,7 @@ def _name(found: ErrorDetails) -> Name:
     return (*name, str(field)) if found["type"] == "clash" else name
 
 
-def _where_set(name: Name, places: Mapping[Name, str]) -> str:
+def _place_of(name: Name, places: Mapping[Name, str]) -> str:
     if name in places:
         return places[name]
     around = [place for known, place in places.items() if known[: len(name)] == name]
@@ -108,7 +108,7 @@ def _where_set(name: Name, places: Mapping[Name, str]) -> str:
 def _allowed_values(name: Name) -> str:
     if name[0] == "targets" and name[2:] == ("type",):
         return "one of " + ", ".join(TARGET_TYPES)
-    info = FIELDS.get(pattern(name))
+    info = FIELDS.get(field_key(name))
     texts = [item.text for item in info.metadata if isinstance(item, Allowed)] if info else []
     return texts[-1] if texts else "a table"
 

@@ -19,19 +19,19 @@ ANY = "NAME"
 """Stands for a target's name."""
 
 
-def _walk_settings(model: type[BaseModel], above: Name = ()) -> Iterator[tuple[Name, FieldInfo]]:
+def _fields_of(model: type[BaseModel], above: Name = ()) -> Iterator[tuple[Name, FieldInfo]]:
     for key, info in model.model_fields.items():
         name = (*above, key)
         if name == ("targets",):
             for target in TARGET_MODELS:
-                yield from _walk_settings(target, (*name, ANY))
+                yield from _fields_of(target, (*name, ANY))
         elif isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
-            yield from _walk_settings(info.annotation, name)
+            yield from _fields_of(info.annotation, name)
         else:
             yield name, info
 
 
-FIELDS: dict[Name, FieldInfo] = dict(_walk_settings(Settings))
+FIELDS: dict[Name, FieldInfo] = dict(_fields_of(Settings))
 """Every setting by name; a target's settings have `ANY` for the target's name."""
 
 SECRETS: tuple[Name, ...] = tuple(
@@ -39,24 +39,24 @@ SECRETS: tuple[Name, ...] = tuple(
 )
 
 
-def pattern(name: Name) -> Name:
+def field_key(name: Name) -> Name:
     """Return the key of a setting in `FIELDS`."""
     return ("targets", ANY, *name[2:]) if len(name) > 1 and name[0] == "targets" else name
 
 
 def is_setting(name: Name) -> bool:
     """Return whether a setting has this name."""
-    return pattern(name) in FIELDS
+    return field_key(name) in FIELDS
 
 
 def is_secret(name: Name) -> bool:
     """Return whether the setting is a secret: never shown, and readable from a file of its own."""
-    return pattern(name) in SECRETS
+    return field_key(name) in SECRETS
 
 
 def is_table(name: Name) -> bool:
     """Return whether the name is that of a table of settings."""
-    key = pattern(name)
+    key = field_key(name)
     return any(len(known) > len(name) and known[: len(name)] == key for known in FIELDS)
 
 

@@ -27,10 +27,10 @@ from config.values import (
     Section,
     WholeSeconds,
     absolute_path,
-    lower,
-    matching,
-    no_bool,
-    one_of,
+    allowed_words,
+    lower_case,
+    pattern_validator,
+    refuse_boolean,
 )
 
 DatabaseUrl = Annotated[str, AfterValidator(dsn.checked_dsn), Allowed(dsn.ALLOWED), SECRET]
@@ -45,7 +45,7 @@ def _check_networks(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
-def _host_names(value: tuple[str, ...]) -> tuple[str, ...]:
+def _check_host_names(value: tuple[str, ...]) -> tuple[str, ...]:
     if not all(re.fullmatch(r"[A-Za-z0-9._:-]+", each) for each in value):
         raise PydanticCustomError("host", "contains other characters")
     return value
@@ -56,11 +56,11 @@ class ApiSettings(Section):
 
     enabled: Annotated[bool, Allowed("true or false")] = True
     host: Annotated[
-        str, matching(r"[A-Za-z0-9._:%-]+"), Allowed("a host name or an IP address")
+        str, pattern_validator(r"[A-Za-z0-9._:%-]+"), Allowed("a host name or an IP address")
     ] = "127.0.0.1"
     port: Annotated[
         int,
-        BeforeValidator(no_bool),
+        BeforeValidator(refuse_boolean),
         Field(ge=0, le=65535),
         Allowed("a port from 0 to 65535, 0 picks a free one"),
     ] = 8080
@@ -80,15 +80,15 @@ class ApiSettings(Section):
     ] = ()
     public_url: Annotated[
         str | None,
-        matching(r"https?://[A-Za-z0-9.\-\[\]:]+(/[!-~]*)?"),
+        pattern_validator(r"https?://[A-Za-z0-9.\-\[\]:]+(/[!-~]*)?"),
         Allowed("an http:// or https:// URL"),
     ] = None
     hosts: Annotated[
-        Words, AfterValidator(_host_names), Allowed("a list of host names without ports")
+        Words, AfterValidator(_check_host_names), Allowed("a list of host names without ports")
     ] = ()
     pool_size: Annotated[
         int,
-        BeforeValidator(no_bool),
+        BeforeValidator(refuse_boolean),
         Field(ge=1, le=1000),
         Allowed("a whole number from 1 to 1000"),
     ] = 10
@@ -100,8 +100,8 @@ class LogSettings(Section):
     level: Level = "info"
     format: Annotated[
         Literal["auto", "json", "console"],
-        BeforeValidator(lower),
-        one_of("auto", "json", "console"),
+        BeforeValidator(lower_case),
+        allowed_words("auto", "json", "console"),
     ] = "auto"
 
 
@@ -112,7 +112,7 @@ class SchedulerSettings(Section):
     poll: Seconds = 1.0
     batch: Annotated[
         int,
-        BeforeValidator(no_bool),
+        BeforeValidator(refuse_boolean),
         Field(ge=1, le=100_000),
         Allowed("a whole number from 1 to 100000"),
     ] = 1000
@@ -124,15 +124,15 @@ class SchedulerSettings(Section):
     misfire_grace_time: WholeSeconds = 3600
 
     @model_validator(mode="after")
-    def _in_proportion(self) -> SchedulerSettings:
+    def _check_proportions(self) -> SchedulerSettings:
         if self.lease <= self.heartbeat:
-            raise _clash("lease", "more than scheduler.heartbeat", self.heartbeat)
+            raise _clash_error("lease", "more than scheduler.heartbeat", self.heartbeat)
         if self.poll >= self.horizon:
-            raise _clash("poll", "less than scheduler.horizon", self.horizon)
+            raise _clash_error("poll", "less than scheduler.horizon", self.horizon)
         return self
 
 
-def _clash(field: str, allowed: str, other: float) -> PydanticCustomError:
+def _clash_error(field: str, allowed: str, other: float) -> PydanticCustomError:
     return PydanticCustomError(
         "clash", "clash", {"field": field, "allowed": f"{allowed} ({other:g})"}
     )
@@ -146,7 +146,7 @@ class TracesSettings(Section):
 
 Days = Annotated[
     int,
-    BeforeValidator(no_bool),
+    BeforeValidator(refuse_boolean),
     Field(ge=0, le=36_500),
     Allowed("whole days from 0 to 36500, 0 keeps everything"),
 ]
@@ -164,7 +164,7 @@ class DatabaseSettings(Section):
 
     pool_size: Annotated[
         int,
-        BeforeValidator(no_bool),
+        BeforeValidator(refuse_boolean),
         Field(ge=1, le=1000),
         Allowed("a whole number from 1 to 1000"),
     ] = 5
@@ -172,7 +172,7 @@ class DatabaseSettings(Section):
 
 
 ALLOWED_NAME = "lower-case letters, digits, - and _, at most 63"
-TargetName = Annotated[str, matching(r"[a-z0-9][a-z0-9_-]{0,62}"), Allowed(ALLOWED_NAME)]
+TargetName = Annotated[str, pattern_validator(r"[a-z0-9][a-z0-9_-]{0,62}"), Allowed(ALLOWED_NAME)]
 
 
 class Settings(Section):
@@ -199,10 +199,12 @@ class Settings(Section):
     ] = None
     node_name: Annotated[
         str,
-        matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"),
+        pattern_validator(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"),
         Allowed("letters, digits, '.', '_' and '-', at most 63"),
     ]
-    timezone_data: Annotated[Literal["newest", "system", "package"], one_of(*CHOICES)] = "newest"
+    timezone_data: Annotated[Literal["newest", "system", "package"], allowed_words(*CHOICES)] = (
+        "newest"
+    )
     api: ApiSettings = ApiSettings()
     log: LogSettings = LogSettings()
     scheduler: SchedulerSettings = SchedulerSettings()
@@ -212,7 +214,7 @@ class Settings(Section):
     targets: dict[TargetName, TargetSettings] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _log_target(self) -> Settings:
+    def _add_log_target(self) -> Settings:
         self.targets.setdefault("log", LogTargetSettings(type="log"))
         return self
 

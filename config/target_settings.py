@@ -13,18 +13,27 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from config.values import SECRET, Allowed, Level, Seconds, Section, absolute_path, no_bool, one_of
+from config.values import (
+    SECRET,
+    Allowed,
+    Level,
+    Seconds,
+    Section,
+    absolute_path,
+    allowed_words,
+    refuse_boolean,
+)
 
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _RESERVED = ("host", "content-length", "content-type", "transfer-encoding", "connection")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def _invalid(text: str) -> PydanticCustomError:
+def _invalid_value(text: str) -> PydanticCustomError:
     return PydanticCustomError("pattern", "{reason}", {"reason": text})
 
 
-def _web_url(value: str) -> str:
+def _check_web_url(value: str) -> str:
     try:
         parts = urlsplit(value)
         port_is_right = parts.port is None or parts.port > 0
@@ -32,14 +41,14 @@ def _web_url(value: str) -> str:
         port_is_right = False
         parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_right:
-        raise _invalid("not a valid URL")
+        raise _invalid_value("not a valid URL")
     if parts.fragment or any(ord(character) <= 32 for character in value):
-        raise _invalid("contains a fragment or a space")
+        raise _invalid_value("contains a fragment or a space")
     return value
 
 
-def _proxy(value: str) -> str:
-    return value if value in ("none", "env") else _web_url(value)
+def _check_proxy(value: str) -> str:
+    return value if value in ("none", "env") else _check_web_url(value)
 
 
 def _check_networks(value: tuple[str, ...]) -> tuple[str, ...]:
@@ -47,71 +56,71 @@ def _check_networks(value: tuple[str, ...]) -> tuple[str, ...]:
         try:
             ipaddress.ip_network(network)
         except ValueError as error:
-            raise _invalid(str(error)) from None
+            raise _invalid_value(str(error)) from None
     return value
 
 
-def _broker_url(value: str) -> str:
+def _check_broker_url(value: str) -> str:
     scheme, separator, rest = value.partition("://")
     if not separator or not rest or not re.fullmatch(r"[a-z][a-z0-9+]*", scheme):
-        raise _invalid("not a valid URL")
+        raise _invalid_value("not a valid URL")
     return value
 
 
-def _words(value: Any) -> Any:
+def _split_words(value: Any) -> Any:
     """Split the text of an environment variable into words."""
     return tuple(value.split()) if isinstance(value, str) else value
 
 
-def _table(value: Any) -> Any:
+def _parse_table(value: Any) -> Any:
     """Parse the text of an environment variable, or of a file, as TOML."""
     if not isinstance(value, str):
         return value
     try:
         return tomllib.loads(value)
     except tomllib.TOMLDecodeError:
-        raise _invalid("not a valid TOML table") from None
+        raise _invalid_value("not a valid TOML table") from None
 
 
 def _check_headers(value: Mapping[str, str]) -> Mapping[str, str]:
     for name, text in value.items():
         if not _HEADER.fullmatch(name) or not text.isprintable() or not text.isascii():
-            raise _invalid("contains a name or value that cannot be sent")
+            raise _invalid_value("contains a name or value that cannot be sent")
         if name.lower() in _RESERVED or name.lower().startswith(("webhook-", "campaignd-")):
-            raise _invalid(f"{name} is set by campaignd")
+            raise _invalid_value(f"{name} is set by campaignd")
     return value
 
 
 def _check_variables(value: Mapping[str, str]) -> Mapping[str, str]:
     for name, text in value.items():
         if not _VARIABLE.fullmatch(name) or "\0" in text:
-            raise _invalid("contains a name or value that cannot be set")
+            raise _invalid_value("contains a name or value that cannot be set")
     return value
 
 
 def _check_argv(value: tuple[str, ...]) -> tuple[str, ...]:
     if not value or not value[0] or any("\0" in word for word in value):
-        raise _invalid("must name a program")
+        raise _invalid_value("must name a program")
     return value
 
 
-def _whole(low: int, high: int) -> tuple[BeforeValidator, Any, Allowed]:
+def _whole_number(low: int, high: int) -> tuple[BeforeValidator, Any, Allowed]:
     return (
-        BeforeValidator(no_bool),
+        BeforeValidator(refuse_boolean),
         Field(ge=low, le=high),
         Allowed(f"a whole number from {low} to {high}"),
     )
 
 
-Concurrency = Annotated[int, *_whole(1, 10_000)]
+Concurrency = Annotated[int, *_whole_number(1, 10_000)]
 NotNegative = Annotated[
     float,
-    BeforeValidator(no_bool),
+    BeforeValidator(refuse_boolean),
     Field(ge=0, le=31_536_000, allow_inf_nan=False),
     Allowed("seconds, from 0 to a year"),
 ]
 Words = Annotated[
-    tuple[str, ...], Field(strict=False), BeforeValidator(_words), Allowed("a list of texts")
+    tuple[str, ...], Field(strict=False), BeforeValidator(_split_words), Allowed("a list of texts")
 ]
 Switch = Annotated[bool, Allowed("true or false")]
 File = Annotated[
@@ -120,32 +129,34 @@ File = Annotated[
     AfterValidator(absolute_path),
     Allowed("the path of a file"),
 ]
-Texts = Annotated[dict[str, str], BeforeValidator(_table), Allowed("a table of texts")]
+Texts = Annotated[dict[str, str], BeforeValidator(_parse_table), Allowed("a table of texts")]
 
 
 Networks = Annotated[
     tuple[str, ...],
     Field(strict=False),
-    BeforeValidator(_words),
+    BeforeValidator(_split_words),
     AfterValidator(_check_networks),
     Allowed("a list of networks such as 10.0.0.0/8 or fc00::/7"),
 ]
 
 
-class _Delivering(Section):
+class _DeliverySettings(Section):
     """Settings of every target whose delivery may fail."""
 
     concurrency: Concurrency = 32
-    max_attempts: Annotated[int, *_whole(1, 1000)] = 3
+    max_attempts: Annotated[int, *_whole_number(1, 1000)] = 3
     backoff_first: Seconds = 1.0
     backoff_longest: Seconds = 300.0
-    on_lost: Annotated[Literal["redeliver", "hold"], one_of("redeliver", "hold")] = "redeliver"
+    on_lost: Annotated[Literal["redeliver", "hold"], allowed_words("redeliver", "hold")] = (
+        "redeliver"
+    )
     lease: Seconds = 300.0
-    pause_after: Annotated[int, *_whole(0, 1000)] = 5
+    pause_after: Annotated[int, *_whole_number(0, 1000)] = 5
     pause_longest: Seconds = 30.0
 
     @model_validator(mode="after")
-    def _in_proportion(self) -> _Delivering:
+    def _check_proportions(self) -> _DeliverySettings:
         if self.backoff_longest < self.backoff_first:
             raise PydanticCustomError(
                 "clash",
@@ -161,17 +172,17 @@ class _Delivering(Section):
 class LogTargetSettings(Section):
     """A target that writes each run as a line in the log."""
 
-    type: Annotated[Literal["log"], one_of("log")]
+    type: Annotated[Literal["log"], allowed_words("log")]
     level: Level = "info"
 
 
-class WebhookTargetSettings(_Delivering):
+class WebhookTargetSettings(_DeliverySettings):
     """A target that posts runs to a URL, signed as Standard Webhooks specifies."""
 
-    type: Annotated[Literal["webhook"], one_of("webhook")]
-    url: Annotated[str, AfterValidator(_web_url), Allowed("an http:// or https:// URL"), SECRET] = (
-        Field(repr=False)
-    )
+    type: Annotated[Literal["webhook"], allowed_words("webhook")]
+    url: Annotated[
+        str, AfterValidator(_check_web_url), Allowed("an http:// or https:// URL"), SECRET
+    ] = Field(repr=False)
     secrets: Annotated[Words, Allowed("a list of whsec_... texts"), SECRET] = Field(
         default=(), repr=False
     )
@@ -186,7 +197,7 @@ class WebhookTargetSettings(_Delivering):
     ] = Field(default_factory=dict, repr=False)
     proxy: Annotated[
         str,
-        AfterValidator(_proxy),
+        AfterValidator(_check_proxy),
         Allowed("none, env, or an http:// or https:// URL"),
         SECRET,
     ] = Field(default="none", repr=False)
@@ -202,10 +213,10 @@ class WebhookTargetSettings(_Delivering):
     deny_networks: Networks = ()
 
 
-class CommandTargetSettings(_Delivering):
+class CommandTargetSettings(_DeliverySettings):
     """A target that starts a program for each run, with the run on its standard input."""
 
-    type: Annotated[Literal["command"], one_of("command")]
+    type: Annotated[Literal["command"], allowed_words("command")]
     argv: Annotated[
         tuple[str, ...],
         Field(strict=False),
@@ -216,9 +227,9 @@ class CommandTargetSettings(_Delivering):
     timeout: Seconds = 300.0
     kill_after: Seconds = 5.0
     user: Annotated[str | None, Field(min_length=1), Allowed("the name of a user")] = None
-    max_memory_mib: Annotated[int | None, *_whole(1, 1 << 30)] = None
-    max_cpu_seconds: Annotated[int | None, *_whole(1, 31_536_000)] = None
-    max_open_files: Annotated[int | None, *_whole(3, 1 << 20)] = None
+    max_memory_mib: Annotated[int | None, *_whole_number(1, 1 << 30)] = None
+    max_cpu_seconds: Annotated[int | None, *_whole_number(1, 31_536_000)] = None
+    max_open_files: Annotated[int | None, *_whole_number(3, 1 << 20)] = None
     cwd: Annotated[
         Path | None,
         Field(strict=False),
@@ -230,13 +241,13 @@ class CommandTargetSettings(_Delivering):
     ] = Field(default_factory=dict, repr=False)
 
 
-class BrokerTargetSettings(_Delivering):
+class BrokerTargetSettings(_DeliverySettings):
     """A target that sends runs to the queue of a message broker."""
 
-    type: Annotated[Literal["broker"], one_of("broker")]
+    type: Annotated[Literal["broker"], allowed_words("broker")]
     broker_url: Annotated[
         str,
-        AfterValidator(_broker_url),
+        AfterValidator(_check_broker_url),
         Allowed("a broker's URL such as amqp://host// or redis://host/0"),
         SECRET,
     ] = Field(repr=False)
@@ -244,34 +255,34 @@ class BrokerTargetSettings(_Delivering):
         "campaignd"
     )
     queue_arguments: Annotated[
-        dict[str, Any], BeforeValidator(_table), Allowed("a table of queue arguments")
+        dict[str, Any], BeforeValidator(_parse_table), Allowed("a table of queue arguments")
     ] = Field(default_factory=dict)
     task: Annotated[str, Field(max_length=200), Allowed("a Celery task's name, or empty")] = ""
-    finishes: Annotated[Literal["later", "at_once"], one_of("later", "at_once")] = "later"
+    finishes: Annotated[Literal["later", "at_once"], allowed_words("later", "at_once")] = "later"
     concurrency: Concurrency = 4
     timeout: Seconds = 30.0
     verify_tls: Switch = True
     ca_file: File = None
 
 
-class PostgresTargetSettings(_Delivering):
+class PostgresTargetSettings(_DeliverySettings):
     """A target whose runs wait in the database for `campaignd worker`."""
 
-    type: Annotated[Literal["postgres"], one_of("postgres")]
+    type: Annotated[Literal["postgres"], allowed_words("postgres")]
     concurrency: Concurrency = 2
     lease: Seconds = 60.0
 
 
-class PluginTargetSettings(_Delivering):
+class PluginTargetSettings(_DeliverySettings):
     """A target of another package, by its entry point."""
 
-    type: Annotated[Literal["plugin"], one_of("plugin")]
+    type: Annotated[Literal["plugin"], allowed_words("plugin")]
     plugin: Annotated[
         str, Field(min_length=1), Allowed("the name of an entry point of campaignd.targets")
     ]
-    options: Annotated[dict[str, Any], BeforeValidator(_table), Allowed("a table"), SECRET] = Field(
-        default_factory=dict, repr=False
-    )
+    options: Annotated[
+        dict[str, Any], BeforeValidator(_parse_table), Allowed("a table"), SECRET
+    ] = Field(default_factory=dict, repr=False)
 
 
 TARGET_MODELS = (

@@ -29,11 +29,11 @@ def read_timezone_data(
     given: object = environ.get(_VARIABLE)
     if not given:
         path = config_file or Path(environ.get(CONFIG_VARIABLE) or DEFAULT_FILE)
-        given = _in_file(path)
+        given = _value_in_file(path)
     return given if isinstance(given, str) and given in CHOICES else CHOICES[0]
 
 
-def _in_file(path: Path) -> object:
+def _value_in_file(path: Path) -> object:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig")).get("timezone_data")
     except (OSError, ValueError):

@@ -24,14 +24,14 @@ SECRET = object()
 """Field metadata of a secret: redacted in messages, and readable from a file of its own."""
 
 
-def no_bool(value: Any) -> Any:
+def refuse_boolean(value: Any) -> Any:
     """Refuse a boolean, which Python accepts as a number."""
     if isinstance(value, bool):
         raise PydanticCustomError("not_a_number", "a boolean is not a number")
     return value
 
 
-def lower(value: Any) -> Any:
+def lower_case(value: Any) -> Any:
     """Return text in lower case, and any other value unchanged."""
     return value.lower() if isinstance(value, str) else value
 
@@ -41,48 +41,48 @@ def absolute_path(value: Path) -> Path:
     return value.expanduser().absolute()
 
 
-def matching(pattern: str) -> AfterValidator:
+def pattern_validator(pattern: str) -> AfterValidator:
     """Return a validator that requires the whole text to match a pattern."""
     compiled = re.compile(pattern)
 
-    def check(value: str) -> str:
+    def check_pattern(value: str) -> str:
         if not compiled.fullmatch(value):
             raise PydanticCustomError("pattern", "contains other characters")
         return value
 
-    return AfterValidator(check)
+    return AfterValidator(check_pattern)
 
 
-def one_of(*words: str) -> Allowed:
+def allowed_words(*words: str) -> Allowed:
     """Describe a choice of words."""
     return Allowed("one of " + ", ".join(words))
 
 
 Seconds = Annotated[
     float,
-    BeforeValidator(no_bool),
+    BeforeValidator(refuse_boolean),
     Field(gt=0, le=_YEAR_S, allow_inf_nan=False),
     Allowed("seconds, more than 0 and at most a year"),
 ]
 WholeSeconds = Annotated[
     int,
-    BeforeValidator(no_bool),
+    BeforeValidator(refuse_boolean),
     Field(ge=1, le=_YEAR_S),
     Allowed("whole seconds, from 1 to a year"),
 ]
 Level = Annotated[
     Literal["debug", "info", "warning", "error", "critical"],
-    BeforeValidator(lower),
-    one_of("debug", "info", "warning", "error", "critical"),
+    BeforeValidator(lower_case),
+    allowed_words("debug", "info", "warning", "error", "critical"),
 ]
 RateLimit = Annotated[
     str,
-    matching(r"[1-9][0-9]{0,8}/(second|minute|hour|day)"),
+    pattern_validator(r"[1-9][0-9]{0,8}/(second|minute|hour|day)"),
     Allowed("a number of requests for each second, minute, hour or day, such as 100/second"),
 ]
 Count = Annotated[
     int,
-    BeforeValidator(no_bool),
+    BeforeValidator(refuse_boolean),
     Field(ge=1, le=100_000),
     Allowed("a whole number from 1 to 100000"),
 ]

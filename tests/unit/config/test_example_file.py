@@ -8,7 +8,7 @@ import tomllib
 from importlib.resources import files
 from pathlib import Path
 
-from config.load import line_of, load_settings
+from config.load import line_number_of, load_settings
 from config.names import FIELDS
 from config.settings import Settings
 from config.target_settings import TARGET_MODELS, TARGET_TYPES
@@ -69,7 +69,7 @@ def test_every_setting_is_in_it() -> None:
     for name in FIELDS:
         if name[0] == "targets":
             continue
-        line = line_of(text, name)
+        line = line_number_of(text, name)
         last = text.splitlines()[line - 1] if line else ""
         if not last.startswith(f"{name[-1]} ="):
             missing.append(".".join(name))
