@@ -23,7 +23,7 @@ import pytest
 from hypothesis.configuration import set_hypothesis_home_dir
 from psycopg import sql
 
-from tests.support.postgres import as_application, fresh_database, make_roles, with_database
+from tests.support.postgres import fresh_database, make_roles, url_for_application, url_of_database
 
 if TYPE_CHECKING:
     from tests.support.processes import Daemons
@@ -67,7 +67,7 @@ def postgres_server() -> Iterator[str]:
         state_dir.chmod(0o711)
     try:
         with embedded_postgres(state_dir) as dsn:
-            url = with_database(dsn, "postgres")
+            url = url_of_database(dsn, "postgres")
             with psycopg.connect(url, autocommit=True) as connection:
                 # No data of these tests needs to outlive a power failure.
                 for setting in ("fsync", "synchronous_commit", "full_page_writes"):
@@ -101,7 +101,7 @@ def superuser_url(postgres_server: str, template_database: str) -> Iterator[str]
 @pytest.fixture
 def database_url(superuser_url: str) -> str:
     """URL of a migrated database for this test only, as the role that runs campaignd."""
-    return as_application(superuser_url)
+    return url_for_application(superuser_url)
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def daemons(tmp_path: Path) -> Iterator[Daemons]:
     try:
         yield started
     finally:
-        started.end()
+        started.end_all()
 
 
 @pytest.fixture
@@ -127,6 +127,6 @@ def empty_database_url(postgres_server: str) -> Iterator[str]:
 def new_database_url(postgres_server: str, template_database: str) -> Iterator[Callable[[], str]]:
     """Return a function that creates a migrated database, for tests that need several."""
     with ExitStack() as stack:
-        yield lambda: as_application(
+        yield lambda: url_for_application(
             stack.enter_context(fresh_database(postgres_server, template_database))[1]
         )

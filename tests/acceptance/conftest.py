@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.campaign_database import CampaignDatabase
-from tests.support.machines.image import Images, images, why_not
+from tests.support.machines.image import ImageBuilder, image_builder, why_no_images
 from tests.support.machines.installed_daemon import installed_machine
 from tests.support.machines.systemd import Machine
-from tests.support.machines.systemd import why_not as why_no_systemd
+from tests.support.machines.systemd import why_no_machine as why_no_systemd
 from tests.support.postgres import PostgresServer, private_server
 
 
@@ -30,14 +30,14 @@ def own_server() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="session")
-def image() -> Iterator[Images]:
+def image() -> Iterator[ImageBuilder]:
     """The container image of this checkout, built once for all tests."""
-    if (reason := why_not()) is not None:
+    if (reason := why_no_images()) is not None:
         pytest.skip(reason)
-    with images() as made:
+    with image_builder() as made:
         began = time.monotonic()
         made.build()
-        print(f"\nbuilt in {time.monotonic() - began:.0f} s: {made.size()}")
+        print(f"\nbuilt in {time.monotonic() - began:.0f} s: {made.size_of()}")
         yield made
 
 

@@ -17,9 +17,11 @@ CAMPAIGNS = 10_000
 
 def test_ten_thousand_at_one_instant(daemons: Daemons, database: CampaignDatabase) -> None:
     """Each has exactly one run and ends completed; the first starts within 100 ms."""
-    daemon, at = daemons.ready_before(database, lambda at: database.add_one_offs(CAMPAIGNS, at), 5)
+    daemon, at = daemons.start_ready_before(
+        database, lambda at: database.add_one_offs(CAMPAIGNS, at), 5
+    )
 
-    database.until("SELECT count(*) = %s FROM runs WHERE status = 'completed'", CAMPAIGNS)
+    database.wait_until("SELECT count(*) = %s FROM runs WHERE status = 'completed'", CAMPAIGNS)
 
     assert database.statuses("runs") == {"completed": CAMPAIGNS}
     assert database.statuses() == {"completed": CAMPAIGNS}
@@ -35,7 +37,7 @@ def test_ten_thousand_at_one_instant(daemons: Daemons, database: CampaignDatabas
     check_histories(database)
 
     assert daemon.stop() == 0
-    finished = daemon.events("run_finished")
+    finished = daemon.events_named("run_finished")
     assert len(finished) == CAMPAIGNS
     assert len({line["run_id"] for line in finished}) == CAMPAIGNS
     last = database.one("SELECT max(finished_at) FROM runs")

@@ -35,10 +35,10 @@ def counted(database: CampaignDatabase) -> dict[str, tuple[int, int, int, int]]:
 @pytest.mark.measured
 def test_rows_and_transactions_of_a_burst(daemons: Daemons, database: CampaignDatabase) -> None:
     """Rows are written in place but for the audit trail; hundreds of fires share a transaction."""
-    daemon = daemons.ready(database.url)
+    daemon = daemons.start_ready(database.url)
     before, commits = counted(database), database.one(COMMITS)
     database.add_one_offs(CAMPAIGNS, utc_now())
-    database.until("SELECT count(*) = %s FROM campaigns WHERE status = 'completed'", CAMPAIGNS)
+    database.wait_until("SELECT count(*) = %s FROM campaigns WHERE status = 'completed'", CAMPAIGNS)
     assert daemon.stop() == 0
 
     def written() -> dict[str, tuple[int, ...]]:

@@ -96,17 +96,17 @@ def check_mixed(database: CampaignDatabase, each: int) -> None:
 def test_kill_at_random_moments(daemons: Daemons, database: CampaignDatabase, seed: int) -> None:
     """Killed three times while two thousand campaigns fire; no run waits longer than the lease."""
     chance = random.Random(seed)
-    daemon, at = daemons.ready_before(
-        database, lambda at: database.load(mixed_campaigns(at, QUARTER)), 4
+    daemon, at = daemons.start_ready_before(
+        database, lambda at: database.import_campaigns(mixed_campaigns(at, QUARTER)), 4
     )
     for _ in range(3):
         wait_until("the instant", lambda: utc_now() >= at)
         _wait_exactly(chance.uniform(0.0, 0.25))
         daemon.kill()
-        daemon = daemons.ready(database.url)
+        daemon = daemons.start_ready(database.url)
     ready_at = utc_now()
-    database.until(RUNS_DONE, 3 * QUARTER)
-    database.until(
+    database.wait_until(RUNS_DONE, 3 * QUARTER)
+    database.wait_until(
         "SELECT count(*) = 0 FROM campaigns WHERE status IN ('scheduled', 'executing')"
         " OR status = 'launched' AND type <> 'recurring'"
     )
@@ -115,7 +115,7 @@ def test_kill_at_random_moments(daemons: Daemons, database: CampaignDatabase, se
     assert last - max(ready_at, at) < SOON
     check_mixed(database, QUARTER)
     # If no run was in flight at the kills, all was done before the leases expired.
-    database.until("SELECT count(*) = 1 FROM nodes")
+    database.wait_until("SELECT count(*) = 1 FROM nodes")
     assert daemon.stop() == 0
     lost = database.one("SELECT count(*) FROM nodes")
     assert lost == 0, "killed daemons are forgotten, a stopped one has left"
@@ -140,9 +140,9 @@ def test_killed_with_runs_in_flight(daemons: Daemons, database: CampaignDatabase
         daemon = _ready_for_burst(daemons, database, 2000)
     assert held, "never caught with a run in flight"
 
-    daemon = daemons.ready(database.url)
+    daemon = daemons.start_ready(database.url)
     ready_at = utc_now()
-    database.until("SELECT count(*) = 0 FROM campaigns WHERE status <> 'completed'")
+    database.wait_until("SELECT count(*) = 0 FROM campaigns WHERE status <> 'completed'")
 
     last = database.one("SELECT max(finished_at) FROM runs")
     assert last - ready_at < SOON
@@ -159,8 +159,8 @@ def test_killed_with_runs_in_flight(daemons: Daemons, database: CampaignDatabase
 @pytest.mark.alone
 def test_the_other_node_takes_over(daemons: Daemons, database: CampaignDatabase) -> None:
     """One of two daemons is killed: the other does its work within the lease and 2 s."""
-    first = daemons.ready(database.url, node_name="first")
-    second = daemons.ready(database.url, node_name="second")
+    first = daemons.start_ready(database.url, node_name="first")
+    second = daemons.start_ready(database.url, node_name="second")
     first.wait_for("shards_reassigned", nodes=2)
     at = utc_now() + timedelta(seconds=3)
     database.add_one_offs(1000, at)
@@ -168,10 +168,10 @@ def test_the_other_node_takes_over(daemons: Daemons, database: CampaignDatabase)
     database.add_one_offs(1000, later)
 
     both = "SELECT count(DISTINCT actor) = 2 FROM campaign_events WHERE event = 'fire'"
-    database.until(both)  # Each node has a share.
+    database.wait_until(both)  # Each node has a share.
     first.kill()
     killed_at = utc_now()
-    database.until(RUNS_DONE, 2000)
+    database.wait_until(RUNS_DONE, 2000)
 
     last = database.one("SELECT max(finished_at) FROM runs")
     assert last - max(killed_at, later) < timedelta(seconds=LEASE_S + 2)
@@ -196,13 +196,13 @@ def test_what_a_killed_node_had_coming_starts_within_five_seconds(
             database.add_one_offs(100, at + timedelta(seconds=0.2 * number))
 
     # Alone at first, the node loads them all; the other one then loads only its own share.
-    killed, at = daemons.ready_before(database, store, 15, node_name="killed")
-    other = daemons.ready(database.url, node_name="other")
+    killed, at = daemons.start_ready_before(database, store, 15, node_name="killed")
+    other = daemons.start_ready(database.url, node_name="other")
     killed.wait_for("shards_reassigned", nodes=2)
     wait_until("some are due", lambda: utc_now() >= at + timedelta(seconds=1))
     killed_at = utc_now()
     killed.kill()
-    database.until(RUNS_DONE, 100 * instants)
+    database.wait_until(RUNS_DONE, 100 * instants)
 
     (row,) = database.rows(
         """
@@ -221,7 +221,7 @@ def test_what_a_killed_node_had_coming_starts_within_five_seconds(
 
 
 def _ready_for_burst(daemons: Daemons, database: CampaignDatabase, count: int) -> Process:
-    daemon = daemons.ready(database.url)
+    daemon = daemons.start_ready(database.url)
     database.add_one_offs(count, utc_now() + timedelta(seconds=2))
     return daemon
 
@@ -230,8 +230,8 @@ def _freeze_with_runs_in_flight(database: CampaignDatabase, daemon: Process) -> 
     """Freeze the daemon in the middle of its burst; return how many runs it holds."""
     while database.one("SELECT count(*) FROM campaigns WHERE status <> 'completed'"):
         if database.one(IN_FLIGHT):
-            daemon.send(signal.SIGSTOP)
+            daemon.send_signal(signal.SIGSTOP)
             # The server still executes what the daemon sent before.
-            database.until(NOTHING_UNDER_WAY)
+            database.wait_until(NOTHING_UNDER_WAY)
             return int(database.one(IN_FLIGHT))
     return 0

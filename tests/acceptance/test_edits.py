@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.campaign_database import CampaignDatabase
 from tests.support.histories import check_histories
-from tests.support.postgres import set_otherwise
+from tests.support.postgres import set_unusual_settings
 from tests.support.processes import CAMPAIGND, Daemons, Process
 from tests.support.waiting import PATIENCE_S, utc_now
 
@@ -37,12 +37,12 @@ def daemon(
     settings = {}
     if request.param == "polled":
         settings["listen_database_url"] = _other_database(database.url)
-    started = daemons.ready(database.url, **settings)
+    started = daemons.start_ready(database.url, **settings)
     yield started
     assert started.stop() == 0
-    assert started.events("claim_failed") == []
-    assert started.events("database_lost") == []
-    assert len(started.events("listen_elsewhere")) == (request.param == "polled")
+    assert started.events_named("claim_failed") == []
+    assert started.events_named("database_lost") == []
+    assert len(started.events_named("listen_elsewhere")) == (request.param == "polled")
     check_histories(database)
 
 
@@ -59,9 +59,9 @@ def create(
     line: dict[str, Any] = {
         "campaign": {"uuid": str(uuid), "name": "edited", "type": type_, "status": "draft"}
     }
-    database.load([line])
+    database.import_campaigns([line])
     if body is not None:
-        database.control(lambda control: control.save_schedule(uuid, body, ACTOR))
+        database.run_command(lambda control: control.save_schedule(uuid, body, ACTOR))
     return uuid
 
 
@@ -80,7 +80,7 @@ def lead(database: CampaignDatabase) -> timedelta:
 def wait_for_runs_after(database: CampaignDatabase, instant: datetime) -> None:
     """Wait until another campaign, due half a second after that instant, has run."""
     later = create(database, at(instant + timedelta(seconds=0.5)))
-    database.until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", later)
+    database.wait_until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", later)
 
 
 def run_of(database: CampaignDatabase, uuid: UUID) -> dict[str, Any]:
@@ -101,9 +101,9 @@ def test_moved_earlier_fires_at_the_new_time(daemon: Process, database: Campaign
     """An hour ahead, then moved to 1.5 s ahead."""
     uuid = create(database, at(utc_now() + FAR))
     soon = utc_now() + SOON
-    database.control(lambda control: control.save_schedule(uuid, at(soon), ACTOR))
+    database.run_command(lambda control: control.save_schedule(uuid, at(soon), ACTOR))
 
-    database.until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", uuid)
+    database.wait_until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", uuid)
     run = run_of(database, uuid)
     assert run["scheduled_for"] == soon
     assert run["started_at"] - soon < timedelta(milliseconds=200)
@@ -116,7 +116,7 @@ def test_moved_later_does_not_fire_at_the_old_time(
     ahead = lead(database)
     soon = utc_now() + ahead
     uuid = create(database, at(soon))
-    database.control(lambda control: control.save_schedule(uuid, at(utc_now() + FAR), ACTOR))
+    database.run_command(lambda control: control.save_schedule(uuid, at(utc_now() + FAR), ACTOR))
 
     wait_for_runs_after(database, soon)
     assert status_of(database, uuid) == "scheduled"
@@ -130,7 +130,7 @@ def test_paused_is_missed_and_started_again_runs_on(
     ahead = lead(database)
     soon = utc_now() + ahead
     uuid = create(database, at(soon))
-    assert database.control(lambda control: control.pause(uuid, ACTOR)).to_status == "paused"
+    assert database.run_command(lambda control: control.pause(uuid, ACTOR)).to_status == "paused"
 
     line = daemon.wait_for("run_missed", campaign_uuid=str(uuid))
     assert line["level"] == "warning"
@@ -139,9 +139,9 @@ def test_paused_is_missed_and_started_again_runs_on(
     assert status_of(database, uuid) == "paused"
 
     again = utc_now() + ahead
-    database.control(lambda control: control.save_schedule(uuid, at(again), ACTOR))
-    assert database.control(lambda control: control.start(uuid, ACTOR)).next_run_at == again
-    database.until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", uuid)
+    database.run_command(lambda control: control.save_schedule(uuid, at(again), ACTOR))
+    assert database.run_command(lambda control: control.start(uuid, ACTOR)).next_run_at == again
+    database.wait_until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", uuid)
     assert database.statuses("runs") == {"missed": 1, "completed": 1}
 
 
@@ -150,7 +150,7 @@ def test_stopped_is_cancelled_and_never_runs(daemon: Process, database: Campaign
     ahead = lead(database)
     soon = utc_now() + ahead
     uuid = create(database, at(soon))
-    database.control(lambda control: control.stop(uuid, ACTOR))
+    database.run_command(lambda control: control.stop(uuid, ACTOR))
 
     wait_for_runs_after(database, soon)
     assert status_of(database, uuid) == "cancelled"
@@ -162,13 +162,13 @@ def test_started_without_a_schedule_runs_now(daemon: Process, database: Campaign
     """One run at once, and another one when it is run again."""
     uuid = create(database)
     asked = utc_now()
-    database.control(lambda control: control.start(uuid, ACTOR))
-    database.until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", uuid)
+    database.run_command(lambda control: control.start(uuid, ACTOR))
+    database.wait_until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", uuid)
     assert run_of(database, uuid)["finished_at"] - asked < LATE_AT_MOST + timedelta(seconds=0.5)
 
     asked = utc_now()
-    database.control(lambda control: control.rerun(uuid, ACTOR))
-    database.until("SELECT count(*) = 2 FROM runs WHERE status = 'completed'")
+    database.run_command(lambda control: control.rerun(uuid, ACTOR))
+    database.wait_until("SELECT count(*) = 2 FROM runs WHERE status = 'completed'")
     last = database.one("SELECT max(finished_at) FROM runs")
     assert last - asked < LATE_AT_MOST + timedelta(seconds=0.5)
 
@@ -181,11 +181,11 @@ def test_a_draft_is_started_with_its_window(daemon: Process, database: CampaignD
     uuid = create(database, type_="segment_triggered")
     start = utc_now() + SOON
     body = {"startdate": start.isoformat(), "enddate": (start + SOON).isoformat()}
-    database.control(lambda control: control.update_schedule(uuid, body, ACTOR))
+    database.run_command(lambda control: control.update_schedule(uuid, body, ACTOR))
     assert status_of(database, uuid) == "draft"
-    database.control(lambda control: control.start(uuid, ACTOR))
+    database.run_command(lambda control: control.start(uuid, ACTOR))
 
-    database.until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", uuid)
+    database.wait_until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", uuid)
     assert run_of(database, uuid)["scheduled_for"] == start
     closed = database.one("SELECT at FROM campaign_events WHERE event = 'window_closed'")
     assert timedelta(0) <= closed - (start + SOON) < LATE_AT_MOST
@@ -196,7 +196,7 @@ def test_the_command_line_steers_a_running_daemon(
     daemons: Daemons, database: CampaignDatabase
 ) -> None:
     """Schedule, pause, start and stop, each from a process of its own."""
-    daemon = daemons.ready(database.url)
+    daemon = daemons.start_ready(database.url)
     env = daemons.environment(database.url)
     moved, paused, stopped = (create(database, at(utc_now() + FAR)) for _ in range(3))
 
@@ -219,7 +219,7 @@ def test_the_command_line_steers_a_running_daemon(
     assert left > 0, "the machine was too slow"
 
     done = "SELECT status = 'completed' FROM campaigns WHERE uuid = %s"
-    database.until(done, moved, within=left + PATIENCE_S)
+    database.wait_until(done, moved, within=left + PATIENCE_S)
     run = run_of(database, moved)
     assert (run["scheduled_for"], run["attempt"]) == (soon, 1)
     assert run["started_at"] >= soon
@@ -234,41 +234,41 @@ def test_the_command_line_steers_a_running_daemon(
 @pytest.mark.alone
 def test_a_lost_listener_is_opened_again(daemons: Daemons, database: CampaignDatabase) -> None:
     """Its connection is cut: a warning but no outage; an edit still counts within a second."""
-    daemon = daemons.ready(database.url)
+    daemon = daemons.start_ready(database.url)
     uuid = create(database, at(utc_now() + FAR))
     cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s"
     assert database.one(f"{cut} AND datname = current_database()", "campaignd-listen") is True
     soon = utc_now() + timedelta(seconds=1)
-    database.control(lambda control: control.save_schedule(uuid, at(soon), ACTOR))
+    database.run_command(lambda control: control.save_schedule(uuid, at(soon), ACTOR))
 
-    database.until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", uuid)
+    database.wait_until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", uuid)
     assert run_of(database, uuid)["started_at"] - soon < LATE_AT_MOST
     assert daemon.wait_for("listen_lost")["level"] == "warning"
     listening = "SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = %s"
-    database.until(f"{listening} AND datname = current_database()", "campaignd-listen")
+    database.wait_until(f"{listening} AND datname = current_database()", "campaignd-listen")
     assert daemon.stop() == 0
-    assert daemon.events("database_lost") == []
+    assert daemon.events_named("database_lost") == []
 
 
 def test_a_daemon_that_cannot_listen_is_ready(daemons: Daemons, database: CampaignDatabase) -> None:
     """It warns, and finds edits by polling."""
     nowhere = "postgresql://127.0.0.1:1/nothing"
-    daemon = daemons.ready(database.url, listen_database_url=nowhere)
+    daemon = daemons.start_ready(database.url, listen_database_url=nowhere)
     assert daemon.wait_for("listen_lost")["level"] == "warning"
     uuid = create(database, at(utc_now() + SOON))
-    database.until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", uuid)
+    database.wait_until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", uuid)
     assert daemon.stop() == 0
-    assert daemon.events("database_lost") == []
+    assert daemon.events_named("database_lost") == []
 
 
 def test_a_daemon_fires_whatever_the_servers_settings_are(
     daemons: Daemons, database: CampaignDatabase
 ) -> None:
     """Time zone, format of dates, encoding, isolation and plans are not those of a new server."""
-    set_otherwise(database.url)
-    daemon = daemons.ready(database.url)
+    set_unusual_settings(database.url)
+    daemon = daemons.start_ready(database.url)
     uuid = create(database, at(utc_now() + SOON))
-    database.until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", uuid)
+    database.wait_until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", uuid)
     assert daemon.stop() == 0
     levels = {json.loads(line)["level"] for line in daemon.lines}
     assert levels == {"info"}

@@ -45,7 +45,7 @@ def test_a_daemon_imports_only_what_it_uses(
     """From start to stop, with one run in between, and without the API."""
     (tmp_path / "sitecustomize.py").write_text(REPORT_MODULES.format(folder=str(tmp_path)))
     database.add_one_offs(1, utc_now() + timedelta(seconds=4))
-    daemon = daemons.ready(database.url, "--no-api", PYTHONPATH=str(tmp_path))
+    daemon = daemons.start_ready(database.url, "--no-api", PYTHONPATH=str(tmp_path))
     daemon.wait_for("run_finished")
     assert daemon.stop() == 0
     modules = set(json.loads((tmp_path / f"{daemon.pid}.json").read_text()))
@@ -63,11 +63,11 @@ def test_memory_is_bounded(
     daemons: Daemons, database: CampaignDatabase, has_api: bool, idle_mb: int, burst_mb: int
 ) -> None:
     """Resident megabytes when ready, and at the most in a burst of 10,000 runs."""
-    daemon = daemons.ready(database.url, api__enabled=has_api, api__port=0)
+    daemon = daemons.start_ready(database.url, api__enabled=has_api, api__port=0)
     idle = psutil.Process(daemon.pid).memory_info().rss / 2**20
     Path(f"/proc/{daemon.pid}/clear_refs").write_text("5")  # restart the record of the peak
     database.add_one_offs(BURST, utc_now() + timedelta(seconds=2))
-    database.until("SELECT count(*) = %s FROM runs WHERE status = 'completed'", BURST)
+    database.wait_until("SELECT count(*) = %s FROM runs WHERE status = 'completed'", BURST)
     status = Path(f"/proc/{daemon.pid}/status").read_text()
     (peak,) = (int(kilobytes) / 1024 for kilobytes in re.findall(r"VmHWM:\s+(\d+)", status))
     assert daemon.stop() == 0

@@ -19,8 +19,12 @@ import pytest
 
 from daemon.domain.api_keys import Scope
 from tests.support import servers
-from tests.support.api_server import TIMEOUT_S, Api, serving
-from tests.support.configured_targets import configure, one_offs_for, quick
+from tests.support.api_server import TIMEOUT_S, RunningApi, running_server
+from tests.support.configured_targets import (
+    add_one_offs_for,
+    quickly_retried_webhook,
+    write_configuration,
+)
 from tests.support.postgres import fresh_database
 from tests.support.processes import Daemons
 from tests.support.servers import Server
@@ -46,11 +50,11 @@ RECEIVERS = {
 class Attacked:
     """A daemon, and the campaign that shows whether others suffer."""
 
-    api: Api
+    api: RunningApi
     beat: int
 
 
-Attack = Callable[[Api], Awaitable[None]]
+Attack = Callable[[RunningApi], Awaitable[None]]
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +69,14 @@ def attacked(
         Server(answers={f"/{name}": each for name, each in RECEIVERS.items()}) as receiver,
         fresh_database(postgres_server, template_database) as (_, url),
     ):
-        targets = {name: quick(f"{receiver.url}/{name}", timeout=ATTACK_S) for name in RECEIVERS}
-        config = configure(Daemons(directory), **targets)
+        targets = {
+            name: quickly_retried_webhook(f"{receiver.url}/{name}", timeout=ATTACK_S)
+            for name in RECEIVERS
+        }
+        config = write_configuration(Daemons(directory), **targets)
         settings = {"config": config, "scheduler__continuous_interval": 1}
-        with serving(directory, url, "run", **settings) as api:
-            campaign = api.campaign(type="segment_triggered")
+        with running_server(directory, url, "run", **settings) as api:
+            campaign = api.create_campaign(type="segment_triggered")
             body = {
                 "startdate": (utc_now() + timedelta(seconds=1)).isoformat(),
                 "enddate": (utc_now() + timedelta(days=1)).isoformat(),
@@ -78,7 +85,7 @@ def attacked(
             path = f"/campaigns/{campaign['id']}"
             assert api.http.patch(f"{path}/update_schedule", json=body).status_code == 200
             assert api.http.post(f"{path}/start").status_code == 200
-            api.database.until("SELECT count(*) > 1 FROM runs")
+            api.database.wait_until("SELECT count(*) > 1 FROM runs")
             yield Attacked(api, campaign["id"])
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
@@ -86,7 +93,7 @@ def attacked(
 # Attacks of clients. Each one ends when it is cancelled.
 
 
-async def repeat(api: Api, path: str, bodies: list[bytes], **headers: str) -> None:
+async def repeat(api: RunningApi, path: str, bodies: list[bytes], **headers: str) -> None:
     """Send requests with a key, one after the other, each body in turn."""
     async with httpx.AsyncClient(base_url=api.url, timeout=TIMEOUT_S) as client:
         key = {"Authorization": f"Bearer {api.keys[Scope.WRITE]}"}
@@ -95,13 +102,13 @@ async def repeat(api: Api, path: str, bodies: list[bytes], **headers: str) -> No
             await client.post(f"/api/v1{path}", content=body, headers=sent)
 
 
-async def fields_given_twice(api: Api) -> None:
+async def fields_given_twice(api: RunningApi) -> None:
     """The body that once took 39 s."""
     names = ",".join(f'"{number:07}":0' for number in range(21_000))
     await repeat(api, "/campaigns/1/schedule/preview", [f'{{{names},"x":0,"x":0}}'.encode()])
 
 
-async def numbers_that_become_huge(api: Api) -> None:
+async def numbers_that_become_huge(api: RunningApi) -> None:
     """Payloads of 48 KB that would be megabytes in the database."""
     bodies = [
         b'{"name": "x", "payload": {"a": [' + b",".join([number] * 8_000) + b"]}}"
@@ -110,7 +117,7 @@ async def numbers_that_become_huge(api: Api) -> None:
     await repeat(api, "/campaigns", bodies)
 
 
-async def bodies_of_256_kib(api: Api) -> None:
+async def bodies_of_256_kib(api: RunningApi) -> None:
     """Every kind of JSON and of none, to every form of body."""
     size = 256 * KIB - 100
     texts = [b"[", b'{"a":', b"1", b"1,", b"1e9,", b"0.10000000000000001,", b'"', b"\\", b"\0"]
@@ -124,13 +131,13 @@ async def bodies_of_256_kib(api: Api) -> None:
     await asyncio.gather(*(repeat(api, path, bodies) for path in paths))
 
 
-async def pages_of_other_sites(api: Api) -> None:
+async def pages_of_other_sites(api: RunningApi) -> None:
     """Forms that a browser sends along with a key that it keeps."""
     foreign = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
     await asyncio.gather(*(repeat(api, "/campaigns/1/start", [b""], **foreign) for _ in range(4)))
 
 
-async def hold(api: Api, text: bytes, count: int, drip: bytes = b"") -> None:
+async def hold(api: RunningApi, text: bytes, count: int, drip: bytes = b"") -> None:
     """Open connections, send the text on each, and then perhaps a little each 50 ms."""
     writers: list[asyncio.StreamWriter] = []
     try:
@@ -148,26 +155,26 @@ async def hold(api: Api, text: bytes, count: int, drip: bytes = b"") -> None:
             writer.transport.abort()
 
 
-def post(api: Api, more: bytes) -> bytes:
+def post(api: RunningApi, more: bytes) -> bytes:
     """Return a request with a key, from its head on."""
     key = api.keys[Scope.READ].encode()
     head = b"POST /api/v1/campaigns HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "
     return head + key + b"\r\n" + more
 
 
-async def idle_connections(api: Api) -> None:
+async def idle_connections(api: RunningApi) -> None:
     """More connections than the server accepts, without a byte."""
     await hold(api, b"", 1_100)
 
 
-async def slow_bodies(api: Api) -> None:
+async def slow_bodies(api: RunningApi) -> None:
     """More requests than there are places, with and without a key, a byte at a time."""
     texts = [post(api, b"Content-Length: 1000\r\n\r\n{"), b"POST /login HTTP/1.1\r\nHost: x\r\n"]
     texts[1] += b"Content-Length: 1000\r\n\r\nk"
     await asyncio.gather(*(hold(api, text, 200, b" ") for text in texts))
 
 
-async def huge_heads(api: Api) -> None:
+async def huge_heads(api: RunningApi) -> None:
     """Heads beyond the limit, at once and without an end, and heads that are not HTTP."""
     heads = [b"X: " + b"y" * 60_000 + b"\r\n\r\n", b"X: y\r\n" * 10_000, b"X" * 15_000]
     heads += [b"Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nX", b"X: y\n\n"]
@@ -175,7 +182,7 @@ async def huge_heads(api: Api) -> None:
     await asyncio.gather(*(hold(api, text, 20, b"y" * 1_000) for text in texts))
 
 
-async def responses_that_nobody_reads(api: Api) -> None:
+async def responses_that_nobody_reads(api: RunningApi) -> None:
     """Requests for long responses, one after the other, on connections that only send."""
     await hold(api, b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 100, 10)
 
@@ -199,7 +206,7 @@ def on_time(attacked: Attacked, name: str) -> Iterator[None]:
     yield
     database, since = attacked.api.database, (attacked.beat, began)
     beats = "FROM runs WHERE campaign_id = %s AND scheduled_for > %s AND finished_at IS NOT NULL"
-    database.until(f"SELECT count(*) >= 2 {beats}", *since)
+    database.wait_until(f"SELECT count(*) >= 2 {beats}", *since)
     rows = database.rows(
         "SELECT extract(epoch FROM coalesce(started_at, now()) - scheduled_for) * 1000 AS late,"
         f" status {beats} ORDER BY scheduled_for",
@@ -209,7 +216,7 @@ def on_time(attacked: Attacked, name: str) -> Iterator[None]:
     print(f"\n{name}: late by {', '.join(f'{each:.0f}' for each in late)} ms")
     assert {row["status"] for row in rows} == {"completed"}
     assert max(late) <= LATEST_MS
-    assert attacked.api.process.events("api_error") == []
+    assert attacked.api.process.events_named("api_error") == []
 
 
 @pytest.mark.parametrize("attack", CLIENTS, ids=lambda attack: attack.__name__)
@@ -232,12 +239,14 @@ def test_large_payloads_delay_no_campaign(attacked: Attacked) -> None:
     database = attacked.api.database
     with on_time(attacked, "large payloads"):
         beat = database.one("SELECT max(scheduled_for) FROM runs WHERE cause = 'schedule'")
-        one_offs_for(database, "log", 100, beat + timedelta(seconds=1.97))
+        add_one_offs_for(database, "log", 100, beat + timedelta(seconds=1.97))
         database.rows(
             "UPDATE campaigns SET payload = jsonb_build_object('a', array_fill(1, ARRAY[21000]))"
             " WHERE type = 'one_time' AND status = 'scheduled' RETURNING 1"
         )
-        database.until(f"SELECT count(*) = 100 FROM {ONE_OFFS} AND r.status = 'completed'", "log")
+        database.wait_until(
+            f"SELECT count(*) = 100 FROM {ONE_OFFS} AND r.status = 'completed'", "log"
+        )
 
 
 def test_receivers_delay_no_campaign(attacked: Attacked) -> None:
@@ -246,7 +255,7 @@ def test_receivers_delay_no_campaign(attacked: Attacked) -> None:
     with on_time(attacked, "receivers"):
         at = utc_now() + timedelta(seconds=0.3)
         for name in RECEIVERS:
-            one_offs_for(database, name, 5, at)
+            add_one_offs_for(database, name, 5, at)
         for name in RECEIVERS:
             has_ended = "(finished_at IS NOT NULL OR r.status = 'retrying')"
-            database.until(f"SELECT count(*) = 5 FROM {ONE_OFFS} AND {has_ended}", name)
+            database.wait_until(f"SELECT count(*) = 5 FROM {ONE_OFFS} AND {has_ended}", name)

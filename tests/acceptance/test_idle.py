@@ -29,7 +29,7 @@ def check_idle(
     assert server is not None
 
     began = time.monotonic()
-    daemon = daemons.ready(database.url)
+    daemon = daemons.start_ready(database.url)
     took = time.monotonic() - began
     process = psutil.Process(daemon.pid)
 
@@ -50,7 +50,7 @@ def check_idle(
     assert resident < 150
     assert cpu < cpu_below
     assert daemon.stop() == 0
-    assert daemon.events("database_lost") == []
+    assert daemon.events_named("database_lost") == []
 
 
 def _cpu(process: psutil.Process, *, children: bool = False) -> float:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.machines.image import Images
+from tests.support.machines.image import ImageBuilder
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(360)]
@@ -37,17 +37,17 @@ exec chroot --userspec=10001:10001 . env -i "$@"
 
 
 @pytest.fixture
-def started(image: Images, tmp_path: Path) -> Iterator[Container]:
+def started(image: ImageBuilder, tmp_path: Path) -> Iterator[Container]:
     """A container with a read-only root."""
-    with image.container() as (_, root):
+    with image.mounted_container() as (_, root):
         yield Container(image, root, tmp_path)
 
 
 class Container:
     """Processes in the image, started as its configuration says."""
 
-    def __init__(self, image: Images, root: Path, directory: Path) -> None:
-        config = image.config()
+    def __init__(self, image: ImageBuilder, root: Path, directory: Path) -> None:
+        config = image.image_configuration()
         self._root = root
         self._entry = [str(part) for part in config["Entrypoint"]]  # type: ignore[attr-defined]
         self.command = [str(part) for part in config["Cmd"]]  # type: ignore[attr-defined]
@@ -83,14 +83,14 @@ class Container:
         return self.log.read_text(errors="replace")
 
 
-def test_it_is_as_it_should_be(image: Images) -> None:
+def test_it_is_as_it_should_be(image: ImageBuilder) -> None:
     """Not root, stopped by SIGTERM, with a health check, and without build tools."""
-    config = image.config()
+    config = image.image_configuration()
     assert config["User"] == "10001:10001"
     assert config["StopSignal"] == "SIGTERM"
     assert config["Cmd"] == ["run"]
     assert config["Healthcheck"]["Test"] == ["CMD", "campaignd", "health"]  # type: ignore[index]
-    with image.container() as (_, root):
+    with image.mounted_container() as (_, root):
         site = next((root / "opt/campaignd/lib").glob("python3*/site-packages"))
         there = {path.name for path in site.iterdir()}
         assert "campaignd" in there
@@ -102,10 +102,12 @@ def test_it_is_as_it_should_be(image: Images) -> None:
             assert not list(root.glob(f"opt/campaignd/**/{secret}"))
 
 
-def test_demo(image: Images) -> None:
+def test_demo(image: ImageBuilder) -> None:
     """`docker run --rm campaignd demo`, by buildah."""
-    with image.container() as (name, _):
-        command, env = image.command("run", "--user", str(USER), name, "--", "campaignd", "demo")
+    with image.mounted_container() as (name, _):
+        command, env = image.buildah_command(
+            "run", "--user", str(USER), name, "--", "campaignd", "demo"
+        )
         done = subprocess.run(
             command, env=env, capture_output=True, text=True, timeout=120, check=False
         )

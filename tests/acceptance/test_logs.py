@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.campaign_database import CampaignDatabase
-from tests.support.configured_targets import configure
-from tests.support.machines.debian import need
+from tests.support.configured_targets import write_configuration
+from tests.support.machines.debian import install_or_skip
 from tests.support.processes import CAMPAIGND, Daemons
 from tests.support.waiting import utc_now
 
@@ -26,8 +26,8 @@ EXPLAIN, SETUP, *RECIPES, JOURNAL = re.findall(
 @pytest.fixture
 def day(daemons: Daemons, database: CampaignDatabase) -> tuple[str, dict[str, str]]:
     """The setup of the recipes and the environment, after good, failed and late runs."""
-    need("jq", "jq")
-    config = configure(
+    install_or_skip("jq", "jq")
+    config = write_configuration(
         daemons,
         broken={
             "type": "command",
@@ -41,8 +41,8 @@ def day(daemons: Daemons, database: CampaignDatabase) -> tuple[str, dict[str, st
     bad = database.add_one_offs(1, at)
     database.rows("UPDATE campaigns SET target = 'broken' WHERE id = %s", bad[0])
     late = database.add_one_offs(1, utc_now() - timedelta(hours=3))
-    daemon = daemons.ready(database.url, CAMPAIGND_CONFIG=config)
-    database.until("SELECT count(*) = 5 FROM runs WHERE finished_at IS NOT NULL")
+    daemon = daemons.start_ready(database.url, CAMPAIGND_CONFIG=config)
+    database.wait_until("SELECT count(*) = 5 FROM runs WHERE finished_at IS NOT NULL")
     assert daemon.stop() == 0
     log = daemons.directory / "day.log"
     # The watchdog leaves a stack in the journal.

@@ -62,7 +62,7 @@ class Memory:
 
     def sample(self, fires: int) -> None:
         """Ask for a sample and wait for it."""
-        self.process.send(signal.SIGUSR1)
+        self.process.send_signal(signal.SIGUSR1)
         lines = wait_until("measured", self._answer, 30)
         self.samples.append(json.loads(lines[-1]))
         self.resident.append(psutil.Process(self.process.pid).memory_info().rss)
@@ -137,15 +137,15 @@ def test_memory_does_not_grow(
     start = utc_now() + timedelta(seconds=10)
     end = start + timedelta(days=1)
     settings = {"scheduler__continuous_interval": 1}
-    daemons.load(database.url, windows(a_second, start, end), **settings)
+    daemons.import_campaigns(database.url, windows(a_second, start, end), **settings)
     file = tmp_path / "measures"
-    process = daemons.command(
+    process = daemons.start_command(
         "run",
         env=daemons.environment(database.url, MEASURES=file, TRACED=traced, **settings),
         stderr=subprocess.DEVNULL,
         program=[sys.executable, MEASURED_DAEMON],
     )
-    database.until("SELECT count(*) = 1 FROM nodes", within=60)
+    database.wait_until("SELECT count(*) = 1 FROM nodes", within=60)
     memory = Memory(process, file)
     sizes: list[dict[str, int]] = []
     uuids = [row["uuid"] for row in database.rows("SELECT uuid FROM campaigns")]
@@ -153,7 +153,7 @@ def test_memory_does_not_grow(
     for number in range(1, SAMPLES + 1):
         enough = fires * number // SAMPLES
         statement = f"SELECT ({ended}) >= %s"
-        database.until(statement, 2 * enough, within=120)
+        database.wait_until(statement, 2 * enough, within=120)
         memory.sample(database.one("SELECT count(*) FROM runs"))
         if number in (SAMPLES // 3, SAMPLES):
             sizes.append(_sizes(database))
@@ -181,8 +181,8 @@ def _sizes(database: CampaignDatabase) -> dict[str, int]:
 
 def _edit(database: CampaignDatabase, uuid: UUID) -> None:
     """Pause and start a campaign as an operator does."""
-    database.control(lambda control: control.pause(uuid, "test"))
-    database.control(lambda control: control.start(uuid, "test"))
+    database.run_command(lambda control: control.pause(uuid, "test"))
+    database.run_command(lambda control: control.start(uuid, "test"))
 
 
 KEEP = timedelta(seconds=3)
@@ -198,16 +198,16 @@ def test_pruning_while_it_fires(daemons: Daemons, database: CampaignDatabase) ->
         return start.replace(microsecond=0) + timedelta(seconds=seconds)
 
     def store(start: datetime) -> None:
-        daemons.load(database.url, windows(count, start, end_of(start)), **settings)
+        daemons.import_campaigns(database.url, windows(count, start, end_of(start)), **settings)
 
-    daemon, start = daemons.ready_before(database, store, 6, **settings)
+    daemon, start = daemons.start_ready_before(database, store, 6, **settings)
     end = end_of(start)
     over = "SELECT count(*) = 0 FROM campaigns WHERE status <> 'completed'"
     pruned = asyncio.run(_prune_until(database, over))
     assert daemon.stop() == 0
-    assert daemon.events("service_failed") == []
-    assert daemon.events("database_lost") == []
-    lines = [*daemon.events("run_finished"), *daemon.events("run_skipped")]
+    assert daemon.events_named("service_failed") == []
+    assert daemon.events_named("database_lost") == []
+    lines = [*daemon.events_named("run_finished"), *daemon.events_named("run_skipped")]
     seen = Counter((line["campaign_id"], line["scheduled_for"]) for line in lines)
     assert set(seen.values()) == {1}
     expected = {

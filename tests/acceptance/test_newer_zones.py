@@ -36,7 +36,10 @@ class Data:
     new: dict[str, str]
 
 
-@pytest.fixture(params=[zone_data.directory, zone_data.package], ids=["directory", "package"])
+@pytest.fixture(
+    params=[zone_data.write_zone_directory, zone_data.write_zone_package],
+    ids=["directory", "package"],
+)
 def data(request: pytest.FixtureRequest, tmp_path: Path) -> Data:
     build: Build = request.param
     return Data(build(tmp_path / "old", "2024a", OLD), build(tmp_path / "new", "2025b", NEW))
@@ -80,9 +83,9 @@ def test_instants_move_with_newer_data(
 ) -> None:
     """Each occurrence runs once, from then on at the instant of the newer data."""
     began = time.monotonic()
-    before = daemons.ready(database.url, **data.old)
+    before = daemons.start_ready(database.url, **data.old)
     slow = math.ceil(time.monotonic() - began)  # The other commands are as slow.
-    starting = before.events("starting")[0]
+    starting = before.events_named("starting")[0]
     assert starting["tzdata"] == "2024a"
     assert starting["tzdata_path"].startswith(str(tmp_path))
     now = utc_now().replace(microsecond=0)
@@ -108,16 +111,16 @@ def test_instants_move_with_newer_data(
         {"campaign": {"name": name}, "schedule": schedule} for name, schedule in schedules.items()
     ]
     lines[-1]["campaign"] |= {"type": "event_triggered", "status": "scheduled"}
-    daemons.load(database.url, lines, **data.old)
-    database.until("SELECT count(*) = 3 FROM runs WHERE status = 'completed'")
+    daemons.import_campaigns(database.url, lines, **data.old)
+    database.wait_until("SELECT count(*) = 3 FROM runs WHERE status = 'completed'")
     first = armed(database)
     assert before.stop() == 0
 
-    after = daemons.ready(database.url, **data.new)
-    assert after.events("starting")[0]["tzdata"] == "2025b"
-    (updated,) = after.events("tzdata_updated")
+    after = daemons.start_ready(database.url, **data.new)
+    assert after.events_named("starting")[0]["tzdata"] == "2025b"
+    (updated,) = after.events_named("tzdata_updated")
     assert (updated["tzdata"], updated["schedules"], updated["moved"]) == ("2025b", 9, 7)
-    moved = {line["campaign_id"]: line for line in after.events("instants_moved")}
+    moved = {line["campaign_id"]: line for line in after.events_named("instants_moved")}
     assert len(moved) == 7
     assert {line["timezone"] for line in moved.values()} == {EARLIER, LATER}
     for name, (was, local) in first.items():
@@ -134,8 +137,8 @@ def test_instants_move_with_newer_data(
         "SELECT count(*) = 8 FROM campaigns WHERE id IN (SELECT campaign_id FROM runs)"
         " OR status = 'launched' AND type = 'event_triggered'"
     )
-    database.until(statement, within=25 * slow + PATIENCE_S)
-    database.until("SELECT count(*) = 0 FROM runs WHERE status <> 'completed'")
+    database.wait_until(statement, within=25 * slow + PATIENCE_S)
+    database.wait_until("SELECT count(*) = 0 FROM runs WHERE status <> 'completed'")
     assert runs(database) == {
         "ran today": [fired],
         "ran today too": [fired],
@@ -156,8 +159,8 @@ def test_instants_move_with_newer_data(
     }
     assert after.stop() == 0
 
-    again = daemons.ready(database.url, **data.new)
-    assert again.events("tzdata_updated") == []
+    again = daemons.start_ready(database.url, **data.new)
+    assert again.events_named("tzdata_updated") == []
     assert again.stop() == 0
     check_histories(database)
 
@@ -167,11 +170,11 @@ def test_schedules_saved_with_older_data_move_within_seconds(
     tmp_path: Path, database: CampaignDatabase, daemons: Daemons
 ) -> None:
     """Two daemons, one with older data: schedules saved with it are recomputed, and run once."""
-    old = zone_data.directory(tmp_path / "old", "2024a", OLD)
-    new = zone_data.directory(tmp_path / "new", "2025b", NEW)
+    old = zone_data.write_zone_directory(tmp_path / "old", "2024a", OLD)
+    new = zone_data.write_zone_directory(tmp_path / "new", "2025b", NEW)
     began = time.monotonic()
-    older = daemons.ready(database.url, node_name="older", **old)
-    newer = daemons.ready(database.url, node_name="newer", **new)
+    older = daemons.start_ready(database.url, node_name="older", **old)
+    newer = daemons.start_ready(database.url, node_name="newer", **new)
     assert newer.wait_for("tzdata_differs")["others"] == "2024a"
     slow = math.ceil(time.monotonic() - began)
     at = (utc_now() + timedelta(seconds=12 * slow)).replace(microsecond=0)
@@ -180,16 +183,16 @@ def test_schedules_saved_with_older_data_move_within_seconds(
         "each day": daily(at, EARLIER, NEW[EARLIER]),
     }
     lines = [{"campaign": {"name": name}, "schedule": body} for name, body in schedules.items()]
-    daemons.load(database.url, lines, **old)
+    daemons.import_campaigns(database.url, lines, **old)
     newer.wait_for("instants_moved")
-    database.until(
+    database.wait_until(
         "SELECT count(*) = 2 FROM runs WHERE status = 'completed'", within=12 * slow + PATIENCE_S
     )
     assert runs(database) == {"once": [at], "each day": [at]}
-    database.until("SELECT fire_at = %s FROM timers", at + timedelta(days=1))
+    database.wait_until("SELECT fire_at = %s FROM timers", at + timedelta(days=1))
     assert older.stop() == 0
     assert newer.stop() == 0
-    assert {event["level"] for event in newer.events("tzdata_differs")} == {"warning"}
+    assert {event["level"] for event in newer.events_named("tzdata_differs")} == {"warning"}
     check_histories(database)
 
 
@@ -200,19 +203,21 @@ def test_a_locked_schedule_delays_no_other(
     """Another session locks a schedule that is due soon: others fire, and the daemon can be
     stopped.
     """
-    old = zone_data.directory(tmp_path / "old", "2024a", OLD)
-    new = zone_data.directory(tmp_path / "new", "2025b", NEW)
+    old = zone_data.write_zone_directory(tmp_path / "old", "2024a", OLD)
+    new = zone_data.write_zone_directory(tmp_path / "new", "2025b", NEW)
     written = {"campaign": {"name": "written"}, "schedule": once(utc_now() + HOUR / 4, STILL, HOUR)}
-    daemons.load(database.url, [written], **old)
+    daemons.import_campaigns(database.url, [written], **old)
     with psycopg.connect(database.url) as another:
         another.execute("SELECT 1 FROM campaigns FOR UPDATE")
-        daemon = daemons.ready(database.url, **new)
+        daemon = daemons.start_ready(database.url, **new)
         schedule = once(utc_now() + timedelta(seconds=5), STILL, HOUR)
-        daemons.load(database.url, [{"campaign": {"name": "free"}, "schedule": schedule}], **new)
-        database.until("SELECT count(*) = 1 FROM runs WHERE status = 'completed'")
+        daemons.import_campaigns(
+            database.url, [{"campaign": {"name": "free"}, "schedule": schedule}], **new
+        )
+        database.wait_until("SELECT count(*) = 1 FROM runs WHERE status = 'completed'")
         assert daemon.stop() == 0
-        assert daemon.events("tzdata_updated") == []
-    again = daemons.ready(database.url, **new)
+        assert daemon.events_named("tzdata_updated") == []
+    again = daemons.start_ready(database.url, **new)
     assert again.wait_for("tzdata_updated")["schedules"] == 1
     assert again.stop() == 0
 

@@ -43,7 +43,7 @@ def errors_of(process: Process) -> list[str]:
 )
 def test_bad_configuration(daemons: Daemons, settings: dict[str, str], named: str) -> None:
     """Exit code 2, and one line that names the setting."""
-    process = daemons.run(None, **settings)
+    process = daemons.start(None, **settings)
     assert process.join() == 2
     (line,) = errors_of(process)
     assert line.startswith("campaignd: error: ")
@@ -54,7 +54,7 @@ def test_bad_configuration(daemons: Daemons, settings: dict[str, str], named: st
 def test_unreachable_database(daemons: Daemons, tmp_path: Path) -> None:
     """The daemon waits for scheduler.startup_timeout, then ends with exit code 3."""
     url = f"postgresql://postgres@/campaignd?host={tmp_path}"
-    process = daemons.run(url, scheduler__startup_timeout=2)
+    process = daemons.start(url, scheduler__startup_timeout=2)
     process.wait_for("waiting_for_database")
     began = utc_now()
     assert process.join() == 3
@@ -62,13 +62,13 @@ def test_unreachable_database(daemons: Daemons, tmp_path: Path) -> None:
     assert timedelta(seconds=1) < utc_now() - began < timedelta(seconds=20)
     (line,) = errors_of(process)
     assert line.startswith("campaignd: error: no database within 2 s: ")
-    assert len(process.events("waiting_for_database")) == 1
+    assert len(process.events_named("waiting_for_database")) == 1
 
 
 def test_a_database_that_comes_in_time(daemons: Daemons, own_server: PostgresServer) -> None:
     """Started before its database, a daemon waits, and is ready once the database is."""
-    own_server.crash(signal.SIGINT)
-    process = daemons.run(own_server.url)
+    own_server.end_by_signal(signal.SIGINT)
+    process = daemons.start(own_server.url)
     try:
         process.wait_for("waiting_for_database")
     finally:
@@ -79,7 +79,7 @@ def test_a_database_that_comes_in_time(daemons: Daemons, own_server: PostgresSer
 
 def test_no_schema(daemons: Daemons, empty_database_url: str) -> None:
     """A configured database is never migrated automatically: exit code 4."""
-    process = daemons.run(empty_database_url)
+    process = daemons.start(empty_database_url)
     assert process.join() == 4
     (line,) = errors_of(process)
     assert "campaignd db upgrade" in line
@@ -89,11 +89,11 @@ def test_no_schema(daemons: Daemons, empty_database_url: str) -> None:
 def test_another_schema(daemons: Daemons, database: CampaignDatabase, version: str) -> None:
     """Older or newer than this release supports: exit code 4, and the version is named."""
     database.rows("UPDATE alembic_version SET version_num = %s", version)
-    process = daemons.run(database.url)
+    process = daemons.start(database.url)
     assert process.join() == 4
     (line,) = errors_of(process)
     assert version in line
-    assert process.events("ready") == []
+    assert process.events_named("ready") == []
 
 
 # --- outages of the database ----------------------------------------------------------------------
@@ -109,17 +109,17 @@ def crashed_database(own_server: PostgresServer) -> Iterator[CampaignDatabase]:
 
 def immediate(server: PostgresServer) -> None:
     """Stop like `pg_ctl stop -m immediate`, which loses sessions like a crash."""
-    server.crash(signal.SIGQUIT)
+    server.end_by_signal(signal.SIGQUIT)
 
 
 def fast(server: PostgresServer) -> None:
     """Stop like `pg_ctl stop`: a restart of the service."""
-    server.crash(signal.SIGINT)
+    server.end_by_signal(signal.SIGINT)
 
 
 def killed(server: PostgresServer) -> None:
     """Kill the postmaster alone, by SIGKILL."""
-    server.crash(signal.SIGKILL)
+    server.end_by_signal(signal.SIGKILL)
 
 
 @pytest.mark.parametrize("crash", [immediate, fast, killed])
@@ -134,8 +134,8 @@ def test_database_goes_away(
     begins = utc_now() + timedelta(seconds=2)
     for number in range(6):  # Some before, some within, some after the outage.
         database.add_one_offs(50, begins + timedelta(seconds=number))
-    daemon = daemons.ready(own_server.url)
-    database.until("SELECT count(*) > 0 FROM runs")
+    daemon = daemons.start_ready(own_server.url)
+    database.wait_until("SELECT count(*) > 0 FROM runs")
     crash(own_server)
     try:
         lost = daemon.wait_for("database_lost")
@@ -147,7 +147,7 @@ def test_database_goes_away(
     daemon.wait_for("database_back")
 
     with CampaignDatabase(own_server.url) as again:
-        again.until("SELECT count(*) = 300 FROM runs WHERE status = 'completed'")
+        again.wait_until("SELECT count(*) = 300 FROM runs WHERE status = 'completed'")
         assert again.statuses() == {"completed": 300}
         assert again.one("SELECT max(attempt) FROM runs") <= 2
         due = max(back_at, begins + timedelta(seconds=5))
@@ -155,9 +155,9 @@ def test_database_goes_away(
         assert last - due < SOON
         check_histories(again)
     assert lost["level"] == "error"
-    assert len(daemon.events("database_lost")) == 1
-    assert len(daemon.events("database_back")) == 1
-    assert len(daemon.events("listen_lost")) == 1
+    assert len(daemon.events_named("database_lost")) == 1
+    assert len(daemon.events_named("database_back")) == 1
+    assert len(daemon.events_named("listen_lost")) == 1
     assert daemon.stop() == 0
 
 
@@ -166,7 +166,7 @@ def test_every_connection_is_cut(daemons: Daemons, database: CampaignDatabase) -
     at = utc_now() + timedelta(seconds=3)
     for number in range(4):
         database.add_one_offs(250, at + timedelta(seconds=0.25 * number))
-    daemon = daemons.ready(database.url)
+    daemon = daemons.start_ready(database.url)
     wait_until("the instant", lambda: utc_now() >= at)
     cut = """
         SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
@@ -175,7 +175,7 @@ def test_every_connection_is_cut(daemons: Daemons, database: CampaignDatabase) -
     name = psycopg.conninfo.conninfo_to_dict(database.url)["dbname"]
     for _ in range(20):
         database.one(cut, name)
-    database.until("SELECT count(*) = 1000 FROM runs WHERE status = 'completed'")
+    database.wait_until("SELECT count(*) = 1000 FROM runs WHERE status = 'completed'")
     assert database.statuses() == {"completed": 1000}
     check_histories(database)
     assert daemon.stop() == 0
@@ -183,8 +183,8 @@ def test_every_connection_is_cut(daemons: Daemons, database: CampaignDatabase) -
 
 def test_stops_while_the_database_is_away(daemons: Daemons, own_server: PostgresServer) -> None:
     """SIGTERM ends the daemon soon and with exit code 0, without a database to write to."""
-    daemon = daemons.ready(own_server.url)
-    own_server.crash(signal.SIGQUIT)
+    daemon = daemons.start_ready(own_server.url)
+    own_server.end_by_signal(signal.SIGQUIT)
     try:
         daemon.wait_for("database_lost")
         began = utc_now()
@@ -200,24 +200,24 @@ def test_stops_while_the_database_is_away(daemons: Daemons, own_server: Postgres
 def test_frozen_longer_than_its_lease(daemons: Daemons, database: CampaignDatabase) -> None:
     """Another node takes over its runs; awake again, the frozen node does no harm."""
     short = {"scheduler__lease": 2, "scheduler__heartbeat": 0.4}
-    frozen = daemons.ready(database.url, node_name="frozen", **short)
+    frozen = daemons.start_ready(database.url, node_name="frozen", **short)
     at = utc_now() + timedelta(seconds=2)
     database.add_one_offs(2000, at)
     wait_until("the instant", lambda: utc_now() >= at)
-    database.until("SELECT count(*) > 0 FROM runs")
-    frozen.send(signal.SIGSTOP)
-    other = daemons.ready(database.url, node_name="other", **short)
+    database.wait_until("SELECT count(*) > 0 FROM runs")
+    frozen.send_signal(signal.SIGSTOP)
+    other = daemons.start_ready(database.url, node_name="other", **short)
 
     other.wait_for("node_lost")
-    database.until("SELECT count(*) = 2000 FROM runs WHERE status = 'completed'")
+    database.wait_until("SELECT count(*) = 2000 FROM runs WHERE status = 'completed'")
     before = database.rows("SELECT * FROM runs ORDER BY campaign_id")
-    frozen.send(signal.SIGCONT)
+    frozen.send_signal(signal.SIGCONT)
     frozen.wait_for("node_replaced")
     frozen.wait_for("shards_reassigned", nodes=2)
 
     soon = utc_now() + timedelta(seconds=1)
     database.add_one_offs(200, soon)  # Both nodes go on.
-    database.until("SELECT count(*) = 2200 FROM runs WHERE status = 'completed'")
+    database.wait_until("SELECT count(*) = 2200 FROM runs WHERE status = 'completed'")
     assert (
         database.rows("SELECT * FROM runs WHERE scheduled_for = %s ORDER BY campaign_id", at)
         == before

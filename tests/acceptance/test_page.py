@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from daemon.domain.api_keys import Scope
-from tests.support.api_server import Api, iso, serving
-from tests.support.machines.debian import need
+from tests.support.api_server import RunningApi, request_text, running_server
+from tests.support.machines.debian import install_or_skip
 from tests.support.waiting import utc_now, wait_until
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(240)]
@@ -97,7 +97,7 @@ class Browser:
 @pytest.fixture(scope="module")
 def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The source of axe-core, which finds accessibility problems."""
-    npm = need("npm", "npm")
+    npm = install_or_skip("npm", "npm")
     directory = tmp_path_factory.mktemp("axe")
     command = [npm, "install", "--no-save", "--ignore-scripts", "--no-audit", "axe-core"]
     done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
@@ -107,27 +107,33 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def node(tmp_path: Path, database_url: str) -> Iterator[Api]:
+def node(tmp_path: Path, database_url: str) -> Iterator[RunningApi]:
     """A node with campaigns and runs of every kind."""
-    with serving(tmp_path, database_url) as api:
+    with running_server(tmp_path, database_url) as api:
         for zone, name in (("Asia/Tokyo", "Morning news"), ("America/New_York", "Weekly offer")):
-            api.armed(name=name, timezone=zone)
-        soon = {"schedule_type": "scheduled", "scheduled_at": iso(utc_now() + timedelta(seconds=3))}
+            api.create_armed_campaign(name=name, timezone=zone)
+        soon = {
+            "schedule_type": "scheduled",
+            "scheduled_at": request_text(utc_now() + timedelta(seconds=3)),
+        }
         for number in range(3):
-            made = api.campaign(name=f"One-off {number}")
+            made = api.create_campaign(name=f"One-off {number}")
             answer = api.http.post(f"/campaigns/{made['id']}/schedule", json=soon)
             assert answer.status_code == 200, answer.text
         broken = api.database.add_one_offs(1, utc_now() + timedelta(seconds=2))[0]
         api.database.rows("UPDATE campaigns SET target = 'nowhere' WHERE id = %s", broken)
         api.database.add_one_offs(1, utc_now() - timedelta(hours=5))
-        api.database.until("SELECT count(*) = 5 FROM runs WHERE finished_at IS NOT NULL")
+        api.database.wait_until("SELECT count(*) = 5 FROM runs WHERE finished_at IS NOT NULL")
         yield api
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_look_by_keyboard(node: Api, axe: str, tmp_path: Path, theme: str) -> None:
+def test_look_by_keyboard(node: RunningApi, axe: str, tmp_path: Path, theme: str) -> None:
     """Log in, read and log out by keyboard alone, without a problem found by axe."""
-    driver, chromium = need("chromium-driver", "chromedriver"), need("chromium", "chromium")
+    driver, chromium = (
+        install_or_skip("chromium-driver", "chromedriver"),
+        install_or_skip("chromium", "chromium"),
+    )
     browser = Browser(driver, chromium, tmp_path, dark=theme == "dark")
     try:
         is_dark = "return matchMedia('(prefers-color-scheme: dark)').matches"

@@ -18,8 +18,8 @@ from storage.embedded.os_user import server_user
 from storage.prune import LOCK
 from tests.support.campaign_database import CampaignDatabase
 from tests.support.histories import check_histories
-from tests.support.machines.debian import need
-from tests.support.old_history import add_days
+from tests.support.machines.debian import install_or_skip
+from tests.support.old_history import add_history_days
 from tests.support.postgres import PostgresServer, private_server
 from tests.support.processes import Daemons
 from tests.support.waiting import utc_now, wait_until
@@ -51,7 +51,7 @@ class Pooler:
     """One PgBouncer in front of a server."""
 
     def __init__(self, server: PostgresServer, top: Path) -> None:
-        self._program = need("pgbouncer", "pgbouncer")
+        self._program = install_or_skip("pgbouncer", "pgbouncer")
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -98,17 +98,19 @@ def test_two_nodes_through_a_pooler(
     daemons: Daemons, server: PostgresServer, pooler: Pooler
 ) -> None:
     """`listen_database_url` names the server itself; edits arrive, and every run completes."""
-    nodes = [daemons.ready(pooler.url, listen_database_url=server.url) for _ in range(2)]
+    nodes = [daemons.start_ready(pooler.url, listen_database_url=server.url) for _ in range(2)]
     with CampaignDatabase(server.url) as database:
         begins = utc_now() + timedelta(seconds=1)
         for number in range(20):
             database.add_one_offs(50, begins + timedelta(seconds=0.5 * number))
-        database.until("SELECT count(*) = 1000 FROM runs WHERE status = 'completed'", within=40)
+        database.wait_until(
+            "SELECT count(*) = 1000 FROM runs WHERE status = 'completed'", within=40
+        )
         assert database.statuses() == {"completed": 1000}
         check_histories(database)
     for node in nodes:
         for event in ("database_lost", "sessions_not_named", "listen_elsewhere"):
-            assert node.events(event) == []
+            assert node.events_named(event) == []
         assert node.stop() == 0
 
 
@@ -120,12 +122,12 @@ def test_a_node_is_killed_then_the_pooler(
     slow = '[targets.slow]\ntype = "command"\nargv = ["/bin/sleep", "2"]\nconcurrency = 5\n'
     config.write_text(slow)
     settings = {"CAMPAIGND_CONFIG": config, "listen_database_url": server.url}
-    killed = daemons.ready(pooler.url, node_name="killed", **settings)
+    killed = daemons.start_ready(pooler.url, node_name="killed", **settings)
     with CampaignDatabase(server.url) as database:
         campaigns = database.add_one_offs(5, utc_now() + timedelta(seconds=1))
         database.rows("UPDATE campaigns SET target = 'slow' WHERE id = ANY (%s)", list(campaigns))
-        database.until("SELECT count(*) = 5 FROM runs WHERE status = 'executing'")
-        other = daemons.ready(pooler.url, node_name="other", **settings)
+        database.wait_until("SELECT count(*) = 5 FROM runs WHERE status = 'executing'")
+        other = daemons.start_ready(pooler.url, node_name="other", **settings)
         killed.kill()
         other.wait_for("node_lost")
         begins = utc_now() + timedelta(seconds=1)
@@ -136,12 +138,12 @@ def test_a_node_is_killed_then_the_pooler(
         other.wait_for("database_lost")
         pooler.start()
         other.wait_for("database_back")
-        database.until("SELECT count(*) = 305 FROM runs WHERE status = 'completed'", within=40)
+        database.wait_until("SELECT count(*) = 305 FROM runs WHERE status = 'completed'", within=40)
         assert database.statuses() == {"completed": 305}
         taken = "SELECT DISTINCT takeovers FROM runs WHERE campaign_id = ANY (%s)"
         assert database.rows(taken, list(campaigns)) == [{"takeovers": 1}]
         check_histories(database)
-    assert len(other.events("database_lost")) == 1
+    assert len(other.events_named("database_lost")) == 1
     assert other.stop() == 0
 
 
@@ -151,7 +153,7 @@ def test_who_prunes_is_killed(daemons: Daemons, server: PostgresServer, pooler: 
     prune = ("prune", "--keep-days", "1")
     with CampaignDatabase(server.url) as database:
         database.add_one_offs(10, utc_now() + timedelta(days=1))
-        add_days(database, 5)
+        add_history_days(database, 5)
         # Three clients at once, so that the pooler has three connections, used in turn.
         with contextlib.ExitStack() as clients:
             for _ in range(3):
@@ -159,14 +161,14 @@ def test_who_prunes_is_killed(daemons: Daemons, server: PostgresServer, pooler: 
         locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = %s"
         with CampaignDatabase(server.url) as stranger, stranger.connection.transaction():
             stranger.rows("LOCK TABLE campaign_events IN SHARE MODE")
-            killed = daemons.command(*prune, env=env)
-            database.until(
+            killed = daemons.start_command(*prune, env=env)
+            database.wait_until(
                 "SELECT count(*) = 1 FROM pg_stat_activity"
                 " WHERE wait_event_type = 'Lock' AND query LIKE '%%DELETE FROM campaign_events%%'"
             )
             assert database.one(locks, LOCK) == 1
             killed.kill()
-        database.until(locks.replace("count(*)", "count(*) = 0"), LOCK)
-        assert daemons.command(*prune, env=env).join() == 0
+        database.wait_until(locks.replace("count(*)", "count(*) = 0"), LOCK)
+        assert daemons.start_command(*prune, env=env).join() == 0
         for table in ("runs", "campaign_events"):
             assert database.one(f"SELECT count(*) FROM {table}") == 10

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.support.campaign_database import CampaignDatabase
-from tests.support.machines.debian import need
+from tests.support.machines.debian import install_or_skip
 from tests.support.processes import Daemons
 from tests.support.waiting import free_port, utc_now, wait_until
 
@@ -35,7 +35,7 @@ QUIET = {"Next event in"}
 @pytest.fixture(scope="module")
 def promtool() -> str:
     """The rule checker of Prometheus."""
-    return need("prometheus", "promtool")
+    return install_or_skip("prometheus", "promtool")
 
 
 class Prometheus:
@@ -90,8 +90,8 @@ def scraped(
     daemons: Daemons, database: CampaignDatabase, tmp_path: Path
 ) -> Iterator[tuple[Prometheus, CampaignDatabase, str]]:
     """A running node, and a Prometheus that has scraped it."""
-    program = need("prometheus", "prometheus")
-    daemon = daemons.run(database.url, CAMPAIGND_API__ENABLED="true", CAMPAIGND_API__PORT="0")
+    program = install_or_skip("prometheus", "prometheus")
+    daemon = daemons.start(database.url, CAMPAIGND_API__ENABLED="true", CAMPAIGND_API__PORT="0")
     port = daemon.wait_for("api_listening")["port"]
     daemon.wait_for("ready")
     directory = tmp_path / "prometheus"
@@ -116,7 +116,7 @@ def test_expressions(scraped: tuple[Prometheus, CampaignDatabase, str], promtool
     """Every query of the dashboard has a result, no alert fires, and promtool accepts all."""
     server, database, url = scraped
     database.add_one_offs(300, utc_now() + timedelta(seconds=3))
-    database.until("SELECT count(*) = 300 FROM runs WHERE status = 'completed'")
+    database.wait_until("SELECT count(*) = 300 FROM runs WHERE status = 'completed'")
     finished = "sum(campaignd_runs_finished_total) == 300"
     wait_until("the runs are counted", lambda: server.query(finished), 30)
     urllib.request.urlopen(url.replace("/metrics", "/healthz")).close()
@@ -147,7 +147,7 @@ def test_an_outage_is_seen(
 ) -> None:
     """The alert for a lost node is pending within seconds."""
     server, _, _ = scraped
-    daemons.end()
+    daemons.end_all()
     wait_until("the alert", lambda: "CampaigndDown" in server.alerts(), 30)
 
 

@@ -12,7 +12,7 @@ import pytest
 from daemon.maintenance.pruner import Pruner, Retention
 from tests.support.campaign_database import CampaignDatabase
 from tests.support.histories import check_histories
-from tests.support.old_history import add_days
+from tests.support.old_history import add_history_days
 from tests.support.processes import Daemons
 from tests.support.waiting import utc_now
 
@@ -42,33 +42,34 @@ def test_two_nodes_keep_history_short(
 ) -> None:
     """Old runs and events are deleted and reported once; a reload changes the age."""
     database.add_one_offs(CAMPAIGNS, utc_now() + timedelta(days=1))
-    add_days(database, DAYS)
+    add_history_days(database, DAYS)
     config = tmp_path / "campaignd.toml"
     write(config, 30)
     env = daemons.environment(database.url, CAMPAIGND_CONFIG=config)
     nodes = [
-        daemons.command("run", env=env, program=(sys.executable, "-c", HASTY)) for _ in range(2)
+        daemons.start_command("run", env=env, program=(sys.executable, "-c", HASTY))
+        for _ in range(2)
     ]
     for node in nodes:
         node.wait_for("ready")
-    database.until(OLDEST, 30)
+    database.wait_until(OLDEST, 30)
     assert database.one("SELECT count(*) FROM runs") == CAMPAIGNS * 30
 
     write(config, 10)
     for node in nodes:
-        node.send(signal.SIGHUP)
+        node.send_signal(signal.SIGHUP)
         node.wait_for("reloaded")
-    database.until(OLDEST, 10)
+    database.wait_until(OLDEST, 10)
     assert database.one("SELECT count(*) FROM runs") == CAMPAIGNS * 10
-    database.until("SELECT count(*) = %s FROM campaign_events", CAMPAIGNS * 10)
+    database.wait_until("SELECT count(*) = %s FROM campaign_events", CAMPAIGNS * 10)
 
     database.add_one_offs(CAMPAIGNS, utc_now())
-    database.until("SELECT count(*) = %s FROM runs", CAMPAIGNS * 11)
+    database.wait_until("SELECT count(*) = %s FROM runs", CAMPAIGNS * 11)
     for node in nodes:
         assert node.stop() == 0
         for fault in ("service_failed", "database_lost", "reload_failed"):
-            assert node.events(fault) == []
-    lines = [line for node in nodes for line in node.events("history_pruned")]
+            assert node.events_named(fault) == []
+    lines = [line for node in nodes for line in node.events_named("history_pruned")]
     assert {line["keep_days"] for line in lines} == {30, 10}
     assert sum(line["runs"] for line in lines) == CAMPAIGNS * (DAYS - 10)
     assert sum(line["events"] for line in lines) == CAMPAIGNS * (DAYS - 10)

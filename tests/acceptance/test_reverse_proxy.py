@@ -11,9 +11,9 @@ import pytest
 
 from daemon.api.dashboard.session import COOKIE
 from daemon.domain.api_keys import Scope
-from tests.support.api_server import TIMEOUT_S, serving
+from tests.support.api_server import TIMEOUT_S, running_server
 from tests.support.certificates import make_certificate
-from tests.support.machines.debian import need
+from tests.support.machines.debian import install_or_skip
 from tests.support.waiting import free_port, wait_until
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(240)]
@@ -24,14 +24,14 @@ TEXT = (Path(__file__).parents[2] / "docs" / "operations.md").read_text("utf-8")
 
 def test_the_nginx_example(tmp_path: Path, database_url: str) -> None:
     """The page can be used by HTTPS; its cookie is secure, and the log has the client's address."""
-    nginx = need("nginx-light", "nginx")
+    nginx = install_or_skip("nginx-light", "nginx")
     settings = {
         "api__trusted_proxies": "127.0.0.1",
         "api__public_url": "https://campaigns.example",
     }
     certificate, key = make_certificate(tmp_path)
     port = free_port()
-    with serving(tmp_path, database_url, "api", **settings) as api:
+    with running_server(tmp_path, database_url, "api", **settings) as api:
         server = EXAMPLE
         for old, new in (
             ("443", f"127.0.0.1:{port}"),

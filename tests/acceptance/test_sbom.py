@@ -10,7 +10,7 @@ import pytest
 from packaging.utils import canonicalize_name
 
 from campaignd import __version__
-from tests.support.notice import required
+from tests.support.notice import required_packages
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,7 +23,7 @@ def test_the_list_has_every_package_and_no_tool() -> None:
     assert listed["bomFormat"] == "CycloneDX"
     assert listed["metadata"]["component"]["version"] == __version__
     components = {canonicalize_name(each["name"]): each for each in listed["components"]}
-    assert components.keys() == required().keys() - {"campaignd"}
+    assert components.keys() == required_packages().keys() - {"campaignd"}
     assert all(each["version"] and each["licenses"] for each in components.values())
     (campaignd,) = [each for each in listed["dependencies"] if each["ref"] == "root-component"]
     assert any("sqlalchemy" in each.lower() for each in campaignd["dependsOn"])

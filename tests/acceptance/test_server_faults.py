@@ -19,7 +19,7 @@ from tests.support.campaign_database import CampaignDatabase
 from tests.support.histories import check_histories
 from tests.support.postgres import PostgresServer, private_server
 from tests.support.processes import Daemons, Process
-from tests.support.standby import either, promote, standby_of
+from tests.support.standby import promote, standby_of, url_of_both
 from tests.support.waiting import utc_now, wait_until
 
 EACH = 30
@@ -44,22 +44,22 @@ def check_all_done(url: str, daemon: Process, count: int) -> None:
     stops.
     """
     with CampaignDatabase(url) as database:
-        database.until("SELECT count(*) = %s FROM runs WHERE status = 'completed'", count)
+        database.wait_until("SELECT count(*) = %s FROM runs WHERE status = 'completed'", count)
         assert database.statuses() == {"completed": count}
         check_histories(database)
     daemon.wait_for("database_back")
-    assert len(daemon.events("database_lost")) == 1
-    assert len(daemon.events("database_back")) == 1
+    assert len(daemon.events_named("database_lost")) == 1
+    assert len(daemon.events_named("database_back")) == 1
     assert daemon.stop() == 0
 
 
 @pytest.mark.slow
 def test_a_server_that_stands_still(daemons: Daemons, server: PostgresServer) -> None:
     """Frozen for longer than the lease: connections stay open, replies do not come."""
-    daemon = daemons.ready(server.url)
+    daemon = daemons.start_ready(server.url)
     with CampaignDatabase(server.url) as database:
         count = plan(database, 6)
-        database.until("SELECT count(*) > 0 FROM runs")
+        database.wait_until("SELECT count(*) > 0 FROM runs")
     postmaster = psutil.Process(server.pid)
     everybody = [postmaster, *postmaster.children()]
     for process in everybody:
@@ -74,7 +74,7 @@ def test_a_server_that_stands_still(daemons: Daemons, server: PostgresServer) ->
 
 def test_a_server_without_a_free_connection(daemons: Daemons, server: PostgresServer) -> None:
     """Others take every connection while the daemon's are cut; once some leave, all goes on."""
-    daemon = daemons.ready(server.url)
+    daemon = daemons.start_ready(server.url)
     with CampaignDatabase(server.url) as database, contextlib.ExitStack() as others:
         count = plan(database, 4)
 
@@ -86,7 +86,7 @@ def test_a_server_without_a_free_connection(daemons: Daemons, server: PostgresSe
             with contextlib.suppress(psycopg.OperationalError):
                 while True:
                     others.enter_context(psycopg.connect(server.url))
-            return bool(daemon.events("database_lost"))
+            return bool(daemon.events_named("database_lost"))
 
         # The daemon reconnects quickly, so its connections are taken a few at a time.
         wait_until("the daemon has none", crowd_out)
@@ -98,10 +98,10 @@ def test_a_server_without_a_free_connection(daemons: Daemons, server: PostgresSe
 
 def test_a_server_that_is_read_only(daemons: Daemons, server: PostgresServer) -> None:
     """Like a standby, or a primary whose disk is protected: reads succeed, writes fail."""
-    daemon = daemons.ready(server.url)
+    daemon = daemons.start_ready(server.url)
     with CampaignDatabase(server.url) as database:
         count = plan(database, 4)
-        database.until("SELECT count(*) > 0 FROM runs")
+        database.wait_until("SELECT count(*) > 0 FROM runs")
         database.rows("ALTER SYSTEM SET default_transaction_read_only = on")
         database.rows("SELECT pg_reload_conf()")
         daemon.wait_for("database_lost")
@@ -117,11 +117,11 @@ def test_a_server_that_is_read_only(daemons: Daemons, server: PostgresServer) ->
 def test_a_standby_takes_over(daemons: Daemons, server: PostgresServer) -> None:
     """The primary is killed and its synchronous standby promoted: the same daemon goes on there."""
     with standby_of(server) as second:
-        daemon = daemons.ready(either(server, second))
+        daemon = daemons.start_ready(url_of_both(server, second))
         with CampaignDatabase(server.url) as database:
             count = plan(database, 6)
-            database.until("SELECT count(*) > 0 FROM runs")
-        server.crash(signal.SIGKILL)
+            database.wait_until("SELECT count(*) > 0 FROM runs")
+        server.end_by_signal(signal.SIGKILL)
         daemon.wait_for("database_lost")
         promote(second)
         check_all_done(second.url, daemon, count)
@@ -141,10 +141,10 @@ def test_a_full_disk(daemons: Daemons, tmp_path: Path) -> None:
     filler = mounted / "filler"
     try:
         with private_server(mounted) as server:
-            daemon = daemons.ready(server.url)
+            daemon = daemons.start_ready(server.url)
             with CampaignDatabase(server.url) as database:
                 count = plan(database, 8)
-                database.until("SELECT count(*) > 0 FROM runs")
+                database.wait_until("SELECT count(*) > 0 FROM runs")
             with filler.open("wb") as file, contextlib.suppress(OSError):
                 while True:
                     file.write(bytes(1 << 16))

@@ -29,22 +29,22 @@ def test_drains(daemons: Daemons, database: CampaignDatabase, number: signal.Sig
     """In the middle of a burst: attempts in flight end, the rest stays due; exit code 0."""
     at = utc_now() + timedelta(seconds=2)
     database.add_one_offs(5000, at)
-    daemon = daemons.ready(database.url)
-    database.until("SELECT count(*) > 0 FROM runs")
-    daemon.send(number)
+    daemon = daemons.start_ready(database.url)
+    database.wait_until("SELECT count(*) > 0 FROM runs")
+    daemon.send_signal(number)
     assert daemon.join() == 0
 
-    assert len(daemon.events("stopping")) == 1
+    assert len(daemon.events_named("stopping")) == 1
     assert json.loads(daemon.lines[-1])["event"] == "stopped"
     assert set(database.statuses("runs")) == {"completed"}
     assert set(database.statuses()) <= {"completed", "scheduled"}
     done = database.one("SELECT count(*) FROM runs")
-    assert len(daemon.events("run_finished")) == done
+    assert len(daemon.events_named("run_finished")) == done
     assert database.one("SELECT count(*) FROM nodes") == 0, "it has left"
 
-    again = daemons.ready(database.url)
-    database.until("SELECT count(*) = 5000 FROM runs WHERE status = 'completed'")
-    assert again.events("node_lost") == [], "nothing had to wait for a lease"
+    again = daemons.start_ready(database.url)
+    database.wait_until("SELECT count(*) = 5000 FROM runs WHERE status = 'completed'")
+    assert again.events_named("node_lost") == [], "nothing had to wait for a lease"
     assert database.one("SELECT max(attempt + takeovers) FROM runs") == 1
     check_histories(database)
     print(f"\n{done} of 5000 before the signal took effect")
@@ -67,9 +67,9 @@ def test_a_signal_without_meaning_during_the_start(
     daemons: Daemons, database: CampaignDatabase, number: signal.Signals
 ) -> None:
     """A SIGHUP during the start, as from a fast script, does not prevent the start."""
-    daemon = daemons.run(database.url)
+    daemon = daemons.start(database.url)
     wait_until_handled(daemon, number)
-    daemon.send(number)
+    daemon.send_signal(number)
     daemon.wait_for("ready")
     assert daemon.stop() == 0
 
@@ -77,9 +77,9 @@ def test_a_signal_without_meaning_during_the_start(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_during_the_first_imports(daemons: Daemons, number: signal.Signals) -> None:
     """The daemon ends with exit code 0 and without a word, before it has read its settings."""
-    daemon = daemons.run("postgresql://u@127.0.0.1:1/nowhere")
+    daemon = daemons.start("postgresql://u@127.0.0.1:1/nowhere")
     wait_until_handled(daemon, signal.SIGUSR2)  # the last of those that are handled early
-    daemon.send(number)
+    daemon.send_signal(number)
     assert daemon.join() == 0
     assert daemon.lines == []
 
@@ -87,11 +87,11 @@ def test_a_stop_during_the_first_imports(daemons: Daemons, number: signal.Signal
 def test_a_reader_of_the_log_that_stalls(daemons: Daemons, database: CampaignDatabase) -> None:
     """Everything fires, and SIGTERM ends the daemon: lines are lost rather than waited for."""
     reader, writer = os.pipe()
-    daemon = daemons.run(database.url, stderr=writer)
+    daemon = daemons.start(database.url, stderr=writer)
     os.close(writer)
-    database.until("SELECT count(*) = 1 FROM nodes")
+    database.wait_until("SELECT count(*) = 1 FROM nodes")
     database.add_one_offs(600, utc_now())
-    database.until("SELECT count(*) = 600 FROM runs WHERE status = 'completed'")
+    database.wait_until("SELECT count(*) = 600 FROM runs WHERE status = 'completed'")
     assert daemon.stop() == 0
     written = os.read(reader, 1 << 20)
     os.close(reader)
@@ -110,7 +110,7 @@ def test_second_signal_ends_at_once(
     """A second signal ends the daemon at once, without waiting for the drain."""
     holder = database.connection
     # The killed node's shards are reassigned after its lease.
-    daemon = daemons.ready(database.url, scheduler__lease=1, scheduler__heartbeat=0.2)
+    daemon = daemons.start_ready(database.url, scheduler__lease=1, scheduler__heartbeat=0.2)
     # A lock on a table that the daemon must write keeps its drain from ending.
     with CampaignDatabase(database.url) as other, holder.transaction():
         holder.execute("LOCK TABLE runs IN SHARE MODE")
@@ -121,13 +121,13 @@ def test_second_signal_ends_at_once(
               AND datname = current_database()
         """
         wait_until("its claim waits", lambda: database.one(blocked))
-        daemon.send(signal.SIGTERM)
+        daemon.send_signal(signal.SIGTERM)
         daemon.wait_for("stopping")
         assert daemon.process.poll() is None
-        daemon.send(second)
+        daemon.send_signal(second)
         assert daemon.join() in codes
-    again = daemons.ready(database.url)
-    database.until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign)
+    again = daemons.start_ready(database.url)
+    database.wait_until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign)
     assert again.stop() == 0
     assert database.statuses("runs") == {"completed": 1}
 
@@ -137,35 +137,35 @@ def test_reload(daemons: Daemons, database: CampaignDatabase, tmp_path: Path) ->
     file = tmp_path / "campaignd.toml"
     file.write_text('[log]\nlevel = "info"\n')
     env = daemons.environment(database.url)
-    daemon = daemons.command("--config", str(file), "run", env=env)
+    daemon = daemons.start_command("--config", str(file), "run", env=env)
     daemon.wait_for("ready")
 
     def run_one() -> int:
-        mark = daemon.mark()
+        mark = daemon.line_count()
         (campaign,) = database.add_one_offs(1, utc_now())
-        database.until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign)
+        database.wait_until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign)
         return mark
 
     run_one()
     daemon.wait_for("run_finished")
-    assert daemon.events("run_claimed") == [], "logged at debug only"
+    assert daemon.events_named("run_claimed") == [], "logged at debug only"
 
     file.write_text('[log]\nlevel = "debug"\n[scheduler]\nlease = 7\n')
-    daemon.send(signal.SIGHUP)
+    daemon.send_signal(signal.SIGHUP)
     assert daemon.wait_for("reloaded")["needs_restart"] == ["scheduler.lease"]
     daemon.wait_for("run_claimed", after=run_one())
 
     file.write_text('[log]\nlevel = "loud"\n')
-    daemon.send(signal.SIGHUP)
+    daemon.send_signal(signal.SIGHUP)
     failed = daemon.wait_for("reload_failed")
     assert failed["level"] == "error"
     assert "log.level" in failed["error"]
     daemon.wait_for("run_claimed", after=run_one())
 
     file.write_text('[log]\nlevel = "warning"\n')
-    mark = daemon.mark()
-    daemon.send(signal.SIGHUP)
-    wait_until("the level is another", lambda: _is_quiet(run_one, daemon.mark))
+    mark = daemon.line_count()
+    daemon.send_signal(signal.SIGHUP)
+    wait_until("the level is another", lambda: _is_quiet(run_one, daemon.line_count))
     assert daemon.stop() == 0
     assert all(json.loads(line)["event"] != "stopped" for line in daemon.lines[mark:])
 
@@ -189,7 +189,7 @@ def notify_socket(path: Path) -> Iterator[socket.socket]:
 def test_systemd_is_notified(daemons: Daemons, database: CampaignDatabase, tmp_path: Path) -> None:
     """READY after the start; RELOADING with the clock's time, then READY; STOPPING."""
     with notify_socket(tmp_path / "notify") as server:
-        daemon = daemons.run(database.url, NOTIFY_SOCKET=str(tmp_path / "notify"))
+        daemon = daemons.start(database.url, NOTIFY_SOCKET=str(tmp_path / "notify"))
 
         def receive() -> dict[str, str]:
             lines = server.recv(4096).decode().splitlines()
@@ -203,20 +203,20 @@ def test_systemd_is_notified(daemons: Daemons, database: CampaignDatabase, tmp_p
         assert receive_until("READY")["READY"] == "1"
         daemon.wait_for("ready", within=10)  # The log line comes before the message.
         before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-        daemon.send(signal.SIGHUP)
+        daemon.send_signal(signal.SIGHUP)
         reloading = receive_until("RELOADING")
         assert before <= int(reloading["MONOTONIC_USEC"])
         assert receive_until("READY")["READY"] == "1"
-        daemon.send(signal.SIGTERM)
+        daemon.send_signal(signal.SIGTERM)
         assert receive_until("STOPPING")["STOPPING"] == "1"
         assert daemon.join() == 0
 
 
 def test_json_lines_on_a_pipe(daemons: Daemons, database: CampaignDatabase) -> None:
     """Every line is one JSON object with the fixed keys, and those of the campaign if any."""
-    daemon = daemons.ready(database.url, log__level="debug", node_name="lines")
+    daemon = daemons.start_ready(database.url, log__level="debug", node_name="lines")
     (campaign,) = database.add_one_offs(1, utc_now())
-    database.until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign)
+    database.wait_until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign)
     daemon.wait_for("run_finished")
     assert daemon.stop() == 0
 
@@ -232,7 +232,7 @@ def test_json_lines_on_a_pipe(daemons: Daemons, database: CampaignDatabase) -> N
 
     run = database.rows("SELECT * FROM runs")[0]
     uuid = database.one("SELECT uuid FROM campaigns")
-    (finished,) = daemon.events("run_finished")
+    (finished,) = daemon.events_named("run_finished")
     assert (
         finished.items()
         >= {
@@ -253,13 +253,13 @@ def test_json_lines_on_a_pipe(daemons: Daemons, database: CampaignDatabase) -> N
 def test_columns_on_a_terminal(daemons: Daemons, database: CampaignDatabase) -> None:
     """For people: time, level, event, and its fields."""
     leader, follower = pty.openpty()
-    daemon = daemons.run(database.url, stderr=follower)
+    daemon = daemons.start(database.url, stderr=follower)
     os.close(follower)
     try:
         printed = b""
         while b"ready" not in printed:
             printed += os.read(leader, 4096)
-        daemon.send(signal.SIGTERM)
+        daemon.send_signal(signal.SIGTERM)
         while chunk := _read(leader):
             printed += chunk
     finally:
@@ -285,7 +285,7 @@ def test_too_late_is_missed(daemons: Daemons, database: CampaignDatabase) -> Non
     now = utc_now()
     (late,) = database.add_one_offs(1, now - timedelta(seconds=90), grace=60)
     (in_time,) = database.add_one_offs(1, now - timedelta(seconds=90), grace=3600)
-    daemon = daemons.ready(database.url)
+    daemon = daemons.start_ready(database.url)
 
     line = daemon.wait_for("run_missed")
     assert line["level"] == "warning"

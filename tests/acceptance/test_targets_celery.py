@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.brokers import KINDS, broker
+from tests.support.brokers import KINDS, url_of_broker
 from tests.support.campaign_database import CampaignDatabase
-from tests.support.configured_targets import cli, configure, one_offs_for
+from tests.support.configured_targets import add_one_offs_for, run_cli, write_configuration
 from tests.support.histories import check_histories
 from tests.support.processes import Daemons
 from tests.support.waiting import free_port, utc_now
@@ -30,9 +30,9 @@ def test_a_celery_worker(
     daemons: Daemons, database: CampaignDatabase, tmp_path: Path, kind: str
 ) -> None:
     """Every run is consumed, done once and completed; a late result is refused with 409."""
-    url = broker(kind)
+    url = url_of_broker(kind)
     queue, port = f"test-{uuid.uuid4().hex}", free_port()
-    config = configure(
+    config = write_configuration(
         daemons,
         shop={
             "type": "broker",
@@ -43,7 +43,7 @@ def test_a_celery_worker(
         },
     )
     settings = {"config": config, "api__enabled": "true", "api__port": port}
-    key = cli(daemons, database, "keys", "create", "worker", "--scope", "write").strip()
+    key = run_cli(daemons, database, "keys", "create", "worker", "--scope", "write").strip()
     api = f"http://127.0.0.1:{port}"
     done = tmp_path / "done"
     worker = subprocess.Popen(
@@ -67,16 +67,16 @@ def test_a_celery_worker(
         text=True,
     )
     try:
-        one_offs_for(database, "shop", RUNS, utc_now() + timedelta(seconds=3))
-        daemon = daemons.ready(database.url, **settings)
+        add_one_offs_for(database, "shop", RUNS, utc_now() + timedelta(seconds=3))
+        daemon = daemons.start_ready(database.url, **settings)
         try:
-            database.until(
+            database.wait_until(
                 "SELECT count(*) = %s FROM runs WHERE status = 'completed'", RUNS, within=60
             )
         except AssertionError:
             worker.terminate()
             print(worker.communicate()[0][-4000:])
-            print(daemon.tail())
+            print(daemon.last_lines())
             raise
         lines = [json.loads(line) for line in done.read_text().splitlines()]
         assert len(lines) == len({line["run_id"] for line in lines}) == RUNS

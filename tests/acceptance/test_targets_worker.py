@@ -17,7 +17,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from tests.support.campaign_database import CampaignDatabase
-from tests.support.configured_targets import configure, one_offs_for
+from tests.support.configured_targets import add_one_offs_for, write_configuration
 from tests.support.histories import check_histories
 from tests.support.processes import Daemons
 from tests.support.waiting import utc_now, wait_until
@@ -85,24 +85,24 @@ def worker(
     daemons: Daemons, database: CampaignDatabase, config: Path, command: str, *more: str
 ) -> Any:
     env = daemons.environment(database.url, config=config)
-    process = daemons.command("worker", "--exec", command, *more, env=env)
+    process = daemons.start_command("worker", "--exec", command, *more, env=env)
     process.wait_for("worker_ready")
     return process
 
 
 def endings(process: Any) -> list[dict[str, Any]]:
     """Return the log lines of a process for the ends of runs."""
-    return [*process.events("run_finished"), *process.events("run_failed")]
+    return [*process.events_named("run_finished"), *process.events_named("run_failed")]
 
 
 def test_a_worker_does_the_work(
     daemons: Daemons, database: CampaignDatabase, tmp_path: Path
 ) -> None:
     """Done, failed, retried; the first attempt is the worker's own."""
-    config = configure(daemons, table=TABLE)
-    ids = one_offs_for(database, "table", 30, utc_now() + timedelta(seconds=2))
-    daemon = daemons.ready(database.url, config=config)
-    database.until(QUEUED, 30)
+    config = write_configuration(daemons, table=TABLE)
+    ids = add_one_offs_for(database, "table", 30, utc_now() + timedelta(seconds=2))
+    daemon = daemons.start_ready(database.url, config=config)
+    database.wait_until(QUEUED, 30)
     waiting = database.rows("SELECT DISTINCT attempt, node, started_at FROM runs")
     assert waiting == [{"attempt": 0, "node": None, "started_at": None}]
     program = f"""
@@ -114,7 +114,7 @@ if number < 5 and data["attempt"] == 1: sys.exit(75)
 open({str(tmp_path)!r} + f"/{{data['run_id']}}.{{data['attempt']}}", "x")
 """
     working = worker(daemons, database, config, script(tmp_path, program), "-c", "4")
-    database.until(ENDED, 30)
+    database.wait_until(ENDED, 30)
     assert database.statuses("runs") == {"completed": 29, "failed": 1}
     attempts = database.rows("SELECT attempt, count(*) AS many FROM runs GROUP BY 1 ORDER BY 1")
     assert attempts == [{"attempt": 1, "many": 25}, {"attempt": 2, "many": 5}]
@@ -135,30 +135,32 @@ open({str(tmp_path)!r} + f"/{{data['run_id']}}.{{data['attempt']}}", "x")
 
 def test_a_lost_worker(daemons: Daemons, database: CampaignDatabase, tmp_path: Path) -> None:
     """Killed, its runs go to another worker after the lease; stopped, it releases them at once."""
-    config = configure(daemons, table=SHORT)
-    one_offs_for(database, "table", 2, utc_now() + timedelta(seconds=2))
-    daemon = daemons.ready(database.url, config=config)
+    config = write_configuration(daemons, table=SHORT)
+    add_one_offs_for(database, "table", 2, utc_now() + timedelta(seconds=2))
+    daemon = daemons.start_ready(database.url, config=config)
     hang = script(tmp_path, "import time; time.sleep(600)")
     first = worker(daemons, database, config, hang, "-c", "2")
-    database.until("SELECT count(*) = 2 FROM runs WHERE lease_until IS NOT NULL")
+    database.wait_until("SELECT count(*) = 2 FROM runs WHERE lease_until IS NOT NULL")
     until = database.one("SELECT max(lease_until) FROM runs")
-    database.until("SELECT max(lease_until) > %s FROM runs", until)  # The lease is extended.
+    database.wait_until("SELECT max(lease_until) > %s FROM runs", until)  # The lease is extended.
     first.kill()
     daemon.wait_for("run_lease_expired")
-    database.until(QUEUED, 2)
+    database.wait_until(QUEUED, 2)
     assert database.rows("SELECT DISTINCT attempt, takeovers FROM runs") == [
         {"attempt": 1, "takeovers": 1}
     ]
-    ended = len(daemon.events("run_lease_expired"))
+    ended = len(daemon.events_named("run_lease_expired"))
     env = daemons.environment(database.url, config=config, scheduler__drain_timeout=0.2)
-    second = daemons.command("worker", "--exec", hang, "-c", "2", env=env)
-    database.until("SELECT count(*) = 2 FROM runs WHERE lease_until IS NOT NULL AND attempt = 2")
+    second = daemons.start_command("worker", "--exec", hang, "-c", "2", env=env)
+    database.wait_until(
+        "SELECT count(*) = 2 FROM runs WHERE lease_until IS NOT NULL AND attempt = 2"
+    )
     assert second.stop() == 0
-    database.until(QUEUED, 2)
-    assert len(daemon.events("run_lease_expired")) == ended, "it did not come to that"
+    database.wait_until(QUEUED, 2)
+    assert len(daemon.events_named("run_lease_expired")) == ended, "it did not come to that"
     quick = script(tmp_path, "")
     worker(daemons, database, config, quick)
-    database.until(ENDED, 2)
+    database.wait_until(ENDED, 2)
     assert database.rows("SELECT DISTINCT status, attempt FROM runs") == [
         {"status": "completed", "attempt": 2}
     ]
@@ -169,12 +171,12 @@ def test_a_stop_reaches_the_worker(
     daemons: Daemons, database: CampaignDatabase, tmp_path: Path
 ) -> None:
     """The worker's next heartbeat is refused, and the program ends."""
-    config = configure(daemons, table=SHORT)
-    (campaign_id,) = one_offs_for(database, "table", 1, utc_now() + timedelta(seconds=2))
-    daemons.ready(database.url, config=config)
+    config = write_configuration(daemons, table=SHORT)
+    (campaign_id,) = add_one_offs_for(database, "table", 1, utc_now() + timedelta(seconds=2))
+    daemons.start_ready(database.url, config=config)
     working = worker(daemons, database, config, script(tmp_path, "import time; time.sleep(600)"))
-    database.until("SELECT count(*) = 1 FROM runs WHERE lease_until IS NOT NULL")
-    database.control(lambda control: control.stop(campaign_id, "tester"))
+    database.wait_until("SELECT count(*) = 1 FROM runs WHERE lease_until IS NOT NULL")
+    database.run_command(lambda control: control.stop(campaign_id, "tester"))
     working.wait_for("attempt_cancelled")
     assert database.statuses("runs") == {"cancelled": 1}
     assert working.stop() == 0
@@ -198,10 +200,10 @@ def recorded_attempts(database: CampaignDatabase) -> set[tuple[Any, ...]]:
 
 def test_the_documented_sql(daemons: Daemons, database: CampaignDatabase, role: str) -> None:
     """Take, heartbeat, answer; a late answer changes nothing; every attempt is an event."""
-    config = configure(daemons, table=TABLE)
-    ids = one_offs_for(database, "table", 12, utc_now() + timedelta(seconds=2))
-    daemon = daemons.ready(database.url, config=config)
-    database.until(QUEUED, 12)
+    config = write_configuration(daemons, table=TABLE)
+    ids = add_one_offs_for(database, "table", 12, utc_now() + timedelta(seconds=2))
+    daemon = daemons.start_ready(database.url, config=config)
+    database.wait_until(QUEUED, 12)
     with Sql(database.url, role) as one, Sql(database.url, role) as other:
         mine = one.do("take", worker="mine", target="table")
         theirs = other.do("take", worker="theirs", target="table")
@@ -219,7 +221,7 @@ def test_the_documented_sql(daemons: Daemons, database: CampaignDatabase, role: 
             assert one.do("answer", answer=answer, reason="because", **held)
             assert not one.do("answer", answer=answer, reason="because", **held)
             assert not one.do("heartbeat", **held)
-        database.until(
+        database.wait_until(
             "SELECT count(*) = 3 FROM runs WHERE status = 'completed'"
             " OR status = 'failed' AND error = 'because' OR status = 'queued'"
         )
@@ -231,7 +233,7 @@ def test_the_documented_sql(daemons: Daemons, database: CampaignDatabase, role: 
         for row in (*rest, *theirs, *again):
             held = {"run": row["id"], "attempt": row["attempt"]}
             assert one.do("answer", answer="completed", reason=None, **held)
-        database.until(ENDED, 12)
+        database.wait_until(ENDED, 12)
     assert database.statuses("runs") == {"completed": 11, "failed": 1}
     assert daemon.stop() == 0
     lines = endings(daemon)
@@ -243,11 +245,11 @@ def test_the_documented_sql(daemons: Daemons, database: CampaignDatabase, role: 
 
 def test_no_worker_takes_it_in_time(daemons: Daemons, database: CampaignDatabase) -> None:
     """Later than the grace time: missed, as with every target."""
-    config = configure(daemons, table=TABLE)
-    daemons.ready(database.url, config=config)
-    one_offs_for(database, "table", 3, utc_now() + timedelta(seconds=2), grace=6)
-    database.until(QUEUED, 3)
-    database.until(ENDED, 3)
+    config = write_configuration(daemons, table=TABLE)
+    daemons.start_ready(database.url, config=config)
+    add_one_offs_for(database, "table", 3, utc_now() + timedelta(seconds=2), grace=6)
+    database.wait_until(QUEUED, 3)
+    database.wait_until(ENDED, 3)
     assert database.rows("SELECT DISTINCT status, attempt, started_at FROM runs") == [
         {"status": "missed", "attempt": 0, "started_at": None}
     ]
@@ -259,9 +261,9 @@ def test_workers_that_are_killed(
     daemons: Daemons, database: CampaignDatabase, tmp_path: Path
 ) -> None:
     """Two workers, killed in turn: every run is done, with one row; repetitions are counted."""
-    config = configure(daemons, table=SHORT)
-    one_offs_for(database, "table", 100, utc_now() + timedelta(seconds=2))
-    daemons.ready(database.url, config=config)
+    config = write_configuration(daemons, table=SHORT)
+    add_one_offs_for(database, "table", 100, utc_now() + timedelta(seconds=2))
+    daemons.start_ready(database.url, config=config)
     log = tmp_path / "log"
     program = script(
         tmp_path,
@@ -280,7 +282,7 @@ with open({str(log)!r}, "a") as file: file.write(json.dumps(data["run_id"]) + "\
         ) if log.exists() else wait_until("work", log.exists)
         working.kill()
     worker(daemons, database, config, program, "-c", "4")
-    database.until(ENDED, 100)
+    database.wait_until(ENDED, 100)
     assert database.statuses("runs") == {"completed": 100}
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert len(set(lines)) == 100

@@ -8,13 +8,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.support.timed_database import TICK, TimedDatabase, opened
+from tests.support.timed_database import TICK, TimedDatabase, open_timed_database
 
 
 @pytest.fixture
 async def timed(database_url: str) -> AsyncIterator[TimedDatabase]:
     """A database whose clock the test sets."""
-    async with opened(database_url) as found:
+    async with open_timed_database(database_url) as found:
         yield found
 
 
@@ -42,8 +42,8 @@ async def test_local_time_is_kept_across_a_change(
 ) -> None:
     """A week around the change: one run on each local date, never early, never twice."""
     days = [around + timedelta(days=number) for number in range(-3, 4)]
-    timed.set(instant_of(days[0], wall, zone) - timedelta(hours=1))
-    node = await timed.node()
+    timed.set_time(instant_of(days[0], wall, zone) - timedelta(hours=1))
+    node = await timed.register_node()
     body = {
         "schedule_type": "recurring",
         "recurring_config": {
@@ -53,22 +53,22 @@ async def test_local_time_is_kept_across_a_change(
             "end_date": days[-1].isoformat(),
         },
     }
-    campaign = await timed.saved(body)
+    campaign = await timed.add_scheduled(body)
 
     for day in days:
         expected = instant_of(day, wall, zone)
-        timed.set(expected - TICK)
-        assert await node.claim([await timed.armed(campaign)]) == [], "not before its time"
-        timed.set(expected)
+        timed.set_time(expected - TICK)
+        assert await node.claim([await timed.armed_event_of(campaign)]) == [], "not before its time"
+        timed.set_time(expected)
         (won,) = await node.claim()
         assert won.scheduled_for == expected
         assert await node.claim() == [], "once"
         assert won.attempt is not None
         await node.finish(won.attempt)
-        assert await timed.status(campaign) == ("completed" if day == days[-1] else "launched")
-        await timed.check(campaign)
+        assert await timed.status_of(campaign) == ("completed" if day == days[-1] else "launched")
+        await timed.check_invariants(campaign)
 
-    runs = await timed.runs(campaign)
+    runs = await timed.runs_of(campaign)
     assert [run.status for run in runs] == ["completed"] * len(days)
     local = [run.scheduled_for.astimezone(ZoneInfo(zone)) for run in runs]
     kept = [each.date() for each in local if each.time() == wall]
@@ -80,22 +80,24 @@ async def test_each_hour_of_a_night_asks_once(timed: TimedDatabase) -> None:
     """A daemon that polls every quarter of an hour through the doubled hour fires once in it."""
     zone = "Europe/Berlin"
     evening = datetime(2026, 10, 24, 20, tzinfo=UTC)
-    timed.set(evening)
-    node = await timed.node()
-    campaign = await timed.saved(
+    timed.set_time(evening)
+    node = await timed.register_node()
+    campaign = await timed.add_scheduled(
         {
             "schedule_type": "recurring",
             "recurring_config": {"frequency": "daily", "time": "02:30", "time_zone": zone},
         }
     )
     for quarter in range(40):
-        timed.set(evening + timedelta(minutes=15 * quarter))
+        timed.set_time(evening + timedelta(minutes=15 * quarter))
         for won in await node.claim_all():
             assert won.attempt is not None
             await node.finish(won.attempt)
-    (run,) = await timed.runs(campaign)
+    (run,) = await timed.runs_of(campaign)
     assert run.scheduled_for == datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
-    assert (await timed.armed(campaign)).event.at == datetime(2026, 10, 26, 1, 30, tzinfo=UTC)
+    assert (await timed.armed_event_of(campaign)).event.at == datetime(
+        2026, 10, 26, 1, 30, tzinfo=UTC
+    )
 
 
 @pytest.mark.parametrize(
@@ -113,8 +115,8 @@ async def test_a_recurrence_ends_when_its_end_passes(
     timed: TimedDatabase, end: str, last: date
 ) -> None:
     """The last occurrence completes the campaign, and leaves no armed event."""
-    node = await timed.node()
-    campaign = await timed.saved(
+    node = await timed.register_node()
+    campaign = await timed.add_scheduled(
         {
             "schedule_type": "recurring",
             "recurring_config": {
@@ -126,31 +128,31 @@ async def test_a_recurrence_ends_when_its_end_passes(
         }
     )
     seen: list[date] = []
-    while await timed.timer(campaign) is not None:
-        timed.set((await timed.armed(campaign)).event.at)
+    while await timed.timer_of(campaign) is not None:
+        timed.set_time((await timed.armed_event_of(campaign)).event.at)
         (won,) = await node.claim()
         assert won.attempt is not None
         assert won.scheduled_for is not None
         await node.finish(won.attempt)
         seen.append(won.scheduled_for.date())
     assert seen == [date(2026, 6, 2) + timedelta(days=n) for n in range(last.day - 1)]
-    assert await timed.status(campaign) == "completed"
-    timed.after(timedelta(days=400))
+    assert await timed.status_of(campaign) == "completed"
+    timed.advance(timedelta(days=400))
     assert await node.claim_all() == []
-    assert len(await timed.runs(campaign)) == len(seen)
+    assert len(await timed.runs_of(campaign)) == len(seen)
 
 
 async def test_the_last_one_missed_ends_it_too(timed: TimedDatabase) -> None:
     """After days without a node, late occurrences have rows, and the campaign ends."""
-    node = await timed.node()
-    campaign = await timed.saved(
+    node = await timed.register_node()
+    campaign = await timed.add_scheduled(
         {
             "schedule_type": "recurring",
             "recurring_config": {"frequency": "daily", "time": "09:00", "end_date": "2026-06-05"},
         }
     )
-    timed.set(datetime(2026, 6, 7, tzinfo=UTC))
+    timed.set_time(datetime(2026, 6, 7, tzinfo=UTC))
     await node.claim_all()
-    assert await timed.run_statuses(campaign) == ["missed"] * 4
-    assert await timed.status(campaign) == "failed"
-    assert await timed.timer(campaign) is None
+    assert await timed.run_statuses_of(campaign) == ["missed"] * 4
+    assert await timed.status_of(campaign) == "failed"
+    assert await timed.timer_of(campaign) is None

@@ -32,13 +32,13 @@ def test_a_collector_gets_spans(daemons: Daemons, database: CampaignDatabase) ->
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            daemon = daemons.ready(
+            daemon = daemons.start_ready(
                 database.url,
                 CAMPAIGND_TRACES__ENABLED="true",
                 OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{server.server_port}",
             )
             database.add_one_offs(3, utc_now())
-            database.until("SELECT count(*) = 3 FROM runs WHERE status = 'completed'")
+            database.wait_until("SELECT count(*) = 3 FROM runs WHERE status = 'completed'")
             assert daemon.stop() == 0
         finally:
             server.shutdown()

@@ -19,7 +19,7 @@ from storage.schema import HEAD
 from tests.support.campaign_database import CampaignDatabase
 from tests.support.histories import check_histories
 from tests.support.processes import Daemons, Process
-from tests.support.releases import AFTER_NEXT, NEXT, Release, after_that, after_this
+from tests.support.releases import AFTER_NEXT, NEXT, Release, next_release, release_after_next
 from tests.support.waiting import PATIENCE_S, utc_now
 
 SECONDS = 20
@@ -44,18 +44,18 @@ def this(tmp_path: Path, daemons: Daemons) -> Release:
 @pytest.fixture
 def pair(tmp_path: Path, daemons: Daemons, this: Release) -> tuple[Release, Release]:
     """This release and the one after it."""
-    return this, after_this(tmp_path / "next", daemons)
+    return this, next_release(tmp_path / "next", daemons)
 
 
 def done(release: Release, database: CampaignDatabase, *arguments: str, **more: Any) -> str:
     """Run one of the release's commands, which must succeed; return its output."""
-    called = release.call(database.url, *arguments, **more)
+    called = release.run_command(database.url, *arguments, **more)
     assert called.returncode == 0, called.stderr
     return called.stdout
 
 
 def started(release: Release, database: CampaignDatabase, daemons: Daemons, name: str) -> Process:
-    return daemons.ready(
+    return daemons.start_ready(
         database.url, node_name=name, scheduler__continuous_interval=1, **release.settings
     )
 
@@ -109,7 +109,7 @@ def test_two_releases_share_a_database(
     start = (utc_now() + timedelta(seconds=8 * slow)).replace(microsecond=0)
     lines = "\n".join(json.dumps(line) for line in campaigns(start, seconds))
     done(older, bare, "import", "-", given=lines, scheduler__continuous_interval=1)
-    bare.until("SELECT count(*) > 10 FROM runs WHERE status = 'completed'")
+    bare.wait_until("SELECT count(*) > 10 FROM runs WHERE status = 'completed'")
 
     done(newer, bare, "db", "upgrade")
     newer_schema = first.wait_for("schema_newer")
@@ -118,7 +118,7 @@ def test_two_releases_share_a_database(
     migrated = utc_now()
     for name in ("older", "newer"):
         claimed = "SELECT count(*) > 0 FROM runs WHERE claimed_at > %s AND node LIKE %s"
-        bare.until(claimed, migrated, f"{name}-%")
+        bare.wait_until(claimed, migrated, f"{name}-%")
     with ThreadPoolExecutor() as pool:
         uuids = list(pool.map(lambda release: edited(release, bare), pair))
         shown = pool.map(
@@ -133,15 +133,15 @@ def test_two_releases_share_a_database(
 
     assert first.stop() == 0
     again = started(older, bare, daemons, "again")
-    assert len(again.events("schema_newer")) == 1
-    bare.until(
+    assert len(again.events_named("schema_newer")) == 1
+    bare.wait_until(
         "SELECT count(*) = 0 FROM campaigns WHERE status <> 'completed'",
         within=seconds + PATIENCE_S,
     )
     for process in (second, again):
         assert process.stop() == 0
-    assert len(first.events("schema_newer")) == 1
-    versions = [each.events("starting")[0]["version"] for each in (first, second, again)]
+    assert len(first.events_named("schema_newer")) == 1
+    versions = [each.events_named("starting")[0]["version"] for each in (first, second, again)]
     assert versions == [older.version, newer.version, older.version]
     _check(bare, start, seconds, [first, second, again])
 
@@ -159,13 +159,13 @@ def _check(
     every = {start + timedelta(seconds=number) for number in range(seconds + 1)}
     windows = Counter(run["scheduled_for"] for run in runs if run["name"].startswith("window"))
     assert windows == dict.fromkeys(every, WINDOWS)
-    finished = [line["run_id"] for each in processes for line in each.events("run_finished")]
+    finished = [line["run_id"] for each in processes for line in each.events_named("run_finished")]
     assert Counter(finished) == Counter(str(run["id"]) for run in runs)
     for process in processes:
         for event in ("service_failed", "claim_failed", "node_replaced"):
-            assert process.events(event) == []
+            assert process.events_named(event) == []
         # A migration of every table may wait for a transaction that locks some of them.
-        for line in process.events("database_lost"):
+        for line in process.events_named("database_lost"):
             assert line["error"].startswith("deadlock detected")
     check_histories(database)
 
@@ -175,10 +175,10 @@ def test_a_contracting_migration_waits_for_the_last_node_that_needs_it(
     bare: CampaignDatabase, daemons: Daemons, this: Release, tmp_path: Path
 ) -> None:
     """A contracting migration is refused while a node works that needs what it removes."""
-    newest = after_that(tmp_path / "newest", daemons)
+    newest = release_after_next(tmp_path / "newest", daemons)
     done(this, bare, "db", "upgrade")
     process = started(this, bare, daemons, "this")
-    refused = newest.call(bare.url, "db", "upgrade")
+    refused = newest.run_command(bare.url, "db", "upgrade")
     assert refused.returncode == 1
     (line,) = refused.stderr.splitlines()
     assert "node this (release 1.0.0, which knows" in line
@@ -190,11 +190,11 @@ def test_a_contracting_migration_waits_for_the_last_node_that_needs_it(
     assert {HEAD, NEXT, AFTER_NEXT} <= kept.keys()
     assert kept[AFTER_NEXT] == NEXT
     for command in (["run"], ["status"], ["db", "upgrade"], ["api"]):
-        called = this.call(bare.url, *command)
+        called = this.run_command(bare.url, *command)
         assert called.returncode == 4, called.stderr
         line = called.stderr.splitlines()[-1]
         assert f"needs a release that knows {NEXT} or later; this one knows {HEAD}" in line
-    called = this.call(bare.url, "check")
+    called = this.run_command(bare.url, "check")
     assert called.returncode == 1
     assert f"failed schema: the database's schema is version {AFTER_NEXT}" in called.stdout
 
@@ -209,6 +209,6 @@ def test_a_daemon_ends_when_the_schema_is_taken_away_under_it(
         connection.execute("UPDATE alembic_version SET version_num = %s", [AFTER_NEXT])
         connection.execute("INSERT INTO schema_versions VALUES (%s, %s)", [AFTER_NEXT, NEXT])
     assert process.join() == 4
-    (failed,) = process.events("service_failed")
+    (failed,) = process.events_named("service_failed")
     assert failed["service"] == "schema_watch"
     assert "this one knows" in process.lines[-1].decode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import uuid4
 
 from tests.support.campaign_database import CampaignDatabase
-from tests.support.configured_targets import configure
+from tests.support.configured_targets import write_configuration
 from tests.support.processes import Daemons
 
 MANY = 40_000
@@ -25,16 +25,18 @@ def test_started_at_once_though_thousands_wait_for_another_target(
 ) -> None:
     """More than one poll reads, and more than is claimed ahead for a slow target."""
     slow = {"type": "command", "argv": ["/bin/sleep", "60"], "concurrency": 1, "timeout": 90}
-    config = configure(daemons, slow=slow)
+    config = write_configuration(daemons, slow=slow)
     with database.connection.transaction():
         database.add_one_offs(MANY, database.one("SELECT now()"))
         for statement in _WAIT:
             database.rows(statement)
-    daemon = daemons.ready(database.url, CAMPAIGND_CONFIG=config, scheduler__drain_timeout=1)
-    database.until("SELECT count(*) > 0 FROM runs WHERE status = 'executing'")
+    daemon = daemons.start_ready(database.url, CAMPAIGND_CONFIG=config, scheduler__drain_timeout=1)
+    database.wait_until("SELECT count(*) > 0 FROM runs WHERE status = 'executing'")
     uuid = uuid4()
-    database.load([{"campaign": {"uuid": str(uuid), "name": "other", "status": "draft"}}])
-    database.control(lambda control: control.start(uuid, "operator"))
-    database.until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", uuid)
+    database.import_campaigns(
+        [{"campaign": {"uuid": str(uuid), "name": "other", "status": "draft"}}]
+    )
+    database.run_command(lambda control: control.start(uuid, "operator"))
+    database.wait_until("SELECT status = 'completed' FROM campaigns WHERE uuid = %s", uuid)
     assert database.one("SELECT count(*) FROM runs WHERE status = 'queued'") > 5000
     assert daemon.stop() == 0

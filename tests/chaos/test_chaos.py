@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.chaos import namespaces, nemesis
-from tests.support.chaos.episode import run
+from tests.support.chaos.episode import run_episode
 from tests.support.postgres import PostgresServer, private_server
 
 SEED = 20
@@ -24,10 +24,10 @@ def own_server() -> Iterator[PostgresServer]:
 @pytest.fixture
 def switch() -> Iterator[namespaces.Switch | None]:
     """Create a namespace for each node, where the machine allows it."""
-    if namespaces.why_not() is not None:
+    if namespaces.why_no_namespaces() is not None:
         yield None
         return
-    with namespaces.switch(3) as found:
+    with namespaces.network_switch(3) as found:
         yield found
 
 
@@ -37,7 +37,7 @@ def test_nothing_is_lost_doubled_or_stuck(
     own_server: PostgresServer, tmp_path: Path, switch: namespaces.Switch | None
 ) -> None:
     """Three daemons, the fixed faults and some drawn ones, with edits all the while."""
-    report = run(
+    report = run_episode(
         own_server,
         tmp_path,
         SEED,
@@ -60,17 +60,17 @@ def test_nothing_is_lost_doubled_or_stuck(
 
 def test_the_same_seed_draws_the_same_faults() -> None:
     """A reported seed repeats its episode."""
-    assert nemesis.draw(7, 3, 60) == nemesis.draw(7, 3, 60)
-    assert nemesis.draw(7, 3, 60) != nemesis.draw(8, 3, 60)
-    drawn = {fault.kind for seed in range(20) for fault in nemesis.draw(seed, 3, 60)}
+    assert nemesis.draw_faults(7, 3, 60) == nemesis.draw_faults(7, 3, 60)
+    assert nemesis.draw_faults(7, 3, 60) != nemesis.draw_faults(8, 3, 60)
+    drawn = {fault.kind for seed in range(20) for fault in nemesis.draw_faults(seed, 3, 60)}
     assert drawn == set(nemesis.KINDS)
 
 
 def test_impossible_faults_are_left_out() -> None:
     """Faults that are impossible here are left out of the drawn ones, and reported."""
-    drawn = nemesis.draw(7, 3, 60)
+    drawn = nemesis.draw_faults(7, 3, 60)
     cannot = dict.fromkeys(nemesis.WIRED, "no namespaces")
-    done, left_out = nemesis.without(drawn, cannot)
+    done, left_out = nemesis.split_possible(drawn, cannot)
     assert done
     assert left_out
     assert {fault.kind for fault in left_out} <= set(cannot)
@@ -79,7 +79,7 @@ def test_impossible_faults_are_left_out() -> None:
 
 def test_fixed_faults_come_before_drawn_ones() -> None:
     """The fixed faults cover at least these kinds."""
-    faults = nemesis.draw(7, 3, 40, first=nemesis.MUST)
+    faults = nemesis.draw_faults(7, 3, 40, first=nemesis.MUST)
     assert faults[: len(nemesis.MUST)] == list(nemesis.MUST)
     assert len(faults) > len(nemesis.MUST)
     ends = max(fault.heals for fault in nemesis.MUST)

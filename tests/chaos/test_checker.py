@@ -15,9 +15,9 @@ from tests.support.campaign_database import CampaignDatabase
 from tests.support.chaos import checker, workload
 from tests.support.chaos.checker import Findings
 from tests.support.chaos.cluster import Cluster
-from tests.support.chaos.editor import Edit, arm, make
+from tests.support.chaos.editor import Edit, create_drafts, save_schedules
 from tests.support.chaos.receiver import Receiver, Request, recorded_requests
-from tests.support.chaos.retention import Retention
+from tests.support.chaos.retention import PruneRunner
 from tests.support.chaos.workload import PlannedCampaign
 from tests.support.waiting import utc_now
 
@@ -33,11 +33,11 @@ class Done:
     database: CampaignDatabase
     campaigns: list[PlannedCampaign]
     requests: list[Request]
-    retention: Retention
+    retention: PruneRunner
 
     def check(self, edits: Sequence[Edit] = (), requests: list[Request] | None = None) -> Findings:
         given = self.requests if requests is None else requests
-        return checker.check(self.database, self.campaigns, edits, given, [])
+        return checker.check_episode(self.database, self.campaigns, edits, given, [])
 
 
 @pytest.fixture(scope="module")
@@ -51,14 +51,18 @@ def done(new_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         assert node.process is not None
         node.process.wait_for("ready")
         made_at = time.monotonic()
-        asyncio.run(make(new_database, workload.draw(1, utc_now(), LENGTH_S, 0.5)))
+        asyncio.run(
+            create_drafts(new_database, workload.draw_campaigns(1, utc_now(), LENGTH_S, 0.5))
+        )
         ahead = 2 + 4 * (time.monotonic() - made_at)
-        campaigns = workload.draw(1, utc_now() + timedelta(seconds=ahead), LENGTH_S, 0.5)
-        asyncio.run(arm(new_database, campaigns))
-        last = max(each.oracle.at for each in campaigns if isinstance(each.oracle, workload.Once))
+        campaigns = workload.draw_campaigns(1, utc_now() + timedelta(seconds=ahead), LENGTH_S, 0.5)
+        asyncio.run(save_schedules(new_database, campaigns))
+        last = max(
+            each.oracle.at for each in campaigns if isinstance(each.oracle, workload.OnceOracle)
+        )
         with CampaignDatabase(new_database) as database:
-            database.until("SELECT clock_timestamp() > %s", last + timedelta(seconds=1))
-            database.until(checker.QUIET)
+            database.wait_until("SELECT clock_timestamp() > %s", last + timedelta(seconds=1))
+            database.wait_until(checker.QUIET)
             yield Done(
                 database,
                 campaigns,
@@ -84,7 +88,7 @@ def test_nothing_is_wrong(done: Done) -> None:
     assert found.is_good, found.problems()
     assert found.occurrences > 100
     assert found.judged_for_lateness > 50
-    assert checker.stuck(done.database) == []
+    assert checker.stuck_rows(done.database) == []
     assert any(request.attempt > 1 for request in done.requests)
 
 
@@ -173,7 +177,7 @@ def test_a_run_that_is_still_open(done: Done) -> None:
     )
     with done.database.connection.transaction(force_rollback=True):
         assert done.database.connection.execute(left_open.encode()).rowcount == 1
-        assert len(checker.stuck(done.database)) == 1
+        assert len(checker.stuck_rows(done.database)) == 1
         assert not done.database.one(checker.QUIET)
 
 
@@ -191,5 +195,5 @@ def test_a_run_made_again_after_it_was_pruned(done: Done) -> None:
             f"INSERT INTO runs ({columns}) SELECT {columns} FROM kept",
         ):
             done.database.connection.execute(statement.encode())
-        pruned, doubled = done.retention.put_back(done.database)
+        pruned, doubled = done.retention.restore_pruned_rows(done.database)
     assert (pruned, len(doubled)) == (1, 1)

@@ -35,7 +35,7 @@ def cluster(database_url: str, tmp_path: Path) -> Iterator[Cluster]:
 def test_wrong_clocks(cluster: Cluster, database_url: str, offsets: tuple[float, float]) -> None:
     """Ahead and behind, then swapped while the nodes run: nothing is early, late or missed."""
     for node, offset in zip(cluster.nodes, offsets, strict=True):
-        node.clock.set(offset)
+        node.clock.set_offset(offset)
         node.start()
     for node in cluster.nodes:
         assert node.process is not None
@@ -48,8 +48,10 @@ def test_wrong_clocks(cluster: Cluster, database_url: str, offsets: tuple[float,
             database.add_one_offs(EACH, at, grace=3)
         wait_until("the middle", lambda: utc_now() > begins + timedelta(seconds=1.2))
         for node, offset in zip(cluster.nodes, reversed(offsets), strict=True):
-            node.clock.set(offset)
-        database.until("SELECT count(*) = %s FROM runs WHERE finished_at IS NOT NULL", 8 * EACH)
+            node.clock.set_offset(offset)
+        database.wait_until(
+            "SELECT count(*) = %s FROM runs WHERE finished_at IS NOT NULL", 8 * EACH
+        )
 
         assert database.statuses("runs") == {"completed": 8 * EACH}
         worst = database.rows(
@@ -60,30 +62,30 @@ def test_wrong_clocks(cluster: Cluster, database_url: str, offsets: tuple[float,
         assert worst[0]["last"] < PROMPT
         check_histories(database)
         skews = "SELECT array_agg(round(skew_ms / 1000.0)::float ORDER BY name) = %s FROM nodes"
-        database.until(skews, [-offset for offset in reversed(offsets)])
+        database.wait_until(skews, [-offset for offset in reversed(offsets)])
     for node in cluster.nodes:
         assert node.process is not None
-        assert node.process.events("clock_skew")
-        assert node.end(signal.SIGTERM) == 0
+        assert node.process.events_named("clock_skew")
+        assert node.end_by_signal(signal.SIGTERM) == 0
 
 
 def test_a_clock_that_is_set_right_during_the_start(cluster: Cluster, database_url: str) -> None:
     """As at boot: ahead at the start, right by the first heartbeat. No run is missed."""
     node = cluster.nodes[0]
-    node.clock.set(300.0)
+    node.clock.set_offset(300.0)
     node.proxy.deafen_at(b"INSERT INTO nodes")
     node.start()
     assert node.process is not None
     with CampaignDatabase(database_url) as database:
-        database.until("SELECT count(*) > 0 FROM nodes")
-        node.clock.set(0.0)
-        node.proxy.set(OPEN)
+        database.wait_until("SELECT count(*) > 0 FROM nodes")
+        node.clock.set_offset(0.0)
+        node.proxy.set_mode(OPEN)
         node.process.wait_for("ready")
         at = utc_now() + timedelta(seconds=1)
         database.add_one_offs(EACH, at, grace=60)
-        database.until("SELECT count(*) = %s FROM runs WHERE finished_at IS NOT NULL", EACH)
+        database.wait_until("SELECT count(*) = %s FROM runs WHERE finished_at IS NOT NULL", EACH)
         assert database.statuses("runs") == {"completed": EACH}
-    assert node.end(signal.SIGTERM) == 0
+    assert node.end_by_signal(signal.SIGTERM) == 0
 
 
 @pytest.mark.slow
@@ -96,12 +98,12 @@ def test_a_machine_whose_clocks_stood_still(cluster: Cluster, database_url: str)
     node.process.wait_for("ready")
     with CampaignDatabase(database_url) as database:
         beats = "SELECT max(heartbeat_at) > %s FROM nodes"
-        database.until(beats, utc_now())
-        node.clock.sleep(3600.0)
-        database.until(beats, utc_now() + timedelta(seconds=1))
+        database.wait_until(beats, utc_now())
+        node.clock.stop_monotonic_clock(3600.0)
+        database.wait_until(beats, utc_now() + timedelta(seconds=1))
         at = utc_now() + timedelta(seconds=1)
         database.add_one_offs(EACH, at)
-        database.until("SELECT count(*) = %s FROM runs WHERE finished_at IS NOT NULL", EACH)
+        database.wait_until("SELECT count(*) = %s FROM runs WHERE finished_at IS NOT NULL", EACH)
         assert database.one("SELECT max(started_at) FROM runs") - at < PROMPT
         assert database.statuses("runs") == {"completed": EACH}
-    assert node.end(signal.SIGTERM) == 0
+    assert node.end_by_signal(signal.SIGTERM) == 0

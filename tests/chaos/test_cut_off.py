@@ -30,9 +30,9 @@ TAKEN = "SELECT min(at) FROM campaign_events WHERE event = 'run_retrying' AND ca
 
 @pytest.fixture
 def switch() -> Iterator[namespaces.Switch]:
-    if (reason := namespaces.why_not()) is not None:
+    if (reason := namespaces.why_no_namespaces()) is not None:
         pytest.skip(reason)
-    with namespaces.switch(2) as found:
+    with namespaces.network_switch(2) as found:
         yield found
 
 
@@ -63,13 +63,13 @@ def unplugged(node: ChaosNode) -> None:
 def dropped(node: ChaosNode) -> None:
     """Cut the node off from the database alone: its deliveries still arrive."""
     assert node.cable is not None
-    node.cable.drop([node.proxy.port])
+    node.cable.drop_packets([node.proxy.port])
 
 
 def answers_dropped(node: ChaosNode) -> None:
     """Deliver the node's statements to the database, and drop the replies."""
     assert node.cable is not None
-    node.cable.drop([node.proxy.port], answers_only=True)
+    node.cable.drop_packets([node.proxy.port], answers_only=True)
 
 
 def _store(database: CampaignDatabase, count: int, delay: float) -> None:
@@ -96,11 +96,11 @@ def test_a_node_that_is_cut_off(
         # The node claims more runs for a quick target than it has under way.
         _store(database, QUICK, 0)
         done = "SELECT count(*) = %s FROM runs WHERE status = 'completed'"
-        database.until(done, QUICK)
+        database.wait_until(done, QUICK)
         receiver.requests.clear()
         _store(database, RUNS, DELAY_S)
         wait_until("the first requests", lambda: len(receiver.requests) >= CONCURRENCY)
-        database.until("SELECT count(*) = %s FROM runs WHERE status = 'executing'", RUNS)
+        database.wait_until("SELECT count(*) = %s FROM runs WHERE status = 'executing'", RUNS)
         cut_at = utc_now()
         cut(isolated)
         other.start()
@@ -110,10 +110,10 @@ def test_a_node_that_is_cut_off(
         assert taken_at - cut_at < timedelta(seconds=LEASE_S + 3)
         # Only the other node can claim what falls due meanwhile.
         database.add_one_offs(RUNS, utc_now() + timedelta(seconds=0.5))
-        database.until(done, QUICK + 2 * RUNS, within=60)
+        database.wait_until(done, QUICK + 2 * RUNS, within=60)
 
         assert isolated.cable is not None
-        isolated.cable.heal()
+        isolated.cable.repair()
         isolated.process.wait_for("node_replaced", 40)
         isolated.process.wait_for("database_back", 40)
         wait_until(
@@ -123,7 +123,7 @@ def test_a_node_that_is_cut_off(
             ),
         )
         database.add_one_offs(RUNS, utc_now() + timedelta(seconds=0.5))
-        database.until(done, QUICK + 3 * RUNS)
+        database.wait_until(done, QUICK + 3 * RUNS)
         assert database.statuses("runs") == {"completed": QUICK + 3 * RUNS}
         assert database.statuses() == {"completed": QUICK + 3 * RUNS}
         check_histories(database)
@@ -131,7 +131,7 @@ def test_a_node_that_is_cut_off(
                            " WHERE event = 'run_ended' GROUP BY run_id")  # fmt: skip
         assert {row["times"] for row in began} == {1}
     for node in (isolated, other):
-        assert node.end(signal.SIGTERM) == 0
+        assert node.end_by_signal(signal.SIGTERM) == 0
 
     first = [request for request in receiver.requests if request.attempt == 1]
     again = [request for request in receiver.requests if request.attempt > 1]

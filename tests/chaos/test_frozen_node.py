@@ -58,17 +58,17 @@ def test_runs_not_started_before_stay_not_started(
         wait_until("the first requests", lambda: len(receiver.requests) >= CONCURRENCY)
         frozen.freeze()
         other.start()
-        database.until("SELECT count(*) = %s FROM runs WHERE status = 'completed'", RUNS)
+        database.wait_until("SELECT count(*) = %s FROM runs WHERE status = 'completed'", RUNS)
         # The other node's attempts are second ones.
         begun = {request.run_id for request in receiver.requests if request.attempt == 1}
         frozen.thaw()
         frozen.process.wait_for("node_replaced")
         again = utc_now() + timedelta(seconds=0.5)
         database.add_one_offs(20, again)  # Both nodes go on.
-        database.until("SELECT count(*) = %s FROM runs WHERE status = 'completed'", RUNS + 20)
+        database.wait_until("SELECT count(*) = %s FROM runs WHERE status = 'completed'", RUNS + 20)
         check_histories(database)
-    assert frozen.end(signal.SIGTERM) == 0
-    assert other.end(signal.SIGTERM) == 0
+    assert frozen.end_by_signal(signal.SIGTERM) == 0
+    assert other.end_by_signal(signal.SIGTERM) == 0
 
     came = Counter(request.run_id for request in receiver.requests)
     assert len(came) == RUNS

@@ -46,14 +46,16 @@ def test_killed_in_the_middle_of_a_claim(tmp_path: Path) -> None:
                     ids = database.add_one_offs(COUNT, due)
                     # The claim writes others and waits for this transaction.
                     stranger.execute(IN_THE_WAY, [ids[COUNT // 2], due])
-                pid = database.until(CLAIMING, stranger.info.backend_pid)
+                pid = database.wait_until(CLAIMING, stranger.info.backend_pid)
                 os.kill(pid, signal.SIGKILL)
                 for node in cluster.nodes:
                     assert node.process is not None
                     node.process.wait_for("database_lost")
                     node.process.wait_for("database_back")
             with CampaignDatabase(server.url) as database:
-                database.until("SELECT count(*) = %s FROM runs WHERE status = 'completed'", COUNT)
+                database.wait_until(
+                    "SELECT count(*) = %s FROM runs WHERE status = 'completed'", COUNT
+                )
                 assert database.statuses() == {"completed": COUNT}
                 assert database.statuses("runs") == {"completed": COUNT}
                 fired = "SELECT count(*) FROM campaign_events WHERE event = 'fire'"
@@ -61,7 +63,7 @@ def test_killed_in_the_middle_of_a_claim(tmp_path: Path) -> None:
                 check_histories(database)
             for node in cluster.nodes:
                 assert node.process is not None
-                assert len(node.process.events("database_lost")) == 1
-                assert node.end(signal.SIGTERM) == 0
+                assert len(node.process.events_named("database_lost")) == 1
+                assert node.end_by_signal(signal.SIGTERM) == 0
         finally:
             cluster.close()

@@ -44,16 +44,16 @@ def test_a_locked_table(database_url: str, tmp_path: Path, table: str, pool_size
         begins = utc_now() + timedelta(seconds=1)
         for number in range(INSTANTS):
             database.add_one_offs(EACH, begins + timedelta(seconds=number))
-        database.until("SELECT count(*) > 0 FROM runs")
+        database.wait_until("SELECT count(*) > 0 FROM runs")
         with psycopg.connect(database_url) as stranger:
             stranger.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
             node.process.wait_for("database_lost")
         node.process.wait_for("database_back")
         whole = EACH * INSTANTS
-        database.until("SELECT count(*) = %s FROM runs WHERE status = 'completed'", whole)
+        database.wait_until("SELECT count(*) = %s FROM runs WHERE status = 'completed'", whole)
         assert database.statuses() == {"completed": whole}
         assert database.one("SELECT max(attempt) FROM runs") == 1
         check_histories(database)
-        assert len(node.process.events("database_lost")) == 1
-        assert len(node.process.events("database_back")) == 1
-        assert node.end(signal.SIGTERM) == 0
+        assert len(node.process.events_named("database_lost")) == 1
+        assert len(node.process.events_named("database_back")) == 1
+        assert node.end_by_signal(signal.SIGTERM) == 0

@@ -47,12 +47,12 @@ def test_a_claim_whose_answer_was_lost(node: ChaosNode, database: CampaignDataba
     node.process.wait_for("ready")
     node.proxy.deafen_at(b"INSERT INTO runs")
     database.add_one_offs(50, utc_now() + timedelta(seconds=1))
-    database.until("SELECT count(*) > 0 FROM runs WHERE status = 'executing'")
-    node.proxy.set(OPEN)
+    database.wait_until("SELECT count(*) > 0 FROM runs WHERE status = 'executing'")
+    node.proxy.set_mode(OPEN)
 
-    database.until("SELECT count(*) = 50 FROM runs WHERE status = 'completed'")
+    database.wait_until("SELECT count(*) = 50 FROM runs WHERE status = 'completed'")
     assert database.rows("SELECT DISTINCT attempt, takeovers FROM runs") == [
         {"attempt": 1, "takeovers": 0}
     ]
     check_histories(database)
-    assert node.end(signal.SIGTERM) == 0
+    assert node.end_by_signal(signal.SIGTERM) == 0

@@ -59,11 +59,11 @@ def status(url: str) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
 def test_status_lists_every_node(cluster: Cluster, database_url: str) -> None:
     """The status shows shards, clock skew, live nodes, and how far the cluster is behind."""
     for node, offset in zip(cluster.nodes, (5.0, -300.0), strict=True):
-        node.clock.set(offset)
+        node.clock.set_offset(offset)
         node.start()
     with CampaignDatabase(database_url) as database:
-        database.until(SHARED, 2)
-        database.until("SELECT bool_and(abs(skew_ms) > 1000) FROM nodes")
+        database.wait_until(SHARED, 2)
+        database.wait_until("SELECT bool_and(abs(skew_ms) > 1000) FROM nodes")
         nodes, summary = status(database_url)
         assert set(nodes) == {"node1", "node2"}
         assert sum(node["shards"] for node in nodes.values()) == SHARDS
@@ -74,16 +74,16 @@ def test_status_lists_every_node(cluster: Cluster, database_url: str) -> None:
         assert all(node["live"] and 0 < node["lease_left"] <= 5 for node in nodes.values())
         assert (summary["overdue"], summary["lag"]) == (0, 0)
 
-        cluster.nodes[1].end(signal.SIGKILL)
-        database.until(SHARED, 1)
+        cluster.nodes[1].end_by_signal(signal.SIGKILL)
+        database.wait_until(SHARED, 1)
         nodes, _ = status(database_url)
         assert nodes["node1"]["shards"] == SHARDS
         assert "node2" not in nodes or not nodes["node2"]["live"]
 
-        cluster.nodes[0].end(signal.SIGKILL)
+        cluster.nodes[0].end_by_signal(signal.SIGKILL)
         due = utc_now()
         database.add_one_offs(COUNT, due)
-        database.until("SELECT bool_and(lease_until < clock_timestamp()) FROM nodes")
+        database.wait_until("SELECT bool_and(lease_until < clock_timestamp()) FROM nodes")
         nodes, summary = status(database_url)
         assert not any(node["live"] for node in nodes.values())
         assert summary["overdue"] == COUNT
@@ -98,13 +98,13 @@ def test_a_node_that_stops_hands_over(cluster: Cluster, database_url: str) -> No
     for node in cluster.nodes:
         node.start()
     with CampaignDatabase(database_url) as database:
-        database.until(SHARED, 2)
+        database.wait_until(SHARED, 2)
         due = utc_now() + timedelta(seconds=2 * HORIZON_S)
         database.add_one_offs(COUNT, due)
         wait_until("both have loaded theirs", lambda: utc_now() > due - timedelta(seconds=1.5))
-        assert stopped.end(signal.SIGTERM) == 0
+        assert stopped.end_by_signal(signal.SIGTERM) == 0
         assert utc_now() < due
-        database.until("SELECT count(*) = %s FROM runs WHERE status = 'completed'", COUNT)
+        database.wait_until("SELECT count(*) = %s FROM runs WHERE status = 'completed'", COUNT)
         assert database.one("SELECT max(started_at - scheduled_for) FROM runs") < IN_TIME
         assert database.one("SELECT bool_and(node LIKE 'node2%%') FROM runs WHERE node IS NOT NULL")
         assert database.one(
@@ -113,4 +113,4 @@ def test_a_node_that_stops_hands_over(cluster: Cluster, database_url: str) -> No
             COUNT,
         )
         check_histories(database)
-    assert other.end(signal.SIGTERM) == 0
+    assert other.end_by_signal(signal.SIGTERM) == 0

@@ -29,10 +29,10 @@ def test_cut_while_it_starts(database_url: str, tmp_path: Path, at: bytes) -> No
                 "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'campaignd%%'"
                 " AND datname = current_database() AND state LIKE 'idle%%' AND query LIKE %s"
             )
-            database.until(cut, f"%{at.decode()}%")
-            node.proxy.set(OPEN)
+            database.wait_until(cut, f"%{at.decode()}%")
+            node.proxy.set_mode(OPEN)
         node.process.wait_for("waiting_for_database")
         node.process.wait_for("ready")
-        assert node.end(signal.SIGTERM) == 0
+        assert node.end_by_signal(signal.SIGTERM) == 0
     finally:
         cluster.close()

@@ -16,14 +16,14 @@ from daemon.domain.api_keys import Scope
 from storage.api_keys import ApiKeys
 from storage.engine import Database
 from tests.support.campaign_database import CampaignDatabase
-from tests.support.postgres import as_application
+from tests.support.postgres import url_for_application
 from tests.support.processes import Daemons, Process
 
 TIMEOUT_S = 60.0
 NO_LIMIT = {"api__rate_limit": "1000000/second", "api__failure_limit": "1000000/second"}
 
 
-class Api:
+class RunningApi:
     """One server, its database, and a client with a key for each scope."""
 
     def __init__(
@@ -37,20 +37,20 @@ class Api:
         self.database = database
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
-        self.keys = keys or {scope: self.new_key(f"the {scope} key", scope) for scope in Scope}
+        self.keys = keys or {scope: self.create_key(f"the {scope} key", scope) for scope in Scope}
         self.http = self.client()
 
-    def new_key(self, name: str, scope: Scope = Scope.WRITE) -> str:
+    def create_key(self, name: str, scope: Scope = Scope.WRITE) -> str:
         """Create a key and return its secret."""
 
-        async def make() -> str:
+        async def create() -> str:
             database = Database(self.database.url, pool_size=1)
             try:
                 return (await ApiKeys(database).create(name, scope))[1]
             finally:
                 await database.close()
 
-        return asyncio.run(make())
+        return asyncio.run(create())
 
     def client(self, scope: Scope | None = Scope.WRITE, **more: Any) -> httpx.Client:
         """Return a client with the key of a scope, or without a key if the scope is None."""
@@ -61,16 +61,16 @@ class Api:
             base_url=f"{self.url}/api/v1", headers=headers, timeout=TIMEOUT_S, **more
         )
 
-    def campaign(self, **fields: Any) -> dict[str, Any]:
+    def create_campaign(self, **fields: Any) -> dict[str, Any]:
         """Create a campaign."""
         answer = self.http.post("/campaigns", json={"name": "a campaign", **fields})
         assert answer.status_code == 201, answer.text
         made: dict[str, Any] = answer.json()
         return made
 
-    def armed(self, **fields: Any) -> dict[str, Any]:
+    def create_armed_campaign(self, **fields: Any) -> dict[str, Any]:
         """Create a campaign with a daily schedule."""
-        made = self.campaign(**fields)
+        made = self.create_campaign(**fields)
         body = {
             "schedule_type": "recurring",
             "recurring_config": {"frequency": "daily", "time": "09:00"},
@@ -79,30 +79,30 @@ class Api:
         assert answer.status_code == 200, answer.text
         return made
 
-    def status(self, campaign: dict[str, Any]) -> str:
+    def status_of(self, campaign: dict[str, Any]) -> str:
         """Return the campaign's status."""
         return str(self.http.get(f"/campaigns/{campaign['id']}").json()["status"])
 
-    def events(self, campaign: dict[str, Any]) -> list[dict[str, Any]]:
+    def events_of(self, campaign: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the campaign's history from the database, oldest first."""
         return self.database.rows(
             "SELECT * FROM campaign_events WHERE campaign_id = %s ORDER BY id", campaign["id"]
         )
 
 
-def get(url: str, **more: Any) -> httpx.Response:
+def get_without_key(url: str, **more: Any) -> httpx.Response:
     """Send one request without a key, on a connection of its own."""
     return httpx.get(url, timeout=TIMEOUT_S, **more)
 
 
 @contextmanager
-def serving(
+def running_server(
     directory: Path,
     database_url: str,
     command: str = "run",
     keys: dict[Scope, str] | None = None,
     **settings: object,
-) -> Iterator[Api]:
+) -> Iterator[RunningApi]:
     """Start a server with the role that runs campaignd.
 
     Args:
@@ -115,23 +115,23 @@ def serving(
     daemons = Daemons(directory)
     values = {"api__enabled": "true", "api__port": 0, **NO_LIMIT, **settings}
     try:
-        env = daemons.environment(as_application(database_url), **values)
-        process = daemons.command(command, env=env)
+        env = daemons.environment(url_for_application(database_url), **values)
+        process = daemons.start_command(command, env=env)
         process.wait_for("ready")
         listening = process.wait_for("api_listening")
         with CampaignDatabase(database_url) as database:
-            api = Api(process, database, listening["port"], keys)
+            api = RunningApi(process, database, listening["port"], keys)
             with contextlib.closing(api.http):
                 yield api
     finally:
-        daemons.end()
+        daemons.end_all()
 
 
-def future(**ahead: float) -> datetime:
+def instant_ahead(**ahead: float) -> datetime:
     """Return an instant in the future, in UTC, at a whole second."""
     return (datetime.now(UTC) + timedelta(**(ahead or {"days": 1}))).replace(microsecond=0)
 
 
-def iso(at: datetime) -> str:
+def request_text(at: datetime) -> str:
     """Format an instant as request bodies have it."""
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")

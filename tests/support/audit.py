@@ -30,14 +30,14 @@ def main() -> int:
             command, cwd=ROOT, capture_output=True, text=True, timeout=LONGEST_S, check=False
         )
     except subprocess.TimeoutExpired:
-        code, lines = summary("", "timed out")
+        code, lines = summarise_audit("", "timed out")
     else:
-        code, lines = summary(done.stdout, done.stderr)
+        code, lines = summarise_audit(done.stdout, done.stderr)
     print("\n".join(lines))
     return code
 
 
-def summary(output: str, errors: str) -> tuple[int, list[str]]:
+def summarise_audit(output: str, errors: str) -> tuple[int, list[str]]:
     """Return the exit code and the lines to print, from the two outputs of pip-audit."""
     try:
         packages: list[dict[str, Any]] = json.loads(output)["dependencies"]

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.machines.debian import need
+from tests.support.machines.debian import install_or_skip
 from tests.support.waiting import free_port, wait_until
 
 _USUAL = {"rabbitmq": "amqp://guest:guest@127.0.0.1:5672//", "redis": "redis://127.0.0.1:6379/0"}
@@ -25,23 +25,23 @@ _RABBITMQ = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 
 
 @functools.cache
-def broker(kind: str) -> str:
+def url_of_broker(kind: str) -> str:
     """Return the URL of a broker that answers; skip the test if there can be none."""
     if named := os.environ.get(f"TEST_{kind.upper()}_URL"):
-        if not _answers(named):
+        if not _is_answering(named):
             pytest.skip(f"no server at {urlsplit(named).hostname}:{urlsplit(named).port}")
         return named
-    return _USUAL[kind] if _answers(_USUAL[kind]) else _STARTED[kind]()
+    return _USUAL[kind] if _is_answering(_USUAL[kind]) else _STARTED[kind]()
 
 
-def _answers(url: str) -> bool:
+def _is_answering(url: str) -> bool:
     parts = urlsplit(url)
     with socket.socket() as client:
         client.settimeout(1)
         return client.connect_ex((parts.hostname, parts.port)) == 0
 
 
-def _start(url: str, *command: str, directory: Path, **env: str) -> str:
+def _start_broker(url: str, *command: str, directory: Path, **env: str) -> str:
     """Start a broker that runs until the tests end."""
     process = subprocess.Popen(
         command,
@@ -53,7 +53,7 @@ def _start(url: str, *command: str, directory: Path, **env: str) -> str:
         start_new_session=True,
     )
 
-    def end() -> None:
+    def end_broker() -> None:
         process.terminate()
         try:
             process.wait(30)
@@ -61,22 +61,22 @@ def _start(url: str, *command: str, directory: Path, **env: str) -> str:
             process.kill()
         shutil.rmtree(directory, ignore_errors=True)
 
-    atexit.register(end)
-    wait_until(command[0], lambda: _answers(url))
+    atexit.register(end_broker)
+    wait_until(command[0], lambda: _is_answering(url))
     return url
 
 
-def _redis() -> str:
-    program, port = need("redis-server", "redis-server"), str(free_port())
-    return _start(
+def _start_redis() -> str:
+    program, port = install_or_skip("redis-server", "redis-server"), str(free_port())
+    return _start_broker(
         f"redis://127.0.0.1:{port}/0",
         *(program, "--bind", "127.0.0.1", "--port", port, "--save", ""),
         directory=Path(tempfile.mkdtemp(prefix="campaignd-redis-")),
     )
 
 
-def _rabbitmq() -> str:
-    need("rabbitmq-server", "rabbitmq-server")
+def _start_rabbitmq() -> str:
+    install_or_skip("rabbitmq-server", "rabbitmq-server")
     if os.geteuid() != 0:
         pytest.skip("Debian's RabbitMQ is started by root alone")
     directory = Path(tempfile.mkdtemp(prefix="campaignd-rabbitmq-"))
@@ -86,7 +86,7 @@ def _rabbitmq() -> str:
     # Erlang's name server outlives the broker.
     ending = {"env": os.environ | {"ERL_EPMD_PORT": names}, "check": False, "capture_output": True}
     atexit.register(subprocess.run, ["epmd", "-kill"], **ending)
-    return _start(
+    return _start_broker(
         f"amqp://guest:guest@127.0.0.1:{port}//",
         _RABBITMQ,
         directory=directory,
@@ -103,4 +103,4 @@ def _rabbitmq() -> str:
     )
 
 
-_STARTED: dict[str, Callable[[], str]] = {"rabbitmq": _rabbitmq, "redis": _redis}
+_STARTED: dict[str, Callable[[], str]] = {"rabbitmq": _start_rabbitmq, "redis": _start_redis}

@@ -30,7 +30,7 @@ LoadResult = tuple[ImportCounts, list[tuple[int, str]]]
 
 
 @asynccontextmanager
-async def opened(url: str) -> AsyncIterator[Database]:
+async def open_database(url: str) -> AsyncIterator[Database]:
     database = Database(url, pool_size=2)
     try:
         yield database
@@ -38,11 +38,11 @@ async def opened(url: str) -> AsyncIterator[Database]:
         await database.close()
 
 
-async def load(url: str, lines: Iterable[object], **options: Any) -> LoadResult:
+async def load_lines(url: str, lines: Iterable[object], **options: Any) -> LoadResult:
     """Load lines (bytes unchanged, other values as JSON); return the counts and the bad lines."""
     raw = [line if isinstance(line, bytes) else json.dumps(line).encode() + b"\n" for line in lines]
     bad: list[tuple[int, str]] = []
-    async with opened(url) as database:
+    async with open_database(url) as database:
         task = Importer(
             database,
             actor="test",
@@ -54,22 +54,22 @@ async def load(url: str, lines: Iterable[object], **options: Any) -> LoadResult:
         return await task.load(iter(raw)), bad
 
 
-async def dump(url: str) -> list[dict[str, Any]]:
-    async with opened(url) as database:
+async def export_campaigns(url: str) -> list[dict[str, Any]]:
+    async with open_database(url) as database:
         return [json.loads(line) async for line in export_lines(database)]
 
 
-async def rows(url: str, statement: sa.Select[Any]) -> list[Any]:
-    async with opened(url) as database, database.statement() as connection:
+async def select_rows(url: str, statement: sa.Select[Any]) -> list[Any]:
+    async with open_database(url) as database, database.statement() as connection:
         return list((await connection.execute(statement)).all())
 
 
-def line(name: str = "a", schedule: object = None, **campaign: Any) -> dict[str, Any]:
+def import_line(name: str = "a", schedule: object = None, **campaign: Any) -> dict[str, Any]:
     return {"campaign": {"name": name, **campaign}, "schedule": schedule}
 
 
-async def only(url: str) -> Any:
-    (row,) = await rows(
+async def only_campaign(url: str) -> Any:
+    (row,) = await select_rows(
         url,
         sa.select(campaigns, timers.c.fire_at, timers.c.kind.label("event")).outerjoin(
             timers, timers.c.campaign_id == campaigns.c.id

@@ -46,11 +46,11 @@ class CampaignDatabase:
         (value,) = row.values()
         return value
 
-    def until(self, statement: str, *binds: object, within: float = PATIENCE_S) -> Any:
+    def wait_until(self, statement: str, *binds: object, within: float = PATIENCE_S) -> Any:
         """Wait until the statement's one value is true; return it."""
         return wait_until(statement, lambda: self.one(statement, *binds), within)
 
-    def clear(self) -> None:
+    def delete_all(self) -> None:
         """Delete every campaign, run and node."""
         self.rows("TRUNCATE campaigns, campaign_events, runs, nodes CASCADE")
 
@@ -82,11 +82,11 @@ class CampaignDatabase:
         assert ids["last"] - ids["first"] == count - 1
         return range(ids["first"], ids["last"] + 1)
 
-    def load(self, lines: Iterable[dict[str, Any]]) -> None:
+    def import_campaigns(self, lines: Iterable[dict[str, Any]]) -> None:
         """Load campaigns with schedules, like ``campaignd import``."""
         bad: list[str] = []
 
-        async def load() -> None:
+        async def import_lines() -> None:
             database = Database(self.url)
             loader = Importer(
                 database,
@@ -99,22 +99,22 @@ class CampaignDatabase:
             finally:
                 await database.close()
 
-        asyncio.run(load())
+        asyncio.run(import_lines())
         assert not bad, bad[:3]
 
-    def control(
+    def run_command(
         self, act: Callable[[CampaignService], Coroutine[Any, Any, CommandResult]]
     ) -> CommandResult:
         """Carry out one command of an operator, from another process than the daemon's."""
 
-        async def do() -> CommandResult:
+        async def execute() -> CommandResult:
             database = Database(self.url)
             try:
                 return await act(CampaignService(Campaigns(database)))
             finally:
                 await database.close()
 
-        return asyncio.run(do())
+        return asyncio.run(execute())
 
 
 _ONE_OFFS = (

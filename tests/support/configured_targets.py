@@ -13,24 +13,26 @@ from tests.support.processes import CAMPAIGND, Daemons
 from tests.support.waiting import PATIENCE_S
 
 
-def configure(daemons: Daemons, **targets: dict[str, Any]) -> Path:
+def write_configuration(daemons: Daemons, **targets: dict[str, Any]) -> Path:
     """Write a configuration file with these targets; return its path for CAMPAIGND_CONFIG."""
     path = daemons.directory / "campaignd.toml"
     lines = []
     for name, table in targets.items():
         lines.append(f"[targets.{name}]")
-        lines += [f"{key} = {_toml(value)}" for key, value in table.items()]
+        lines += [f"{key} = {_toml_value(value)}" for key, value in table.items()]
     path.write_text("\n".join(lines) + "\n")
     return path
 
 
-def _toml(value: Any) -> str:
+def _toml_value(value: Any) -> str:
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {_toml(each)}" for key, each in value.items()) + " }"
+        return (
+            "{ " + ", ".join(f"{key} = {_toml_value(each)}" for key, each in value.items()) + " }"
+        )
     return json.dumps(value)
 
 
-def one_offs_for(
+def add_one_offs_for(
     database: CampaignDatabase, target: str, count: int, at: datetime, *, grace: int = 3600
 ) -> range:
     """Store one-off campaigns for a target, all due at one instant."""
@@ -47,13 +49,15 @@ def one_offs_for(
     return ids
 
 
-def run_of(database: CampaignDatabase, campaign_id: int) -> dict[str, Any]:
+def only_run_of(database: CampaignDatabase, campaign_id: int) -> dict[str, Any]:
     """Return the only run of a campaign."""
     (row,) = database.rows("SELECT * FROM runs WHERE campaign_id = %s", campaign_id)
     return row
 
 
-def cli(daemons: Daemons, database: CampaignDatabase, *arguments: str, **settings: object) -> str:
+def run_cli(
+    daemons: Daemons, database: CampaignDatabase, *arguments: str, **settings: object
+) -> str:
     """Run a command that must succeed; return its output."""
     done = subprocess.run(
         [CAMPAIGND, *arguments],
@@ -71,6 +75,6 @@ def cli(daemons: Daemons, database: CampaignDatabase, *arguments: str, **setting
 QUICK = {"backoff_first": 0.05, "backoff_longest": 0.2, "pause_after": 0}
 
 
-def quick(url: str, **changes: object) -> dict[str, object]:
+def quickly_retried_webhook(url: str, **changes: object) -> dict[str, object]:
     """Return a webhook that is retried soon."""
     return {"type": "webhook", "url": url, "timeout": 30.0, "max_attempts": 2, **QUICK, **changes}

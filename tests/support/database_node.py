@@ -32,7 +32,7 @@ LONG = 10_000_000.0
 
 
 @dataclass(frozen=True)
-class Won:
+class WonClaim:
     """The result of a claim, with its plan."""
 
     planned: ClaimRequest
@@ -77,21 +77,21 @@ class DatabaseNode:
 
     async def claim(
         self, armed: Sequence[ArmedEvent] | None = None, *, believes: datetime | None = None
-    ) -> list[Won]:
+    ) -> list[WonClaim]:
         """Claim due events; the node plans as if the time were ``believes``."""
         self._set_clock()
         if armed is None:
-            armed = await self.db.due()
+            armed = await self.db.due_events()
         planned = [plan(item, believes or self.db.now) for item in armed]
         results, postponed = await self.firing.claim(planned)
         assert not postponed
-        return [Won(planned[won.place], won) for won in results]
+        return [WonClaim(planned[won.place], won) for won in results]
 
     async def claim_in_parts(self) -> list[int]:
         """Claim what is due until nothing is postponed; return the sizes of the claims."""
         self._set_clock()
         sizes: list[int] = []
-        planned = [plan(item, self.db.now) for item in await self.db.due()]
+        planned = [plan(item, self.db.now) for item in await self.db.due_events()]
         while planned:
             results, postponed = await self.firing.claim(planned)
             assert {won.place for won in results} | set(postponed) == set(range(len(planned)))
@@ -99,20 +99,20 @@ class DatabaseNode:
             planned = [planned[place] for place in postponed]
         return sizes
 
-    async def claim_all(self) -> list[Won]:
+    async def claim_all(self) -> list[WonClaim]:
         """Claim until no event is due."""
-        found: list[Won] = []
+        found: list[WonClaim] = []
         while won := await self.claim():
             found += won
         return found
 
-    async def attempts(
+    async def claim_attempts(
         self, waiting: Sequence[PendingRun] | None = None
     ) -> tuple[list[Attempt], list[ExpiredAttempt]]:
         """Start the pending runs that are due; write those that came too late."""
         self._set_clock()
         if waiting is None:
-            waiting = await self.db.waiting()
+            waiting = await self.db.due_pending_runs()
         works, late, postponed = await self.firing.claim_attempts(waiting)
         assert not postponed
         if late:

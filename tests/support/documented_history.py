@@ -18,7 +18,7 @@ class Row(NamedTuple):
     logged: str
 
 
-def _rows() -> list[Row]:
+def _documented_rows() -> list[Row]:
     found = []
     for line in PAGE.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
@@ -29,7 +29,7 @@ def _rows() -> list[Row]:
     return found
 
 
-ROWS = _rows()
+ROWS = _documented_rows()
 
 
 def is_documented(event: str, cause: str | None) -> bool:

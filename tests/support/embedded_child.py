@@ -31,7 +31,7 @@ except EmbeddedError as error:
 """
 
 
-class Child:
+class EmbeddedUser:
     """A process that uses the embedded server until it is asked to leave."""
 
     def __init__(self, state_dir: Path, **options: object) -> None:
@@ -55,24 +55,24 @@ class Child:
                 return fields
         raise AssertionError(f"{event} never came, only {self.seen}")
 
-    def leave(self) -> int:
+    def leave_and_wait(self) -> int:
         """Let the process leave; return its exit code."""
         self.process.communicate("\n", timeout=150)
         return self.process.returncode
 
-    def kill(self) -> None:
+    def kill_and_wait(self) -> None:
         self.process.kill()
         self.process.communicate()
 
 
-def server_of(state_dir: Path) -> postmaster.Postmaster | None:
+def running_server_of(state_dir: Path) -> postmaster.Postmaster | None:
     """Return the running server of a state directory."""
     data = state_dir / "postgres" / "data"
     found = postmaster.read_postmaster(data)
     return found if found and postmaster.is_alive(data, found) else None
 
 
-def one(dsn: object, statement: str) -> object:
+def select_value(dsn: object, statement: str) -> object:
     """Return the only value of a statement."""
     with psycopg.connect(str(dsn), autocommit=True) as connection:
         row = connection.execute(statement.encode()).fetchone()

@@ -11,15 +11,15 @@ from tests.support.timed_database import TimedDatabase
 AT = NOON + hours(1)
 
 
-async def fired(db: TimedDatabase, node: DatabaseNode) -> tuple[int, Attempt]:
+async def fire_one_off(db: TimedDatabase, node: DatabaseNode) -> tuple[int, Attempt]:
     """Store a one-off whose run is executing on `node`."""
-    campaign_id = await db.saved(once_body(AT))
-    db.set(AT)
+    campaign_id = await db.add_scheduled(once_body(AT))
+    db.set_time(AT)
     (won,) = await node.claim()
     return campaign_id, won.attempt
 
 
-def taken_back(work: Attempt, status: str, error: str | None) -> ReclaimedRun:
+def reclaimed_run_of(work: Attempt, status: str, error: str | None) -> ReclaimedRun:
     """Return the description of a reclaimed run."""
     return ReclaimedRun(
         work.campaign_id,

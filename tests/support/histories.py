@@ -33,7 +33,7 @@ def check_histories(database: CampaignDatabase) -> None:
         if row["event"] == Event.PASSED and row["from_status"] == row["to_status"]:
             continue  # One of several that passed at once; the status moves with the last one.
         if row["event"] in set(Event):
-            goals = _goals(row["event"], row["from_status"])
+            goals = _possible_goals(row["event"], row["from_status"])
             assert row["to_status"] in goals, row
         else:  # An event of a run or an attempt: the campaign does not move.
             assert row["event"] in _STILL or row["from_status"] is None, row
@@ -44,7 +44,7 @@ _STILL = {"attempt", "run_retrying", "run_executing", "run_held", "run_queued"}
 
 
 @functools.cache
-def _goals(event: str, before: str) -> frozenset[str]:
+def _possible_goals(event: str, before: str) -> frozenset[str]:
     """Return every status that the transition table can lead to, whatever the facts."""
     facts = [
         Facts(

@@ -15,7 +15,7 @@ from unittest.mock import patch
 from daemon.cli.main import invoke
 
 
-def campaignd(
+def run_campaignd(
     arguments: Sequence[object],
     env: Mapping[str, str],
     input: str | bytes = "",
@@ -52,15 +52,17 @@ WEEKLY = {
 Call = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def caller(url: str, state_dir: Path) -> Call:
+def command_runner(url: str, state_dir: Path) -> Call:
     """Return a function that runs commands on a database."""
 
-    def run(
+    def run_command(
         *arguments: object, input: str | bytes = "", encoding: str = "utf-8", **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        return campaignd(arguments, environment_of(url, state_dir) | environment, input, encoding)
+        return run_campaignd(
+            arguments, environment_of(url, state_dir) | environment, input, encoding
+        )
 
-    return run
+    return run_command
 
 
 def environment_of(url: str, state_dir: Path) -> dict[str, str]:
@@ -68,7 +70,7 @@ def environment_of(url: str, state_dir: Path) -> dict[str, str]:
     return os.environ | {"CAMPAIGND_DATABASE_URL": url, "CAMPAIGND_STATE_DIR": str(state_dir)}
 
 
-def lines(*each: tuple[str, Any]) -> str:
+def import_lines(*each: tuple[str, Any]) -> str:
     """Return a file to import: names of campaigns with their schedules."""
     return "".join(
         json.dumps({"campaign": {"name": name}, "schedule": schedule}) + "\n"

@@ -26,7 +26,7 @@ PATIENCE_S = 60
 Warm = Callable[[Iterable[ArmedEvent]], Awaitable[None]]
 
 
-async def _ignore(_soon: Iterable[ArmedEvent]) -> None:
+async def _warm_nothing(_soon: Iterable[ArmedEvent]) -> None:
     pass
 
 
@@ -50,7 +50,7 @@ class PipelineStub:
 
 
 @dataclass
-class Loading:
+class LoaderFixture:
     """A loader and the objects around it."""
 
     loader: Loader
@@ -65,19 +65,19 @@ class Loading:
         return self.scheduler.window
 
 
-def _unexpected(event: str, /, **fields: Any) -> None:
+def _fail_on_event(event: str, /, **fields: Any) -> None:
     raise AssertionError((event, fields))
 
 
-def loader_over(
+def build_loader(
     store: TimerStore,
     *,
     full: Iterable[str] = (),
-    warm: Warm = _ignore,
+    warm: Warm = _warm_nothing,
     horizon: float = 60,
     poll: float = 3600,
-    emit: Emit = _unexpected,
-) -> Loading:
+    emit: Emit = _fail_on_event,
+) -> LoaderFixture:
     """Build a loader, not started."""
     clock = SystemClock()
     database_clock = DatabaseClock(clock)
@@ -97,13 +97,13 @@ def loader_over(
         horizon=horizon,
         poll=poll,
     )
-    return Loading(loader, inbox, scheduler, database_clock, health, watchdog)
+    return LoaderFixture(loader, inbox, scheduler, database_clock, health, watchdog)
 
 
 @asynccontextmanager
-async def loading(store: TimerStore, **options: Any) -> AsyncIterator[Loading]:
+async def running_loader(store: TimerStore, **options: Any) -> AsyncIterator[LoaderFixture]:
     """Start a loader, and wait until it has loaded for the first time."""
-    made = loader_over(store, **options)
+    made = build_loader(store, **options)
     await made.loader.start()
     try:
         async with asyncio.timeout(PATIENCE_S):

@@ -18,7 +18,7 @@ from collections import Counter
 from daemon.cli.main import main
 
 
-def measure(*_: object) -> None:
+def print_memory(*_: object) -> None:
     """Collect garbage, then write one line."""
     gc.collect()
     objects = gc.get_objects()
@@ -35,6 +35,6 @@ def measure(*_: object) -> None:
 if __name__ == "__main__":
     if os.environ.get("TRACED"):
         tracemalloc.start()
-    signal.signal(signal.SIGUSR1, measure)
+    signal.signal(signal.SIGUSR1, print_memory)
     sys.argv[0] = "campaignd"
     main()

@@ -39,7 +39,7 @@ SPDX = {
 _CLASSIFIER = "License :: OSI Approved :: "
 
 
-def required(name: str = "campaignd") -> dict[str, Distribution]:
+def required_packages(name: str = "campaignd") -> dict[str, Distribution]:
     """Return the installed packages that a package requires, directly or not, by name."""
     found: dict[str, Distribution] = {}
     waiting = [(name, frozenset[str]())]
@@ -62,7 +62,7 @@ def required(name: str = "campaignd") -> dict[str, Distribution]:
     return found
 
 
-def licence(package: Distribution) -> str:
+def licence_of(package: Distribution) -> str:
     """Return the licence of a package, as an SPDX expression.
 
     Raises:
@@ -83,12 +83,12 @@ def licence(package: Distribution) -> str:
     return " AND ".join(SPDX.get(each, each) for each in named)
 
 
-def rows() -> Iterator[str]:
+def notice_rows() -> Iterator[str]:
     """Yield a row for each package: name, version, licence."""
-    for name, package in sorted(required().items()):
+    for name, package in sorted(required_packages().items()):
         if name != "campaignd":
-            yield f"{name:<22} {package.version:<12} {licence(package)}"
+            yield f"{name:<22} {package.version:<12} {licence_of(package)}"
 
 
 if __name__ == "__main__":
-    print(HEAD + "\n".join(rows()) + "\n" + INSIDE, end="")
+    print(HEAD + "\n".join(notice_rows()) + "\n" + INSIDE, end="")

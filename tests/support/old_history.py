@@ -19,7 +19,7 @@ _EVENTS = """
 """
 
 
-def add_days(database: CampaignDatabase, days: int) -> None:
+def add_history_days(database: CampaignDatabase, days: int) -> None:
     """Add a run and an event to every campaign for each of ``days`` days, the newest 12 h ago."""
     database.rows(_RUNS, days)
     database.rows(_EVENTS)

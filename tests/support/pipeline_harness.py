@@ -73,13 +73,13 @@ class FakeRunStore:
         self.gate.set()
         self.asked_unheard: list[tuple[set[tuple[int, datetime]], datetime]] = []
 
-    def _check(self, numbers: Sequence[int]) -> None:
+    def _raise_if_refused(self, numbers: Sequence[int]) -> None:
         if self.down:
             raise Unavailable("away")
         if self.poison & set(numbers):
             raise ValueError("bad row")
 
-    def _work(self, number: int, target: str, attempt: int = 1) -> Attempt:
+    def _make_attempt(self, number: int, target: str, attempt: int = 1) -> Attempt:
         identity = run_id(UUID_OF[number], NOON)
         late = NOON + timedelta(hours=1)
         return Attempt(
@@ -90,7 +90,7 @@ class FakeRunStore:
         self, planned: Sequence[ClaimRequest], without_payload: Collection[str] = ()
     ) -> tuple[list[ClaimResult], list[int]]:
         numbers = [item.armed.campaign_id for item in planned]
-        self._check(numbers)
+        self._raise_if_refused(numbers)
         if self.refuses_claims:
             raise Unavailable("the disk is full")
         self.claims.append(numbers)
@@ -104,7 +104,7 @@ class FakeRunStore:
             if entry.campaign_id in self.losing:
                 continue
             fires = entry.event.kind is EventKind.FIRE
-            work = self._work(entry.campaign_id, entry.target) if fires else None
+            work = self._make_attempt(entry.campaign_id, entry.target) if fires else None
             won.append(
                 ClaimResult(
                     place,
@@ -121,10 +121,10 @@ class FakeRunStore:
     async def claim_attempts(
         self, entries: Sequence[PendingRun], without_payload: Collection[str] = ()
     ) -> tuple[list[Attempt], list[ExpiredAttempt], list[tuple[int, datetime]]]:
-        self._check([entry.campaign_id for entry in entries])
+        self._raise_if_refused([entry.campaign_id for entry in entries])
         self.claims.append([entry.campaign_id for entry in entries])
         fit, others = entries[: self.claims_fit], entries[self.claims_fit :]
-        works = [self._work(entry.campaign_id, entry.target, 2) for entry in fit]
+        works = [self._make_attempt(entry.campaign_id, entry.target, 2) for entry in fit]
         started = [work for work in works if work.campaign_id not in self.late]
         late = [
             ExpiredAttempt(work._replace(number=1), "retrying", Retry("late"))
@@ -134,7 +134,7 @@ class FakeRunStore:
         return started, late, [(entry.campaign_id, entry.scheduled_for) for entry in others]
 
     async def finish(self, finished: Sequence[FinishedAttempt]) -> list[FinishResult | None]:
-        self._check([item.attempt.campaign_id for item in finished])
+        self._raise_if_refused([item.attempt.campaign_id for item in finished])
         self.finishes.append(len(finished))
         written: list[FinishResult | None] = []
         if self.unwritable & {type(item.outcome) for item in finished}:
@@ -164,18 +164,18 @@ class FakeRunStore:
     async def find_blocked(
         self, attempts: Sequence[tuple[Attempt, str]]
     ) -> dict[tuple[int, datetime], int | None]:
-        self._check([])
+        self._raise_if_refused([])
         return {work.key: 4711 for work, _ in attempts if work.campaign_id in self.locked}
 
     async def find_finish_result(self, work: Attempt, outcome: Outcome) -> FinishResult | None:
-        self._check([])
+        self._raise_if_refused([])
         row = self.unheard.get(work.campaign_id)
         return row if row is not None and row.status == columns_of(outcome)[0] else None
 
     async def release(
         self, works: Sequence[Attempt], dispositions: Sequence[str], cause: str = ""
     ) -> list[ReclaimedRun]:
-        self._check([work.campaign_id for work in works])
+        self._raise_if_refused([work.campaign_id for work in works])
         self.released += [
             (work.campaign_id, disposition)
             for work, disposition in zip(works, dispositions, strict=True)
@@ -198,7 +198,7 @@ class FakeRunStore:
     async def release_unacknowledged(
         self, in_flight: Collection[tuple[int, datetime]], since: datetime
     ) -> tuple[int, bool]:
-        self._check([])
+        self._raise_if_refused([])
         self.asked_unheard.append((set(in_flight), since))
         return 0, True
 
@@ -297,7 +297,7 @@ class PipelineHarness:
     def emit(self, event: str, /, **fields: Any) -> None:
         self.events.append((event, fields))
 
-    def names(self) -> list[str]:
+    def event_names(self) -> list[str]:
         return [name for name, _ in self.events]
 
     async def __aenter__(self) -> PipelineHarness:

@@ -23,12 +23,12 @@ SESSION_TIMEZONE = "Asia/Kathmandu"
 """The default time zone of sessions, far from UTC, so that a forgotten zone makes a test fail."""
 
 
-def with_database(url: str, name: str) -> str:
+def url_of_database(url: str, name: str) -> str:
     """Return the URL of another database on the same server."""
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 
-def as_role(url: str, role: str) -> str:
+def url_for_role(url: str, role: str) -> str:
     """Return the URL of the same database for another role, with the same password."""
     parts = urlsplit(url)
     password, _, host = parts.netloc.rpartition("@")
@@ -36,9 +36,9 @@ def as_role(url: str, role: str) -> str:
     return urlunsplit(parts._replace(netloc=f"{role}{colon}{password}@{host}"))
 
 
-def as_application(url: str) -> str:
+def url_for_application(url: str) -> str:
     """Return the URL of the same database for the role that runs campaignd."""
-    return as_role(url, "campaignd_app")
+    return url_for_role(url, "campaignd_app")
 
 
 def make_roles(server: str, url: str) -> None:
@@ -71,7 +71,7 @@ OTHERWISE = {
 """Another value for each setting that campaignd needs."""
 
 
-def set_otherwise(url: str) -> None:
+def set_unusual_settings(url: str) -> None:
     """Give the database other settings than campaignd needs; later sessions begin with them."""
     with psycopg.connect(url, autocommit=True) as connection:
         name = sql.Identifier(connection.info.dbname)
@@ -103,7 +103,7 @@ def fresh_database(
             sql.SQL("ALTER DATABASE {} SET timezone = {}").format(identifier, SESSION_TIMEZONE)
         )
     try:
-        yield name, with_database(server, name)
+        yield name, url_of_database(server, name)
     finally:
         with psycopg.connect(server, autocommit=True) as connection:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(identifier))
@@ -134,7 +134,7 @@ class PostgresServer:
         found = postmaster.read_postmaster(self.data)
         return found is not None and postmaster.is_alive(self.data, found)
 
-    def crash(self, number: int) -> None:
+    def end_by_signal(self, number: int) -> None:
         """End the server by a signal (SIGQUIT: immediate shutdown) and wait for its end."""
         pid = self.pid
         os.kill(pid, number)

@@ -54,10 +54,10 @@ class Process:
         self._reader: threading.Thread | None = None
         if self.process.stderr is not None:
             fcntl.fcntl(self.process.stderr, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-            self._reader = threading.Thread(target=self._read, daemon=True)
+            self._reader = threading.Thread(target=self._read_log, daemon=True)
             self._reader.start()
 
-    def _read(self) -> None:
+    def _read_log(self) -> None:
         assert self.process.stderr is not None
         descriptor = self.process.stderr.fileno()
         rest = b""
@@ -92,26 +92,26 @@ class Process:
                             return dict(event_fields)
                 seen = len(self.lines)
                 left = deadline - time.monotonic()
-                assert left > 0, f"no {event} {fields} within {within} s:\n{self.tail()}"
-                assert not self._ended, f"ended without {event} {fields}:\n{self.tail()}"
+                assert left > 0, f"no {event} {fields} within {within} s:\n{self.last_lines()}"
+                assert not self._ended, f"ended without {event} {fields}:\n{self.last_lines()}"
                 self._more.wait(left)
 
-    def events(self, event: str) -> list[dict[str, Any]]:
+    def events_named(self, event: str) -> list[dict[str, Any]]:
         """Return every line of an event so far."""
         mark = f'"event":"{event}"'.encode()
         with self._more:
             return [json.loads(line) for line in self.lines if mark in line]
 
-    def mark(self) -> int:
+    def line_count(self) -> int:
         """Return the number of lines so far, as ``after`` for later waits."""
         with self._more:
             return len(self.lines)
 
-    def tail(self) -> str:
+    def last_lines(self) -> str:
         """Return the last lines, for the message of a failure."""
         return "\n".join(line[:300].decode(errors="replace") for line in self.lines[-10:])
 
-    def send(self, number: int) -> None:
+    def send_signal(self, number: int) -> None:
         """Send a signal."""
         self.process.send_signal(number)
 
@@ -122,7 +122,7 @@ class Process:
 
     def stop(self, within: float = PATIENCE_S) -> int:
         """Send SIGTERM; return the exit code."""
-        self.send(signal.SIGTERM)
+        self.send_signal(signal.SIGTERM)
         return self.join(within)
 
     def join(self, within: float = PATIENCE_S) -> int:
@@ -133,7 +133,7 @@ class Process:
             self.process.stderr.close()
         return code
 
-    def end(self) -> None:
+    def end_in_teardown(self) -> None:
         """End the process in teardown, whatever its state."""
         self.process.kill()
         self.join()
@@ -161,7 +161,7 @@ class Daemons:
             env[name if name.isupper() else f"CAMPAIGND_{name.upper()}"] = str(value)
         return env
 
-    def run(
+    def start(
         self,
         database_url: str | None,
         *arguments: str,
@@ -169,14 +169,14 @@ class Daemons:
         **settings: object,
     ) -> Process:
         """Start ``campaignd run`` with these settings."""
-        return self.command(
+        return self.start_command(
             "run",
             *arguments,
             stderr=stderr,
             env=self.environment(database_url, **settings),
         )
 
-    def command(
+    def start_command(
         self,
         *arguments: str,
         env: dict[str, str],
@@ -188,7 +188,9 @@ class Daemons:
         self._started.append(process)
         return process
 
-    def load(self, database_url: str, lines: Iterable[dict[str, Any]], **settings: object) -> None:
+    def import_campaigns(
+        self, database_url: str, lines: Iterable[dict[str, Any]], **settings: object
+    ) -> None:
         """Run ``campaignd import`` with these settings."""
         loaded = subprocess.run(
             [CAMPAIGND, "import", "-"],
@@ -202,13 +204,13 @@ class Daemons:
         )
         assert loaded.returncode == 0, loaded.stderr
 
-    def ready(self, database_url: str | None, *arguments: str, **settings: object) -> Process:
+    def start_ready(self, database_url: str | None, *arguments: str, **settings: object) -> Process:
         """Start ``campaignd run`` and wait until it is ready."""
-        process = self.run(database_url, *arguments, **settings)
+        process = self.start(database_url, *arguments, **settings)
         process.wait_for("ready")
         return process
 
-    def ready_before(
+    def start_ready_before(
         self,
         database: CampaignDatabase,
         store: Callable[[datetime], object],
@@ -228,23 +230,23 @@ class Daemons:
                 if utc_now() < at:
                     raise
             else:
-                process = self.ready(database.url, **settings)
+                process = self.start_ready(database.url, **settings)
                 if utc_now() < at:
                     return process, at
                 process.kill()
-            database.clear()
+            database.delete_all()
             ahead *= 2
 
-    def end(self) -> None:
+    def end_all(self) -> None:
         """End every started process, and the programs that a killed one left behind."""
         for process in self._started:
-            process.end()
-        for pid in _working_in(self.directory):
+            process.end_in_teardown()
+        for pid in _processes_working_in(self.directory):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
 
-def _working_in(directory: Path) -> list[int]:
+def _processes_working_in(directory: Path) -> list[int]:
     """Return the other processes whose working directory this is."""
     found = []
     for entry in Path("/proc").iterdir():

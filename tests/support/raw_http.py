@@ -7,10 +7,10 @@ import json
 import socket
 
 from daemon.domain.api_keys import Scope
-from tests.support.api_server import TIMEOUT_S, Api
+from tests.support.api_server import TIMEOUT_S, RunningApi
 
 
-def connect(api: Api, text: bytes = b"") -> socket.socket:
+def connect_and_send(api: RunningApi, text: bytes = b"") -> socket.socket:
     """Return a connection on which `text` was sent."""
     connection = socket.create_connection(("127.0.0.1", api.port), timeout=TIMEOUT_S)
     if text:
@@ -35,7 +35,7 @@ def status_of(response: bytes) -> int:
     return int(head.split()[1])
 
 
-def request(api: Api, more: bytes = b"") -> bytes:
+def unfinished_post(api: RunningApi, more: bytes = b"") -> bytes:
     """Return the head of a POST without its end."""
     key = api.keys[Scope.WRITE].encode()
     return (

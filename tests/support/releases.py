@@ -30,9 +30,11 @@ class Release:
             shutil.copytree(
                 ROOT / package, directory / package, ignore=shutil.ignore_patterns("__pycache__")
             )
-        self.edit("campaignd/__init__.py", r'__version__ = "[^"]*"', f'__version__ = "{version}"')
+        self.replace_in_source(
+            "campaignd/__init__.py", r'__version__ = "[^"]*"', f'__version__ = "{version}"'
+        )
 
-    def edit(self, path: str, pattern: str, to: str) -> None:
+    def replace_in_source(self, path: str, pattern: str, to: str) -> None:
         """Replace the only match of a pattern in these files."""
         total = 0
         for file in self.directory.glob(path):
@@ -42,13 +44,13 @@ class Release:
                 file.write_text(text)
         assert total == 1, f"{path}: {pattern} is there {total} times"
 
-    def knows(self, schema: str) -> None:
+    def set_newest_schema(self, schema: str) -> None:
         """Make that schema the newest one the release knows."""
-        self.edit("storage/schema.py", r'HEAD = "\d+"', f'HEAD = "{schema}"')
+        self.replace_in_source("storage/schema.py", r'HEAD = "\d+"', f'HEAD = "{schema}"')
 
-    def adds(self, schema: str, before: str, since: str, upgrade: str) -> None:
+    def add_migration(self, schema: str, before: str, since: str, upgrade: str) -> None:
         """Add a migration whose function `upgrade` has this body."""
-        self.knows(schema)
+        self.set_newest_schema(schema)
         versions = self.directory / "storage" / "migrations" / "versions"
         body = "".join(f"    {line}\n" for line in upgrade.strip().splitlines())
         (versions / f"v{schema}_test.py").write_text(
@@ -58,7 +60,7 @@ class Release:
             f"def upgrade():\n{body}"
         )
 
-    def call(
+    def run_command(
         self, url: str, *arguments: str, given: str | None = None, **settings: object
     ) -> subprocess.CompletedProcess[str]:
         """Run one of the release's commands."""
@@ -95,16 +97,16 @@ op.execute("ALTER TABLE nodes DROP COLUMN later")
 """Removes something that only the release before the last one used."""
 
 
-def after_this(directory: Path, daemons: Daemons) -> Release:
+def next_release(directory: Path, daemons: Daemons) -> Release:
     """Return the release after this one, whose migration adds to every table."""
     release = Release(directory, "9.0.1", daemons)
-    release.adds(NEXT, HEAD, HEAD, EXPAND)
+    release.add_migration(NEXT, HEAD, HEAD, EXPAND)
     return release
 
 
-def after_that(directory: Path, daemons: Daemons) -> Release:
+def release_after_next(directory: Path, daemons: Daemons) -> Release:
     """Return the release after the next one, whose migration removes what this one needs."""
     release = Release(directory, "9.0.2", daemons)
-    release.adds(NEXT, HEAD, HEAD, EXPAND)
-    release.adds(AFTER_NEXT, NEXT, NEXT, CONTRACT)
+    release.add_migration(NEXT, HEAD, HEAD, EXPAND)
+    release.add_migration(AFTER_NEXT, NEXT, NEXT, CONTRACT)
     return release

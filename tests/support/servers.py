@@ -37,18 +37,18 @@ Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
 Answer = Callable[[Request, Writer], Awaitable[None]]
 
 
-def answer(status: int, *headers: str, body: bytes = b"ok", wait: float = 0.0) -> Answer:
+def answer_with(status: int, *headers: str, body: bytes = b"ok", wait: float = 0.0) -> Answer:
     """Answer with a status, at once or after ``wait`` seconds."""
     head = "".join(f"{line}\r\n" for line in (*headers, f"Content-Length: {len(body)}"))
     whole = f"HTTP/1.1 {status} Whatever\r\n{head}\r\n".encode() + body
 
-    async def write(request: Request, writer: Writer) -> None:
+    async def write_answer(request: Request, writer: Writer) -> None:
         if wait:
             await asyncio.sleep(wait)
         writer.write(whole)
         await writer.drain()
 
-    return write
+    return write_answer
 
 
 @dataclass
@@ -56,7 +56,7 @@ class Server:
     """A server in its own thread, on its own port; ``answers`` by path."""
 
     answers: dict[str, Answer] = field(default_factory=dict)
-    default: Answer = field(default_factory=lambda: answer(200))
+    default: Answer = field(default_factory=lambda: answer_with(200))
     requests: list[Request] = field(default_factory=list)
     connections: int = 0
     port: int = 0
@@ -67,11 +67,11 @@ class Server:
         """The server's URL without a path."""
         return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
 
-    def ids(self) -> Counter[str]:
+    def count_run_ids(self) -> Counter[str]:
         """Count the requests of each run."""
         return Counter(request.headers["webhook-id"] for request in list(self.requests))
 
-    async def _serve(self, reader: Reader, writer: Writer) -> None:
+    async def _serve_connection(self, reader: Reader, writer: Writer) -> None:
         self.connections += 1
         number = self.connections
         task = asyncio.current_task()
@@ -100,15 +100,20 @@ class Server:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._server = self._call(
+        self._server = self._run_in_loop(
             asyncio.start_server(
-                self._serve, "127.0.0.1", self.port, backlog=1000, ssl=self.tls, limit=1 << 20
+                self._serve_connection,
+                "127.0.0.1",
+                self.port,
+                backlog=1000,
+                ssl=self.tls,
+                limit=1 << 20,
             )
         )
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
-    def _call(self, work: Any) -> Any:
+    def _run_in_loop(self, work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
 
     def __exit__(self, *_: object) -> None:
@@ -119,7 +124,7 @@ class Server:
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await asyncio.sleep(0.02)  # Transports close at the loop's next turns.
 
-        self._call(end())
+        self._run_in_loop(end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
@@ -238,13 +243,13 @@ async def resets_in_the_body(request: Request, writer: Writer) -> None:
     writer.transport.abort()
 
 
-async def garbage(request: Request, writer: Writer) -> None:
+async def not_http(request: Request, writer: Writer) -> None:
     """Answer with bytes that are not HTTP."""
     writer.write(b"\x00\x01SSH-2.0-OpenSSH_9.9\r\n\xff\xfe" * 10)
     await writer.drain()
 
 
-async def bomb(request: Request, writer: Writer) -> None:
+async def falsely_compressed(request: Request, writer: Writer) -> None:
     """Declare a body as compressed that is not."""
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nXXXX")
     await writer.drain()

@@ -19,81 +19,81 @@ Build = Callable[[TimedDatabase, DatabaseNode], Awaitable[int]]
 
 async def claim(db: TimedDatabase, node: DatabaseNode, campaign_id: int) -> None:
     """Claim the due event of a campaign."""
-    assert await node.claim(await db.due(campaign_id)), "nothing was due"
+    assert await node.claim(await db.due_events(campaign_id)), "nothing was due"
 
 
-async def ends(
+async def end_run(
     db: TimedDatabase, node: DatabaseNode, campaign_id: int, completed: bool = True
 ) -> None:
     """End the executing run of a campaign."""
-    (work,) = await db.works(campaign_id)
+    (work,) = await db.executing_attempts(campaign_id)
     assert await (node.finish(work) if completed else node.fail(work))
 
 
 async def begin_run(db: TimedDatabase, node: DatabaseNode, campaign_id: int) -> None:
     """Start the run that an operator requested."""
-    works, _ = await node.attempts(await db.waiting(campaign_id))
+    works, _ = await node.claim_attempts(await db.due_pending_runs(campaign_id))
     assert works
 
 
-def start_at(db: TimedDatabase) -> str:
+def _text_of_hour_ahead(db: TimedDatabase) -> str:
     return (db.now + hours(1)).isoformat()
 
 
 async def draft(db: TimedDatabase, node: DatabaseNode) -> int:
-    return await db.create()
+    return await db.add_draft()
 
 
 async def draft_window(db: TimedDatabase, node: DatabaseNode) -> int:
-    return await db.create("segment_triggered")
+    return await db.add_draft("segment_triggered")
 
 
 async def draft_ahead(db: TimedDatabase, node: DatabaseNode) -> int:
-    campaign_id = await db.create()
-    await db.control.update_schedule(campaign_id, {"startdate": start_at(db)}, "tester")
+    campaign_id = await db.add_draft()
+    await db.control.update_schedule(campaign_id, {"startdate": _text_of_hour_ahead(db)}, "tester")
     return campaign_id
 
 
 async def draft_begun(db: TimedDatabase, node: DatabaseNode) -> int:
-    campaign_id = await db.create("recurring")
-    await db.control.update_schedule(campaign_id, {"startdate": start_at(db)}, "tester")
-    db.after(hours(30))
+    campaign_id = await db.add_draft("recurring")
+    await db.control.update_schedule(campaign_id, {"startdate": _text_of_hour_ahead(db)}, "tester")
+    db.advance(hours(30))
     return campaign_id
 
 
 async def draft_window_begun(db: TimedDatabase, node: DatabaseNode) -> int:
-    campaign_id = await db.create("event_triggered")
-    await db.control.update_schedule(campaign_id, {"startdate": start_at(db)}, "tester")
-    db.after(hours(30))
+    campaign_id = await db.add_draft("event_triggered")
+    await db.control.update_schedule(campaign_id, {"startdate": _text_of_hour_ahead(db)}, "tester")
+    db.advance(hours(30))
     return campaign_id
 
 
 async def draft_over(db: TimedDatabase, node: DatabaseNode) -> int:
     campaign_id = await draft_ahead(db, node)
-    db.after(hours(2))
+    db.advance(hours(2))
     return campaign_id
 
 
 async def draft_window_over(db: TimedDatabase, node: DatabaseNode) -> int:
-    campaign_id = await db.create("live_content")
-    body = {"startdate": start_at(db), "enddate": (db.now + hours(2)).isoformat()}
+    campaign_id = await db.add_draft("live_content")
+    body = {"startdate": _text_of_hour_ahead(db), "enddate": (db.now + hours(2)).isoformat()}
     await db.control.update_schedule(campaign_id, body, "tester")
-    db.after(hours(2))
+    db.advance(hours(2))
     return campaign_id
 
 
 async def scheduled_once(db: TimedDatabase, node: DatabaseNode) -> int:
-    return await db.saved(once_body(db.now + hours(1)))
+    return await db.add_scheduled(once_body(db.now + hours(1)))
 
 
 async def scheduled_daily(db: TimedDatabase, node: DatabaseNode) -> int:
-    return await db.saved(daily_body(db.now + hours(1)))
+    return await db.add_scheduled(daily_body(db.now + hours(1)))
 
 
 async def scheduled_last(db: TimedDatabase, node: DatabaseNode) -> int:
     """Recurring, with only one occurrence."""
     at = db.now + hours(1)
-    return await db.saved(daily_body(at, config={"end_date": at.date().isoformat()}))
+    return await db.add_scheduled(daily_body(at, config={"end_date": at.date().isoformat()}))
 
 
 def window_body(db: TimedDatabase, **more: object) -> dict[str, Any]:
@@ -102,23 +102,23 @@ def window_body(db: TimedDatabase, **more: object) -> dict[str, Any]:
 
 
 async def scheduled_event_window(db: TimedDatabase, node: DatabaseNode) -> int:
-    return await db.started("event_triggered", window_body(db))
+    return await db.add_started("event_triggered", window_body(db))
 
 
 async def scheduled_segment(db: TimedDatabase, node: DatabaseNode) -> int:
-    return await db.started("segment_triggered", window_body(db))
+    return await db.add_started("segment_triggered", window_body(db))
 
 
 async def launched_event_window(db: TimedDatabase, node: DatabaseNode) -> int:
     campaign_id = await scheduled_event_window(db, node)
-    db.after(hours(1))
+    db.advance(hours(1))
     await claim(db, node, campaign_id)
     return campaign_id
 
 
 async def launched_live_content(db: TimedDatabase, node: DatabaseNode) -> int:
-    campaign_id = await db.started("live_content", window_body(db))
-    db.after(hours(1))
+    campaign_id = await db.add_started("live_content", window_body(db))
+    db.advance(hours(1))
     await claim(db, node, campaign_id)
     return campaign_id
 
@@ -126,19 +126,19 @@ async def launched_live_content(db: TimedDatabase, node: DatabaseNode) -> int:
 async def launched_segment(db: TimedDatabase, node: DatabaseNode) -> int:
     """After its first run, which completed."""
     campaign_id = await executing_segment(db, node)
-    await ends(db, node, campaign_id)
+    await end_run(db, node, campaign_id)
     return campaign_id
 
 
 async def launched_segment_failed(db: TimedDatabase, node: DatabaseNode) -> int:
     campaign_id = await executing_segment(db, node)
-    await ends(db, node, campaign_id, completed=False)
+    await end_run(db, node, campaign_id, completed=False)
     return campaign_id
 
 
 async def executing_segment(db: TimedDatabase, node: DatabaseNode) -> int:
     campaign_id = await scheduled_segment(db, node)
-    db.after(hours(1))
+    db.advance(hours(1))
     await claim(db, node, campaign_id)
     await claim(db, node, campaign_id)
     return campaign_id
@@ -146,7 +146,7 @@ async def executing_segment(db: TimedDatabase, node: DatabaseNode) -> int:
 
 async def launched_daily(db: TimedDatabase, node: DatabaseNode) -> int:
     campaign_id = await executing_daily(db, node)
-    await ends(db, node, campaign_id)
+    await end_run(db, node, campaign_id)
     return campaign_id
 
 
@@ -154,32 +154,32 @@ async def launched_daily_last(db: TimedDatabase, node: DatabaseNode) -> int:
     """One occurrence to come, one that failed."""
     at = db.now + hours(1)
     body = daily_body(at, config={"end_date": (at + days(1)).date().isoformat()})
-    campaign_id = await db.saved(body)
-    db.after(hours(1))
+    campaign_id = await db.add_scheduled(body)
+    db.advance(hours(1))
     await claim(db, node, campaign_id)
-    await ends(db, node, campaign_id, completed=False)
+    await end_run(db, node, campaign_id, completed=False)
     return campaign_id
 
 
 async def launched_daily_last_completed(db: TimedDatabase, node: DatabaseNode) -> int:
     """One occurrence to come, one that completed."""
     campaign_id = await executing_daily_before_last(db, node)
-    await ends(db, node, campaign_id)
+    await end_run(db, node, campaign_id)
     return campaign_id
 
 
 async def executing_daily_before_last(db: TimedDatabase, node: DatabaseNode) -> int:
     at = db.now + hours(1)
     body = daily_body(at, config={"end_date": (at + days(1)).date().isoformat()})
-    campaign_id = await db.saved(body)
-    db.after(hours(1))
+    campaign_id = await db.add_scheduled(body)
+    db.advance(hours(1))
     await claim(db, node, campaign_id)
     return campaign_id
 
 
 async def executing_daily(db: TimedDatabase, node: DatabaseNode, overlap: str = "skip") -> int:
-    campaign_id = await db.saved(daily_body(db.now + hours(1), overlap=overlap))
-    db.after(hours(1))
+    campaign_id = await db.add_scheduled(daily_body(db.now + hours(1), overlap=overlap))
+    db.advance(hours(1))
     await claim(db, node, campaign_id)
     return campaign_id
 
@@ -195,28 +195,28 @@ async def executing_daily_allow(db: TimedDatabase, node: DatabaseNode) -> int:
 async def executing_two(db: TimedDatabase, node: DatabaseNode) -> int:
     """Two runs at once."""
     campaign_id = await executing_daily_allow(db, node)
-    db.after(days(1))
+    db.advance(days(1))
     await claim(db, node, campaign_id)
     return campaign_id
 
 
 async def executing_once(db: TimedDatabase, node: DatabaseNode) -> int:
     campaign_id = await scheduled_once(db, node)
-    db.after(hours(1))
+    db.advance(hours(1))
     await claim(db, node, campaign_id)
     return campaign_id
 
 
 async def executing_by_hand(db: TimedDatabase, node: DatabaseNode) -> int:
     """Started without a schedule; its attempt has not started."""
-    campaign_id = await db.create()
+    campaign_id = await db.add_draft()
     await db.control.start(campaign_id, "tester")
     return campaign_id
 
 
 async def executing_retrying(db: TimedDatabase, node: DatabaseNode) -> int:
     campaign_id = await executing_once(db, node)
-    (work,) = await db.works(campaign_id)
+    (work,) = await db.executing_attempts(campaign_id)
     await node.finish(work, Retry("busy", 60))
     return campaign_id
 
@@ -254,7 +254,7 @@ async def paused_once(db: TimedDatabase, node: DatabaseNode) -> int:
 async def paused_over(db: TimedDatabase, node: DatabaseNode) -> int:
     """The only occurrence passed meanwhile."""
     campaign_id = await paused_once(db, node)
-    db.after(hours(1))
+    db.advance(hours(1))
     await claim(db, node, campaign_id)
     return campaign_id
 
@@ -286,33 +286,33 @@ async def paused_segment_busy(db: TimedDatabase, node: DatabaseNode) -> int:
 
 async def completed(db: TimedDatabase, node: DatabaseNode) -> int:
     campaign_id = await executing_once(db, node)
-    await ends(db, node, campaign_id)
+    await end_run(db, node, campaign_id)
     return campaign_id
 
 
 async def completed_by_hand(db: TimedDatabase, node: DatabaseNode) -> int:
     campaign_id = await executing_by_hand(db, node)
     await begin_run(db, node, campaign_id)
-    await ends(db, node, campaign_id)
+    await end_run(db, node, campaign_id)
     return campaign_id
 
 
 async def completed_window(db: TimedDatabase, node: DatabaseNode) -> int:
     campaign_id = await launched_event_window(db, node)
-    db.after(days(3))
+    db.advance(days(3))
     await claim(db, node, campaign_id)
     return campaign_id
 
 
 async def failed(db: TimedDatabase, node: DatabaseNode) -> int:
     campaign_id = await executing_once(db, node)
-    await ends(db, node, campaign_id, completed=False)
+    await end_run(db, node, campaign_id, completed=False)
     return campaign_id
 
 
 async def failed_missed(db: TimedDatabase, node: DatabaseNode) -> int:
     campaign_id = await scheduled_once(db, node)
-    db.after(hours(3))
+    db.advance(hours(3))
     await claim(db, node, campaign_id)
     return campaign_id
 

@@ -50,15 +50,15 @@ def standby_of(primary: PostgresServer) -> Iterator[PostgresServer]:
         with psycopg.connect(primary.url, autocommit=True) as connection:
             connection.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
             connection.execute("SELECT pg_reload_conf()")
-            wait_synchronous(connection)
+            wait_until_synchronous(connection)
         yield server
     finally:
         with contextlib.suppress(Exception):
-            server.crash(signal.SIGQUIT)
+            server.end_by_signal(signal.SIGQUIT)
         shutil.rmtree(top, ignore_errors=True)
 
 
-def wait_synchronous(connection: psycopg.Connection[tuple[object, ...]]) -> None:
+def wait_until_synchronous(connection: psycopg.Connection[tuple[object, ...]]) -> None:
     """Wait until every commit is on both servers."""
     deadline = time.monotonic() + PROMOTED_WITHIN_S
     state = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"
@@ -74,7 +74,7 @@ def promote(standby: PostgresServer) -> None:
         connection.execute("SELECT pg_promote()")
 
 
-def either(primary: PostgresServer, standby: PostgresServer) -> str:
+def url_of_both(primary: PostgresServer, standby: PostgresServer) -> str:
     """Return a URL of both servers, which connects to the writable one."""
     one, other = str(primary.socket_dir), str(standby.socket_dir)
     url = primary.url.replace(one, f"{one},{other}")

@@ -43,19 +43,19 @@ def run_uuid(campaign: UUID, at: datetime) -> UUID:
     return uuid5(campaign, at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
 
 
-def iso(at: datetime) -> str:
+def request_text(at: datetime) -> str:
     return at.isoformat()
 
 
-async def continuous(db: TimedDatabase, every: int, length: timedelta, **extras: Any) -> int:
+async def store_continuous(db: TimedDatabase, every: int, length: timedelta, **extras: Any) -> int:
     """Store a segment campaign that runs every ``every`` seconds from an hour after noon."""
     db.control._continuous_interval = every
     start = NOON + hours(1)
-    return await db.started(
+    return await db.add_started(
         "segment_triggered",
         {
-            "startdate": iso(start),
-            "enddate": iso(start + length),
+            "startdate": request_text(start),
+            "enddate": request_text(start + length),
             "recurring_schedule": "continuously",
             **extras,
         },
@@ -67,7 +67,7 @@ def events_named(events: list[Any], name: str) -> list[Any]:
     return [event for event in events if event.event == name]
 
 
-class _AtNow(Campaigns):
+class _CampaignsAtTestTime(Campaigns):
     """Campaigns whose edits are decided at the time of the test."""
 
     def __init__(self, database: Database, db: TimedDatabase) -> None:
@@ -86,18 +86,18 @@ class TimedDatabase:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.now = NOON
-        self.store = _AtNow(database, self)
+        self.store = _CampaignsAtTestTime(database, self)
         self.control = CampaignService(self.store)
         self.timers = Timers(database)
 
-    def set(self, now: datetime) -> None:
+    def set_time(self, now: datetime) -> None:
         self.now = now
 
-    def after(self, step: timedelta) -> datetime:
+    def advance(self, step: timedelta) -> datetime:
         self.now += step
         return self.now
 
-    async def node(self, name: str = "node", lease: float = LONG) -> DatabaseNode:
+    async def register_node(self, name: str = "node", lease: float = LONG) -> DatabaseNode:
         """Return a registered node."""
         node = DatabaseNode(
             self,
@@ -108,7 +108,7 @@ class TimedDatabase:
         await node.register(lease)
         return node
 
-    async def create(self, kind: str = "one_time", **fields: Any) -> int:
+    async def add_draft(self, kind: str = "one_time", **fields: Any) -> int:
         draft = Campaign(
             id=0,
             uuid=uuid4(),
@@ -119,15 +119,15 @@ class TimedDatabase:
         )
         return (await self.control.create(draft, "tester")).id
 
-    async def saved(self, body: dict[str, Any], **fields: Any) -> int:
+    async def add_scheduled(self, body: dict[str, Any], **fields: Any) -> int:
         """Store a campaign with a `schedule` body, armed."""
-        campaign_id = await self.create(**fields)
+        campaign_id = await self.add_draft(**fields)
         await self.control.save_schedule(campaign_id, body, "tester")
         return campaign_id
 
-    async def started(self, kind: str, body: dict[str, Any], **fields: Any) -> int:
+    async def add_started(self, kind: str, body: dict[str, Any], **fields: Any) -> int:
         """Store a campaign with an `update_schedule` body, and start it."""
-        campaign_id = await self.create(kind, **fields)
+        campaign_id = await self.add_draft(kind, **fields)
         await self.control.update_schedule(campaign_id, body, "tester")
         await self.control.start(campaign_id, "tester")
         return campaign_id
@@ -137,56 +137,56 @@ class TimedDatabase:
             result = await connection.execute(sa.text(statement), binds)
             return list(result.all()) if result.returns_rows else []
 
-    async def campaign(self, campaign_id: int) -> Campaign:
+    async def read_campaign(self, campaign_id: int) -> Campaign:
         return await self.store.get(campaign_id)
 
-    async def status(self, campaign_id: int) -> str:
-        return (await self.campaign(campaign_id)).status.value
+    async def status_of(self, campaign_id: int) -> str:
+        return (await self.read_campaign(campaign_id)).status.value
 
-    async def runs(self, campaign_id: int) -> list[Any]:
+    async def runs_of(self, campaign_id: int) -> list[Any]:
         return await self.rows(
             "SELECT * FROM runs WHERE campaign_id = :id ORDER BY scheduled_for", id=campaign_id
         )
 
-    async def run_statuses(self, campaign_id: int) -> list[str]:
-        return [run.status for run in await self.runs(campaign_id)]
+    async def run_statuses_of(self, campaign_id: int) -> list[str]:
+        return [run.status for run in await self.runs_of(campaign_id)]
 
-    async def events(self, campaign_id: int) -> list[Any]:
+    async def events_of(self, campaign_id: int) -> list[Any]:
         return await self.rows(
             "SELECT * FROM campaign_events WHERE campaign_id = :id ORDER BY id", id=campaign_id
         )
 
-    async def timer(self, campaign_id: int) -> Any:
+    async def timer_of(self, campaign_id: int) -> Any:
         found = await self.rows("SELECT * FROM timers WHERE campaign_id = :id", id=campaign_id)
         return found[0] if found else None
 
-    async def definition(self, campaign_id: int) -> Any:
+    async def definition_of(self, campaign_id: int) -> Any:
         found = await self.rows(
             "SELECT * FROM schedule_definitions WHERE campaign_id = :id", id=campaign_id
         )
         return found[0] if found else None
 
-    async def due(self, *campaign_ids: int) -> list[ArmedEvent]:
+    async def due_events(self, *campaign_ids: int) -> list[ArmedEvent]:
         """Return the events that a timer has loaded and that are due."""
         if campaign_ids:
             return await self.timers.events_of(campaign_ids, self.now + TICK)
         found = await self.timers.overdue_events(FIRST_EVENT, self.now + TICK, 10_000, [])
         return await self.timers.events_of([item.campaign_id for item in found], self.now + TICK)
 
-    async def armed(self, campaign_id: int) -> ArmedEvent:
+    async def armed_event_of(self, campaign_id: int) -> ArmedEvent:
         """Return the campaign's next event, however far ahead."""
         (found,) = await self.timers.events_of([campaign_id], self.now + days(10_000))
         return found
 
-    async def waiting(self, *campaign_ids: int) -> list[PendingRun]:
-        found = await self.later(self.now + TICK)
+    async def due_pending_runs(self, *campaign_ids: int) -> list[PendingRun]:
+        found = await self.pending_runs_until(self.now + TICK)
         return [one for one in found if not campaign_ids or one.campaign_id in campaign_ids]
 
-    async def later(self, until: datetime) -> list[PendingRun]:
+    async def pending_runs_until(self, until: datetime) -> list[PendingRun]:
         """Return the runs whose next attempt is due before an instant."""
         return await self.timers.pending_runs(FIRST_RUN, until, self.now, ALL, 10_000, [])
 
-    async def works(self, campaign_id: int) -> list[Attempt]:
+    async def executing_attempts(self, campaign_id: int) -> list[Attempt]:
         """Return the executing runs as attempts, as the node that runs them knows them."""
         rows = await self.rows(
             "SELECT r.*, c.uuid, c.target FROM runs r JOIN campaigns c ON c.id = r.campaign_id"
@@ -210,7 +210,7 @@ class TimedDatabase:
             for row in rows
         ]
 
-    async def dump(self, campaign_id: int) -> dict[str, list[Any]]:
+    async def dump_rows(self, campaign_id: int) -> dict[str, list[Any]]:
         """Return the campaign's rows in every table, and the number of rows of all campaigns."""
         found: dict[str, list[Any]] = {}
         async with self.database.transaction() as connection:
@@ -228,11 +228,11 @@ class TimedDatabase:
             found["count"] = [tuple(counts.one())]
         return found
 
-    async def check(self, campaign_id: int) -> None:
+    async def check_invariants(self, campaign_id: int) -> None:
         """Check the invariants of a campaign, computed from its rows."""
-        campaign = await self.campaign(campaign_id)
-        runs = await self.runs(campaign_id)
-        timer, definition = await self.timer(campaign_id), await self.definition(campaign_id)
+        campaign = await self.read_campaign(campaign_id)
+        runs = await self.runs_of(campaign_id)
+        timer, definition = await self.timer_of(campaign_id), await self.definition_of(campaign_id)
         is_open = [run for run in runs if RunStatus(run.status) in OPEN_RUN]
         waiting_for_overlap = [
             run for run in is_open if run.status == "queued" and run.next_attempt_at is None
@@ -252,7 +252,7 @@ class TimedDatabase:
 
 
 @asynccontextmanager
-async def opened(url: str) -> AsyncIterator[TimedDatabase]:
+async def open_timed_database(url: str) -> AsyncIterator[TimedDatabase]:
     """Open the database at ``url``."""
     database = Database(url, pool_size=3)
     try:

@@ -39,7 +39,7 @@ def wait_until(what: str, holds: Callable[[], object], within: float = PATIENCE_
     return value
 
 
-async def until(holds: Callable[[], bool]) -> None:
+async def spin_until(holds: Callable[[], bool]) -> None:
     """Let the event loop run until something holds; fail after a minute."""
     async with asyncio.timeout(PATIENCE_S):
         while not holds():  # noqa: ASYNC110 - conditions over what others do, not events

@@ -12,7 +12,7 @@ from pathlib import Path
 import tzdata
 
 
-def compiled(offset: timedelta) -> bytes:
+def tzif_file(offset: timedelta) -> bytes:
     """Return a TZif file (RFC 9636) of a zone whose clocks never change."""
     seconds = int(offset.total_seconds())
     counts = struct.pack(">6l", 0, 0, 0, 0, 1, 4)
@@ -23,23 +23,23 @@ def compiled(offset: timedelta) -> bytes:
     return (header + block) * 2 + footer.encode()
 
 
-def directory(top: Path, release: str, zones: Mapping[str, timedelta]) -> dict[str, str]:
+def write_zone_directory(top: Path, release: str, zones: Mapping[str, timedelta]) -> dict[str, str]:
     """Write a tree for the TZPATH; return the environment that makes a process use it."""
     zones = {"Etc/UTC": timedelta(0), "UTC": timedelta(0), **zones}
     for name, offset in zones.items():
         file = top / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(compiled(offset))
+        file.write_bytes(tzif_file(offset))
     (top / "tzdata.zi").write_text(f"# version {release}\n")
     return {"PYTHONTZPATH": str(top), "CAMPAIGND_TIMEZONE_DATA": "system"}
 
 
-def package(top: Path, release: str, zones: Mapping[str, timedelta]) -> dict[str, str]:
+def write_zone_package(top: Path, release: str, zones: Mapping[str, timedelta]) -> dict[str, str]:
     """Write the same as a release of the package tzdata, for a machine without a tree."""
     copy = top / "tzdata"
     shutil.copytree(Path(tzdata.__file__).parent, copy)
     for name, offset in zones.items():
-        (copy / "zoneinfo" / name).write_bytes(compiled(offset))
+        (copy / "zoneinfo" / name).write_bytes(tzif_file(offset))
     (copy / "__init__.py").write_text(f'IANA_VERSION = "{release}"\n')
     paths = [str(top), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {"PYTHONTZPATH": "", "PYTHONPATH": os.pathsep.join(paths)}

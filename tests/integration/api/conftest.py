@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.api_server import Api, serving
+from tests.support.api_server import RunningApi, running_server
 from tests.support.postgres import fresh_database
 
 
 @pytest.fixture(scope="module")
 def api(
     tmp_path_factory: pytest.TempPathFactory, postgres_server: str, template_database: str
-) -> Iterator[Api]:
+) -> Iterator[RunningApi]:
     """Yield `campaignd run` with the API, on a fresh database."""
     with fresh_database(postgres_server, template_database) as (_, url):
         directory: Path = tmp_path_factory.mktemp("api")
-        with serving(directory, url) as found:
+        with running_server(directory, url) as found:
             yield found

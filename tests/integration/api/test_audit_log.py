@@ -9,11 +9,11 @@ import httpx
 import pytest
 
 from daemon.domain.api_keys import Scope
-from tests.support.api_server import TIMEOUT_S, Api, future, iso
+from tests.support.api_server import TIMEOUT_S, RunningApi, instant_ahead, request_text
 
 
 @pytest.fixture
-def auditor(api: Api) -> Iterator[httpx.Client]:
+def auditor(api: RunningApi) -> Iterator[httpx.Client]:
     """Yield a client of an admin key."""
     with api.client(Scope.ADMIN) as client:
         yield client
@@ -27,9 +27,9 @@ def rows(auditor: httpx.Client, **filters: Any) -> list[dict[str, Any]]:
     return items[::-1]
 
 
-def test_every_change_of_a_campaign_is_recorded(api: Api, auditor: httpx.Client) -> None:
+def test_every_change_of_a_campaign_is_recorded(api: RunningApi, auditor: httpx.Client) -> None:
     """Each change has one row with the actor, the address, the request and the object."""
-    body = {"schedule_type": "scheduled", "scheduled_at": iso(future(hours=1))}
+    body = {"schedule_type": "scheduled", "scheduled_at": request_text(instant_ahead(hours=1))}
     with api.client(Scope.WRITE) as writer:
         campaign = writer.post("/campaigns", json={"name": "spring", "type": "one_time"}).json()
         path = f"/campaigns/{campaign['id']}"
@@ -38,7 +38,7 @@ def test_every_change_of_a_campaign_is_recorded(api: Api, auditor: httpx.Client)
             headers = {"Idempotency-Key": command}
             assert writer.post(f"{path}/{command}", headers=headers).status_code == 200
         ended = "SELECT status = 'completed' FROM campaigns WHERE id = %s"
-        api.database.until(ended, campaign["id"])
+        api.database.wait_until(ended, campaign["id"])
         assert writer.post(f"{path}/archive").status_code == 200
         deleted = writer.delete(path, headers={"X-Request-ID": "the-last-one"})
         assert deleted.is_success, deleted.text
@@ -56,20 +56,20 @@ def test_every_change_of_a_campaign_is_recorded(api: Api, auditor: httpx.Client)
 
 
 def test_a_change_that_is_refused_or_rolled_back_leaves_no_row(
-    api: Api, auditor: httpx.Client
+    api: RunningApi, auditor: httpx.Client
 ) -> None:
     """The row belongs to the transaction of the change."""
-    campaign = api.campaign()
+    campaign = api.create_campaign()
     before = rows(auditor)
     with api.client(Scope.WRITE) as writer:
         refused = writer.post(f"/campaigns/{campaign['id']}/pause")
         assert refused.status_code == 400
-        late = {"schedule_type": "scheduled", "scheduled_at": iso(future(hours=-1))}
+        late = {"schedule_type": "scheduled", "scheduled_at": request_text(instant_ahead(hours=-1))}
         assert writer.post(f"/campaigns/{campaign['id']}/schedule", json=late).status_code == 400
     assert rows(auditor) == before
 
 
-def test_keys_are_recorded_without_their_secrets(api: Api, auditor: httpx.Client) -> None:
+def test_keys_are_recorded_without_their_secrets(api: RunningApi, auditor: httpx.Client) -> None:
     """Creating, rotating and revoking a key are recorded; the log line names the object too."""
     made = auditor.post("/keys", json={"name": "sneaky", "scope": "admin"}).json()
     rotated = auditor.post(f"/keys/{made['id']}/rotate").json()
@@ -82,9 +82,9 @@ def test_keys_are_recorded_without_their_secrets(api: Api, auditor: httpx.Client
         assert secret not in str(found)
 
 
-def test_a_refused_scope_is_recorded_once_a_minute(api: Api, auditor: httpx.Client) -> None:
+def test_a_refused_scope_is_recorded_once_a_minute(api: RunningApi, auditor: httpx.Client) -> None:
     """A client that repeats itself fills no table."""
-    campaign = api.campaign()
+    campaign = api.create_campaign()
     with api.client(Scope.READ) as reader:
         for _ in range(5):
             assert reader.post(f"/campaigns/{campaign['id']}/start").status_code == 403
@@ -97,7 +97,7 @@ def test_a_refused_scope_is_recorded_once_a_minute(api: Api, auditor: httpx.Clie
     assert found[0]["note"] == "the scope write is required"
 
 
-def test_sessions_of_the_page_are_recorded(api: Api, auditor: httpx.Client) -> None:
+def test_sessions_of_the_page_are_recorded(api: RunningApi, auditor: httpx.Client) -> None:
     """A log-in, a refused one and a log-out are recorded, the refused one once a minute."""
     with httpx.Client(base_url=api.url, timeout=TIMEOUT_S) as browser:
         for _ in range(3):
@@ -112,10 +112,10 @@ def test_sessions_of_the_page_are_recorded(api: Api, auditor: httpx.Client) -> N
     ]
 
 
-def test_the_log_is_read_by_pages_and_filters(api: Api, auditor: httpx.Client) -> None:
+def test_the_log_is_read_by_pages_and_filters(api: RunningApi, auditor: httpx.Client) -> None:
     """Newest first, each row once; a filter that is no instant is refused."""
     names = [f"campaign {number}" for number in range(5)]
-    author = {"Authorization": f"Bearer {api.new_key('the author')}"}
+    author = {"Authorization": f"Bearer {api.create_key('the author')}"}
     for name in names:
         api.http.post("/campaigns", json={"name": name}, headers=author)
     seen: list[str] = []
@@ -128,8 +128,10 @@ def test_the_log_is_read_by_pages_and_filters(api: Api, auditor: httpx.Client) -
         if cursor is None:
             break
     assert seen == names[::-1]
-    assert rows(auditor, since=iso(future(hours=1))) == []
-    assert len(rows(auditor, since=iso(future(hours=-1)), actor="api:the author")) == 5
+    assert rows(auditor, since=request_text(instant_ahead(hours=1))) == []
+    assert (
+        len(rows(auditor, since=request_text(instant_ahead(hours=-1)), actor="api:the author")) == 5
+    )
     assert rows(auditor, actor="api:another key") == []
     assert rows(auditor, since="2100-01-01") == []
     refused = auditor.get("/audit-log", params={"since": "yesterday"})
@@ -139,9 +141,9 @@ def test_the_log_is_read_by_pages_and_filters(api: Api, auditor: httpx.Client) -
     )
 
 
-def test_the_request_line_names_what_was_changed(api: Api, auditor: httpx.Client) -> None:
+def test_the_request_line_names_what_was_changed(api: RunningApi, auditor: httpx.Client) -> None:
     """The line of the log has the action and its object, although the path is a pattern."""
-    campaign = api.campaign(name="gone")
+    campaign = api.create_campaign(name="gone")
     with api.client(Scope.WRITE) as writer:
         writer.delete(f"/campaigns/{campaign['id']}", headers={"X-Request-ID": "deleted"})
         writer.get("/campaigns", headers={"X-Request-ID": "listed"})

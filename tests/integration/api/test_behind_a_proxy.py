@@ -9,14 +9,14 @@ import pytest
 
 from daemon.api.dashboard.session import COOKIE
 from daemon.domain.api_keys import Scope
-from tests.support.api_server import TIMEOUT_S, Api, get, serving
+from tests.support.api_server import TIMEOUT_S, RunningApi, get_without_key, running_server
 from tests.support.postgres import fresh_database
 
 
 @pytest.fixture(scope="module")
 def proxied(
     tmp_path_factory: pytest.TempPathFactory, postgres_server: str, template_database: str
-) -> Iterator[Api]:
+) -> Iterator[RunningApi]:
     """Yield a server that trusts a proxy on this machine."""
     settings = {
         "api__trusted_proxies": "127.0.0.1",
@@ -25,12 +25,12 @@ def proxied(
     }
     with (
         fresh_database(postgres_server, template_database) as (_, url),
-        serving(tmp_path_factory.mktemp("proxied"), url, "api", **settings) as found,
+        running_server(tmp_path_factory.mktemp("proxied"), url, "api", **settings) as found,
     ):
         yield found
 
 
-def _log_in(api: Api, key: str, client: str = "203.0.113.1") -> httpx.Response:
+def _log_in(api: RunningApi, key: str, client: str = "203.0.113.1") -> httpx.Response:
     headers = {
         "X-Forwarded-For": client,
         "X-Forwarded-Proto": "https",
@@ -39,7 +39,7 @@ def _log_in(api: Api, key: str, client: str = "203.0.113.1") -> httpx.Response:
     return httpx.post(f"{api.url}/login", data={"key": key}, headers=headers, timeout=TIMEOUT_S)
 
 
-def test_the_cookie_is_secure(proxied: Api) -> None:
+def test_the_cookie_is_secure(proxied: RunningApi) -> None:
     """The browser sends the cookie by HTTPS only, and to this host only; it opens the page."""
     response = _log_in(proxied, proxied.keys[Scope.READ])
     assert response.status_code == 303
@@ -47,11 +47,11 @@ def test_the_cookie_is_secure(proxied: Api) -> None:
     assert cookie.startswith(f"__Host-{COOKIE}=")
     for attribute in ("Secure", "Path=/", "HttpOnly", "SameSite=strict"):
         assert attribute in cookie
-    page = get(f"{proxied.url}/", headers={"Cookie": cookie.partition(";")[0]})
+    page = get_without_key(f"{proxied.url}/", headers={"Cookie": cookie.partition(";")[0]})
     assert "Upcoming" in page.text
 
 
-def test_failures_of_one_client_lock_out_no_other(proxied: Api) -> None:
+def test_failures_of_one_client_lock_out_no_other(proxied: RunningApi) -> None:
     """The limit counts failures of the client behind the proxy; successes are not counted."""
     for _ in range(25):
         assert _log_in(proxied, proxied.keys[Scope.READ], "203.0.113.2").status_code == 303
@@ -63,7 +63,7 @@ def test_failures_of_one_client_lock_out_no_other(proxied: Api) -> None:
     assert _log_in(proxied, proxied.keys[Scope.READ], "203.0.113.4").status_code == 303
 
 
-def test_the_log_has_the_client(proxied: Api) -> None:
+def test_the_log_has_the_client(proxied: RunningApi) -> None:
     """`remote` is the client's address."""
     headers = {"X-Forwarded-For": "203.0.113.9", "X-Request-ID": "from-afar"}
     proxied.http.get("/upcoming", headers=headers)
@@ -71,23 +71,28 @@ def test_the_log_has_the_client(proxied: Api) -> None:
     assert event["remote"] == "203.0.113.9"
 
 
-def test_the_last_use_of_a_key_has_the_client(proxied: Api) -> None:
+def test_the_last_use_of_a_key_has_the_client(proxied: RunningApi) -> None:
     """Of the API and of the page, whose session has the address too."""
     last = "SELECT last_used_from = '203.0.113.7' FROM api_keys WHERE name = %s"
-    secret = proxied.new_key("from afar", Scope.READ)
+    secret = proxied.create_key("from afar", Scope.READ)
     headers = {"Authorization": f"Bearer {secret}", "X-Forwarded-For": "203.0.113.7"}
-    assert get(f"{proxied.url}/api/v1/upcoming", headers=headers).status_code == 200
-    proxied.database.until(last, "from afar")
-    secret = proxied.new_key("from a browser afar", Scope.READ)
+    assert get_without_key(f"{proxied.url}/api/v1/upcoming", headers=headers).status_code == 200
+    proxied.database.wait_until(last, "from afar")
+    secret = proxied.create_key("from a browser afar", Scope.READ)
     assert _log_in(proxied, secret, "203.0.113.7").status_code == 303
-    proxied.database.until(last, "from a browser afar")
+    proxied.database.wait_until(last, "from a browser afar")
     assert proxied.database.one("SELECT count(*) FROM sessions WHERE address = '203.0.113.7'") == 1
 
 
-def test_other_hosts_are_refused(proxied: Api) -> None:
+def test_other_hosts_are_refused(proxied: RunningApi) -> None:
     """A name that points here without being ours serves neither metrics nor the API's document."""
     for path in ("/metrics", "/openapi.json", "/", "/api/v1/upcoming"):
-        response = get(f"{proxied.url}{path}", headers={"Host": "evil.example"})
+        response = get_without_key(f"{proxied.url}{path}", headers={"Host": "evil.example"})
         assert (response.status_code, response.json()["message"]) == (421, "Unknown host")
-    assert get(f"{proxied.url}/metrics", headers={"Host": "campaigns.example"}).status_code == 200
-    assert get(f"{proxied.url}/healthz", headers={"Host": "10.0.0.7"}).status_code == 200
+    assert (
+        get_without_key(f"{proxied.url}/metrics", headers={"Host": "campaigns.example"}).status_code
+        == 200
+    )
+    assert (
+        get_without_key(f"{proxied.url}/healthz", headers={"Host": "10.0.0.7"}).status_code == 200
+    )

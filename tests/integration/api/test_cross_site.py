@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from daemon.domain.api_keys import Scope
-from tests.support.api_server import TIMEOUT_S, Api
+from tests.support.api_server import TIMEOUT_S, RunningApi
 
 FOREIGN = [
     {"Sec-Fetch-Site": "cross-site"},
@@ -20,7 +20,7 @@ FOREIGN = [
 
 
 def _send(
-    api: Api, method: str, path: str, headers: dict[str, str], content: bytes = b""
+    api: RunningApi, method: str, path: str, headers: dict[str, str], content: bytes = b""
 ) -> httpx.Response:
     basic = base64.b64encode(f"{api.keys[Scope.ADMIN]}:".encode()).decode()
     headers = {"Authorization": f"Basic {basic}", **headers}
@@ -30,9 +30,9 @@ def _send(
 
 
 @pytest.mark.parametrize("headers", FOREIGN)
-def test_requests_of_other_sites_are_refused(api: Api, headers: dict[str, str]) -> None:
+def test_requests_of_other_sites_are_refused(api: RunningApi, headers: dict[str, str]) -> None:
     """Neither a command without a body, nor one with a JSON body, nor a read is served."""
-    campaign = api.armed()
+    campaign = api.create_armed_campaign()
     path = f"/campaigns/{campaign['id']}"
     new = b'{"name": "sneaky", "scope": "admin"}'
     as_json = {**headers, "Content-Type": "application/json"}
@@ -45,10 +45,10 @@ def test_requests_of_other_sites_are_refused(api: Api, headers: dict[str, str]) 
         assert response.status_code == 403
         assert response.json()["message"] == "Permission denied"
         assert "another site" in response.json()["detail"]
-    assert api.status(campaign) == "scheduled"
+    assert api.status_of(campaign) == "scheduled"
 
 
-def test_requests_of_the_own_page_are_served(api: Api) -> None:
+def test_requests_of_the_own_page_are_served(api: RunningApi) -> None:
     """The page at /docs sends its own origin; a reverse proxy may have changed the Host."""
     for headers in (
         {},
@@ -64,9 +64,9 @@ def test_requests_of_the_own_page_are_served(api: Api) -> None:
     "content_type",
     ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "json"],
 )
-def test_only_bodies_declared_as_json_are_read(api: Api, content_type: str) -> None:
+def test_only_bodies_declared_as_json_are_read(api: RunningApi, content_type: str) -> None:
     """Every call with a body refuses the types that a form can have, and a missing type."""
-    campaign = f"/campaigns/{api.campaign()['id']}"
+    campaign = f"/campaigns/{api.create_campaign()['id']}"
     run = "/runs/00000000-0000-0000-0000-000000000000"
     for method, path in (
         ("POST", "/campaigns"),
@@ -85,7 +85,7 @@ def test_only_bodies_declared_as_json_are_read(api: Api, content_type: str) -> N
 @pytest.mark.parametrize(
     "content_type", ["application/json", "Application/JSON; charset=utf-8", "application/x+json"]
 )
-def test_json_types_are_read(api: Api, content_type: str) -> None:
+def test_json_types_are_read(api: RunningApi, content_type: str) -> None:
     """Parameters and the case of the type do not matter."""
     headers = {"Content-Type": content_type}
     assert _send(api, "POST", "/campaigns", headers, b'{"name": "x"}').status_code == 201

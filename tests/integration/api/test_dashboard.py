@@ -16,11 +16,11 @@ from daemon.domain.api_keys import SESSION_LIFE, Scope, digest_of
 from daemon.domain.campaign.state_machine import Status
 from daemon.domain.read_models import NodeState, Overview, SchemaInfo, UpcomingEvent
 from daemon.domain.schedule.schedule import CampaignType, EventKind
-from tests.support.api_server import TIMEOUT_S, Api, serving
+from tests.support.api_server import TIMEOUT_S, RunningApi, running_server
 
 
 @pytest.fixture
-def browser(api: Api) -> Iterator[httpx.Client]:
+def browser(api: RunningApi) -> Iterator[httpx.Client]:
     """Yield a client with a cookie jar."""
     with httpx.Client(base_url=api.url, follow_redirects=True, timeout=TIMEOUT_S) as client:
         yield client
@@ -40,9 +40,9 @@ def test_without_a_session_the_form_is_shown(browser: httpx.Client) -> None:
     assert COOKIE not in browser.cookies
 
 
-def test_login_dashboard_and_logout(api: Api, browser: httpx.Client) -> None:
+def test_login_dashboard_and_logout(api: RunningApi, browser: httpx.Client) -> None:
     """The scope read is sufficient; the cookie does not contain the key, and names are escaped."""
-    api.armed(name='<img src=x onerror="alert(1)">', timezone="Asia/Tokyo")
+    api.create_armed_campaign(name='<img src=x onerror="alert(1)">', timezone="Asia/Tokyo")
     response = log_in(browser, api.keys[Scope.READ])
     assert response.status_code == 200
     assert "Upcoming" in response.text
@@ -57,18 +57,18 @@ def test_login_dashboard_and_logout(api: Api, browser: httpx.Client) -> None:
     assert "Upcoming" not in browser.get("/").text
 
 
-def test_invalid_keys_are_refused(api: Api, browser: httpx.Client) -> None:
+def test_invalid_keys_are_refused(api: RunningApi, browser: httpx.Client) -> None:
     """Unknown, missing and revoked keys are refused."""
     for wrong in ("cdk_wrong", "", "x" * 5000):
         response = log_in(browser, wrong)
         assert response.status_code == 403
         assert "does not exist, is revoked or has expired" in response.text
-    assert "Upcoming" in log_in(browser, api.new_key("short-lived", Scope.READ)).text
+    assert "Upcoming" in log_in(browser, api.create_key("short-lived", Scope.READ)).text
     api.database.rows("UPDATE api_keys SET revoked_at = now() WHERE name = 'short-lived'")
     assert "Upcoming" not in browser.get("/").text
 
 
-def test_the_key_of_a_worker_cannot_log_in(api: Api, browser: httpx.Client) -> None:
+def test_the_key_of_a_worker_cannot_log_in(api: RunningApi, browser: httpx.Client) -> None:
     response = log_in(browser, api.keys[Scope.WORKER])
     assert response.status_code == 403
     assert "The scope worker is insufficient for this page." in response.text
@@ -82,14 +82,14 @@ def shows_page(url: str, token: str) -> bool:
     return "Upcoming" in response.text
 
 
-def new_session(api: Api, key: str) -> str:
+def new_session(api: RunningApi, key: str) -> str:
     """Log in and return the cookie's token."""
     response = httpx.post(f"{api.url}/login", data={"key": key}, timeout=TIMEOUT_S)
     assert response.status_code == 303
     return response.cookies[COOKIE]
 
 
-def test_log_out_ends_the_session_also_for_copies_of_the_cookie(api: Api) -> None:
+def test_log_out_ends_the_session_also_for_copies_of_the_cookie(api: RunningApi) -> None:
     token, other = (new_session(api, api.keys[Scope.READ]) for _ in range(2))
     assert shows_page(api.url, token)
     headers = {"Cookie": f"{COOKIE}={token}"}
@@ -99,7 +99,9 @@ def test_log_out_ends_the_session_also_for_copies_of_the_cookie(api: Api) -> Non
     assert shows_page(api.url, other)
 
 
-def test_a_log_in_ends_the_session_that_the_browser_had(api: Api, browser: httpx.Client) -> None:
+def test_a_log_in_ends_the_session_that_the_browser_had(
+    api: RunningApi, browser: httpx.Client
+) -> None:
     log_in(browser, api.keys[Scope.READ])
     first = browser.cookies[COOKIE]
     log_in(browser, api.keys[Scope.ADMIN])
@@ -107,18 +109,20 @@ def test_a_log_in_ends_the_session_that_the_browser_had(api: Api, browser: httpx
     assert not shows_page(api.url, first)
 
 
-def test_every_node_knows_the_session(api: Api, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_every_node_knows_the_session(
+    api: RunningApi, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """A session that one node started is valid on another node, and ended there it ends on both."""
     token = new_session(api, api.keys[Scope.READ])
     directory = tmp_path_factory.mktemp("second")
-    with serving(directory, api.database.url, "api", api.keys) as second:
+    with running_server(directory, api.database.url, "api", api.keys) as second:
         assert shows_page(second.url, token)
         headers = {"Cookie": f"{COOKIE}={token}"}
         httpx.post(f"{second.url}/logout", headers=headers, timeout=TIMEOUT_S)
         assert not shows_page(api.url, token)
 
 
-def test_only_the_hash_of_the_token_is_stored(api: Api) -> None:
+def test_only_the_hash_of_the_token_is_stored(api: RunningApi) -> None:
     token = new_session(api, api.keys[Scope.READ])
     assert api.database.one(
         "SELECT count(*) FROM sessions WHERE digest = %s AND address = '127.0.0.1'",
@@ -138,7 +142,7 @@ def test_only_the_hash_of_the_token_is_stored(api: Api) -> None:
         ("created_at = now() - interval '12 hours'", False),
     ],
 )
-def test_a_session_ends_by_disuse_and_by_age(api: Api, change: str, is_valid: bool) -> None:
+def test_a_session_ends_by_disuse_and_by_age(api: RunningApi, change: str, is_valid: bool) -> None:
     token = new_session(api, api.keys[Scope.READ])
     api.database.rows(f"UPDATE sessions SET {change} WHERE digest = %s", digest_of(token))
     assert shows_page(api.url, token) is is_valid
@@ -156,17 +160,17 @@ def test_a_session_ends_by_disuse_and_by_age(api: Api, change: str, is_valid: bo
     ],
 )
 def test_a_session_ends_with_the_secret_that_started_it(
-    api: Api, change: str, is_valid: bool
+    api: RunningApi, change: str, is_valid: bool
 ) -> None:
     """The key is revoked, expires or is rotated; after a rotation the overlap counts."""
     name = f"of a browser: {change}"
-    token = new_session(api, api.new_key(name, Scope.READ))
+    token = new_session(api, api.create_key(name, Scope.READ))
     api.database.rows(f"UPDATE api_keys SET {change} WHERE name = %s", name)
     assert shows_page(api.url, token) is is_valid
 
 
-def test_the_use_of_a_session_and_its_key_is_recorded_once_a_minute(api: Api) -> None:
-    token = new_session(api, api.new_key("of the page", Scope.READ))
+def test_the_use_of_a_session_and_its_key_is_recorded_once_a_minute(api: RunningApi) -> None:
+    token = new_session(api, api.create_key("of the page", Scope.READ))
     used = "SELECT used_at > now() - interval '10 seconds' FROM sessions WHERE digest = %s"
     for age, is_recorded in (("50 seconds", False), ("61 seconds", True)):
         api.database.rows(
@@ -176,12 +180,12 @@ def test_the_use_of_a_session_and_its_key_is_recorded_once_a_minute(api: Api) ->
         )
         assert shows_page(api.url, token)
         assert api.database.one(used, digest_of(token)) is is_recorded
-    api.database.until(
+    api.database.wait_until(
         "SELECT last_used_from = '127.0.0.1' FROM api_keys WHERE name = 'of the page'"
     )
 
 
-def test_a_log_in_deletes_ended_sessions(api: Api) -> None:
+def test_a_log_in_deletes_ended_sessions(api: RunningApi) -> None:
     ended, unused = (new_session(api, api.keys[Scope.READ]) for _ in range(2))
     api.database.rows(
         "UPDATE sessions SET used_at = now() - interval '30 minutes' WHERE digest = %s",
@@ -193,7 +197,7 @@ def test_a_log_in_deletes_ended_sessions(api: Api) -> None:
     assert digest_of(unused) in kept
 
 
-def test_forms_of_other_sites_are_refused(api: Api, browser: httpx.Client) -> None:
+def test_forms_of_other_sites_are_refused(api: RunningApi, browser: httpx.Client) -> None:
     """A form on another site can neither log in nor log out."""
     key = api.keys[Scope.READ]
     assert log_in(browser, key, Origin="https://evil.example").status_code == 403
@@ -203,7 +207,7 @@ def test_forms_of_other_sites_are_refused(api: Api, browser: httpx.Client) -> No
     assert "Upcoming" in browser.get("/").text
 
 
-def test_the_page_loads_nothing(api: Api, browser: httpx.Client) -> None:
+def test_the_page_loads_nothing(api: RunningApi, browser: httpx.Client) -> None:
     """The page has no script and no URL of another host, forbids both, and is not cached."""
     for response in (browser.get("/"), log_in(browser, api.keys[Scope.READ])):
         assert not re.search(r"<script|https?://|javascript:", response.text)
@@ -214,14 +218,16 @@ def test_the_page_loads_nothing(api: Api, browser: httpx.Client) -> None:
         assert response.headers["cache-control"] == "no-store"
 
 
-def test_the_api_does_not_accept_the_cookie(api: Api) -> None:
+def test_the_api_does_not_accept_the_cookie(api: RunningApi) -> None:
     """The API accepts keys only."""
     with httpx.Client(base_url=api.url, follow_redirects=True, timeout=TIMEOUT_S) as browser:
         log_in(browser, api.keys[Scope.ADMIN])
         assert browser.get("/api/v1/campaigns").status_code == 401
 
 
-def test_open_runs_are_shown_however_many_runs_are_newer(api: Api, browser: httpx.Client) -> None:
+def test_open_runs_are_shown_however_many_runs_are_newer(
+    api: RunningApi, browser: httpx.Client
+) -> None:
     """All open runs are shown, not only the newest runs."""
     rows = {
         "executing": "1, 'elsewhere', now(), NULL, now() + interval '1 hour', NULL",
@@ -231,7 +237,7 @@ def test_open_runs_are_shown_however_many_runs_are_newer(api: Api, browser: http
         "completed": "1, 'elsewhere', now(), NULL, NULL, now()",
     }
     for status, columns in rows.items():
-        created = api.campaign(name=f"the {status} one")
+        created = api.create_campaign(name=f"the {status} one")
         count, age = (150, 0) if status == "completed" else (1, 1)
         if count == 1:
             api.database.rows(
@@ -261,9 +267,9 @@ def test_open_runs_are_shown_however_many_runs_are_newer(api: Api, browser: http
     assert [waiting.count(f"the {status} one") for status in rows] == [0, 1, 1, 1, 0]
 
 
-def test_logins_of_one_key_are_limited(api: Api) -> None:
+def test_logins_of_one_key_are_limited(api: RunningApi) -> None:
     """Each is a row in the database; other keys are not affected."""
-    many, other = (api.new_key(name, Scope.READ) for name in ("of many", "of one"))
+    many, other = (api.create_key(name, Scope.READ) for name in ("of many", "of one"))
     with httpx.Client(base_url=api.url, timeout=TIMEOUT_S) as client:
         # The limit is that of a sliding window, which may move on between the first and the last.
         answers = [log_in(client, many) for _ in range(130)]
@@ -275,7 +281,7 @@ def test_logins_of_one_key_are_limited(api: Api) -> None:
         assert log_in(client, other).status_code == 303
 
 
-def test_login_attempts_are_limited(api: Api, browser: httpx.Client) -> None:
+def test_login_attempts_are_limited(api: RunningApi, browser: httpx.Client) -> None:
     """Login attempts of one address are limited. The last HTTP test, as it uses the limit up."""
     statuses = [log_in(browser, f"cdk_{number}").status_code for number in range(25)]
     assert statuses[-1] == 429

@@ -14,14 +14,14 @@ import pytest
 
 from config.settings import ApiSettings
 from daemon.domain.api_keys import Scope
-from tests.support.api_server import Api
+from tests.support.api_server import RunningApi
 
 TEXT = (Path(__file__).parents[3] / "docs" / "api.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, re.M | re.S)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_every_example_of_the_page_works(api: Api) -> None:
+def test_every_example_of_the_page_works(api: RunningApi) -> None:
     """All commands of the page succeed, in the order of the page."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     env = {
@@ -54,10 +54,10 @@ def test_every_example_of_the_page_works(api: Api) -> None:
     assert json.loads(outputs[7])["message"] == "Schedule cleared"
 
 
-def test_the_example_of_an_error_is_real(api: Api) -> None:
+def test_the_example_of_an_error_is_real(api: RunningApi) -> None:
     """The server answers an empty body with the error on the page."""
     (text,) = [block for language, block in BLOCKS if language == "json"]
-    campaign = api.campaign()
+    campaign = api.create_campaign()
     response = api.http.patch(f"/campaigns/{campaign['uuid']}/update_schedule", json={})
     assert response.json() == json.loads(text)
 

@@ -10,13 +10,13 @@ import httpx
 import pytest
 
 from daemon.domain.campaign.model import run_id
-from tests.support.api_server import TIMEOUT_S, Api
+from tests.support.api_server import TIMEOUT_S, RunningApi
 
 
 @pytest.fixture
-def run(api: Api) -> dict[str, Any]:
+def run(api: RunningApi) -> dict[str, Any]:
     """Return a run that its target has accepted, in its second attempt."""
-    campaign = api.campaign()
+    campaign = api.create_campaign()
     api.database.rows(
         "UPDATE campaigns SET status = 'executing', open_runs = 1, has_due = true WHERE id = %s",
         campaign["id"],
@@ -35,35 +35,37 @@ def run(api: Api) -> dict[str, Any]:
     return {"id": str(identity), "campaign": campaign}
 
 
-def test_complete_ends_the_run_and_its_campaign(api: Api, run: dict[str, Any]) -> None:
+def test_complete_ends_the_run_and_its_campaign(api: RunningApi, run: dict[str, Any]) -> None:
     """The run is completed, and with its last run the campaign. A repetition changes nothing."""
     for changed in (True, False):
         response = api.http.post(f"/runs/{run['id']}/complete", json={"attempt": 2})
         assert response.status_code == 200, response.text
         assert (response.json()["status"], response.json()["changed"]) == ("completed", changed)
-    assert api.status(run["campaign"]) == "completed"
-    (ended,) = [e for e in api.events(run["campaign"]) if e["event"] == "run_ended"]
+    assert api.status_of(run["campaign"]) == "completed"
+    (ended,) = [e for e in api.events_of(run["campaign"]) if e["event"] == "run_ended"]
     assert (ended["actor"], ended["to_status"]) == ("api:the write key", "completed")
 
 
-def test_fail_without_a_retry_ends_the_run(api: Api, run: dict[str, Any]) -> None:
+def test_fail_without_a_retry_ends_the_run(api: RunningApi, run: dict[str, Any]) -> None:
     """No further attempt follows, and the error is stored."""
     body = {"attempt": 2, "error": "no such list", "retry": False}
     response = api.http.post(f"/runs/{run['id']}/fail", json=body)
     assert response.json()["status"] == "failed", response.text
     assert api.http.get(f"/runs/{run['id']}").json()["error"] == "no such list"
-    assert api.status(run["campaign"]) == "failed"
+    assert api.status_of(run["campaign"]) == "failed"
 
 
-def test_fail_with_a_retry_is_followed_by_another_attempt(api: Api, run: dict[str, Any]) -> None:
+def test_fail_with_a_retry_is_followed_by_another_attempt(
+    api: RunningApi, run: dict[str, Any]
+) -> None:
     """The target's settings decide that another attempt follows."""
     response = api.http.post(f"/runs/{run['id']}/fail", json={"attempt": 2, "error": "busy"})
     assert response.json()["status"] == "retrying", response.text
     assert response.json()["next_attempt_at"] is not None
-    api.database.until("SELECT status = 'completed' FROM runs WHERE id = %s", UUID(run["id"]))
+    api.database.wait_until("SELECT status = 'completed' FROM runs WHERE id = %s", UUID(run["id"]))
 
 
-def counted(api: Api, name: str) -> float:
+def counted(api: RunningApi, name: str) -> float:
     """Return the value of a counter of the target of these runs."""
     (line,) = re.findall(
         rf'^campaignd_{name}_total{{target="log"}} (.*)$',
@@ -74,7 +76,9 @@ def counted(api: Api, name: str) -> float:
 
 
 @pytest.mark.parametrize("with_key", [False, True])
-def test_each_end_is_logged_and_counted_once(api: Api, run: dict[str, Any], with_key: bool) -> None:
+def test_each_end_is_logged_and_counted_once(
+    api: RunningApi, run: dict[str, Any], with_key: bool
+) -> None:
     """The end of a run is logged and counted once, also when a client reports it twice."""
     headers = {"Idempotency-Key": run["id"]} if with_key else {}
     before = counted(api, "runs_finished"), counted(api, "runs_failed")
@@ -94,11 +98,13 @@ def test_each_end_is_logged_and_counted_once(api: Api, run: dict[str, Any], with
         before[0] + 1,
         before[1],
     )
-    lines = [line for line in api.process.events("run_finished") if line["run_id"] == run["id"]]
+    lines = [
+        line for line in api.process.events_named("run_finished") if line["run_id"] == run["id"]
+    ]
     assert len(lines) == 1
 
 
-def test_a_reported_failure_is_counted(api: Api, run: dict[str, Any]) -> None:
+def test_a_reported_failure_is_counted(api: RunningApi, run: dict[str, Any]) -> None:
     """The alert on failing runs reads this counter."""
     before = counted(api, "runs_failed")
     body = {"attempt": 2, "error": "no such list", "retry": False}
@@ -108,7 +114,7 @@ def test_a_reported_failure_is_counted(api: Api, run: dict[str, Any]) -> None:
     assert counted(api, "runs_failed") == before + 1
 
 
-def test_a_stop_cancels_the_run(api: Api, run: dict[str, Any]) -> None:
+def test_a_stop_cancels_the_run(api: RunningApi, run: dict[str, Any]) -> None:
     """Each run that a stop cancels is logged."""
     before = counted(api, "runs_cancelled")
     assert api.http.post(f"/campaigns/{run['campaign']['id']}/stop").status_code == 200
@@ -117,7 +123,7 @@ def test_a_stop_cancels_the_run(api: Api, run: dict[str, Any]) -> None:
     assert counted(api, "runs_cancelled") == before + 1
 
 
-def test_a_heartbeat_extends_the_lease(api: Api, run: dict[str, Any]) -> None:
+def test_a_heartbeat_extends_the_lease(api: RunningApi, run: dict[str, Any]) -> None:
     """A heartbeat extends the lease and never shortens it."""
     path = f"/runs/{run['id']}/heartbeat"
     before = api.database.one("SELECT lease_until FROM runs WHERE id = %s", UUID(run["id"]))
@@ -130,7 +136,7 @@ def test_a_heartbeat_extends_the_lease(api: Api, run: dict[str, Any]) -> None:
 
 
 def test_a_heartbeat_of_an_attempt_that_its_node_has_in_hand_changes_nothing(
-    api: Api, run: dict[str, Any]
+    api: RunningApi, run: dict[str, Any]
 ) -> None:
     """It gets no lease, at whose end the run would be taken from a node that lives."""
     identity = UUID(run["id"])
@@ -143,7 +149,7 @@ def test_a_heartbeat_of_an_attempt_that_its_node_has_in_hand_changes_nothing(
 
 
 @pytest.mark.parametrize("call", ["complete", "fail", "heartbeat"])
-def test_late_reports_are_refused(api: Api, run: dict[str, Any], call: str) -> None:
+def test_late_reports_are_refused(api: RunningApi, run: dict[str, Any], call: str) -> None:
     """A report is refused with 409 for a run that was taken over or stopped."""
     body: dict[str, Any] = {"error": "x"} if call == "fail" else {}
     path = f"/runs/{run['id']}/{call}"
@@ -156,11 +162,11 @@ def test_late_reports_are_refused(api: Api, run: dict[str, Any], call: str) -> N
     assert response.status_code == 409
     assert "cancelled" in response.json()["detail"]
     assert api.database.rows("SELECT * FROM runs WHERE id = %s", UUID(run["id"])) == before
-    assert api.status(run["campaign"]) == "cancelled"
+    assert api.status_of(run["campaign"]) == "cancelled"
 
 
 @pytest.mark.parametrize("call", ["complete", "fail", "heartbeat"])
-def test_invalid_reports_are_refused(api: Api, run: dict[str, Any], call: str) -> None:
+def test_invalid_reports_are_refused(api: RunningApi, run: dict[str, Any], call: str) -> None:
     """Invalid bodies are refused with 400, and unknown runs with 404."""
     path = f"/runs/{run['id']}/{call}"
     for body in ({}, {"attempt": 0}, {"attempt": "2"}, {"attempt": 2, "colour": 1}, []):
@@ -172,7 +178,7 @@ def test_invalid_reports_are_refused(api: Api, run: dict[str, Any], call: str) -
 
 
 def test_a_repetition_with_an_idempotency_key_returns_the_same_response(
-    api: Api, run: dict[str, Any]
+    api: RunningApi, run: dict[str, Any]
 ) -> None:
     """A repetition with the same key returns the same response, also after the run has ended."""
     headers = {"Idempotency-Key": run["id"]}

@@ -10,17 +10,17 @@ import httpx
 import pytest
 
 from daemon.domain.api_keys import Scope
-from tests.support.api_server import Api
+from tests.support.api_server import RunningApi
 
 CLIENTS = 50
 
 
-def count(api: Api, table: str = "campaigns") -> int:
+def count(api: RunningApi, table: str = "campaigns") -> int:
     """Return the number of rows."""
     return int(api.database.one(f"SELECT count(*) FROM {table}"))
 
 
-def test_a_repetition_returns_the_same_response(api: Api) -> None:
+def test_a_repetition_returns_the_same_response(api: RunningApi) -> None:
     """A repetition returns the same bytes, status and headers."""
     headers = {"Idempotency-Key": "create-1"}
     before = count(api)
@@ -33,32 +33,32 @@ def test_a_repetition_returns_the_same_response(api: Api) -> None:
     assert count(api) == before + 1
 
 
-def test_the_same_key_with_another_body_is_refused(api: Api) -> None:
+def test_the_same_key_with_another_body_is_refused(api: RunningApi) -> None:
     """Another path is refused as well. Each API key has its own Idempotency-Keys."""
     headers = {"Idempotency-Key": "create-2"}
     assert api.http.post("/campaigns", json={"name": "x"}, headers=headers).status_code == 201
     assert api.http.post("/campaigns", json={"name": "y"}, headers=headers).status_code == 422
-    campaign = api.campaign()
+    campaign = api.create_campaign()
     path = f"/campaigns/{campaign['id']}/start"
     assert api.http.post(path, headers=headers).status_code == 422
     with api.client(Scope.ADMIN) as other:
         assert other.post("/campaigns", json={"name": "y"}, headers=headers).status_code == 201
 
 
-def test_refusals_are_not_stored(api: Api) -> None:
+def test_refusals_are_not_stored(api: RunningApi) -> None:
     """A request that changed nothing can be repeated with the same key."""
-    campaign = api.campaign()
+    campaign = api.create_campaign()
     path, headers = f"/campaigns/{campaign['id']}/unarchive", {"Idempotency-Key": "later"}
     assert api.http.post(path, headers=headers).status_code == 400
     api.http.post(f"/campaigns/{campaign['id']}/archive")
     assert api.http.post(path, headers=headers).status_code == 200
     assert api.http.post(path, headers=headers).status_code == 200
-    assert api.status(campaign) == "draft"
+    assert api.status_of(campaign) == "draft"
 
 
-def test_every_change_is_idempotent_with_a_key(api: Api) -> None:
+def test_every_change_is_idempotent_with_a_key(api: RunningApi) -> None:
     """Repeated changes of schedules and lifecycle are one event each."""
-    campaign = api.campaign(type="recurring")
+    campaign = api.create_campaign(type="recurring")
     body = {
         "schedule_type": "recurring",
         "recurring_config": {"frequency": "daily", "time": "09:00"},
@@ -79,33 +79,37 @@ def test_every_change_is_idempotent_with_a_key(api: Api) -> None:
             ).status_code
             == 200
         )
-    events = [event["event"] for event in api.events(campaign)]
+    events = [event["event"] for event in api.events_of(campaign)]
     assert events == ["created", "schedule_saved", "pause", "schedule_updated"]
 
 
-def test_rerun_needs_a_key(api: Api) -> None:
+def test_rerun_needs_a_key(api: RunningApi) -> None:
     """Without a key it is refused; with a key there is one run, however often it is sent."""
-    campaign = api.campaign()
+    campaign = api.create_campaign()
     path = f"/campaigns/{campaign['id']}"
     api.http.post(f"{path}/start")
-    api.database.until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign["id"])
+    api.database.wait_until(
+        "SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign["id"]
+    )
     response = api.http.post(f"{path}/rerun")
     assert (response.status_code, response.json()["message"]) == (400, "Idempotency-Key required")
     for _ in range(3):
         response = api.http.post(f"{path}/rerun", headers={"Idempotency-Key": "again"})
         assert response.status_code == 200
-    api.database.until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign["id"])
+    api.database.wait_until(
+        "SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign["id"]
+    )
     assert len(api.http.get(f"{path}/runs").json()["items"]) == 2
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "é"])
-def test_invalid_idempotency_keys_are_refused(api: Api, key: str) -> None:
+def test_invalid_idempotency_keys_are_refused(api: RunningApi, key: str) -> None:
     """An Idempotency-Key has 1 to 255 printable ASCII characters."""
     headers = [("Idempotency-Key", key.encode())]
     assert api.http.post("/campaigns", json={"name": "x"}, headers=headers).status_code == 400
 
 
-def test_stored_responses_expire(api: Api) -> None:
+def test_stored_responses_expire(api: RunningApi) -> None:
     """After 24 hours a key is new again, and the old response is deleted."""
     headers = {"Idempotency-Key": "yesterday"}
     api.http.post("/campaigns", json={"name": "x"}, headers=headers)
@@ -115,7 +119,9 @@ def test_stored_responses_expire(api: Api) -> None:
     assert count(api, "idempotency_keys") == 1
 
 
-def test_an_expired_key_can_be_used_again_while_older_ones_wait_to_be_pruned(api: Api) -> None:
+def test_an_expired_key_can_be_used_again_while_older_ones_wait_to_be_pruned(
+    api: RunningApi,
+) -> None:
     """A request prunes the 100 oldest; a nightly job with fixed keys leaves more."""
     headers = {"Idempotency-Key": "old-300"}
     api.http.post("/campaigns", json={"name": "x"}, headers=headers)
@@ -133,7 +139,7 @@ def test_an_expired_key_can_be_used_again_while_older_ones_wait_to_be_pruned(api
         assert response.headers.get("Idempotency-Replayed") == replayed
 
 
-async def at_once(api: Api, send: Any, clients: int = CLIENTS) -> list[httpx.Response]:
+async def at_once(api: RunningApi, send: Any, clients: int = CLIENTS) -> list[httpx.Response]:
     """Return the responses to `clients` simultaneous requests, each on its own connection."""
     limits = httpx.Limits(max_connections=None)
     headers = {"Authorization": f"Bearer {api.keys[Scope.WRITE]}"}
@@ -143,7 +149,7 @@ async def at_once(api: Api, send: Any, clients: int = CLIENTS) -> list[httpx.Res
         return list(await asyncio.gather(*(send(client, n) for n in range(clients))))
 
 
-async def test_one_of_simultaneous_requests_with_a_key_makes_the_change(api: Api) -> None:
+async def test_one_of_simultaneous_requests_with_a_key_makes_the_change(api: RunningApi) -> None:
     """One request makes the change; the others get its response or a 409."""
     before = count(api)
     responses = await at_once(
@@ -162,9 +168,9 @@ async def test_one_of_simultaneous_requests_with_a_key_makes_the_change(api: Api
     assert count(api) == before + 1
 
 
-def test_if_match_guards_changes(api: Api) -> None:
+def test_if_match_guards_changes(api: RunningApi) -> None:
     """An old ETag is refused with 412; the response to a save has the new ETag."""
-    campaign = api.campaign()
+    campaign = api.create_campaign()
     path = f"/campaigns/{campaign['id']}/schedule"
     body = {
         "schedule_type": "recurring",
@@ -194,9 +200,9 @@ def test_if_match_guards_changes(api: Api) -> None:
     assert api.http.delete(path, headers={"If-Match": "17"}).status_code == 400
 
 
-def test_a_schedule_is_never_reported_as_unmodified(api: Api) -> None:
+def test_a_schedule_is_never_reported_as_unmodified(api: RunningApi) -> None:
     """The ETag is for If-Match only: status and next run change without a new revision."""
-    campaign = api.armed()
+    campaign = api.create_armed_campaign()
     path = f"/campaigns/{campaign['id']}/schedule"
     before = api.http.get(path)
     api.http.post(f"/campaigns/{campaign['id']}/pause")
@@ -205,9 +211,9 @@ def test_a_schedule_is_never_reported_as_unmodified(api: Api) -> None:
     assert (after.json()["status"], after.json()["next_run_at"]) == ("paused", None)
 
 
-async def test_one_of_simultaneous_changes_of_a_revision_succeeds(api: Api) -> None:
+async def test_one_of_simultaneous_changes_of_a_revision_succeeds(api: RunningApi) -> None:
     """One of many simultaneous changes of the same revision succeeds."""
-    campaign = api.armed()
+    campaign = api.create_armed_campaign()
     path = f"/campaigns/{campaign['id']}/schedule"
     tag = api.http.get(path).headers["ETag"]
 
@@ -218,12 +224,12 @@ async def test_one_of_simultaneous_changes_of_a_revision_succeeds(api: Api) -> N
 
     statuses = Counter(response.status_code for response in await at_once(api, send))
     assert statuses == {200: 1, 412: CLIENTS - 1}
-    assert [event["event"] for event in api.events(campaign)].count("schedule_saved") == 2
+    assert [event["event"] for event in api.events_of(campaign)].count("schedule_saved") == 2
 
 
-async def test_many_writers_of_one_campaign(api: Api) -> None:
+async def test_many_writers_of_one_campaign(api: RunningApi) -> None:
     """No update is lost: each save is one event, and the last revision is stored."""
-    campaign = api.campaign()
+    campaign = api.create_campaign()
     path = f"/campaigns/{campaign['id']}/schedule"
 
     async def send(client: httpx.AsyncClient, n: int) -> httpx.Response:
@@ -241,7 +247,7 @@ async def test_many_writers_of_one_campaign(api: Api) -> None:
     shown = api.http.get(path).json()
     assert shown["revision"] == max(revisions)
     assert shown["recurring_config"]["time"] == f"09:{revisions[max(revisions)]:02}"
-    saved = [event for event in api.events(campaign) if event["event"] == "schedule_saved"]
+    saved = [event for event in api.events_of(campaign) if event["event"] == "schedule_saved"]
     assert len(saved) == CLIENTS
     assert Counter(event["from_status"] for event in saved) == {
         "draft": 1,
@@ -249,9 +255,9 @@ async def test_many_writers_of_one_campaign(api: Api) -> None:
     }
 
 
-async def test_many_commands_on_one_campaign(api: Api) -> None:
+async def test_many_commands_on_one_campaign(api: RunningApi) -> None:
     """Each accepted command is one event, and the statuses of the events form a chain."""
-    campaign = api.armed()
+    campaign = api.create_armed_campaign()
     commands = ("pause", "start", "stop", "archive", "unarchive")
 
     async def send(client: httpx.AsyncClient, n: int) -> httpx.Response:
@@ -260,10 +266,10 @@ async def test_many_commands_on_one_campaign(api: Api) -> None:
     responses = await at_once(api, send)
     assert {response.status_code for response in responses} <= {200, 400}
     changed = [a for a in responses if a.status_code == 200 and a.json()["changed"]]
-    events = api.events(campaign)
+    events = api.events_of(campaign)
     assert len(events) == len(changed) + 2
     status = "draft"
     for event in events[1:]:
         assert event["from_status"] == status
         status = event["to_status"]
-    assert status == api.status(campaign)
+    assert status == api.status_of(campaign)

@@ -14,8 +14,15 @@ import pytest
 from daemon.domain.api_keys import Scope
 from storage.api_keys import ApiKeys
 from storage.engine import Database
-from tests.support.api_server import TIMEOUT_S, Api, future, get, iso, serving
-from tests.support.in_process import campaignd
+from tests.support.api_server import (
+    TIMEOUT_S,
+    RunningApi,
+    get_without_key,
+    instant_ahead,
+    request_text,
+    running_server,
+)
+from tests.support.in_process import run_campaignd
 from tests.support.processes import Daemons
 from tests.support.waiting import wait_until
 
@@ -25,9 +32,9 @@ def basic(text: str | bytes) -> str:
     return "Basic " + base64.b64encode(text if isinstance(text, bytes) else text.encode()).decode()
 
 
-def operations(api: Api) -> list[tuple[str, str]]:
+def operations(api: RunningApi) -> list[tuple[str, str]]:
     """Return every method and path under /api/v1, with values for the path parameters."""
-    spec = get(f"{api.url}/openapi.json").json()
+    spec = get_without_key(f"{api.url}/openapi.json").json()
     found = []
     for path, item in spec["paths"].items():
         if path.startswith("/api/"):
@@ -38,15 +45,15 @@ def operations(api: Api) -> list[tuple[str, str]]:
     return found
 
 
-def test_bearer_and_basic_are_accepted(api: Api) -> None:
+def test_bearer_and_basic_are_accepted(api: RunningApi) -> None:
     """Both schemes are accepted, with any case of the scheme's name."""
     key = api.keys[Scope.READ]
     for value in (f"Bearer {key}", f"bearer {key}", basic(f"{key}:")):
         headers = {"Authorization": value}
-        assert get(f"{api.url}/api/v1/upcoming", headers=headers).status_code == 200
+        assert get_without_key(f"{api.url}/api/v1/upcoming", headers=headers).status_code == 200
 
 
-def invalid_headers(api: Api) -> list[Any]:
+def invalid_headers(api: RunningApi) -> list[Any]:
     """Return headers without a valid key."""
     key = api.keys[Scope.ADMIN]
     return [
@@ -74,32 +81,32 @@ def invalid_headers(api: Api) -> list[Any]:
     ]
 
 
-def test_invalid_keys_are_refused(api: Api) -> None:
+def test_invalid_keys_are_refused(api: RunningApi) -> None:
     """Each is refused with 401, the fixed message and a challenge."""
     for headers in invalid_headers(api):
-        response = get(f"{api.url}/api/v1/campaigns", headers=headers)
+        response = get_without_key(f"{api.url}/api/v1/campaigns", headers=headers)
         assert response.status_code == 401, headers
         assert response.json()["message"] == "Not authorized"
         # A browser that is asked for Basic sends the key with forms of other sites too.
         assert response.headers["WWW-Authenticate"] == 'Bearer realm="campaignd"'
     query = f"{api.url}/api/v1/campaigns?token={api.keys[Scope.ADMIN]}"
-    assert get(query).status_code == 401
+    assert get_without_key(query).status_code == 401
 
 
-def all_rows(api: Api) -> list[Any]:
+def all_rows(api: RunningApi) -> list[Any]:
     """Return all rows that the API could change."""
     tables = ("campaigns", "schedule_definitions", "runs", "campaign_events", "api_keys")
     return [api.database.rows(f"SELECT * FROM {table} t ORDER BY t::text") for table in tables]
 
 
-def test_no_route_works_without_a_key(api: Api) -> None:
+def test_no_route_works_without_a_key(api: RunningApi) -> None:
     """Without a valid key, no route returns or changes data."""
-    api.armed()
+    api.create_armed_campaign()
     # The use of a key is recorded in the background, and not again for a minute.
     for scope in (Scope.READ, Scope.WRITE, Scope.ADMIN):
         with api.client(scope) as client:
             assert client.get("/upcoming").status_code == 200
-    api.database.until(
+    api.database.wait_until(
         "SELECT bool_and(last_used_at IS NOT NULL) FROM api_keys"
         " WHERE name = ANY ('{the read key,the write key,the admin key}')"
     )
@@ -114,7 +121,7 @@ def test_no_route_works_without_a_key(api: Api) -> None:
     assert all_rows(api) == before
 
 
-def test_scopes_are_enforced(api: Api) -> None:
+def test_scopes_are_enforced(api: RunningApi) -> None:
     """A larger scope includes a smaller one; an insufficient scope is refused before any read."""
     with api.client(Scope.READ) as reader, api.client(Scope.WRITE) as writer:
         for method, path in operations(api):
@@ -130,7 +137,7 @@ def test_scopes_are_enforced(api: Api) -> None:
             assert (response.status_code == 403) == is_admin, (method, path, response.text)
 
 
-def test_the_scope_worker_allows_only_what_finishes_runs(api: Api) -> None:
+def test_the_scope_worker_allows_only_what_finishes_runs(api: RunningApi) -> None:
     """A worker reads its run, extends its lease and reports its result; all else is refused."""
     allowed = {("GET", ""), ("POST", "complete"), ("POST", "fail"), ("POST", "heartbeat")}
     with api.client(Scope.WORKER) as worker:
@@ -146,7 +153,7 @@ def test_the_scope_worker_allows_only_what_finishes_runs(api: Api) -> None:
         )
 
 
-def test_a_key_of_a_worker_is_created_over_http_and_listed(api: Api) -> None:
+def test_a_key_of_a_worker_is_created_over_http_and_listed(api: RunningApi) -> None:
     with api.client(Scope.ADMIN) as admin:
         made = admin.post("/keys", json={"name": "sender", "scope": "worker"})
         assert (made.status_code, made.json()["scope"]) == (201, "worker")
@@ -154,15 +161,15 @@ def test_a_key_of_a_worker_is_created_over_http_and_listed(api: Api) -> None:
 
 
 def test_a_revoked_key_is_refused_at_once(
-    api: Api, tmp_path_factory: pytest.TempPathFactory
+    api: RunningApi, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """A revoked key is refused from the next request on, on every node."""
     directory = tmp_path_factory.mktemp("second")
-    with serving(directory, api.database.url, "api", api.keys) as second:
-        secret = api.new_key("to be revoked", Scope.READ)
+    with running_server(directory, api.database.url, "api", api.keys) as second:
+        secret = api.create_key("to be revoked", Scope.READ)
         headers = {"Authorization": f"Bearer {secret}"}
         for url in (api.url, second.url):
-            assert get(f"{url}/api/v1/upcoming", headers=headers).status_code == 200
+            assert get_without_key(f"{url}/api/v1/upcoming", headers=headers).status_code == 200
         with api.client(Scope.ADMIN) as admin:
             keys = admin.get("/keys").json()["items"]
             (mine,) = [key for key in keys if key["name"] == "to be revoked"]
@@ -173,10 +180,10 @@ def test_a_revoked_key_is_refused_at_once(
             (still,) = [k for k in admin.get("/keys").json()["items"] if k["id"] == mine["id"]]
             assert still["revoked_at"] is not None
         for url in (api.url, second.url):
-            assert get(f"{url}/api/v1/upcoming", headers=headers).status_code == 401
+            assert get_without_key(f"{url}/api/v1/upcoming", headers=headers).status_code == 401
 
 
-def test_keys_are_managed_over_http(api: Api) -> None:
+def test_keys_are_managed_over_http(api: RunningApi) -> None:
     """A key is created and listed without its secret; a name in use is refused."""
     with api.client(Scope.ADMIN) as admin:
         made = admin.post("/keys", json={"name": "made over http", "scope": "read"})
@@ -190,27 +197,29 @@ def test_keys_are_managed_over_http(api: Api) -> None:
             refused = admin.post("/keys", json={"name": name, "scope": "read"})
             assert (refused.status_code, list(refused.json()["errors"])) == (400, ["name"])
     headers = {"Authorization": f"Bearer {secret}"}
-    assert get(f"{api.url}/api/v1/upcoming", headers=headers).status_code == 200
+    assert get_without_key(f"{api.url}/api/v1/upcoming", headers=headers).status_code == 200
 
 
-def test_the_use_of_a_key_is_recorded_once_a_minute(api: Api) -> None:
+def test_the_use_of_a_key_is_recorded_once_a_minute(api: RunningApi) -> None:
     """The first use is recorded; requests within a minute are not."""
-    secret = api.new_key("used once", Scope.READ)
+    secret = api.create_key("used once", Scope.READ)
     assert api.database.one("SELECT last_used_at FROM api_keys WHERE name = 'used once'") is None
     headers = {"Authorization": f"Bearer {secret}"}
     statement = "SELECT last_used_at FROM api_keys WHERE name = 'used once'"
     for _ in range(3):
-        get(f"{api.url}/api/v1/upcoming", headers=headers)
+        get_without_key(f"{api.url}/api/v1/upcoming", headers=headers)
     first = wait_until("the recorded use", lambda: api.database.one(statement))
     with api.client(Scope.ADMIN) as admin:
         assert listed(admin, "used once")["last_used_from"] == "127.0.0.1"
-    get(f"{api.url}/api/v1/upcoming", headers=headers)
+    get_without_key(f"{api.url}/api/v1/upcoming", headers=headers)
     assert api.database.one(statement) == first
 
 
-def is_accepted(api: Api, secret: str) -> bool:
+def is_accepted(api: RunningApi, secret: str) -> bool:
     """Return whether the API accepts the secret."""
-    response = get(f"{api.url}/api/v1/upcoming", headers={"Authorization": f"Bearer {secret}"})
+    response = get_without_key(
+        f"{api.url}/api/v1/upcoming", headers={"Authorization": f"Bearer {secret}"}
+    )
     assert response.status_code in (200, 401)
     return response.status_code == 200
 
@@ -221,9 +230,13 @@ def listed(client: httpx.Client, name: str) -> dict[str, Any]:
     return dict(found)
 
 
-def test_an_expired_key_is_refused_like_an_unknown_one(api: Api) -> None:
+def test_an_expired_key_is_refused_like_an_unknown_one(api: RunningApi) -> None:
     with api.client(Scope.ADMIN) as admin:
-        new = {"name": "for a month", "scope": "read", "expires_at": iso(future(days=30))}
+        new = {
+            "name": "for a month",
+            "scope": "read",
+            "expires_at": request_text(instant_ahead(days=30)),
+        }
         made = admin.post("/keys", json=new)
         assert (made.status_code, made.json()["status"]) == (201, "in_force")
         assert made.json()["expires_at"] == new["expires_at"]
@@ -236,14 +249,16 @@ def test_an_expired_key_is_refused_like_an_unknown_one(api: Api) -> None:
         api.database.rows(change, "0 days")
         assert listed(admin, "for a month")["status"] == "expired"
         headers = [{"Authorization": f"Bearer {each}"} for each in (secret, "cdk_unknown")]
-        expired, unknown = (get(f"{api.url}/api/v1/upcoming", headers=each) for each in headers)
+        expired, unknown = (
+            get_without_key(f"{api.url}/api/v1/upcoming", headers=each) for each in headers
+        )
         assert (expired.status_code, expired.json()) == (401, unknown.json())
         assert admin.post(f"/keys/{made.json()['id']}/rotate", json={}).status_code == 404
         assert admin.delete(f"/keys/{made.json()['id']}").json()["status"] == "revoked"
 
 
-def test_the_use_of_a_key_that_expires_soon_is_logged_once(api: Api) -> None:
-    ends = iso(future(days=3))
+def test_the_use_of_a_key_that_expires_soon_is_logged_once(api: RunningApi) -> None:
+    ends = request_text(instant_ahead(days=3))
     with api.client(Scope.ADMIN) as admin:
         new = {"name": "nearly over", "scope": "read", "expires_at": ends}
         secret = admin.post("/keys", json=new).json()["key"]
@@ -251,11 +266,11 @@ def test_the_use_of_a_key_that_expires_soon_is_logged_once(api: Api) -> None:
     line = api.process.wait_for("api_key_expires_soon", key="nearly over")
     assert (line["level"], line["expires_at"]) == ("warning", ends)
     assert is_accepted(api, secret)
-    warned = [line["key"] for line in api.process.events("api_key_expires_soon")]
+    warned = [line["key"] for line in api.process.events_named("api_key_expires_soon")]
     assert warned.count("nearly over") == 1
 
 
-def test_a_key_cannot_expire_in_the_past_or_at_an_unclear_instant(api: Api) -> None:
+def test_a_key_cannot_expire_in_the_past_or_at_an_unclear_instant(api: RunningApi) -> None:
     form = "YYYY-MM-DDTHH:MM[:SS[.fraction]] with Z, +HH:MM or +HHMM"
     unclear = ("2031-07-01", "2031-07-01T09:00:00", "9999-12-31T23:59:59-01:00", "90d", 90)
     faults = {each: f"is {each!r}, must be an instant {form}" for each in unclear}
@@ -269,7 +284,7 @@ def test_a_key_cannot_expire_in_the_past_or_at_an_unclear_instant(api: Api) -> N
                 assert refused.json()["errors"] == {"expires_at": [fault]}
 
 
-def test_a_rotated_key_has_two_secrets_until_the_overlap_ends(api: Api) -> None:
+def test_a_rotated_key_has_two_secrets_until_the_overlap_ends(api: RunningApi) -> None:
     """Id, name and scope stay; a second rotation ends the first secret at once."""
     with api.client(Scope.ADMIN) as admin:
         made = admin.post("/keys", json={"name": "rotated", "scope": "read"}).json()
@@ -286,7 +301,9 @@ def test_a_rotated_key_has_two_secrets_until_the_overlap_ends(api: Api) -> None:
         assert [is_accepted(api, key["key"]) for key in (made, second)] == [False, True]
         assert listed(admin, "rotated")["previous_until"] is None
         third = admin.post(rotate).json()
-        fourth = admin.post(rotate, json={"expires_at": iso(future(days=90))}).json()
+        fourth = admin.post(
+            rotate, json={"expires_at": request_text(instant_ahead(days=90))}
+        ).json()
         secrets = [key["key"] for key in (made, second, third, fourth)]
         assert [is_accepted(api, secret) for secret in secrets] == [False, False, True, True]
         last = admin.post(rotate, json={"overlap_seconds": 0}).json()
@@ -301,7 +318,7 @@ def test_a_rotated_key_has_two_secrets_until_the_overlap_ends(api: Api) -> None:
 
 
 async def test_the_overlap_counts_when_both_secrets_are_looked_up_at_once(
-    api: Api,
+    api: RunningApi,
 ) -> None:
     """Simultaneous requests share one lookup, which must not accept an ended secret."""
     database = Database(api.database.url, pool_size=1)
@@ -318,12 +335,12 @@ async def test_the_overlap_counts_when_both_secrets_are_looked_up_at_once(
         await database.close()
 
 
-def test_the_previous_secret_ends_with_the_key_as_it_was(api: Api) -> None:
+def test_the_previous_secret_ends_with_the_key_as_it_was(api: RunningApi) -> None:
     """A rotation that extends the key does not extend the secret that was to expire."""
     with api.client(Scope.ADMIN) as admin:
-        ends = iso(future(hours=1))
+        ends = request_text(instant_ahead(hours=1))
         made = admin.post("/keys", json={"name": "ends soon", "scope": "read", "expires_at": ends})
-        body = {"overlap_seconds": 86_400, "expires_at": iso(future(days=90))}
+        body = {"overlap_seconds": 86_400, "expires_at": request_text(instant_ahead(days=90))}
         rotated = admin.post(f"/keys/{made.json()['id']}/rotate", json=body).json()
         assert rotated["previous_until"] == ends
         assert rotated["expires_at"] == body["expires_at"]
@@ -334,7 +351,7 @@ def test_keys_are_managed_by_commands(database_url: str, tmp_path: Any) -> None:
     env = Daemons(tmp_path).environment(database_url)
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return campaignd(["keys", *arguments], env)
+        return run_campaignd(["keys", *arguments], env)
 
     made = run("create", "nightly", "--scope", "write")
     secret = made.stdout.strip()
@@ -361,7 +378,7 @@ def test_keys_that_end_are_managed_by_commands(database_url: str, tmp_path: Any)
     env = Daemons(tmp_path).environment(database_url)
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return campaignd(["keys", *arguments], env)
+        return run_campaignd(["keys", *arguments], env)
 
     for wrong in ("90", "90x", "2031-02-30", "2031-07-01T09:00:00", ""):
         assert run("create", "x", "--expires", wrong).returncode == 2

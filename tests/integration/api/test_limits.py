@@ -17,10 +17,10 @@ import psycopg
 import pytest
 
 from daemon.domain.api_keys import Scope
-from tests.support.api_server import TIMEOUT_S, get, serving
+from tests.support.api_server import TIMEOUT_S, get_without_key, running_server
 from tests.support.postgres import private_server
 from tests.support.processes import CAMPAIGND, Daemons
-from tests.support.raw_http import connect, read_all, request
+from tests.support.raw_http import connect_and_send, read_all, unfinished_post
 from tests.support.waiting import wait_until
 
 
@@ -28,7 +28,7 @@ def test_rates_are_limited(tmp_path: Path, database_url: str) -> None:
     """The limit applies to each key, and without a key to each address."""
     # Limits by the hour, so that no window ends during the test.
     limits = {"api__rate_limit": "20/hour", "api__failure_limit": "5/hour"}
-    with serving(tmp_path, database_url, "api", **limits) as api:
+    with running_server(tmp_path, database_url, "api", **limits) as api:
         responses = [api.http.get("/upcoming") for _ in range(30)]
         assert [response.status_code for response in responses] == [200] * 20 + [429] * 10
         assert responses[0].headers["RateLimit-Limit"] == "20"
@@ -50,8 +50,8 @@ def test_rates_are_limited(tmp_path: Path, database_url: str) -> None:
 def test_requests_in_flight_are_limited(tmp_path: Path, database_url: str) -> None:
     """Requests above the limit are refused with 503 and Retry-After."""
     limits = {"api__max_requests": 3, "api__pool_size": 1}
-    with serving(tmp_path, database_url, "api", **limits) as api:
-        campaign = api.campaign()
+    with running_server(tmp_path, database_url, "api", **limits) as api:
+        campaign = api.create_campaign()
         with psycopg.connect(database_url) as blocker:
             blocker.execute("SELECT FROM campaigns WHERE id = %s FOR UPDATE", (campaign["id"],))
 
@@ -76,9 +76,9 @@ def test_requests_in_flight_are_limited(tmp_path: Path, database_url: str) -> No
 
 def test_connections_of_one_address_are_limited(tmp_path: Path, database_url: str) -> None:
     """Connections of one address above its limit are refused; those of another one are served."""
-    with serving(tmp_path, database_url, "api", api__max_connections_per_address=5) as api:
-        open_ones = [connect(api, b"GET /") for _ in range(4)]
-        late = [connect(api, b"GET /") for _ in range(4)]
+    with running_server(tmp_path, database_url, "api", api__max_connections_per_address=5) as api:
+        open_ones = [connect_and_send(api, b"GET /") for _ in range(4)]
+        late = [connect_and_send(api, b"GET /") for _ in range(4)]
         responses = [read_all(connection) for connection in late[2:]]
         assert all(b"of one address" in response for response in responses if response)
         other = socket.create_connection(("127.0.0.1", api.port), TIMEOUT_S, ("127.0.0.2", 0))
@@ -87,36 +87,38 @@ def test_connections_of_one_address_are_limited(tmp_path: Path, database_url: st
         for connection in (*open_ones, *late):
             connection.close()
         api.http.close()
-        wait_until("a place", lambda: get(f"{api.url}/healthz").status_code == 200)
+        wait_until("a place", lambda: get_without_key(f"{api.url}/healthz").status_code == 200)
 
 
 def test_a_lack_of_descriptors_is_logged_now_and_then(tmp_path: Path, database_url: str) -> None:
     """New connections wait, the log stays short, and the server serves again afterwards."""
-    with serving(tmp_path, database_url, "api") as api:
+    with running_server(tmp_path, database_url, "api") as api:
         assert api.http.get("/upcoming").status_code == 200
         soft, hard = resource.prlimit(api.process.pid, resource.RLIMIT_NOFILE)
         assert soft == min(hard, 65_536) or hard == resource.RLIM_INFINITY
         resource.prlimit(api.process.pid, resource.RLIMIT_NOFILE, (60, hard))
-        idle = [connect(api) for _ in range(120)]
+        idle = [connect_and_send(api) for _ in range(120)]
         api.process.wait_for("api_accept_failed")
         time.sleep(2.5)
         assert len(api.process.lines) < 60
-        assert len(api.process.events("api_accept_failed")) == 1
-        assert api.process.events("library_message") == []
+        assert len(api.process.events_named("api_accept_failed")) == 1
+        assert api.process.events_named("library_message") == []
         for connection in idle:
             connection.close()
-        wait_until("a response", lambda: get(f"{api.url}/healthz").status_code == 200)
+        wait_until("a response", lambda: get_without_key(f"{api.url}/healthz").status_code == 200)
 
 
 def test_slow_bodies_hold_no_slot(tmp_path: Path, database_url: str) -> None:
     """Slow bodies of one key or address delay no other key; one key has a quarter of the slots."""
-    with serving(tmp_path, database_url, "api", api__max_requests=8) as api:
+    with running_server(tmp_path, database_url, "api", api__max_requests=8) as api:
         assert api.http.get("/upcoming").status_code == 200  # warms the server up
         more = b"\r\nContent-Length: 100\r\n\r\n{"
-        preview = request(api, more).replace(b"/campaigns", b"/campaigns/1/schedule/preview")
+        preview = unfinished_post(api, more).replace(
+            b"/campaigns", b"/campaigns/1/schedule/preview"
+        )
         preview = preview.replace(api.keys[Scope.WRITE].encode(), api.keys[Scope.READ].encode())
-        login = request(api, more).replace(b"/api/v1/campaigns", b"/login")
-        slow = [connect(api, text) for text in (preview, login) for _ in range(12)]
+        login = unfinished_post(api, more).replace(b"/api/v1/campaigns", b"/login")
+        slow = [connect_and_send(api, text) for text in (preview, login) for _ in range(12)]
         try:
             time.sleep(0.2)
             began = time.monotonic()
@@ -133,7 +135,7 @@ def test_slow_bodies_hold_no_slot(tmp_path: Path, database_url: str) -> None:
 
 def test_a_short_burst_of_requests_waits(tmp_path: Path, database_url: str) -> None:
     """The requests wait for each other, and none is refused."""
-    with serving(tmp_path, database_url, "api", api__max_requests=2) as api:
+    with running_server(tmp_path, database_url, "api", api__max_requests=2) as api:
 
         async def send() -> list[int]:
             headers = {"Authorization": f"Bearer {api.keys[Scope.READ]}"}
@@ -149,8 +151,8 @@ def test_a_short_burst_of_requests_waits(tmp_path: Path, database_url: str) -> N
 
 def test_unexpected_errors_do_not_reach_the_client(tmp_path: Path, superuser_url: str) -> None:
     """The response has the fixed message, and only the log has the error."""
-    with serving(tmp_path, superuser_url, "api") as api:
-        campaign = api.campaign()
+    with running_server(tmp_path, superuser_url, "api") as api:
+        campaign = api.create_campaign()
         api.database.rows("ALTER TABLE schedule_definitions RENAME TO hidden")
         save = api.http.post(
             f"/campaigns/{campaign['id']}/schedule",
@@ -175,23 +177,23 @@ def test_requests_are_refused_while_the_database_is_unavailable(tmp_path: Path) 
     """Requests are refused with 503 and Retry-After until the database is back."""
     with (
         private_server() as server,
-        serving(tmp_path, server.url, "run", api__request_timeout=5) as api,
+        running_server(tmp_path, server.url, "run", api__request_timeout=5) as api,
     ):
         assert api.http.get("/upcoming").status_code == 200
-        server.crash(9)
+        server.end_by_signal(9)
         response = api.http.get("/upcoming")
         assert response.status_code == 503
         assert response.json()["message"].startswith("Service Unavailable")
         assert "Retry-After" in response.headers
-        for text in (response.text, get(f"{api.url}/readyz").text):
+        for text in (response.text, get_without_key(f"{api.url}/readyz").text):
             assert "127.0.0.1" not in text
             assert "port" not in text
             assert "socket" not in text
-        assert get(f"{api.url}/readyz").status_code == 503
-        assert get(f"{api.url}/healthz").status_code == 200
+        assert get_without_key(f"{api.url}/readyz").status_code == 503
+        assert get_without_key(f"{api.url}/healthz").status_code == 200
         server.start()
         wait_until("the database", lambda: api.http.get("/upcoming").status_code == 200)
-        wait_until("readiness", lambda: get(f"{api.url}/readyz").status_code == 200)
+        wait_until("readiness", lambda: get_without_key(f"{api.url}/readyz").status_code == 200)
 
 
 @pytest.mark.parametrize("command", ["run", "api"])
@@ -215,27 +217,29 @@ def test_without_the_api_nothing_of_it_is_loaded(tmp_path: Path, database_url: s
     daemons = Daemons(tmp_path)
     try:
         env = {**daemons.environment(database_url, api__enabled="true"), "PYTHONVERBOSE": "1"}
-        process = daemons.command("run", "--no-api", env=env)
+        process = daemons.start_command("run", "--no-api", env=env)
         process.wait_for("ready")
         loaded = b"\n".join(process.lines)
         for name in (b"import 'fastapi'", b"import 'uvicorn'", b"import 'daemon.api'"):
             assert name not in loaded
         assert process.stop() == 0
     finally:
-        daemons.end()
+        daemons.end_all()
 
 
 def test_secrets_are_not_disclosed(tmp_path: Path, superuser_url: str) -> None:
     """Logs, responses and process arguments contain no key, hash or database URL."""
-    with serving(tmp_path, superuser_url, "run", log__level="debug") as api:
+    with running_server(tmp_path, superuser_url, "run", log__level="debug") as api:
         responses: list[Any] = []
         for client in [api.client(scope) for scope in (None, *Scope)]:
             with client:
                 paths = ("/campaigns", "/campaigns/1", "/keys", "/runs/1", "/nothing")
                 responses += [client.get(path) for path in paths]
                 responses.append(client.post("/campaigns", content=b"{"))
-        secret = api.new_key("short-lived")
-        get(f"{api.url}/api/v1/upcoming", headers={"Authorization": f"Bearer {secret}x"})
+        secret = api.create_key("short-lived")
+        get_without_key(
+            f"{api.url}/api/v1/upcoming", headers={"Authorization": f"Bearer {secret}x"}
+        )
         api.database.rows("ALTER TABLE api_keys RENAME TO hidden")
         responses.append(api.http.get("/upcoming"))
         assert responses[-1].status_code == 500

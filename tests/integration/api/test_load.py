@@ -15,9 +15,9 @@ import httpx
 import pytest
 
 from daemon.domain.api_keys import Scope
-from tests.support.api_server import TIMEOUT_S, Api, get, serving
+from tests.support.api_server import TIMEOUT_S, RunningApi, get_without_key, running_server
 from tests.support.campaign_database import CampaignDatabase
-from tests.support.machines.debian import need
+from tests.support.machines.debian import install_or_skip
 
 pytestmark = [pytest.mark.alone, pytest.mark.measured]
 
@@ -42,22 +42,24 @@ end
 
 
 @pytest.fixture
-def loaded(tmp_path: Path, database_url: str) -> Iterator[Api]:
+def loaded(tmp_path: Path, database_url: str) -> Iterator[RunningApi]:
     """Yield a daemon with fifty campaigns for the clients."""
-    with serving(tmp_path, database_url, "run") as api:
+    with running_server(tmp_path, database_url, "run") as api:
         for _ in range(50):
-            api.campaign()
+            api.create_campaign()
         yield api
 
 
-def lateness_under(load: Callable[[], object], api: Api, count: int, ahead: float) -> list[float]:
+def lateness_under(
+    load: Callable[[], object], api: RunningApi, count: int, ahead: float
+) -> list[float]:
     """Return the lateness in milliseconds of `count` campaigns that are due at one instant."""
     at = (datetime.now(UTC) + timedelta(seconds=ahead)).replace(microsecond=0)
     with CampaignDatabase(api.database.url) as database:
         ids = database.add_one_offs(count, at)
         load()
-        database.until(f"SELECT count(*) >= {count} FROM runs WHERE scheduled_for = %s", at)
-        database.until(
+        database.wait_until(f"SELECT count(*) >= {count} FROM runs WHERE scheduled_for = %s", at)
+        database.wait_until(
             "SELECT count(*) = 0 FROM runs WHERE scheduled_for = %s AND status <> 'completed'",
             at,
         )
@@ -76,7 +78,7 @@ def report(name: str, late: list[float]) -> None:
     print(f"{name}: started after {half:.0f} ms median, {most:.0f} ms p99, {late[-1]:.0f} ms max")
 
 
-def test_campaigns_start_in_time_beside_a_few_clients(loaded: Api) -> None:
+def test_campaigns_start_in_time_beside_a_few_clients(loaded: RunningApi) -> None:
     """200 campaigns at one instant, beside 16 connections that send requests without a pause."""
     stop = Event()
     statuses: list[int] = []
@@ -107,9 +109,9 @@ def test_campaigns_start_in_time_beside_a_few_clients(loaded: Api) -> None:
 
 
 @pytest.mark.machine
-def test_a_thousand_campaigns_beside_wrk(loaded: Api, tmp_path: Path) -> None:
+def test_a_thousand_campaigns_beside_wrk(loaded: RunningApi, tmp_path: Path) -> None:
     """1,000 campaigns that are due at one instant start within a second, beside 64 clients."""
-    wrk = need("wrk", "wrk")
+    wrk = install_or_skip("wrk", "wrk")
     script = tmp_path / "load.lua"
     script.write_text(WRK)
     running: list[subprocess.Popen[str]] = []
@@ -132,5 +134,5 @@ def test_a_thousand_campaigns_beside_wrk(loaded: Api, tmp_path: Path) -> None:
     assert late[-1] < 1000
     assert "Non-2xx" not in output
     deadline = time.monotonic() + 10
-    while get(f"{loaded.url}/readyz").status_code != 200:
+    while get_without_key(f"{loaded.url}/readyz").status_code != 200:
         assert time.monotonic() < deadline

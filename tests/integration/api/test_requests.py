@@ -11,7 +11,7 @@ import pytest
 
 from daemon.domain.api_keys import Scope
 from daemon.domain.campaign.payload import payload_size
-from tests.support.api_server import TIMEOUT_S, Api, get
+from tests.support.api_server import TIMEOUT_S, RunningApi, get_without_key
 
 KIB = 1024
 
@@ -49,9 +49,9 @@ BAD_JSON = [
 ]
 
 
-def test_what_is_no_json(api: Api) -> None:
+def test_what_is_no_json(api: RunningApi) -> None:
     """400 and the error body, on every route that takes a body."""
-    campaign = api.campaign()
+    campaign = api.create_campaign()
     run = uuid4()
     routes = [
         ("POST", "/campaigns"),
@@ -69,26 +69,26 @@ def test_what_is_no_json(api: Api) -> None:
                 answer = admin.request(method, path, content=raw)
                 assert answer.status_code == 400, (method, path, raw[:60], answer.text)
                 assert {"message", "detail"} <= answer.json().keys()
-    assert api.status(campaign) == "draft"
+    assert api.status_of(campaign) == "draft"
 
 
-def test_values_that_are_kept_as_they_are(api: Api) -> None:
+def test_values_that_are_kept_as_they_are(api: RunningApi) -> None:
     """Any JSON that a payload may hold comes back equal."""
     payload = {
         "text": "é\n\t\"'\\ 漢字 🎉 \u2028",
         "numbers": [0, -1, 1.5, -1e-300, 0.1, 10**40, True, False, None],
         "": {"deep": [[[[[{}]]]]]},
     }
-    campaign = api.campaign(name="é 🎉 " * 20, payload=payload)
+    campaign = api.create_campaign(name="é 🎉 " * 20, payload=payload)
     shown = api.http.get(f"/campaigns/{campaign['uuid']}").json()
     assert shown["payload"] == payload
     assert shown["name"] == "é 🎉 " * 20
 
 
-def test_a_payload_is_measured_as_it_is_stored(api: Api) -> None:
+def test_a_payload_is_measured_as_it_is_stored(api: RunningApi) -> None:
     """The size that is limited is that of every later response, message and claim."""
     payload = {"é\n\x7f\u2028": [1e308, 5e-324, -1e-7, 1e16, 0.1, "1e-9", -0.5, True, None, {}, []]}
-    campaign = api.campaign(payload=payload)
+    campaign = api.create_campaign(payload=payload)
     stored = "SELECT octet_length(payload::text) FROM campaigns WHERE id = %s"
     assert api.database.one(stored, campaign["id"]) == payload_size(payload)
 
@@ -108,26 +108,26 @@ def test_a_payload_is_measured_as_it_is_stored(api: Api) -> None:
         ({"name": "x", "colour": "red"}, "colour"),
     ],
 )
-def test_campaigns_that_are_a_400(api: Api, fields: dict[str, Any], field: str) -> None:
+def test_campaigns_that_are_a_400(api: RunningApi, fields: dict[str, Any], field: str) -> None:
     """Every field at fault is named."""
     answer = api.http.post("/campaigns", json=fields)
     assert (answer.status_code, list(answer.json()["errors"])) == (400, [field])
 
 
-def test_near_misses_name_the_likely_zone(api: Api) -> None:
+def test_near_misses_name_the_likely_zone(api: RunningApi) -> None:
     """The error suggests the fix."""
     answer = api.http.post("/campaigns", json={"name": "x", "timezone": "Europe/paris"})
     assert "Europe/Paris" in answer.json()["detail"]
 
 
-def test_a_uuid_of_ones_own(api: Api) -> None:
+def test_a_uuid_of_ones_own(api: RunningApi) -> None:
     """The first request creates it; the second one is a lost race."""
     mine = str(uuid4())
-    assert api.campaign(uuid=mine)["uuid"] == mine
+    assert api.create_campaign(uuid=mine)["uuid"] == mine
     assert api.http.post("/campaigns", json={"name": "x", "uuid": mine}).status_code == 409
 
 
-def test_bodies_over_the_limit(api: Api) -> None:
+def test_bodies_over_the_limit(api: RunningApi) -> None:
     """413 with and without a length, before the whole body is read; 256 KiB are accepted."""
     fits = b'{"name": "x"}'.ljust(256 * KIB)
     assert api.http.post("/campaigns", content=fits).status_code == 201
@@ -143,9 +143,9 @@ def test_bodies_over_the_limit(api: Api) -> None:
     assert api.http.get("/upcoming").status_code == 200
 
 
-def test_unknown_fields_are_refused_with_the_known_ones_once(api: Api) -> None:
+def test_unknown_fields_are_refused_with_the_known_ones_once(api: RunningApi) -> None:
     """The list is in the detail once, however many fields are unknown."""
-    campaign = api.campaign()
+    campaign = api.create_campaign()
     answer = api.http.post(
         f"/campaigns/{campaign['id']}/schedule",
         json={"schedule_type": "immediate", "colour": 1, "size": 2, "shape": 3},
@@ -156,9 +156,9 @@ def test_unknown_fields_are_refused_with_the_known_ones_once(api: Api) -> None:
     assert found["detail"].count("schedule_type") == 1
 
 
-def test_a_schedule_can_be_sent_back_as_it_was_read(api: Api) -> None:
+def test_a_schedule_can_be_sent_back_as_it_was_read(api: RunningApi) -> None:
     """Read-only fields are ignored; the zone in force, and the local time, are named."""
-    campaign = api.campaign(timezone="Asia/Kathmandu")
+    campaign = api.create_campaign(timezone="Asia/Kathmandu")
     path = f"/campaigns/{campaign['id']}"
     config = {"frequency": "daily", "interval": 2}
     body = {
@@ -179,16 +179,16 @@ def test_a_schedule_can_be_sent_back_as_it_was_read(api: Api) -> None:
     assert {name: again[name] for name in same} == {name: read[name] for name in same}
 
     patch = {"startdate": "2031-03-01T09:00:00Z", "enddate": "2031-04-01T09:00:00Z"}
-    window = api.campaign(type="event_triggered")
+    window = api.create_campaign(type="event_triggered")
     path = f"/campaigns/{window['uuid']}"
     assert api.http.patch(f"{path}/update_schedule", json=patch).status_code == 200
     read = api.http.get(f"{path}/schedule").json()
     assert api.http.patch(f"{path}/update_schedule", json=read).status_code == 200
 
 
-def test_another_value_of_a_read_only_field_is_refused_in_one_sentence(api: Api) -> None:
+def test_another_value_of_a_read_only_field_is_refused_in_one_sentence(api: RunningApi) -> None:
     """The error names the fields; nothing is saved."""
-    campaign = api.armed()
+    campaign = api.create_armed_campaign()
     path = f"/campaigns/{campaign['id']}/schedule"
     read = api.http.get(path).json()
     for call, name in ((api.http.post, path), (api.http.post, f"{path}/preview")):
@@ -201,7 +201,7 @@ def test_another_value_of_a_read_only_field_is_refused_in_one_sentence(api: Api)
     assert api.http.get(path).json() == read
 
 
-def test_unknown_paths_and_methods(api: Api) -> None:
+def test_unknown_paths_and_methods(api: RunningApi) -> None:
     """In the same form as everything else."""
     for method, path, status in (
         ("GET", "/nothing", 404),
@@ -214,18 +214,18 @@ def test_unknown_paths_and_methods(api: Api) -> None:
         assert answer.status_code == status, path
         assert answer.json().keys() == {"message", "detail"}
     assert api.http.put("/campaigns").headers["Allow"] == "GET, HEAD, POST"
-    assert get(f"{api.url}/nothing").json()["message"] == "Not found"
+    assert get_without_key(f"{api.url}/nothing").json()["message"] == "Not found"
 
 
-def test_a_slash_at_the_end(api: Api) -> None:
+def test_a_slash_at_the_end(api: RunningApi) -> None:
     """Clients write the collection both ways."""
     assert api.http.get("/campaigns/").status_code == 200
     assert api.http.post("/campaigns/", json={"name": "x"}).status_code == 201
 
 
-def test_ids_and_uuids_everywhere(api: Api) -> None:
+def test_ids_and_uuids_everywhere(api: RunningApi) -> None:
     """Every path takes either."""
-    campaign = api.armed()
+    campaign = api.create_armed_campaign()
     for ref in (campaign["id"], campaign["uuid"], campaign["uuid"].upper()):
         for path in ("", "/schedule", "/runs", "/events"):
             assert api.http.get(f"/campaigns/{ref}{path}").status_code == 200
@@ -233,9 +233,9 @@ def test_ids_and_uuids_everywhere(api: Api) -> None:
         assert api.http.patch(f"/campaigns/{ref}/update_schedule", json=body).status_code == 200
 
 
-def test_lists_by_page(api: Api) -> None:
+def test_lists_by_page(api: RunningApi) -> None:
     """Every item once, whatever the size of the pages; filters; wrong parameters are a 400."""
-    made = [api.campaign(type="live_content")["id"] for _ in range(7)]
+    made = [api.create_campaign(type="live_content")["id"] for _ in range(7)]
     found: list[int] = []
     cursor: dict[str, str] = {}
     while True:
@@ -261,11 +261,13 @@ def test_lists_by_page(api: Api) -> None:
         assert list(answer.json()["errors"]) == list(parameters)
 
 
-def test_history(api: Api) -> None:
+def test_history(api: RunningApi) -> None:
     """Runs, events and upcoming occurrences, by page."""
-    campaign = api.campaign()
+    campaign = api.create_campaign()
     api.http.post(f"/campaigns/{campaign['id']}/start")
-    api.database.until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign["id"])
+    api.database.wait_until(
+        "SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign["id"]
+    )
     (run,) = api.http.get(f"/campaigns/{campaign['uuid']}/runs").json()["items"]
     assert api.http.get(f"/runs/{run['id']}").json() == run
     first = api.http.get(f"/campaigns/{campaign['id']}/events", params={"limit": 1}).json()
@@ -276,7 +278,7 @@ def test_history(api: Api) -> None:
     assert events[::-1][:2] == ["created", "start"]
     assert rest["next_cursor"] is None
     assert api.http.get(f"/runs/{uuid4()}").json()["message"] == "Run not found"
-    armed = [api.armed()["id"] for _ in range(3)]
+    armed = [api.create_armed_campaign()["id"] for _ in range(3)]
     coming, cursor = [], {}
     while True:
         page = api.http.get("/upcoming", params={"limit": 1, **cursor}).json()
@@ -288,9 +290,9 @@ def test_history(api: Api) -> None:
     assert len(coming) == len(set(coming))
 
 
-def test_a_page_of_long_items_ends_early(api: Api) -> None:
+def test_a_page_of_long_items_ends_early(api: RunningApi) -> None:
     """A response has about 1 MiB at most; the cursor leads to every other item, once."""
-    campaign = api.campaign()
+    campaign = api.create_campaign()
     api.database.rows(
         "INSERT INTO runs (campaign_id, scheduled_for, id, status, attempt, claimed_at,"
         " start_before, finished_at, error)"
@@ -312,9 +314,9 @@ def test_a_page_of_long_items_ends_early(api: Api) -> None:
     assert 3 < pages < 6
 
 
-def test_preview_saves_nothing(api: Api) -> None:
+def test_preview_saves_nothing(api: RunningApi) -> None:
     """Both bodies, with the requested count."""
-    campaign = api.campaign(timezone="America/New_York")
+    campaign = api.create_campaign(timezone="America/New_York")
     body = {
         "schedule_type": "recurring",
         "scheduled_at": "2031-01-01T09:00",
@@ -327,7 +329,7 @@ def test_preview_saves_nothing(api: Api) -> None:
         10_000
     )
     assert len(api.http.post(path, json=body).json()["occurrences"]) == 10
-    window = api.campaign(type="segment_triggered")
+    window = api.create_campaign(type="segment_triggered")
     answer = api.http.post(
         f"/campaigns/{window['id']}/schedule/preview",
         json={"startdate": "2031-01-01T09:00:00Z", "enddate": "2031-01-02T09:00:00Z"},
@@ -341,14 +343,14 @@ def test_preview_saves_nothing(api: Api) -> None:
     assert api.http.post(path, json=body, params={"count": 10_001}).status_code == 400
 
 
-def test_the_lifecycle(api: Api) -> None:
+def test_the_lifecycle(api: RunningApi) -> None:
     """Each command, and that a refused one is a 400 and changes nothing."""
-    campaign = api.armed()
+    campaign = api.create_armed_campaign()
 
     def send(command: str, **headers: str) -> tuple[int, str]:
         path = f"/campaigns/{campaign['id']}/{command}"
         answer = api.http.post(path, headers=headers)
-        return answer.status_code, api.status(campaign)
+        return answer.status_code, api.status_of(campaign)
 
     assert send("start") == (200, "scheduled")
     assert send("pause") == (200, "paused")
@@ -360,22 +362,24 @@ def test_the_lifecycle(api: Api) -> None:
     assert send("archive", **{"Idempotency-Key": "a"}) == (200, "archived")
     assert send("unarchive") == (200, "cancelled")
     assert send("rerun", **{"Idempotency-Key": "b"})[0] == 200
-    api.database.until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign["id"])
+    api.database.wait_until(
+        "SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign["id"]
+    )
     assert api.http.delete(f"/campaigns/{campaign['id']}").status_code == 400
     assert send("archive") == (200, "archived")
     assert api.http.delete(f"/campaigns/{campaign['id']}").json()["success"] is True
     assert api.http.get(f"/campaigns/{campaign['id']}").status_code == 404
 
 
-def test_clearing(api: Api) -> None:
+def test_clearing(api: RunningApi) -> None:
     """DELETE of the schedule: draft again."""
-    campaign = api.armed()
+    campaign = api.create_armed_campaign()
     answer = api.http.delete(f"/campaigns/{campaign['uuid']}/schedule")
     assert (answer.status_code, answer.json()["message"]) == (200, "Schedule cleared")
-    assert api.status(campaign) == "draft"
+    assert api.status_of(campaign) == "draft"
 
 
-def test_request_ids(api: Api) -> None:
+def test_request_ids(api: RunningApi) -> None:
     """A usable one is kept, in the answer and in the log; otherwise there is a new one."""
     answer = api.http.get("/upcoming", headers={"X-Request-ID": "trace-1.a"})
     assert answer.headers["X-Request-ID"] == "trace-1.a"
@@ -387,24 +391,24 @@ def test_request_ids(api: Api) -> None:
         assert answer.headers["X-Request-ID"] not in ("", unusable)
 
 
-def test_outside(api: Api) -> None:
+def test_outside(api: RunningApi) -> None:
     """Health, metrics and documentation need no key, and the documentation no other host."""
-    assert get(f"{api.url}/healthz").json() == {"status": "ok"}
-    ready = get(f"{api.url}/readyz")
+    assert get_without_key(f"{api.url}/healthz").json() == {"status": "ok"}
+    ready = get_without_key(f"{api.url}/readyz")
     assert (ready.status_code, ready.json()["checks"]["scheduler"]) == (200, "ok")
-    assert "campaignd_http_requests_total" in get(f"{api.url}/metrics").text
-    page = get(f"{api.url}/docs")
+    assert "campaignd_http_requests_total" in get_without_key(f"{api.url}/metrics").text
+    page = get_without_key(f"{api.url}/docs")
     assert page.status_code == 200
     assert "://" not in page.text
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]
     for asset in ("swagger-ui.css", "swagger-ui-bundle.js"):
-        assert len(get(f"{api.url}/docs/{asset}").content) > 10_000
-    assert get(f"{api.url}/docs/../secret").status_code == 404
+        assert len(get_without_key(f"{api.url}/docs/{asset}").content) > 10_000
+    assert get_without_key(f"{api.url}/docs/../secret").status_code == 404
 
 
-def test_the_specification_is_complete(api: Api) -> None:
+def test_the_specification_is_complete(api: RunningApi) -> None:
     """Every operation is described, has every error, and examples for its body."""
-    spec = get(f"{api.url}/openapi.json").json()
+    spec = get_without_key(f"{api.url}/openapi.json").json()
     for path, item in spec["paths"].items():
         for operation in item.values():
             assert operation["summary"]
@@ -422,7 +426,7 @@ def test_the_specification_is_complete(api: Api) -> None:
     ["/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/swagger-ui.css", "/"]
     + [f"/api/v1/{each}" for each in ("campaigns", "campaigns/0", "upcoming", "nothing")],
 )
-def test_head_is_get_without_a_body(api: Api, path: str) -> None:
+def test_head_is_get_without_a_body(api: RunningApi, path: str) -> None:
     """The status and the headers are those of GET, on a connection that stays open."""
     url, key = f"{api.url}{path}", {"Authorization": f"Bearer {api.keys[Scope.READ]}"}
     with httpx.Client(headers=key, timeout=TIMEOUT_S) as client:
@@ -433,7 +437,7 @@ def test_head_is_get_without_a_body(api: Api, path: str) -> None:
     assert head.headers["content-type"] == read.headers["content-type"]
 
 
-def test_head_is_refused_where_get_is(api: Api) -> None:
+def test_head_is_refused_where_get_is(api: RunningApi) -> None:
     """HEAD is no way around the key, nor to a path that only takes other methods."""
     assert httpx.head(f"{api.url}/api/v1/campaigns", timeout=TIMEOUT_S).status_code == 401
     refused = api.http.head("/campaigns/1/start")
@@ -443,9 +447,9 @@ def test_head_is_refused_where_get_is(api: Api) -> None:
 @pytest.mark.parametrize(
     "path", ["/healthz", "/api/v1/campaigns", "/api/v1/nothing", "/openapi.json", "/"]
 )
-def test_no_response_is_kept_or_guessed_at(api: Api, path: str) -> None:
+def test_no_response_is_kept_or_guessed_at(api: RunningApi, path: str) -> None:
     """Caches keep no response, with a key or without, and browsers do not guess its type."""
     for key in (api.keys[Scope.READ], "wrong"):
-        response = get(f"{api.url}{path}", headers={"Authorization": f"Bearer {key}"})
+        response = get_without_key(f"{api.url}{path}", headers={"Authorization": f"Bearer {key}"})
         assert response.headers.get_list("cache-control") == ["no-store"]
         assert response.headers.get_list("x-content-type-options") == ["nosniff"]

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 
 from daemon.domain.api_keys import Scope
-from tests.support.api_server import Api, future, iso
+from tests.support.api_server import RunningApi, instant_ahead, request_text
 from tests.support.seed_calls import (
-    save,
+    post_schedule,
 )
 
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 
 
-def curl(api: Api, campaign: dict[str, Any], data: str) -> Any:
+def curl(api: RunningApi, campaign: dict[str, Any], data: str) -> Any:
     """Run the documented command with the server's URL, the campaign and the key."""
     basic = base64.b64encode(f"{api.keys[Scope.WRITE]}:".encode()).decode()
     done = subprocess.run(
@@ -49,7 +49,7 @@ def curl(api: Api, campaign: dict[str, Any], data: str) -> Any:
 
 
 @needs_curl
-def test_the_curl_command_with_start_and_end(api: Api) -> None:
+def test_the_curl_command_with_start_and_end(api: RunningApi) -> None:
     """The command works with a year in the future."""
     data = """
 {
@@ -57,11 +57,11 @@ def test_the_curl_command_with_start_and_end(api: Api) -> None:
   "enddate": "2031-07-03T14:02:36.000Z"
 }
 """
-    assert curl(api, api.campaign(), data) == {"success": True}
+    assert curl(api, api.create_campaign(), data) == {"success": True}
 
 
 @needs_curl
-def test_the_curl_command_with_a_recurrence(api: Api) -> None:
+def test_the_curl_command_with_a_recurrence(api: RunningApi) -> None:
     """The command works with a year in the future."""
     data = """
 {
@@ -79,11 +79,11 @@ def test_the_curl_command_with_a_recurrence(api: Api) -> None:
   "recurring_schedule": "daily"
 }
 """
-    assert curl(api, api.campaign(type="recurring"), data) == {"success": True}
+    assert curl(api, api.create_campaign(type="recurring"), data) == {"success": True}
 
 
 @needs_curl
-def test_curl_with_a_user(api: Api) -> None:
+def test_curl_with_a_user(api: RunningApi) -> None:
     """`--user KEY:` sends Basic with an empty password."""
     done = subprocess.run(
         ["curl", "-s", "-K", "-", f"{api.url}/api/v1/campaigns?limit=1"],
@@ -97,12 +97,14 @@ def test_curl_with_a_user(api: Api) -> None:
 
 
 @pytest.mark.alone
-def test_a_saved_campaign_runs(api: Api) -> None:
+def test_a_saved_campaign_runs(api: RunningApi) -> None:
     """A saved one-off campaign starts at its instant without a start command."""
-    campaign = api.campaign()
-    at = future(seconds=3)
-    save(api, campaign, schedule_type="scheduled", scheduled_at=iso(at))
-    api.database.until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign["id"])
+    campaign = api.create_campaign()
+    at = instant_ahead(seconds=3)
+    post_schedule(api, campaign, schedule_type="scheduled", scheduled_at=request_text(at))
+    api.database.wait_until(
+        "SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign["id"]
+    )
     (run,) = api.http.get(f"/campaigns/{campaign['id']}/runs").json()["items"]
-    assert (run["scheduled_for"], run["status"]) == (iso(at), "completed")
+    assert (run["scheduled_for"], run["status"]) == (request_text(at), "completed")
     assert run["lateness_ms"] < timedelta(seconds=1) / timedelta(milliseconds=1)

@@ -17,8 +17,15 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.support.in_process import ONE_OFF, WEEKLY, Call, caller, environment_of, lines
-from tests.support.postgres import set_otherwise
+from tests.support.in_process import (
+    ONE_OFF,
+    WEEKLY,
+    Call,
+    command_runner,
+    environment_of,
+    import_lines,
+)
+from tests.support.postgres import set_unusual_settings
 
 CAMPAIGND = Path(sys.executable).with_name("campaignd")
 
@@ -220,9 +227,9 @@ def test_status_without_a_daemon(loaded: Call) -> None:
 def test_the_servers_settings_change_no_output(loaded: Call, superuser_url: str) -> None:
     """Time zone, format of dates, encoding: what is shown and exported stays the same."""
     commands = ("campaigns", "show 2", "runs", "upcoming", "export", "explain 2", "status")
-    assert loaded("import", "-", input=lines(("\u2713", ONE_OFF))).returncode == 0
+    assert loaded("import", "-", input=import_lines(("\u2713", ONE_OFF))).returncode == 0
     before = [loaded(*command.split()) for command in commands]
-    set_otherwise(superuser_url)
+    set_unusual_settings(superuser_url)
     after = [loaded(*command.split()) for command in commands]
     assert [(done.stdout, done.stderr) for done in after] == [
         (done.stdout, done.stderr) for done in before
@@ -237,7 +244,7 @@ def test_the_servers_settings_change_no_output(loaded: Call, superuser_url: str)
 def test_names_where_the_output_is_not_utf8(call: Call, encoding: str, command: str) -> None:
     """A table has replacement characters; JSON has escapes, and loses nothing."""
     name = "\u2713\U0001f389 \u00c9t\u00e9"
-    assert call("import", "-", input=lines((name, ONE_OFF))).returncode == 0
+    assert call("import", "-", input=import_lines((name, ONE_OFF))).returncode == 0
     done = call(*command.split(), encoding=encoding)
     assert (done.returncode, done.stderr) == (0, "")
     if command in ("campaigns", "show 1", "upcoming"):
@@ -322,7 +329,7 @@ def test_check_warns_of_secrets_that_every_user_may_read(
 
 
 def test_an_unmigrated_database(empty_database_url: str, tmp_path: Path) -> None:
-    call = caller(empty_database_url, tmp_path)
+    call = command_runner(empty_database_url, tmp_path)
     refused = call("campaigns")
     assert refused.returncode == 4
     assert "run: campaignd db upgrade" in refused.stderr
@@ -337,7 +344,7 @@ def test_an_unmigrated_database(empty_database_url: str, tmp_path: Path) -> None
 
 def test_an_unreachable_database(tmp_path: Path) -> None:
     """Retried for `scheduler.startup_timeout`; the message has no password."""
-    call = caller("postgresql://someone:hidden-word@127.0.0.1:1/nothing", tmp_path)
+    call = command_runner("postgresql://someone:hidden-word@127.0.0.1:1/nothing", tmp_path)
     quick = {"CAMPAIGND_SCHEDULER__STARTUP_TIMEOUT": "0.5"}
     for command in (["campaigns"], ["db", "current"], ["db", "upgrade"], ["import", "-"]):
         done = call(*command, **quick)
@@ -375,7 +382,7 @@ def test_a_configuration_file_that_is_not_there(call: Call) -> None:
 
 
 def test_names_cannot_control_the_terminal(call: Call) -> None:
-    call("import", "-", input=lines(("bell \x07 and \x1b[2J", None), ("two\nlines", None)))
+    call("import", "-", input=import_lines(("bell \x07 and \x1b[2J", None), ("two\nlines", None)))
     text = call("campaigns").stdout
     assert "\x1b" not in text
     assert len(text.splitlines()) == 3

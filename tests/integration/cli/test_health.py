@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from tests.support.campaign_database import CampaignDatabase
-from tests.support.in_process import campaignd
+from tests.support.in_process import run_campaignd
 from tests.support.processes import Daemons
 from tests.support.servers import Server
 from tests.support.waiting import free_port, utc_now, wait_until
@@ -42,7 +42,7 @@ def env(daemons: Daemons, database_url: str) -> dict[str, str]:
 
 def call(env: dict[str, str], *arguments: object) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
-    return campaignd(arguments, env)
+    return run_campaignd(arguments, env)
 
 
 def healthy(env: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -58,16 +58,16 @@ def healthy(env: dict[str, str]) -> subprocess.CompletedProcess[str]:
 
 def test_healthy_then_hung_then_stopped(daemons: Daemons, env: dict[str, str]) -> None:
     """The API answers, then listens without an answer, then is closed."""
-    daemon = daemons.command("run", env=env)
+    daemon = daemons.start_command("run", env=env)
     daemon.wait_for("ready")
     done = healthy(env)
     assert done.stdout.splitlines() == ["ok process", "ok database", "ok schema", "ok scheduler"]
 
-    daemon.send(signal.SIGSTOP)
+    daemon.send_signal(signal.SIGSTOP)
     done = call(env, "health")
     assert done.returncode == 1
     assert done.stdout.startswith("failed process: hung: no answer on 127.0.0.1:")
-    daemon.send(signal.SIGCONT)
+    daemon.send_signal(signal.SIGCONT)
 
     assert daemon.stop() == 0
     done = call(env, "health")
@@ -80,14 +80,14 @@ def test_without_the_api(daemons: Daemons, env: dict[str, str]) -> None:
     """The lease in the database shows whether the node is alive."""
     env["CAMPAIGND_API__ENABLED"] = "false"
     assert "failed scheduler" in call(env, "health").stdout
-    daemons.command("run", env=env).wait_for("ready")
+    daemons.start_command("run", env=env).wait_for("ready")
     done = call(env, "health")
     assert (done.returncode, done.stdout) == (0, "ok database\nok schema\nok scheduler\n")
 
 
 def test_run_without_the_api(daemons: Daemons, env: dict[str, str]) -> None:
     """The settings of the command have the API; the lease shows that the node is alive."""
-    daemon = daemons.command("run", "--no-api", env=env)
+    daemon = daemons.start_command("run", "--no-api", env=env)
     daemon.wait_for("ready")
     done = call(env, "health")
     assert done.returncode == 0, done.stdout
@@ -99,16 +99,16 @@ def test_run_without_the_api(daemons: Daemons, env: dict[str, str]) -> None:
         assert elsewhere.returncode == 0
         assert f"127.0.0.1:{other.port} is not a campaignd" in elsewhere.stdout
 
-    daemon.send(signal.SIGSTOP)
+    daemon.send_signal(signal.SIGSTOP)
     wait_until("the lease has expired", lambda: call(env, "health").returncode == 1)
     assert "it starts, or is gone" in call(env, "health").stdout
-    daemon.send(signal.SIGCONT)
+    daemon.send_signal(signal.SIGCONT)
 
 
 def test_another_node(daemons: Daemons, env: dict[str, str]) -> None:
     """By name, its lease is checked; by its port as well, its API is."""
     other = {**env, "CAMPAIGND_NODE_NAME": "a", "CAMPAIGND_API__PORT": "0"}
-    listening = daemons.command("run", env=other).wait_for("api_listening")
+    listening = daemons.start_command("run", env=other).wait_for("api_listening")
     by_lease = "ok database\nok schema\nok scheduler\n"
 
     def asked(*arguments: object) -> tuple[int, str]:
@@ -137,7 +137,7 @@ def test_a_lost_database(env: dict[str, str]) -> None:
 
 def test_a_stale_schema(daemons: Daemons, env: dict[str, str], superuser_url: str) -> None:
     """Reported as such, also while the daemon runs."""
-    daemon = daemons.command("run", env=env, program=(sys.executable, "-c", BLIND))
+    daemon = daemons.start_command("run", env=env, program=(sys.executable, "-c", BLIND))
     daemon.wait_for("ready")
     healthy(env)
     with psycopg.connect(superuser_url, autocommit=True) as connection:
@@ -168,8 +168,8 @@ def test_explain_and_prune(daemons: Daemons, env: dict[str, str], database_url: 
     """A run is explained as a table and as JSON; its new history is not pruned."""
     with CampaignDatabase(database_url) as database:
         (campaign,) = database.add_one_offs(1, utc_now())
-        daemon = daemons.command("run", env=env)
-        database.until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign)
+        daemon = daemons.start_command("run", env=env)
+        database.wait_until("SELECT status = 'completed' FROM campaigns WHERE id = %s", campaign)
         at = database.one("SELECT scheduled_for FROM runs")
         assert daemon.stop() == 0
     done = call(env, "explain", campaign)
@@ -197,5 +197,5 @@ def test_a_start_corrects_the_marks_of_a_restored_database(
     with CampaignDatabase(database_url) as database:
         database.add_one_offs(3, utc_now() + timedelta(hours=1))
         database.rows("UPDATE schedule_definitions SET changed_in = '100000000'")
-        daemons.ready(database_url)
-        database.until("SELECT max(changed_in) < '100000000' FROM schedule_definitions")
+        daemons.start_ready(database_url)
+        database.wait_until("SELECT max(changed_in) < '100000000' FROM schedule_definitions")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.in_process import ONE_OFF, Call, lines
+from tests.support.in_process import ONE_OFF, Call, import_lines
 
 CAMPAIGND = Path(sys.executable).with_name("campaignd")
 
@@ -46,7 +46,7 @@ def test_a_reader_that_has_gone(
     call: Call, database_url: str, tmp_path: Path, command: list[str]
 ) -> None:
     """`campaignd export | head -1` is silent, and ends with the code of a broken pipe."""
-    many = lines(*((f"campaign {number}", ONE_OFF) for number in range(3000)))
+    many = import_lines(*((f"campaign {number}", ONE_OFF) for number in range(3000)))
     assert call("import", "-", input=many).returncode == 0
     with subprocess.Popen(
         [CAMPAIGND, *command],
@@ -64,9 +64,9 @@ def test_a_reader_that_has_gone(
 
 def test_import_reports_bad_lines_and_loads_the_others(call: Call) -> None:
     given = (
-        lines(("a", None)).encode() + b"nope\n\n" + b"x" * 300_000 + b"\n" + b"\xff\n"
+        import_lines(("a", None)).encode() + b"nope\n\n" + b"x" * 300_000 + b"\n" + b"\xff\n"
         b'{"campaign": {"name": "b", "payload": {"t": "\\u0000"}}}\n'
-    ) + lines(
+    ) + import_lines(
         ("c", {"schedule_type": "scheduled", "scheduled_at": "2020-01-01T09:00:00Z"})
     ).encode()
     done = call("import", "-", input=given)

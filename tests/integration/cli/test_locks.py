@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from tests.support.campaign_database import CampaignDatabase
-from tests.support.configured_targets import configure
+from tests.support.configured_targets import write_configuration
 from tests.support.processes import Daemons
 from tests.support.waiting import utc_now
 
@@ -42,7 +42,7 @@ def test_locked_rows_delay_no_other_campaign(
     gate = tmp_path / "gate"
     script = f"while ! test -e {gate}; do sleep 0.02; done"
     command = {"type": "command", "argv": ["/bin/sh", "-c", script], "concurrency": PLACES}
-    config = configure(daemons, gated=command)
+    config = write_configuration(daemons, gated=command)
     with CampaignDatabase(database_url) as database:
 
         def add(count: int, ahead: float) -> list[int]:
@@ -52,16 +52,16 @@ def test_locked_rows_delay_no_other_campaign(
             return ids
 
         def completed(ids: list[int]) -> None:
-            database.until(
+            database.wait_until(
                 "SELECT count(*) = %s FROM runs WHERE campaign_id = ANY(%s)"
                 " AND status = 'completed'",
                 len(ids),
                 ids,
             )
 
-        daemon = daemons.ready(database_url, CAMPAIGND_CONFIG=config)
+        daemon = daemons.start_ready(database_url, CAMPAIGND_CONFIG=config)
         first = add(PLACES, 0)
-        database.until("SELECT count(*) = %s FROM runs WHERE status = 'executing'", PLACES)
+        database.wait_until("SELECT count(*) = %s FROM runs WHERE status = 'executing'", PLACES)
         armed = add(PLACES, 3600)
         with locked(database_url, LOCKS[table], [*first, *armed]):
             gate.touch()
@@ -70,5 +70,5 @@ def test_locked_rows_delay_no_other_campaign(
             if table in ("campaigns", "runs"):
                 assert database.statuses("runs")["executing"] == PLACES
         completed(first)
-        assert daemon.events("lease_lost") == []
+        assert daemon.events_named("lease_lost") == []
         assert daemon.stop() == 0

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.in_process import campaignd
+from tests.support.in_process import run_campaignd
 from tests.support.waiting import wait_until
 
 CAMPAIGND = Path(sys.executable).with_name("campaignd")
@@ -24,7 +24,7 @@ def call(home: Path, *arguments: str, **environment: str) -> subprocess.Complete
     env = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")}
     # Another daemon of this machine may use the port.
     env |= {"HOME": str(home), "CAMPAIGND_API__ENABLED": "false"}
-    return campaignd(arguments, {**env, **environment})
+    return run_campaignd(arguments, {**env, **environment})
 
 
 @pytest.mark.parametrize(

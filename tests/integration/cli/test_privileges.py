@@ -13,8 +13,8 @@ import pytest
 
 from storage.roles import roles_sql
 from tests.support.campaign_database import CampaignDatabase
-from tests.support.in_process import ONE_OFF, Call, caller, lines
-from tests.support.postgres import as_application, as_role
+from tests.support.in_process import ONE_OFF, Call, command_runner, import_lines
+from tests.support.postgres import url_for_application, url_for_role
 from tests.support.processes import Daemons
 from tests.support.waiting import utc_now, wait_until
 
@@ -52,7 +52,7 @@ def test_nothing_starts_without_a_privilege(
     config = daemons.directory / "campaignd.toml"
     config.write_text('[targets.table]\ntype = "postgres"\n')
     env = daemons.environment(database_url, config=config, scheduler__startup_timeout=600)
-    process = daemons.command(*command.split(), env=env)
+    process = daemons.start_command(*command.split(), env=env)
     assert process.join() == 4
     (error,) = [line for line in process.lines if line.startswith(b"campaignd: error:")]
     assert error.decode().startswith(f"campaignd: error: {NO_RUNS} (")
@@ -70,7 +70,7 @@ def test_an_import_loads_nothing_without_a_privilege(
     superuser: psycopg.Connection, call: Call, revoked: str, missing: str
 ) -> None:
     superuser.execute(f"REVOKE {revoked} FROM campaignd_app".encode())
-    done = call("import", "-", input=lines(("once", ONE_OFF)))
+    done = call("import", "-", input=import_lines(("once", ONE_OFF)))
     expected = f"campaignd: error: the role campaignd_app may not {missing} ("
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (4, "", 1)
     assert done.stderr.startswith(expected)
@@ -91,7 +91,7 @@ def test_an_import_gives_an_id_far_ahead(call: Call) -> None:
     ],
 )
 def test_the_reader_reads(loaded: Call, superuser_url: str, tmp_path: Path, command: str) -> None:
-    reader = caller(as_role(superuser_url, "campaignd_readonly"), tmp_path)
+    reader = command_runner(url_for_role(superuser_url, "campaignd_readonly"), tmp_path)
     done = reader(
         *command.split(), *(["--at", "2026-01-01T00:00:00Z"] if "explain" in command else [])
     )
@@ -99,7 +99,7 @@ def test_the_reader_reads(loaded: Call, superuser_url: str, tmp_path: Path, comm
 
 
 def test_the_reader_changes_nothing(loaded: Call, superuser_url: str, tmp_path: Path) -> None:
-    reader = caller(as_role(superuser_url, "campaignd_readonly"), tmp_path)
+    reader = command_runner(url_for_role(superuser_url, "campaignd_readonly"), tmp_path)
     for command in ("pause 2", "keys create me", "prune --keep-days 1"):
         done = reader(*command.split())
         assert (done.returncode, done.stderr.count("\n")) == (4, 1), done.stderr
@@ -117,7 +117,7 @@ def test_a_privilege_that_is_revoked_loses_nothing(
     superuser: psycopg.Connection, daemons: Daemons, superuser_url: str
 ) -> None:
     """The daemon waits for it as for a lost database: two lines in all, then the run."""
-    daemon = daemons.ready(as_application(superuser_url))
+    daemon = daemons.start_ready(url_for_application(superuser_url))
     superuser.execute("REVOKE INSERT, UPDATE ON runs FROM campaignd_app")
     with CampaignDatabase(superuser_url) as database:
         database.add_one_offs(5, utc_now() + timedelta(seconds=0.2))
@@ -126,12 +126,12 @@ def test_a_privilege_that_is_revoked_loses_nothing(
         # Several tries later, and after the reconciliation of the first one.
         tries = "SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()"
         before = database.one(tries)
-        database.until(f"SELECT ({tries}) >= %s", before + 3)
+        database.wait_until(f"SELECT ({tries}) >= %s", before + 3)
         superuser.execute("GRANT INSERT, UPDATE ON runs TO campaignd_app")
-        database.until("SELECT count(*) = 5 FROM campaigns WHERE status = 'completed'")
+        database.wait_until("SELECT count(*) = 5 FROM campaigns WHERE status = 'completed'")
         daemon.wait_for("database_back")
-    assert len(daemon.events("database_lost")) == 1
-    assert daemon.events("claim_failed") == []
+    assert len(daemon.events_named("database_lost")) == 1
+    assert daemon.events_named("claim_failed") == []
     assert daemon.stop() == 0
 
 
@@ -148,14 +148,16 @@ def test_an_outcome_waits_for_its_privilege(
     with CampaignDatabase(superuser_url) as database:
         database.add_one_offs(1, utc_now())
         database.rows("UPDATE campaigns SET target = 'slow'")
-        daemon = daemons.ready(as_application(superuser_url), config=config)
-        database.until("SELECT count(*) = 1 FROM runs WHERE status = 'executing'")
+        daemon = daemons.start_ready(url_for_application(superuser_url), config=config)
+        database.wait_until("SELECT count(*) = 1 FROM runs WHERE status = 'executing'")
         superuser.execute("REVOKE UPDATE ON runs FROM campaignd_app")
         gate.touch()
         daemon.wait_for("database_lost")
         superuser.execute("GRANT UPDATE ON runs TO campaignd_app")
-        database.until("SELECT count(*) = 1 FROM runs WHERE status = 'completed' AND attempt = 1")
-    assert daemon.events("finish_failed") == []
+        database.wait_until(
+            "SELECT count(*) = 1 FROM runs WHERE status = 'completed' AND attempt = 1"
+        )
+    assert daemon.events_named("finish_failed") == []
     assert daemon.stop() == 0
 
 
@@ -174,7 +176,7 @@ def test_a_request_is_refused_in_one_line(
     """The client reads which privilege is missing, and no statement; so does `/readyz`."""
     key = call("keys", "create", "me", "--scope", "write").stdout.split()[-1]
     env = daemons.environment(database_url, api__enabled="true", api__port=0)
-    process = daemons.command("api", env=env)
+    process = daemons.start_command("api", env=env)
     port = process.wait_for("api_listening")["port"]
     process.wait_for("ready")
     superuser.execute("REVOKE INSERT ON campaign_events FROM campaignd_app")

@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.support.in_process import caller
+from tests.support.in_process import command_runner
 from tests.support.postgres import fresh_database
 
 COMMANDS = ("db upgrade", "db current", "run --no-api", "campaigns", "status", "import -")
@@ -31,7 +31,7 @@ def unsuitable(request: pytest.FixtureRequest, postgres_server: str) -> Iterator
 def test_every_command_refuses_it(unsuitable: tuple[str, str], tmp_path: Path) -> None:
     """With exit code 4 and advice, at once."""
     url, reason = unsuitable
-    call = caller(url, tmp_path)
+    call = command_runner(url, tmp_path)
     for command in COMMANDS:
         done = call(*command.split())
         assert done.returncode == 4, command
@@ -43,7 +43,7 @@ def test_every_command_refuses_it(unsuitable: tuple[str, str], tmp_path: Path) -
 def test_a_check_fails(unsuitable: tuple[str, str], tmp_path: Path) -> None:
     """One line says why."""
     url, reason = unsuitable
-    done = caller(url, tmp_path)("check")
+    done = command_runner(url, tmp_path)("check")
     assert (done.returncode, done.stderr) == (1, "")
     (failed,) = [line for line in done.stdout.splitlines() if line.startswith("failed ")]
     assert f": {reason} (" in failed

@@ -30,7 +30,7 @@ IN_PACKAGE, IN_TREE = "2100-01-01T08:00:00Z", "2100-01-01T04:00:00Z"
 
 def tree(path: Path, release: str) -> dict[str, str]:
     """Write the system's data; return the variable that names it, and no preference."""
-    made = zone_data.directory(path, release, {"Europe/Berlin": timedelta(hours=5)})
+    made = zone_data.write_zone_directory(path, release, {"Europe/Berlin": timedelta(hours=5)})
     return {"PYTHONTZPATH": made["PYTHONTZPATH"]}
 
 
@@ -74,9 +74,9 @@ def test_every_process_of_a_node_uses_the_same_data(tmp_path: Path, database_url
     try:
         env = daemons.environment(database_url, api__enabled="true", api__port=0, **old)
         for command in ("run", "api"):
-            process = daemons.command(command, env=env)
+            process = daemons.start_command(command, env=env)
             process.wait_for("ready")
-            (starting,) = process.events("starting")
+            (starting,) = process.events_named("starting")
             assert (starting["tzdata"], starting["tzdata_source"]) == (
                 tzdata.IANA_VERSION,
                 "package",
@@ -91,7 +91,7 @@ def test_every_process_of_a_node_uses_the_same_data(tmp_path: Path, database_url
         with CampaignDatabase(database_url) as database:
             assert database.one("SELECT tzdata FROM schedules") == tzdata.IANA_VERSION
     finally:
-        daemons.end()
+        daemons.end_all()
 
 
 def checked(capsys: pytest.CaptureFixture[str], today: date) -> str:

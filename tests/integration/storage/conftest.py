@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.database_node import DatabaseNode
-from tests.support.embedded_child import server_of
-from tests.support.timed_database import TimedDatabase, opened
+from tests.support.embedded_child import running_server_of
+from tests.support.timed_database import TimedDatabase, open_timed_database
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def state_dir() -> Iterator[Path]:
     top.chmod(0o755)
     place = top / "state dir"
     yield place
-    if place.is_dir() and (running := server_of(place)):
+    if place.is_dir() and (running := running_server_of(place)):
         os.kill(running.pid, signal.SIGQUIT)
     shutil.rmtree(top, ignore_errors=True)
 
@@ -31,11 +31,11 @@ def state_dir() -> Iterator[Path]:
 @pytest.fixture
 async def db(database_url: str) -> AsyncIterator[TimedDatabase]:
     """An empty database, with a clock that the test sets."""
-    async with opened(database_url) as db:
+    async with open_timed_database(database_url) as db:
         yield db
 
 
 @pytest.fixture
 async def node(db: TimedDatabase) -> DatabaseNode:
     """A node that claims and finishes on the test's calls."""
-    return await db.node()
+    return await db.register_node()

@@ -10,7 +10,7 @@ import pytest
 from daemon.domain.run.attempt import FinishedAttempt
 from daemon.domain.run.outcome import Delivered
 from tests.support.clocks import NOON, days
-from tests.support.timed_database import opened
+from tests.support.timed_database import open_timed_database
 
 ZONES = (
     "Africa/Cairo",  # at midnight
@@ -57,8 +57,8 @@ def nights(zone: str, at: time) -> list[datetime]:
 @pytest.mark.slow
 async def test_every_night_of_a_year(database_url: str) -> None:
     """Every campaign has exactly one run for every local date, at the right instant."""
-    async with opened(database_url) as db:
-        node = await db.node(lease=10.0**8)
+    async with open_timed_database(database_url) as db:
+        node = await db.register_node(lease=10.0**8)
         expected: dict[int, list[datetime]] = {}
         for zone in ZONES:
             for at in TIMES:
@@ -68,9 +68,9 @@ async def test_every_night_of_a_year(database_url: str) -> None:
                     "recurring_config": {"frequency": "daily", "time": f"{at:%H:%M}"},
                     **BODY,
                 }
-                expected[await db.saved(body)] = nights(zone, at)
+                expected[await db.add_scheduled(body)] = nights(zone, at)
         for _ in range(DAYS):
-            db.after(days(1))
+            db.advance(days(1))
             while claimed := await node.claim():
                 works = [item.attempt for item in claimed if item.attempt is not None]
                 assert len(works) == len(claimed)

@@ -46,7 +46,7 @@ def test_the_page_lists_every_action() -> None:
 async def test_a_row_has_the_origin_of_its_change(db: TimedDatabase) -> None:
     """The command, the address and the request come from where the change entered."""
     ORIGIN.set(Origin("cli:ann", "campaignd pause", "192.0.2.7", "request 1"))
-    campaign_id = await db.saved(once_body(NOON + hours(1)))
+    campaign_id = await db.add_scheduled(once_body(NOON + hours(1)))
     await db.control.pause(campaign_id, "cli:bob")
     row = (await rows(db))[-1]
     assert (row.actor, row.command, row.address) == ("cli:bob", "campaignd pause", "192.0.2.7")
@@ -71,23 +71,23 @@ async def test_the_row_is_rolled_back_with_its_change(db: TimedDatabase) -> None
 
 
 async def test_a_deletion_outlives_the_history_of_its_campaign(db: TimedDatabase) -> None:
-    campaign_id = await db.saved(once_body(NOON + hours(1)))
+    campaign_id = await db.add_scheduled(once_body(NOON + hours(1)))
     for command in (db.control.stop, db.control.archive, db.control.delete):
         await command(campaign_id, "cli:ann")
-    assert await db.events(campaign_id) == []
+    assert await db.events_of(campaign_id) == []
     row = (await rows(db))[-1]
     assert (row.action, row.object_id) == ("campaign.deleted", str(campaign_id))
 
 
 async def test_runs_leave_no_row(db: TimedDatabase) -> None:
     """What nodes do is in the history of the campaign."""
-    node = await db.node()
-    campaign_id = await db.saved(once_body(NOON + hours(1)))
+    node = await db.register_node()
+    campaign_id = await db.add_scheduled(once_body(NOON + hours(1)))
     before = await rows(db)
-    db.set(NOON + hours(1))
+    db.set_time(NOON + hours(1))
     (won,) = await node.claim()
     await node.finish(won.attempt)
-    assert await db.run_statuses(campaign_id) == ["completed"]
+    assert await db.run_statuses_of(campaign_id) == ["completed"]
     assert await rows(db) == before
 
 

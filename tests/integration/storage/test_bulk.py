@@ -22,70 +22,70 @@ from tests.support.bulk_files import (
     OVER,
     WEEKLY,
     WINDOW,
-    line,
-    load,
-    only,
-    rows,
+    import_line,
+    load_lines,
+    only_campaign,
+    select_rows,
 )
 
 
 @pytest.mark.parametrize(
     ("given", "status", "event", "fire_at"),
     [
-        (line(), "draft", None, None),
-        (line(schedule={"schedule_type": "immediate"}), "draft", None, None),
-        (line(schedule=ONE_OFF), "scheduled", "fire", datetime(2026, 3, 5, 9, tzinfo=UTC)),
-        (line(schedule=ONE_OFF, status="draft"), "draft", None, None),
-        (line(schedule=ONE_OFF, status="launched"), "scheduled", "fire", None),
-        (line(schedule=WEEKLY), "scheduled", "fire", NEXT_MONDAY),
+        (import_line(), "draft", None, None),
+        (import_line(schedule={"schedule_type": "immediate"}), "draft", None, None),
+        (import_line(schedule=ONE_OFF), "scheduled", "fire", datetime(2026, 3, 5, 9, tzinfo=UTC)),
+        (import_line(schedule=ONE_OFF, status="draft"), "draft", None, None),
+        (import_line(schedule=ONE_OFF, status="launched"), "scheduled", "fire", None),
+        (import_line(schedule=WEEKLY), "scheduled", "fire", NEXT_MONDAY),
         (
-            line(schedule=WEEKLY) | {"anchor": "2026-02-02T09:00:00"},
+            import_line(schedule=WEEKLY) | {"anchor": "2026-02-02T09:00:00"},
             "launched",
             "fire",
             NEXT_MONDAY,
         ),
         (
-            line(schedule=WINDOW, type="event_triggered"),
+            import_line(schedule=WINDOW, type="event_triggered"),
             "launched",
             "close",
             datetime(2026, 4, 1, tzinfo=UTC),
         ),
-        (line(schedule={"startdate": EARLIER}, type="live_content"), "launched", None, None),
+        (import_line(schedule={"startdate": EARLIER}, type="live_content"), "launched", None, None),
         (
-            line(schedule=WINDOW, type="segment_triggered", status="scheduled"),
+            import_line(schedule=WINDOW, type="segment_triggered", status="scheduled"),
             "launched",
             "fire",
             datetime(2026, 3, 5, 9, tzinfo=UTC),
         ),
         (
-            line(schedule={"startdate": LATER}, type="live_content"),
+            import_line(schedule={"startdate": LATER}, type="live_content"),
             "scheduled",
             "open",
             datetime(2026, 3, 5, 9, tzinfo=UTC),
         ),
-        (line(schedule=ONE_OFF, status="paused"), "paused", "fire", None),
-        (line(schedule=OVER, status="paused"), "paused", None, None),
+        (import_line(schedule=ONE_OFF, status="paused"), "paused", "fire", None),
+        (import_line(schedule=OVER, status="paused"), "paused", None, None),
         (
-            line(schedule=WINDOW, type="event_triggered", status="executing"),
+            import_line(schedule=WINDOW, type="event_triggered", status="executing"),
             "launched",
             "close",
             None,
         ),
         (
-            line(schedule=OVER, status="executing"),
+            import_line(schedule=OVER, status="executing"),
             "failed",
             None,
             None,
         ),
-        (line(status="executing"), "failed", None, None),
+        (import_line(status="executing"), "failed", None, None),
         (
-            line(schedule=OVER, status="completed"),
+            import_line(schedule=OVER, status="completed"),
             "completed",
             None,
             None,
         ),
-        (line(schedule=ONE_OFF, status="cancelled"), "cancelled", None, None),
-        (line(status="archived", archived_from="failed"), "archived", None, None),
+        (import_line(schedule=ONE_OFF, status="cancelled"), "cancelled", None, None),
+        (import_line(status="archived", archived_from="failed"), "archived", None, None),
     ],
 )
 async def test_a_line_becomes_a_campaign(
@@ -95,13 +95,13 @@ async def test_a_line_becomes_a_campaign(
     event: str | None,
     fire_at: datetime | None,
 ) -> None:
-    tally, bad = await load(database_url, [given])
+    tally, bad = await load_lines(database_url, [given])
     assert (tally.loaded, bad) == (1, [])
-    row = await only(database_url)
+    row = await only_campaign(database_url)
     assert (row.status, row.event) == (status, event)
     if fire_at is not None:
         assert row.fire_at == fire_at
-    (logged,) = await rows(database_url, sa.select(campaign_events))
+    (logged,) = await select_rows(database_url, sa.select(campaign_events))
     was_executing = given["campaign"].get("status") == "executing"
     assert (logged.event, logged.to_status, logged.actor) == ("imported", status, "test")
     assert logged.cause == (UNKNOWN_OUTCOME if was_executing else None)
@@ -123,9 +123,9 @@ async def test_a_line_becomes_a_campaign(
 async def test_the_history_of_a_line_is_kept(
     database_url: str, campaign: dict[str, Any], due: bool, completed: bool
 ) -> None:
-    _, bad = await load(database_url, [line(**campaign)])
+    _, bad = await load_lines(database_url, [import_line(**campaign)])
     assert bad == []
-    row = await only(database_url)
+    row = await only_campaign(database_url)
     assert (row.has_due, row.has_completed) == (due, completed)
 
 
@@ -143,43 +143,46 @@ BAD: list[tuple[object, str]] = [
     (b'{"campaign": {"name": "a", "payload": {"n": ' + b"1" * 5000 + b"}}}\n", "too many digits"),
     ({"schedule": None}, "campaign can't be blank"),
     ({"campaign": [], "schedule": None}, "campaign is []"),
-    (line(colour="red"), "campaign.colour is unknown"),
-    (line() | {"colour": "red"}, "colour is unknown"),
-    (line(history={"old": True}), "campaign.history.old is unknown"),
-    (line(name=""), "campaign.name"),
-    (line(name="x" * 201), "campaign.name"),
-    (line(uuid="5"), "campaign.uuid"),
-    (line(id=0), "campaign.id"),
-    (line(id="5"), "campaign.id"),
-    (line(type="weekly"), "campaign.type"),
-    (line(status="done"), "campaign.status"),
-    (line(timezone="Europe/paris"), "did you mean Europe/Paris"),
-    (line(target=7), "campaign.target"),
-    (line(target="mail", schedule=ONE_OFF), "campaign.target is 'mail', configured are log"),
-    (line(payload=[1]), "campaign.payload"),
-    (line(payload={"a": "x" * 65_536}), "must have at most 65536"),
-    (line(payload={"a": [1e308] * 8_000}), "must have at most 65536"),
-    (line(status="archived"), "campaign.archived_from"),
-    (line(archived_from="draft"), "campaign.archived_from"),
-    (line(status="archived", archived_from="paused"), "campaign.archived_from"),
-    (line(created_at="2026-01-01T00:00:00"), "campaign.created_at"),
-    (line() | {"anchor": LATER}, "anchor"),
-    (line() | {"anchor": "2026-02-30T09:00"}, "no such day: February 2026 has 28 days"),
-    (line(created_at="2026-01-01T24:00:00Z"), "midnight is 00:00 of the next day"),
-    (line() | {"defaults": {"misfire_grace_time": 0}}, "defaults.misfire_grace_time"),
-    (line(status="scheduled"), "needs a schedule"),
-    (line(status="launched"), "needs a schedule"),
-    (line(schedule={"schedule_type": "scheduled"}), "scheduled_at can't be blank"),
-    (line(schedule=ONE_OFF, type="live_content"), "update_schedule"),
-    (line(schedule=OVER), "Scheduled time is in the past"),
-    (line(schedule={"startdate": EARLIER}), "must be after 2026-03-04"),
+    (import_line(colour="red"), "campaign.colour is unknown"),
+    (import_line() | {"colour": "red"}, "colour is unknown"),
+    (import_line(history={"old": True}), "campaign.history.old is unknown"),
+    (import_line(name=""), "campaign.name"),
+    (import_line(name="x" * 201), "campaign.name"),
+    (import_line(uuid="5"), "campaign.uuid"),
+    (import_line(id=0), "campaign.id"),
+    (import_line(id="5"), "campaign.id"),
+    (import_line(type="weekly"), "campaign.type"),
+    (import_line(status="done"), "campaign.status"),
+    (import_line(timezone="Europe/paris"), "did you mean Europe/Paris"),
+    (import_line(target=7), "campaign.target"),
+    (import_line(target="mail", schedule=ONE_OFF), "campaign.target is 'mail', configured are log"),
+    (import_line(payload=[1]), "campaign.payload"),
+    (import_line(payload={"a": "x" * 65_536}), "must have at most 65536"),
+    (import_line(payload={"a": [1e308] * 8_000}), "must have at most 65536"),
+    (import_line(status="archived"), "campaign.archived_from"),
+    (import_line(archived_from="draft"), "campaign.archived_from"),
+    (import_line(status="archived", archived_from="paused"), "campaign.archived_from"),
+    (import_line(created_at="2026-01-01T00:00:00"), "campaign.created_at"),
+    (import_line() | {"anchor": LATER}, "anchor"),
+    (import_line() | {"anchor": "2026-02-30T09:00"}, "no such day: February 2026 has 28 days"),
+    (import_line(created_at="2026-01-01T24:00:00Z"), "midnight is 00:00 of the next day"),
+    (import_line() | {"defaults": {"misfire_grace_time": 0}}, "defaults.misfire_grace_time"),
+    (import_line(status="scheduled"), "needs a schedule"),
+    (import_line(status="launched"), "needs a schedule"),
+    (import_line(schedule={"schedule_type": "scheduled"}), "scheduled_at can't be blank"),
+    (import_line(schedule=ONE_OFF, type="live_content"), "update_schedule"),
+    (import_line(schedule=OVER), "Scheduled time is in the past"),
+    (import_line(schedule={"startdate": EARLIER}), "must be after 2026-03-04"),
     (
-        line(schedule=WINDOW | {"enddate": "2026-03-02T00:00:00Z"}, type="event_triggered"),
+        import_line(schedule=WINDOW | {"enddate": "2026-03-02T00:00:00Z"}, type="event_triggered"),
         "nothing is to come",
     ),
-    (line(status="completed", history={"due": True, "completed": False}), "no completed run"),
-    (line(status="failed", history={"due": False}), "nothing due"),
-    (line(history={"due": False, "completed": True}), "completed without due"),
+    (
+        import_line(status="completed", history={"due": True, "completed": False}),
+        "no completed run",
+    ),
+    (import_line(status="failed", history={"due": False}), "nothing due"),
+    (import_line(history={"due": False, "completed": True}), "completed without due"),
 ]
 
 
@@ -188,7 +191,9 @@ async def test_a_bad_line_is_reported_with_its_reason(
     database_url: str, given: object, reason: str
 ) -> None:
     defaults = ScheduleDefaults(targets=frozenset({"log"}))
-    tally, bad = await load(database_url, [line("b"), given, b"\n", line("c")], defaults=defaults)
+    tally, bad = await load_lines(
+        database_url, [import_line("b"), given, b"\n", import_line("c")], defaults=defaults
+    )
     assert (tally.loaded, tally.bad) == (2, 1)
     assert [number for number, _ in bad] == [2]
     assert reason in bad[0][1]
@@ -199,7 +204,9 @@ async def test_a_line_that_only_the_server_refuses_is_one_bad_line(superuser_url
     """A batch that the server refuses is split in halves until the line is alone."""
     with psycopg.connect(superuser_url, autocommit=True) as connection:
         connection.execute("ALTER TABLE campaigns ADD CHECK (name <> 'n7')")
-    tally, bad = await load(superuser_url, [line(f"n{number}") for number in range(20)])
+    tally, bad = await load_lines(
+        superuser_url, [import_line(f"n{number}") for number in range(20)]
+    )
     assert (tally.loaded, tally.bad) == (19, 1)
     assert bad[0][0] == 8
     assert "cannot be stored" in bad[0][1]
@@ -209,23 +216,28 @@ async def test_an_error_of_the_database_is_not_reported_for_lines(superuser_url:
     with psycopg.connect(superuser_url, autocommit=True) as connection:
         connection.execute("ALTER TABLE campaign_events RENAME TO away")
     with pytest.raises(psycopg.errors.UndefinedTable):
-        await load(superuser_url, [line()])
+        await load_lines(superuser_url, [import_line()])
 
 
 async def test_ids_are_kept_if_free_and_never_assigned_twice(database_url: str) -> None:
     async def ids() -> dict[str, int]:
-        found = await rows(database_url, sa.select(campaigns.c.name, campaigns.c.id))
+        found = await select_rows(database_url, sa.select(campaigns.c.name, campaigns.c.id))
         return {row.name: row.id for row in found}
 
-    await load(database_url, [line("seven", id=7), line("again", id=7), line("none")])
+    await load_lines(
+        database_url, [import_line("seven", id=7), import_line("again", id=7), import_line("none")]
+    )
     first = await ids()
     assert first["seven"] == 7
     assert min(first["again"], first["none"]) > 7
-    await load(database_url, [line("taken", id=first["none"]), line("high", id=5_000_000_000)])
+    await load_lines(
+        database_url,
+        [import_line("taken", id=first["none"]), import_line("high", id=5_000_000_000)],
+    )
     second = await ids()
     assert second["none"] == first["none"] != second["taken"]
     assert second["high"] == 5_000_000_000
-    await load(database_url, [line("after")])
+    await load_lines(database_url, [import_line("after")])
     assert (await ids())["after"] > 5_000_000_000
 
 
@@ -233,11 +245,15 @@ async def test_ids_are_kept_if_free_and_never_assigned_twice(database_url: str) 
 async def test_nodes_are_notified_once_a_batch(database_url: str, count: int) -> None:
     with psycopg.connect(database_url, autocommit=True) as listener:
         listener.execute(f"LISTEN {CHANNEL}")
-        await load(database_url, [line(f"n{number}", ONE_OFF) for number in range(count)])
+        await load_lines(
+            database_url, [import_line(f"n{number}", ONE_OFF) for number in range(count)]
+        )
         notifications = [
             *listener.notifies(timeout=60, stop_after=1),
             *listener.notifies(timeout=0.2),
         ]
     payloads = [json.loads(each.payload) for each in notifications]
-    few = {"campaigns": [row.id for row in await rows(database_url, sa.select(campaigns.c.id))]}
+    few = {
+        "campaigns": [row.id for row in await select_rows(database_url, sa.select(campaigns.c.id))]
+    }
     assert payloads == [few if count == 3 else {"reload": True}]

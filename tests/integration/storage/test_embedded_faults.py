@@ -10,7 +10,7 @@ import pytest
 
 from storage.embedded import EmbeddedError, embedded_postgres, embedded_programs, postmaster
 from tests.support.embedded_child import (
-    server_of,
+    running_server_of,
 )
 
 
@@ -21,7 +21,7 @@ def test_a_failing_step_stops_what_was_started(
     monkeypatch.setattr("storage.embedded.DATABASE", 'bad"name')
     with pytest.raises(EmbeddedError), embedded_postgres(state_dir):
         pass
-    assert server_of(state_dir) is None
+    assert running_server_of(state_dir) is None
 
 
 def test_a_server_that_does_not_start_reports_the_reason(state_dir: Path) -> None:

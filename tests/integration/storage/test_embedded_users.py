@@ -17,9 +17,9 @@ import pytest
 from storage.embedded import EmbeddedError, embedded_postgres, postmaster
 from storage.embedded.os_user import ServerUser
 from tests.support.embedded_child import (
-    Child,
-    one,
-    server_of,
+    EmbeddedUser,
+    running_server_of,
+    select_value,
 )
 
 
@@ -53,20 +53,20 @@ def test_as_an_ordinary_user(state_dir: Path) -> None:
     user = ordinary_user_with_python()
     os.chown(state_dir.parent, user.pw_uid, user.pw_gid)
     identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": [], "cwd": "/"}
-    child = Child(state_dir, **identity)
+    child = EmbeddedUser(state_dir, **identity)
     child.wait_for("in")
-    assert child.leave() == 0
-    assert server_of(state_dir) is None
+    assert child.leave_and_wait() == 0
+    assert running_server_of(state_dir) is None
 
     with embedded_postgres(state_dir) as dsn:
-        assert one(dsn, "SELECT 1") == 1
-        running = server_of(state_dir)
+        assert select_value(dsn, "SELECT 1") == 1
+        running = running_server_of(state_dir)
         assert running is not None
         assert Path(f"/proc/{running.pid}").stat().st_uid == user.pw_uid
 
-    again = Child(state_dir, **identity)
+    again = EmbeddedUser(state_dir, **identity)
     again.wait_for("in")
-    assert again.leave() == 0
+    assert again.leave_and_wait() == 0
 
 
 def test_a_directory_of_another_user(state_dir: Path) -> None:
@@ -74,11 +74,11 @@ def test_a_directory_of_another_user(state_dir: Path) -> None:
     user = ordinary_user_with_python()
     with embedded_postgres(state_dir):
         pass
-    child = Child(state_dir, user=user.pw_uid, group=user.pw_gid, extra_groups=[], cwd="/")
+    child = EmbeddedUser(state_dir, user=user.pw_uid, group=user.pw_gid, extra_groups=[], cwd="/")
     error = child.wait_for("error")
     assert "Permission denied" in str(error["text"])
     assert error["hint"]
-    assert child.leave() == 3
+    assert child.leave_and_wait() == 3
 
 
 def test_root_lets_its_server_user_through(state_dir: Path) -> None:
@@ -93,7 +93,7 @@ def test_root_lets_its_server_user_through(state_dir: Path) -> None:
             opened.append(fields)
 
     with embedded_postgres(closed / "state", log=log) as dsn:
-        assert one(dsn, "SELECT 1") == 1
+        assert select_value(dsn, "SELECT 1") == 1
     assert [fields["path"] for fields in opened] == [str(closed)]
     if opened[0]["how"] == "acl":
         entering = subprocess.run(

@@ -22,18 +22,18 @@ from tests.support.bulk_files import (
     ONE_OFF,
     WEEKLY,
     WINDOW,
-    dump,
-    line,
-    load,
-    only,
-    opened,
-    rows,
+    export_campaigns,
+    import_line,
+    load_lines,
+    only_campaign,
+    open_database,
+    select_rows,
 )
 
 KINDS: list[Callable[[random.Random], dict[str, Any]]] = [
-    lambda _: line(),
-    lambda r: line(schedule=ONE_OFF | {"overlap": r.choice(["skip", "queue", "allow"])}),
-    lambda r: line(
+    lambda _: import_line(),
+    lambda r: import_line(schedule=ONE_OFF | {"overlap": r.choice(["skip", "queue", "allow"])}),
+    lambda r: import_line(
         schedule={
             "schedule_type": "recurring",
             "timezone": r.choice(["America/New_York", "Asia/Kathmandu"]),
@@ -46,7 +46,7 @@ KINDS: list[Callable[[random.Random], dict[str, Any]]] = [
             },
         }
     ),
-    lambda r: line(
+    lambda r: import_line(
         schedule={
             "schedule_type": "recurring",
             "recurring_config": {
@@ -58,7 +58,7 @@ KINDS: list[Callable[[random.Random], dict[str, Any]]] = [
         },
         timezone="Europe/London",
     ),
-    lambda r: line(
+    lambda r: import_line(
         schedule={
             "startdate": "2026-01-31T10:00:00",
             "misfire_grace_time": r.randint(1, 9999),
@@ -71,15 +71,15 @@ KINDS: list[Callable[[random.Random], dict[str, Any]]] = [
         type="recurring",
         timezone="Pacific/Apia",
     ),
-    lambda r: line(
+    lambda r: import_line(
         schedule={
             "startdate": r.choice([EARLIER, LATER]),
             "recurring_schedule": r.choice(["daily", "continuously"]),
         },
         type="segment_triggered",
     ),
-    lambda r: line(schedule={"startdate": r.choice([EARLIER, LATER])}, type="live_content"),
-    lambda r: line(schedule=WINDOW, type="event_triggered", payload={"n": r.random()}),
+    lambda r: import_line(schedule={"startdate": r.choice([EARLIER, LATER])}, type="live_content"),
+    lambda r: import_line(schedule=WINDOW, type="event_triggered", payload={"n": r.random()}),
 ]
 WHAT_RAN = """
 UPDATE campaigns SET has_due = true, has_completed = id % 3 = 0 WHERE id % 4 > 0;
@@ -103,20 +103,20 @@ async def test_exported_lines_load_again(new_database_url: Callable[[], str], se
     for number, each in enumerate(given):
         each["campaign"]["name"] = f"campaign {number}"
     defaults = ScheduleDefaults(continuous_interval=77, misfire_grace_time=555)
-    tally, bad = await load(first, given, defaults=defaults)
+    tally, bad = await load_lines(first, given, defaults=defaults)
     assert (tally.loaded, bad) == (300, [])
     with psycopg.connect(first, autocommit=True) as connection:
         connection.execute(WHAT_RAN)
-    dumped = await dump(first)
+    dumped = await export_campaigns(first)
     assert len({each["campaign"]["status"] for each in dumped}) == 8
 
     # With other defaults: the line holds the settings that it was read with.
-    tally, bad = await load(second, dumped)
+    tally, bad = await load_lines(second, dumped)
     assert (tally.loaded, bad) == (300, [])
-    assert await dump(second) == dumped
+    assert await export_campaigns(second) == dumped
     facts = sa.select(campaigns.c.id, campaigns.c.more_to_come, timers.c.kind, timers.c.local)
     facts = facts.outerjoin(timers, timers.c.campaign_id == campaigns.c.id).order_by(campaigns.c.id)
-    assert await rows(second, facts) == await rows(first, facts)
+    assert await select_rows(second, facts) == await select_rows(first, facts)
     meaning = sa.select(
         *[
             column
@@ -124,22 +124,22 @@ async def test_exported_lines_load_again(new_database_url: Callable[[], str], se
             if column.name not in ("revision", "changed_in", "saved_at")
         ]
     ).order_by(schedule_definitions.c.campaign_id)
-    assert await rows(second, meaning) == await rows(first, meaning)
+    assert await select_rows(second, meaning) == await select_rows(first, meaning)
 
-    tally, bad = await load(second, dumped, now=NOW + timedelta(days=400))
+    tally, bad = await load_lines(second, dumped, now=NOW + timedelta(days=400))
     assert (tally.unchanged, bad) == (300, [])
 
 
 async def test_an_open_run_is_not_sent_again(new_database_url: Callable[[], str]) -> None:
     first, second = new_database_url(), new_database_url()
-    await load(first, [line("weekly", WEEKLY), line("once", ONE_OFF)])
+    await load_lines(first, [import_line("weekly", WEEKLY), import_line("once", ONE_OFF)])
     with psycopg.connect(first, autocommit=True) as connection:
         connection.execute(
             "UPDATE campaigns SET status = 'executing', open_runs = 1, has_due = true,"
             " more_to_come = name = 'weekly'"
         )
-    await load(second, await dump(first), now=NOW + timedelta(days=2))
-    found = await rows(second, sa.select(campaigns).order_by(campaigns.c.name))
+    await load_lines(second, await export_campaigns(first), now=NOW + timedelta(days=2))
+    found = await select_rows(second, sa.select(campaigns).order_by(campaigns.c.name))
     assert [(row.name, row.status, row.open_runs) for row in found] == [
         ("once", "failed", 0),
         ("weekly", "launched", 0),
@@ -151,12 +151,12 @@ async def test_numbers_in_a_payload_come_back_as_they_were(database_url: str) ->
         connection.execute(
             "INSERT INTO campaigns (name, payload) VALUES ('a', '{\"n\": 0.10000000000000000001}')"
         )
-    async with opened(database_url) as database:
+    async with open_database(database_url) as database:
         (written,) = [each async for each in export_lines(database)]
     assert '"payload": {"n": 0.10000000000000000001}' in written
 
 
 async def test_the_uuid_derived_from_a_line_is_stable(database_url: str) -> None:
     """The uuid is part of the format: another release must load a file as the same campaigns."""
-    await load(database_url, [line("a", payload={"b": 1, "a": 2})])
-    assert (await only(database_url)).uuid == UUID("ffddea01-83a7-5454-9b5f-6fdfcaa7ec89")
+    await load_lines(database_url, [import_line("a", payload={"b": 1, "a": 2})])
+    assert (await only_campaign(database_url)).uuid == UUID("ffddea01-83a7-5454-9b5f-6fdfcaa7ec89")

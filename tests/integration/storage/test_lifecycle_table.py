@@ -26,7 +26,7 @@ from tests.support.clocks import NOON, days, hours, seconds
 from tests.support.database_node import DatabaseNode
 from tests.support.lifecycle import EXPECTED, TIMED
 from tests.support.postgres import fresh_database
-from tests.support.timed_database import TICK, TimedDatabase, opened
+from tests.support.timed_database import TICK, TimedDatabase, open_timed_database
 
 COMMANDS = {
     "save scheduled": Event.SCHEDULE_SAVED,
@@ -60,7 +60,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 async def database(postgres_server: str, template_database: str) -> AsyncIterator[Database]:
     """One database for all tests: every test has a campaign of its own."""
     with fresh_database(postgres_server, template_database) as (_, url):
-        async with opened(url) as db:
+        async with open_timed_database(url) as db:
             yield db.database
 
 
@@ -71,13 +71,13 @@ def db(database: Database) -> TimedDatabase:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def node(db: TimedDatabase) -> DatabaseNode:
-    return await db.node(f"node-{uuid4().hex[:8]}")
+    return await db.register_node(f"node-{uuid4().hex[:8]}")
 
 
 async def reached(name: str, db: TimedDatabase, node: DatabaseNode) -> int:
     campaign_id: int = await getattr(situations, name)(db, node)
-    assert await db.status(campaign_id) == name.split("_", 1)[0]
-    await db.check(campaign_id)
+    assert await db.status_of(campaign_id) == name.split("_", 1)[0]
+    await db.check_invariants(campaign_id)
     return campaign_id
 
 
@@ -98,7 +98,7 @@ async def ask(db: TimedDatabase, command: str, campaign_id: int) -> Any:
             body = {"startdate": ahead.isoformat(), "enddate": None}
             return await control.update_schedule(campaign_id, body, actor)
         case _:
-            db.after(seconds(1))
+            db.advance(seconds(1))
             return await getattr(control, command)(campaign_id, actor)
 
 
@@ -112,34 +112,34 @@ async def test_command(db: TimedDatabase, node: DatabaseNode, situation: str, co
     campaign_id = await reached(situation, db, node)
     expected = expected_of(situation, command)
     await compare_with_table(db, campaign_id, situation, command, expected)
-    before = await db.dump(campaign_id)
-    campaign, timer = await db.campaign(campaign_id), await db.timer(campaign_id)
-    definition = await db.definition(campaign_id)
-    events = {event.id for event in await db.events(campaign_id)}
+    before = await db.dump_rows(campaign_id)
+    campaign, timer = await db.read_campaign(campaign_id), await db.timer_of(campaign_id)
+    definition = await db.definition_of(campaign_id)
+    events = {event.id for event in await db.events_of(campaign_id)}
 
     if expected is None:
         with pytest.raises(CampaigndError) as refusal:
             await ask(db, command, campaign_id)
         assert isinstance(refusal.value, Refused | InvalidInput)
         assert refusal.value.status == (422 if command == "update" else 400)
-        assert await db.dump(campaign_id) == before
+        assert await db.dump_rows(campaign_id) == before
         return
     done = await ask(db, command, campaign_id)
     if expected == "as it is":
         assert (done.changed, done.to_status) == (False, campaign.status)
-        assert await db.dump(campaign_id) == before
+        assert await db.dump_rows(campaign_id) == before
         return
     if expected == "gone":
-        after = await db.dump(campaign_id)
+        after = await db.dump_rows(campaign_id)
         kept = ("count", "audit_log")  # what was done outlives the campaign
         assert not any(rows for name, rows in after.items() if name not in kept)
         return
 
     status, _, kind = expected.partition("/")
     assert (done.changed, done.from_status, done.to_status) == (True, campaign.status, status)
-    assert await db.status(campaign_id) == status
-    await db.check(campaign_id)
-    new = [event for event in await db.events(campaign_id) if event.id not in events]
+    assert await db.status_of(campaign_id) == status
+    await db.check_invariants(campaign_id)
+    new = [event for event in await db.events_of(campaign_id) if event.id not in events]
     of_runs = [event for event in new if event.event == "run_ended"]
     (event,) = [event for event in new if event not in of_runs]
     assert (event.event, event.from_status, event.to_status, event.actor, event.at) == (
@@ -151,7 +151,7 @@ async def test_command(db: TimedDatabase, node: DatabaseNode, situation: str, co
     )
     assert len(of_runs) == (campaign.open_runs if command == "stop" else 0)
 
-    now_timer, now_definition = await db.timer(campaign_id), await db.definition(campaign_id)
+    now_timer, now_definition = await db.timer_of(campaign_id), await db.definition_of(campaign_id)
     assert (now_timer.kind if now_timer else "") == kind
     if command in ("pause", "rerun", "archive", "unarchive"):
         assert (now_timer, now_definition) == (timer, definition)
@@ -164,24 +164,24 @@ async def test_command(db: TimedDatabase, node: DatabaseNode, situation: str, co
         assert now_definition is None
     else:
         assert (now_definition and now_definition.body) == (definition and definition.body)
-    changed = [run for run in await db.runs(campaign_id) if run.cause != "schedule"]
+    changed = [run for run in await db.runs_of(campaign_id) if run.cause != "schedule"]
     if command in ("rerun", "start") and status == "executing" and campaign.open_runs == 0:
         assert (changed[-1].status, changed[-1].scheduled_for) == ("queued", db.now)
         assert done.next_run_at == db.now
         assert event.run_id == changed[-1].id
     if command == "stop":
-        assert "cancelled" in await db.run_statuses(campaign_id) or not campaign.open_runs
+        assert "cancelled" in await db.run_statuses_of(campaign_id) or not campaign.open_runs
 
 
 async def compare_with_table(
     db: TimedDatabase, campaign_id: int, situation: str, command: str, expected: str | None
 ) -> None:
-    campaign = await db.campaign(campaign_id)
+    campaign = await db.read_campaign(campaign_id)
     if campaign.type.is_window and command.startswith("save") and command != "save immediate":
         return  # refused for its type, whatever the status
     facts = Facts(
         type=campaign.type,
-        has_schedule=await db.definition(campaign_id) is not None,
+        has_schedule=await db.definition_of(campaign_id) is not None,
         more_to_come=situation not in OVER,
         begun=situation not in NOT_BEGUN,
         open_runs=campaign.open_runs,
@@ -210,30 +210,30 @@ async def test_timed_event(
 ) -> None:
     campaign_id = await reached(situation, db, node)
     status, _, kind = expected.partition("/")
-    timer = await db.timer(campaign_id)
+    timer = await db.timer_of(campaign_id)
     if what in ("fire", "miss", "close"):
         at: datetime = timer.fire_at
-        db.set(at if what == "fire" else at + hours(1) + TICK)
+        db.set_time(at if what == "fire" else at + hours(1) + TICK)
         if what == "close":
             # The runs up to the end are missed, each by a separate claim.
-            db.set((await db.definition(campaign_id)).ends_at + hours(1) + TICK)
-            while (await db.timer(campaign_id)).kind == "fire":
+            db.set_time((await db.definition_of(campaign_id)).ends_at + hours(1) + TICK)
+            while (await db.timer_of(campaign_id)).kind == "fire":
                 await situations.claim(db, node, campaign_id)
-            at = (await db.timer(campaign_id)).fire_at
-    before = await db.campaign(campaign_id)
-    events = {event.id for event in await db.events(campaign_id)}
+            at = (await db.timer_of(campaign_id)).fire_at
+    before = await db.read_campaign(campaign_id)
+    events = {event.id for event in await db.events_of(campaign_id)}
     if what in ("end", "fail"):
-        work = (await db.works(campaign_id))[0]
+        work = (await db.executing_attempts(campaign_id))[0]
         at = work.scheduled_for
         (written,) = await (node.finish(work) if what == "end" else node.fail(work))
         assert (written.from_status, written.to_status) == (before.status, status)
     else:
-        (won,) = await node.claim(await db.due(campaign_id))
+        (won,) = await node.claim(await db.due_events(campaign_id))
         assert (won.from_status, won.to_status) == (before.status, status)
 
-    assert await db.status(campaign_id) == status
-    await db.check(campaign_id)
-    (event,) = [event for event in await db.events(campaign_id) if event.id not in events]
+    assert await db.status_of(campaign_id) == status
+    await db.check_invariants(campaign_id)
+    (event,) = [event for event in await db.events_of(campaign_id) if event.id not in events]
     assert (event.event, event.from_status, event.to_status, event.actor, event.scheduled_for) == (
         event_name,
         before.status,
@@ -241,16 +241,16 @@ async def test_timed_event(
         node.name,
         at,
     )
-    now_timer = await db.timer(campaign_id)
+    now_timer = await db.timer_of(campaign_id)
     assert (now_timer.kind if now_timer else "") == kind
-    made = {run.scheduled_for: run for run in await db.runs(campaign_id)}
+    made = {run.scheduled_for: run for run in await db.runs_of(campaign_id)}
     if run_status is None:
         assert event.run_id is None
     else:
         assert made[at].status == run_status
         assert made[at].id == event.run_id
 
-    campaign = await db.campaign(campaign_id)
+    campaign = await db.read_campaign(campaign_id)
     facts = Facts(
         type=campaign.type,
         has_schedule=True,
@@ -266,11 +266,11 @@ async def test_a_window_opens_beside_an_open_run(db: TimedDatabase, node: Databa
     campaign_id = await reached("paused_segment_busy", db, node)
     await ask(db, "update", campaign_id)
     await ask(db, "start", campaign_id)
-    assert await db.status(campaign_id) == "executing"
-    db.after(hours(2))
-    (won,) = await node.claim(await db.due(campaign_id))
+    assert await db.status_of(campaign_id) == "executing"
+    db.advance(hours(2))
+    (won,) = await node.claim(await db.due_events(campaign_id))
     assert (won.kind, won.from_status, won.to_status) == ("open", "executing", "executing")
-    await db.check(campaign_id)
+    await db.check_invariants(campaign_id)
 
 
 @pytest.mark.parametrize("kind", EventKind)
@@ -298,14 +298,14 @@ async def test_nothing_timed_happens_to_a_campaign_that_is_not_armed(
     schedule = read_schedule_body(
         once_body(db.now), BodyContext(NOON - days(1), CampaignType.ONE_TIME)
     ).schedule
-    campaign = await db.campaign(campaign_id)
+    campaign = await db.read_campaign(campaign_id)
     event = TimedEvent(kind, db.now, db.now.replace(tzinfo=None))
-    before = await db.dump(campaign_id)
+    before = await db.dump_rows(campaign_id)
     assert (
         await node.claim([ArmedEvent(campaign_id, campaign.uuid, 77, event, schedule, "log")]) == []
     )
-    assert await db.due(campaign_id) == []
-    assert await db.waiting(campaign_id) == []
-    for run in await db.runs(campaign_id):
+    assert await db.due_events(campaign_id) == []
+    assert await db.due_pending_runs(campaign_id) == []
+    for run in await db.runs_of(campaign_id):
         assert run.status not in ("queued", "executing", "retrying", "held")
-    assert await db.dump(campaign_id) == before
+    assert await db.dump_rows(campaign_id) == before

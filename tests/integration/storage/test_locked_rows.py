@@ -32,8 +32,8 @@ async def locked(db: TimedDatabase, table: str, campaign_id: int) -> AsyncIterat
 async def two_runs(db: TimedDatabase, node: DatabaseNode) -> tuple[Attempt, Attempt]:
     """Return the attempts of two campaigns, in flight on the node."""
     for _ in range(2):
-        await db.saved(once_body(AT))
-    db.set(AT)
+        await db.add_scheduled(once_body(AT))
+    db.set_time(AT)
     await node.beat(lease=60)
     first, second = sorted(won.attempt for won in await node.claim())
     return first, second
@@ -57,27 +57,27 @@ async def test_a_lock_delays_only_the_outcome_of_its_run(
     assert await written(node, first) == [True]
     assert await node.firing.find_blocked(both) == {}
     for work in (first, second):
-        await db.check(work.campaign_id)
+        await db.check_invariants(work.campaign_id)
 
 
 async def test_an_outcome_waits_for_the_queued_run_that_it_promotes(
     db: TimedDatabase, node: DatabaseNode
 ) -> None:
-    campaign_id = await db.saved(daily_body(AT, overlap="queue"))
-    db.set(AT)
+    campaign_id = await db.add_scheduled(daily_body(AT, overlap="queue"))
+    db.set_time(AT)
     (won,) = await node.claim()
-    db.after(days(1))
+    db.advance(days(1))
     assert [won.made for won in await node.claim()] == ["queued"]
     async with db.database.transaction() as holder:
         lock = sa.text("SELECT 1 FROM runs WHERE status = 'queued' FOR UPDATE")
         await holder.execute(lock)
         assert await written(node, won.attempt) == [False]
         assert won.attempt.key in await node.firing.find_blocked([(won.attempt, "executing")])
-        await db.check(campaign_id)
+        await db.check_invariants(campaign_id)
     (result,) = await node.finish(won.attempt)
     assert result.promoted
-    await db.check(campaign_id)
-    ((again,), _) = await node.attempts()
+    await db.check_invariants(campaign_id)
+    ((again,), _) = await node.claim_attempts()
     assert again.scheduled_for == AT + days(1)
 
 
@@ -88,7 +88,7 @@ async def test_a_lock_delays_no_other_lease(
     first, second = await two_runs(db, node)
     for work in (first, second):
         await node.finish(work, Accepted(5))
-    leases = LeaseTable(db.database, node.firing._node, db.after(seconds(6)))
+    leases = LeaseTable(db.database, node.firing._node, db.advance(seconds(6)))
     async with locked(db, table, first.campaign_id):
         assert [run.campaign_id for run in await leases.reclaim_expired([], 1)] == [
             second.campaign_id
@@ -103,9 +103,9 @@ async def test_a_lock_delays_no_other_run_of_a_lost_node(
 ) -> None:
     """Also when a batch holds no more than the locked runs."""
     monkeypatch.setattr("storage.nodes.RECLAIM_BATCH", 1)
-    other = await db.node("other")
+    other = await db.register_node("other")
     first, second = await two_runs(db, node)
-    db.after(seconds(61))
+    db.advance(seconds(61))
     async with locked(db, table, first.campaign_id):
         assert await other.take_over(node) == 1
         assert other.taken[0].campaign_id == second.campaign_id
@@ -134,9 +134,9 @@ async def test_a_lock_delays_no_other_attempt(
     first, second = await two_runs(db, node)
     for work in (first, second):
         await node.finish(work, Retry("busy", 1))
-    db.after(seconds(2))
+    db.advance(seconds(2))
     async with locked(db, table, first.campaign_id):
-        ((again,), _) = await node.attempts()
+        ((again,), _) = await node.claim_attempts()
         assert again.campaign_id == second.campaign_id
-    ((again,), _) = await node.attempts()
+    ((again,), _) = await node.claim_attempts()
     assert again.campaign_id == first.campaign_id

@@ -13,8 +13,8 @@ async def asked_for(db: TimedDatabase, count: int, target: str) -> list[int]:
     """Start campaigns by hand, a minute apart."""
     ids = []
     for _ in range(count):
-        db.after(minutes(1))
-        ids.append(await db.create(target=target))
+        db.advance(minutes(1))
+        ids.append(await db.add_draft(target=target))
         await db.control.start(ids[-1], "tester")
     return ids
 

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.support.builders import once_body
 from tests.support.clocks import NOON, hours
-from tests.support.timed_database import TimedDatabase, iso
+from tests.support.timed_database import TimedDatabase, request_text
 
 MANY = 10_000
 
@@ -34,7 +34,7 @@ async def changes(db: TimedDatabase, xmin: str, max_rows: int) -> tuple[str, lis
 
 
 async def test_commits_out_of_order_are_seen(db: TimedDatabase) -> None:
-    first, second, third = [await db.saved(once_body(NOON + hours(1))) for _ in range(3)]
+    first, second, third = [await db.add_scheduled(once_body(NOON + hours(1))) for _ in range(3)]
     xmin, _ = await changes(db, "0", MANY)
     _, found = await changes(db, xmin, MANY)
     assert found == []
@@ -59,7 +59,7 @@ async def test_marks_of_another_server_are_corrected(
 ) -> None:
     """A restored dump has ids of the future, so that every poll took all schedules for changed."""
     monkeypatch.setattr("storage.timers.MARKS_AT_ONCE", 2)
-    campaigns = [await db.saved(once_body(NOON + hours(1))) for _ in range(5)]
+    campaigns = [await db.add_scheduled(once_body(NOON + hours(1))) for _ in range(5)]
     xmin, _ = await changes(db, "0", MANY)
     await db.rows("UPDATE schedule_definitions SET changed_in = '100000000'")
     for _ in range(2):
@@ -74,8 +74,8 @@ async def test_marks_of_another_server_are_corrected(
 
 
 async def test_every_command_that_moves_the_timer_is_seen(db: TimedDatabase) -> None:
-    ahead = iso(NOON + hours(2))
-    campaign_id = await db.create("recurring")
+    ahead = request_text(NOON + hours(2))
+    campaign_id = await db.add_draft("recurring")
     xmin, _ = await changes(db, "0", MANY)
     for command in (
         lambda: db.control.update_schedule(campaign_id, {"startdate": ahead}, "tester"),
@@ -89,14 +89,14 @@ async def test_every_command_that_moves_the_timer_is_seen(db: TimedDatabase) -> 
 
 
 async def test_no_more_rows_than_the_limit(db: TimedDatabase) -> None:
-    ids = [await db.saved(once_body(NOON + hours(1))) for _ in range(5)]
+    ids = [await db.add_scheduled(once_body(NOON + hours(1))) for _ in range(5)]
     _, found = await changes(db, "0", 3)
     assert found == ids[:3]
 
 
 async def test_writers_at_once_are_all_seen(db: TimedDatabase) -> None:
     """Many writers keep their transactions open for a while, beside one poller."""
-    ids = [await db.saved(once_body(NOON + hours(1))) for _ in range(12)]
+    ids = [await db.add_scheduled(once_body(NOON + hours(1))) for _ in range(12)]
     xmin, _ = await changes(db, "0", MANY)
     seen: list[int] = []
     order = random.Random(7)
@@ -123,12 +123,12 @@ async def test_writers_at_once_are_all_seen(db: TimedDatabase) -> None:
 async def test_a_poll_reports_overdue_events_and_pending_runs(db: TimedDatabase) -> None:
     """Most polls find nothing, and then no further statement is sent."""
     due = NOON + hours(1)
-    await db.saved(once_body(due))
+    await db.add_scheduled(once_body(due))
     quiet = await db.timers.poll("0", due, NOON + hours(9), MANY)
     assert (quiet.overdue, quiet.waiting) == (False, False)
     late = await db.timers.poll("0", due + hours(1), NOON + hours(9), MANY)
     assert (late.overdue, late.waiting) == (True, False)
-    draft = await db.create("one_time")
+    draft = await db.add_draft("one_time")
     await db.control.start(draft, "tester")
     asked = await db.timers.poll("0", due, NOON + hours(9), MANY)
     assert (asked.overdue, asked.waiting) == (False, True)

@@ -25,7 +25,7 @@ from storage.roles import roles_sql
 from storage.schema import HEAD, require_schema
 from storage.tables import metadata
 from storage.views import VIEWS
-from tests.support.postgres import as_application, as_role
+from tests.support.postgres import url_for_application, url_for_role
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "targets.md"
 
@@ -45,7 +45,7 @@ def administrator(empty_database_url: str) -> Iterator[str]:
         database = superuser.info.dbname
         superuser.execute(f"CREATE ROLE {name} LOGIN CREATEROLE".encode())
         superuser.execute(f"ALTER DATABASE {database} OWNER TO {name}".encode())
-        yield as_role(empty_database_url, name)
+        yield url_for_role(empty_database_url, name)
         superuser.execute(f"ALTER DATABASE {database} OWNER TO CURRENT_USER".encode())
         for role in ("owner", "app", "worker", "readonly"):
             superuser.execute(f"DROP OWNED BY {name}_{role}; DROP ROLE {name}_{role}".encode())
@@ -201,7 +201,7 @@ def test_a_role_that_may_not_create_tables_migrates_nothing(empty_database_url: 
     with pytest.raises(
         PrivilegeMissing, match=r"^the role campaignd_app may not CREATE on schema public$"
     ):
-        migrate.upgrade(as_application(empty_database_url))
+        migrate.upgrade(url_for_application(empty_database_url))
 
 
 @pytest.mark.usefixtures("template_database")
@@ -215,14 +215,14 @@ def test_only_the_owner_migrates(empty_database_url: str) -> None:
     with pytest.raises(
         PrivilegeMissing, match=r"^the role campaignd_app may not alter alembic_version, which "
     ):
-        migrate.upgrade(as_application(empty_database_url))
+        migrate.upgrade(url_for_application(empty_database_url))
     assert migrate.current_schema(empty_database_url).version == "0003"
 
 
 async def test_an_administrator_without_superuser_makes_the_roles(administrator: str) -> None:
     """Twice; the owner may run the SQL after an upgrade of its own."""
     prefix = psycopg.conninfo.conninfo_to_dict(administrator)["user"]
-    owner, app = (as_role(administrator, f"{prefix}_{role}") for role in ("owner", "app"))
+    owner, app = (url_for_role(administrator, f"{prefix}_{role}") for role in ("owner", "app"))
     migrate.upgrade(administrator, "0003")
     migrate.upgrade(administrator)
     for each in (administrator, administrator, owner):
@@ -292,7 +292,7 @@ def test_a_role_has_no_other_privileges(
 )
 def test_what_a_role_may_not_do(superuser_url: str, role: str, statement: str) -> None:
     with (
-        psycopg.connect(as_role(superuser_url, f"campaignd_{role}")) as connection,
+        psycopg.connect(url_for_role(superuser_url, f"campaignd_{role}")) as connection,
         pytest.raises(psycopg.errors.InsufficientPrivilege),
     ):
         connection.execute(statement.encode())

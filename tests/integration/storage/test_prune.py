@@ -24,8 +24,8 @@ async def pruned(db: TimedDatabase, keep: timedelta) -> tuple[int, int]:
 async def ran(db: TimedDatabase, node: DatabaseNode, campaign_id: int, times: int) -> None:
     """Run some occurrences of a daily campaign."""
     for _ in range(times):
-        timer = await db.timer(campaign_id)
-        db.set(timer.fire_at)
+        timer = await db.timer_of(campaign_id)
+        db.set_time(timer.fire_at)
         (won,) = await node.claim()
         await node.finish(won.attempt)
 
@@ -34,38 +34,38 @@ async def test_old_history_is_deleted(
     db: TimedDatabase, node: DatabaseNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prune, "ROW_BATCH", 3)
-    campaign_id = await db.saved(daily_body(NOON + hours(1)))
+    campaign_id = await db.add_scheduled(daily_body(NOON + hours(1)))
     await ran(db, node, campaign_id, 10)
-    before = len(await db.events(campaign_id))
+    before = len(await db.events_of(campaign_id))
     assert await pruned(db, days(30)) == (0, 0)
     runs, events = await pruned(db, days(4) + hours(1))
     assert runs == 5
-    assert len(await db.runs(campaign_id)) == 5
-    assert len(await db.events(campaign_id)) == before - events
+    assert len(await db.runs_of(campaign_id)) == 5
+    assert len(await db.events_of(campaign_id)) == before - events
     await ran(db, node, campaign_id, 1)
-    assert await db.run_statuses(campaign_id) == ["completed"] * 6
+    assert await db.run_statuses_of(campaign_id) == ["completed"] * 6
 
 
 async def test_the_newest_row_and_open_runs_stay(db: TimedDatabase, node: DatabaseNode) -> None:
-    done = await db.saved(once_body(NOON + hours(1)))
-    db.set(NOON + hours(1))
+    done = await db.add_scheduled(once_body(NOON + hours(1)))
+    db.set_time(NOON + hours(1))
     (won,) = await node.claim()
     await node.finish(won.attempt)
-    waits = await db.saved(daily_body(NOON + hours(2)))
-    db.set(NOON + hours(2))
+    waits = await db.add_scheduled(daily_body(NOON + hours(2)))
+    db.set_time(NOON + hours(2))
     await node.claim()
-    db.set(NOON + days(90))
+    db.set_time(NOON + days(90))
     await pruned(db, days(1))
-    assert await db.run_statuses(done) == ["completed"]
-    assert await db.run_statuses(waits) == ["executing"]
-    assert (await db.events(done))[-1].event == "run_ended"
+    assert await db.run_statuses_of(done) == ["completed"]
+    assert await db.run_statuses_of(waits) == ["executing"]
+    assert (await db.events_of(done))[-1].event == "run_ended"
 
 
 async def test_one_process_prunes_at_a_time(db: TimedDatabase, node: DatabaseNode) -> None:
     """A process blocks others during its step, but not between steps."""
-    campaign_id = await db.saved(daily_body(NOON + hours(1)))
+    campaign_id = await db.add_scheduled(daily_body(NOON + hours(1)))
     await ran(db, node, campaign_id, 3)
-    db.set(NOON + days(90))
+    db.set_time(NOON + days(90))
     async with db.database.transaction() as other:
         assert await other.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(prune.LOCK)))
         assert await pruned(db, days(1)) == (0, 0)
@@ -74,9 +74,9 @@ async def test_one_process_prunes_at_a_time(db: TimedDatabase, node: DatabaseNod
 
 async def test_nothing_is_locked_between_two_steps(db: TimedDatabase, node: DatabaseNode) -> None:
     """Behind a pooler, a session's lock would outlive a killed process."""
-    campaign_id = await db.saved(daily_body(NOON + hours(1)))
+    campaign_id = await db.add_scheduled(daily_body(NOON + hours(1)))
     await ran(db, node, campaign_id, 3)
-    db.set(NOON + days(90))
+    db.set_time(NOON + days(90))
     interrupted = Prune(db.database, db.now).prune_history(days(1))
     assert (await anext(interrupted)).runs == 2
     async with db.database.statement() as other:

@@ -27,7 +27,7 @@ from storage.runs import RunStore
 from storage.timers import Timers
 from tests.support.builders import daily_body
 from tests.support.clocks import days
-from tests.support.postgres import as_application, fresh_database
+from tests.support.postgres import fresh_database, url_for_application
 from tests.support.timed_database import ALL
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -71,7 +71,7 @@ def seeded_url(postgres_server: str, template_database: str) -> Iterator[str]:
                 if statement.strip():
                     connection.execute(statement.encode())
             connection.execute("VACUUM ANALYZE")
-        yield as_application(url)
+        yield url_for_application(url)
 
 
 class Explained:

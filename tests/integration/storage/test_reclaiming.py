@@ -19,43 +19,43 @@ from storage.session import connect_async, connection_string
 from tests.support.builders import once_body
 from tests.support.clocks import hours, seconds
 from tests.support.database_node import DatabaseNode
-from tests.support.fired import AT, taken_back
+from tests.support.fired import AT, reclaimed_run_of
 from tests.support.timed_database import TICK, TimedDatabase, events_named
 
 
 async def fired_on(db: TimedDatabase, node: DatabaseNode) -> tuple[int, Attempt]:
-    """Like `fired`, with a heartbeat just before, as a live node has."""
-    campaign_id = await db.saved(once_body(AT))
-    db.set(AT)
+    """Like `fire_one_off`, with a heartbeat just before, as a live node has."""
+    campaign_id = await db.add_scheduled(once_body(AT))
+    db.set_time(AT)
     await node.beat(lease=5)
     (won,) = await node.claim()
     return campaign_id, won.attempt
 
 
 async def test_the_runs_of_a_lost_node_are_reclaimed(db: TimedDatabase) -> None:
-    lost, other = await db.node("lost", lease=5), await db.node("other")
+    lost, other = await db.register_node("lost", lease=5), await db.register_node("other")
     campaign_id, work = await fired_on(db, lost)
-    db.after(seconds(5))
+    db.advance(seconds(5))
     assert (await other.beat()).lost == []
     assert await other.take_over(lost) == 0, "its lease has not ended yet"
-    db.after(TICK)
+    db.advance(TICK)
     assert (await other.beat()).lost == ["lost"]
     assert await other.take_over(lost) == 1
-    (run,) = await db.runs(campaign_id)
+    (run,) = await db.runs_of(campaign_id)
     assert (run.status, run.node, run.takeovers) == ("retrying", None, 1)
     assert run.next_attempt_at == db.now
-    (event,) = events_named(await db.events(campaign_id), "run_retrying")
+    (event,) = events_named(await db.events_of(campaign_id), "run_retrying")
     assert (event.cause, event.actor) == ("taken over from lost", "other")
     assert (await other.beat()).lost == [], "it is forgotten"
     assert await lost.beat() is None, "its place is gone"
 
-    ((again,), _) = await other.attempts()
+    ((again,), _) = await other.claim_attempts()
     assert (again.number, again.takeovers, again.run_id) == (2, 1, work.run_id)
-    before = await db.dump(campaign_id)
+    before = await db.dump_rows(campaign_id)
     assert await lost.finish(work) == []
     assert await lost.fail(work) == []
     assert await lost.release(work) == 0
-    assert await db.dump(campaign_id) == before
+    assert await db.dump_rows(campaign_id) == before
     (written,) = await other.finish(again)
     assert written.to_status == "completed"
     assert await lost.finish(work) == []
@@ -66,108 +66,108 @@ async def test_runs_are_held_where_the_target_cannot_recognise_a_repeat(
 ) -> None:
     """One node logs each run once, whatever the number of batches."""
     monkeypatch.setattr("storage.nodes.RECLAIM_BATCH", 2)
-    nodes = [await db.node(name, lease=5) for name in ("lost", "b", "c")]
+    nodes = [await db.register_node(name, lease=5) for name in ("lost", "b", "c")]
     lost, *others = nodes
-    campaigns = [await db.saved(once_body(AT)) for _ in range(5)]
-    db.set(AT)
+    campaigns = [await db.add_scheduled(once_body(AT)) for _ in range(5)]
+    db.set_time(AT)
     await lost.beat(lease=5)
     won = {each.campaign_id: each.attempt for each in await lost.claim()}
-    db.after(seconds(6))
+    db.advance(seconds(6))
     for each in others:
         await each.beat(lease=60)
         each.hold_targets = ["log"]
     await asyncio.gather(*(each.take_over(lost) for each in others))
     error = "its node was lost: lost"
     said = sorted((run for each in others for run in each.taken), key=lambda r: r.campaign_id)
-    assert said == [taken_back(won[number], "held", error) for number in campaigns]
-    assert [(await db.runs(number))[0].status for number in campaigns] == ["held"] * 5
+    assert said == [reclaimed_run_of(won[number], "held", error) for number in campaigns]
+    assert [(await db.runs_of(number))[0].status for number in campaigns] == ["held"] * 5
 
 
 async def test_a_late_result_with_the_newer_attempt_is_refused_too(db: TimedDatabase) -> None:
     """The attempt alone does not suffice: node and attempt must both match."""
-    lost, other = await db.node("lost", lease=5), await db.node("other")
+    lost, other = await db.register_node("lost", lease=5), await db.register_node("other")
     campaign_id, _ = await fired_on(db, lost)
-    db.after(seconds(6))
+    db.advance(seconds(6))
     await other.take_over(lost)
-    ((again,), _) = await other.attempts()
-    before = await db.dump(campaign_id)
+    ((again,), _) = await other.claim_attempts()
+    before = await db.dump_rows(campaign_id)
     assert await lost.finish(again) == []
-    assert await db.dump(campaign_id) == before
+    assert await db.dump_rows(campaign_id) == before
 
 
 async def test_ten_lost_nodes_end_a_run(db: TimedDatabase) -> None:
-    other = await db.node("other")
-    lost = await db.node("lost-0", lease=5)
+    other = await db.register_node("other")
+    lost = await db.register_node("lost-0", lease=5)
     campaign_id, _ = await fired_on(db, lost)
     for number in range(1, MAX_TAKEOVERS + 1):
-        db.after(seconds(6))
+        db.advance(seconds(6))
         assert await other.take_over(lost) == 1
-        lost = await db.node(f"lost-{number}", lease=5)
-        works, late = await lost.attempts()
+        lost = await db.register_node(f"lost-{number}", lease=5)
+        works, late = await lost.claim_attempts()
         if number < MAX_TAKEOVERS:
             assert (works[0].number, works[0].takeovers, late) == (number + 1, number, [])
     assert works == []
     assert (MAX_TAKEOVERS, late[0].outcome) == (10, Reject("given up: its node was lost 10 times"))
-    (run,) = await db.runs(campaign_id)
+    (run,) = await db.runs_of(campaign_id)
     assert (run.status, run.attempt, run.takeovers) == ("failed", 10, 10)
-    assert await db.status(campaign_id) == "failed"
+    assert await db.status_of(campaign_id) == "failed"
 
 
 async def test_accepted_runs_are_not_reclaimed_with_their_node(db: TimedDatabase) -> None:
-    lost, other = await db.node("lost", lease=5), await db.node("other")
+    lost, other = await db.register_node("lost", lease=5), await db.register_node("other")
     campaign_id, work = await fired_on(db, lost)
     await lost.finish(work, Accepted(3600))
-    db.after(seconds(6))
+    db.advance(seconds(6))
     assert await other.take_over(lost) == 0
     assert await lost.beat() is None
-    assert await db.run_statuses(campaign_id) == ["executing"]
+    assert await db.run_statuses_of(campaign_id) == ["executing"]
 
 
 async def test_every_run_is_found_whatever_the_mark(db: TimedDatabase) -> None:
     """The mark only makes the search quick; a clock that was set back hides nothing."""
-    lost, other = await db.node("lost", lease=5), await db.node("other")
+    lost, other = await db.register_node("lost", lease=5), await db.register_node("other")
     first, _ = await fired_on(db, lost)
-    db.set(AT + hours(2))
+    db.set_time(AT + hours(2))
     await lost.beat(lease=5, oldest_claim_at=db.now)
-    db.after(seconds(6))
+    db.advance(seconds(6))
     assert await other.take_over(lost) == 1
-    assert await db.run_statuses(first) == ["retrying"]
+    assert await db.run_statuses_of(first) == ["retrying"]
     assert await lost.beat() is None
 
 
 async def test_two_nodes_reclaim_at_once(db: TimedDatabase) -> None:
-    lost, b, c = [await db.node(name, lease=5) for name in ("lost", "b", "c")]
-    campaigns = [await db.saved(once_body(AT)) for _ in range(20)]
-    db.set(AT)
+    lost, b, c = [await db.register_node(name, lease=5) for name in ("lost", "b", "c")]
+    campaigns = [await db.add_scheduled(once_body(AT)) for _ in range(20)]
+    db.set_time(AT)
     for each in (lost, b, c):
         await each.beat(lease=5)
     assert len(await lost.claim()) == 20
-    db.after(seconds(4))
+    db.advance(seconds(4))
     await b.beat(lease=60)
     await c.beat(lease=60)
-    db.after(seconds(2))
+    db.advance(seconds(2))
     async with asyncio.timeout(60):
         assert sum(await asyncio.gather(b.take_over(lost), c.take_over(lost))) == 20
     for campaign_id in campaigns:
-        (run,) = await db.runs(campaign_id)
+        (run,) = await db.runs_of(campaign_id)
         assert (run.status, run.takeovers) == ("retrying", 1)
 
 
 async def test_a_locked_campaign_blocks_no_other(db: TimedDatabase, database_url: str) -> None:
     """The run of a campaign locked by a stopped session is reclaimed when the session ends."""
-    lost, other = [await db.node(name, lease=5) for name in ("lost", "other")]
-    held, free = [await db.saved(once_body(AT)) for _ in range(2)]
-    db.set(AT)
+    lost, other = [await db.register_node(name, lease=5) for name in ("lost", "other")]
+    held, free = [await db.add_scheduled(once_body(AT)) for _ in range(2)]
+    db.set_time(AT)
     await lost.beat(lease=5)
     await other.beat(lease=60)
     assert len(await lost.claim()) == 2
-    db.after(seconds(6))
+    db.advance(seconds(6))
     async with await psycopg.AsyncConnection.connect(database_url) as session:
         await session.execute("SELECT 1 FROM campaigns WHERE id = %s FOR UPDATE", [held])
         async with asyncio.timeout(60):
             assert await other.take_over(lost) == 1
-        assert await db.run_statuses(free) == ["retrying"]
-        assert await db.run_statuses(held) == ["executing"]
+        assert await db.run_statuses_of(free) == ["retrying"]
+        assert await db.run_statuses_of(held) == ["executing"]
         assert (await other.beat(lease=60)).lost == ["lost"], "there is more to do"
         await session.rollback()
     assert await other.take_over(lost) == 1
@@ -191,9 +191,9 @@ async def test_the_locks_of_a_frozen_process_are_released(
     db: TimedDatabase, database_url: str, sessions: str, name_in_the_url: str
 ) -> None:
     """A process frozen in a transaction blocks no row for the rescuing node."""
-    lost, other = await db.node(f"lost-{TAG}", lease=5), await db.node("other")
+    lost, other = await db.register_node(f"lost-{TAG}", lease=5), await db.register_node("other")
     campaign_id, _ = await fired_on(db, lost)
-    db.after(seconds(6))
+    db.advance(seconds(6))
     url = make_conninfo(database_url, application_name=name_in_the_url)
     session = await frozen(url, sessions + TAG, campaign_id)
     bystander = await connect_async(
@@ -209,7 +209,7 @@ async def test_the_locks_of_a_frozen_process_are_released(
     finally:
         await session.close()
         await bystander.close()
-    ((again,), _) = await other.attempts()
+    ((again,), _) = await other.claim_attempts()
     assert again.number == 2
 
 
@@ -220,9 +220,9 @@ async def test_sessions_of_other_roles_are_ended_or_named(
     db: TimedDatabase, superuser_url: str, granted: str, is_ended: bool
 ) -> None:
     """Nodes may log in as different roles; without the right, the role is reported."""
-    lost = await db.node(f"lost-{TAG}", lease=5)
+    lost = await db.register_node(f"lost-{TAG}", lease=5)
     campaign_id, _ = await fired_on(db, lost)
-    db.after(seconds(6))
+    db.advance(seconds(6))
     roles = {name: f"{name}_{uuid4().hex}" for name in ("lost", "rescuer")}
     async with await psycopg.AsyncConnection.connect(superuser_url, autocommit=True) as owner:
         for role in roles.values():

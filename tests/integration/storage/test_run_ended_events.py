@@ -20,7 +20,7 @@ from tests.support.builders import once_body
 from tests.support.capture import CapturedEvents
 from tests.support.clocks import NOON, hours, minutes
 from tests.support.database_node import DatabaseNode
-from tests.support.timed_database import ALL, TimedDatabase, continuous, iso
+from tests.support.timed_database import ALL, TimedDatabase, request_text, store_continuous
 
 AT = NOON + hours(1)
 
@@ -35,8 +35,8 @@ def captured(db: TimedDatabase) -> CapturedEvents:
 
 async def accepted(db: TimedDatabase, node: DatabaseNode, at: datetime = AT) -> Attempt:
     """Return the attempt of an accepted run."""
-    await db.saved(once_body(at), target="crm")
-    db.set(at)
+    await db.add_scheduled(once_body(at), target="crm")
+    db.set_time(at)
     (won,) = await node.claim()
     assert won.attempt is not None
     await node.finish(won.attempt, Accepted(300))
@@ -90,8 +90,8 @@ async def test_a_held_run_that_an_operator_fails(
     db: TimedDatabase, node: DatabaseNode, captured: CapturedEvents
 ) -> None:
     """The run is logged once like every other."""
-    await db.saved(once_body(AT))
-    db.set(AT)
+    await db.add_scheduled(once_body(AT))
+    db.set_time(AT)
     (won,) = await node.claim()
     assert won.attempt is not None
     await node.finish(won.attempt, Held("no answer"))
@@ -120,24 +120,24 @@ async def test_an_occurrence_dropped_by_a_command_is_missed(
     db: TimedDatabase, captured: CapturedEvents
 ) -> None:
     """The occurrence was due, and no node had claimed it."""
-    campaign_id = await db.saved(once_body(AT))
-    db.set(AT + minutes(1))
+    campaign_id = await db.add_scheduled(once_body(AT))
+    db.set_time(AT + minutes(1))
     await db.control.stop(campaign_id, "cli:ann")
     ((event, fields),) = captured
     assert (event, fields["scheduled_for"], fields["lateness_ms"]) == ("run_missed", AT, 60_000.0)
-    assert await db.run_statuses(campaign_id) == ["missed"]
+    assert await db.run_statuses_of(campaign_id) == ["missed"]
 
 
 async def test_an_occurrence_that_the_claim_will_log_is_not_logged_twice(
     db: TimedDatabase, captured: CapturedEvents
 ) -> None:
     """The claim of an overdue opening walks the window again."""
-    campaign_id = await continuous(db, 60, hours(1))
+    campaign_id = await store_continuous(db, 60, hours(1))
     start = NOON + hours(1)
-    db.set(start + minutes(5))
-    body = {"startdate": iso(start), "enddate": iso(start + hours(2))}
+    db.set_time(start + minutes(5))
+    body = {"startdate": request_text(start), "enddate": request_text(start + hours(2))}
     await db.control.update_schedule(campaign_id, body, "tester")
-    assert "missed" in await db.run_statuses(campaign_id)
+    assert "missed" in await db.run_statuses_of(campaign_id)
     assert not captured
 
 
@@ -157,8 +157,8 @@ async def test_a_written_outcome_is_found_when_the_reply_was_lost(
     db: TimedDatabase, node: DatabaseNode
 ) -> None:
     """Only the node that wrote the outcome finds it, and only for that attempt."""
-    await db.saved(once_body(AT))
-    db.set(AT)
+    await db.add_scheduled(once_body(AT))
+    db.set_time(AT)
     (won,) = await node.claim()
     work = won.attempt
     assert work is not None
@@ -167,7 +167,7 @@ async def test_a_written_outcome_is_found_when_the_reply_was_lost(
     assert await node.finish(work, Delivered()) == []
     found = await node.firing.find_finish_result(work, Delivered())
     assert found == written._replace(promoted=True)
-    other = await db.node("other")
+    other = await db.register_node("other")
     assert await other.firing.find_finish_result(work, Delivered()) is None
     later = work._replace(claimed_at=AT + minutes(1))
     assert await node.firing.find_finish_result(later, Delivered()) is None
@@ -177,8 +177,8 @@ async def test_an_attempt_followed_by_another_is_found_too(
     db: TimedDatabase, node: DatabaseNode
 ) -> None:
     """Its own event identifies the attempt."""
-    await db.saved(once_body(AT))
-    db.set(AT)
+    await db.add_scheduled(once_body(AT))
+    db.set_time(AT)
     (won,) = await node.claim()
     assert won.attempt is not None
     await node.finish(won.attempt, Retry("busy", 30))

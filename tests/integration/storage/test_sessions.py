@@ -28,7 +28,7 @@ from storage.session import (
     connect_async,
     connection_string,
 )
-from tests.support.postgres import OTHERWISE, fresh_database, set_otherwise
+from tests.support.postgres import OTHERWISE, fresh_database, set_unusual_settings
 
 ROOT = Path(__file__).parents[3]
 NAMES = list(SETTINGS)
@@ -38,7 +38,7 @@ SHOWN_TO_PSYCOPG = "SELECT name, setting FROM pg_settings WHERE name = ANY (%s)"
 
 def of_the_database(url: str, _: pytest.MonkeyPatch) -> str:
     """Set the other values for the database, as for a role or a server."""
-    set_otherwise(url)
+    set_unusual_settings(url)
     return url
 
 

@@ -20,9 +20,9 @@ from tests.support.stale_schedules import (
     BERLIN,
     FIRST,
     HOUR,
-    made_stale,
-    recurring,
+    make_stale,
     refresh_all,
+    store_recurring,
 )
 from tests.support.timed_database import TimedDatabase
 
@@ -34,7 +34,7 @@ def captured() -> CapturedEvents:
 
 async def at_instants(db: TimedDatabase, *instants: datetime) -> list[int]:
     """Create campaigns that run daily from the instants on, stored under older data."""
-    ids = [await db.saved(daily_body(at, timezone=BERLIN)) for at in instants]
+    ids = [await db.add_scheduled(daily_body(at, timezone=BERLIN)) for at in instants]
     await db.rows("UPDATE schedule_definitions SET tzdata = '2000a'")
     return ids
 
@@ -71,7 +71,7 @@ async def test_schedules_due_within_the_horizon_are_refreshed_at_start_up(
     """The other schedules follow later, and both are logged as one refresh."""
     monkeypatch.setattr(module, "BATCH_SIZE", 1)
     (now,) = await db.rows("SELECT clock_timestamp() AS now")
-    db.set(now.now)
+    db.set_time(now.now)
     near, far = hours(1), hours(20)
     ids = await at_instants(db, *(now.now + each for each in (far, near, near, far)))
     refresh = TzdataRefresh(db.database, captured)
@@ -111,10 +111,10 @@ async def test_an_edit_that_commits_meanwhile_stands(
         await edit.apply(commands.save(edit.snapshot, moved, context), "tester")
     await refresh_all(db, captured)
     assert await not_yet(db) == set()
-    definition, timer = await db.definition(campaign_id), await db.timer(campaign_id)
+    definition, timer = await db.definition_of(campaign_id), await db.timer_of(campaign_id)
     assert definition.time_of_day == timer.local.time() == time(23)
     assert definition.revision == timer.revision == edit.revision
-    await db.check(campaign_id)
+    await db.check_invariants(campaign_id)
 
 
 async def test_a_claim_that_commits_meanwhile_stands(
@@ -122,8 +122,8 @@ async def test_a_claim_that_commits_meanwhile_stands(
 ) -> None:
     """The claimed day is not armed again, and the next day is not skipped."""
     (campaign_id,) = await at_instants(db, NOON + hours(1))
-    first = await db.timer(campaign_id)
-    await made_stale(db)
+    first = await db.timer_of(campaign_id)
+    await make_stale(db)
     async with db.database.transaction() as claim:
         lock = sa.text("SELECT 1 FROM campaigns WHERE id = :id FOR UPDATE")
         await claim.execute(lock, {"id": campaign_id})
@@ -131,9 +131,9 @@ async def test_a_claim_that_commits_meanwhile_stands(
         advance = sa.text("UPDATE timers SET fire_at = fire_at + :day, local = local + :day")
         await claim.execute(advance, {"day": days(1)})
     await refresh_all(db, captured)
-    timer = await db.timer(campaign_id)
+    timer = await db.timer_of(campaign_id)
     assert (timer.fire_at, timer.local) == (first.fire_at + days(1), first.local + days(1))
-    await db.check(campaign_id)
+    await db.check_invariants(campaign_id)
 
 
 async def test_a_moved_end_reaches_nodes_that_hold_the_schedule(
@@ -141,22 +141,24 @@ async def test_a_moved_end_reaches_nodes_that_hold_the_schedule(
 ) -> None:
     """The next instant stays the same."""
     config = {"end_date": "2026-06-03"}
-    campaign_id = await db.saved(daily_body(NOON + hours(1), timezone=BERLIN, config=config))
-    before = await db.timer(campaign_id)
+    campaign_id = await db.add_scheduled(
+        daily_body(NOON + hours(1), timezone=BERLIN, config=config)
+    )
+    before = await db.timer_of(campaign_id)
     await db.rows(
         "UPDATE schedule_definitions SET tzdata = '2000a', ends_at = ends_at + :hour", hour=HOUR
     )
     assert await refresh_all(db, captured) == 0
-    after = await db.timer(campaign_id)
+    after = await db.timer_of(campaign_id)
     assert after.fire_at == before.fire_at
     assert after.revision > before.revision
-    await db.check(campaign_id)
+    await db.check_invariants(campaign_id)
 
 
 async def fired(db: TimedDatabase, campaign_id: int) -> None:
     """Claim by a node with older data: its next event is an hour late, without a mark."""
-    node = await db.node()
-    db.set((await db.timer(campaign_id)).fire_at)
+    node = await db.register_node()
+    db.set_time((await db.timer_of(campaign_id)).fire_at)
     assert [won.campaign_id for won in await node.claim()] == [campaign_id]
     await db.rows("UPDATE timers SET fire_at = fire_at + interval '1 hour'")
 
@@ -164,19 +166,19 @@ async def fired(db: TimedDatabase, campaign_id: int) -> None:
 async def test_an_event_planned_by_a_node_with_older_data_is_recomputed(
     db: TimedDatabase, captured: CapturedEvents
 ) -> None:
-    campaign_id = await recurring(db)
+    campaign_id = await store_recurring(db)
     await fired(db, campaign_id)
-    wrong = await db.timer(campaign_id)
+    wrong = await db.timer_of(campaign_id)
     assert await recheck_claimed(db.database, captured, FIRST + HOUR) == (0, True), (
         "claimed before that"
     )
     assert await recheck_claimed(db.database, captured, FIRST - HOUR) == (1, True)
-    right = await db.timer(campaign_id)
+    right = await db.timer_of(campaign_id)
     assert right.fire_at == wrong.fire_at - HOUR == FIRST + days(1)
     assert right.revision > wrong.revision
     assert [each["now"] for each in captured.named("instants_moved")] == [right.fire_at]
     assert await recheck_claimed(db.database, captured, FIRST - HOUR) == (0, True)
-    await db.check(campaign_id)
+    await db.check_invariants(campaign_id)
 
 
 async def test_checks_while_a_node_with_older_data_is_live(
@@ -185,7 +187,7 @@ async def test_checks_while_a_node_with_older_data_is_live(
     """One more check follows, because the last claim may be newer than the last check."""
     monkeypatch.setattr(module, "FIRST_RECHECK", days(10_000))
     monkeypatch.setattr(module, "LONGEST_CLAIM", days(10_000))
-    campaign_id = await recurring(db)
+    campaign_id = await store_recurring(db)
     await fired(db, campaign_id)
     refresh = TzdataRefresh(db.database, captured)
     await refresh.refresh()
@@ -197,7 +199,7 @@ async def test_checks_while_a_node_with_older_data_is_live(
     await db.rows("DELETE FROM nodes")
     await refresh.refresh()
     assert len(captured.named("instants_moved")) == 2
-    assert (await db.timer(campaign_id)).fire_at == FIRST + days(1)
+    assert (await db.timer_of(campaign_id)).fire_at == FIRST + days(1)
     await db.rows("UPDATE timers SET fire_at = fire_at + interval '1 hour'")
     await refresh.refresh()
     assert len(captured) == 3

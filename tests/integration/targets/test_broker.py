@@ -15,14 +15,14 @@ import redis
 from daemon.domain.run.outcome import Accepted, Delivered, NotStarted, OutcomeUnknown, Retry
 from daemon.targets import UnusableTarget
 from daemon.targets.broker import BrokerOptions, BrokerTarget
-from tests.support.brokers import KINDS, broker
+from tests.support.brokers import KINDS, url_of_broker
 from tests.support.builders import new_attempt
 from tests.support.servers import refusing_port
 
 
 @pytest.fixture(params=KINDS)
 def broker_url(request: pytest.FixtureRequest) -> str:
-    return broker(request.param)
+    return url_of_broker(request.param)
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ async def test_a_broker_that_knows_no_such_user(broker_url: str, queue: str) -> 
 
 @pytest.mark.machine
 async def test_a_virtual_host_that_does_not_exist(queue: str) -> None:
-    target = BrokerTarget(BrokerOptions(broker("rabbitmq") + "missing", queue))
+    target = BrokerTarget(BrokerOptions(url_of_broker("rabbitmq") + "missing", queue))
     assert isinstance(await target.deliver(new_attempt()), NotStarted)
     with pytest.raises(UnusableTarget, match="vhost"):
         await target.check()
@@ -125,7 +125,7 @@ async def test_a_virtual_host_that_does_not_exist(queue: str) -> None:
 @pytest.mark.machine
 async def test_a_queue_of_the_wrong_kind() -> None:
     """In Redis, a key of another program may have the queue's name."""
-    name, url = f"test-{uuid.uuid4().hex}", broker("redis")
+    name, url = f"test-{uuid.uuid4().hex}", url_of_broker("redis")
     with redis.Redis.from_url(url) as client:
         client.set(name, "text")
         target = BrokerTarget(BrokerOptions(url, name))
@@ -185,7 +185,7 @@ async def test_a_message_that_no_queue_accepts(queue: str) -> None:
     """RabbitMQ returns the message, so the run is retried and not counted as delivered."""
     from kombu import Connection
 
-    url = broker("rabbitmq")
+    url = url_of_broker("rabbitmq")
     target = BrokerTarget(BrokerOptions(url, queue, concurrency=1))
     assert isinstance(await target.deliver(new_attempt()), Accepted)
 
@@ -212,7 +212,7 @@ def declare(url: str, name: str, arguments: dict[str, Any]) -> None:
 )
 async def test_an_existing_queue_with_arguments(queue: str, arguments: dict[str, Any]) -> None:
     """The target uses the queue as the workers declared it, and its own arguments do not apply."""
-    url = broker("rabbitmq")
+    url = url_of_broker("rabbitmq")
     await asyncio.to_thread(declare, url, queue, arguments)
     target = BrokerTarget(BrokerOptions(url, queue, queue_arguments={"x-max-length": 9}))
     assert isinstance(await target.deliver(new_attempt()), Accepted)
@@ -223,7 +223,7 @@ async def test_an_existing_queue_with_arguments(queue: str, arguments: dict[str,
 @pytest.mark.machine
 async def test_a_missing_queue_gets_the_arguments(queue: str) -> None:
     """A worker that declares the same arguments finds an equal queue."""
-    url, arguments = broker("rabbitmq"), {"x-queue-type": "quorum", "x-max-length": 9}
+    url, arguments = url_of_broker("rabbitmq"), {"x-queue-type": "quorum", "x-max-length": 9}
     target = BrokerTarget(BrokerOptions(url, queue, queue_arguments=arguments))
     assert isinstance(await target.deliver(new_attempt()), Accepted)
     await asyncio.to_thread(declare, url, queue, arguments)

@@ -15,7 +15,7 @@ from daemon.targets.redaction import describe_error, redactor
 from daemon.targets.webhook import WebhookOptions, WebhookTarget
 from tests.support import servers
 from tests.support.builders import new_attempt
-from tests.support.servers import Server, answer
+from tests.support.servers import Server, answer_with
 
 URL = "amqp://user:s%40fe-w0rd@broker.example:5672/vhost%2Fname?token=abcdef"
 
@@ -63,7 +63,7 @@ async def test_a_webhook_shows_no_address() -> None:
     """Neither for a failed connection nor for a response that repeats the request."""
     path = "/hooks/pathtoken?key=querytoken"
     repeats = b"Cannot POST /hooks/pathtoken, pathtoken, querytoken, headertoken"
-    with servers.refusing_port() as port, Server({path: answer(400, body=repeats)}) as server:
+    with servers.refusing_port() as port, Server({path: answer_with(400, body=repeats)}) as server:
         reasons = [
             await delivered(where + path, headers={"X-Key": "headertoken"})
             for where in (

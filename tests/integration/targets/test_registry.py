@@ -14,7 +14,7 @@ from daemon.domain.run.outcome import Accepted, Delivered, OutcomeUnknown, Retry
 from daemon.domain.run.target import Target
 from daemon.targets.registry import build_all
 from tests.support.builders import new_attempt
-from tests.support.servers import Server, answer, never_answers
+from tests.support.servers import Server, answer_with, never_answers
 
 GIVEN, OLD, IN_FILE = (
     "whsec_" + base64.b64encode(bytes([number]) * 24).decode() for number in (1, 2, 3)
@@ -72,9 +72,9 @@ async def test_a_webhook_as_configured(
         assert Webhook(key).verify(request.body, request.headers) == request.json
     assert len(request.headers["webhook-signature"].split()) == 3
 
-    server.default = answer(503, "Retry-After: 3600")
+    server.default = answer_with(503, "Retry-After: 3600")
     assert await to.deliver(new_attempt()) == Retry("HTTP 503: ok", 77.0)
-    server.default = answer(202)
+    server.default = answer_with(202)
     assert await to.deliver(new_attempt()) == Accepted(44.0)
 
 

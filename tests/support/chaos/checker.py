@@ -18,7 +18,7 @@ from daemon.domain.campaign.state_machine import ARMED, Status
 from tests.support.campaign_database import CampaignDatabase
 from tests.support.chaos.editor import Edit
 from tests.support.chaos.receiver import Request
-from tests.support.chaos.workload import Never, Oracle, PlannedCampaign
+from tests.support.chaos.workload import NeverOracle, Oracle, PlannedCampaign
 from tests.support.histories import check_histories
 
 PROMPT = timedelta(seconds=2)
@@ -98,7 +98,7 @@ class CampaignHistory:
     events: list[Row]
 
 
-def check(
+def check_episode(
     database: CampaignDatabase,
     campaigns: Sequence[PlannedCampaign],
     edits: Sequence[Edit],
@@ -120,12 +120,12 @@ def check(
         history = CampaignHistory(
             made, row, by_id["runs"][row["id"]], by_id["campaign_events"][row["id"]]
         )
-        _occurrences(history, oracles, now, found)
-        _runs(history, found)
-        _lateness(history, at_fault, found)
-    _answers(database, edits, found)
-    _counters(database, found)
-    _deliveries(by_id["runs"].values(), rows.values(), requests, found)
+        _check_occurrences(history, oracles, now, found)
+        _check_runs(history, found)
+        _check_lateness(history, at_fault, found)
+    _check_answers(database, edits, found)
+    _check_counters(database, found)
+    _check_deliveries(by_id["runs"].values(), rows.values(), requests, found)
     try:
         check_histories(database)
     except AssertionError as error:
@@ -133,7 +133,7 @@ def check(
     return found
 
 
-def stuck(database: CampaignDatabase) -> list[str]:
+def stuck_rows(database: CampaignDatabase) -> list[str]:
     """Return the runs that are still open and the timers that are overdue."""
     runs = [str(row) for row in database.rows(STUCK_RUNS)]
     timers = database.rows(
@@ -142,45 +142,45 @@ def stuck(database: CampaignDatabase) -> list[str]:
     return runs + [str(row) for row in timers]
 
 
-def expected(
+def expected_occurrences(
     history: CampaignHistory, oracles: dict[str, Oracle | None], now: datetime
 ) -> dict[datetime, str]:
     """Return the instants that must have a run, computed from the edits in the history."""
     wanted: dict[datetime, str] = {}
-    oracle: Oracle = Never()
+    oracle: Oracle = NeverOracle()
     since: datetime | None = None
 
-    def close(until: datetime) -> None:
+    def close_period(until: datetime) -> None:
         if since is not None:
-            wanted.update((at, "schedule") for at in oracle.between(since, until))
+            wanted.update((at, "schedule") for at in oracle.occurrences_between(since, until))
 
     for event in history.events:
         at, name, to_status = event["at"], event["event"], event["to_status"]
         if name in ("schedule_saved", "schedule_updated"):
-            close(at)
+            close_period(at)
             oracle = oracles.get(event["actor"]) or history.made.oracle
             since = at if to_status in set(ARMED) else None
         elif name == "schedule_cleared":
-            close(at)
-            oracle, since = Never(), None
+            close_period(at)
+            oracle, since = NeverOracle(), None
         elif name == "start" and event["from_status"] == Status.DRAFT:
             if event["run_id"] is not None:
                 wanted[at] = "start"
             else:
                 since = at
         elif name == "stop":
-            close(at)
+            close_period(at)
             since = None
         elif name == "rerun":
             wanted[at] = "rerun"
-    close(now)
+    close_period(now)
     return wanted
 
 
-def _occurrences(
+def _check_occurrences(
     history: CampaignHistory, oracles: dict[str, Oracle | None], now: datetime, found: Findings
 ) -> None:
-    wanted = expected(history, oracles, now)
+    wanted = expected_occurrences(history, oracles, now)
     found.occurrences += len(wanted)
     passed = {
         (at.fromisoformat(event["details"]["from"]), at.fromisoformat(event["details"]["to"]))
@@ -197,7 +197,7 @@ def _occurrences(
             found.unexpected.append(f"{history.made.name} {run}")
 
 
-def _runs(history: CampaignHistory, found: Findings) -> None:
+def _check_runs(history: CampaignHistory, found: Findings) -> None:
     """Check each run by itself and against the other runs of its campaign."""
     per_run: dict[UUID, Counter[str]] = defaultdict(Counter)
     causes: dict[UUID, list[str]] = defaultdict(list)
@@ -231,7 +231,7 @@ def _runs(history: CampaignHistory, found: Findings) -> None:
         if run["status"] == "failed" and not run["error"]:
             found.wrong.append(f"{name}: no reason")
     if history.made.extras.get("overlap", "skip") != "allow":
-        _one_at_a_time(history, found)
+        _check_one_at_a_time(history, found)
 
 
 def _is_rightly_missed(run: Row, why: str) -> bool:
@@ -257,7 +257,7 @@ def _is_rightly_skipped(run: Row, why: str, runs: Iterable[Row]) -> bool:
     )
 
 
-def _one_at_a_time(history: CampaignHistory, found: Findings) -> None:
+def _check_one_at_a_time(history: CampaignHistory, found: Findings) -> None:
     begun = sorted(
         (run for run in history.runs if run["started_at"] is not None),
         key=lambda run: run["started_at"],
@@ -267,7 +267,7 @@ def _one_at_a_time(history: CampaignHistory, found: Findings) -> None:
             found.wrong.append(f"{history.made.name}: overlap of {before} and {after}")
 
 
-def _lateness(
+def _check_lateness(
     history: CampaignHistory, at_fault: Sequence[tuple[datetime, datetime]], found: Findings
 ) -> None:
     """Check that claims without a fault were in time; a claim may wait for the run before it."""
@@ -291,7 +291,7 @@ def _lateness(
             )
 
 
-def _answers(database: CampaignDatabase, edits: Sequence[Edit], found: Findings) -> None:
+def _check_answers(database: CampaignDatabase, edits: Sequence[Edit], found: Findings) -> None:
     """Check that accepted edits took place, and that refused edits did not."""
     happened = Counter(row["actor"] for row in database.rows("SELECT actor FROM campaign_events"))
     for edit in edits:
@@ -304,7 +304,7 @@ def _answers(database: CampaignDatabase, edits: Sequence[Edit], found: Findings)
             found.wrong.append(f"done, but it left no trace: {edit}")
 
 
-def _counters(database: CampaignDatabase, found: Findings) -> None:
+def _check_counters(database: CampaignDatabase, found: Findings) -> None:
     for row in database.rows(COUNTERS):
         good = (
             row["open_runs"] == row["is_open"]
@@ -318,7 +318,7 @@ def _counters(database: CampaignDatabase, found: Findings) -> None:
             found.wrong.append(f"counters: {row}")
 
 
-def _deliveries(
+def _check_deliveries(
     runs: Iterable[list[Row]],
     campaigns: Iterable[Row],
     requests: Sequence[Request],

@@ -19,9 +19,9 @@ import psutil
 import psycopg
 
 from tests.support.chaos.namespaces import Cable, Switch
-from tests.support.chaos.proxy import OPEN, Network, Proxy
+from tests.support.chaos.proxy import OPEN, Proxy, ProxyLoop
 from tests.support.chaos.receiver import recording_command
-from tests.support.chaos.retention import Retention
+from tests.support.chaos.retention import PruneRunner
 from tests.support.chaos.server_faults import ServerFaults
 from tests.support.chaos.shifted_clock import ClockFile
 from tests.support.postgres import PostgresServer
@@ -75,58 +75,62 @@ class ChaosNode:
         self.process = Process(
             str(self.clock.path),
             "run",
-            program=(*(self.cable.program if self.cable else ()), sys.executable, SHIFTED_CLOCK),
-            env=self.cluster.environment(self),
+            program=(
+                *(self.cable.command_prefix if self.cable else ()),
+                sys.executable,
+                SHIFTED_CLOCK,
+            ),
+            env=self.cluster.daemon_environment(self),
             cwd=self.cluster.directory,
         )
 
     def set_network(self, mode: str) -> None:
         """Set what the proxies do with the traffic between the node and its database."""
         for proxy in self.proxies:
-            proxy.set(mode)
+            proxy.set_mode(mode)
 
     def freeze(self) -> None:
         """Freeze the process by SIGSTOP."""
         if self.process is not None:
-            self.process.send(signal.SIGSTOP)
+            self.process.send_signal(signal.SIGSTOP)
             self.is_frozen = True
             self._frozen_at = time.monotonic()
 
     def thaw(self) -> None:
         """Continue the process by SIGCONT."""
         if self.process is not None and self.is_frozen:
-            self.process.send(signal.SIGCONT)
+            self.process.send_signal(signal.SIGCONT)
         self.is_frozen = False
 
-    def resume(self) -> None:
+    def resume_from_suspend(self) -> None:
         """Continue like a virtual machine whose clocks stood still while it was suspended."""
         if self.is_frozen:
-            self.clock.sleep(time.monotonic() - self._frozen_at)
+            self.clock.stop_monotonic_clock(time.monotonic() - self._frozen_at)
         self.thaw()
 
-    def restart(self) -> None:
+    def restart_in_background(self) -> None:
         """Start a new process once the stopping one has ended; do not wait for it."""
-        self._restarting = threading.Thread(target=self._restart, daemon=True)
+        self._restarting = threading.Thread(target=self._restart_after_end, daemon=True)
         self._restarting.start()
 
-    def _restart(self) -> None:
+    def _restart_after_end(self) -> None:
         process = self.process
         if process is not None:
             try:
                 code = process.join(STOPS_WITHIN_S)
             except subprocess.TimeoutExpired:
-                self.faults.append(f"{self.name} did not stop:\n{process.tail()}")
+                self.faults.append(f"{self.name} did not stop:\n{process.last_lines()}")
                 process.kill()
             else:
                 # The process may have been stopped before it handled signals, or killed by another
                 # fault.
                 if code not in (0, 128 + signal.SIGTERM, -signal.SIGKILL):
-                    self.faults.append(f"{self.name} stopped with {code}:\n{process.tail()}")
+                    self.faults.append(f"{self.name} stopped with {code}:\n{process.last_lines()}")
             self.log += process.lines
         if self.process is process:
             self.start()
 
-    def wait_restarted(self) -> None:
+    def wait_until_restarted(self) -> None:
         """Wait until the new process runs."""
         if self._restarting is not None:
             self._restarting.join(STOPS_WITHIN_S + 10)
@@ -134,17 +138,17 @@ class ChaosNode:
     def ask_to_stop(self) -> None:
         """Send SIGTERM; do not wait."""
         if self.process is not None and self.process.process.poll() is None:
-            self.process.send(signal.SIGTERM)
+            self.process.send_signal(signal.SIGTERM)
 
-    def end(self, number: int) -> int | None:
+    def end_by_signal(self, number: int) -> int | None:
         """End the process by a signal; return its exit code, or None if it had ended before."""
         process, self.process = self.process, None
         if process is None or process.process.poll() is not None:
             self.log += process.lines if process else []
             return None
-        process.send(number)
+        process.send_signal(number)
         if self.is_frozen and number != signal.SIGKILL:
-            process.send(signal.SIGCONT)
+            process.send_signal(signal.SIGCONT)
         self.is_frozen = False
         try:
             code = process.join(60)
@@ -152,12 +156,12 @@ class ChaosNode:
             self.log += process.lines
         return code
 
-    def fault(self) -> str | None:
+    def describe_bad_end(self) -> str | None:
         """Return what is wrong with a process that ended by itself, or ended badly."""
         if self.faults:
             return "; ".join(self.faults)
         if self.process is not None and (code := self.process.process.poll()) is not None:
-            return f"{self.name} ended by itself with {code}:\n{self.process.tail()}"
+            return f"{self.name} ended by itself with {code}:\n{self.process.last_lines()}"
         return None
 
 
@@ -182,7 +186,7 @@ class Cluster:
         self.standby = standby
         self.url = url
         self.directory = directory
-        self.network = Network()
+        self.network = ProxyLoop()
         self.hook_url = hook_url
         self.command_log = directory / "command-log"
         self._settings = {
@@ -190,10 +194,10 @@ class Cluster:
         }
         self.nodes = [ChaosNode(self, number, cable) for number, cable in enumerate(cables, 1)]
         self.server_faults = ServerFaults(lambda: self.admin_url, disk)
-        self.retention = Retention(url)
+        self.retention = PruneRunner(url)
         self._frozen: list[psutil.Process] = []
 
-    def environment(self, node: ChaosNode) -> dict[str, str]:
+    def daemon_environment(self, node: ChaosNode) -> dict[str, str]:
         """Return a daemon's environment: default settings, except for patience at the start and
         targets.
         """
@@ -223,14 +227,14 @@ class Cluster:
         """Freeze the postmaster and all its processes by SIGSTOP."""
         postmaster = psutil.Process(self.server.pid)
         self._frozen = [postmaster, *postmaster.children()]
-        self._signal(self._frozen, signal.SIGSTOP)
+        self._signal_all(self._frozen, signal.SIGSTOP)
 
     def thaw_server(self) -> None:
         """Continue the frozen processes."""
         frozen, self._frozen = self._frozen, []
-        self._signal(frozen, signal.SIGCONT)
+        self._signal_all(frozen, signal.SIGCONT)
 
-    def backends(self) -> list[psutil.Process]:
+    def backends_of_nodes(self) -> list[psutil.Process]:
         """Return the server processes that serve a node; none while the server is away."""
         try:
             with psycopg.connect(self.admin_url, connect_timeout=2) as connection:
@@ -245,19 +249,19 @@ class Cluster:
 
     def freeze_backend(self, number: int) -> None:
         """Freeze one server process that serves a node."""
-        backends = self.backends()
+        backends = self.backends_of_nodes()
         if backends:
             self._frozen = [backends[number % len(backends)]]
-            self._signal(self._frozen, signal.SIGSTOP)
+            self._signal_all(self._frozen, signal.SIGSTOP)
 
     def kill_backend(self, number: int) -> None:
         """Kill one server process, so that the server ends all others and recovers."""
-        backends = self.backends()
+        backends = self.backends_of_nodes()
         if backends:
-            self._signal([backends[number % len(backends)]], signal.SIGKILL)
+            self._signal_all([backends[number % len(backends)]], signal.SIGKILL)
 
     @staticmethod
-    def _signal(processes: list[psutil.Process], number: int) -> None:
+    def _signal_all(processes: list[psutil.Process], number: int) -> None:
         for process in processes:
             with contextlib.suppress(psutil.Error):
                 process.send_signal(number)
@@ -287,35 +291,35 @@ class Cluster:
 
     def end_server_faults(self) -> None:
         """Make the server writable again, with disk space and free connections."""
-        self.server_faults.make_room()
+        self.server_faults.free_disk()
         if self.server is not None and not self.server.is_alive:
             self.start_server()
-        self.server_faults.end()
+        self.server_faults.end_all()
 
-    def heal(self) -> None:
+    def heal_nodes(self) -> None:
         """Continue every node, and repair its network and its clock."""
         self.thaw_server()
         for node in self.nodes:
             node.thaw()
             node.set_network(OPEN)
-            node.clock.set(0.0)
+            node.clock.set_offset(0.0)
             if node.cable:
-                node.cable.heal()
+                node.cable.repair()
         for node in self.nodes:
-            node.wait_restarted()
+            node.wait_until_restarted()
 
     def close(self) -> None:
         """End everything, whatever its state."""
         with contextlib.suppress(Exception):
-            self.heal()
+            self.heal_nodes()
         for node in self.nodes:
             with contextlib.suppress(Exception):
-                node.end(signal.SIGKILL)
+                node.end_by_signal(signal.SIGKILL)
             for proxy in node.proxies:
                 proxy.close()
         self.network.close()
 
-    def events(self, name: str) -> list[dict[str, Any]]:
+    def events_named(self, name: str) -> list[dict[str, Any]]:
         """Return every log line of one event, from all processes of all nodes."""
         mark = f'"event":"{name}"'.encode()
         lines = [line for node in self.nodes for line in node.log]

@@ -22,7 +22,7 @@ ROUTES = {
 }
 
 
-def name_of(number: int) -> str:
+def key_name_of(number: int) -> str:
     """Return the name of an edit's key."""
     return f"edit {number}"
 
@@ -32,12 +32,12 @@ async def make_keys(url: str, count: int) -> list[str]:
     database = Database(url, pool_size=8)
     limit = asyncio.Semaphore(8)
 
-    async def one(number: int) -> str:
+    async def make_key(number: int) -> str:
         async with limit:
-            return (await ApiKeys(database).create(name_of(number), Scope.WRITE))[1]
+            return (await ApiKeys(database).create(key_name_of(number), Scope.WRITE))[1]
 
     try:
-        return list(await asyncio.gather(*(one(number) for number in range(count))))
+        return list(await asyncio.gather(*(make_key(number) for number in range(count))))
     finally:
         await database.close()
 
@@ -54,7 +54,7 @@ class EditClient:
         """Return whether a key is left for this edit."""
         return number < len(self._keys)
 
-    async def ask(
+    async def send_edit(
         self, number: int, node: int, ref: object, name: str, body: dict[str, Any] | None
     ) -> tuple[str, str]:
         """Make one edit; return done, refused, unknown, or broken (a bug of the daemon), and its
@@ -64,7 +64,7 @@ class EditClient:
         url = f"{self._urls[node % len(self._urls)]}/api/v1/campaigns/{ref}/{last}"
         headers = {"Authorization": f"Bearer {self._keys[number]}"}
         if name == "rerun":
-            headers["Idempotency-Key"] = name_of(number)
+            headers["Idempotency-Key"] = key_name_of(number)
         try:
             answer = await self._client.request(method, url, json=body, headers=headers)
         except httpx.HTTPError as error:

@@ -16,12 +16,12 @@ from tests.support.chaos import checker, nemesis, workload
 from tests.support.chaos.checker import Findings
 from tests.support.chaos.cluster import Cluster
 from tests.support.chaos.edit_client import make_keys
-from tests.support.chaos.editor import Editor, arm, make
+from tests.support.chaos.editor import Editor, create_drafts, save_schedules
 from tests.support.chaos.namespaces import Switch
 from tests.support.chaos.nemesis import Fault, Nemesis
 from tests.support.chaos.receiver import Receiver, recorded_requests
-from tests.support.postgres import PostgresServer, fresh_database, with_database
-from tests.support.standby import either
+from tests.support.postgres import PostgresServer, fresh_database, url_of_database
+from tests.support.standby import url_of_both
 from tests.support.waiting import utc_now
 
 RECOVERY_S = 8.0
@@ -73,7 +73,7 @@ class Report:
         )
 
 
-def run(
+def run_episode(
     server: PostgresServer,
     directory: Path,
     seed: int,
@@ -95,23 +95,23 @@ def run(
     began = time.monotonic()
     report = Report(seed)
     receiver = Receiver(switch.address if switch else "127.0.0.1")
-    cannot = nemesis.impossible(is_wired=switch is not None, has_small_disk=disk is not None)
-    faults = nemesis.draw(
+    cannot = nemesis.impossible_kinds(is_wired=switch is not None, has_small_disk=disk is not None)
+    faults = nemesis.draw_faults(
         seed, nodes, length, kinds=kinds, has_standby=standby is not None, first=first
     )
-    faults, left_out = nemesis.without(faults, cannot)
+    faults, left_out = nemesis.split_possible(faults, cannot)
     report.left_out.update(fault.kind for fault in left_out)
     with ExitStack() as stack:
         if standby is None:
-            admin = with_database(server.url, "postgres")
+            admin = url_of_database(server.url, "postgres")
             _, url = stack.enter_context(fresh_database(admin, "campaignd"))
         else:
-            url = either(server, standby)
+            url = url_of_both(server, standby)
         cluster = Cluster(
             server, url, directory, nodes, receiver.url, switch, disk, standby=standby
         )
         try:
-            _act(cluster, receiver, report, faults, length=length, scale=scale)
+            _inject_and_check(cluster, receiver, report, faults, length=length, scale=scale)
         finally:
             cluster.close()
             receiver.close()
@@ -122,7 +122,7 @@ def run(
     return report
 
 
-def _act(
+def _inject_and_check(
     cluster: Cluster,
     receiver: Receiver,
     report: Report,
@@ -140,39 +140,39 @@ def _act(
         node.process.wait_for("ready", 60)
     whole = length + RECOVERY_S + TAIL_S
     made_at = time.monotonic()
-    asyncio.run(make(url, workload.draw(seed, utc_now(), whole, scale)))
+    asyncio.run(create_drafts(url, workload.draw_campaigns(seed, utc_now(), whole, scale)))
     # Schedules must be saved before they start; how long that takes depends on the machine.
     ahead = FIRST_AHEAD_S + 4 * (time.monotonic() - made_at)
     begins = utc_now() + timedelta(seconds=ahead)
-    campaigns = workload.draw(seed, begins, whole, scale)
+    campaigns = workload.draw_campaigns(seed, begins, whole, scale)
     report.campaigns = len(campaigns)
-    asyncio.run(arm(url, campaigns))
+    asyncio.run(save_schedules(url, campaigns))
     assert utc_now() < begins, "the machine was too slow to begin in time"
     apis = [f"http://{host}:{port}" for host, port in (node.api for node in cluster.nodes)]
     until = begins + timedelta(seconds=whole - 2)
     editor = Editor(url, seed, campaigns, until, apis, keys)
     editor.start()
-    at_fault = _do(Nemesis(cluster), faults, begins, report)
-    cluster.heal()
-    _wait_for(begins + timedelta(seconds=whole + OVERDUE_S))
+    at_fault = _inject_faults(Nemesis(cluster), faults, begins, report)
+    cluster.heal_nodes()
+    _wait_until_instant(begins + timedelta(seconds=whole + OVERDUE_S))
     editor.stop()
     if editor.failure is not None:
         report.found.wrong.append(f"the editor failed: {editor.failure!r}")
     report.edits.update(f"{edit.name} {edit.outcome}" for edit in editor.edits)
-    broken = [fault for node in cluster.nodes if (fault := node.fault()) is not None]
+    broken = [fault for node in cluster.nodes if (fault := node.describe_bad_end()) is not None]
     with CampaignDatabase(url) as database:
-        still = _wait_quiet(database)
-        cluster.retention.join()
-        report.pruned, again = cluster.retention.put_back(database)
+        still = _wait_until_quiet(database)
+        cluster.retention.wait_until_done()
+        report.pruned, again = cluster.retention.restore_pruned_rows(database)
         requests = receiver.requests + recorded_requests(cluster.command_log)
-        report.found = checker.check(database, campaigns, editor.edits, requests, at_fault)
+        report.found = checker.check_episode(database, campaigns, editor.edits, requests, at_fault)
         report.found.stuck += still
         report.found.doubled += again
         report.found.wrong += broken
     report.deliveries = len(requests)
 
 
-def _do(
+def _inject_faults(
     made: Nemesis, faults: list[Fault], begins: datetime, report: Report
 ) -> list[tuple[datetime, datetime]]:
     """Inject every fault at its time; return the periods with a fault, recovery included."""
@@ -184,10 +184,10 @@ def _do(
     begun: dict[Fault, datetime] = {}
     at_fault: list[tuple[datetime, datetime]] = []
     for seconds, is_begin, fault in acts:
-        _wait_for(begins + timedelta(seconds=seconds))
+        _wait_until_instant(begins + timedelta(seconds=seconds))
         if is_begin:
             begun[fault] = utc_now()
-            made.begin(fault)
+            made.inject(fault)
             report.faults[fault.kind] += 1
         else:
             made.heal(fault)
@@ -197,12 +197,12 @@ def _do(
     return at_fault
 
 
-def _wait_for(instant: datetime) -> None:
+def _wait_until_instant(instant: datetime) -> None:
     """Wait until an instant, which is part of the seed and not a wait for an event."""
     time.sleep(max(0.0, (instant - utc_now()).total_seconds()))
 
 
-def _wait_quiet(database: CampaignDatabase) -> list[str]:
+def _wait_until_quiet(database: CampaignDatabase) -> list[str]:
     """Wait until nothing is open or overdue; return what still is when no run ends any more.
 
     A window that was not served for a minute may catch up one run after the other.
@@ -213,6 +213,6 @@ def _wait_quiet(database: CampaignDatabase) -> list[str]:
         if (count := database.one(ENDED)) != ended:
             ended, moved_at = count, now
         if now - moved_at > QUIET_WITHIN_S or now - began > LONGEST_S:
-            return checker.stuck(database)
+            return checker.stuck_rows(database)
         time.sleep(0.05)
     return []

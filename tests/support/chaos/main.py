@@ -18,8 +18,8 @@ from collections import Counter
 from pathlib import Path
 
 from tests.support.chaos import namespaces, nemesis
-from tests.support.chaos.episode import Report, run
-from tests.support.chaos.server_faults import limit_log, small_disk
+from tests.support.chaos.episode import Report, run_episode
+from tests.support.chaos.server_faults import limit_write_ahead_log, mount_small_disk
 from tests.support.postgres import private_server
 from tests.support.standby import standby_of
 
@@ -42,20 +42,24 @@ def main() -> int:
     reports: list[Report] = []
     with contextlib.ExitStack() as stack:
         switch = (
-            None if namespaces.why_not() else stack.enter_context(namespaces.switch(given.nodes))
+            None
+            if namespaces.why_no_namespaces()
+            else stack.enter_context(namespaces.network_switch(given.nodes))
         )
         disk = None
         if not given.standby:
             with contextlib.suppress(OSError):
-                disk = stack.enter_context(small_disk())
-        cannot = nemesis.impossible(is_wired=switch is not None, has_small_disk=disk is not None)
+                disk = stack.enter_context(mount_small_disk())
+        cannot = nemesis.impossible_kinds(
+            is_wired=switch is not None, has_small_disk=disk is not None
+        )
         for kind, reason in cannot.items():
             print(f"not here: {kind}: {reason}", flush=True)
         if given.only and set(given.only) <= set(cannot):
             parser.error("nothing of what --only names can be done here")
         shared = None if given.standby else stack.enter_context(private_server(disk))
         if shared is not None:
-            limit_log(shared.url)
+            limit_write_ahead_log(shared.url)
         while sum(report.rounds for report in reports) < given.rounds:
             seed = given.seed + len(reports)
             with contextlib.ExitStack() as own:
@@ -66,7 +70,7 @@ def main() -> int:
                 if given.logs:
                     directory = given.logs / str(seed)
                     directory.mkdir(parents=True, exist_ok=True)
-                report = run(
+                report = run_episode(
                     server,
                     directory,
                     seed,
@@ -82,10 +86,10 @@ def main() -> int:
             print(report, flush=True)
             for problem in report.found.problems()[:20]:
                 print("   ", problem[:1500], flush=True)
-    return _tell(reports)
+    return _print_report(reports)
 
 
-def _tell(reports: list[Report]) -> int:
+def _print_report(reports: list[Report]) -> int:
     faults = sum((report.faults for report in reports), Counter[str]())
     edits = sum((report.edits for report in reports), Counter[str]())
     runs = sum((report.found.runs for report in reports), Counter[str]())

@@ -15,14 +15,14 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.support.machines.debian import install, missing
+from tests.support.machines.debian import install_if_allowed, missing_program_text
 
 NETWORK = "198.18."
 """Address range for tests of networks, which is never routed (RFC 2544)."""
 _MADE = itertools.count()
 
 
-def _do(*command: object, check: bool = True) -> str:
+def _run_system_command(*command: object, check: bool = True) -> str:
     """Run a system command and return its output. Raises RuntimeError if it fails."""
     done = subprocess.run(
         [str(word) for word in command], capture_output=True, text=True, check=False, timeout=20
@@ -32,9 +32,9 @@ def _do(*command: object, check: bool = True) -> str:
     return done.stdout
 
 
-def _first_free() -> str:
+def _free_address_range() -> str:
     """Return the first three numbers of an address range that this machine does not use."""
-    used = _do("ip", "-o", "-4", "address")
+    used = _run_system_command("ip", "-o", "-4", "address")
     for number in range(os.getpid() % 200, 256):
         if f"{NETWORK}{number}." not in used:
             return f"{NETWORK}{number}"
@@ -49,31 +49,33 @@ class Cable:
         self._outer = f"{bridge}v{number}"
         self.hub = f"{net}.1"
         self.address = f"{net}.{number + 10}"
-        _do("ip", "netns", "add", self.namespace)
+        _run_system_command("ip", "netns", "add", self.namespace)
         inside = ("ip", "-n", self.namespace)
-        _do("ip", "link", "add", self._outer, "type", "veth", "peer", "name", "eth0",
-            "netns", self.namespace)  # fmt: skip
-        _do("ip", "link", "set", self._outer, "master", bridge, "up")
-        _do(*inside, "link", "set", "lo", "up")
-        _do(*inside, "address", "add", f"{self.address}/24", "dev", "eth0")
-        _do(*inside, "link", "set", "eth0", "up")
+        ends = (self._outer, "type", "veth", "peer", "name", "eth0", "netns", self.namespace)
+        _run_system_command("ip", "link", "add", *ends)
+        _run_system_command("ip", "link", "set", self._outer, "master", bridge, "up")
+        _run_system_command(*inside, "link", "set", "lo", "up")
+        _run_system_command(*inside, "address", "add", f"{self.address}/24", "dev", "eth0")
+        _run_system_command(*inside, "link", "set", "eth0", "up")
 
     @property
-    def program(self) -> tuple[str, ...]:
+    def command_prefix(self) -> tuple[str, ...]:
         """The prefix of a command line that runs in the namespace, in the same process."""
         return ("ip", "netns", "exec", self.namespace)
 
     def pull(self) -> None:
         """Pull the cable at the far end: the node is cut off from everything."""
-        _do("ip", "link", "set", self._outer, "down")
+        _run_system_command("ip", "link", "set", self._outer, "down")
 
-    def drop(self, ports: Sequence[int], *, share: float = 1.0, answers_only: bool = False) -> None:
+    def drop_packets(
+        self, ports: Sequence[int], *, share: float = 1.0, answers_only: bool = False
+    ) -> None:
         """Drop packets to and from some ports, all of them or a share."""
         port = ",".join(map(str, ports))
         often = ("-m", "statistic", "--mode", "random", "--probability", f"{share:.2f}")
         some = () if share >= 1 else often
         if not answers_only:
-            self._filter(
+            self._add_filter(
                 "-A",
                 "OUTPUT",
                 "-p",
@@ -86,29 +88,33 @@ class Cable:
                 "-j",
                 "DROP",
             )
-        self._filter(
+        self._add_filter(
             "-A", "INPUT", "-p", "tcp", "-m", "multiport", "--sports", port, *some, "-j", "DROP"
         )
 
-    def delay(self) -> None:
+    def make_line_bad(self) -> None:
         """Make the line bad: packets are delayed, lost (10 %), duplicated or reordered."""
         bad = ["delay", "60ms", "50ms", "loss", "10%", "duplicate", "5%", "reorder", "20%"]
-        _do("tc", "-n", self.namespace, "qdisc", "replace", "dev", "eth0", "root", "netem", *bad)
+        _run_system_command(
+            "tc", "-n", self.namespace, "qdisc", "replace", "dev", "eth0", "root", "netem", *bad
+        )
 
-    def heal(self) -> None:
+    def repair(self) -> None:
         """Plug in the cable and make the line good."""
-        _do("ip", "link", "set", self._outer, "up")
+        _run_system_command("ip", "link", "set", self._outer, "up")
         for chain in ("OUTPUT", "INPUT"):
-            self._filter("-F", chain)
-        _do("tc", "-n", self.namespace, "qdisc", "del", "dev", "eth0", "root", check=False)
+            self._add_filter("-F", chain)
+        _run_system_command(
+            "tc", "-n", self.namespace, "qdisc", "del", "dev", "eth0", "root", check=False
+        )
 
-    def _filter(self, *rule: object) -> None:
-        _do(*self.program, "iptables", "-w", "5", *rule)
+    def _add_filter(self, *rule: object) -> None:
+        _run_system_command(*self.command_prefix, "iptables", "-w", "5", *rule)
 
     def close(self) -> None:
         """Delete the namespace and the cable; a process in it loses its network."""
-        _do("ip", "link", "del", self._outer, check=False)
-        _do("ip", "netns", "del", self.namespace, check=False)
+        _run_system_command("ip", "link", "del", self._outer, check=False)
+        _run_system_command("ip", "netns", "del", self.namespace, check=False)
 
 
 class Switch:
@@ -116,13 +122,13 @@ class Switch:
 
     def __init__(self, nodes: int) -> None:
         self._bridge = f"cd{os.getpid() % 10**6}{string.ascii_letters[next(_MADE) % 52]}"
-        net = _first_free()
+        net = _free_address_range()
         self.address = f"{net}.1"
         self.cables: list[Cable] = []
-        _do("ip", "link", "add", self._bridge, "type", "bridge")
+        _run_system_command("ip", "link", "add", self._bridge, "type", "bridge")
         try:
-            _do("ip", "address", "add", f"{self.address}/24", "dev", self._bridge)
-            _do("ip", "link", "set", self._bridge, "up")
+            _run_system_command("ip", "address", "add", f"{self.address}/24", "dev", self._bridge)
+            _run_system_command("ip", "link", "set", self._bridge, "up")
             for number in range(1, nodes + 1):
                 self.cables.append(Cable(self._bridge, net, number))
         except BaseException:
@@ -133,11 +139,11 @@ class Switch:
         """Delete the bridge with every cable."""
         for cable in self.cables:
             cable.close()
-        _do("ip", "link", "del", self._bridge, check=False)
+        _run_system_command("ip", "link", "del", self._bridge, check=False)
 
 
 @contextlib.contextmanager
-def switch(nodes: int) -> Iterator[Switch]:
+def network_switch(nodes: int) -> Iterator[Switch]:
     """Create a network of ``nodes`` nodes, and delete it afterwards."""
     made = Switch(nodes)
     try:
@@ -147,20 +153,20 @@ def switch(nodes: int) -> Iterator[Switch]:
 
 
 @functools.cache
-def why_not() -> str | None:
+def why_no_namespaces() -> str | None:
     """Return why no namespace can be created here, or None. Installs missing packages."""
     if os.geteuid() != 0:
         return "only root may make network namespaces"
     for program, package in (("ip", "iproute2"), ("iptables", "iptables")):
-        if install(package, program) is None:
-            return missing(package, program)
+        if install_if_allowed(package, program) is None:
+            return missing_program_text(package, program)
     if not Path("/proc/self/ns/net").exists():
         return "this kernel has no network namespaces"
     try:
-        with switch(1) as made:
-            made.cables[0].drop([1, 2])
-            made.cables[0].drop([1], share=0.5)
-            made.cables[0].heal()
+        with network_switch(1) as made:
+            made.cables[0].drop_packets([1, 2])
+            made.cables[0].drop_packets([1], share=0.5)
+            made.cables[0].repair()
     except (RuntimeError, OSError, subprocess.SubprocessError) as error:
         return f"no network namespaces here: {error}"
     return None
@@ -169,13 +175,13 @@ def why_not() -> str | None:
 @functools.cache
 def why_no_delay() -> str | None:
     """Return why a bad line (`tc netem`) is impossible here, or None."""
-    if (reason := why_not()) is not None:
+    if (reason := why_no_namespaces()) is not None:
         return reason
-    if install("iproute2", "tc") is None:
-        return missing("iproute2", "tc")
+    if install_if_allowed("iproute2", "tc") is None:
+        return missing_program_text("iproute2", "tc")
     try:
-        with switch(1) as made:
-            made.cables[0].delay()
+        with network_switch(1) as made:
+            made.cables[0].make_line_bad()
     except RuntimeError as error:
         return f"no netem in this kernel: {error}"
     return None

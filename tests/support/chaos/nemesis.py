@@ -84,11 +84,11 @@ off for longer than the lease.
 """
 
 
-def impossible(*, is_wired: bool, has_small_disk: bool) -> dict[str, str]:
+def impossible_kinds(*, is_wired: bool, has_small_disk: bool) -> dict[str, str]:
     """Return the kinds that cannot be injected here, each with the reason."""
     found = {}
     for kind in WIRED:
-        reason = namespaces.why_no_delay() if kind == "bad line" else namespaces.why_not()
+        reason = namespaces.why_no_delay() if kind == "bad line" else namespaces.why_no_namespaces()
         if reason is not None or not is_wired:
             found[kind] = reason or "the nodes have no namespaces of their own"
     if not has_small_disk:
@@ -96,13 +96,13 @@ def impossible(*, is_wired: bool, has_small_disk: bool) -> dict[str, str]:
     return found
 
 
-def without(faults: list[Fault], cannot: dict[str, str]) -> tuple[list[Fault], list[Fault]]:
+def split_possible(faults: list[Fault], cannot: dict[str, str]) -> tuple[list[Fault], list[Fault]]:
     """Split the faults into possible and impossible ones; the seed draws both on any machine."""
     done = [fault for fault in faults if fault.kind not in cannot]
     return done, [fault for fault in faults if fault.kind in cannot]
 
 
-def draw(
+def draw_faults(
     seed: int,
     nodes: int,
     length: float,
@@ -163,44 +163,46 @@ class Nemesis:
         self.cluster = cluster
         self._held: psycopg.Connection[Any] | None = None
 
-    def begin(self, fault: Fault) -> None:
+    def inject(self, fault: Fault) -> None:
         """Inject a fault."""
         cluster = self.cluster
         node = cluster.nodes[fault.node]
         cable = node.cable
         ports = [proxy.port for proxy in node.proxies]
         acts: dict[str, Callable[[], object]] = {
-            "kill": lambda: node.end(signal.SIGKILL),
+            "kill": lambda: node.end_by_signal(signal.SIGKILL),
             "stop": node.ask_to_stop,
             "freeze": node.freeze,
             "suspend": node.freeze,
             "silence": lambda: node.set_network(SILENT),
             "deaf": lambda: node.set_network(DEAF),
             "refuse": lambda: node.set_network(REFUSED),
-            "clock": lambda: node.clock.set(fault.size),
-            FAILOVER: lambda: cluster.server.crash(signal.SIGKILL),
-            "server killed": lambda: cluster.server.crash(signal.SIGKILL),
-            "server immediate": lambda: cluster.server.crash(signal.SIGQUIT),
-            "server fast": lambda: cluster.server.crash(signal.SIGINT),
+            "clock": lambda: node.clock.set_offset(fault.size),
+            FAILOVER: lambda: cluster.server.end_by_signal(signal.SIGKILL),
+            "server killed": lambda: cluster.server.end_by_signal(signal.SIGKILL),
+            "server immediate": lambda: cluster.server.end_by_signal(signal.SIGQUIT),
+            "server fast": lambda: cluster.server.end_by_signal(signal.SIGINT),
             "server frozen": cluster.freeze_server,
             "backend killed": lambda: cluster.kill_backend(fault.number),
             "backend frozen": lambda: cluster.freeze_backend(fault.number),
-            "cut all": lambda: self._cut(everybody=True),
-            "cut some": lambda: self._cut(everybody=False),
-            "lock rows": lambda: self._lock(f"{SOME_ROWS} {fault.number % 5} {SKIP}"),
-            "lock table": lambda: self._lock(f"LOCK TABLE {TABLES[fault.number % len(TABLES)]}"),
+            "cut all": lambda: self._cut_network(everybody=True),
+            "cut some": lambda: self._cut_network(everybody=False),
+            "lock rows": lambda: self._hold_locks(f"{SOME_ROWS} {fault.number % 5} {SKIP}"),
+            "lock table": lambda: self._hold_locks(
+                f"LOCK TABLE {TABLES[fault.number % len(TABLES)]}"
+            ),
             "read-only": cluster.server_faults.make_read_only,
             "no connection": self._take_connections,
             "disk full": cluster.server_faults.fill_disk,
-            "prune": cluster.retention.prune,
+            "prune": cluster.retention.start_prune,
         }
         if cable is not None:
             acts |= {
                 "unplugged": cable.pull,
-                "dropped": lambda: cable.drop(ports),
-                "answers dropped": lambda: cable.drop(ports, answers_only=True),
-                "loss": lambda: cable.drop(ports, share=LOST_SHARE),
-                "bad line": cable.delay,
+                "dropped": lambda: cable.drop_packets(ports),
+                "answers dropped": lambda: cable.drop_packets(ports, answers_only=True),
+                "loss": lambda: cable.drop_packets(ports, share=LOST_SHARE),
+                "bad line": cable.make_line_bad,
             }
         acts[fault.kind]()
 
@@ -211,21 +213,21 @@ class Nemesis:
         if fault.kind == "kill":
             node.start()
         elif fault.kind == "stop":
-            node.restart()
+            node.restart_in_background()
         elif fault.kind == "freeze":
             node.thaw()
         elif fault.kind == "suspend":
-            node.resume()
+            node.resume_from_suspend()
         elif fault.kind in ("silence", "deaf", "refuse"):
             node.set_network(OPEN)
         elif fault.kind == "clock":
-            node.clock.set(0.0)
+            node.clock.set_offset(0.0)
         elif fault.kind in ("server killed", "server immediate", "server fast"):
             cluster.start_server()
         elif fault.kind == FAILOVER:
             cluster.fail_over()
         elif fault.kind in WIRED and node.cable is not None:
-            node.cable.heal()
+            node.cable.repair()
         elif fault.kind in ("read-only", "no connection", "disk full"):
             cluster.end_server_faults()
         elif fault.kind in ("server frozen", "backend frozen"):
@@ -234,7 +236,7 @@ class Nemesis:
             self._held.close()
             self._held = None
 
-    def _cut(self, *, everybody: bool) -> None:
+    def _cut_network(self, *, everybody: bool) -> None:
         try:
             with psycopg.connect(
                 self.cluster.admin_url, autocommit=True, connect_timeout=2
@@ -245,10 +247,10 @@ class Nemesis:
 
     def _take_connections(self) -> None:
         """Cut the daemons' connections, and take every free one before they reconnect."""
-        self._cut(everybody=True)
+        self._cut_network(everybody=True)
         self.cluster.server_faults.take_connections()
 
-    def _lock(self, statement: str) -> None:
+    def _hold_locks(self, statement: str) -> None:
         """Hold locks that the daemons need, like a stray transaction."""
         try:
             self._held = psycopg.connect(

@@ -41,7 +41,7 @@ PUT_BACK = """
 """
 
 
-class Retention:
+class PruneRunner:
     """Prunes one database from time to time."""
 
     def __init__(self, url: str) -> None:
@@ -51,13 +51,15 @@ class Retention:
             for table in TABLES:
                 connection.execute(PUT_ASIDE.format(table=table).encode())
 
-    def prune(self) -> None:
+    def start_prune(self) -> None:
         """Start to prune; do not wait, because the server may be away."""
-        thread = threading.Thread(target=lambda: asyncio.run(self._prune()), daemon=True)
+        thread = threading.Thread(
+            target=lambda: asyncio.run(self._prune_and_keep_rows()), daemon=True
+        )
         thread.start()
         self._threads.append(thread)
 
-    async def _prune(self) -> None:
+    async def _prune_and_keep_rows(self) -> None:
         database = Database(self._url, pool_size=2)
         try:
             with contextlib.suppress(Unavailable, TimeoutError):
@@ -67,13 +69,13 @@ class Retention:
         finally:
             await database.close()
 
-    def join(self) -> None:
+    def wait_until_done(self) -> None:
         """Wait until nothing is pruned any more."""
         for thread in self._threads:
             thread.join(WITHIN_S + 5)
             assert not thread.is_alive(), "the pruning hangs"
 
-    def put_back(self, database: CampaignDatabase) -> tuple[int, list[str]]:
+    def restore_pruned_rows(self, database: CampaignDatabase) -> tuple[int, list[str]]:
         """Put the pruned rows back; return their number, and a line for each table with them."""
         total, doubled = 0, []
         for table in TABLES:

@@ -29,7 +29,7 @@ class ServerFaults:
     def make_read_only(self) -> None:
         """Make the server read-only, as an operator does who protects a disk."""
         with contextlib.suppress(psycopg.Error):
-            self._configure("ALTER SYSTEM SET default_transaction_read_only = on")
+            self._change_setting("ALTER SYSTEM SET default_transaction_read_only = on")
 
     def take_connections(self) -> None:
         """Take every free connection, the reserved ones too."""
@@ -46,28 +46,28 @@ class ServerFaults:
                     while True:
                         file.write(bytes(size))
 
-    def end(self) -> None:
+    def end_all(self) -> None:
         """End all faults; the server must run."""
-        self.make_room()
+        self.free_disk()
         taken, self._taken = self._taken, []
         for connection in taken:
             connection.close()
         deadline = time.monotonic() + WITHIN_S
         while True:
             try:
-                self._configure("ALTER SYSTEM RESET default_transaction_read_only")
+                self._change_setting("ALTER SYSTEM RESET default_transaction_read_only")
                 return
             except psycopg.Error:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.1)
 
-    def make_room(self) -> None:
+    def free_disk(self) -> None:
         """Free the disk; the server may have crashed because of it."""
         if self._filler is not None:
             self._filler.unlink(missing_ok=True)
 
-    def _configure(self, statement: str) -> None:
+    def _change_setting(self, statement: str) -> None:
         with psycopg.connect(self._url(), autocommit=True, connect_timeout=2) as connection:
             connection.execute("SET default_transaction_read_only = off")
             connection.execute(statement.encode())
@@ -75,7 +75,7 @@ class ServerFaults:
 
 
 @contextlib.contextmanager
-def small_disk() -> Iterator[Path]:
+def mount_small_disk() -> Iterator[Path]:
     """Mount a small file system for a server to fill. Raises OSError if none can be mounted."""
     mounted = Path(tempfile.mkdtemp(prefix="campaignd-small-"))
     options = f"size={DISK_MB}m,mode=0711"
@@ -94,7 +94,7 @@ def small_disk() -> Iterator[Path]:
         mounted.rmdir()
 
 
-def limit_log(url: str) -> None:
+def limit_write_ahead_log(url: str) -> None:
     """Keep the server's write-ahead log small."""
     with psycopg.connect(url, autocommit=True) as connection:
         for setting in (f"max_wal_size = '{WAL_MB}MB'", "min_wal_size = '32MB'"):

@@ -38,11 +38,11 @@ class ClockFile:
         """Seconds that the node's monotonic clock missed."""
         return float(OFFSET.unpack(self._memory)[1])
 
-    def set(self, seconds: float) -> None:
+    def set_offset(self, seconds: float) -> None:
         """Set the node's clock ahead (or behind, if negative)."""
         self._memory[:] = OFFSET.pack(seconds, self.slept)
 
-    def sleep(self, seconds: float) -> None:
+    def stop_monotonic_clock(self, seconds: float) -> None:
         """Stop the monotonic clock for that many seconds."""
         self._memory[:] = OFFSET.pack(self.offset, self.slept + seconds)
 

@@ -18,25 +18,25 @@ QUIET_ZONES = ("UTC", "Asia/Kathmandu", "America/Phoenix", "Asia/Tokyo", "Africa
 
 
 @dataclass(frozen=True)
-class Once:
+class OnceOracle:
     """One instant."""
 
     at: datetime
 
-    def between(self, after: datetime, until: datetime) -> Iterator[datetime]:
+    def occurrences_between(self, after: datetime, until: datetime) -> Iterator[datetime]:
         if after < self.at <= until:
             yield self.at
 
 
 @dataclass(frozen=True)
-class Every:
+class EveryOracle:
     """Every ``seconds`` from a start to an end, both included."""
 
     start: datetime
     end: datetime
     seconds: int
 
-    def between(self, after: datetime, until: datetime) -> Iterator[datetime]:
+    def occurrences_between(self, after: datetime, until: datetime) -> Iterator[datetime]:
         at = self.start
         while at <= min(self.end, until):
             if at > after:
@@ -45,14 +45,14 @@ class Every:
 
 
 @dataclass(frozen=True)
-class Daily:
+class DailyOracle:
     """Every day at one wall-clock time, from an anchor to an optional end."""
 
     anchor: datetime
     zone: str
     end: datetime | None = None
 
-    def between(self, after: datetime, until: datetime) -> Iterator[datetime]:
+    def occurrences_between(self, after: datetime, until: datetime) -> Iterator[datetime]:
         local = self.anchor.astimezone(ZoneInfo(self.zone))
         until = until if self.end is None else min(until, self.end)
         day: date = local.date()
@@ -66,14 +66,14 @@ class Daily:
 
 
 @dataclass(frozen=True)
-class Never:
+class NeverOracle:
     """A window without timed runs, or no schedule."""
 
-    def between(self, after: datetime, until: datetime) -> Iterator[datetime]:
+    def occurrences_between(self, after: datetime, until: datetime) -> Iterator[datetime]:
         yield from ()
 
 
-Oracle = Once | Every | Daily | Never
+Oracle = OnceOracle | EveryOracle | DailyOracle | NeverOracle
 
 
 @dataclass
@@ -99,11 +99,11 @@ class PlannedCampaign:
         return self.type == "segment_triggered" and self.interval < 300
 
 
-def scheduled(at: datetime, extras: dict[str, Any]) -> dict[str, Any]:
+def scheduled_body(at: datetime, extras: dict[str, Any]) -> dict[str, Any]:
     return {"schedule_type": "scheduled", "scheduled_at": at.isoformat(), **extras}
 
 
-def daily(anchor: datetime, zone: str, extras: dict[str, Any]) -> dict[str, Any]:
+def daily_body(anchor: datetime, zone: str, extras: dict[str, Any]) -> dict[str, Any]:
     local = anchor.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
     return {
         "schedule_type": "recurring",
@@ -114,21 +114,23 @@ def daily(anchor: datetime, zone: str, extras: dict[str, Any]) -> dict[str, Any]
     }
 
 
-def window(start: datetime, end: datetime | None, extras: dict[str, Any]) -> dict[str, Any]:
+def window_body(start: datetime, end: datetime | None, extras: dict[str, Any]) -> dict[str, Any]:
     body = {"startdate": start.isoformat(), **extras}
     return body if end is None else {**body, "enddate": end.isoformat()}
 
 
-def draw(seed: int, begins: datetime, length: float, scale: float = 1.0) -> list[PlannedCampaign]:
+def draw_campaigns(
+    seed: int, begins: datetime, length: float, scale: float = 1.0
+) -> list[PlannedCampaign]:
     """Draw the campaigns of an episode whose occurrences lie within ``length`` seconds."""
     chance = random.Random(f"{seed} workload")
     made: list[PlannedCampaign] = []
 
-    def moment(low: float = 0.0, high: float | None = None) -> datetime:
+    def draw_moment(low: float = 0.0, high: float | None = None) -> datetime:
         seconds = chance.uniform(low, length if high is None else high)
         return (begins + timedelta(seconds=seconds)).replace(microsecond=chance.randrange(10**6))
 
-    def one(kind: str, type_: str, **fields: Any) -> None:
+    def add_campaign(kind: str, type_: str, **fields: Any) -> None:
         target = fields.pop("target", None) or chance.choice(["log", "log", "hook", "tell"])
         payload: dict[str, Any] = {}
         if target == "hook":
@@ -148,39 +150,58 @@ def draw(seed: int, begins: datetime, length: float, scale: float = 1.0) -> list
             )
         )
 
-    burst = moment(length * 0.3, length * 0.6)
+    burst = draw_moment(length * 0.3, length * 0.6)
     for number in range(round(160 * scale)):
-        at = burst if number % 4 == 0 else moment()
+        at = burst if number % 4 == 0 else draw_moment()
         extras = {"misfire_grace_time": chance.choice([3600, 3600, 60, 2])}
-        body = scheduled(at, extras)
-        one("once", "one_time", body=body, oracle=Once(at), extras=extras)
+        body = scheduled_body(at, extras)
+        add_campaign("once", "one_time", body=body, oracle=OnceOracle(at), extras=extras)
     for _ in range(round(40 * scale)):
         zone = chance.choice(QUIET_ZONES)
-        anchor = moment()
+        anchor = draw_moment()
         extras = {"misfire_grace_time": chance.choice([3600, 60])}
-        body = daily(anchor, zone, extras)
-        one("daily", "recurring", body=body, oracle=Daily(anchor, zone), zone=zone, extras=extras)
+        body = daily_body(anchor, zone, extras)
+        add_campaign(
+            "daily",
+            "recurring",
+            body=body,
+            oracle=DailyOracle(anchor, zone),
+            zone=zone,
+            extras=extras,
+        )
     for _ in range(round(24 * scale)):
         every = chance.choice([1, 1, 2, 3])
-        start, end = moment(0, length * 0.2), moment(length * 0.7)
+        start, end = draw_moment(0, length * 0.2), draw_moment(length * 0.7)
         extras = {
             "misfire_grace_time": chance.choice([2, 5, 3600]),
             "coalesce": chance.random() < 0.6,
             "overlap": chance.choice(["skip", "queue", "allow"]),
         }
-        body = {**window(start, end, extras), "recurring_schedule": "continuously"}
-        oracle = Every(start, end, every)
-        one("continuous", "segment_triggered", body=body, oracle=oracle, interval=every,
+        body = {**window_body(start, end, extras), "recurring_schedule": "continuously"}
+        oracle = EveryOracle(start, end, every)
+        add_campaign("continuous", "segment_triggered", body=body, oracle=oracle, interval=every,
             extras=extras)  # fmt: skip
     for number in range(round(20 * scale)):
-        start = moment(0, length * 0.7)
+        start = draw_moment(0, length * 0.7)
         end = None if number % 5 == 0 else start + timedelta(seconds=chance.uniform(0.5, 9))
         type_ = chance.choice(["segment_triggered", "event_triggered", "live_content"])
         timed = type_ == "segment_triggered"
-        body = window(start, end, {})
+        body = window_body(start, end, {})
         if timed:
             body["recurring_schedule"] = "daily"
-        one("window", type_, body=body, oracle=Daily(start, "UTC", end) if timed else Never())
+        add_campaign(
+            "window",
+            type_,
+            body=body,
+            oracle=DailyOracle(start, "UTC", end) if timed else NeverOracle(),
+        )
     for _ in range(round(12 * scale)):
-        one("draft", "one_time", body=None, oracle=Never(), starts_as_draft=True, is_edited=True)
+        add_campaign(
+            "draft",
+            "one_time",
+            body=None,
+            oracle=NeverOracle(),
+            starts_as_draft=True,
+            is_edited=True,
+        )
     return made

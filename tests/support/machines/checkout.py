@@ -11,7 +11,7 @@ _IGNORED = shutil.ignore_patterns(
 )
 
 
-def copy_tree(top: Path, to: Path) -> None:
+def copy_project_files(top: Path, to: Path) -> None:
     """List the files of the project as git does; without git, all files that are not generated."""
     listed = subprocess.run(
         ["git", "-C", top, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -28,10 +28,10 @@ def copy_tree(top: Path, to: Path) -> None:
             shutil.copy2(source, target, follow_symlinks=False)
 
 
-def bare_repository(top: Path, to: Path) -> None:
+def make_bare_repository(top: Path, to: Path) -> None:
     """Make a bare repository with one commit: the project as it is now."""
     tree = to.with_suffix(".tree")
-    copy_tree(top, tree)
+    copy_project_files(top, tree)
     git = ["git", "-C", str(tree), "-c", "user.name=test", "-c", "user.email=test@localhost"]
     for command in (
         ["init", "--quiet", "--initial-branch=main"],

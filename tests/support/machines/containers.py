@@ -39,7 +39,7 @@ class Container:
     """Lines of shell that every process of a container begins with."""
     pid: int = 0
 
-    def argv(self, command: Sequence[str]) -> list[str]:
+    def command_line(self, command: Sequence[str]) -> list[str]:
         """Return a command with only the container's environment."""
         given = ["env", "-i", *(f"{name}={value}" for name, value in self.environment.items())]
         if self.before:
@@ -47,7 +47,7 @@ class Container:
         return [*given, *command]
 
     @property
-    def runs(self) -> bool:
+    def is_running(self) -> bool:
         """Whether the container's first process runs."""
         with suppress(OSError):
             return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -71,13 +71,13 @@ class Engine:
             name: Container(**each) for name, each in json.loads(self._file.read_text()).items()
         }
 
-    def keep(self, name: str, container: Container | None) -> None:
+    def store_state(self, name: str, container: Container | None) -> None:
         """Store the state of a container."""
         known = {**self.containers, name: container}
         text = json.dumps({name: asdict(each) for name, each in known.items() if each is not None})
         self._file.write_text(text)
 
-    def volume(self, name: str) -> str:
+    def create_volume(self, name: str) -> str:
         """Create a named volume with the image's owner, as Docker does."""
         path = self.top / "volumes" / name
         if not path.exists():
@@ -85,7 +85,7 @@ class Engine:
             os.chown(path, USER, USER)
         return str(path)
 
-    def made(self, **what: Any) -> Container:
+    def make_container(self, **what: Any) -> Container:
         """Return a container of the image, with options beside its configuration."""
         config = self.image["config"]
         environment = dict(item.split("=", 1) for item in config["Env"]) | what.pop("environment")
@@ -95,10 +95,10 @@ class Engine:
         binds = [(str(self.top / "hosts"), "/etc/hosts", True), *what.pop("binds", [])]
         for path in config["Volumes"]:
             if path not in (target for _, target, _ in binds):
-                binds.append((self.volume(f"anonymous-{os.urandom(4).hex()}"), path, False))
+                binds.append((self.create_volume(f"anonymous-{os.urandom(4).hex()}"), path, False))
         return Container(command, environment, binds, health=health, **what)
 
-    def start(self, container: Container, **streams: Any) -> subprocess.Popen[bytes]:
+    def run_in_foreground(self, container: Container, **streams: Any) -> subprocess.Popen[bytes]:
         """Run the container's first process in the foreground."""
         base = self.top / "roots"
         base.mkdir(exist_ok=True)
@@ -127,60 +127,64 @@ class Engine:
             lines.append("mount -o remount,ro .")
         lines.append(f'exec chroot --userspec={USER}:{USER} . "$@"')
         unshare = ["unshare", "--mount", "bash", "-c", "\n".join(lines), "-"]
-        return subprocess.Popen([*unshare, *container.argv(container.command)], **streams)
+        return subprocess.Popen([*unshare, *container.command_line(container.command)], **streams)
 
-    def detach(self, name: str, container: Container) -> None:
+    def run_in_background(self, name: str, container: Container) -> None:
         """Start the container in the background under this name."""
         if name in self.containers:
-            fail(f"the name {name} is in use")
+            exit_like_docker(f"the name {name} is in use")
         with (self.top / f"{name}.log").open("wb") as log:
-            process = self.start(
+            process = self.run_in_foreground(
                 container,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
-        self.keep(name, replace(container, pid=process.pid))
+        self.store_state(name, replace(container, pid=process.pid))
 
-    def inside(self, name: str, command: Sequence[str], **streams: Any) -> int:
+    def execute_inside(self, name: str, command: Sequence[str], **streams: Any) -> int:
         """Return the exit code of a command in a running container."""
         container = self.containers[name]
-        if not container.runs:
-            fail(f"container {name} does not run\n{(self.top / (name + '.log')).read_text()}")
+        if not container.is_running:
+            exit_like_docker(
+                f"container {name} does not run\n{(self.top / (name + '.log')).read_text()}"
+            )
         where = ["nsenter", "--target", str(container.pid), "--mount", "--root", "--wdns=/"]
         where += [f"--setuid={USER}", f"--setgid={USER}"]
-        return subprocess.run([*where, *container.argv(command)], check=False, **streams).returncode
+        return subprocess.run(
+            [*where, *container.command_line(command)], check=False, **streams
+        ).returncode
 
-    def well(self, name: str) -> bool:
+    def is_healthy(self, name: str) -> bool:
         """Return the result of the health check."""
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        return self.inside(name, self.containers[name].health, **quiet) == 0
+        return self.execute_inside(name, self.containers[name].health, **quiet) == 0
 
-    def await_well(self, name: str) -> None:
+    def wait_until_healthy(self, name: str) -> None:
         """Wait until the container is healthy."""
         deadline = time.monotonic() + PATIENCE_S
-        while not self.well(name):
+        while not self.is_healthy(name):
             if time.monotonic() > deadline:
-                fail(f"{name} is not well\n{(self.top / f'{name}.log').read_text()}")
+                exit_like_docker(f"{name} is not well\n{(self.top / f'{name}.log').read_text()}")
             time.sleep(0.1)
 
     def stop(self, name: str) -> None:
         """Stop by SIGTERM; fail where Docker would kill after the timeout."""
         container = self.containers[name]
         deadline = time.monotonic() + container.stop_timeout
-        if container.runs:
+        if container.is_running:
             os.kill(container.pid, signal.SIGTERM)
-        while container.runs:
+        while container.is_running:
             if time.monotonic() > deadline:
-                fail(f"{name} did not stop within {container.stop_timeout} s")
+                exit_like_docker(f"{name} did not stop within {container.stop_timeout} s")
             time.sleep(0.05)
 
-    def kill(self, name: str, what: str) -> None:
+    def send_signal(self, name: str, what: str) -> None:
         """Send a signal, given by its name."""
         os.kill(self.containers[name].pid, signal.Signals[f"SIG{what}"])
 
 
-def fail(why: str) -> None:
+def exit_like_docker(why: str) -> None:
     """Fail with Docker's exit code."""
     sys.exit(f"docker (stand-in): {why}")

@@ -28,7 +28,7 @@ from typing import Any
 
 import yaml
 
-from tests.support.machines.containers import Container, Engine, fail
+from tests.support.machines.containers import Container, Engine, exit_like_docker
 
 ROOT = Path(__file__).parents[3]
 NOT_DONE = {"cap_drop", "security_opt", "init", "restart", "hostname"}
@@ -53,10 +53,10 @@ exec postgres -h 127.0.0.1 -k /tmp
 # --- docker ...: one container -----------------------------------------------------------------
 
 
-def docker(engine: Engine, arguments: Sequence[str]) -> int:
+def run_docker_command(engine: Engine, arguments: Sequence[str]) -> int:
     """Parse and run the command line; an unknown option is an error."""
     if arguments[0] == "compose":
-        return compose(engine, arguments[1:])
+        return run_compose_command(engine, arguments[1:])
     parser = argparse.ArgumentParser("docker", allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True)
     build = commands.add_parser("build", allow_abbrev=False)
@@ -86,49 +86,49 @@ def docker(engine: Engine, arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     match given.command:
         case "run":
-            return _run(engine, given)
+            return _run_container(engine, given)
         case "exec":
-            return engine.inside(given.name, given.arguments, **_stdin(given.i))
+            return engine.execute_inside(given.name, given.arguments, **_stdin_options(given.i))
         case "inspect":
-            print("healthy" if engine.well(given.name) else "starting")
+            print("healthy" if engine.is_healthy(given.name) else "starting")
         case "kill":
-            engine.kill(given.name, given.signal)
+            engine.send_signal(given.name, given.signal)
         case "logs":
             print((engine.top / f"{given.name}.log").read_text())
         case "stop":
             engine.stop(given.name)
         case "rm":
-            if engine.containers[given.name].runs:
-                fail(f"{given.name} runs")
-            engine.keep(given.name, None)
+            if engine.containers[given.name].is_running:
+                exit_like_docker(f"{given.name} runs")
+            engine.store_state(given.name, None)
     return 0
 
 
-def _stdin(interactive: bool) -> dict[str, Any]:
+def _stdin_options(interactive: bool) -> dict[str, Any]:
     return {} if interactive else {"stdin": subprocess.DEVNULL}
 
 
-def _run(engine: Engine, given: argparse.Namespace) -> int:
+def _run_container(engine: Engine, given: argparse.Namespace) -> int:
     binds = []
     for volume in given.v:
         source, target, *mode = volume.split(":")
-        path = source if source.startswith("/") else engine.volume(source)
+        path = source if source.startswith("/") else engine.create_volume(source)
         binds.append((path, target, mode == ["ro"]))
-    container = engine.made(
+    container = engine.make_container(
         command=given.arguments,
-        environment=_published(given.p),
+        environment=_published_ports(given.p),
         binds=binds,
         tmpfs=given.tmpfs,
         read_only=given.read_only,
         stop_timeout=given.stop_timeout,
     )
     if given.d:
-        engine.detach(given.name, container)
+        engine.run_in_background(given.name, container)
         return 0
-    return engine.start(container, **_stdin(given.i)).wait()
+    return engine.run_in_foreground(container, **_stdin_options(given.i)).wait()
 
 
-def _published(ports: Sequence[str]) -> dict[str, str]:
+def _published_ports(ports: Sequence[str]) -> dict[str, str]:
     """Map the published port to the port of the daemon."""
     (address, published, _), *_ = [*(port.split(":") for port in ports), ("", "", "")]
     return {"CAMPAIGND_API__PORT": published} if address else {}
@@ -137,7 +137,7 @@ def _published(ports: Sequence[str]) -> dict[str, str]:
 # --- docker compose ... ------------------------------------------------------------------------
 
 
-def compose(engine: Engine, arguments: Sequence[str]) -> int:
+def run_compose_command(engine: Engine, arguments: Sequence[str]) -> int:
     """Run a command on the compose.yaml of the directory."""
     parser = argparse.ArgumentParser("docker compose", allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -161,65 +161,67 @@ def compose(engine: Engine, arguments: Sequence[str]) -> int:
     project = yaml.safe_load(Path("compose.yaml").read_text())
     match given.command:
         case "up":
-            _up(engine, project, given)
+            _start_services(engine, project, given)
         case "run":
-            return engine.start(_service(engine, project, given.service)).wait()
+            return engine.run_in_foreground(
+                _service_container(engine, project, given.service)
+            ).wait()
         case "exec":
-            return engine.inside(given.service, given.arguments, **_stdin(given.T))
+            return engine.execute_inside(given.service, given.arguments, **_stdin_options(given.T))
         case "kill" | "stop" | "start":
             for name in given.services:
                 if given.command == "kill":
-                    engine.kill(name, given.signal)
+                    engine.send_signal(name, given.signal)
                 elif given.command == "stop":
                     engine.stop(name)
                 else:
                     again = engine.containers[name]
-                    engine.keep(name, None)
-                    engine.detach(name, again)
+                    engine.store_state(name, None)
+                    engine.run_in_background(name, again)
     return 0
 
 
-def _up(engine: Engine, project: Mapping[str, Any], given: argparse.Namespace) -> None:
+def _start_services(engine: Engine, project: Mapping[str, Any], given: argparse.Namespace) -> None:
     services = project["services"]
     started: set[str] = set()
 
-    def start(name: str) -> None:
+    def start_service(name: str) -> None:
         if name in started:
             return
         started.add(name)
         wanted = {} if given.no_deps else services[name].get("depends_on", {})
         for other, how in wanted.items():
-            start(other)
+            start_service(other)
             if how["condition"] == "service_healthy":
-                engine.await_well(other)
-        container = _service(engine, project, name)
+                engine.wait_until_healthy(other)
+        container = _service_container(engine, project, name)
         if services[name].get("restart") == "no":
-            if (code := engine.start(container).wait()) != 0:
-                fail(f"{name} ended with {code}")
+            if (code := engine.run_in_foreground(container).wait()) != 0:
+                exit_like_docker(f"{name} ended with {code}")
             return
         if name in engine.containers:
             engine.stop(name)
-            engine.keep(name, None)
-        engine.detach(name, container)
+            engine.store_state(name, None)
+        engine.run_in_background(name, container)
 
     for name in given.services or [
         name for name, each in services.items() if "profiles" not in each
     ]:
-        start(name)
+        start_service(name)
         if given.wait:
-            engine.await_well(name)
+            engine.wait_until_healthy(name)
 
 
-def _service(engine: Engine, project: Mapping[str, Any], name: str) -> Container:
+def _service_container(engine: Engine, project: Mapping[str, Any], name: str) -> Container:
     """Return one of the service's containers, as the file describes it."""
     service = project["services"][name]
     if unknown := service.keys() - DONE - NOT_DONE:
-        fail(f"{name} has {unknown}")
+        exit_like_docker(f"{name} has {unknown}")
     binds = []
     for secret in service.get("secrets", []):
         source = project["secrets"][secret]
         if source.keys() != {"file"} and service.get("read_only"):
-            fail(
+            exit_like_docker(
                 f'cannot create secret "{secret}" in read-only service {name}:'
                 " `file` is the sole supported option"
             )
@@ -229,13 +231,13 @@ def _service(engine: Engine, project: Mapping[str, Any], name: str) -> Container
     for volume in service.get("volumes", []):
         if isinstance(volume, str):
             source, target = volume.split(":")
-            binds.append((engine.volume(source), target, False))
+            binds.append((engine.create_volume(source), target, False))
         else:
             path = str(Path(volume["source"]).resolve(strict=True))
             binds.append((path, volume["target"], volume["read_only"]))
-    container = engine.made(
+    container = engine.make_container(
         command=service.get("command"),
-        environment=service.get("environment", {}) | _published(service.get("ports", [])),
+        environment=service.get("environment", {}) | _published_ports(service.get("ports", [])),
         binds=binds,
         tmpfs=service.get("tmpfs", []),
         read_only=service.get("read_only", False),
@@ -252,7 +254,7 @@ def _service(engine: Engine, project: Mapping[str, Any], name: str) -> Container
 # --- for tests ---------------------------------------------------------------------------------
 
 
-class Docker:
+class DockerStandIn:
     """A directory in which scripts find a `docker` with the image `campaignd`."""
 
     def __init__(self, top: Path, root: Path, config: Mapping[str, object]) -> None:
@@ -269,9 +271,9 @@ class Docker:
         self._network = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
         while os.readlink(f"/proc/{self._network.pid}/ns/net") == os.readlink("/proc/self/ns/net"):
             time.sleep(0.01)
-        self.run("ip link set lo up", top)
+        self.run_script("ip link set lo up", top)
 
-    def run(self, script: str, directory: Path, *, check: bool = True) -> str:
+    def run_script(self, script: str, directory: Path, *, check: bool = True) -> str:
         """Return the output of a bash script, which must succeed unless `check` is false."""
         done = subprocess.run(
             [
@@ -289,14 +291,14 @@ class Docker:
         assert not check or done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
-    def log(self, name: str) -> str:
+    def container_log(self, name: str) -> str:
         """Return the output of a container."""
         return (self._top / f"{name}.log").read_text()
 
-    def end(self) -> None:
+    def remove_containers(self) -> None:
         """Remove every container."""
         for container in Engine(self._top).containers.values():
-            if container.runs:
+            if container.is_running:
                 with suppress(ProcessLookupError):
                     os.killpg(container.pid, signal.SIGKILL)
         self._network.kill()
@@ -304,15 +306,15 @@ class Docker:
 
 
 @contextmanager
-def docker_of(top: Path, root: Path, config: Mapping[str, object]) -> Iterator[Docker]:
+def docker_stand_in(top: Path, root: Path, config: Mapping[str, object]) -> Iterator[DockerStandIn]:
     """Yield a stand-in, and remove its containers afterwards."""
-    made = Docker(top, root, config)
+    made = DockerStandIn(top, root, config)
     try:
         yield made
     finally:
-        made.end()
+        made.remove_containers()
         shutil.rmtree(top, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    sys.exit(docker(Engine(Path(sys.argv[1])), sys.argv[2:]))
+    sys.exit(run_docker_command(Engine(Path(sys.argv[1])), sys.argv[2:]))

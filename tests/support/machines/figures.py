@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[3]
 CAMPAIGND = Path(sys.executable).with_name("campaignd")
 
 
-def exposure() -> None:
-    """Return systemd's own score, from 0 to 10."""
+def print_exposure() -> None:
+    """Print systemd's own score, from 0 to 10."""
     if not shutil.which("systemd-analyze"):
         print("exposure: systemd-analyze is not installed")
         return
@@ -30,17 +30,17 @@ def exposure() -> None:
         print(f"exposure of {unit.name}: {found[1] if found else done.stderr.strip()}")
 
 
-def cold_start() -> None:
-    """Return the seconds from the start of the process to `ready`, on the embedded PostgreSQL."""
+def print_cold_start() -> None:
+    """Print the seconds from the start of the process to `ready`, on the embedded PostgreSQL."""
     with tempfile.TemporaryDirectory(prefix="campaignd-figures-") as state:
         Path(state).chmod(0o711)
-        first = _start(state)
+        first = _seconds_to_start(state)
         print(f"cold start, with a new embedded PostgreSQL: {first:.2f} s")
-        again = statistics.median(_start(state) for _ in range(3))
+        again = statistics.median(_seconds_to_start(state) for _ in range(3))
         print(f"cold start, with an existing one: {again:.2f} s (median of 3)")
 
 
-def _start(state: str) -> float:
+def _seconds_to_start(state: str) -> float:
     env = {"PATH": "/usr/bin:/bin", "CAMPAIGND_STATE_DIR": state, "CAMPAIGND_API__PORT": "0"}
     began = time.monotonic()
     with subprocess.Popen([CAMPAIGND, "run"], env=env, stderr=subprocess.PIPE, text=True) as daemon:
@@ -55,17 +55,17 @@ def _start(state: str) -> float:
     return took
 
 
-def image_size() -> None:
-    """Return the sizes of the image and of its base."""
-    if (reason := image.why_not()) is not None:
+def print_image_size() -> None:
+    """Print the sizes of the image and of its base."""
+    if (reason := image.why_no_images()) is not None:
         print(f"image size: {reason}")
         return
-    with image.images() as made:
+    with image.image_builder() as made:
         made.build()
-        print(f"image size: {made.size()}, of it the base: {made.size('localhost/base')}")
+        print(f"image size: {made.size_of()}, of it the base: {made.size_of('localhost/base')}")
 
 
 if __name__ == "__main__":
-    exposure()
-    cold_start()
-    image_size()
+    print_exposure()
+    print_cold_start()
+    print_image_size()

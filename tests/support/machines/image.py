@@ -39,7 +39,7 @@ print(json.dumps({
 """A program for a Python that has only its standard library."""
 
 
-def why_not() -> str | None:
+def why_no_images() -> str | None:
     """Return why this machine cannot build images, or None."""
     if os.geteuid() != 0:
         return "building a base image needs root"
@@ -55,7 +55,7 @@ def why_not() -> str | None:
     return None
 
 
-class Images:
+class ImageBuilder:
     """Images and containers in a temporary directory."""
 
     def __init__(self, top: Path) -> None:
@@ -70,19 +70,19 @@ class Images:
             f"{top}/run",
         ]
 
-    def buildah(self, *arguments: str | Path) -> str:
+    def run_buildah(self, *arguments: str | Path) -> str:
         """Return the output of a buildah command."""
-        return _run([*self._buildah, *map(str, arguments)], env=self._env)
+        return _run_command([*self._buildah, *map(str, arguments)], env=self._env)
 
-    def command(self, *arguments: str) -> tuple[list[str], dict[str, str]]:
+    def buildah_command(self, *arguments: str) -> tuple[list[str], dict[str, str]]:
         """Return the command line and the environment of a buildah command."""
         return [*self._buildah, *arguments], self._env
 
-    def base(self) -> dict[str, str]:
+    def build_base(self) -> dict[str, str]:
         """Build the base image; return its Python's values of the requirement markers (PEP 508)."""
-        site, release = _mirror()
+        site, release = _debian_mirror()
         tree = self.top / "base"
-        _run(
+        _run_command(
             [
                 *("debootstrap", "--variant=minbase"),
                 *("--include=python3,python3-venv", release, str(tree), site),
@@ -90,21 +90,21 @@ class Images:
         )
         for unwanted in UNWANTED:
             shutil.rmtree(tree / unwanted, ignore_errors=True)
-        markers = json.loads(_run(["chroot", str(tree), "python3", "-c", MARKERS]))
-        made = self.buildah("from", "scratch").strip()
-        self.buildah("add", "--quiet", made, tree, "/")
-        self.buildah("commit", "--quiet", made, "localhost/base")
-        self.buildah("rm", made)
+        markers = json.loads(_run_command(["chroot", str(tree), "python3", "-c", MARKERS]))
+        made = self.run_buildah("from", "scratch").strip()
+        self.run_buildah("add", "--quiet", made, tree, "/")
+        self.run_buildah("commit", "--quiet", made, "localhost/base")
+        self.run_buildah("rm", made)
         shutil.rmtree(tree)
         return dict(markers)
 
     def build(self) -> None:
         """Build the image from the Dockerfile."""
-        markers = self.base()
+        markers = self.build_base()
         wheels = self.top / "wheels"
         wanted = self.top / "wanted.txt"
-        wanted.write_text(wanted_by(markers, (ROOT / "requirements.lock").read_text()))
-        _run(
+        wanted.write_text(requirements_for(markers, (ROOT / "requirements.lock").read_text()))
+        _run_command(
             [
                 *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"),
                 *("--only-binary", ":all:", "--python-version", markers["python_version"]),
@@ -113,34 +113,34 @@ class Images:
         )
         arguments = {"BASE": "localhost/base", "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels"}
         given = [part for item in arguments.items() for part in ("--build-arg", "=".join(item))]
-        self.buildah(
+        self.run_buildah(
             *("build", "--quiet", "--format=docker", "--layers=false", "--pull-never"),
             *given,
             *("--volume", f"{wheels}:/wheels:ro", "--tag", "campaignd", ROOT),
         )
 
-    def size(self, name: str = "localhost/campaignd") -> str:
+    def size_of(self, name: str = "localhost/campaignd") -> str:
         """Return the size of an image, as buildah reports it."""
-        listed = json.loads(self.buildah("images", "--json"))
+        listed = json.loads(self.run_buildah("images", "--json"))
         return next(str(image["size"]) for image in listed if f"{name}:latest" in image["names"])
 
-    def config(self) -> dict[str, object]:
+    def image_configuration(self) -> dict[str, object]:
         """Return the configuration of the image."""
-        inspected = json.loads(self.buildah("inspect", "--type", "image", "campaignd"))
+        inspected = json.loads(self.run_buildah("inspect", "--type", "image", "campaignd"))
         return dict(inspected["Docker"]["config"])
 
     @contextmanager
-    def container(self) -> Iterator[tuple[str, Path]]:
+    def mounted_container(self) -> Iterator[tuple[str, Path]]:
         """Yield a container's name and the path of its root file system."""
-        name = self.buildah("from", "--pull-never", "campaignd").strip()
+        name = self.run_buildah("from", "--pull-never", "campaignd").strip()
         try:
-            yield name, Path(self.buildah("mount", name).strip())
+            yield name, Path(self.run_buildah("mount", name).strip())
         finally:
-            self.buildah("umount", name)
-            self.buildah("rm", name)
+            self.run_buildah("umount", name)
+            self.run_buildah("rm", name)
 
 
-def wanted_by(markers: Mapping[str, str], lock: str) -> str:
+def requirements_for(markers: Mapping[str, str], lock: str) -> str:
     """Return the lines of a lock file that apply to another Python, by its marker values."""
     wanted: list[str] = []
     holds = True
@@ -155,26 +155,26 @@ def wanted_by(markers: Mapping[str, str], lock: str) -> str:
 
 
 @contextmanager
-def images() -> Iterator[Images]:
+def image_builder() -> Iterator[ImageBuilder]:
     """Yield a place for images."""
     top = Path(tempfile.mkdtemp(prefix="campaignd-image-"))
     top.chmod(0o755)
     try:
-        yield Images(top)
+        yield ImageBuilder(top)
     finally:
         shutil.rmtree(top, ignore_errors=True)
 
 
-def _mirror() -> tuple[str, str]:
+def _debian_mirror() -> tuple[str, str]:
     """Return the mirror and the name of this machine's Debian release."""
-    for line in sorted(set(_run(INDEX).splitlines())):
+    for line in sorted(set(_run_command(INDEX).splitlines())):
         site, release, component = line.split()
         if component == "main" and "-" not in release:
             return site, release
     raise RuntimeError("apt has no release to make a base from")
 
 
-def _run(command: Sequence[str], env: dict[str, str] | None = None) -> str:
+def _run_command(command: Sequence[str], env: dict[str, str] | None = None) -> str:
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         said = (done.stdout + done.stderr)[-3000:]
@@ -183,9 +183,9 @@ def _run(command: Sequence[str], env: dict[str, str] | None = None) -> str:
 
 
 if __name__ == "__main__":
-    if (reason := why_not()) is not None:
+    if (reason := why_no_images()) is not None:
         print(f"no image: {reason}")
         sys.exit(0 if "--may-skip" in sys.argv else 1)
-    with images() as made, contextlib.suppress(KeyboardInterrupt):
+    with image_builder() as made, contextlib.suppress(KeyboardInterrupt):
         made.build()
-        print(f"image size: {made.size()}, of it the base: {made.size('localhost/base')}")
+        print(f"image size: {made.size_of()}, of it the base: {made.size_of('localhost/base')}")

@@ -16,8 +16,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tests.support.machines.checkout import bare_repository
-from tests.support.machines.systemd import Machine, machine
+from tests.support.machines.checkout import make_bare_repository
+from tests.support.machines.systemd import Machine, unbooted_machine
 
 ROOT = Path(__file__).parents[3]
 README = (ROOT / "systemd" / "README.md").read_text("utf-8")
@@ -29,21 +29,25 @@ WATCHDOG_S = 30
 @contextmanager
 def installed_machine() -> Iterator[Machine]:
     """Boot a machine on which only the README's install commands were run."""
-    with machine() as made:
-        bare_repository(ROOT, made.shared / "campaignd.git")
+    with unbooted_machine() as made:
+        make_bare_repository(ROOT, made.shared / "campaignd.git")
         made.boot()
         if (
             shutil.which("apt-get")
-            and made.run("python3 -c 'import ensurepip'", check=False).returncode
+            and made.run_script("python3 -c 'import ensurepip'", check=False).returncode
         ):
-            made.run("apt-get install -y -q git make python3-venv", timeout=200)
+            made.run_script("apt-get install -y -q git make python3-venv", timeout=200)
         began = time.monotonic()
-        made.run(INSTALL.replace("REPOSITORY", "/shared/campaignd.git"), timeout=280, env=network())
+        made.run_script(
+            INSTALL.replace("REPOSITORY", "/shared/campaignd.git"),
+            timeout=280,
+            env=package_source_environment(),
+        )
         print(f"\ninstalled and started in {time.monotonic() - began:.0f} s")
         yield made
 
 
-def network() -> dict[str, str]:
+def package_source_environment() -> dict[str, str]:
     """Return the environment variables that say where packages come from."""
     names = ("PIP_", "UV_", "SSL_", "REQUESTS_")
     return {
@@ -53,33 +57,35 @@ def network() -> dict[str, str]:
     }
 
 
-def show(made: Machine, name: str, unit: str = "campaignd") -> str:
+def unit_property(made: Machine, name: str, unit: str = "campaignd") -> str:
     """Return a property of a unit."""
-    return made.text(f"systemctl show -P {name} {unit}")
+    return made.output_of(f"systemctl show -P {name} {unit}")
 
 
-def journal(made: Machine, unit: str = "campaignd", *, since: str = "") -> list[dict[str, Any]]:
+def journal_entries(
+    made: Machine, unit: str = "campaignd", *, since: str = ""
+) -> list[dict[str, Any]]:
     """Return the unit's lines in the journal."""
     after = f"--since={since}" if since else ""
-    text = made.text(f"journalctl -u {unit} -o json --no-pager {after}")
+    text = made.output_of(f"journalctl -u {unit} -o json --no-pager {after}")
     return [json.loads(line) for line in text.splitlines()]
 
 
-def events(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def log_events_in(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the log events among the daemon's lines."""
     texts = [entry["MESSAGE"] for entry in entries if entry.get("_TRANSPORT") == "stdout"]
     return [json.loads(text) for text in texts if text.startswith("{")]
 
 
-def cursor(made: Machine) -> str:
+def journal_time(made: Machine) -> str:
     """Return an instant as the journal's options take it."""
-    return made.text("date +@%s.%6N")
+    return made.output_of("date +@%s.%6N")
 
 
-def soon(made: Machine) -> datetime:
+def instant_after_loading(made: Machine) -> datetime:
     """Return an instant before which campaigns can be loaded, however busy the machine is."""
     began = time.monotonic()
-    made.run("campaignd campaigns")
+    made.run_script("campaignd campaigns")
     return datetime.now(UTC) + timedelta(seconds=3 + 4 * (time.monotonic() - began))
 
 
@@ -98,12 +104,12 @@ def load_one_offs(made: Machine, first: datetime, count: int, every: float) -> N
         for number in range(count)
     ]
     (made.shared / "load.jsonl").write_text("\n".join(lines) + "\n")
-    made.run("campaignd import /shared/load.jsonl")
+    made.run_script("campaignd import /shared/load.jsonl")
 
 
-def statuses(made: Machine, what: str) -> dict[str, int]:
+def count_statuses(made: Machine, what: str) -> dict[str, int]:
     """Count the campaigns or runs of each status."""
-    text = made.text(f"campaignd {what} --json --limit 100000", check=False)
+    text = made.output_of(f"campaignd {what} --json --limit 100000", check=False)
     counted: dict[str, int] = {}
     for line in text.splitlines():
         status = json.loads(line)["status"]
@@ -111,17 +117,17 @@ def statuses(made: Machine, what: str) -> dict[str, int]:
     return counted
 
 
-def done(made: Machine, count: int) -> None:
+def wait_until_all_ran(made: Machine, count: int) -> None:
     """Wait until that many campaigns ran, each one once."""
-    made.until(
+    made.wait_for_output(
         f"{count} campaigns completed",
         'campaignd campaigns --json --limit 100000 | grep -c \'"status": "completed"\'',
         lambda text: text.strip() == str(count),
         within=150,
     )
-    assert statuses(made, "runs") == {"completed": count}, "one run each"
+    assert count_statuses(made, "runs") == {"completed": count}, "one run each"
 
 
-def wait_for(at: datetime) -> None:
+def wait_until_instant(at: datetime) -> None:
     """Wait until an instant has passed."""
     time.sleep(max(0.0, (at - datetime.now(UTC)).total_seconds()))

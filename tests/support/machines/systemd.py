@@ -63,11 +63,11 @@ exec chroot . env -i container=lxc PATH="$2" LANG=C.UTF-8 \
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def why_not() -> str | None:
+def why_no_machine() -> str | None:
     """Return why this machine cannot do that, or None."""
     if os.geteuid() != 0:
         return "a systemd of one's own needs root"
-    if not Path(SYSTEMD).exists() and not _install("systemd"):
+    if not Path(SYSTEMD).exists() and not _install_package("systemd"):
         return "systemd is not installed and cannot be"
     missing = [name for name in ("unshare", "nsenter", "chroot") if not shutil.which(name)]
     if missing:
@@ -81,7 +81,7 @@ def why_not() -> str | None:
     return None if tried.returncode == 0 else f"no namespaces: {tried.stderr.strip()}"
 
 
-def _install(package: str) -> bool:
+def _install_package(package: str) -> bool:
     if not shutil.which("apt-get"):
         return False
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
@@ -96,7 +96,7 @@ class Machine:
         self._base = base
         self.shared = base / "shared"
         """Mounted inside as /shared."""
-        self._groups = _own_groups(base.name)
+        self._groups = _make_control_groups(base.name)
         self._boot: subprocess.Popen[bytes] | None = None
         self._init = 0
         self._log = (base / "log").open("ab")
@@ -109,9 +109,11 @@ class Machine:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        _until("the root is there", (self.shared / "prepared").exists, self._holder, self.log)
+        _wait_until(
+            "the root is there", (self.shared / "prepared").exists, self._holder, self.boot_log
+        )
 
-    def log(self) -> str:
+    def boot_log(self) -> str:
         """Return the console output of the boot."""
         return (self._base / "log").read_text(errors="replace")
 
@@ -120,7 +122,7 @@ class Machine:
         enter = ["nsenter", "--target", str(self._holder.pid), "--mount"]
         spaces = ["--mount", "--pid", "--fork", "--kill-child=SIGKILL", "--uts", "--ipc"]
 
-        def into_own_group() -> None:
+        def enter_own_group() -> None:
             for group in self._groups:
                 (group / "cgroup.procs").write_text(str(os.getpid()))
 
@@ -134,13 +136,13 @@ class Machine:
             stdout=self._log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=into_own_group,
+            preexec_fn=enter_own_group,
         )
-        _until("systemd is there", self._find_init, self._boot, self.log)
-        _until("the boot is over", self._is_up, self._boot, self.log)
+        _wait_until("systemd is there", self._find_init, self._boot, self.boot_log)
+        _wait_until("the boot is over", self._is_up, self._boot, self.boot_log)
 
     def _is_up(self) -> bool:
-        said = self.run("systemctl is-system-running", check=False).stdout.strip()
+        said = self.run_script("systemctl is-system-running", check=False).stdout.strip()
         return said in ("running", "degraded")
 
     def power_off(self) -> None:
@@ -166,7 +168,7 @@ class Machine:
             parents = [*parents[1:], *children]
         return False
 
-    def run(
+    def run_script(
         self,
         script: str,
         *,
@@ -196,33 +198,33 @@ class Machine:
         )
         return done
 
-    def text(self, script: str, **options: Any) -> str:
+    def output_of(self, script: str, **options: Any) -> str:
         """Return the output of a script."""
-        return self.run(script, **options).stdout.strip()
+        return self.run_script(script, **options).stdout.strip()
 
-    def until(
+    def wait_for_output(
         self, what: str, script: str, holds: Callable[[str], object], within: float = 60
     ) -> str:
         """Wait until the output of a script satisfies ``holds``; return the output."""
         deadline = time.monotonic() + within
-        while not holds(found := self.text(script, check=False)):
+        while not holds(found := self.output_of(script, check=False)):
             if time.monotonic() > deadline:
-                journal = self.text("journalctl --no-pager -n 40", check=False)
+                journal = self.output_of("journalctl --no-pager -n 40", check=False)
                 raise AssertionError(f"not within {within} s: {what}: {found}\n{journal}")
             time.sleep(0.1)
         return found
 
-    def end(self) -> None:
+    def delete(self) -> None:
         """Power off, and delete the machine."""
         self.power_off()
         self._holder.kill()
         self._holder.wait()
         self._log.close()
         for group in self._groups:
-            _remove_group(group)
+            _remove_control_group(group)
 
 
-def _until(
+def _wait_until(
     what: str,
     holds: Callable[[], bool],
     process: subprocess.Popen[bytes],
@@ -235,7 +237,7 @@ def _until(
         time.sleep(0.05)
 
 
-def _own_groups(name: str) -> list[Path]:
+def _make_control_groups(name: str) -> list[Path]:
     """Create a control group for the machine in each hierarchy that systemd writes to."""
     tops: Sequence[Path] = [_CGROUPS]
     if (_CGROUPS / "systemd").is_dir():
@@ -246,7 +248,7 @@ def _own_groups(name: str) -> list[Path]:
     return made
 
 
-def _remove_group(group: Path) -> None:
+def _remove_control_group(group: Path) -> None:
     """Delete the groups once their processes are gone, which may take the kernel a moment."""
     deadline = time.monotonic() + 10
     while group.exists() and time.monotonic() < deadline:
@@ -257,7 +259,7 @@ def _remove_group(group: Path) -> None:
 
 
 @contextmanager
-def machine() -> Iterator[Machine]:
+def unbooted_machine() -> Iterator[Machine]:
     """Yield a machine that is not booted yet."""
     base = Path(tempfile.mkdtemp(prefix="campaignd-machine-"))
     base.chmod(0o755)
@@ -266,6 +268,6 @@ def machine() -> Iterator[Machine]:
         try:
             yield made
         finally:
-            made.end()
+            made.delete()
     finally:
         shutil.rmtree(base, ignore_errors=True)

@@ -9,7 +9,7 @@ from typing import Any
 from daemon.cluster.node_rescuer import NodeRescuer
 from daemon.domain.errors import Unavailable
 from tests.support.pipeline_harness import PipelineHarness
-from tests.support.waiting import until
+from tests.support.waiting import spin_until
 
 
 class Nodes:
@@ -55,14 +55,14 @@ async def test_the_heartbeat_does_not_wait_for_a_rescue() -> None:
         await service.start()
         service.enqueue_lost_nodes(["a", "b"])
         await asyncio.sleep(0)
-        assert harness.names().count("node_lost") == 0
+        assert harness.event_names().count("node_lost") == 0
         nodes.resume.set()
-        await until(lambda: harness.names().count("node_lost") == 2)
+        await spin_until(lambda: harness.event_names().count("node_lost") == 2)
         assert harness.timer.attempts_asked
         service.enqueue_lost_nodes(["a", "b"])
         service.enqueue_lost_nodes([])
         await asyncio.sleep(0)
-        assert harness.names().count("node_lost") == 2, "each is logged once"
+        assert harness.event_names().count("node_lost") == 2, "each is logged once"
         await service.stop()
 
 
@@ -73,11 +73,11 @@ async def test_sessions_that_cannot_be_ended_are_logged_once() -> None:
         service = rescuer_of(harness, nodes)
         await service.start()
         service.enqueue_lost_nodes(["a"])
-        await until(lambda: "node_lost" in harness.names())
+        await spin_until(lambda: "node_lost" in harness.event_names())
         service.enqueue_lost_nodes(["a"])
-        await until(lambda: nodes.rescues == 2)
+        await spin_until(lambda: nodes.rescues == 2)
         await service.stop()
-        assert harness.names().count("sessions_not_ended") == 1
+        assert harness.event_names().count("sessions_not_ended") == 1
 
 
 async def test_an_outage_is_waited_out() -> None:
@@ -87,10 +87,10 @@ async def test_an_outage_is_waited_out() -> None:
         service = rescuer_of(harness, nodes)
         await service.start()
         service.enqueue_lost_nodes(["a"])
-        await until(lambda: not harness.health.is_up)
+        await spin_until(lambda: not harness.health.is_up)
         nodes.down = False
         service.enqueue_lost_nodes(["a"])
-        await until(lambda: harness.health.is_up and "node_lost" in harness.names())
+        await spin_until(lambda: harness.health.is_up and "node_lost" in harness.event_names())
         await service.stop()
 
 
@@ -103,4 +103,4 @@ async def test_it_stops_although_it_is_held_up() -> None:
         service.enqueue_lost_nodes(["a"])
         await asyncio.sleep(0)
         await service.stop(0.01)
-        assert "node_lost" not in harness.names()
+        assert "node_lost" not in harness.event_names()

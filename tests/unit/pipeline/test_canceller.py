@@ -11,7 +11,7 @@ from daemon.domain.run.attempt import Attempt
 from daemon.pipeline.canceller import RunCanceller
 from tests.support.builders import armed_once
 from tests.support.pipeline_harness import GatedTarget, PipelineHarness
-from tests.support.waiting import PATIENCE_S, until
+from tests.support.waiting import PATIENCE_S, spin_until
 
 Found = dict[tuple[int, datetime], tuple[str, int, str]]
 
@@ -45,7 +45,7 @@ async def in_flight(harness: PipelineHarness, target: GatedTarget, count: int) -
     """One attempt is under way, the others wait for it."""
     for number in range(count):
         harness.pipeline.claimer.enqueue(armed_once(number))
-    await until(lambda: len(harness.pipeline.in_flight) == count and target.asked == [0])
+    await spin_until(lambda: len(harness.pipeline.in_flight) == count and target.asked == [0])
 
 
 async def test_a_paused_campaign_starts_nothing() -> None:
@@ -58,10 +58,10 @@ async def test_a_paused_campaign_starts_nothing() -> None:
         canceller = canceller_of(harness, runs)
         await canceller.start()
         canceller.campaigns_edited([0, 2, 3, 77])
-        await until(lambda: len(harness.store.released) == 2)
+        await spin_until(lambda: len(harness.store.released) == 2)
         assert harness.store.released == [(2, "not_started"), (3, "not_started")]
         target.gate.set()
-        await until(lambda: len(harness.pipeline.in_flight) == 0)
+        await spin_until(lambda: len(harness.pipeline.in_flight) == 0)
         assert target.asked == [0, 1]
         await canceller.stop()
 
@@ -79,7 +79,7 @@ async def test_lost_notifications_are_made_good_by_the_poll() -> None:
             while not (harness.store.released and len(harness.pipeline.in_flight) == 0):
                 harness.clock.seconds += 0.01
                 await asyncio.sleep(0.001)
-        assert harness.names().count("attempt_cancelled") == 2
+        assert harness.event_names().count("attempt_cancelled") == 2
         assert harness.store.released == [(2, "not_started")]
         assert target.asked == [0]
         await canceller.stop()
@@ -107,9 +107,9 @@ async def test_an_outage_ends_when_nothing_is_left_to_ask() -> None:
         await canceller.start()
         runs.down = True
         canceller.campaigns_edited([0])
-        await until(lambda: not harness.health.is_up)
+        await spin_until(lambda: not harness.health.is_up)
         target.gate.set()
-        await until(lambda: len(harness.pipeline.in_flight) == 0)
-        await until(lambda: harness.health.is_up)
-        assert harness.names().count("database_back") == 1
+        await spin_until(lambda: len(harness.pipeline.in_flight) == 0)
+        await spin_until(lambda: harness.health.is_up)
+        assert harness.event_names().count("database_back") == 1
         await canceller.stop()

@@ -10,7 +10,7 @@ from types import FrameType
 import daemon
 from tests.support.builders import armed_once
 from tests.support.pipeline_harness import GatedTarget, PipelineHarness
-from tests.support.waiting import until
+from tests.support.waiting import spin_until
 
 OURS = str(Path(daemon.__file__).parent)
 BATCH = 500
@@ -32,7 +32,7 @@ async def burst(count: int) -> tuple[PipelineHarness, Counter[str]]:
         try:
             for entry in entries:
                 harness.pipeline.claimer.enqueue(entry)
-            await until(lambda: len(harness.store.finished) == count)
+            await spin_until(lambda: len(harness.store.finished) == count)
         finally:
             sys.setprofile(None)
     return harness, calls

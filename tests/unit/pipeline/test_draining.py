@@ -9,7 +9,7 @@ from daemon.domain.run.retry import RetryPolicy
 from tests.support.builders import armed_once
 from tests.support.clocks import NOON
 from tests.support.pipeline_harness import UUID_OF, GatedTarget, PipelineHarness
-from tests.support.waiting import PATIENCE_S, until
+from tests.support.waiting import PATIENCE_S, spin_until
 
 
 async def test_draining_does_not_wait_for_unwritable_outcomes() -> None:
@@ -17,7 +17,7 @@ async def test_draining_does_not_wait_for_unwritable_outcomes() -> None:
     harness = PipelineHarness(log=(target, 1))
     await harness.pipeline.start()
     harness.pipeline.claimer.enqueue(armed_once(1))
-    await until(lambda: target.under_way == 1)
+    await spin_until(lambda: target.under_way == 1)
     harness.store.poison = {1}
     async with asyncio.timeout(PATIENCE_S):
         drained = asyncio.ensure_future(harness.pipeline.drain(PATIENCE_S * 10))
@@ -33,7 +33,7 @@ async def test_draining_waits_for_attempts_that_end_in_time() -> None:
     await harness.pipeline.start()
     for number in range(2):
         harness.pipeline.claimer.enqueue(armed_once(number))
-    await until(lambda: target.under_way == 2)
+    await spin_until(lambda: target.under_way == 2)
     async with asyncio.timeout(PATIENCE_S):
         drained = asyncio.ensure_future(harness.pipeline.drain(PATIENCE_S))
         await asyncio.sleep(0)
@@ -50,7 +50,7 @@ async def test_draining_releases_attempts_that_do_not_end() -> None:
     await harness.pipeline.start()
     for number in range(3):
         harness.pipeline.claimer.enqueue(armed_once(number))
-    await until(lambda: len(harness.pipeline.in_flight) == 3)
+    await spin_until(lambda: len(harness.pipeline.in_flight) == 3)
     async with asyncio.timeout(PATIENCE_S):
         await harness.pipeline.drain(0)
     assert sorted(harness.store.released) == [
@@ -71,7 +71,7 @@ async def test_draining_logs_each_held_run() -> None:
     await harness.pipeline.start()
     for number in range(3):
         harness.pipeline.claimer.enqueue(armed_once(number, "keep"))
-    await until(lambda: len(harness.pipeline.in_flight) == 3)
+    await spin_until(lambda: len(harness.pipeline.in_flight) == 3)
     harness.store.losing.add(1)
     async with asyncio.timeout(PATIENCE_S):
         await harness.pipeline.drain(0)
@@ -99,11 +99,11 @@ async def test_draining_works_although_the_claimer_died() -> None:
     harness = PipelineHarness(log=(target, 1))
     await harness.pipeline.start()
     harness.pipeline.claimer.enqueue(armed_once(1))
-    await until(lambda: len(harness.pipeline.in_flight) == 1)
+    await spin_until(lambda: len(harness.pipeline.in_flight) == 1)
     harness.timer.broken = True
     harness.pipeline.claimer.enqueue(armed_once(2))
     task = harness.pipeline.claimer.task
-    await until(task.done)
+    await spin_until(task.done)
     async with asyncio.timeout(PATIENCE_S):
         await harness.pipeline.drain(0)
     assert (1, "retrying") in harness.store.released
@@ -130,7 +130,7 @@ async def test_the_completer_stops_although_one_writer_waits_for_another() -> No
 
         completer.wait_for_stop = pause  # type: ignore[method-assign]
         harness.pipeline.claimer.enqueue(armed_once(1))
-        await until(lambda: store.claims == [[1]])
+        await spin_until(lambda: store.claims == [[1]])
         store.down = True
         async with asyncio.timeout(PATIENCE_S):
             await pausing.wait()

@@ -22,7 +22,7 @@ from daemon.domain.run.retry import RetryPolicy
 from tests.support.builders import armed_once, pending_run
 from tests.support.clocks import NOON
 from tests.support.pipeline_harness import GatedTarget, PipelineHarness
-from tests.support.waiting import until
+from tests.support.waiting import spin_until
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ async def test_every_answer_of_a_target_can_be_written(answer: object) -> None:
     target = GatedTarget(outcome=answer)  # type: ignore[arg-type]
     async with PipelineHarness(log=(target, 1)) as harness:
         harness.pipeline.claimer.enqueue(armed_once(1))
-        await until(lambda: bool(harness.store.outcomes))
+        await spin_until(lambda: bool(harness.store.outcomes))
         (outcome,) = harness.store.outcomes
         if isinstance(answer, Accepted):
             assert outcome == Accepted(LONGEST_S)
@@ -52,13 +52,13 @@ async def test_a_run_claimed_without_its_payload_is_claimed_again_for_a_target_t
     async with PipelineHarness(log=(target, 1)) as harness:
         harness.store.payload = UNREAD
         harness.pipeline.claimer.enqueue(armed_once(1))
-        await until(lambda: bool(harness.store.outcomes))
+        await spin_until(lambda: bool(harness.store.outcomes))
         (outcome,) = harness.store.outcomes
         assert isinstance(outcome, Retry)
         assert target.asked == []
         target.sends_payload = False
         harness.pipeline.claimer.enqueue(armed_once(2))
-        await until(lambda: harness.store.outcomes[1:] == [Delivered()])
+        await spin_until(lambda: harness.store.outcomes[1:] == [Delivered()])
 
 
 async def test_an_attempt_that_did_not_start_does_not_count() -> None:
@@ -70,10 +70,10 @@ async def test_an_attempt_that_did_not_start_does_not_count() -> None:
         pool = harness.pipeline.pools.of("log")
         pool.replace(target, RetryPolicy(**policy), 2)  # type: ignore[arg-type]
         harness.pipeline.claimer.enqueue(armed_once(1))
-        await until(lambda: len(target.asked) >= 3)
+        await spin_until(lambda: len(target.asked) >= 3)
         assert harness.store.outcomes == []
         target.outcome = Delivered()
-        await until(lambda: bool(harness.store.outcomes))
+        await spin_until(lambda: bool(harness.store.outcomes))
         assert harness.store.outcomes == [Delivered()]
 
 
@@ -84,11 +84,11 @@ async def test_a_slot_that_is_free_is_filled_at_once() -> None:
     async with PipelineHarness(batch=100, log=(target, 8)) as harness:
         for number in range(20):
             harness.pipeline.claimer.enqueue(armed_once(number))
-        await until(lambda: target.under_way == 8)
+        await spin_until(lambda: target.under_way == 8)
         pool = harness.pipeline.pools.of("log")
         harness.clock.seconds += 60
         target.gates[0].set()
-        await until(lambda: len(target.asked) == 9)
+        await spin_until(lambda: len(target.asked) == 9)
         assert pool.room == 0
 
 
@@ -99,14 +99,14 @@ async def test_a_probe_waits_for_no_other_attempt() -> None:
     async with PipelineHarness(pause_after=2, log=(target, 3)) as harness:
         for number in range(3):
             harness.pipeline.claimer.enqueue(armed_once(number))
-        await until(lambda: target.under_way == 3)
+        await spin_until(lambda: target.under_way == 3)
         target.gates[0].set()
         target.gates[1].set()
         pool = harness.pipeline.pools.of("log")
-        await until(lambda: pool.is_paused and len(harness.store.finished) == 2)
+        await spin_until(lambda: pool.is_paused and len(harness.store.finished) == 2)
         pool._breaker.half_open()
         harness.pipeline.claimer.enqueue(armed_once(3))
-        await until(lambda: 3 in target.asked)
+        await spin_until(lambda: 3 in target.asked)
         assert target.under_way == 2, "the one that hangs, and the probe"
 
 
@@ -118,14 +118,14 @@ async def test_a_reload_ends_a_pause(pause_after: int) -> None:
         for number in range(2):
             harness.pipeline.claimer.enqueue(armed_once(number))
         pool = harness.pipeline.pools.of("log")
-        await until(lambda: pool.is_paused and len(harness.pipeline.in_flight) == 0)
+        await spin_until(lambda: pool.is_paused and len(harness.pipeline.in_flight) == 0)
         good = GatedTarget()
         pool.replace(good, RetryPolicy(pause_after=pause_after), 2)
         for number in range(2, 6):
             harness.pipeline.claimer.enqueue(armed_once(number))
-        await until(lambda: sorted(good.asked) == [2, 3, 4, 5])
+        await spin_until(lambda: sorted(good.asked) == [2, 3, 4, 5])
         assert not pool.is_paused
-        assert harness.names().count("target_resumed") == 1
+        assert harness.event_names().count("target_resumed") == 1
 
 
 async def test_lateness_is_that_of_the_start() -> None:
@@ -134,10 +134,10 @@ async def test_lateness_is_that_of_the_start() -> None:
     async with PipelineHarness(log=(target, 1), batch=2) as harness:
         harness.pipeline.claimer.enqueue(armed_once(0))
         harness.pipeline.claimer.enqueue(armed_once(1))
-        await until(lambda: target.asked == [0] and len(harness.pipeline.in_flight) == 2)
+        await spin_until(lambda: target.asked == [0] and len(harness.pipeline.in_flight) == 2)
         harness.clock.seconds += 7
         target.gate.set()
-        await until(lambda: len(harness.store.finished) == 2)
+        await spin_until(lambda: len(harness.store.finished) == 2)
         late = {
             fields["campaign_id"]: fields["lateness_ms"]
             for name, fields in harness.events
@@ -154,13 +154,13 @@ async def test_claims_under_way_use_room() -> None:
         harness.store.gate.clear()
         for number in range(100):
             harness.pipeline.claimer.enqueue(armed_once(number))
-        await until(lambda: len(harness.store.claims) == 2)
+        await spin_until(lambda: len(harness.store.claims) == 2)
         harness.store.gate.set()
         for _ in range(200):
             await asyncio.sleep(0)
         assert sum(map(len, harness.store.claims)) <= 1 + 4 * 4
         target.gate.set()
-        await until(lambda: len(harness.store.finished) == 100)
+        await spin_until(lambda: len(harness.store.finished) == 100)
 
 
 @pytest.mark.parametrize(
@@ -183,10 +183,10 @@ async def test_the_duration_of_attempts_limits_what_is_claimed_in_advance(
     target.waits = True
     async with PipelineHarness(batch=100, log=(target, 2)) as harness:
         harness.pipeline.claimer.enqueue(armed_once(0))
-        await until(lambda: target.asked == [0])
+        await spin_until(lambda: target.asked == [0])
         harness.clock.seconds += attempt_s
         target.gate.set()
-        await until(lambda: len(harness.store.finished) == 1)
+        await spin_until(lambda: len(harness.store.finished) == 1)
         target.gate.clear()
         for number in range(1, 1000):
             harness.pipeline.claimer.enqueue(armed_once(number))
@@ -194,7 +194,7 @@ async def test_the_duration_of_attempts_limits_what_is_claimed_in_advance(
             await asyncio.sleep(0)
         assert sum(map(len, harness.store.claims)) - 1 == claimed
         target.gate.set()
-        await until(lambda: len(harness.store.finished) == 1000)
+        await spin_until(lambda: len(harness.store.finished) == 1000)
 
 
 async def test_a_later_attempt_starts_once_the_earlier_one_is_cancelled() -> None:
@@ -202,14 +202,14 @@ async def test_a_later_attempt_starts_once_the_earlier_one_is_cancelled() -> Non
     target = GatedTarget(slow=True)
     async with PipelineHarness(log=(target, 2)) as harness:
         harness.pipeline.claimer.enqueue(armed_once(1))
-        await until(lambda: target.asked == [1])
+        await spin_until(lambda: target.asked == [1])
         harness.pipeline.claimer.enqueue(pending_run(1))
-        await until(lambda: target.asked == [1, 1])
+        await spin_until(lambda: target.asked == [1, 1])
         assert target.most_under_way == 1
         (cancelled,) = [fields for name, fields in harness.events if name == "attempt_cancelled"]
         assert cancelled["attempt"] == 1
         target.gate.set()
-        await until(lambda: len(harness.store.finished) == 1)
+        await spin_until(lambda: len(harness.store.finished) == 1)
         (finished,) = [fields for name, fields in harness.events if name == "run_finished"]
         assert finished["attempt"] == 2
         assert len(harness.pipeline.in_flight) == harness.pipeline.in_flight.count("log") == 0
@@ -221,11 +221,13 @@ async def test_an_attempt_that_waits_for_an_earlier_one_is_superseded_too() -> N
     async with PipelineHarness(log=(target, 1)) as harness:
         harness.pipeline.claimer.enqueue(armed_once(1))
         harness.pipeline.claimer.enqueue(armed_once(2))
-        await until(lambda: target.asked == [1] and len(harness.pipeline.in_flight) == 2)
+        await spin_until(lambda: target.asked == [1] and len(harness.pipeline.in_flight) == 2)
         for _ in range(2):
             harness.pipeline.claimer.enqueue(pending_run(2))
-            await until(lambda: len(harness.pipeline.in_flight) == 2 and not harness.pipeline.due)
+            await spin_until(
+                lambda: len(harness.pipeline.in_flight) == 2 and not harness.pipeline.due
+            )
         target.gate.set()
-        await until(lambda: len(harness.store.finished) == 2)
+        await spin_until(lambda: len(harness.store.finished) == 2)
         assert target.asked == [1, 2]
-        assert harness.names().count("attempt_cancelled") == 2
+        assert harness.event_names().count("attempt_cancelled") == 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.machines.image import wanted_by
+from tests.support.machines.image import requirements_for
 
 LOCK = """\
 # by make lock
@@ -15,9 +15,9 @@ always==2 \\
 
 
 def test_the_image_and_not_this_python_evaluates_a_marker() -> None:
-    assert wanted_by({"python_full_version": "3.11.2"}, LOCK) == LOCK.replace(
+    assert requirements_for({"python_full_version": "3.11.2"}, LOCK) == LOCK.replace(
         " ; python_full_version < '3.11.3'", ""
     )
-    assert wanted_by({"python_full_version": "3.11.7"}, LOCK) == (
+    assert requirements_for({"python_full_version": "3.11.7"}, LOCK) == (
         "# by make lock\nalways==2 \\\n    --hash=sha256:cc\n"
     )

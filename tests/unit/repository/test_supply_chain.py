@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import notice
-from tests.support.audit import summary
+from tests.support.audit import summarise_audit
 
 ROOT = Path(__file__).parents[3]
 
@@ -20,7 +20,7 @@ def test_notice_names_each_package_with_its_licence() -> None:
     assert written.startswith(notice.HEAD)
     assert written.endswith(notice.INSIDE)
     listed = written.removeprefix(notice.HEAD).removesuffix(notice.INSIDE).splitlines()
-    assert set(notice.rows()) <= set(listed), "run: make notice"
+    assert set(notice.notice_rows()) <= set(listed), "run: make notice"
     locked = set(re.findall(r"^(\S+==\S+)", (ROOT / "requirements.lock").read_text(), re.M))
     assert {"==".join(row.split()[:2]) for row in listed} <= locked, "run: make notice"
 
@@ -28,7 +28,7 @@ def test_notice_names_each_package_with_its_licence() -> None:
 def test_an_installation_and_the_image_are_without_the_same_build_tools() -> None:
     (builders,) = re.findall(r"^BUILDERS := (.*)$", (ROOT / "Makefile").read_text(), re.M)
     assert f"{builders} \\\n" in (ROOT / "Dockerfile").read_text()
-    assert not set(builders.split()) & notice.required().keys()
+    assert not set(builders.split()) & notice.required_packages().keys()
 
 
 KNOWN = {"name": "a", "version": "1", "vulns": []}
@@ -58,11 +58,11 @@ VULNERABLE = {"name": "c", "version": "3", "vulns": [{"id": "CVE-1", "fix_versio
 def test_the_audit_fails_for_known_vulnerabilities_only(
     packages: list[object], code: int, lines: list[str]
 ) -> None:
-    assert summary(json.dumps({"dependencies": packages}), "") == (code, lines)
+    assert summarise_audit(json.dumps({"dependencies": packages}), "") == (code, lines)
 
 
 def test_the_audit_is_skipped_without_a_database() -> None:
-    code, (line,) = summary("", "ERROR: Tip: your network may be blocking this service.")
+    code, (line,) = summarise_audit("", "ERROR: Tip: your network may be blocking this service.")
     assert code == 0
     assert "cannot be reached" in line
-    assert summary("", "usage: pip-audit")[0] == 1
+    assert summarise_audit("", "usage: pip-audit")[0] == 1

@@ -11,9 +11,9 @@ import pytest
 
 from daemon.domain.run.attempt import ArmedEvent, OverdueEvent, PendingRun, PollResult
 from tests.support.builders import armed_event
-from tests.support.loading import PATIENCE_S, Loading, loading
+from tests.support.loading import PATIENCE_S, LoaderFixture, running_loader
 
-Read = Callable[[Loading], None]
+Read = Callable[[LoaderFixture], None]
 
 
 class ChangesStore:
@@ -57,8 +57,8 @@ def store() -> ChangesStore:
 
 
 @pytest.fixture
-async def made(store: ChangesStore) -> AsyncIterator[Loading]:
-    async with loading(store) as made:
+async def made(store: ChangesStore) -> AsyncIterator[LoaderFixture]:
+    async with running_loader(store) as made:
         yield made
 
 
@@ -71,7 +71,7 @@ def read(request: pytest.FixtureRequest) -> Read:
 
 
 @asynccontextmanager
-async def reading(store: ChangesStore, made: Loading, read: Read) -> AsyncIterator[None]:
+async def reading(store: ChangesStore, made: LoaderFixture, read: Read) -> AsyncIterator[None]:
     """While the database has been read, and its answer is not here yet; then until it is loaded."""
     store.read.clear()
     store.may_answer.clear()
@@ -86,13 +86,13 @@ async def reading(store: ChangesStore, made: Loading, read: Read) -> AsyncIterat
         await store.read.wait()
 
 
-def held(made: Loading) -> list[ArmedEvent]:
+def held(made: LoaderFixture) -> list[ArmedEvent]:
     return list(made.window.soon(datetime.max.replace(tzinfo=UTC)))
 
 
 @pytest.mark.parametrize("after", [10, 45])
 async def test_what_comes_next_is_held_though_all_is_read_again(
-    store: ChangesStore, made: Loading, after: float
+    store: ChangesStore, made: LoaderFixture, after: float
 ) -> None:
     """The answer is from before the claim, and the next answer begins where this one ends."""
     store.found = [armed_event(2, store.at(after))]
@@ -102,7 +102,7 @@ async def test_what_comes_next_is_held_though_all_is_read_again(
 
 
 async def test_what_comes_next_is_held_though_the_horizon_moves_on(
-    store: ChangesStore, made: Loading, monkeypatch: pytest.MonkeyPatch
+    store: ChangesStore, made: LoaderFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It lies beyond what was loaded so far, within what is read just now."""
     later = store.at(45)
@@ -114,7 +114,7 @@ async def test_what_comes_next_is_held_though_the_horizon_moves_on(
 
 
 async def test_what_lies_beyond_is_left_to_the_next_refill(
-    store: ChangesStore, made: Loading
+    store: ChangesStore, made: LoaderFixture
 ) -> None:
     made.inbox.settle([], [armed_event(1, store.at(600))])
     assert held(made) == []
@@ -122,7 +122,7 @@ async def test_what_lies_beyond_is_left_to_the_next_refill(
 
 
 async def test_what_was_read_before_the_claim_does_not_undo_it(
-    store: ChangesStore, made: Loading, read: Read
+    store: ChangesStore, made: LoaderFixture, read: Read
 ) -> None:
     following = armed_event(1, store.at(20))
     store.found = [armed_event(1, store.at(5)), armed_event(2, store.at(5))]
@@ -132,7 +132,7 @@ async def test_what_was_read_before_the_claim_does_not_undo_it(
 
 
 async def test_what_was_read_after_an_edit_stands(
-    store: ChangesStore, made: Loading, read: Read
+    store: ChangesStore, made: LoaderFixture, read: Read
 ) -> None:
     """The claim came before the edit, though this node hears of that first, or last."""
     edited = armed_event(1, store.at(5), revision=2)

@@ -12,7 +12,7 @@ from daemon.domain.run.attempt import ArmedEvent, OverdueEvent, PendingRun, Poll
 from daemon.timer import loader
 from daemon.timer.loader import FIRST_EVENT
 from tests.support.builders import armed_event
-from tests.support.loading import loading
+from tests.support.loading import running_loader
 
 PART = 10
 
@@ -68,14 +68,14 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_ready_after_events_on_time_and_one_part_of_the_backlog() -> None:
     store = OverdueStore(5 * PART)
-    async with loading(store) as made:
+    async with running_loader(store) as made:
         assert store.loaded == list(range(1, PART + 1))
         assert len(made.window) == PART + 1
 
 
 async def test_the_parts_follow_without_waiting_for_the_next_poll() -> None:
     store = OverdueStore(5 * PART + 1)
-    async with loading(store), asyncio.timeout(60):
+    async with running_loader(store), asyncio.timeout(60):
         while len(store.loaded) < 5 * PART + 1:  # noqa: ASYNC110 - the store has no event to wait for
             await asyncio.sleep(0)
     assert store.loaded == list(range(1, 5 * PART + 2)), "each once, oldest first"
@@ -85,7 +85,7 @@ async def test_the_parts_follow_without_waiting_for_the_next_poll() -> None:
 
 async def test_a_full_target_is_left_out_and_others_are_loaded() -> None:
     store = OverdueStore(5 * PART)
-    async with loading(store, full=["log"]) as made:
+    async with running_loader(store, full=["log"]) as made:
         assert store.since == [FIRST_EVENT]
         for _ in range(3):
             made.inbox.on_runs_available()
@@ -107,7 +107,7 @@ async def test_plans_are_warmed_once_a_poll() -> None:
         shown.append([entry.campaign_id for entry in soon])
 
     store.next = armed_event(1000, datetime.now(UTC) + timedelta(seconds=600))
-    async with loading(store, warm=show, horizon=3600, poll=300), asyncio.timeout(60):
+    async with running_loader(store, warm=show, horizon=3600, poll=300), asyncio.timeout(60):
         while len(store.loaded) < 3 * PART:  # noqa: ASYNC110 - the store has no event to wait for
             await asyncio.sleep(0)
     assert shown == [[*range(1, PART + 1), 1000]]

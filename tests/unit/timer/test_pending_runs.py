@@ -11,7 +11,7 @@ import pytest
 from daemon.domain.run.attempt import ArmedEvent, OverdueEvent, PendingRun, PollResult
 from daemon.timer import loader
 from daemon.timer.loader import FIRST_RUN
-from tests.support.loading import PATIENCE_S, Loading, loading
+from tests.support.loading import PATIENCE_S, LoaderFixture, running_loader
 
 PART = 10
 Place = tuple[datetime, int, datetime]
@@ -95,7 +95,7 @@ async def until_handed_over(taken: Taken, campaign_id: int) -> None:
             await asyncio.sleep(0)
 
 
-async def until_polled(made: Loading, store: PendingRunStore) -> None:
+async def until_polled(made: LoaderFixture, store: PendingRunStore) -> None:
     """Wait until one more poll was made, and its result loaded."""
     for _ in range(2):
         polls = store.polls
@@ -112,7 +112,7 @@ async def test_one_target_s_backlog_does_not_hide_the_runs_of_another(backlog: i
         [*runs(backlog, "slow", since=-60), *runs(2, "other", since=-5, first=10_000)]
     )
     taken = Taken()
-    async with loading(store) as made:
+    async with running_loader(store) as made:
         made.scheduler.start(taken)
         await until_handed_over(taken, 10_001)
         assert taken.of("other") == [10_000, 10_001]
@@ -126,7 +126,7 @@ async def test_one_target_s_backlog_does_not_hide_the_runs_of_another(backlog: i
 
 async def test_more_runs_are_loaded_once_most_were_claimed() -> None:
     store, taken = PendingRunStore(runs(9 * PART, "slow", since=-60)), Taken()
-    async with loading(store) as made:
+    async with running_loader(store) as made:
         made.scheduler.start(taken)
         done = 0
         async with asyncio.timeout(PATIENCE_S):
@@ -142,7 +142,7 @@ async def test_more_runs_are_loaded_once_most_were_claimed() -> None:
 async def test_loading_starts_with_the_oldest_again() -> None:
     """A run that became due meanwhile may come before the last run that was read."""
     store, taken = PendingRunStore(runs(PART + 1, "log", since=-5)), Taken()
-    async with loading(store) as made:
+    async with running_loader(store) as made:
         made.scheduler.start(taken)
         await until_handed_over(taken, PART + 1)
         assert store.since[:2] == [FIRST_RUN, place(store.runs[PART - 1])]
@@ -155,5 +155,5 @@ async def test_loading_starts_with_the_oldest_again() -> None:
 async def test_only_what_is_due_before_the_next_polls_is_held() -> None:
     """However many retries are due within the horizon."""
     store = PendingRunStore([*runs(5, "log", since=2), *runs(5, "log", since=30, first=100)])
-    async with loading(store, poll=1, horizon=60) as made:
+    async with running_loader(store, poll=1, horizon=60) as made:
         assert len(made.window) == 5

@@ -10,7 +10,7 @@ import pytest
 from daemon.runtime.clock import DatabaseClock, SystemClock
 from daemon.timer import loader
 from daemon.timer.scheduler import TimerScheduler
-from tests.support.loading import loader_over
+from tests.support.loading import build_loader
 
 
 class Silent:
@@ -32,7 +32,7 @@ async def test_silence_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
     def emit(event: str, /, **_fields: Any) -> None:
         events.append(event)
 
-    made = loader_over(Silent(), poll=1, emit=emit)
+    made = build_loader(Silent(), poll=1, emit=emit)
     made.watchdog.on_beat.append(beaten.set)
     await made.loader.start()
     for _ in range(2):
