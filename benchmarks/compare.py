@@ -51,6 +51,7 @@ MORE_IS_BETTER = {"fires_per_s"}
 def measure(url: str, checkout: Checkout, given: Namespace, *, api: bool) -> dict[str, float]:
     """Return the figures of one checkout in one round."""
     with database(url, "compare_idle") as own:
+        footprint.store(own, STORED, checkout=checkout)
         idle = footprint.measure(own, STORED, api=api, idle_s=given.idle, checkout=checkout)
     with database(url, "compare_burst") as own:
         burst = measure_campaignd(own, given.burst, api=api, checkout=checkout, lead=LEAD_S)

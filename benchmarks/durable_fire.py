@@ -11,7 +11,7 @@ are due at one instant T.
   or an empty coroutine.
 
 Usage: python benchmarks/durable_fire.py [--campaigns N] [--jobs N] [--repeat N] [--target noop|log]
-           [--daily] [--api] [--no-limit] [--url URL] [--json]
+           [--daily] [--nodes N] [--api] [--no-limit] [--url URL] [--json]
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from database import (
     argument_parser,
     database,
     poll_interval,
+    require_time_until,
     scalar,
     server,
     server_settings,
@@ -41,16 +43,23 @@ from database import (
 )
 from figures import BurstFigures, burst_figures, median_figures
 from limit import measure_limit
-from peers import APSCHEDULER, measure_peer
+from nodes import SHARED
+from peer_burst import measure_peer
+from peers import APSCHEDULER
 from processes import THIS, Checkout, noop_times, running_daemon
 from stored_campaigns import insert_daily, insert_one_offs
 
+LEAD_S = 5.0
+"""Seconds until the instant, without those that storing the campaigns and several daemons take."""
+NODES_HORIZON_S = 5.0
+"""Horizon of several daemons, in seconds: short, so that they have joined before it begins."""
 DONE = "SELECT NOT EXISTS (SELECT FROM campaigns WHERE status IN ('scheduled', 'executing'))"
 COLUMNS = {
     "fires": "fires",
     "fires_per_s": "fires/s",
     "late_p50_ms": "p50 ms",
     "late_p99_ms": "p99 ms",
+    "late_p999_ms": "p99.9 ms",
     "late_max_ms": "max ms",
     "idle_mb": "idle MB",
     "peak_mb": "peak MB",
@@ -64,46 +73,58 @@ def measure_campaignd(
     *,
     target: str = "noop",
     daily: bool = False,
+    nodes: int = 1,
     before: Callable[[psycopg.Connection], object] = lambda connection: None,
-    lead: float = 6,
+    lead: float = LEAD_S,
     api: bool = False,
     checkout: Checkout = THIS,
 ) -> BurstFigures:
-    """Measure one burst of a daemon in its own process.
+    """Measure one burst of daemons in their own processes.
 
     Args:
         url: an empty database.
         count: number of campaigns due at one instant.
         target: the target of the campaigns, `noop` or `log`.
         daily: whether the campaigns are daily instead of one-offs.
+        nodes: number of daemons. Several daemons have all joined before the instant comes within
+            their horizon, so that each of them loads only its share.
         before: stores other rows before the campaigns.
-        lead: seconds until the instant, without those that storing the campaigns takes.
+        lead: see `LEAD_S`.
         api: whether the daemon serves the HTTP API.
         checkout: whose daemon it is.
 
     Raises:
-        SystemExit: the machine was too slow, or not every campaign ran once.
+        TooSlow: the machine was too slow to be ready in time.
+        SystemExit: not every campaign ran once.
     """
     checkout.upgrade(url)
     insert = insert_daily if daily else insert_one_offs
-    with (
-        tempfile.TemporaryDirectory() as place,
-        psycopg.connect(url, autocommit=True) as connection,
-    ):
-        folder = Path(place)
-        settings = checkout.noop_target(folder)
+    with ExitStack() as stack:
+        connection = stack.enter_context(psycopg.connect(url, autocommit=True))
+        folders = [Path(stack.enter_context(tempfile.TemporaryDirectory())) for _ in range(nodes)]
         before(connection)
-        due = math.ceil(time.time() + lead + count / 15_000)
+        joining = NODES_HORIZON_S + 2 * nodes if nodes > 1 else 0
+        due = math.ceil(time.time() + lead + joining + count / 15_000)
         insert(connection, count, utc(due), target)
         vacuum(connection)
-        with running_daemon(url, folder, settings, api=api, checkout=checkout) as daemon:
-            if time.time() > due - 1:
-                raise SystemExit("campaignd: the machine was too slow to be ready in time")
+        with ExitStack() as running:
+            daemons = []
+            for number, folder in enumerate(folders):
+                settings = checkout.noop_target(folder)
+                if nodes > 1:
+                    settings["CAMPAIGND_NODE_NAME"] = f"node{number}"
+                    settings["CAMPAIGND_SCHEDULER__HORIZON"] = str(NODES_HORIZON_S)
+                started = running_daemon(url, folder, settings, api=api, checkout=checkout)
+                daemons.append(running.enter_context(started))
+            if nodes > 1:
+                wait_until(connection, SHARED, nodes, poll_s=0.05)
+            require_time_until(due - (NODES_HORIZON_S if nodes > 1 else 1), "campaignd")
             sleep_until(max(due - 2.5, time.time() + 0.5))
-            daemon.usage.start()
+            for daemon in daemons:
+                daemon.usage.start()
             sleep_until(due)
             ended = wait_until(connection, DONE, poll_s=poll_interval(count))
-            usage = daemon.usage.figures(count)
+            usages = [daemon.usage.figures(count) for daemon in daemons]
         runs = scalar(
             connection,
             "SELECT count(*) FROM runs WHERE status = 'completed' AND scheduled_for = %s",
@@ -112,14 +133,16 @@ def measure_campaignd(
         if runs != count:
             raise SystemExit(f"campaignd: {runs} runs completed for {count} campaigns")
         if target == "noop":
-            began = [at for _, at in noop_times(folder)]
+            began = [at for folder in folders for _, at in noop_times(folder)]
         else:  # the log target records no times, so the start is that of the run
             rows = connection.execute("SELECT extract(epoch FROM started_at)::float8 FROM runs")
             began = [row[0] for row in rows]
     if len(began) != count:
         raise SystemExit(f"campaignd: {len(began)} attempts for {count} campaigns")
     name = "campaignd" + ", daily" * daily + f", target {target}" * (target != "noop")
-    return burst_figures(name, due, began, ended, **usage)
+    name += f", {nodes} nodes" * (nodes > 1)
+    usage = {key: sum(each[key] for each in usages) for key in usages[0]}
+    return burst_figures(name, due, began, ended, count, count, **usage)
 
 
 def repeated(
@@ -141,6 +164,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=1, help="bursts for each median")
     parser.add_argument("--target", choices=("noop", "log"), default="noop")
     parser.add_argument("--daily", action="store_true", help="daily campaigns, not one-offs")
+    parser.add_argument("--nodes", type=int, default=1, help="daemons on one database")
     parser.add_argument("--api", action="store_true", help="serve the HTTP API")
     parser.add_argument("--no-limit", action="store_true", help="leave the raw SQL limit out")
     parser.add_argument(
@@ -158,7 +182,12 @@ def main() -> None:
                 "bench_campaignd",
                 given.repeat,
                 lambda own: measure_campaignd(
-                    own, given.campaigns, target=given.target, daily=given.daily, api=given.api
+                    own,
+                    given.campaigns,
+                    target=given.target,
+                    daily=given.daily,
+                    nodes=given.nodes,
+                    api=given.api,
                 ),
             )
         )
@@ -172,7 +201,7 @@ def main() -> None:
                     url,
                     "bench_apscheduler",
                     given.repeat,
-                    lambda own: measure_peer(APSCHEDULER, own, given.jobs),
+                    lambda own: measure_peer(own, APSCHEDULER, given.jobs),
                 )
             )
 

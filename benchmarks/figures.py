@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,13 +11,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class BurstFigures:
-    """The figures of one system for one burst."""
+    """The figures of one system for one burst; a burst that was cut off has infinite lateness."""
 
     name: str
     fires: int
     fires_per_s: float
     late_p50_ms: float
     late_p99_ms: float
+    late_p999_ms: float
     late_max_ms: float
     idle_mb: float | None = None
     peak_mb: float | None = None
@@ -37,7 +39,13 @@ class Lateness:
 
 
 def burst_figures(
-    name: str, due: float, began: Sequence[float], ended: float, **usage: float
+    name: str,
+    due: float,
+    began: Sequence[float],
+    ended: float,
+    count: int | None = None,
+    done: int | None = None,
+    **usage: float,
 ) -> BurstFigures:
     """Return the figures of fires that were due at one instant.
 
@@ -45,15 +53,18 @@ def burst_figures(
         name: the system's.
         due: the instant.
         began: when each action started.
-        ended: when the last completion was durable.
+        ended: when the last completion was durable, or the burst was cut off.
+        count: how many were due; by default, those that began.
+        done: how many completed; by default, all.
         usage: see `ResourceUsage.figures`.
     """
-    late = sorted((at - due) * 1000 for at in began)
+    count = len(began) if count is None else count
+    late = sorted((at - due) * 1000 for at in began) + [math.inf] * (count - len(began))
     return BurstFigures(
         name,
-        len(late),
-        round(len(late) / (ended - due), 1),
-        *(round(figure, 1) for figure in (quantile(late, 0.5), quantile(late, 0.99), late[-1])),
+        count,
+        round((count if done is None else done) / (ended - due), 1),
+        *(round(quantile(late, share), 1) for share in (0.5, 0.99, 0.999, 1)),
         **{key: round(figure, 1) for key, figure in usage.items()},
     )
 

@@ -17,12 +17,23 @@ import json
 import statistics
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
 import psycopg
-from database import argument_parser, database, scalar, server, sleep_until, utc, wait_until
+from database import (
+    argument_parser,
+    database,
+    require_time_until,
+    scalar,
+    server,
+    sleep_until,
+    utc,
+    vacuum,
+    wait_until,
+)
 from processes import THIS, Checkout, Daemon, running_daemon, server_usage
 from stored_campaigns import insert_one_offs
 
@@ -44,6 +55,20 @@ class Footprint:
     peak_mb: float | None = None
 
 
+def store(url: str, stored: int, *, checkout: Checkout = THIS) -> None:
+    """Fill an empty database with one-off schedules that are due next month."""
+    checkout.upgrade(url)
+    with psycopg.connect(url, autocommit=True) as connection:
+        insert_one_offs(connection, stored, utc(time.time()) + timedelta(days=30))
+        vacuum(connection)
+
+
+def measure_start(url: str) -> float:
+    """Return the seconds of one cold start to `ready`, without the API."""
+    with tempfile.TemporaryDirectory() as place, running_daemon(url, Path(place)) as daemon:
+        return daemon.ready_s
+
+
 def measure(
     url: str,
     stored: int,
@@ -51,62 +76,61 @@ def measure(
     api: bool = False,
     idle_s: float = 10,
     burst: int = 0,
-    starts: int = 1,
+    lead: float = 5,
     checkout: Checkout = THIS,
 ) -> Footprint:
-    """Store schedules, start a daemon, leave it idle, and let a burst run if one is requested.
+    """Start a daemon, leave it idle, and let a burst run if one is requested.
 
     Args:
-        url: an empty database.
-        stored: number of one-off schedules that are due next month.
+        url: a database that `store` has filled.
+        stored: number of its schedules.
         api: whether the daemon serves the HTTP API.
         idle_s: seconds in which nothing is due.
         burst: number of further campaigns that are due at one instant.
-        starts: number of starts; `ready_s` is their median.
+        lead: seconds until that instant, without those that storing the campaigns takes.
         checkout: whose daemon it is.
     """
-    checkout.upgrade(url)
     with (
         tempfile.TemporaryDirectory() as place,
         psycopg.connect(url, autocommit=True) as connection,
+        running_daemon(url, Path(place), api=api, checkout=checkout) as daemon,
     ):
-        folder = Path(place)
-        insert_one_offs(connection, stored, utc(time.time()) + timedelta(days=30))
-        connection.execute("VACUUM ANALYZE")
-        ready = []
-        for _ in range(starts - 1):
-            with running_daemon(url, folder, api=api, checkout=checkout) as daemon:
-                ready.append(daemon.ready_s)
-        with running_daemon(url, folder, api=api, checkout=checkout) as daemon:
-            ready.append(daemon.ready_s)
-            time.sleep(SETTLING_S)
-            of_server = server_usage(connection)
-            daemon.usage.start()
-            began = time.monotonic()
-            time.sleep(idle_s)
-            cpu, server_cpu = daemon.usage.cpu_s(), of_server.cpu_s()
-            took = time.monotonic() - began
-            daemon.usage.start()
-            peak = fire_burst(connection, daemon, burst) if burst else None
-            return Footprint(
-                stored,
-                api,
-                round(statistics.median(ready), 3),
-                round(daemon.usage.idle_mb, 1),
-                round(cpu / took, 4),
-                round(server_cpu / took, 4),
-                burst,
-                None if peak is None else round(peak, 1),
-            )
+        time.sleep(SETTLING_S)
+        of_server = server_usage(connection)
+        daemon.usage.start()
+        began = time.monotonic()
+        time.sleep(idle_s)
+        cpu, server_cpu = daemon.usage.cpu_s(), of_server.cpu_s()
+        took = time.monotonic() - began
+        daemon.usage.start()
+        peak = fire_burst(connection, daemon, burst, lead) if burst else None
+        return Footprint(
+            stored,
+            api,
+            round(daemon.ready_s, 3),
+            round(daemon.usage.idle_mb, 1),
+            round(cpu / took, 5),
+            round(server_cpu / took, 5),
+            burst,
+            None if peak is None else round(peak, 1),
+        )
 
 
-def fire_burst(connection: psycopg.Connection, daemon: Daemon, count: int) -> float:
+def median_footprint(rows: Sequence[Footprint]) -> Footprint:
+    """Return the median of each figure of the same daemon, measured several times."""
+    medians = {
+        key: statistics.median(getattr(row, key) for row in rows)
+        for key in ("ready_s", "idle_mb", "idle_cpu", "server_cpu")
+    }
+    return replace(rows[0], **medians)
+
+
+def fire_burst(connection: psycopg.Connection, daemon: Daemon, count: int, lead: float) -> float:
     """Store campaigns due at one instant while the daemon runs; return its peak memory in MB."""
-    due = time.time() + 4 + count / 20_000
+    due = time.time() + lead + count / 20_000
     last = scalar(connection, "SELECT max(id) FROM campaigns")
     insert_one_offs(connection, count, utc(due))
-    if time.time() > due:
-        raise SystemExit("the machine was too slow to write the burst in time")
+    require_time_until(due, "campaignd")
     sleep_until(due)
     done = "SELECT NOT EXISTS (SELECT FROM campaigns WHERE id > %s AND status <> 'completed')"
     wait_until(connection, done, last, poll_s=0.02)
@@ -119,7 +143,7 @@ def main() -> None:
     parser.add_argument("--stored", default="1000,100000,1000000", help="sizes")
     parser.add_argument("--burst", type=int, default=0, help="campaigns due at once at each size")
     parser.add_argument("--idle", type=float, default=10, help="seconds")
-    parser.add_argument("--starts", type=int, default=3, help="starts whose median is `ready`")
+    parser.add_argument("--starts", type=int, default=3, help="starts without the API, for `ready`")
     parser.add_argument("--api", action="store_true", help="serve the HTTP API")
     parser.add_argument("--json", action="store_true", help="print each row as a JSON object")
     given = parser.parse_args()
@@ -131,14 +155,10 @@ def main() -> None:
     with server(given.url) as url:
         for stored in map(int, given.stored.split(",")):
             with database(url, "footprint") as own:
-                row = measure(
-                    own,
-                    stored,
-                    api=given.api,
-                    idle_s=given.idle,
-                    burst=given.burst,
-                    starts=given.starts,
-                )
+                store(own, stored)
+                ready = [measure_start(own) for _ in range(given.starts)]
+                row = measure(own, stored, api=given.api, idle_s=given.idle, burst=given.burst)
+                row = replace(row, ready_s=round(statistics.median(ready), 3))
             if given.json:
                 print(json.dumps(asdict(row)), flush=True)
             else:

@@ -19,7 +19,7 @@ from processes import THIS
 from stored_campaigns import insert_daily, insert_one_offs
 
 CONNECTIONS = 2
-BATCHES = (1_000, 2_500, 5_000)
+BATCHES = (500, 1_000, 2_500, 5_000)
 
 CLAIM = """
 WITH due AS (

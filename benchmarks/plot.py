@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from peers import PEER_PYTHON
+from peer_installation import python_peers
 
 PROGRAM = """
 import json, sys
@@ -16,8 +16,11 @@ matplotlib.use("svg")
 matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "campaignd", "font.size": 9})
 import matplotlib.pyplot as plt
 panels, path = json.load(sys.stdin), sys.argv[1]
-figure, axes = plt.subplots(1, len(panels), figsize=(5 * len(panels), 3.2), squeeze=False)
-for axis, (title, bars) in zip(axes[0], panels.items()):
+lines = (len(panels) + 1) // 2
+figure, axes = plt.subplots(lines, 2, figsize=(11, 3.4 * lines), squeeze=False)
+for axis in axes.flat[len(panels):]:
+    axis.set_axis_off()
+for axis, (title, bars) in zip(axes.flat, panels.items()):
     names, values = list(bars), list(bars.values())
     colours = ["#c33" if name.startswith("campaignd") else "#bbb" if "limit" in name else "#47a"
                for name in names]
@@ -26,6 +29,7 @@ for axis, (title, bars) in zip(axes[0], panels.items()):
     axis.invert_yaxis()
     axis.set_title(title)
     axis.set_xlim(0, max(values) * 1.2)
+    axis.locator_params(axis="x", nbins=4)
     axis.spines[["top", "right"]].set_visible(False)
 figure.tight_layout()
 figure.savefig(path, metadata={"Date": None})
@@ -33,9 +37,13 @@ figure.savefig(path, metadata={"Date": None})
 
 
 def draw(panels: Mapping[str, Mapping[str, float]], path: Path) -> None:
-    """Write an SVG with panels of bars side by side: title to (name to value)."""
+    """Write an SVG with panels of bars: title to (name to value).
+
+    Raises:
+        Unavailable: matplotlib cannot be installed.
+    """
     subprocess.run(
-        [PEER_PYTHON, "-c", PROGRAM, path],
+        [python_peers(), "-c", PROGRAM, path],
         input=json.dumps(panels),
         text=True,
         check=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -129,7 +130,7 @@ class ResourceUsage:
     def figures(self, count: int) -> dict[str, float]:
         """Return the fields of `BurstFigures` for a burst of `count` fires."""
         return {
-            "cpu_us": self.cpu_s() / count * 1e6,
+            "cpu_us": self.cpu_s() / count * 1e6 if count else math.inf,
             "idle_mb": self.idle_mb,
             "peak_mb": self.peak_mb(),
             "after_mb": self.resident_mb(),

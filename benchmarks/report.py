@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
 from backlog import Drained
 from figures import BurstFigures, Lateness
 from footprint import Footprint
@@ -26,10 +27,18 @@ GOAL = re.compile(r"^- \*\*Goal (\d+)\*\*: .*$", re.M)
 
 @dataclass(frozen=True)
 class Section:
-    """One block of the page; `bars` has title to (name to value) for the plot."""
+    """One block of the page.
+
+    Args:
+        part: the name of the block.
+        text: its text, in Markdown.
+        once: whether each figure is of one measurement instead of a median.
+        bars: title to (name to value) for the plot.
+    """
 
     part: str
     text: str
+    once: bool = False
     bars: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
@@ -77,13 +86,13 @@ def sparse_section(rounds: Sequence[tuple[Lateness, Lateness]]) -> Section:
     lines = [
         goal(
             3,
-            f"100 fires/s spread, {key[:3]} lateness at most 5 times the bare timer's",
-            f"{ours / bare:.1f} times",
-            5 * bare / ours,
+            f"100 fires/s spread: {key[:3]} lateness at most {most} times the bare timer's",
+            f"{ours / bare:.2f} times",
+            most * bare / ours,
             least=False,
         )
-        for key, (ours, bare) in figures.items()
-        if key != "max_ms"
+        for key, most in (("p50_ms", 2), ("p99_ms", 3))
+        for ours, bare in [figures[key]]
     ]
     heads = ("100 fires/s for 10 s", "late p50 ms", "p99 ms", "max ms")
     return Section("sparse", f"{table(heads, rows)}\n\n" + "\n".join(lines))
@@ -111,38 +120,65 @@ def next_section(rows: Sequence[Row]) -> Section:
         f"the slowest is {slowest[1]!r} with {slowest[0]:,.0f}",
         slowest[0] / 100_000,
     )
-    return Section("next", f"{table(heads, lines)}\n\n{line}")
+    return Section("next", f"{table(heads, lines)}\n\n{line}", once=True)
 
 
-def stored_section(rows: Sequence[Footprint]) -> Section:
-    """Return cold start and idle with few and with many stored schedules, and goal 6."""
-    few, many = rows
+def stored_section(starts: Mapping[int, Sequence[float]], idle: Sequence[Footprint]) -> Section:
+    """Return cold start and idle with few and with many stored schedules, and goals 6 and 11.
+
+    Args:
+        starts: seconds of each start without the API, by the number of stored schedules.
+        idle: few schedules, without and with the API, and many schedules without it.
+    """
+    few, with_api, many = idle
+    ready = {stored: statistics.median(took) for stored, took in starts.items()}
     lines = [
         [
             f"{row.stored:,}",
-            f"{row.ready_s:.3f}",
+            "run" if row.api else "run --no-api",
+            "" if row.api else _seconds(starts[row.stored]),
             f"{row.idle_mb:.1f}",
             f"{row.idle_cpu:.2%}",
             f"{row.server_cpu:.2%}",
         ]
-        for row in rows
+        for row in idle
     ]
-    figures = {
-        "start": many.ready_s / few.ready_s,
+    start = ready[many.stored] / ready[few.stored]
+    others = {
         "memory": many.idle_mb / few.idle_mb,
         "processor": (many.idle_cpu + many.server_cpu) / max(1e-9, few.idle_cpu + few.server_cpu),
     }
-    worst = max(figures, key=lambda key: figures[key])
-    line = goal(
-        6,
-        "1,000,000 stored schedules within 1.2 times of 1,000, in start, memory and idle processor"
-        " time, the server's included",
-        ", ".join(f"{name} {figure:.2f} times" for name, figure in figures.items()),
-        1.2 / figures[worst],
-        least=False,
-    )
-    heads = ("stored", "ready s", "idle MB", "idle CPU", "server's idle CPU")
-    return Section("stored", f"{table(heads, lines)}\n\n{line}")
+    stored = f"{many.stored:,} stored schedules"
+    goals = [
+        goal(
+            6,
+            f"{stored}: start within 1.1 times of {few.stored:,}",
+            f"{ready[many.stored]:.3f} s beside {ready[few.stored]:.3f} s: {start:.2f} times",
+            1.1 / start,
+            least=False,
+        ),
+        goal(
+            6,
+            f"{stored}: memory and idle processor time, the server's included, within 1.2 times of"
+            f" {few.stored:,}",
+            ", ".join(f"{name} {figure:.2f} times" for name, figure in others.items()),
+            1.2 / max(others.values()),
+            least=False,
+        ),
+        goal(
+            11,
+            "idle with the API: below 0.6% of a core",
+            f"{with_api.idle_cpu:.2%} ({few.idle_cpu:.2%} without it)",
+            0.006 / max(1e-9, with_api.idle_cpu),
+            least=False,
+        ),
+    ]
+    heads = ("stored", "", "ready s", "idle MB", "idle CPU", "server's idle CPU")
+    return Section("stored", f"{table(heads, lines)}\n\n" + "\n".join(goals))
+
+
+def _seconds(took: Sequence[float]) -> str:
+    return f"{statistics.median(took):.3f} ({min(took):.3f} to {max(took):.3f})"
 
 
 def memory_section(rows: Sequence[Footprint]) -> Section:
@@ -166,7 +202,7 @@ def memory_section(rows: Sequence[Footprint]) -> Section:
             (120 if row.api else 100, "in a burst of 10,000", row.peak_mb or 0),
         )
     ]
-    return Section("memory", f"{table(heads, lines)}\n\n" + "\n".join(goals))
+    return Section("memory", f"{table(heads, lines)}\n\n" + "\n".join(goals), once=True)
 
 
 def bulk_section(imports: Sequence[float], previews: Sequence[float]) -> Section:
@@ -192,18 +228,21 @@ def bulk_section(imports: Sequence[float], previews: Sequence[float]) -> Section
     )
 
 
-def webhook_section(ours: float, bare: float, posts: int, concurrency: int) -> Section:
-    """Return goal 9 from posts a second of campaignd and of the bare client."""
-    return Section(
-        "webhook",
-        goal(
-            9,
-            f"{posts:,} webhooks, {concurrency} at a time, within 1.5 times of a bare client",
-            f"{ours:,.0f}/s beside {bare:,.0f}/s: {bare / ours:.2f} times as long",
-            1.5 * ours / bare,
-            least=False,
-        ),
+def webhook_section(rounds: Sequence[tuple[float, float]], posts: int, concurrency: int) -> Section:
+    """Return goal 9 from rounds of posts a second of (campaignd, the bare client)."""
+    ours, bare = (statistics.median(side) for side in zip(*rounds, strict=True))
+    lines = [
+        [name, spread(side)]
+        for name, side in zip(("campaignd", "bare client"), zip(*rounds, strict=True), strict=True)
+    ]
+    line = goal(
+        9,
+        f"{posts:,} webhooks, {concurrency} at a time, within 2 times of a bare client",
+        f"{ours:,.0f}/s beside {bare:,.0f}/s: {bare / ours:.2f} times as long",
+        2 * ours / bare,
+        least=False,
     )
+    return Section("webhook", f"{table(('', 'posts/s'), lines)}\n\n{line}")
 
 
 def where_section(found: BurstProfile) -> Section:
@@ -219,7 +258,7 @@ def where_section(found: BurstProfile) -> Section:
         f" processor and {found.server_us:.0f} us of the server's. The daemon's samples:"
     )
     whole = table(("function", "share"), [*lines, ["the others", f"{rest:.1%}"]])
-    return Section("where", f"{text}\n\n{whole}")
+    return Section("where", f"{text}\n\n{whole}", once=True)
 
 
 def backlog_section(found: Drained) -> Section:
@@ -250,7 +289,7 @@ def backlog_section(found: Drained) -> Section:
         1000 / late.p99_ms,
         least=False,
     )
-    return Section("backlog", f"{table(heads, [row])}\n\n{line}")
+    return Section("backlog", f"{table(heads, [row])}\n\n{line}", once=True)
 
 
 def history_section(rows: Sequence[BurstFigures]) -> Section:
@@ -271,28 +310,45 @@ def history_section(rows: Sequence[BurstFigures]) -> Section:
     return Section("history", f"{table(heads, lines)}\n\n{line}")
 
 
-def write(
-    page: Path, sections: Sequence[Section], settings: Mapping[str, str], load: float, repeat: int
-) -> None:
-    """Replace the blocks of these parts, and the summary of all goals on the page.
+def write(page: Path, section: Section, stamp: str) -> None:
+    """Replace the block of a part, and the summary of all goals on the page.
 
     Raises:
-        SystemExit: the page has no block for a part.
+        SystemExit: the page has no block for the part.
     """
-    text = page.read_text("utf-8")
-    for section in sections:
-        stamp = (
-            f"Measured {datetime.now(UTC):%Y-%m-%d}, medians of {repeat}; {os.cpu_count()}"
-            f" processors ({platform.machine()}), load {load:.1f} before it,"
-            f" niceness {os.nice(0)}, Python"
-            f" {platform.python_version()}, PostgreSQL {settings['server_version']},"
-            f" fsync {settings['fsync']}, synchronous_commit {settings['synchronous_commit']}."
-        )
-        text = _put(text, section.part, f"\n{section.text}\n\n{stamp}\n")
+    text = _put(page.read_text("utf-8"), section.part, f"\n{section.text}\n\n{stamp}\n")
     outside = re.sub(r"<!-- measured: summary -->.*?<!-- end -->", "", text, flags=re.S)
     goals = sorted(GOAL.finditer(outside), key=lambda match: int(match[1]))
     text = _put(text, "summary", "\n" + "\n".join(match[0] for match in goals) + "\n")
     page.write_text(text, "utf-8")
+
+
+def stamp(section: Section, repeat: int, load: float, settings: Mapping[str, str]) -> str:
+    """Return the line that says when, where and how a part was measured.
+
+    Args:
+        section: the part.
+        repeat: number of rounds.
+        load: the machine's load before the part.
+        settings: see `server_settings`.
+    """
+    how = "each figure once" if section.once else f"medians of {repeat} by turns"
+    return (
+        f"Measured {datetime.now(UTC):%Y-%m-%d}, {how}; {_machine()}, load {load:.1f} before this"
+        f" part, niceness {os.nice(0)}; Python {platform.python_version()}, PostgreSQL"
+        f" {settings['server_version']}, fsync {settings['fsync']}, synchronous_commit"
+        f" {settings['synchronous_commit']}."
+    )
+
+
+def _machine() -> str:
+    models = re.findall(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.M)
+    model = models[0].strip() if models else platform.machine()
+    memory = psutil.virtual_memory().total / 2**30
+    return (
+        f"{os.cpu_count()} cores ({model}), {memory:.0f} GiB of memory, {platform.system()}"
+        f" {platform.release()}"
+    )
 
 
 def _put(text: str, part: str, body: str) -> str:

@@ -16,7 +16,16 @@ from datetime import timedelta
 from pathlib import Path
 
 import psycopg
-from database import argument_parser, database, server, sleep_until, utc, vacuum, wait_until
+from database import (
+    argument_parser,
+    database,
+    require_time_until,
+    server,
+    sleep_until,
+    utc,
+    vacuum,
+    wait_until,
+)
 from figures import Lateness, lateness
 from processes import THIS, Checkout, noop_times, running_daemon
 from stored_campaigns import insert_one_offs
@@ -71,7 +80,8 @@ def measure_sparse(
         lead: seconds until the first fire.
 
     Raises:
-        SystemExit: the machine was too slow, or not every campaign ran once.
+        TooSlow: the machine was too slow to be ready in time.
+        SystemExit: not every campaign ran once.
     """
     checkout.upgrade(url)
     count = rate * seconds
@@ -82,8 +92,7 @@ def measure_sparse(
         insert_one_offs(own, count, utc(due), "noop", apart=timedelta(seconds=1 / rate))
         vacuum(own)
         with running_daemon(url, folder, settings, api=api, checkout=checkout):
-            if time.time() > due - 0.5:
-                raise SystemExit("campaignd: the machine was too slow to be ready in time")
+            require_time_until(due - 0.5, "campaignd")
             sleep_until(due + seconds + 0.5)
             wait_until(own, DONE, poll_s=0.1)
         times = noop_times(folder)

@@ -18,9 +18,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
-from database import argument_parser, database, server, sleep_until, utc, vacuum, wait_until
-from durable_fire import DONE
-from peers import PEER_PYTHON, python_peers
+from database import (
+    argument_parser,
+    database,
+    require_time_until,
+    server,
+    sleep_until,
+    utc,
+    vacuum,
+    wait_until,
+)
+from durable_fire import DONE, LEAD_S
+from peer_installation import python_peers
 from processes import THIS, running_daemon, server_usage
 from stored_campaigns import insert_one_offs
 
@@ -41,22 +50,28 @@ class BurstProfile:
     shares: dict[str, float]
 
 
-def measure_where(url: str, count: int) -> BurstProfile:
-    """Profile one burst in an empty database."""
-    python_peers()
+def measure_where(url: str, count: int, *, lead: float = LEAD_S) -> BurstProfile:
+    """Profile one burst in an empty database.
+
+    Raises:
+        TooSlow: the machine was too slow to be ready in time.
+        Unavailable: the profiler cannot be installed.
+    """
+    profilers = python_peers().parent
     THIS.upgrade(url)
     with tempfile.TemporaryDirectory() as place, psycopg.connect(url, autocommit=True) as own:
         folder, stacks = Path(place), Path(place) / "stacks"
-        due = time.time() + 6 + count / 15_000
+        due = time.time() + lead + count / 15_000
         insert_one_offs(own, count, utc(due), "noop")
         vacuum(own)
         with running_daemon(url, folder, THIS.noop_target(folder)) as daemon:
+            require_time_until(due - 1, "campaignd")
             sleep_until(due - 1)
             of_server = server_usage(own)
             daemon.usage.start()
             profiler = subprocess.Popen(
                 [
-                    *(PEER_PYTHON.with_name("py-spy"), "record", "--format", "raw"),
+                    *(profilers / "py-spy", "record", "--format", "raw"),
                     *("--pid", str(daemon.process.pid), "--rate", str(SAMPLES_PER_S)),
                     *("--duration", "600", "--output", stacks),
                 ],

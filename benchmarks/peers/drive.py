@@ -35,6 +35,26 @@ def report(line: str) -> None:
     print(line, flush=True)
 
 
+def copy_job(table: str, **changed: str) -> None:
+    """Copy the only row of a table to COUNT rows, which a peer's own interface would take long for.
+
+    Args:
+        table: the table, whose key is `id`.
+        changed: SQL for the columns that differ, with the number of the row as `n`.
+    """
+    import psycopg
+
+    with psycopg.connect(URL) as connection:
+        row = connection.execute(f"SELECT * FROM {table}")
+        columns = [column.name for column in row.description or () if column.name != "id"]
+        values = [changed.get(name, f'job."{name}"') for name in columns]
+        names = ", ".join(f'"{name}"' for name in columns)
+        connection.execute(
+            f"INSERT INTO {table} ({names}) SELECT {', '.join(values)}"
+            f" FROM {table} AS job, generate_series(2, {COUNT}) AS n"
+        )
+
+
 def end(*_: object) -> None:
     """Write the times and end at once."""
     (FOLDER / "began").write_bytes(began.tobytes())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from drive import COUNT, DUE, PHASE, URL, end_at_sigterm, record, report
+from drive import DUE, PHASE, URL, copy_job, end_at_sigterm, record, report
 from oban import Job, Oban, worker
 from oban.schema import install
 from psycopg_pool import AsyncConnectionPool
@@ -25,10 +25,8 @@ async def main() -> None:
     async with AsyncConnectionPool(URL, min_size=2, max_size=10) as pool:
         if PHASE == "register":
             await install(pool)
-            oban = Oban(pool=pool)
-            for first in range(0, COUNT, 1_000):
-                many = min(1_000, COUNT - first)
-                await oban.enqueue_many([Noop.new({}, scheduled_at=DUE) for _ in range(many)])
+            await Oban(pool=pool).enqueue(Noop.new({}, scheduled_at=DUE))
+            copy_job("oban_jobs")
             return
         oban = Oban(pool=pool, queues={"default": 1_000}, stager={"interval": 0.1})
         await oban.start()

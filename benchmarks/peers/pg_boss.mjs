@@ -1,5 +1,5 @@
-// pg-boss: two workers with batches of 5000, polling every 0.5 s, which is its minimum.
-import PgBoss from "pg-boss";
+// pg-boss: two workers with batches of 5000; full batches follow at once, else a poll every 0.5 s.
+import { PgBoss } from "pg-boss";
 import { PHASE, URL, COUNT, DUE, record, report, endAtSigterm } from "./drive.mjs";
 
 const boss = new PgBoss({ connectionString: URL, max: 10 });
@@ -10,16 +10,22 @@ if (PHASE === "register") {
   await boss.createQueue("noop");
   for (let left = COUNT; left > 0; left -= 5000) {
     const many = Math.min(left, 5000);
-    await boss.insert(Array.from({ length: many }, () => ({ name: "noop", startAfter: DUE })));
+    await boss.insert("noop", Array.from({ length: many }, () => ({ startAfter: DUE })));
   }
   process.exit(0);
 } else {
-  const options = { batchSize: 5000, pollingIntervalSeconds: 0.5 };
-  for (let number = 0; number < 2; number++) {
-    await boss.work("noop", options, async (jobs) => {
+  await boss.work(
+    "noop",
+    {
+      batchSize: 5000,
+      localConcurrency: 2,
+      pollingIntervalSeconds: 0.5,
+      burstWhenBatchFull: true,
+    },
+    async (jobs) => {
       for (const job of jobs) record();
-    });
-  }
+    },
+  );
   endAtSigterm();
   report("ready");
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from drive import COUNT, DUE, PHASE, URL, end_at_sigterm, record, report
+from drive import DUE, PHASE, URL, copy_job, end_at_sigterm, record, report
 from procrastinate import App, PsycopgConnector
 
 app = App(connector=PsycopgConnector(conninfo=URL, max_size=20))
@@ -21,12 +21,11 @@ async def main() -> None:
     async with app.open_async():
         if PHASE == "register":
             await app.schema_manager.apply_schema_async()
-            for first in range(0, COUNT, 1_000):
-                many = min(1_000, COUNT - first)
-                await noop.configure(schedule_at=DUE).batch_defer_async(*[{}] * many)
+            await noop.configure(schedule_at=DUE).defer_async()
+            copy_job("procrastinate_jobs")
             return
         end_at_sigterm()
-        asyncio.get_running_loop().call_later(1, report, "ready")
+        asyncio.get_running_loop().call_later(0.5, report, "ready")
         await app.run_worker_async(
             concurrency=20, fetch_job_polling_interval=0.1, install_signal_handlers=False
         )
