@@ -39,7 +39,7 @@ from daemon.timer.edit_listener import EditListener
 from daemon.timer.inbox import TimerInbox
 from daemon.timer.loader import Loader
 from daemon.timer.scheduler import TimerScheduler
-from storage.engine import Database
+from storage.firing_database import FiringDatabase
 from storage.leases import LeaseTable
 from storage.nodes import Nodes
 from storage.notifications import Notifications
@@ -89,7 +89,7 @@ class Parts:
     traces: Traces | None
     clock: Clock
     health: DatabaseHealth
-    database: Database
+    database: FiringDatabase
     database_clock: DatabaseClock
     node: NodeIdentity
     run_store: RunStore
@@ -156,7 +156,7 @@ def build_parts(process: ProcessContext, in_force: Callable[[], Settings]) -> Pa
     database_clock = DatabaseClock(clock)
     health = DatabaseHealth(emit, clock)
     node = NodeIdentity(clock)
-    database = Database(
+    database = FiringDatabase(
         process.dsn,
         application_name=f"campaignd-{tag}",
         pool_size=settings.database.pool_size,

@@ -91,23 +91,13 @@ class Database:
         """
         self.conninfo = connection_string(dsn, application_name)
         self.prepares = prepare
-        threshold = PREPARED_AFTER if prepare else None
-
+        self._timeouts = timeouts if prepare else None
         self._open: WeakSet[Connection] = WeakSet()
         self._is_cut_off = False
 
         async def connect() -> Connection:
-            if self._is_cut_off:
-                raise StorageUnavailable("this process is stopping")
-            connection = await connect_async(
-                self.conninfo,
-                Connection,
-                prepare_after=threshold,
-                timeouts=timeouts if prepare else None,
-            )
+            connection = await self._connect()
             await connection.set_autocommit(False)
-            binary_arrays.register(connection)
-            self._open.add(connection)
             return connection
 
         self.engine: AsyncEngine = create_async_engine(
@@ -123,6 +113,20 @@ class Database:
             hide_parameters=True,
         )
         self._single = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    async def _connect(self) -> Connection:
+        """Open a connection in autocommit mode. Raises StorageUnavailable and psycopg's errors."""
+        if self._is_cut_off:
+            raise StorageUnavailable("this process is stopping")
+        connection = await connect_async(
+            self.conninfo,
+            Connection,
+            prepare_after=PREPARED_AFTER if self.prepares else None,
+            timeouts=self._timeouts,
+        )
+        binary_arrays.register(connection)
+        self._open.add(connection)
+        return connection
 
     @asynccontextmanager
     async def statement(self) -> AsyncIterator[AsyncConnection]:

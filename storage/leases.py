@@ -11,7 +11,7 @@ from daemon.domain.run.outcome import Delivered, Outcome, Reject, Retry
 from daemon.runtime.node_identity import NodeIdentity
 from storage.binary_arrays import bigints, instants
 from storage.engine import Database
-from storage.runs import attempt_from, reclaimed_from
+from storage.run_rows import attempt_from, reclaimed_from
 
 
 class LeaseTable:

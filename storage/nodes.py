@@ -11,7 +11,7 @@ from daemon.cluster.store import HeartbeatReply, NodeInfo
 from daemon.domain.run.attempt import ReclaimedRun
 from storage.engine import Database, rows_of
 from storage.queries import query
-from storage.runs import reclaimed_from
+from storage.run_rows import reclaimed_from
 from storage.schema import HEAD
 from storage.tables import nodes
 

@@ -20,8 +20,8 @@ from storage.audit_log import record_in_transaction
 from storage.campaign_editor import CHANNEL
 from storage.engine import Connections
 from storage.errors import TransactionAborted
+from storage.outcome_rows import columns_of, finish_binds, write_finish
 from storage.queries import query
-from storage.runs import columns_of, finish_binds, write_finish
 from storage.tables import campaigns, runs
 
 _READ = sa.select(

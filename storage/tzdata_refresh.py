@@ -23,7 +23,7 @@ from daemon.domain.schedule.schedule import CampaignType, EventKind, Schedule, S
 from daemon.domain.schedule.timezones import resolve, zone
 from daemon.domain.schedule.zone_data import tzdata_version
 from storage.engine import Database
-from storage.runs import lock_campaigns
+from storage.outcome_rows import lock_campaigns
 from storage.schedule_rows import schedule_columns, schedule_from
 from storage.tables import campaigns, revision_seq, runs, schedule_definitions, timers
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -21,6 +21,33 @@ def is_enabled(emit: Emit, event: str) -> bool:
     """
     check: Callable[[str], bool] | None = getattr(emit, "is_enabled", None)
     return check is None or check(event)
+
+
+def emit_each(
+    emit: Emit,
+    event: str,
+    fields: dict[str, Any],
+    keys: Sequence[str],
+    rows: Sequence[tuple[Any, ...]],
+) -> None:
+    """Emit an event for each row of a batch.
+
+    A subscriber with a method ``emit_each`` takes the batch at once, any other one a row at a time.
+
+    Args:
+        emit: the subscriber.
+        event: the event.
+        fields: its keys in order; the values of those in ``keys`` do not matter.
+        keys: the keys whose values differ.
+        rows: their values, for each time that the event is emitted.
+    """
+    take: Callable[..., None] | None = getattr(emit, "emit_each", None)
+    if take is not None:
+        take(event, fields, keys, rows)
+        return
+    for row in rows:
+        fields = fields | dict(zip(keys, row, strict=True))
+        emit(event, **fields)
 
 
 class Clock(Protocol):

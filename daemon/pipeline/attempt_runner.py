@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 from daemon.domain.run.attempt import UNREAD, Attempt
 from daemon.domain.run.outcome import (
@@ -25,6 +28,16 @@ from daemon.pipeline.context import PipelineContext
 TOO_LATE = "the next attempt would start later than misfire_grace_time"
 
 REPLACED = "the target was replaced by one that sends payloads after the run was claimed"
+
+
+@dataclass(slots=True, eq=False)
+class Delivery:
+    """Attempts that a worker of the pool hands to a target together."""
+
+    worker: asyncio.Task[None]
+    target: Target
+    attempts: list[Attempt]
+    """Those that are not cancelled."""
 
 
 class AttemptRunner:
@@ -51,51 +64,90 @@ class AttemptRunner:
         self.average_seconds: float | None = None
         """Moving average of an attempt's duration; None until the target answered once."""
 
-    async def run(self, attempt: Attempt, target: Target) -> bool:
-        """Carry out an attempt and pass its outcome to the completer.
+    async def run(self, delivery: Delivery) -> Sequence[Attempt]:
+        """Carry out attempts and pass their outcomes to the completer.
 
-        Return False if the node lacked the resources to start the attempt, which then has no
-        outcome and may start again.
+        Returns:
+            Attempts that the node lacked the resources to start. They have no outcome, and may
+            start again.
 
         Raises:
-            asyncio.CancelledError: the attempt was cancelled and has no outcome.
+            asyncio.CancelledError: the delivery was cancelled, and its attempts have no outcome.
         """
         started_at = self._context.turn.now()
-        if attempt.start_before < started_at:
-            expired = Missed() if attempt.number == 1 else Reject(TOO_LATE)
-            self._completer.complete_local(attempt, expired, None, 0.0)
-            return True
-        if attempt.payload is UNREAD and target.sends_payload:
-            again = self.apply_policy(attempt, Retry(REPLACED))
-            self._completer.complete_local(attempt, again, None, 0.0)
-            return True
+        if not self._drop_unready(delivery, started_at):
+            return ()
+        attempts, target = list(delivery.attempts), delivery.target
         began = self._context.clock.monotonic()
         is_probe = self._breaker.start()
-        self._context.in_flight.start(attempt)
-        outcome: Outcome
+        self._context.in_flight.start(attempts)
+        outcomes: Sequence[Outcome]
         try:
-            outcome = await target.deliver(attempt)
+            outcomes = await target.deliver_many(attempts)
         except Exception as error:
-            outcome = OutcomeUnknown(f"{type(error).__name__}: {error}")
+            outcomes = [OutcomeUnknown(f"{type(error).__name__}: {error}")] * len(attempts)
         except asyncio.CancelledError:
             if is_probe:
                 self._breaker.half_open()
             raise
-        seconds = self._context.clock.monotonic() - began
-        if type(outcome) is not Delivered:
-            outcome = normalize(outcome)
-        if isinstance(outcome, NotStarted):
-            self._context.in_flight.take_back(attempt)
-            self._breaker.not_started(outcome.reason, was_probe=is_probe)
-            return False
-        if isinstance(outcome, Retry | OutcomeUnknown):
-            self._breaker.failed(outcome.reason, was_probe=is_probe)
-            outcome = self.apply_policy(attempt, outcome)
-        else:
-            self._note_duration(seconds)
+        if len(outcomes) != len(attempts):
+            reason = f"the target returned {len(outcomes)} outcomes for {len(attempts)} runs"
+            outcomes = [OutcomeUnknown(reason)] * len(attempts)
+        seconds = (self._context.clock.monotonic() - began) / len(attempts)
+        if len(delivery.attempts) < len(attempts):  # some were cancelled meanwhile
+            kept = {attempt.run_id for attempt in delivery.attempts}
+            pairs = zip(attempts, outcomes, strict=True)
+            outcomes = [outcome for attempt, outcome in pairs if attempt.run_id in kept]
+        return self._complete(delivery.attempts, outcomes, started_at, seconds, is_probe=is_probe)
+
+    def _drop_unready(self, delivery: Delivery, now: datetime) -> bool:
+        """Complete attempts that may not start; return whether any is left."""
+        ready = []
+        outcome: Outcome
+        for attempt in delivery.attempts:
+            if attempt.start_before < now:
+                outcome = Missed() if attempt.number == 1 else Reject(TOO_LATE)
+            elif attempt.payload is UNREAD and delivery.target.sends_payload:
+                outcome = self.apply_policy(attempt, Retry(REPLACED))
+            else:
+                ready.append(attempt)
+                continue
+            self._completer.complete_local([(attempt, outcome)], None, 0.0)
+        delivery.attempts = ready
+        return bool(ready)
+
+    def _complete(
+        self,
+        attempts: Sequence[Attempt],
+        outcomes: Sequence[Outcome],
+        started_at: datetime,
+        seconds: float,
+        *,
+        is_probe: bool,
+    ) -> list[Attempt]:
+        """Pass on the outcomes, after the retry policy; return the attempts without an outcome."""
+        not_started: list[Attempt] = []
+        ended: list[tuple[Attempt, Outcome]] = []
+        has_answered = False
+        for attempt, outcome in zip(attempts, outcomes, strict=True):
+            if type(outcome) is not Delivered:
+                outcome = normalize(outcome)
+                if isinstance(outcome, NotStarted):
+                    self._context.in_flight.take_back(attempt)
+                    self._breaker.not_started(outcome.reason, was_probe=is_probe)
+                    not_started.append(attempt)
+                    continue
+            if isinstance(outcome, (Retry, OutcomeUnknown)):
+                self._breaker.failed(outcome.reason, was_probe=is_probe)
+                outcome = self.apply_policy(attempt, outcome)
+            else:
+                has_answered = True
+            ended.append((attempt, outcome))
+        if has_answered:
             self._breaker.succeeded()
-        self._completer.complete_local(attempt, outcome, started_at, seconds)
-        return True
+            self._note_duration(seconds)
+        self._completer.complete_local(ended, started_at, seconds)
+        return not_started
 
     def apply_policy(self, attempt: Attempt, outcome: Outcome) -> Outcome:
         """Return what the target's retry policy makes of an outcome."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from daemon.domain.run.attempt import ArmedEvent, DueEntry
@@ -33,20 +34,25 @@ class Backlog:
         """Return whether the late queue is at its maximum."""
         return len(self._late) >= (MAX_BACKLOG_PAUSED if paused else MAX_BACKLOG)
 
-    def push(self, entry: DueEntry, now: datetime, *, paused: bool) -> bool:
-        """Add an entry; return False when its queue is full.
+    def push(self, entries: Iterable[DueEntry], now: datetime, *, paused: bool) -> list[DueEntry]:
+        """Add due entries; return those for which there is no room.
 
         Args:
-            entry: a due entry.
+            entries: due entries.
             now: the database clock, as far as known.
             paused: whether the target's circuit breaker is open.
         """
-        at = entry.event.at if isinstance(entry, ArmedEvent) else entry.scheduled_for
-        queue = self._late if now - at > LATE else self._on_time
-        if len(queue) >= (MAX_BACKLOG_PAUSED if paused else MAX_BACKLOG):
-            return False
-        queue.push(at, entry)
-        return True
+        late_before = now - LATE
+        limit = MAX_BACKLOG_PAUSED if paused else MAX_BACKLOG
+        refused: list[DueEntry] = []
+        for entry in entries:
+            at = entry.event.at if isinstance(entry, ArmedEvent) else entry.scheduled_for
+            queue = self._late if at < late_before else self._on_time
+            if len(queue) < limit:
+                queue.push(at, entry)
+            else:
+                refused.append(entry)
+        return refused
 
     def pop(self, count: int) -> list[DueEntry]:
         """Remove and return up to ``count`` entries, the oldest of each queue."""

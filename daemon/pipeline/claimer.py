@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Sequence
-from datetime import datetime
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
-from uuid import UUID
 
 from daemon.domain.errors import Unavailable
 from daemon.domain.ports import is_enabled
 from daemon.domain.run.attempt import ArmedEvent, ClaimResult, DueEntry, PendingRun
 from daemon.domain.run.claim_plan import ClaimRequest
-from daemon.domain.run.log_events import milliseconds
 from daemon.domain.schedule.schedule import EventKind
 from daemon.pipeline.batching import bisect_failures
+from daemon.pipeline.claim_log import log_claims
 from daemon.pipeline.claim_reconciler import ClaimReconciler
 from daemon.pipeline.completer import Completer
 from daemon.pipeline.context import PipelineContext
@@ -80,17 +78,22 @@ class Claimer(Service):
         self.busy = Stopwatch(context.clock)
         self.refusals = Refusals(context.clock, context.emit)
 
-    def enqueue(self, entry: DueEntry) -> None:
-        """Take an entry that is due. Never blocks."""
-        if isinstance(entry, ArmedEvent) and entry.event.kind is not EventKind.FIRE:
-            self._without_run.append(entry)
-        else:
-            pool = self._pools.of(entry.target)
-            if not pool.enqueue(entry):
-                # The entry stays due in the database, and is loaded again once there is room.
-                self._context.timer.settle([entry])
-                return
-            self._pools_due[pool.name] = pool
+    def enqueue(self, entries: Iterable[DueEntry]) -> None:
+        """Take entries that are due, or will be in a moment. Never blocks."""
+        by_target: defaultdict[str, list[DueEntry]] = defaultdict(list)
+        for entry in entries:
+            if isinstance(entry, ArmedEvent) and entry.event.kind is not EventKind.FIRE:
+                self._without_run.append(entry)
+            else:
+                by_target[entry.target].append(entry)
+        for target, due in by_target.items():
+            pool = self._pools.of(target)
+            refused = pool.enqueue(due)
+            if refused:
+                # They stay due in the database, and are loaded again once there is room.
+                self._context.timer.settle(refused)
+            if len(refused) < len(due):
+                self._pools_due[pool.name] = pool
         self._context.claims_wanted.set()
 
     @property
@@ -130,8 +133,7 @@ class Claimer(Service):
             except Unavailable as error:
                 self._claims_fail = True
                 self._reconciler.claim_failed(began)
-                for entry in batch:
-                    self.enqueue(entry)
+                self.enqueue(batch)
                 self._claim_ended(batch)
                 await context.health.failed(self, error)
             else:
@@ -158,45 +160,86 @@ class Claimer(Service):
         events = [entry for entry in batch if isinstance(entry, ArmedEvent)]
         # Pending runs are older than new occurrences.
         if pending:
-            await bisect_failures(pending, self._claim_attempts, self._on_unclaimable)
+            await bisect_failures(pending, self._claim_attempts, self._refuse)
         if events:
-            await bisect_failures(events, self._claim_events, self._on_unclaimable)
+            await self._claim_events(events)
 
     async def _claim_events(self, events: Sequence[ArmedEvent]) -> None:
-        """Claim new occurrences, dispatch their attempts, arm what follows."""
+        """Claim new occurrences: the plain ones by the short statement, then what is left."""
+        newest = _newest_of_each_campaign(events)
+        requests = await self._plan(newest)
+        plain = [request for request in requests if request.is_plain]
+        won = await self._claim_plain(plain) if plain else set()
+        if len(won) < len(requests):
+            known = {id(plain[place]) for place in won}
+            left = [request for request in requests if id(request) not in known]
+            await bisect_failures(left, self._claim_requests, self._on_unclaimable)
+        else:
+            self._postpone((), len(won))
+        if len(newest) < len(events):
+            self._context.timer.settle(_without(events, newest))
+
+    async def _plan(self, events: Sequence[ArmedEvent]) -> list[ClaimRequest]:
         requests: list[ClaimRequest] = []
         now = self._context.database_clock.now()
-        newest = _newest_of_each_campaign(events)
-        for number, event in enumerate(newest, start=1):
-            requests.append(self._plans.get(event, now))
+        for number, event in enumerate(events, start=1):
+            try:
+                requests.append(self._plans.get(event, now))
+            except Exception as error:  # for example a zone that this node's data lacks
+                self._refuse(event, error)
             if number % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
+        return requests
+
+    async def _claim_plain(self, requests: Sequence[ClaimRequest]) -> set[int]:
+        """Claim plain requests; return the indexes of those that were won."""
+        try:
+            results = await self._context.store.claim_plain(requests, self._pools.without_payload)
+        except Unavailable:
+            raise
+        except Exception:
+            return set()  # the general statement finds the request that is the cause
+        self._take(requests, results)
+        if is_enabled(self._context.emit, "run_claimed"):
+            await self._log(requests, results)
+        return {place for result in results for place in result.places}
+
+    async def _claim_requests(self, requests: Sequence[ClaimRequest]) -> None:
+        """Claim any requests; what was not won is lost, or postponed."""
         results, postponed = await self._context.store.claim(requests, self._pools.without_payload)
+        self._take(requests, results)
+        await self._log(requests, results)
+        won = {place for result in results for place in result.places}
+        known = won.union(postponed)
+        if len(known) < len(requests):
+            lost = [each.armed for place, each in enumerate(requests) if place not in known]
+            self._context.timer.settle(lost, lost=[event.campaign_id for event in lost])
+        self._postpone([requests[place].armed for place in postponed], len(won))
+
+    def _take(self, requests: Sequence[ClaimRequest], results: Sequence[ClaimResult]) -> None:
+        """Dispatch the attempts that were won, and arm the events that follow."""
         self.refusals.end()
-        logs_claims = is_enabled(self._context.emit, "run_claimed")
-        following: list[ArmedEvent] = []
-        backlogged: list[int] = []
-        for number, result in enumerate(results, start=1):
-            if number % YIELD_EVERY == 0:
-                await asyncio.sleep(0)
-            request = requests[result.place]
-            if request.next is not None:
-                following.append(request.armed._replace(event=request.next))
-                if request.backlog:
-                    backlogged.append(request.armed.campaign_id)
-            if result.attempt is not None:
-                self._pools.of(result.target).dispatch(result.attempt)
-            if result.attempt is None or logs_claims or request.older or request.bulk:
-                self._log_result(request, result, logs_claims)
-        again = [newest[place] for place in postponed]
-        lost: list[int] = []
-        if len(results) < len(events):
-            known = {requests[result.place].armed.campaign_id for result in results}
-            known.update(event.campaign_id for event in again)
-            lost = [event.campaign_id for event in events if event.campaign_id not in known]
-        settled = _without(events, again) if again else events
-        self._context.timer.settle(settled, following, lost, backlogged)
-        self._postpone(again, len(results))
+        for result in results:
+            won = [requests[place] for place in result.places]
+            if result.attempts:
+                self._pools.of(result.target).dispatch(result.attempts)
+            self._context.timer.settle(
+                [request.armed for request in won],
+                [
+                    request.armed._replace(event=request.next)
+                    for request in won
+                    if request.next is not None
+                ],
+                backlogged=[request.armed.campaign_id for request in won if request.backlog],
+            )
+
+    async def _log(self, requests: Sequence[ClaimRequest], results: Sequence[ClaimResult]) -> None:
+        for result in results:
+            for start in range(0, len(result.places), YIELD_EVERY):
+                if start:
+                    await asyncio.sleep(0)
+                part = [requests[place] for place in result.places[start : start + YIELD_EVERY]]
+                log_claims(self._context.emit, part, result)
 
     async def _claim_attempts(self, pending: Sequence[PendingRun]) -> None:
         """Claim and dispatch the next attempts of pending runs."""
@@ -207,8 +250,7 @@ class Claimer(Service):
         keys = set(postponed)
         again = [run for run in pending if (run.campaign_id, run.scheduled_for) in keys]
         self._context.timer.settle(_without(pending, again) if again else pending)
-        for attempt in attempts:
-            self._pools.dispatch_again(attempt)
+        self._pools.dispatch_again(attempts)
         for each in expired:
             self._completer.expire(each)
         self._postpone(again, len(attempts))
@@ -217,16 +259,19 @@ class Claimer(Service):
         """Take back what one claim had too many bytes for, and adapt the size of later claims."""
         if entries:
             self._affordable = max(1, claimed)
+            self.enqueue(entries)
         else:
             self._affordable = min(2 * self._affordable, self._context.batch)
-        for entry in entries:
-            self.enqueue(entry)
 
     def _claim_ended(self, batch: Sequence[DueEntry]) -> None:
         self._claims_under_way -= 1
-        for entry in batch:
-            if isinstance(entry, PendingRun) or entry.event.kind is EventKind.FIRE:
-                self._pools.of(entry.target).claiming -= 1
+        targets = Counter(
+            entry.target
+            for entry in batch
+            if isinstance(entry, PendingRun) or entry.event.kind is EventKind.FIRE
+        )
+        for target, count in targets.items():
+            self._pools.of(target).claiming -= count
         self._context.claims_wanted.set()
 
     def _forget_failure(self) -> None:
@@ -260,56 +305,10 @@ class Claimer(Service):
             for wait in waits:
                 wait.cancel()
 
-    def _log_result(self, request: ClaimRequest, result: ClaimResult, logs_claims: bool) -> None:
-        event = request.armed
-        for stretch in request.bulk:
-            self._context.emit(
-                "occurrences_passed",
-                campaign_id=event.campaign_id,
-                campaign_uuid=event.campaign_uuid,
-                first=stretch.first,
-                last=stretch.last,
-                count=stretch.count,
-                cause=stretch.cause,
-            )
-        for passed in request.older:
-            self._log_run(f"run_{passed.status}", request, result, passed.run_id, passed.at)
-        if result.attempt is not None:
-            if logs_claims:
-                self._log_run("run_claimed", request, result, request.run_id, request.fire_at)
-        elif result.made is not None:
-            self._log_run(f"run_{result.made}", request, result, request.run_id, request.fire_at)
-        elif event.event.kind is not EventKind.FIRE:
-            self._context.emit(
-                "window_opened" if event.event.kind is EventKind.OPEN else "window_closed",
-                campaign_id=event.campaign_id,
-                campaign_uuid=event.campaign_uuid,
-                from_status=result.from_status,
-                to_status=result.to_status,
-            )
+    def _on_unclaimable(self, request: ClaimRequest, error: Exception) -> None:
+        self._refuse(request.armed, error)
 
-    def _log_run(
-        self,
-        name: str,
-        request: ClaimRequest,
-        result: ClaimResult,
-        run_id: UUID | None,
-        scheduled_for: datetime | None,
-    ) -> None:
-        lateness = None if scheduled_for is None else result.claimed_at - scheduled_for
-        self._context.emit(
-            name,
-            campaign_id=request.armed.campaign_id,
-            campaign_uuid=request.armed.campaign_uuid,
-            run_id=run_id,
-            scheduled_for=scheduled_for,
-            lateness_ms=None if lateness is None else milliseconds(lateness),
-            target=result.target,
-            from_status=result.from_status,
-            to_status=result.to_status,
-        )
-
-    def _on_unclaimable(self, entry: DueEntry, error: Exception) -> None:
+    def _refuse(self, entry: DueEntry, error: Exception) -> None:
         self._context.timer.settle([entry])
         self.refusals.add(entry.campaign_id, error)
 

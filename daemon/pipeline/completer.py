@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from daemon.domain.campaign.state_machine import RunStatus
 from daemon.domain.errors import Unavailable
 from daemon.domain.formatting import error_line
+from daemon.domain.ports import emit_each
 from daemon.domain.run.attempt import (
     Attempt,
     AttemptKey,
@@ -18,7 +19,7 @@ from daemon.domain.run.attempt import (
     FinishResult,
 )
 from daemon.domain.run.log_events import EVENTS, milliseconds
-from daemon.domain.run.outcome import Outcome, Reject
+from daemon.domain.run.outcome import Delivered, Outcome, Reject
 from daemon.pipeline.batching import bisect_failures
 from daemon.pipeline.context import PipelineContext
 from daemon.runtime.service import Service, run_concurrently
@@ -37,6 +38,19 @@ LOG_EVERY_S = 60.0
 
 YIELD_EVERY = 200
 """Log lines made before the event loop may go on."""
+
+_DIFFERING = (
+    "campaign_id",
+    "campaign_uuid",
+    "run_id",
+    "scheduled_for",
+    "attempt",
+    "lateness_ms",
+    "duration_ms",
+    "error",
+    "actor",
+)
+"""The keys of a log line that differ between the outcomes of a batch."""
 
 UNWRITABLE = Reject("the outcome could not be written; the log says why, at finish_failed")
 
@@ -67,20 +81,23 @@ class Completer(Service):
         self.busy = Stopwatch(context.clock)
 
     def complete_local(
-        self, attempt: Attempt, outcome: Outcome, started_at: datetime | None, seconds: float
+        self,
+        ended: Iterable[tuple[Attempt, Outcome]],
+        started_at: datetime | None,
+        seconds: float,
     ) -> None:
-        """Queue the outcome of an attempt that this node made.
+        """Queue the outcomes of attempts that this node made.
 
         Args:
-            attempt: the attempt that ended.
-            outcome: its outcome, after the retry policy.
-            started_at: its start by the database clock; None if it never started.
-            seconds: its duration.
+            ended: attempts with their outcomes, after the retry policy.
+            started_at: their start by the database clock; None if they never started.
+            seconds: the duration of each.
         """
-        self._unwritten[attempt.campaign_id, attempt.scheduled_for] = attempt
-        self._queue.append(
-            FinishedAttempt(attempt, outcome, RunStatus.EXECUTING, started_at, seconds)
-        )
+        for attempt, outcome in ended:
+            self._unwritten[attempt.campaign_id, attempt.scheduled_for] = attempt
+            self._queue.append(
+                FinishedAttempt(attempt, outcome, RunStatus.EXECUTING, started_at, seconds)
+            )
         self._wake.set()
 
     def complete_external(
@@ -130,7 +147,9 @@ class Completer(Service):
             batch = [self._queue.popleft() for _ in range(size)]
             try:
                 with self.busy.time_lap():
-                    await bisect_failures(batch, self._write_batch, self._on_unwritable)
+                    left = await self._write_plain(batch)
+                    if left:
+                        await bisect_failures(left, self._write_batch, self._on_unwritable)
             except Unavailable as error:
                 # Guarded by attempt and node, so writing an outcome twice changes nothing.
                 left = [
@@ -144,49 +163,86 @@ class Completer(Service):
             else:
                 health.succeeded(self, since)
 
+    async def _write_plain(self, batch: Sequence[FinishedAttempt]) -> Sequence[FinishedAttempt]:
+        """Write plain outcomes by the short statement; return what is left for the general one."""
+        plain = [
+            item
+            for item in batch
+            if type(item.outcome) is Delivered
+            and item.attempt.number == 1
+            and item.expected is RunStatus.EXECUTING
+            and item.actor is None
+        ]
+        if not plain:
+            return batch
+        try:
+            results = await self._context.store.finish_plain(plain)
+        except Unavailable:
+            raise
+        except Exception:
+            return batch  # the general statement finds the outcome that is the cause
+        await self._on_written(plain, results)
+        written = {id(plain[place]) for result in results for place in result.places}
+        return [item for item in batch if id(item) not in written]
+
     async def _write_batch(self, batch: Sequence[FinishedAttempt]) -> None:
-        found = await self._context.store.finish(batch)
+        results = await self._context.store.finish(batch)
+        missing = set(range(len(batch))).difference(*(result.places for result in results))
         if self._unacknowledged:
-            found = [
-                result if result is not None else await self._find_result(item)
-                for item, result in zip(batch, found, strict=True)
-            ]
-            self._unacknowledged.difference_update(item.attempt.key for item in batch)
-        blocked = await self._find_blocked(batch, found) if None in found else {}
-        results: list[FinishResult] = []
-        for number, (item, result) in enumerate(zip(batch, found, strict=True), start=1):
-            if number % YIELD_EVERY == 0:
-                await asyncio.sleep(0)
+            for place in sorted(missing):
+                if (found := await self._find_result(batch[place])) is not None:
+                    results.append(found._replace(places=[place]))
+                    missing.remove(place)
+        blocked = await self._find_blocked([batch[place] for place in missing]) if missing else {}
+        await self._on_written(batch, results)
+        for item in [batch[place] for place in sorted(missing)]:
+            if item.attempt.key not in blocked:
+                self._forget([item])
+                self._context.emit("lease_lost", **item.attempt.log_fields())
+        if blocked:
+            self._retry_later([item for item in batch if item.attempt.key in blocked], blocked)
+        self._notify_written()
+
+    async def _on_written(
+        self, batch: Sequence[FinishedAttempt], results: Sequence[FinishResult]
+    ) -> None:
+        """Log what was written, and report it to the timer and to the claimer."""
+        for result in results:
+            items = [batch[place] for place in result.places]
+            for start in range(0, len(items), YIELD_EVERY):
+                if start:
+                    await asyncio.sleep(0)
+                part = items[start : start + YIELD_EVERY]
+                self._forget(part)
+                self._log_outcomes(part, result)
+            self._context.timer.runs_finished(
+                [item.attempt.campaign_id for item in items], promoted=result.promoted
+            )
+        self._notify_written()
+
+    def _forget(self, items: Sequence[FinishedAttempt]) -> None:
+        """Forget attempts whose outcome is written, or not this node's to write."""
+        for item in items:
             attempt = item.attempt
             key = attempt.campaign_id, attempt.scheduled_for
-            if result is None and key in blocked:
-                continue
             if self._unwritten.get(key) is attempt:
                 del self._unwritten[key]
             if self._blocked_since:
                 self._blocked_since.pop(key, None)
-            self._context.in_flight.remove(attempt)
-            if result is None:
-                self._context.emit("lease_lost", **attempt.log_fields())
-            else:
-                self._log_outcome(item, result)
-                results.append(result)
-        self._context.timer.runs_finished(results)
-        if blocked:
-            self._retry_later([item for item in batch if item.attempt.key in blocked], blocked)
+            if self._unacknowledged:
+                self._unacknowledged.discard(key)
+        self._context.in_flight.remove([item.attempt for item in items])
+
+    def _notify_written(self) -> None:
         self._batch_written.set()
         self._context.claims_wanted.set()
 
     async def _find_blocked(
-        self, batch: Sequence[FinishedAttempt], found: Sequence[FinishResult | None]
+        self, missing: Sequence[FinishedAttempt]
     ) -> Mapping[AttemptKey, int | None]:
         """Return which missing results are due to a lock; a lock holds up no other outcome."""
         return await self._context.store.find_blocked(
-            [
-                (item.attempt, item.expected)
-                for item, result in zip(batch, found, strict=True)
-                if result is None
-            ]
+            [(item.attempt, item.expected) for item in missing]
         )
 
     def _retry_later(
@@ -235,28 +291,43 @@ class Completer(Service):
     def _is_unwritten(self, attempt: Attempt) -> bool:
         return self._unwritten.get(attempt.key) is attempt
 
-    def _log_outcome(self, item: FinishedAttempt, result: FinishResult) -> None:
-        attempt = item.attempt
-        # Without a start, lateness is that of the decision.
-        started_at = attempt.started_at or item.started_at or attempt.claimed_at
-        optional = {"actor": item.actor} if item.actor is not None else {}
-        if (reason := getattr(item.outcome, "reason", None)) is not None:
-            optional["error"] = reason
-        self._context.emit(
-            EVENTS[result.status],
-            campaign_id=attempt.campaign_id,
-            campaign_uuid=attempt.campaign_uuid,
-            run_id=attempt.run_id,
-            scheduled_for=attempt.scheduled_for,
-            attempt=attempt.number,
-            target=attempt.target,
-            lateness_ms=milliseconds(started_at - attempt.scheduled_for),
-            duration_ms=None if item.seconds is None else round(item.seconds * 1000, 3),
-            outcome=result.status,
-            from_status=result.from_status,
-            to_status=result.to_status,
-            **optional,
-        )
+    def _log_outcomes(self, items: Sequence[FinishedAttempt], result: FinishResult) -> None:
+        batches: defaultdict[str, list[tuple[object, ...]]] = defaultdict(list)
+        for item in items:
+            attempt = item.attempt
+            # Without a start, lateness is that of the decision. A node's clock may be behind.
+            started_at = attempt.started_at or max(
+                item.started_at or attempt.claimed_at, attempt.claimed_at
+            )
+            row = (
+                attempt.campaign_id,
+                attempt.campaign_uuid,
+                attempt.run_id,
+                attempt.scheduled_for,
+                attempt.number,
+                milliseconds(started_at - attempt.scheduled_for),
+                None if item.seconds is None else round(item.seconds * 1000, 3),
+                getattr(item.outcome, "reason", None),
+                item.actor,
+            )
+            batches[attempt.target].append(row)
+        for target, rows in batches.items():
+            fields: dict[str, object] = {
+                "campaign_id": None,
+                "campaign_uuid": None,
+                "run_id": None,
+                "scheduled_for": None,
+                "attempt": None,
+                "target": target,
+                "lateness_ms": None,
+                "duration_ms": None,
+                "outcome": result.status,
+                "from_status": result.from_status,
+                "to_status": result.to_status,
+                "error": None,
+                "actor": None,
+            }
+            emit_each(self._context.emit, EVENTS[result.status], fields, _DIFFERING, rows)
 
     def _on_unwritable(self, item: FinishedAttempt, error: Exception) -> None:
         self._context.emit("finish_failed", **item.attempt.log_fields(), error=error_line(error))
@@ -264,8 +335,5 @@ class Completer(Service):
             # The run would stay executing for as long as this node lives.
             self._enqueue(item._replace(outcome=UNWRITABLE))
             return
-        if self._is_unwritten(item.attempt):
-            del self._unwritten[item.attempt.key]
-        self._context.in_flight.remove(item.attempt)
-        self._batch_written.set()
-        self._context.claims_wanted.set()
+        self._forget([item])
+        self._notify_written()

@@ -23,7 +23,18 @@ from daemon.domain.run.outcome import Outcome
 
 
 class PipelineStore(Protocol):
-    """Claims and finishes runs, each by one statement over a batch."""
+    """Claims and finishes runs, each by one statement over a batch.
+
+    Most runs are plain: their campaign is idle when they are claimed, and their first attempt
+    delivers them. Those are claimed and finished by short statements, which leave out every row
+    that is not plain by what the database holds. The general statements decide on the rest.
+    """
+
+    async def claim_plain(
+        self, requests: Sequence[ClaimRequest], without_payload: Collection[str]
+    ) -> list[ClaimResult]:
+        """Claim plain requests of idle campaigns; return what was won."""
+        ...
 
     async def claim(
         self, requests: Sequence[ClaimRequest], without_payload: Collection[str]
@@ -47,10 +58,14 @@ class PipelineStore(Protocol):
         """
         ...
 
-    async def finish(self, finished: Sequence[FinishedAttempt]) -> list[FinishResult | None]:
-        """Write outcomes; one result for each, None where it was not written.
+    async def finish_plain(self, finished: Sequence[FinishedAttempt]) -> list[FinishResult]:
+        """Write plain outcomes of campaigns without another open run; return what was written."""
+        ...
 
-        The run belonged to another node by then, or `find_blocked` returns it.
+    async def finish(self, finished: Sequence[FinishedAttempt]) -> list[FinishResult]:
+        """Write outcomes; return what was written.
+
+        The run of another outcome belonged to another node by then, or `find_blocked` returns it.
         """
         ...
 
@@ -125,8 +140,13 @@ class Timer(Protocol):
         """
         ...
 
-    def runs_finished(self, results: Sequence[FinishResult]) -> None:
-        """Report written outcomes, after which other runs may be due."""
+    def runs_finished(self, campaign_ids: Sequence[int], *, promoted: bool) -> None:
+        """Report written outcomes of campaigns, after which other runs of them may be due.
+
+        Args:
+            campaign_ids: the campaigns.
+            promoted: whether queued runs of them are due now.
+        """
         ...
 
     def on_runs_available(self) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
-from collections.abc import Awaitable, Collection
+from collections.abc import Awaitable, Collection, Sequence
 from uuid import UUID
 
 from daemon.domain.run.attempt import Attempt, AttemptKey, DueEntry
 from daemon.domain.run.outcome import Outcome
 from daemon.domain.run.retry import RetryPolicy
 from daemon.domain.run.target import Target
-from daemon.pipeline.attempt_runner import AttemptRunner
+from daemon.pipeline.attempt_runner import AttemptRunner, Delivery
 from daemon.pipeline.backlog import Backlog
 from daemon.pipeline.circuit_breaker import CircuitBreaker
 from daemon.pipeline.completer import Completer
@@ -59,8 +60,8 @@ class TargetPool:
         self._runner = AttemptRunner(context, completer, self._breaker, policy)
         self._claimed: deque[Attempt] = deque()
         """Attempts in flight that have not started."""
-        self._under_way: dict[UUID, tuple[asyncio.Task[None], Target]] = {}
-        """Worker and target of each attempt that has started, by run id."""
+        self._under_way: dict[UUID, Delivery] = {}
+        """The delivery of each attempt that has started, by run id."""
         self._superseding: dict[UUID, Attempt] = {}
         """Attempts that start once the one before them has ended, by run id."""
         self._cancelled: set[asyncio.Task[None]] = set()
@@ -94,9 +95,9 @@ class TargetPool:
         """Whether the circuit breaker keeps attempts from starting, but for a probe."""
         return not self._breaker.is_closed
 
-    def enqueue(self, entry: DueEntry) -> bool:
-        """Add a due entry to the backlog; return False when the backlog is full."""
-        return self._backlog.push(entry, self._context.turn.now(), paused=self.is_paused)
+    def enqueue(self, entries: Sequence[DueEntry]) -> list[DueEntry]:
+        """Add due entries to the backlog; return those for which there is no room."""
+        return self._backlog.push(entries, self._context.turn.now(), paused=self.is_paused)
 
     @property
     def room(self) -> int:
@@ -136,21 +137,20 @@ class TargetPool:
 
     # Attempts.
 
-    def dispatch(self, attempt: Attempt) -> None:
-        """Queue a claimed attempt for the next free worker."""
-        self._in_flight.add(attempt)
-        self._claimed.append(attempt)
-        if self._idle:
-            self._wake_workers(1)
+    def dispatch(self, attempts: Sequence[Attempt]) -> None:
+        """Queue claimed attempts for the next free workers."""
+        self._in_flight.add(attempts)
+        self._claimed.extend(attempts)
+        self._wake_workers(math.ceil(len(attempts) / self.target.batch_size))
 
     def supersede(self, earlier: Attempt, attempt: Attempt) -> None:
         """Cancel an earlier attempt of a run; queue the later one for when it has ended."""
         self.cancel(earlier)
         if attempt.run_id in self._under_way:
-            self._in_flight.add(attempt)
+            self._in_flight.add([attempt])
             self._superseding[attempt.run_id] = attempt
         else:
-            self.dispatch(attempt)
+            self.dispatch([attempt])
 
     def resume(self) -> None:
         """Let claimed attempts start again."""
@@ -165,7 +165,7 @@ class TargetPool:
         self._claimed = deque(each for each in kept if each.run_id not in self._superseding)
         for attempt in drained:
             self._superseding.pop(attempt.run_id, None)
-            self._in_flight.remove(attempt)
+        self._in_flight.remove(drained)
         if drained:
             self._context.claims_wanted.set()
         return drained
@@ -184,9 +184,13 @@ class TargetPool:
         elif self._superseding.get(attempt.run_id) is attempt:
             del self._superseding[attempt.run_id]
             self._on_cancelled(attempt)
-        elif (under_way := self._under_way.get(attempt.run_id)) is not None:
-            self._cancelled.add(under_way[0])
-            under_way[0].cancel()
+        elif (delivery := self._under_way.get(attempt.run_id)) is not None:
+            if len(delivery.attempts) == 1:
+                self._cancelled.add(delivery.worker)
+                delivery.worker.cancel()
+            else:  # the others of its batch go on
+                delivery.attempts.remove(attempt)
+                self._on_cancelled(attempt, delivery.target)
 
     def replace(self, target: Target, policy: RetryPolicy, concurrency: int) -> None:
         """Deliver to another target from now on; attempts under way end with the former one."""
@@ -229,35 +233,45 @@ class TargetPool:
         assert task is not None
         turn, node = self._context.turn, self._context.node
         while number < self._concurrency:
-            attempt = None
-            try:
-                if not (self._claimed and self._breaker.may_start and node.holds_lease()):
-                    await self._until_woken()
-                    continue
-                if turn.elapsed_seconds() > YIELD_AFTER_S:
-                    await asyncio.sleep(0)
-                    continue
-                attempt = self._claimed.popleft() if self._breaker.is_closed else self._pop_probe()
-                target = self.target
-                self._under_way[attempt.run_id] = task, target
-                has_started = await self._runner.run(attempt, target)
-                if self._under_way.get(attempt.run_id) == (task, target):
+            if not (self._claimed and self._breaker.may_start and node.holds_lease()):
+                await self._until_woken()
+            elif turn.elapsed_seconds() > YIELD_AFTER_S:
+                await asyncio.sleep(0)
+            else:
+                await self._deliver(Delivery(task, self.target, self._pop_batch()))
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        """Carry out a batch, and let attempts start that waited for its end."""
+        attempts = list(delivery.attempts)
+        self._under_way.update(dict.fromkeys([each.run_id for each in attempts], delivery))
+        try:
+            not_started = await self._runner.run(delivery)
+        except asyncio.CancelledError:
+            if self._aborting or delivery.worker not in self._cancelled:
+                raise  # the worker itself was cancelled
+            self._cancelled.discard(delivery.worker)
+            delivery.worker.uncancel()
+            for attempt in delivery.attempts:
+                self._on_cancelled(attempt, delivery.target)
+        else:
+            again = [attempt for attempt in not_started if attempt in self._in_flight]
+            self._claimed.extendleft(reversed(again))
+        finally:
+            for attempt in attempts:
+                if self._under_way.get(attempt.run_id) is delivery:
                     del self._under_way[attempt.run_id]
-                if not has_started and attempt in self._in_flight:
-                    self._claimed.appendleft(attempt)
-                if self._superseding:
-                    self._dispatch_successor(attempt)
-                if target is not self.target:
-                    self._close_unused(target)
-            except asyncio.CancelledError:
-                if self._aborting or task not in self._cancelled:
-                    raise  # the worker itself was cancelled
-                self._cancelled.discard(task)
-                task.uncancel()
-                if attempt is not None and attempt.run_id in self._under_way:
-                    _, target = self._under_way.pop(attempt.run_id)
-                    self._on_cancelled(attempt, target)
-                    self._dispatch_successor(attempt)
+        if self._superseding:
+            for attempt in attempts:
+                self._dispatch_successor(attempt)
+        if delivery.target is not self.target:
+            self._close_unused(delivery.target)
+
+    def _pop_batch(self) -> list[Attempt]:
+        """Remove and return what to deliver next: the probe, or up to a batch of the target."""
+        if not self._breaker.is_closed:
+            return [self._pop_probe()]
+        size = min(self.target.batch_size, len(self._claimed))
+        return [self._claimed.popleft() for _ in range(size)]
 
     def _dispatch_successor(self, ended: Attempt) -> None:
         """Let the attempt that waited for the end of this one start."""
@@ -294,14 +308,14 @@ class TargetPool:
 
     def _on_cancelled(self, attempt: Attempt, target: Target | None = None) -> None:
         """Log a cancelled attempt and notify the target that was asked to carry it out."""
-        self._in_flight.remove(attempt)
+        self._in_flight.remove([attempt])
         self._context.emit("attempt_cancelled", **attempt.log_fields())
         if target is not None:
             self._run_in_background(target.cancel(attempt))
         self._context.claims_wanted.set()
 
     def _close_unused(self, target: Target) -> None:
-        if all(used is not target for _, used in self._under_way.values()):
+        if all(delivery.target is not target for delivery in self._under_way.values()):
             self._run_in_background(target.close())
 
     def _run_in_background(self, call: Awaitable[None]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from daemon.domain.run.attempt import Attempt
 from daemon.domain.run.outcome import Outcome, Reject
@@ -50,17 +50,18 @@ class TargetPools:
         pool = self._pools.get(name)
         return pool if pool is not None else self._add_pool(name, *_unconfigured_target(name))
 
-    def dispatch_again(self, attempt: Attempt) -> None:
-        """Queue a later attempt of a run; an earlier one that is still in flight is cancelled."""
-        pool = self.of(attempt.target)
-        earlier = self._context.in_flight.find(attempt.key)
-        if earlier is None:
-            pool.dispatch(attempt)
-        elif earlier.target == attempt.target:
-            pool.supersede(earlier, attempt)
-        else:
-            self.of(earlier.target).cancel(earlier)
-            pool.dispatch(attempt)
+    def dispatch_again(self, attempts: Iterable[Attempt]) -> None:
+        """Queue later attempts of runs; earlier ones that are still in flight are cancelled."""
+        for attempt in attempts:
+            pool = self.of(attempt.target)
+            earlier = self._context.in_flight.find(attempt.key)
+            if earlier is None:
+                pool.dispatch([attempt])
+            elif earlier.target == attempt.target:
+                pool.supersede(earlier, attempt)
+            else:
+                self.of(earlier.target).cancel(earlier)
+                pool.dispatch([attempt])
 
     def configure(self, targets: Mapping[str, TargetConfiguration]) -> None:
         """Take over the targets as configured now; attempts under way end with the former ones."""

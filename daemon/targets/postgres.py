@@ -10,6 +10,7 @@ from daemon.domain.run.target import Target
 class PostgresTarget(Target):
     """Queues each run in the table."""
 
+    batch_size = 200
     sends_payload = False  # the worker reads it
 
     async def deliver(self, attempt: Attempt) -> Outcome:

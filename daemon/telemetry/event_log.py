@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
-from daemon.domain.ports import Emit, is_enabled
+from daemon.domain.ports import Emit, emit_each, is_enabled
 from daemon.telemetry.events import EVENTS
 from daemon.telemetry.log_setup import LEVELS, is_written
 
 
 class Logger(Protocol):
-    """The method of a logger that `EventLog` uses."""
+    """The methods of a logger that `EventLog` uses."""
 
     def write(self, level: int, event: str, fields: dict[str, Any]) -> None: ...
+
+    def write_each(
+        self,
+        level: int,
+        event: str,
+        fields: dict[str, Any],
+        keys: Sequence[str],
+        rows: Sequence[tuple[Any, ...]],
+    ) -> None: ...
 
 
 LEVEL_OF = {name: LEVELS[spec.level] for name, spec in EVENTS.items()}
@@ -23,6 +33,7 @@ class EventLog:
 
     def __init__(self, logger: Logger) -> None:
         self._write = logger.write
+        self._write_each = logger.write_each
 
     def is_enabled(self, event: str) -> bool:
         """Return whether the event is written, if it is emitted without a level of its own."""
@@ -35,6 +46,23 @@ class EventLog:
             for key in [key for key, value in fields.items() if value is None]:
                 del fields[key]
             self._write(level, event, fields)
+
+    def emit_each(
+        self,
+        event: str,
+        fields: dict[str, Any],
+        keys: Sequence[str],
+        rows: Sequence[tuple[Any, ...]],
+    ) -> None:
+        """Write an event for each row; see `daemon.domain.ports.emit_each`."""
+        level = LEVELS[fields["level"]] if "level" in fields else LEVEL_OF[event]
+        if is_written(level):
+            given = {
+                key: value
+                for key, value in fields.items()
+                if key != "level" and (value is not None or key in keys)
+            }
+            self._write_each(level, event, given, keys, rows)
 
 
 class FanOut:
@@ -51,3 +79,14 @@ class FanOut:
         """Pass an event on. Subscribers do not raise."""
         for emit in self._subscribers:
             emit(event, **fields)
+
+    def emit_each(
+        self,
+        event: str,
+        fields: dict[str, Any],
+        keys: Sequence[str],
+        rows: Sequence[tuple[Any, ...]],
+    ) -> None:
+        """Pass a batch on."""
+        for emit in self._subscribers:
+            emit_each(emit, event, fields, keys, rows)

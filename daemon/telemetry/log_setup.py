@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -120,6 +120,31 @@ class BoundLogger(structlog.make_filtering_bound_logger(LEVELS["debug"])):  # ty
         except structlog.DropEvent:
             return
         getattr(self._logger, method)(line)
+
+    def write_each(
+        self,
+        level: int,
+        event: str,
+        fields: dict[str, Any],
+        keys: Sequence[str],
+        rows: Sequence[tuple[Any, ...]],
+    ) -> None:
+        """Write an event for each row of a batch; the lines have the same timestamp.
+
+        Keys without a value are left out.
+        """
+        method = _NAMES[level]
+        event_dict = _add_time_and_node(
+            {**self._context, "level": method, "event": event, **fields}
+        )
+        lines = []
+        for row in rows:
+            event_dict.update(zip(keys, row, strict=True))
+            line = {**event_dict}
+            if None in row:
+                line = {key: value for key, value in line.items() if value is not None}
+            lines.append(_render_line(self._logger, method, line))
+        self._logger.queue(lines)
 
 
 def _is_journal_socket(descriptor: int, stream: str | None) -> bool:

@@ -63,15 +63,19 @@ class LogWriter:
 
     def info(self, line: str) -> None:
         """Write or queue a line."""
+        self.queue([line])
+
+    def queue(self, lines: Sequence[str]) -> None:
+        """Write or queue the lines of a batch."""
         if self._thread is None:
-            self._write_lines([line], _FULL_WAIT_S)
+            self._write_lines(lines, _FULL_WAIT_S)
             return
         with self._lock:
             if self._size > MAX_QUEUED:
-                self._lost += 1
+                self._lost += len(lines)
                 return
-            self._lines.append(line)
-            self._size += len(line)
+            self._lines += lines
+            self._size += sum(map(len, lines))
             if self._is_idle:
                 self._is_idle = False
                 self._wake.release()

@@ -5,19 +5,22 @@ Loaded only if the HTTP interface is enabled. docs/metrics.md lists every metric
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from threading import Lock
 from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
-    Counter,
     Histogram,
     Info,
     ProcessCollector,
     disable_created_metrics,
 )
+from prometheus_client import Counter as CounterMetric
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
@@ -65,6 +68,8 @@ _DURATIONS = {
     "finish": ("finish_duration_seconds", "Duration of writing one batch of outcomes."),
     "loop_lag": ("loop_lag_seconds", "Delay of the event loop's timers."),
 }
+_OBSERVED = ("attempt", "lateness_ms", "duration_ms", "actor")
+"""The keys of an ended run that histograms observe."""
 _ENDED = frozenset({"run_finished", "run_failed", "run_retrying", "run_accepted"})
 
 
@@ -72,9 +77,9 @@ _ENDED = frozenset({"run_finished", "run_failed", "run_retrying", "run_accepted"
 class _TargetSeries:
     """The series of one target, looked up once: looking up a label costs more than counting."""
 
-    count: dict[str, Callable[[], None]]
-    lateness: Callable[[float], None]
-    duration: Callable[[float], None]
+    count: dict[str, Callable[..., None]]
+    lateness: Callable[[float, int], None]
+    duration: Callable[[float, int], None]
 
 
 class Metrics:
@@ -139,6 +144,27 @@ class Metrics:
             self._requests.labels(method, path, str(fields["status"])).inc()
             self._seconds.labels(method, path).observe(fields["duration_ms"] / 1000)
 
+    def emit_each(
+        self,
+        event: str,
+        fields: dict[str, Any],
+        keys: Sequence[str],
+        rows: Sequence[tuple[Any, ...]],
+    ) -> None:
+        """Count an event for each row; see `daemon.domain.ports.emit_each`."""
+        if event not in BY_TARGET or "target" in keys:
+            for row in rows:
+                self(event, **fields | dict(zip(keys, row, strict=True)))
+            return
+        self._events.labels(event).inc(len(rows))
+        series = self._series_of_target(str(fields["target"]))
+        series.count[event](len(rows))
+        if event in _ENDED:
+            # In a burst most rows have the same values, and one observation counts them all.
+            observed = itemgetter(*(keys.index(key) for key in _OBSERVED))
+            for values, times in Counter(map(observed, rows)).items():
+                _observe_attempt(series, dict(zip(_OBSERVED, values, strict=True)), times)
+
     def start_target_series(self, targets: Iterable[str]) -> None:
         """Start the series of these targets at 0, so that the first failure is an increase."""
         for target in targets:
@@ -163,29 +189,40 @@ class Metrics:
             if target not in self._targets:
                 self._targets[target] = _TargetSeries(
                     {event: runs.labels(target).inc for event, runs in self._runs.items()},
-                    self._lateness.labels(target).observe,
-                    self._attempts.labels(target).observe,
+                    self._lateness.labels(target).observe_times,
+                    self._attempts.labels(target).observe_times,
                 )
             return self._targets[target]
 
-    def _add_counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(f"campaignd_{name}", text, labels, registry=self.registry)
+    def _add_counter(self, name: str, text: str, *labels: str) -> CounterMetric:
+        return CounterMetric(f"campaignd_{name}", text, labels, registry=self.registry)
 
     def _add_histogram(
         self, name: str, text: str, *labels: str, buckets: tuple[float, ...] = _SHORT
-    ) -> Histogram:
-        return Histogram(f"campaignd_{name}", text, labels, registry=self.registry, buckets=buckets)
+    ) -> _Histogram:
+        return _Histogram(
+            f"campaignd_{name}", text, labels, registry=self.registry, buckets=buckets
+        )
 
 
-def _observe_attempt(series: _TargetSeries, fields: dict[str, Any]) -> None:
+def _observe_attempt(series: _TargetSeries, fields: dict[str, Any], times: int = 1) -> None:
     if fields.get("actor") is not None:
         # Another actor ended the run, whose delivery was observed when the target accepted it.
         return
     lateness, duration = fields.get("lateness_ms"), fields.get("duration_ms")
     if lateness is not None and fields.get("attempt") == 1:
-        series.lateness(lateness / 1000)
+        series.lateness(lateness / 1000, times)
     if duration is not None:
-        series.duration(duration / 1000)
+        series.duration(duration / 1000, times)
+
+
+class _Histogram(Histogram):
+    """A histogram that also takes many equal observations at once."""
+
+    def observe_times(self, amount: float, times: int) -> None:
+        """Observe an amount several times."""
+        self._sum.inc(amount * times)
+        self._buckets[bisect_left(self._upper_bounds, amount)].inc(times)
 
 
 class _Gauges(Collector):

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
-from daemon.domain.run.attempt import ArmedEvent, DueEntry, FinishResult
+from daemon.domain.run.attempt import ArmedEvent, DueEntry
 from daemon.timer.scheduler import TimerScheduler
 
 EARLIEST = datetime.min.replace(tzinfo=UTC) + timedelta(days=2)
@@ -76,16 +76,15 @@ class TimerInbox:
         if lost:
             self._recheck_soon(lost)
 
-    def runs_finished(self, results: Sequence[FinishResult]) -> None:
+    def runs_finished(self, campaign_ids: Sequence[int], *, promoted: bool) -> None:
         """Take written outcomes: queued runs and backlogged events may be due now."""
-        for result in results:
-            if result.promoted:
-                self.changed.set()
-            if result.campaign_id in self._backlogged:
-                self._backlogged.discard(result.campaign_id)
-                self._recheck_soon([result.campaign_id])
+        if promoted:
+            self.changed.set()
+        if self._backlogged and (due := self._backlogged.intersection(campaign_ids)):
+            self._backlogged -= due
+            self._recheck_soon(due)
 
-    def _recheck_soon(self, campaign_ids: Sequence[int]) -> None:
+    def _recheck_soon(self, campaign_ids: Iterable[int]) -> None:
         self._lost.update(campaign_ids)
         asyncio.get_running_loop().call_later(RECHECK_S, self.changed.set)
 

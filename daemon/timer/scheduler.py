@@ -22,7 +22,7 @@ class TimerScheduler:
         self.window = WindowJobStore(database_clock)
         self._scheduler = AsyncIOScheduler(timezone=UTC, jobstores={"default": self.window})
 
-    def start(self, handle_due: Callable[[DueEntry], None]) -> None:
+    def start(self, handle_due: Callable[[list[DueEntry]], None]) -> None:
         """Start to wake up, on the running event loop.
 
         Args:

@@ -9,30 +9,38 @@ from __future__ import annotations
 import heapq
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from apscheduler.executors.base import BaseExecutor
 from apscheduler.job import Job
 from apscheduler.jobstores.base import BaseJobStore
+from apscheduler.triggers.base import BaseTrigger
 
 from daemon.domain.run.attempt import ArmedEvent, DueEntry, OverdueEvent, PendingRun
 from daemon.runtime.clock import DatabaseClock
 from daemon.timer.trigger import OnceTrigger, ScheduleTrigger
 
 Key = tuple[int, datetime | None]
+"""A campaign has one armed event, and one entry for each pending run."""
 
-JOBS_AT_ONCE = 250
-"""Jobs made in one pass of APScheduler's loop, so that it never blocks the event loop for long."""
+ENTRIES_AT_ONCE = 2000
+"""Entries handed over in one pass of APScheduler's loop, which blocks the event loop."""
+
+LEAD = timedelta(milliseconds=4)
+"""How early entries are handed over. The claim waits for their instant by the database clock.
+
+This hides the way from the timer to the database. An edit until the instant still wins.
+"""
 
 EXECUTOR = "pipeline"
 
 
-def key_of(entry: DueEntry) -> Key:
-    """Return the key: a campaign has one armed event, and one entry for each pending run."""
+def trigger_of(entry: DueEntry) -> ScheduleTrigger | OnceTrigger:
+    """Return the trigger of an entry: that of its schedule, or the instant of its next attempt."""
     if isinstance(entry, ArmedEvent):
-        return entry.campaign_id, None
-    return entry.campaign_id, entry.scheduled_for
+        return ScheduleTrigger(entry.schedule, entry.event)
+    return OnceTrigger(entry.at)
 
 
 class WindowJobStore(BaseJobStore):  # type: ignore[misc]
@@ -61,14 +69,12 @@ class WindowJobStore(BaseJobStore):  # type: ignore[misc]
         """Add entries; return whether one of them is due before all that were held."""
         first = self._instants[0] if self._instants else None
         earlier = False
-        held, out = self._held, self._out
+        held, out, now = self._held, self._out, self._database_clock.now()
         for entry in entries:
-            if isinstance(entry, ArmedEvent):
-                key: Key = (entry.campaign_id, None)
-                at = entry.event.at
-            else:
-                key = (entry.campaign_id, entry.scheduled_for)
-                at = entry.at
+            scheduled_for = None if isinstance(entry, ArmedEvent) else entry.scheduled_for
+            key = entry.campaign_id, scheduled_for
+            at = trigger_of(entry).get_next_fire_time(None, now)
+            assert at is not None  # a trigger that never fired yet has its first instant
             if entry in (held.get(key), out.get(key)):
                 continue
             held[key] = entry
@@ -119,34 +125,42 @@ class WindowJobStore(BaseJobStore):  # type: ignore[misc]
     def forget_handed_out(self, entries: Iterable[DueEntry]) -> None:
         """Forget entries that were claimed or lost, so that they may be loaded again."""
         for entry in entries:
-            key = key_of(entry)
+            scheduled_for = None if isinstance(entry, ArmedEvent) else entry.scheduled_for
+            key = entry.campaign_id, scheduled_for
             if self._out.get(key) is entry:
                 del self._out[key]
                 if isinstance(entry, PendingRun):
                     self.runs_handed_out[entry.target] -= 1
 
     def get_due_jobs(self, now: datetime) -> list[Job]:
-        """Return up to JOBS_AT_ONCE jobs that are due, oldest first."""
+        """Return a job for each instant that is due, oldest first, with all entries of it."""
         jobs: list[Job] = []
-        limit = now.astimezone(UTC) + self._database_clock.skew
-        while (at := self._first_instant()) is not None and at <= limit:
-            due = self._due_at[at]
-            while due and len(jobs) < JOBS_AT_ONCE:
-                key, entry = due.popleft()
-                if self._held.get(key) is entry:
-                    del self._held[key]
-                    if isinstance(entry, PendingRun):
-                        self._count_run(entry, self._out.get(key))
-                    self._out[key] = entry
-                    jobs.append(self._make_job(entry, at - self._database_clock.skew))
-            if due:
-                break
+        room = ENTRIES_AT_ONCE
+        limit = now.astimezone(UTC) + self._database_clock.skew + LEAD
+        while room > 0 and (at := self._first_instant()) is not None and at <= limit:
+            entries = self._hand_out(at, room)
+            room -= len(entries)
+            jobs.append(self._make_job(f"due at {at.isoformat()}", OnceTrigger(at), at, entries))
         return jobs
+
+    def _hand_out(self, at: datetime, count: int) -> list[DueEntry]:
+        """Remove and return up to ``count`` held entries that are due at an instant."""
+        entries: list[DueEntry] = []
+        due, held, out = self._due_at[at], self._held, self._out
+        while due and len(entries) < count:
+            key, entry = due.popleft()
+            if held.get(key) is entry:
+                del held[key]
+                if isinstance(entry, PendingRun):
+                    self._count_run(entry, out.get(key))
+                out[key] = entry
+                entries.append(entry)
+        return entries
 
     def get_next_run_time(self) -> datetime | None:
         """Return when to wake up, by this machine's clock."""
         at = self._first_instant()
-        return None if at is None else at - self._database_clock.skew
+        return None if at is None else at - self._database_clock.skew - LEAD
 
     def _count_run(self, entry: PendingRun, former: DueEntry | None) -> None:
         self.runs_handed_out[entry.target] += 1
@@ -167,7 +181,7 @@ class WindowJobStore(BaseJobStore):  # type: ignore[misc]
     def get_all_jobs(self) -> list[Job]:
         """Return every held entry as a job, oldest first."""
         return [
-            self._make_job(entry, at - self._database_clock.skew)
+            self._make_job(_name_of(entry), trigger_of(entry), at, [entry])
             for at in sorted(self._due_at)
             for key, entry in self._due_at[at]
             if self._held.get(key) is entry
@@ -191,21 +205,19 @@ class WindowJobStore(BaseJobStore):  # type: ignore[misc]
         """Drop everything that was not handed out."""
         self.clear()
 
-    def _make_job(self, entry: DueEntry, at: datetime) -> Job:
-        job: Any = _new_job(Job)
-        if isinstance(entry, ArmedEvent):
-            job.id = job.name = f"campaign {entry.campaign_id}"
-            job.trigger = ScheduleTrigger(entry.schedule, entry.event)
-        else:
-            job.id = job.name = f"run {entry.campaign_id} {entry.scheduled_for.isoformat()}"
-            job.trigger = OnceTrigger(entry.at)
+    def _make_job(
+        self, name: str, trigger: BaseTrigger, at: datetime, entries: list[DueEntry]
+    ) -> Job:
+        job: Any = Job.__new__(Job)
+        job.id = job.name = name
+        job.trigger = trigger
         job._scheduler = self._scheduler
         job._jobstore_alias = self._alias
         job.func = job.func_ref = None
-        job.args = (entry,)
+        job.args = (entries,)
         job.kwargs = {}
         job.executor = EXECUTOR
-        job.next_run_time = at
+        job.next_run_time = at - self._database_clock.skew - LEAD
         # Lateness and overlap are decided in the claim, where every node sees the same facts.
         job.misfire_grace_time = None
         job.coalesce = True
@@ -213,11 +225,14 @@ class WindowJobStore(BaseJobStore):  # type: ignore[misc]
         return job
 
 
-_new_job = Job.__new__
+def _name_of(entry: DueEntry) -> str:
+    if isinstance(entry, ArmedEvent):
+        return f"campaign {entry.campaign_id}"
+    return f"run {entry.campaign_id} {entry.scheduled_for.isoformat()}"
 
 
 class PipelineExecutor(BaseExecutor):  # type: ignore[misc]
-    """Hands each due entry to the pipeline, and runs nothing itself.
+    """Hands due entries to the pipeline, and runs nothing itself.
 
     Overlap is decided in the claim, not counted here.
 
@@ -225,12 +240,12 @@ class PipelineExecutor(BaseExecutor):  # type: ignore[misc]
         handle_due: `daemon.pipeline.claimer.Claimer.enqueue`.
     """
 
-    def __init__(self, handle_due: Callable[[DueEntry], None]) -> None:
+    def __init__(self, handle_due: Callable[[list[DueEntry]], None]) -> None:
         super().__init__()
         self._handle_due = handle_due
 
     def submit_job(self, job: Job, run_times: list[datetime]) -> None:
-        """Hand over one job. Never blocks, never refuses."""
+        """Hand over the entries of a job. Never blocks, never refuses."""
         del run_times  # always one: the window hands out single instants
         self._handle_due(job.args[0])
 

@@ -3,8 +3,12 @@
 -- verdict is started; or late or lost, and then the caller finishes it; or postponed, and then the run
 -- remains due, because the payloads before it reach max_bytes.
 -- Moves: runs queued, retrying -> executing, attempt + 1. A paused campaign starts nothing.
-WITH clock AS MATERIALIZED (
-    SELECT coalesce(CAST(:now AS timestamptz), clock_timestamp()) AS now
+WITH waited AS MATERIALIZED (
+    -- What is due is handed over a little early; nothing is locked before its instant.
+    SELECT CASE WHEN CAST(:now AS timestamptz) IS NULL
+                THEN pg_sleep_until(least(CAST(:due_at AS timestamptz), clock_timestamp() + interval '50 ms')) END
+), clock AS MATERIALIZED (
+    SELECT coalesce(CAST(:now AS timestamptz), clock_timestamp()) AS now FROM waited
 ), alive AS MATERIALIZED (
     SELECT n.id FROM nodes n, clock
     WHERE n.id = CAST(:node AS text) AND n.lease_until > clock.now

@@ -5,8 +5,12 @@
 -- max_bytes. An event is missing if another node claimed it or its schedule changed. It
 -- is also missing if it is not due by the database clock, or another session has locked its campaign.
 -- Moves: scheduled, launched, executing -> executing | launched | completed | failed; inserts runs.
-WITH clock AS MATERIALIZED (
-    SELECT coalesce(CAST(:now AS timestamptz), clock_timestamp()) AS now
+WITH waited AS MATERIALIZED (
+    -- What is due is handed over a little early; nothing is locked before its instant.
+    SELECT CASE WHEN CAST(:now AS timestamptz) IS NULL
+                THEN pg_sleep_until(least(CAST(:due_at AS timestamptz), clock_timestamp() + interval '50 ms')) END
+), clock AS MATERIALIZED (
+    SELECT coalesce(CAST(:now AS timestamptz), clock_timestamp()) AS now FROM waited
 ), alive AS MATERIALIZED (
     -- A node whose lease has ended claims nothing. The lock makes a rescuer wait for this commit.
     SELECT n.id FROM nodes n, clock

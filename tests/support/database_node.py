@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
+
+import psycopg
 
 from daemon.cluster.store import NodeInfo
 from daemon.domain.run.attempt import (
@@ -54,8 +57,23 @@ class WonClaim:
     def run_id(self) -> UUID | None:
         return self.planned.run_id
 
+    @property
+    def attempt(self) -> Attempt | None:
+        return self.claimed.attempts[0] if self.claimed.attempts else None
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.claimed, name)
+
+
+def won_from(planned: Sequence[ClaimRequest], results: Sequence[ClaimResult]) -> list[WonClaim]:
+    """Return the results of a claim, one for each event."""
+    return [
+        WonClaim(
+            planned[place], result._replace(places=[place], attempts=result.attempts[n : n + 1])
+        )
+        for result in results
+        for n, place in enumerate(result.places)
+    ]
 
 
 @dataclass
@@ -71,6 +89,8 @@ class DatabaseNode:
     """The runs of the last take-over."""
     not_ended: list[str] = field(default_factory=list)
     """The roles whose sessions the last take-over could not end."""
+    only_general: bool = False
+    """Whether to leave the short statements out."""
 
     def _set_clock(self) -> None:
         self.firing.now = self.nodes.now = self.db.now
@@ -83,9 +103,25 @@ class DatabaseNode:
         if armed is None:
             armed = await self.db.due_events()
         planned = [plan(item, believes or self.db.now) for item in armed]
-        results, postponed = await self.firing.claim(planned)
+        found, postponed = await self._claim(planned)
         assert not postponed
-        return [WonClaim(planned[won.place], won) for won in results]
+        return found
+
+    async def _claim(
+        self, planned: Sequence[ClaimRequest]
+    ) -> tuple[list[WonClaim], list[ClaimRequest]]:
+        """Claim as the claimer does: by the short statement first, unless `only_general` is set."""
+        found: list[WonClaim] = []
+        plain = [] if self.only_general else [item for item in planned if item.is_plain]
+        if plain:
+            with contextlib.suppress(psycopg.errors.UniqueViolation):
+                found = won_from(plain, await self.firing.claim_plain(plain))
+        taken = {won.campaign_id for won in found}
+        left = [item for item in planned if item.armed.campaign_id not in taken]
+        if not left:
+            return found, []
+        results, postponed = await self.firing.claim(left)
+        return found + won_from(left, results), [left[place] for place in postponed]
 
     async def claim_in_parts(self) -> list[int]:
         """Claim what is due until nothing is postponed; return the sizes of the claims."""
@@ -93,10 +129,10 @@ class DatabaseNode:
         sizes: list[int] = []
         planned = [plan(item, self.db.now) for item in await self.db.due_events()]
         while planned:
-            results, postponed = await self.firing.claim(planned)
-            assert {won.place for won in results} | set(postponed) == set(range(len(planned)))
-            sizes.append(len(results))
-            planned = [planned[place] for place in postponed]
+            found, postponed = await self._claim(planned)
+            assert len(found) + len(postponed) == len(planned)
+            sizes.append(len(found))
+            planned = postponed
         return sizes
 
     async def claim_all(self) -> list[WonClaim]:
@@ -132,12 +168,29 @@ class DatabaseNode:
 
         While another node holds a lock, it is tried again, as the completer does.
         """
+        item = FinishedAttempt(work, outcome or Delivered(), expected, begun)
+        (written,) = await self.finish_batch(item)
+        while written is None and await self.firing.find_blocked([(work, expected)]):
+            (written,) = await self.finish_batch(item)
+        return [] if written is None else [written]
+
+    async def finish_batch(self, *items: FinishedAttempt) -> list[FinishResult | None]:
+        """Write a batch as the completer does; return the result of each, None if not written."""
         self._set_clock()
-        finished = [FinishedAttempt(work, outcome or Delivered(), expected, begun)]
-        written = await self.firing.finish(finished)
-        while written == [None] and await self.firing.find_blocked([(work, expected)]):
-            written = await self.firing.finish(finished)
-        return [row for row in written if row is not None]
+        found: dict[int, FinishResult] = {}
+        plain = [
+            item
+            for item in items
+            if item.attempt.number == 1
+            and item.expected == "executing"
+            and isinstance(item.outcome, Delivered)
+            and not self.only_general
+        ]
+        for batch, write in (plain, self.firing.finish_plain), (items, self.firing.finish):
+            left = [item for item in batch if id(item) not in found]
+            for result in await write(left) if left else ():
+                found |= {id(left[place]): result for place in result.places}
+        return [found.get(id(item)) for item in items]
 
     async def fail(self, work: Attempt, reason: str = "no") -> list[FinishResult]:
         return await self.finish(work, Reject(reason))

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from campaignd import plugin
 from daemon.domain.campaign.model import run_id
-from daemon.domain.campaign.state_machine import Status
+from daemon.domain.campaign.state_machine import RunStatus, Status
 from daemon.domain.errors import Unavailable
 from daemon.domain.run.attempt import (
     ArmedEvent,
@@ -35,7 +35,7 @@ from daemon.runtime.clock import DatabaseClock
 from daemon.runtime.database_health import DatabaseHealth
 from daemon.runtime.node_identity import NodeIdentity
 from daemon.runtime.stopwatch import LoopTurn
-from storage.runs import columns_of
+from storage.outcome_rows import columns_of
 from tests.support.clocks import NOON, SettableClock
 from tests.support.waiting import PATIENCE_S
 
@@ -86,6 +86,14 @@ class FakeRunStore:
             number, UUID_OF[number], "a", identity, NOON, attempt, target, self.payload, NOON, late
         )
 
+    async def claim_plain(
+        self, planned: Sequence[ClaimRequest], without_payload: Collection[str] = ()
+    ) -> list[ClaimResult]:
+        if len(planned) > self.claims_fit:
+            return []
+        won, _ = await self.claim(planned)
+        return won
+
     async def claim(
         self, planned: Sequence[ClaimRequest], without_payload: Collection[str] = ()
     ) -> tuple[list[ClaimResult], list[int]]:
@@ -95,28 +103,27 @@ class FakeRunStore:
             raise Unavailable("the disk is full")
         self.claims.append(numbers)
         await self.gate.wait()
-        won, postponed = [], []
+        won: dict[tuple[str, bool], list[int]] = defaultdict(list)
+        postponed = []
         for place, item in enumerate(planned):
             entry = item.armed
-            if len(won) == self.claims_fit:
+            if sum(map(len, won.values())) == self.claims_fit:
                 postponed.append(place)
-                continue
-            if entry.campaign_id in self.losing:
-                continue
-            fires = entry.event.kind is EventKind.FIRE
-            work = self._make_attempt(entry.campaign_id, entry.target) if fires else None
-            won.append(
-                ClaimResult(
-                    place,
-                    Status.SCHEDULED,
-                    Status.EXECUTING if fires else Status.LAUNCHED,
-                    NOON,
-                    entry.target,
-                    "executing" if fires else None,
-                    work,
-                )
+            elif entry.campaign_id not in self.losing:
+                won[entry.target, entry.event.kind is EventKind.FIRE].append(place)
+        results = [
+            ClaimResult(
+                places,
+                Status.SCHEDULED,
+                Status.EXECUTING if fires else Status.LAUNCHED,
+                NOON,
+                target,
+                "executing" if fires else None,
+                [self._make_attempt(numbers[place], target) for place in places] if fires else [],
             )
-        return won, postponed
+            for (target, fires), places in won.items()
+        ]
+        return results, postponed
 
     async def claim_attempts(
         self, entries: Sequence[PendingRun], without_payload: Collection[str] = ()
@@ -133,33 +140,34 @@ class FakeRunStore:
         ]
         return started, late, [(entry.campaign_id, entry.scheduled_for) for entry in others]
 
-    async def finish(self, finished: Sequence[FinishedAttempt]) -> list[FinishResult | None]:
-        self._raise_if_refused([item.attempt.campaign_id for item in finished])
+    async def finish_plain(self, finished: Sequence[FinishedAttempt]) -> list[FinishResult]:
+        return await self.finish(finished)
+
+    async def finish(self, finished: Sequence[FinishedAttempt]) -> list[FinishResult]:
+        numbers = [item.attempt.campaign_id for item in finished]
+        self._raise_if_refused(numbers)
         self.finishes.append(len(finished))
-        written: list[FinishResult | None] = []
+        written: dict[RunStatus, list[int]] = defaultdict(list)
         if self.unwritable & {type(item.outcome) for item in finished}:
             raise ValueError("bad outcome")
-        for work, outcome, _, begun, *_ in finished:
+        for place, (work, outcome, _, begun, *_) in enumerate(finished):
             self.outcomes.append(outcome)
             self.begun[work.campaign_id] = begun
             if work.campaign_id in self.losing | self.locked or work.campaign_id in self.unheard:
-                written.append(None)
                 continue
             self.finished.append((work.campaign_id, type(outcome).__name__))
-            row = FinishResult(
-                work.campaign_id,
-                work.scheduled_for,
-                columns_of(outcome)[0],
-                Status.EXECUTING,
-                Status.COMPLETED,
-                False,
-            )
-            written.append(row)
-        if self.muffled & {row.campaign_id for row in written if row is not None}:
+            written[columns_of(outcome)[0]].append(place)
+        results = [
+            FinishResult(places, status, Status.EXECUTING, Status.COMPLETED, False)
+            for status, places in written.items()
+        ]
+        if self.muffled & {numbers[place] for places in written.values() for place in places}:
             self.muffled = set()
-            self.unheard |= {row.campaign_id: row for row in written if row is not None}
+            self.unheard |= {
+                numbers[place]: result for result in results for place in result.places
+            }
             raise Unavailable("the answer was lost")
-        return written
+        return results
 
     async def find_blocked(
         self, attempts: Sequence[tuple[Attempt, str]]
@@ -215,6 +223,7 @@ class GatedTarget(plugin.Target):
             self.gate.set()
         self.outcome = outcome
         self.asked: list[int] = []
+        self.batch_size = 1
         self.under_way = self.most_under_way = 0
 
     async def deliver(self, work: Attempt) -> Outcome:
@@ -257,8 +266,8 @@ class RecordingTimer:
         self.followed += following
         self.rechecked += lost
 
-    def runs_finished(self, results: Sequence[FinishResult]) -> None:
-        self.attempts_asked += sum(result.promoted for result in results)
+    def runs_finished(self, campaign_ids: Sequence[int], *, promoted: bool) -> None:
+        self.attempts_asked += len(campaign_ids) if promoted else 0
 
     def on_runs_available(self) -> None:
         self.attempts_asked += 1

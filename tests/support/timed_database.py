@@ -24,9 +24,10 @@ from daemon.runtime.clock import SystemClock
 from daemon.runtime.node_identity import NodeIdentity
 from daemon.timer.loader import FIRST_EVENT, FIRST_RUN
 from storage.campaigns import Campaigns
-from storage.engine import Database
+from storage.firing_database import FiringDatabase
 from storage.nodes import Nodes
 from storage.runs import RunStore
+from storage.session import BY_HAND
 from storage.tables import metadata
 from storage.timers import Timers
 from tests.support.clocks import NOON, days, hours
@@ -70,7 +71,7 @@ def events_named(events: list[Any], name: str) -> list[Any]:
 class _CampaignsAtTestTime(Campaigns):
     """Campaigns whose edits are decided at the time of the test."""
 
-    def __init__(self, database: Database, db: TimedDatabase) -> None:
+    def __init__(self, database: FiringDatabase, db: TimedDatabase) -> None:
         super().__init__(database)
         self._db = db
 
@@ -83,7 +84,7 @@ class _CampaignsAtTestTime(Campaigns):
 class TimedDatabase:
     """A database with a settable clock, and what tests do with it."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: FiringDatabase) -> None:
         self.database = database
         self.now = NOON
         self.store = _CampaignsAtTestTime(database, self)
@@ -254,7 +255,7 @@ class TimedDatabase:
 @asynccontextmanager
 async def open_timed_database(url: str) -> AsyncIterator[TimedDatabase]:
     """Open the database at ``url``."""
-    database = Database(url, pool_size=3)
+    database = FiringDatabase(url, pool_size=6, timeouts=BY_HAND)
     try:
         yield TimedDatabase(database)
     finally:

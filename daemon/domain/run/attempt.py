@@ -6,6 +6,7 @@ Values that are made for every run are named tuples: making one costs a fifth of
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -99,18 +100,18 @@ class Attempt(NamedTuple):
 
 
 class ClaimResult(NamedTuple):
-    """The result for one due event that this node has won."""
+    """Due events that this node has won, all with the same result."""
 
-    place: int
-    """Index of the event among the claim requests."""
+    places: Sequence[int]
+    """Indexes of the events among the claim requests."""
     from_status: Status
     to_status: Status
     claimed_at: datetime
     target: str
     made: str | None
-    """Status of the new run; None when the event has no run, or the run existed already."""
-    attempt: Attempt | None
-    """Set when the new run is executing."""
+    """Status of the new runs; None when the events have no run, or the runs existed already."""
+    attempts: Sequence[Attempt] = ()
+    """One for each event if the new runs are executing, else none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,15 +169,15 @@ class FinishedAttempt(NamedTuple):
 
 
 class FinishResult(NamedTuple):
-    """An outcome that is durably in the database."""
+    """Outcomes that are durably in the database, all with the same result."""
 
-    campaign_id: int
-    scheduled_for: datetime
+    places: Sequence[int]
+    """Indexes of the outcomes among those that were to be written."""
     status: RunStatus
     from_status: Status
     to_status: Status
     promoted: bool
-    """True when a queued run of this campaign is due now."""
+    """True when queued runs of these campaigns are due now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,11 @@ class ClaimRequest(NamedTuple):
     missed_until: datetime | None = None
     older: tuple[PassedOccurrence, ...] = ()
     bulk: tuple[PassedStretch, ...] = ()
+    is_plain: bool = False
+    """Whether this is a single occurrence, followed by another or by nothing.
+
+    The store claims plain requests by a short statement, as far as their campaigns are idle.
+    """
 
 
 def plan(armed: ArmedEvent, now: datetime) -> ClaimRequest:
@@ -63,7 +68,7 @@ def plan(armed: ArmedEvent, now: datetime) -> ClaimRequest:
     if schedule.kind is Kind.ONCE:
         identity = run_id(armed.campaign_uuid, event.at)
         latest = latest_start(event.at, grace)
-        return ClaimRequest(armed, event.at, identity, latest, None, False, False)
+        return ClaimRequest(armed, event.at, identity, latest, None, False, False, is_plain=True)
     late = decide(schedule, event, max(now, event.at))
     missed = late.missed
     fire = late.fire
@@ -73,17 +78,23 @@ def plan(armed: ArmedEvent, now: datetime) -> ClaimRequest:
         if late.bulk_missed is None:
             # The claim judges the newest; the others count as missed if the last of them is.
             last_missed = missed[-1] if missed else None
+    older = _passed_occurrences(armed, missed, late.skipped)
+    bulk = _passed_stretches(late)
+    is_followed_by_fire = late.next is not None and late.next.kind is EventKind.FIRE
+    backlog = late.backlog and is_followed_by_fire
+    more = late.next is not None or schedule.kind is Kind.WINDOW
     return ClaimRequest(
         armed,
         fire.at,
         run_id(armed.campaign_uuid, fire.at),
         latest_start(fire.at, grace),
         late.next,
-        late.backlog and late.next is not None and late.next.kind is EventKind.FIRE,
-        late.next is not None or schedule.kind is Kind.WINDOW,
+        backlog,
+        more,
         last_missed.at + timedelta(seconds=grace) if last_missed else None,
-        _passed_occurrences(armed, missed, late.skipped),
-        _passed_stretches(late),
+        older,
+        bulk,
+        fire is event and more == is_followed_by_fire and not (backlog or last_missed or bulk),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from daemon.domain.run.attempt import Attempt, AttemptKey
@@ -45,17 +45,18 @@ class InFlight:
         """Return how many attempts of a target are in flight and not blocked."""
         return self._per_target[target]
 
-    def add(self, attempt: Attempt) -> None:
-        """Add an attempt that was just claimed."""
-        key = attempt.campaign_id, attempt.scheduled_for
-        if key in self._attempts:
-            self.remove(self._attempts[key])
-        self._attempts[key] = attempt
-        self._per_target[attempt.target] += 1
+    def add(self, attempts: Iterable[Attempt]) -> None:
+        """Add attempts that were just claimed."""
+        for attempt in attempts:
+            key = attempt.campaign_id, attempt.scheduled_for
+            if key in self._attempts:
+                self.remove([self._attempts[key]])
+            self._attempts[key] = attempt
+            self._per_target[attempt.target] += 1
 
-    def start(self, attempt: Attempt) -> None:
-        """Note that the target is asked to carry out the attempt now."""
-        self._started.add((attempt.campaign_id, attempt.scheduled_for))
+    def start(self, attempts: Iterable[Attempt]) -> None:
+        """Note that the target is asked to carry out these attempts now."""
+        self._started.update((attempt.campaign_id, attempt.scheduled_for) for attempt in attempts)
 
     def take_back(self, attempt: Attempt) -> None:
         """Note that the target was not reached, so the attempt has not started."""
@@ -74,16 +75,17 @@ class InFlight:
             self._blocked.add(attempt.key)
             self._per_target[attempt.target] -= 1
 
-    def remove(self, attempt: Attempt) -> None:
-        """Remove an attempt whose outcome is written, or that belongs to another node now."""
-        key = attempt.campaign_id, attempt.scheduled_for
-        if self._attempts.get(key) is attempt:
-            del self._attempts[key]
-            self._started.discard(key)
-            if key in self._blocked:
-                self._blocked.discard(key)
-            else:
-                self._per_target[attempt.target] -= 1
+    def remove(self, attempts: Iterable[Attempt]) -> None:
+        """Remove attempts whose outcome is written, or that belong to another node now."""
+        for attempt in attempts:
+            key = attempt.campaign_id, attempt.scheduled_for
+            if self._attempts.get(key) is attempt:
+                del self._attempts[key]
+                self._started.discard(key)
+                if key in self._blocked:
+                    self._blocked.discard(key)
+                else:
+                    self._per_target[attempt.target] -= 1
 
     def oldest_claim_at(self) -> datetime | None:
         """Return when the attempt that is longest in flight was claimed, by the database clock."""

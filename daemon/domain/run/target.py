@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from daemon.domain.run.attempt import Attempt
 from daemon.domain.run.outcome import Outcome
@@ -49,6 +50,11 @@ class Target(ABC):
 
     The node then claims fewer runs in advance, because no other node can execute a claimed run.
     """
+    batch_size: int = 1
+    """Maximum attempts that ``deliver_many`` takes at once.
+
+    A batch counts as one attempt of the target's ``concurrency``.
+    """
     sends_payload: bool = True
     """Whether ``deliver`` uses the payload, which is otherwise not read from the database."""
 
@@ -59,6 +65,14 @@ class Target(ABC):
         Delivery is at least once: an attempt with the same ``run_id`` may follow after a failure
         or a crash. An exception counts as `OutcomeUnknown`.
         """
+
+    async def deliver_many(self, attempts: Sequence[Attempt]) -> Sequence[Outcome]:
+        """Hand over up to ``batch_size`` runs and return the outcome of each, in their order.
+
+        Override it together with ``batch_size`` if many runs cost little more than one. By default
+        it calls ``deliver`` for each. An exception counts as `OutcomeUnknown` for every run.
+        """
+        return [await self.deliver(attempt) for attempt in attempts]
 
     async def check(self) -> None:  # noqa: B027 - optional to override
         """Raise an exception if the target could take no run now. Does nothing by default.

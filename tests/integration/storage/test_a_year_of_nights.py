@@ -74,8 +74,8 @@ async def test_every_night_of_a_year(database_url: str) -> None:
             while claimed := await node.claim():
                 works = [item.attempt for item in claimed if item.attempt is not None]
                 assert len(works) == len(claimed)
-                await node.firing.finish(
-                    [FinishedAttempt(work, Delivered(), "executing", None) for work in works]
+                await node.finish_batch(
+                    *(FinishedAttempt(work, Delivered(), "executing", None) for work in works)
                 )
 
         rows = await db.rows("SELECT campaign_id, scheduled_for, status FROM runs")

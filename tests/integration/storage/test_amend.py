@@ -19,7 +19,7 @@ PATIENCE_S = 60
 
 async def amend(db: TimedDatabase, campaign_id: int, **values: Any) -> Any:
     async with db.store.edit(campaign_id) as edit:
-        await edit.amend(values, "tester")
+        await edit.amend_fields(values, "tester")
     return edit
 
 

@@ -8,7 +8,7 @@ from daemon.campaign_service import CampaignService
 from daemon.domain.campaign.state_machine import RunStatus
 from daemon.domain.run.attempt import Attempt
 from daemon.domain.run.outcome import Accepted, Missed, Reject, Retry
-from storage import runs
+from storage import claim_rows
 from storage.run_results import RunResults
 from tests.support.builders import daily_body, once_body
 from tests.support.clocks import hours, minutes, seconds
@@ -154,7 +154,7 @@ async def test_a_claim_of_attempts_has_a_bounded_number_of_bytes(
     tight = await db.add_scheduled(once_body(AT) | {"misfire_grace_time": 1}, payload=payload)
     db.set_time(AT)
     await node.release(*[won.attempt for won in await node.claim()])
-    monkeypatch.setattr(runs, "CLAIM_BYTES", 100_000)
+    monkeypatch.setattr(claim_rows, "CLAIM_BYTES", 100_000)
     db.set_time(AT + seconds(5))
     node.firing.now = db.now
     waiting = await db.due_pending_runs()

@@ -14,8 +14,9 @@ from daemon.domain.run.claim_plan import plan
 from daemon.domain.schedule.schedule import EventKind, TimedEvent
 from daemon.runtime.clock import SystemClock
 from daemon.runtime.node_identity import NodeIdentity
-from storage import runs
-from storage.runs import CLAIM_BYTES, RunStore
+from storage import claim_rows
+from storage.claim_rows import CLAIM_BYTES
+from storage.runs import RunStore
 from tests.support.builders import daily_body, once_body
 from tests.support.clocks import NOON, days, hours, minutes, seconds
 from tests.support.database_node import DatabaseNode
@@ -50,7 +51,7 @@ async def test_a_payload_larger_than_the_bound_is_claimed(
     db: TimedDatabase, node: DatabaseNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An operator may have stored it with SQL; each claim has at least one run."""
-    monkeypatch.setattr(runs, "CLAIM_BYTES", 100)
+    monkeypatch.setattr(claim_rows, "CLAIM_BYTES", 100)
     for _ in range(3):
         await db.add_scheduled(once_body(NOON + hours(1)), payload=BIG)
     db.set_time(NOON + hours(1))
@@ -61,7 +62,7 @@ async def test_a_payload_is_not_read_for_a_target_that_does_not_send_it(
     db: TimedDatabase, node: DatabaseNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Such runs count no bytes; other targets' payloads are read as ever."""
-    monkeypatch.setattr(runs, "CLAIM_BYTES", 100_000)
+    monkeypatch.setattr(claim_rows, "CLAIM_BYTES", 100_000)
     at = NOON + hours(1)
     queued = {await db.add_scheduled(once_body(at), payload=BIG, target="table") for _ in range(5)}
     sent = await db.add_scheduled(once_body(at), payload=BIG)
@@ -70,7 +71,7 @@ async def test_a_payload_is_not_read_for_a_target_that_does_not_send_it(
     planned = [plan(item, db.now) for item in await db.due_events()]
     results, postponed = await node.firing.claim(planned, ["table", "other"])
     assert postponed == []
-    attempts = [won.attempt for won in results if won.attempt is not None]
+    attempts = [attempt for result in results for attempt in result.attempts]
     assert {each.campaign_id for each in attempts if each.payload is UNREAD} == queued
     assert [each.payload for each in attempts if each.campaign_id == sent] == [BIG]
 
@@ -417,6 +418,6 @@ async def test_warming_up_claims_nothing(db: TimedDatabase, node: DatabaseNode) 
     campaign_id = await db.add_scheduled(once_body(NOON + hours(1)))
     db.advance(hours(1))
     await node.firing.warm()
-    assert node.firing._database._pool.checkedin() == node.firing._database.connections_kept
+    assert len(node.firing._database._idle) == node.firing._database.connections_kept
     assert await db.runs_of(campaign_id) == []
     assert len(await node.claim()) == 1

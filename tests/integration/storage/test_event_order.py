@@ -28,8 +28,8 @@ async def test_the_event_that_moves_the_campaign_comes_last(database_url: str, s
         random.Random(seed).shuffle(works)
 
         node.firing.now = db.now
-        await node.firing.finish(
-            [FinishedAttempt(work, Delivered(), "executing", None) for work in works]
+        await node.finish_batch(
+            *(FinishedAttempt(work, Delivered(), "executing", None) for work in works)
         )
 
         events = await db.events_of(campaign_id)

@@ -42,7 +42,7 @@ async def two_runs(db: TimedDatabase, node: DatabaseNode) -> tuple[Attempt, Atte
 async def written(node: DatabaseNode, *works: Attempt) -> list[bool]:
     """Finish attempts in one batch; return which outcomes were written."""
     batch = [FinishedAttempt(work, Delivered(), "executing") for work in works]
-    return [result is not None for result in await node.firing.finish(batch)]
+    return [result is not None for result in await node.finish_batch(*batch)]
 
 
 @pytest.mark.parametrize("table", TABLES)

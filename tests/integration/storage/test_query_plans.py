@@ -20,10 +20,11 @@ from daemon.runtime.clock import SystemClock
 from daemon.runtime.node_identity import NodeIdentity
 from daemon.timer.loader import FIRST_EVENT, FIRST_RUN
 from storage import runs
-from storage.engine import Database
+from storage.firing_database import FiringDatabase
 from storage.nodes import Nodes
 from storage.queries import query
 from storage.runs import RunStore
+from storage.session import FIRING
 from storage.timers import Timers
 from tests.support.builders import daily_body
 from tests.support.clocks import days
@@ -78,7 +79,7 @@ class Explained:
     """A database that explains statements and collects their plans."""
 
     def __init__(self, url: str) -> None:
-        self.database = Database(url)
+        self.database = FiringDatabase(url, timeouts=FIRING)
         self.plans: list[dict[str, Any]] = []
 
     async def plan(self, name: str, binds: dict[str, Any]) -> None:
@@ -146,6 +147,19 @@ async def test_claims(explained: Explained, batch: int) -> None:
     await statements.claim([plan(armed(number), NOW) for number in range(1, batch + 1)])
     assert explained.scanned() == set()
     assert {"timers_pkey", "campaigns_pkey", "runs_pkey"} <= explained.indexes()
+
+
+@pytest.mark.parametrize("batch", [1, 10, 100])
+async def test_plain_claims_and_outcomes(explained: Explained, batch: int) -> None:
+    statements = RunStore(explained.database, NodeIdentity(SystemClock(), "node"), now=NOW)
+    await statements.claim_plain([plan(armed(number), NOW) for number in range(1, batch + 1)])
+    assert explained.scanned() == set()
+    assert {"timers_pkey", "campaigns_pkey"} <= explained.indexes()
+    await statements.finish_plain(
+        [FinishedAttempt(work(n), Delivered(), "executing", None) for n in range(1, batch + 1)]
+    )
+    assert explained.scanned() == set()
+    assert {"campaigns_pkey", "runs_pkey"} <= explained.indexes()
 
 
 @pytest.mark.parametrize("batch", [1, 10, 100])
@@ -253,14 +267,15 @@ async def test_leaving(explained: Explained) -> None:
 
 async def test_the_statements_explained_are_those_that_run(seeded_url: str) -> None:
     """The seed is a legal state: its due events can be claimed."""
-    database = Database(seeded_url)
+    database = FiringDatabase(seeded_url, timeouts=FIRING)
     try:
         timers = Timers(database)
         overdue = await timers.overdue_events(FIRST_EVENT, NOW, 20, [])
         due = await timers.events_of([item.campaign_id for item in overdue], NOW)
         assert len(due) == len(overdue) == 9
         statements = RunStore(database, NodeIdentity(SystemClock(), "node"), now=NOW)
-        assert len((await statements.claim([plan(entry, NOW) for entry in due]))[0]) == 9
+        results, _ = await statements.claim([plan(entry, NOW) for entry in due])
+        assert sum(len(result.places) for result in results) == 9
         assert await Nodes(database, now=NOW).beat("node", lease=5, oldest_claim_at=None)
     finally:
         await database.close()

@@ -40,7 +40,7 @@ from daemon.timer.inbox import TimerInbox
 from daemon.timer.loader import Loader
 from daemon.timer.scheduler import TimerScheduler
 from storage.campaigns import Campaigns
-from storage.engine import Database
+from storage.firing_database import FiringDatabase
 from storage.nodes import Nodes
 from storage.runs import RunStore
 from storage.timers import Timers
@@ -89,7 +89,7 @@ def documented_calls() -> list[Call]:
     return re.findall(r"^\|[^|]*\| `([^`]+)` \| `([^`]+)` \|", section, re.MULTILINE)
 
 
-async def traced_run(database: Database) -> list[Call]:
+async def traced_run(database: FiringDatabase) -> list[Call]:
     """Fire a one-off campaign with the target ``log``; return the calls on the run's way."""
     clock, finished = SystemClock(), asyncio.Event()
 

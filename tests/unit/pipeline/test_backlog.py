@@ -27,7 +27,7 @@ def numbers(entries: list[DueEntry]) -> list[int]:
 def filled(*entries: DueEntry, now: datetime = NOON) -> Backlog:
     made = Backlog()
     for entry in entries:
-        assert made.push(entry, now, paused=False)
+        assert made.push([entry], now, paused=False) == []
     return made
 
 
@@ -58,13 +58,11 @@ def test_a_full_backlog_leaves_room_for_what_is_on_time(
 ) -> None:
     monkeypatch.setattr(backlog, "MAX_BACKLOG_PAUSED" if paused else "MAX_BACKLOG", 2)
     made = Backlog()
-    assert [made.push(at(n, NOON - 2 * LATE), NOON, paused=paused) for n in (1, 2, 3)] == [
-        True,
-        True,
-        False,
-    ]
+    late = [at(n, NOON - 2 * LATE) for n in (1, 2, 3)]
+    assert made.push(late, NOON, paused=paused) == late[2:]
     assert made.is_full(paused=paused)
-    assert [made.push(at(n, NOON), NOON, paused=paused) for n in (4, 5, 6)] == [True, True, False]
+    on_time = [at(n, NOON) for n in (4, 5, 6)]
+    assert made.push(on_time, NOON, paused=paused) == on_time[2:]
     assert len(made) == 4
 
 

@@ -44,7 +44,7 @@ def canceller_of(harness: PipelineHarness, runs: Runs, every: float = 3600.0) ->
 async def in_flight(harness: PipelineHarness, target: GatedTarget, count: int) -> None:
     """One attempt is under way, the others wait for it."""
     for number in range(count):
-        harness.pipeline.claimer.enqueue(armed_once(number))
+        harness.pipeline.claimer.enqueue([armed_once(number)])
     await spin_until(lambda: len(harness.pipeline.in_flight) == count and target.asked == [0])
 
 

@@ -16,7 +16,7 @@ async def test_draining_does_not_wait_for_unwritable_outcomes() -> None:
     target = GatedTarget(slow=True)
     harness = PipelineHarness(log=(target, 1))
     await harness.pipeline.start()
-    harness.pipeline.claimer.enqueue(armed_once(1))
+    harness.pipeline.claimer.enqueue([armed_once(1)])
     await spin_until(lambda: target.under_way == 1)
     harness.store.poison = {1}
     async with asyncio.timeout(PATIENCE_S):
@@ -32,12 +32,12 @@ async def test_draining_waits_for_attempts_that_end_in_time() -> None:
     harness = PipelineHarness(log=(target, 2))
     await harness.pipeline.start()
     for number in range(2):
-        harness.pipeline.claimer.enqueue(armed_once(number))
+        harness.pipeline.claimer.enqueue([armed_once(number)])
     await spin_until(lambda: target.under_way == 2)
     async with asyncio.timeout(PATIENCE_S):
         drained = asyncio.ensure_future(harness.pipeline.drain(PATIENCE_S))
         await asyncio.sleep(0)
-        harness.pipeline.claimer.enqueue(armed_once(7))
+        harness.pipeline.claimer.enqueue([armed_once(7)])
         target.gate.set()
         await drained
     assert sorted(harness.store.finished) == [(0, "Delivered"), (1, "Delivered")]
@@ -49,7 +49,7 @@ async def test_draining_releases_attempts_that_do_not_end() -> None:
     harness = PipelineHarness(log=(target, 1))
     await harness.pipeline.start()
     for number in range(3):
-        harness.pipeline.claimer.enqueue(armed_once(number))
+        harness.pipeline.claimer.enqueue([armed_once(number)])
     await spin_until(lambda: len(harness.pipeline.in_flight) == 3)
     async with asyncio.timeout(PATIENCE_S):
         await harness.pipeline.drain(0)
@@ -70,7 +70,7 @@ async def test_draining_logs_each_held_run() -> None:
     harness.pipeline.pools.configure({"keep": (target, RetryPolicy(holds=True), 2)})
     await harness.pipeline.start()
     for number in range(3):
-        harness.pipeline.claimer.enqueue(armed_once(number, "keep"))
+        harness.pipeline.claimer.enqueue([armed_once(number, "keep")])
     await spin_until(lambda: len(harness.pipeline.in_flight) == 3)
     harness.store.losing.add(1)
     async with asyncio.timeout(PATIENCE_S):
@@ -98,10 +98,10 @@ async def test_draining_works_although_the_claimer_died() -> None:
     target = GatedTarget(slow=True)
     harness = PipelineHarness(log=(target, 1))
     await harness.pipeline.start()
-    harness.pipeline.claimer.enqueue(armed_once(1))
+    harness.pipeline.claimer.enqueue([armed_once(1)])
     await spin_until(lambda: len(harness.pipeline.in_flight) == 1)
     harness.timer.broken = True
-    harness.pipeline.claimer.enqueue(armed_once(2))
+    harness.pipeline.claimer.enqueue([armed_once(2)])
     task = harness.pipeline.claimer.task
     await spin_until(task.done)
     async with asyncio.timeout(PATIENCE_S):
@@ -129,7 +129,7 @@ async def test_the_completer_stops_although_one_writer_waits_for_another() -> No
             return await resume.wait()
 
         completer.wait_for_stop = pause  # type: ignore[method-assign]
-        harness.pipeline.claimer.enqueue(armed_once(1))
+        harness.pipeline.claimer.enqueue([armed_once(1)])
         await spin_until(lambda: store.claims == [[1]])
         store.down = True
         async with asyncio.timeout(PATIENCE_S):

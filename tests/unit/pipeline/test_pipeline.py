@@ -18,7 +18,7 @@ async def test_due_entries_are_claimed_delivered_and_written() -> None:
     target = GatedTarget()
     async with PipelineHarness(log=(target, 2)) as harness:
         for number in range(20):
-            harness.pipeline.claimer.enqueue(armed_once(number))
+            harness.pipeline.claimer.enqueue([armed_once(number)])
         await spin_until(lambda: len(harness.store.finished) == 20)
         assert sorted(target.asked) == list(range(20))
         assert sorted(harness.timer.settled) == list(range(20))
@@ -30,7 +30,7 @@ async def test_no_more_is_claimed_than_its_target_has_room_for() -> None:
     target = GatedTarget(slow=True)
     async with PipelineHarness(log=(target, 2), batch=4) as harness:
         for number in range(100):
-            harness.pipeline.claimer.enqueue(armed_once(number))
+            harness.pipeline.claimer.enqueue([armed_once(number)])
         pool = harness.pipeline.pools.of("log")
         await spin_until(lambda: pool.room == 0)
         room = len(harness.pipeline.in_flight)
@@ -48,9 +48,9 @@ async def test_a_slow_target_delays_no_other() -> None:
     slow, quick = GatedTarget(slow=True), GatedTarget()
     async with PipelineHarness(slow=(slow, 1), quick=(quick, 1)) as harness:
         for number in range(200):
-            harness.pipeline.claimer.enqueue(armed_once(number, "slow"))
+            harness.pipeline.claimer.enqueue([armed_once(number, "slow")])
         for number in range(200, 300):
-            harness.pipeline.claimer.enqueue(armed_once(number, "quick"))
+            harness.pipeline.claimer.enqueue([armed_once(number, "quick")])
         await spin_until(lambda: len(quick.asked) == 100)
         assert len(slow.asked) == 1
 
@@ -59,7 +59,7 @@ async def test_entries_start_oldest_first() -> None:
     target = GatedTarget()
     async with PipelineHarness(log=(target, 1), batch=3) as harness:
         for number in range(30):
-            harness.pipeline.claimer.enqueue(armed_once(number))
+            harness.pipeline.claimer.enqueue([armed_once(number)])
         await spin_until(lambda: len(target.asked) == 30)
         assert target.asked == list(range(30))
 
@@ -68,9 +68,9 @@ async def test_a_window_opens_whatever_its_target_does() -> None:
     target = GatedTarget(slow=True)
     async with PipelineHarness(log=(target, 1)) as harness:
         for number in range(50):
-            harness.pipeline.claimer.enqueue(armed_once(number))
+            harness.pipeline.claimer.enqueue([armed_once(number)])
         await spin_until(lambda: harness.pipeline.pools.of("log").room == 0)
-        harness.pipeline.claimer.enqueue(armed_once(99, kind=EventKind.OPEN))
+        harness.pipeline.claimer.enqueue([armed_once(99, kind=EventKind.OPEN)])
         await spin_until(lambda: "window_opened" in harness.event_names())
 
 
@@ -78,7 +78,7 @@ async def test_lost_claims_are_read_again() -> None:
     async with PipelineHarness(log=(GatedTarget(), 1)) as harness:
         harness.store.losing = {2}
         for number in range(4):
-            harness.pipeline.claimer.enqueue(armed_once(number))
+            harness.pipeline.claimer.enqueue([armed_once(number)])
         await spin_until(lambda: len(harness.store.finished) == 3)
         assert harness.timer.rechecked == [2]
         assert 2 in harness.timer.settled
@@ -90,9 +90,9 @@ async def test_runs_that_one_claim_has_no_bytes_for_are_claimed_by_later_ones() 
     async with PipelineHarness(log=(target, 1), batch=8) as harness:
         harness.store.claims_fit = 2
         for number in range(10):
-            harness.pipeline.claimer.enqueue(armed_once(number))
+            harness.pipeline.claimer.enqueue([armed_once(number)])
         for number in range(20, 30):
-            harness.pipeline.claimer.enqueue(pending_run(number))
+            harness.pipeline.claimer.enqueue([pending_run(number)])
         await spin_until(lambda: len(harness.store.finished) == 20)
         assert sorted(target.asked) == [*range(10), *range(20, 30)]
         assert sorted(harness.timer.settled) == [*range(10), *range(20, 30)]
@@ -105,8 +105,8 @@ async def test_a_bad_row_fails_alone() -> None:
     async with PipelineHarness(log=(target, 1), batch=8) as harness:
         harness.store.poison = {3}
         for number in range(8):
-            harness.pipeline.claimer.enqueue(armed_once(number))
-        harness.pipeline.claimer.enqueue(pending_run(20))
+            harness.pipeline.claimer.enqueue([armed_once(number)])
+        harness.pipeline.claimer.enqueue([pending_run(20)])
         await spin_until(lambda: len(harness.store.finished) == 8)
         assert sorted(target.asked) == [0, 1, 2, 4, 5, 6, 7, 20]
         (failed,) = [fields for name, fields in harness.events if name == "claim_failed"]
@@ -119,7 +119,7 @@ async def test_an_unwritable_outcome_frees_its_place() -> None:
     async with PipelineHarness(log=(target, 1), batch=1) as harness:
         pool = harness.pipeline.pools.of("log")
         for number in range(10):
-            harness.pipeline.claimer.enqueue(armed_once(number))
+            harness.pipeline.claimer.enqueue([armed_once(number)])
         await spin_until(lambda: pool.room == 0)
         harness.store.poison = set(target.asked) | {
             work.campaign_id for work in harness.pipeline.in_flight
@@ -136,7 +136,7 @@ async def test_an_unwritable_outcome_fails_its_run() -> None:
     target = GatedTarget(outcome=Accepted(5.0))
     async with PipelineHarness(log=(target, 1)) as harness:
         harness.store.unwritable = {Accepted}
-        harness.pipeline.claimer.enqueue(armed_once(1))
+        harness.pipeline.claimer.enqueue([armed_once(1)])
         await spin_until(
             lambda: len(harness.pipeline.in_flight) == 0 and bool(harness.store.finished)
         )
@@ -148,7 +148,7 @@ async def test_claims_that_are_refused_for_long_are_one_outage() -> None:
     """The reconciliation in between succeeds, and does not end it."""
     async with PipelineHarness(log=(GatedTarget(), 1)) as harness:
         harness.store.refuses_claims = True
-        harness.pipeline.claimer.enqueue(armed_once(1))
+        harness.pipeline.claimer.enqueue([armed_once(1)])
         for count in range(1, 4):
             await spin_until(lambda count=count: len(harness.store.asked_unheard) >= count)
             harness.clock.seconds += RECONCILE_EVERY_S
@@ -163,7 +163,7 @@ async def test_an_outage_of_claims_ends_when_nothing_can_be_claimed() -> None:
     """No claim would prove for a long time that the database is back."""
     async with PipelineHarness(log=(GatedTarget(), 1)) as harness:
         harness.store.refuses_claims = True
-        harness.pipeline.claimer.enqueue(armed_once(1))
+        harness.pipeline.claimer.enqueue([armed_once(1)])
         await spin_until(lambda: not harness.health.is_up)
         harness.pipeline.pools.of("log").claiming += 1000  # no room
         await spin_until(lambda: harness.health.is_up)
@@ -173,7 +173,7 @@ async def test_outcomes_outlive_an_outage_that_is_logged_once() -> None:
     target = GatedTarget(slow=True)
     async with PipelineHarness(log=(target, 4)) as harness:
         for number in range(4):
-            harness.pipeline.claimer.enqueue(armed_once(number))
+            harness.pipeline.claimer.enqueue([armed_once(number)])
         await spin_until(lambda: target.under_way == 4)
         harness.store.down = True
         target.gate.set()
@@ -199,7 +199,7 @@ async def test_an_outcome_is_logged_once_although_the_reply_was_lost(late: set[i
     async with PipelineHarness(log=(GatedTarget(), 4)) as harness:
         harness.store.muffled, harness.store.late = {1}, late
         for number in range(3):
-            harness.pipeline.claimer.enqueue(pending_run(number))
+            harness.pipeline.claimer.enqueue([pending_run(number)])
         await spin_until(
             lambda: sum(name.startswith("run_") for name in harness.event_names()) == 3
         )
@@ -215,7 +215,7 @@ async def test_an_outcome_that_a_lock_blocks_holds_up_no_other() -> None:
     async with PipelineHarness(log=(GatedTarget(), 1)) as harness:
         harness.store.locked = {0, 1}
         for number in range(6):
-            harness.pipeline.claimer.enqueue(armed_once(number))
+            harness.pipeline.claimer.enqueue([armed_once(number)])
         await spin_until(lambda: len(harness.store.finished) == 4)
         assert sorted(number for number, _ in harness.store.finished) == [2, 3, 4, 5]
         assert len(harness.pipeline.in_flight) == 2
@@ -232,7 +232,7 @@ async def test_outcomes_that_wait_long_are_logged_with_the_session_that_blocks_t
     async with PipelineHarness(log=(GatedTarget(), 1)) as harness:
         harness.store.locked = {0, 1}
         for number in range(2):
-            harness.pipeline.claimer.enqueue(armed_once(number))
+            harness.pipeline.claimer.enqueue([armed_once(number)])
         in_flight = harness.pipeline.in_flight
         await spin_until(lambda: len(in_flight) == 2 and in_flight.count("log") == 0)
         assert "outcomes_waiting" not in harness.event_names()
@@ -250,8 +250,8 @@ async def test_unclaimed_entries_are_claimed_after_the_outage() -> None:
     async with PipelineHarness(log=(target, 2)) as harness:
         harness.store.down = True
         for number in range(10):
-            harness.pipeline.claimer.enqueue(armed_once(number))
-        harness.pipeline.claimer.enqueue(pending_run(20))
+            harness.pipeline.claimer.enqueue([armed_once(number)])
+        harness.pipeline.claimer.enqueue([pending_run(20)])
         await spin_until(lambda: "database_lost" in harness.event_names())
         assert harness.timer.settled == []
         harness.store.down = False
@@ -264,14 +264,14 @@ async def test_an_expired_run_ends_without_its_target() -> None:
     target = GatedTarget()
     async with PipelineHarness(log=(target, 1)) as harness:
         harness.store.late = {5}
-        harness.pipeline.claimer.enqueue(pending_run(5))
+        harness.pipeline.claimer.enqueue([pending_run(5)])
         await spin_until(lambda: harness.store.finished == [(5, "Retry")])
         assert target.asked == []
 
 
 async def test_a_late_answer_is_logged_and_dropped() -> None:
     async with PipelineHarness(log=(GatedTarget(slow=True), 1)) as harness:
-        harness.pipeline.claimer.enqueue(armed_once(1))
+        harness.pipeline.claimer.enqueue([armed_once(1)])
         await spin_until(lambda: len(harness.pipeline.in_flight) == 1)
         harness.store.losing = {1}
         harness.pipeline.pools.of("log").target.gate.set()
@@ -286,7 +286,7 @@ async def test_a_late_answer_is_logged_and_dropped() -> None:
 )
 async def test_every_outcome_has_its_event(outcome: object, event: str) -> None:
     async with PipelineHarness(log=(GatedTarget(outcome=outcome), 1)) as harness:
-        harness.pipeline.claimer.enqueue(armed_once(1))
+        harness.pipeline.claimer.enqueue([armed_once(1)])
         await spin_until(lambda: event in harness.event_names())
         (fields,) = [fields for name, fields in harness.events if name == event]
         assert (fields["campaign_id"], fields["attempt"], fields["target"]) == (1, 1, "log")
@@ -294,7 +294,7 @@ async def test_every_outcome_has_its_event(outcome: object, event: str) -> None:
 
 async def test_an_unconfigured_target_rejects() -> None:
     async with PipelineHarness(log=(GatedTarget(), 1)) as harness:
-        harness.pipeline.claimer.enqueue(armed_once(1, "elsewhere"))
+        harness.pipeline.claimer.enqueue([armed_once(1, "elsewhere")])
         await spin_until(lambda: harness.store.finished == [(1, "Reject")])
 
 
@@ -308,7 +308,7 @@ async def test_a_target_that_raises_is_tried_again_and_its_worker_lives() -> Non
     target.deliver = deliver
     async with PipelineHarness(log=(target, 1)) as harness:
         for number in range(3):
-            harness.pipeline.claimer.enqueue(armed_once(number))
+            harness.pipeline.claimer.enqueue([armed_once(number)])
         await spin_until(lambda: len(harness.store.finished) == 3)
         assert {name for _, name in harness.store.finished} == {"Retry"}
         (fields, *_) = [fields for name, fields in harness.events if name == "run_retrying"]
@@ -319,7 +319,7 @@ async def test_the_oldest_claim_is_that_of_the_attempts_in_flight() -> None:
     target = GatedTarget(slow=True)
     async with PipelineHarness(log=(target, 1)) as harness:
         assert harness.pipeline.in_flight.oldest_claim_at() is None
-        harness.pipeline.claimer.enqueue(armed_once(1))
+        harness.pipeline.claimer.enqueue([armed_once(1)])
         await spin_until(lambda: len(harness.pipeline.in_flight) == 1)
         assert harness.pipeline.in_flight.oldest_claim_at() is not None
         target.gate.set()
@@ -330,14 +330,14 @@ async def test_a_newer_attempt_is_not_forgotten_with_the_former() -> None:
     """A run can come back to the node that lost it while its former attempt is not written yet."""
     target = GatedTarget(slow=True)
     async with PipelineHarness(log=(target, 2)) as harness:
-        harness.pipeline.claimer.enqueue(armed_once(1))
+        harness.pipeline.claimer.enqueue([armed_once(1)])
         await spin_until(lambda: target.under_way == 1)
         (former,) = harness.pipeline.in_flight
-        harness.pipeline.claimer.enqueue(pending_run(1))
+        harness.pipeline.claimer.enqueue([pending_run(1)])
         await spin_until(lambda: target.asked == [1, 1])
         (newer,) = harness.pipeline.in_flight
         assert (former.number, newer.number) == (1, 2)
-        harness.pipeline.in_flight.remove(former)
+        harness.pipeline.in_flight.remove([former])
         assert list(harness.pipeline.in_flight) == [newer]
         target.gate.set()
 
@@ -348,8 +348,8 @@ async def test_a_campaign_loaded_twice_is_carried_out_once() -> None:
     async with PipelineHarness(log=(target, 1)) as harness:
         stale, current = armed_once(1), armed_once(1)._replace(revision=2)
         harness.store.down = True
-        harness.pipeline.claimer.enqueue(current)
-        harness.pipeline.claimer.enqueue(stale)
+        harness.pipeline.claimer.enqueue([current])
+        harness.pipeline.claimer.enqueue([stale])
         await spin_until(lambda: "database_lost" in harness.event_names())
         harness.store.down = False
         await spin_until(lambda: len(harness.store.finished) == 1)
@@ -364,11 +364,11 @@ async def test_two_claims_are_under_way_at_once() -> None:
     """The server works on one while the next is made."""
     async with PipelineHarness(log=(GatedTarget(), 1)) as harness:
         harness.store.gate.clear()
-        harness.pipeline.claimer.enqueue(armed_once(1))
+        harness.pipeline.claimer.enqueue([armed_once(1)])
         await spin_until(lambda: harness.store.claims == [[1]])
-        harness.pipeline.claimer.enqueue(armed_once(2))
+        harness.pipeline.claimer.enqueue([armed_once(2)])
         await spin_until(lambda: harness.store.claims == [[1], [2]])
-        harness.pipeline.claimer.enqueue(armed_once(3))
+        harness.pipeline.claimer.enqueue([armed_once(3)])
         harness.store.gate.set()
         await spin_until(lambda: len(harness.store.finished) == 3)
         assert harness.store.claims == [[1], [2], [3]]
@@ -378,17 +378,17 @@ async def test_unacknowledged_claims_are_reconciled_between_claims() -> None:
     """A claim under way could change what is compared."""
     async with PipelineHarness(log=(GatedTarget(), 1)) as harness:
         harness.store.down = True
-        harness.pipeline.claimer.enqueue(armed_once(1))
+        harness.pipeline.claimer.enqueue([armed_once(1)])
         await spin_until(lambda: "database_lost" in harness.event_names())
         harness.store.down = False
         harness.clock.seconds += 1
         await spin_until(lambda: len(harness.store.finished) == 1)
         await spin_until(lambda: len(harness.store.asked_unheard) == 1)
         harness.store.gate.clear()
-        harness.pipeline.claimer.enqueue(armed_once(2))
+        harness.pipeline.claimer.enqueue([armed_once(2)])
         await spin_until(lambda: [2] in harness.store.claims)
         harness.clock.seconds += 1  # the next reconciliation is due
-        harness.pipeline.claimer.enqueue(armed_once(3))
+        harness.pipeline.claimer.enqueue([armed_once(3)])
         for _ in range(100):
             await asyncio.sleep(0)
         assert len(harness.store.asked_unheard) == 1

@@ -31,7 +31,7 @@ from tests.support.waiting import spin_until
 async def test_every_answer_of_a_target_can_be_written(answer: object) -> None:
     target = GatedTarget(outcome=answer)  # type: ignore[arg-type]
     async with PipelineHarness(log=(target, 1)) as harness:
-        harness.pipeline.claimer.enqueue(armed_once(1))
+        harness.pipeline.claimer.enqueue([armed_once(1)])
         await spin_until(lambda: bool(harness.store.outcomes))
         (outcome,) = harness.store.outcomes
         if isinstance(answer, Accepted):
@@ -51,13 +51,13 @@ async def test_a_run_claimed_without_its_payload_is_claimed_again_for_a_target_t
     target = GatedTarget()
     async with PipelineHarness(log=(target, 1)) as harness:
         harness.store.payload = UNREAD
-        harness.pipeline.claimer.enqueue(armed_once(1))
+        harness.pipeline.claimer.enqueue([armed_once(1)])
         await spin_until(lambda: bool(harness.store.outcomes))
         (outcome,) = harness.store.outcomes
         assert isinstance(outcome, Retry)
         assert target.asked == []
         target.sends_payload = False
-        harness.pipeline.claimer.enqueue(armed_once(2))
+        harness.pipeline.claimer.enqueue([armed_once(2)])
         await spin_until(lambda: harness.store.outcomes[1:] == [Delivered()])
 
 
@@ -69,7 +69,7 @@ async def test_an_attempt_that_did_not_start_does_not_count() -> None:
     async with PipelineHarness(log=(target, 2)) as harness:
         pool = harness.pipeline.pools.of("log")
         pool.replace(target, RetryPolicy(**policy), 2)  # type: ignore[arg-type]
-        harness.pipeline.claimer.enqueue(armed_once(1))
+        harness.pipeline.claimer.enqueue([armed_once(1)])
         await spin_until(lambda: len(target.asked) >= 3)
         assert harness.store.outcomes == []
         target.outcome = Delivered()
@@ -83,7 +83,7 @@ async def test_a_slot_that_is_free_is_filled_at_once() -> None:
     target.waits = True
     async with PipelineHarness(batch=100, log=(target, 8)) as harness:
         for number in range(20):
-            harness.pipeline.claimer.enqueue(armed_once(number))
+            harness.pipeline.claimer.enqueue([armed_once(number)])
         await spin_until(lambda: target.under_way == 8)
         pool = harness.pipeline.pools.of("log")
         harness.clock.seconds += 60
@@ -98,14 +98,14 @@ async def test_a_probe_waits_for_no_other_attempt() -> None:
     target.waits = True
     async with PipelineHarness(pause_after=2, log=(target, 3)) as harness:
         for number in range(3):
-            harness.pipeline.claimer.enqueue(armed_once(number))
+            harness.pipeline.claimer.enqueue([armed_once(number)])
         await spin_until(lambda: target.under_way == 3)
         target.gates[0].set()
         target.gates[1].set()
         pool = harness.pipeline.pools.of("log")
         await spin_until(lambda: pool.is_paused and len(harness.store.finished) == 2)
         pool._breaker.half_open()
-        harness.pipeline.claimer.enqueue(armed_once(3))
+        harness.pipeline.claimer.enqueue([armed_once(3)])
         await spin_until(lambda: 3 in target.asked)
         assert target.under_way == 2, "the one that hangs, and the probe"
 
@@ -116,13 +116,13 @@ async def test_a_reload_ends_a_pause(pause_after: int) -> None:
     target = GatedTarget(outcome=Retry("down"))
     async with PipelineHarness(pause_after=2, log=(target, 2)) as harness:
         for number in range(2):
-            harness.pipeline.claimer.enqueue(armed_once(number))
+            harness.pipeline.claimer.enqueue([armed_once(number)])
         pool = harness.pipeline.pools.of("log")
         await spin_until(lambda: pool.is_paused and len(harness.pipeline.in_flight) == 0)
         good = GatedTarget()
         pool.replace(good, RetryPolicy(pause_after=pause_after), 2)
         for number in range(2, 6):
-            harness.pipeline.claimer.enqueue(armed_once(number))
+            harness.pipeline.claimer.enqueue([armed_once(number)])
         await spin_until(lambda: sorted(good.asked) == [2, 3, 4, 5])
         assert not pool.is_paused
         assert harness.event_names().count("target_resumed") == 1
@@ -132,8 +132,8 @@ async def test_lateness_is_that_of_the_start() -> None:
     """Not of the claim: a claimed attempt may wait for its turn."""
     target = GatedTarget(slow=True)
     async with PipelineHarness(log=(target, 1), batch=2) as harness:
-        harness.pipeline.claimer.enqueue(armed_once(0))
-        harness.pipeline.claimer.enqueue(armed_once(1))
+        harness.pipeline.claimer.enqueue([armed_once(0)])
+        harness.pipeline.claimer.enqueue([armed_once(1)])
         await spin_until(lambda: target.asked == [0] and len(harness.pipeline.in_flight) == 2)
         harness.clock.seconds += 7
         target.gate.set()
@@ -153,7 +153,7 @@ async def test_claims_under_way_use_room() -> None:
     async with PipelineHarness(batch=4, log=(target, 1)) as harness:
         harness.store.gate.clear()
         for number in range(100):
-            harness.pipeline.claimer.enqueue(armed_once(number))
+            harness.pipeline.claimer.enqueue([armed_once(number)])
         await spin_until(lambda: len(harness.store.claims) == 2)
         harness.store.gate.set()
         for _ in range(200):
@@ -182,14 +182,14 @@ async def test_the_duration_of_attempts_limits_what_is_claimed_in_advance(
     target = GatedTarget(slow=True, outcome=outcome)
     target.waits = True
     async with PipelineHarness(batch=100, log=(target, 2)) as harness:
-        harness.pipeline.claimer.enqueue(armed_once(0))
+        harness.pipeline.claimer.enqueue([armed_once(0)])
         await spin_until(lambda: target.asked == [0])
         harness.clock.seconds += attempt_s
         target.gate.set()
         await spin_until(lambda: len(harness.store.finished) == 1)
         target.gate.clear()
         for number in range(1, 1000):
-            harness.pipeline.claimer.enqueue(armed_once(number))
+            harness.pipeline.claimer.enqueue([armed_once(number)])
         for _ in range(500):
             await asyncio.sleep(0)
         assert sum(map(len, harness.store.claims)) - 1 == claimed
@@ -201,9 +201,9 @@ async def test_a_later_attempt_starts_once_the_earlier_one_is_cancelled() -> Non
     """A node that had lost its lease may claim a run that it still has in hand."""
     target = GatedTarget(slow=True)
     async with PipelineHarness(log=(target, 2)) as harness:
-        harness.pipeline.claimer.enqueue(armed_once(1))
+        harness.pipeline.claimer.enqueue([armed_once(1)])
         await spin_until(lambda: target.asked == [1])
-        harness.pipeline.claimer.enqueue(pending_run(1))
+        harness.pipeline.claimer.enqueue([pending_run(1)])
         await spin_until(lambda: target.asked == [1, 1])
         assert target.most_under_way == 1
         (cancelled,) = [fields for name, fields in harness.events if name == "attempt_cancelled"]
@@ -219,11 +219,11 @@ async def test_an_attempt_that_waits_for_an_earlier_one_is_superseded_too() -> N
     """The earlier attempts never started, so no target is asked to cancel them."""
     target = GatedTarget(slow=True)
     async with PipelineHarness(log=(target, 1)) as harness:
-        harness.pipeline.claimer.enqueue(armed_once(1))
-        harness.pipeline.claimer.enqueue(armed_once(2))
+        harness.pipeline.claimer.enqueue([armed_once(1)])
+        harness.pipeline.claimer.enqueue([armed_once(2)])
         await spin_until(lambda: target.asked == [1] and len(harness.pipeline.in_flight) == 2)
         for _ in range(2):
-            harness.pipeline.claimer.enqueue(pending_run(2))
+            harness.pipeline.claimer.enqueue([pending_run(2)])
             await spin_until(
                 lambda: len(harness.pipeline.in_flight) == 2 and not harness.pipeline.due
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,13 @@ PACKAGES = ("daemon", "storage")
 NAMED_ELSEWHERE = {
     "EVENTS[ended.status]": set(log_events.EVENTS.values()),
     "EVENTS[result.status]": set(log_events.EVENTS.values()),
-    # The claimer emits these for its own occurrence and for older ones.
-    "name": {"run_claimed", "run_missed", "run_skipped", "run_queued"},
+    "f'run_{result.made}'": {"run_missed", "run_skipped", "run_queued"},
+    "f'run_{passed.status}'": {"run_missed", "run_skipped"},
 }
 """Events by the expression that stands for their names."""
 OF_EVERY_LINE = {"level"}
+EACH = 5
+"""Number of arguments of `daemon.domain.ports.emit_each`."""
 
 
 def literals(node: ast.expr | None) -> list[str]:
@@ -63,6 +65,12 @@ class Module:
                             keys += self._spread(each.value, functions)
                     event = call.args[0]
                     assert names(event) or emitter == "log", ast.unparse(call)
+                case "emit_each" if len(call.args) == EACH:
+                    event = call.args[1]
+                    if ast.unparse(event) == "event":
+                        continue  # passes on a batch of another caller
+                    keys = self._spread(call.args[2], functions)
+                    assert names(event), ast.unparse(call)
                 case _:
                     continue
             found = {"exception" if key == "exc_info" else key for key in keys} - OF_EVERY_LINE
@@ -175,6 +183,18 @@ class Recorder:
     def write(self, level: int, event: str, fields: dict[str, Any]) -> None:
         """Keep a line."""
         self.lines.append((level, event, fields))
+
+    def write_each(
+        self,
+        level: int,
+        event: str,
+        fields: dict[str, Any],
+        keys: Sequence[str],
+        rows: Sequence[tuple[Any, ...]],
+    ) -> None:
+        """Keep the lines of a batch."""
+        for row in rows:
+            self.write(level, event, fields | dict(zip(keys, row, strict=True)))
 
 
 def test_an_event_is_logged_at_its_level_without_empty_keys() -> None:

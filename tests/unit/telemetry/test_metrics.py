@@ -202,3 +202,21 @@ def test_expected_targets_begin_at_zero() -> None:
     metrics("run_failed", target="mail", duration_ms=1)
     metrics.start_target_series(["mail"])
     assert values(metrics)["campaignd_runs_failed_total{target=mail}"] == 1
+
+
+def test_a_batch_counts_like_its_events_one_by_one() -> None:
+    """Counters, lateness and duration, for runs of several outcomes."""
+    keys = ("campaign_id", "attempt", "lateness_ms", "duration_ms", "actor")
+    rows = [(1, 1, 3.0, 0.5, None), (2, 1, 3.0, 0.5, None), (3, 2, 70.0, 5.0, None)]
+    rows += [(4, 1, 9_000.0, None, "worker"), (5, 1, 1.0, 1.0, None)]
+    batch, single = Metrics(), Metrics()
+    for event in ("run_finished", "run_claimed", "delivered"):
+        batch.emit_each(event, {"target": "log"}, keys, rows)
+        for row in rows:
+            single(event, target="log", **dict(zip(keys, row, strict=True)))
+    assert without_process(batch) == without_process(single)
+
+
+def without_process(metrics: Metrics) -> list[str]:
+    lines = metrics.render()[0].decode().splitlines()
+    return [line for line in lines if "process_" not in line]

@@ -77,9 +77,10 @@ def runs(count: int, target: str, *, since: float, first: int = 1) -> list[Pendi
 class Taken(list[PendingRun]):
     """Entries that came due, handed out until the test settles them."""
 
-    def __call__(self, entry: ArmedEvent | PendingRun) -> None:
-        assert isinstance(entry, PendingRun)
-        self.append(entry)
+    def __call__(self, entries: list[ArmedEvent | PendingRun]) -> None:
+        for entry in entries:
+            assert isinstance(entry, PendingRun)
+            self.append(entry)
 
     @property
     def ids(self) -> set[int]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.runtime.clock import DatabaseClock, SystemClock
-from daemon.timer.window import EXECUTOR, JOBS_AT_ONCE, WindowJobStore
+from daemon.timer.window import ENTRIES_AT_ONCE, EXECUTOR, LEAD, WindowJobStore
 from tests.support.builders import armed_event, pending_run
 from tests.support.clocks import NOON, seconds
 
@@ -20,7 +20,13 @@ def window() -> WindowJobStore:
 
 
 def handed_out(window: WindowJobStore, now: datetime = NOON) -> list[object]:
-    return [job.args[0] for job in window.get_due_jobs(now)]
+    """Hand out what is due at ``now``, by a wake-up as early as that is."""
+    return [entry for job in window.get_due_jobs(now - LEAD) for entry in job.args[0]]
+
+
+def next_instant(window: WindowJobStore) -> datetime | None:
+    at = window.get_next_run_time()
+    return None if at is None else at + LEAD
 
 
 def test_what_is_due_is_handed_out_in_order(window: WindowJobStore) -> None:
@@ -28,12 +34,12 @@ def test_what_is_due_is_handed_out_in_order(window: WindowJobStore) -> None:
     window.load(entries)
     assert handed_out(window, NOON + seconds(2)) == [entries[1], entries[2]]
     assert len(window) == 1
-    assert window.get_next_run_time() == NOON + seconds(3)
+    assert next_instant(window) == NOON + seconds(3)
     assert handed_out(window, NOON + seconds(3)) == [entries[0]]
-    assert window.get_next_run_time() is None
+    assert next_instant(window) is None
 
 
-def test_nothing_is_handed_out_early(window: WindowJobStore) -> None:
+def test_nothing_is_handed_out_earlier_than_that(window: WindowJobStore) -> None:
     window.load([armed_event(1)])
     assert handed_out(window, NOON - seconds(0.000001)) == []
 
@@ -64,7 +70,7 @@ def test_a_newer_revision_replaces_the_older(window: WindowJobStore) -> None:
     window.load([newer])
     assert len(window) == 1
     assert handed_out(window) == []
-    assert window.get_next_run_time() == NOON + seconds(5)
+    assert next_instant(window) == NOON + seconds(5)
     assert handed_out(window, NOON + seconds(5)) == [newer]
 
 
@@ -90,10 +96,10 @@ def test_a_run_that_waits_is_no_armed_event(window: WindowJobStore) -> None:
 def test_dropping_forgets_what_was_not_handed_out(window: WindowJobStore) -> None:
     window.load([armed_event(1), armed_event(2, NOON + seconds(1))])
     window.drop([1, 7])
-    assert window.get_next_run_time() == NOON + seconds(1)
+    assert next_instant(window) == NOON + seconds(1)
     assert len(window) == 1
     window.clear()
-    assert (len(window), window.get_next_run_time()) == (0, None)
+    assert (len(window), next_instant(window)) == (0, None)
 
 
 def test_loading_says_whether_to_wake_earlier(window: WindowJobStore) -> None:
@@ -110,17 +116,24 @@ def test_the_database_clock_decides(window: WindowJobStore, skew: float) -> None
     window._database_clock.set_skew(seconds(skew))
     window.load([armed_event(1)])
     local = NOON - seconds(skew)
-    assert window.get_next_run_time() == local
+    assert next_instant(window) == local
     assert handed_out(window, local - seconds(0.001)) == []
-    (job,) = window.get_due_jobs(local)
-    assert job.next_run_time == local
+    (job,) = window.get_due_jobs(local - LEAD)
+    assert job.next_run_time == local - LEAD
 
 
 def test_a_burst_is_handed_out_in_parts(window: WindowJobStore) -> None:
-    window.load([armed_event(number) for number in range(JOBS_AT_ONCE + 1)])
-    assert len(handed_out(window)) == JOBS_AT_ONCE
-    assert window.get_next_run_time() == NOON
+    window.load([armed_event(number) for number in range(ENTRIES_AT_ONCE + 1)])
+    assert len(handed_out(window)) == ENTRIES_AT_ONCE
+    assert next_instant(window) == NOON
     assert len(handed_out(window)) == 1
+
+
+def test_one_job_carries_all_that_is_due_at_an_instant(window: WindowJobStore) -> None:
+    window.load([armed_event(number) for number in range(5)])
+    window.load([armed_event(number, NOON + seconds(1)) for number in range(5, 8)])
+    jobs = window.get_due_jobs(NOON + seconds(1))
+    assert [len(job.args[0]) for job in jobs] == [5, 3]
 
 
 def test_jobs_leave_lateness_and_overlap_to_the_claim(window: WindowJobStore) -> None:
@@ -139,10 +152,10 @@ def test_jobs_can_be_looked_at(window: WindowJobStore) -> None:
             armed_event(3, revision=2),
         ]
     )
-    assert [job.args[0].campaign_id for job in window.get_all_jobs()] == [1, 3, 2]
+    assert [job.args[0][0].campaign_id for job in window.get_all_jobs()] == [1, 3, 2]
     job = window.lookup_job("campaign 3")
     assert job is not None
-    assert job.args[0].revision == 2
+    assert job.args[0][0].revision == 2
     assert window.lookup_job("campaign 9") is None
     assert len(window) == 3, "looking takes nothing away"
 
@@ -188,6 +201,4 @@ def test_it_agrees_with_a_plain_model(steps: list[tuple[str, int, int, int]]) ->
             window.drop([number])
             held.pop(number, None)
         assert len(window) == len(held)
-        assert window.get_next_run_time() == min(
-            (each.event.at for each in held.values()), default=None
-        )
+        assert next_instant(window) == min((each.event.at for each in held.values()), default=None)
