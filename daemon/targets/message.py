@@ -6,21 +6,24 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
+
 from daemon.domain.run.attempt import Attempt
 
 
 def message(attempt: Attempt) -> dict[str, Any]:
     """Return the message: ``{"type": "campaign.run", "timestamp": ..., "data": {...}}``."""
+    scheduled_for = instant_text(attempt.scheduled_for)
     return {
         "type": "campaign.run",
-        "timestamp": instant_text(attempt.scheduled_for),
+        "timestamp": scheduled_for,
         "data": {
             "run_id": str(attempt.run_id),
             "attempt": attempt.number,
             "campaign_id": attempt.campaign_id,
             "campaign_uuid": str(attempt.campaign_uuid),
             "campaign_name": attempt.campaign_name,
-            "scheduled_for": instant_text(attempt.scheduled_for),
+            "scheduled_for": scheduled_for,
             "target": attempt.target,
             "payload": attempt.payload,
         },
@@ -29,12 +32,17 @@ def message(attempt: Attempt) -> dict[str, Any]:
 
 def encoded_message(attempt: Attempt) -> bytes:
     """Return the message as UTF-8 JSON."""
-    return _encode(message(attempt)).encode()
+    content = message(attempt)
+    try:
+        return orjson.dumps(content)
+    except orjson.JSONEncodeError:
+        # A payload may have integers of more than 64 bits, or over 250 levels.
+        return _encode(content).encode()
 
 
 def instant_text(value: datetime) -> str:
     """Return an instant as ``2026-01-01T09:00:00.000000Z``."""
-    return value.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+    return value.astimezone(UTC).isoformat("T", "microseconds")[:-6] + "Z"
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
