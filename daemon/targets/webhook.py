@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -135,16 +135,14 @@ class WebhookTarget(Target):
         session = self._session or self._open_session()
         response = None
         try:
-            async with asyncio.timeout(settings.timeout) as limit:
-                response = await session.post(
-                    settings.url,
-                    data=body,
-                    headers=self._request_headers(attempt, body),
-                    allow_redirects=False,
-                    proxy=self._proxy,
-                )
-            left = (limit.when() or 0.0) - asyncio.get_running_loop().time()
-            return await self._outcome_of_status(response, max(0.05, min(BODY_S, left)))
+            response = await session.post(
+                settings.url,
+                data=body,
+                headers=self._request_headers(attempt, body),
+                allow_redirects=False,
+                proxy=self._proxy,
+            )
+            return await self._outcome_of(response)
         except (
             aiohttp.ClientConnectorError,  # the name, the connection or TLS failed
             aiohttp.ConnectionTimeoutError,
@@ -164,8 +162,8 @@ class WebhookTarget(Target):
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return OutcomeUnknown(self._failure_reason(error))
         finally:
-            if response is not None:
-                response.close()  # closes the connection, unless the body was read to its end
+            if response is not None and not response.closed:
+                response.close()  # with its connection: the body was not read to its end
 
     async def close(self) -> None:
         """Close the connections and the resolver."""
@@ -191,7 +189,7 @@ class WebhookTarget(Target):
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(
-                total=None,
+                total=self._settings.timeout,
                 connect=self._settings.connect_timeout,
                 sock_read=self._settings.read_timeout,
                 ceil_threshold=1e9,
@@ -202,6 +200,7 @@ class WebhookTarget(Target):
                 "User-Agent": "campaignd",
                 "Accept-Encoding": "identity",
                 **self._settings.headers,
+                "Content-Type": "application/json",
             },
         )
         return self._session
@@ -210,20 +209,20 @@ class WebhookTarget(Target):
         run_id = str(attempt.run_id)
         timestamp = int(self._now().timestamp())
         headers = {
-            "Content-Type": "application/json",
             "webhook-id": run_id,
             "webhook-timestamp": str(timestamp),
             "campaignd-attempt": str(attempt.number),
             # A run is one trace, each attempt a span of it.
-            "traceparent": f"00-{attempt.run_id.hex}-{secrets.token_hex(8)}-01",
+            "traceparent": f"00-{run_id.replace('-', '')}-{random.getrandbits(64):016x}-01",
         }
         if self._settings.keys:
             headers["webhook-signature"] = signature(self._settings.keys, run_id, timestamp, body)
         return headers
 
-    async def _outcome_of_status(self, response: aiohttp.ClientResponse, seconds: float) -> Outcome:
+    async def _outcome_of(self, response: aiohttp.ClientResponse) -> Outcome:
         status = response.status
-        text = await _read(response, seconds)
+        # A body that came with the head, as usual, is not read: only that of a refusal is shown.
+        text = "" if status < 300 and response.content.is_eof() else await _read(response)
         if status == 202:
             return Accepted(self._settings.lease)
         if 200 <= status < 300:
@@ -282,22 +281,14 @@ def retry_after(value: str | None, now: datetime, limit: float) -> float:
         return limit
 
 
-async def _read(response: aiohttp.ClientResponse, seconds: float) -> str:
+async def _read(response: aiohttp.ClientResponse) -> str:
     """Return the beginning of a response's body; never raises because of its content."""
     read = bytearray()
     with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError, ValueError):
-        if response.content.is_eof():
-            # The whole body came with the head, as usual: there is nothing to wait for.
-            read += response.content.read_nowait(BODY_LIMIT)
-            return _text(read)
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(BODY_S):
             while len(read) < BODY_LIMIT:
                 chunk = await response.content.read(BODY_LIMIT - len(read))
                 if not chunk:
                     break
                 read += chunk
-    return _text(read)
-
-
-def _text(read: bytearray) -> str:
     return bytes(read[:REASON_BYTES]).decode("utf-8", errors="replace")
