@@ -51,6 +51,7 @@ BODY_S = 1.0
 """Maximum seconds for the body of a response; its status line already decides."""
 KEEP_ALIVE_S = 4.0
 """Seconds that an unused connection is kept; servers usually close it after 5 or more."""
+DEFAULT_HEADERS = {"User-Agent": "campaignd", "Accept-Encoding": "identity"}
 RETRY_STATUSES = frozenset({408, 425, 429})
 PROXY_STATUSES = frozenset({502, 504})
 """Statuses that a proxy sends: the receiver may have taken the run."""
@@ -196,12 +197,7 @@ class WebhookTarget(Target):
             ),
             auto_decompress=False,
             trust_env=False,
-            headers={
-                "User-Agent": "campaignd",
-                "Accept-Encoding": "identity",
-                **self._settings.headers,
-                "Content-Type": "application/json",
-            },
+            headers=_constant_headers(self._settings.headers),
         )
         return self._session
 
@@ -279,6 +275,13 @@ def retry_after(value: str | None, now: datetime, limit: float) -> float:
         return min(max((at - now).total_seconds(), 0.0), limit)
     except OverflowError:
         return limit
+
+
+def _constant_headers(configured: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers of every request; a configured one replaces the default of its name."""
+    names = {name.lower() for name in configured}
+    defaults = {name: text for name, text in DEFAULT_HEADERS.items() if name.lower() not in names}
+    return {**defaults, **configured, "Content-Type": "application/json"}
 
 
 async def _read(response: aiohttp.ClientResponse) -> str:

@@ -83,8 +83,11 @@ class Server:
                 while True:
                     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
                     first, *lines = head.strip().split("\r\n")
-                    pairs = (line.split(":", 1) for line in lines)
-                    headers = {name.strip().lower(): value.strip() for name, value in pairs}
+                    headers: dict[str, str] = {}
+                    for line in lines:
+                        name, value = (part.strip() for part in line.split(":", 1))
+                        earlier = headers.get(name.lower())
+                        headers[name.lower()] = f"{earlier}, {value}" if earlier else value
                     body = await reader.readexactly(int(headers.get("content-length", "0")))
                     path = first.split()[1]
                     request = Request(path, headers, body, time.time(), number)

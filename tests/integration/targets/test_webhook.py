@@ -98,6 +98,17 @@ async def test_without_keys_nothing_is_signed(
     assert "webhook-timestamp" in server.requests[0].headers
 
 
+async def test_a_configured_header_replaces_the_default(
+    server: Server, target: Callable[..., WebhookTarget]
+) -> None:
+    """It is sent once, however its name is written."""
+    await target(headers={"user-agent": "shop", "X-Plan": "a"}).deliver(new_attempt())
+    headers = server.requests[0].headers
+    assert headers["user-agent"] == "shop"
+    assert headers["x-plan"] == "a"
+    assert headers["accept-encoding"] == "identity"
+
+
 async def test_connections_are_kept(server: Server, target: Callable[..., WebhookTarget]) -> None:
     """Twenty sequential runs need one connection; a target that holds needs one for each."""
     to, fresh = target(), target(reuse=False)
