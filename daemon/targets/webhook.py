@@ -2,6 +2,7 @@
 
 The client is aiohttp, because a request costs a tenth of the time that httpx needs. A receiver
 cannot hold an attempt longer than its timeout, nor make it use more memory than `BODY_LIMIT`.
+aiohttp sends no POST twice, so only the pipeline decides whether a request is repeated.
 """
 
 from __future__ import annotations

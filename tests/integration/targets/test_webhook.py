@@ -120,6 +120,18 @@ async def test_connections_are_kept(server: Server, target: Callable[..., Webhoo
     assert server.connections == 4
 
 
+async def test_the_client_never_repeats_a_request(
+    server: Server, target: Callable[..., WebhookTarget]
+) -> None:
+    """A kept connection breaks in its second request: only `on_lost` decides about a repeat."""
+    to = target()
+    assert await to.deliver(new_attempt(0)) == Delivered()
+    server.default = servers.resets
+    assert isinstance(await to.deliver(new_attempt(1)), OutcomeUnknown)
+    assert server.connections == 1
+    assert set(server.count_run_ids().values()) == {1}
+
+
 @pytest.mark.parametrize(
     ("answered", "expected"),
     [
