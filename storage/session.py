@@ -31,6 +31,8 @@ SETTINGS = {
     # small, or not analysed, must not scan the grown table.
     "enable_seqscan": "off",
     "jit": "off",
+    # For the same reason no statement is worth the start of worker processes.
+    "max_parallel_workers_per_gather": "0",
     # A generic plan does not know the length of a batch's arrays, and joins them by loops.
     "plan_cache_mode": "force_custom_plan",
 }

@@ -66,6 +66,7 @@ OTHERWISE = {
     "default_transaction_isolation": "serializable",
     "enable_seqscan": "on",
     "jit": "on",
+    "max_parallel_workers_per_gather": "4",
     "plan_cache_mode": "auto",
 }
 """Another value for each setting that campaignd needs."""

@@ -10,6 +10,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 
 from daemon.domain.requests import BodyContext, read_schedule_body
 from daemon.domain.run.attempt import ArmedEvent, Attempt, FinishedAttempt, PendingRun
@@ -19,12 +20,13 @@ from daemon.domain.schedule.schedule import CampaignType, EventKind, TimedEvent
 from daemon.runtime.clock import SystemClock
 from daemon.runtime.node_identity import NodeIdentity
 from daemon.timer.loader import FIRST_EVENT, FIRST_RUN
-from storage import runs
+from storage import runs, tzdata_refresh
 from storage.firing_database import FiringDatabase
 from storage.nodes import Nodes
 from storage.queries import query
 from storage.runs import RunStore
 from storage.session import FIRING
+from storage.tables import schedule_definitions
 from storage.timers import Timers
 from tests.support.builders import daily_body
 from tests.support.clocks import days
@@ -34,6 +36,14 @@ from tests.support.timed_database import ALL
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 CAMPAIGNS = 6000
 BIG = {"campaigns", "timers", "runs", "schedule_definitions", "campaign_events"}
+
+PARALLEL = (
+    "parallel_setup_cost",
+    "parallel_tuple_cost",
+    "min_parallel_table_scan_size",
+    "min_parallel_index_scan_size",
+)
+"""Settings that make parallel plans cheap, as a million schedules do, when they are 0."""
 
 SEED = f"""
 INSERT INTO nodes SELECT 'node', 'n', 'h', 1, '0', 't', now(), now(), 'infinity', false,
@@ -68,11 +78,26 @@ FROM generate_series(1, {CAMPAIGNS}) n, generate_series(0, 4) d;
 def seeded_url(postgres_server: str, template_database: str) -> Iterator[str]:
     with fresh_database(postgres_server, template_database) as (_, url):
         with psycopg.connect(url, autocommit=True) as connection:
-            for statement in SEED.split(";\n"):
-                if statement.strip():
-                    connection.execute(statement.encode())
+            seed(connection)
             connection.execute("VACUUM ANALYZE")
         yield url_for_application(url)
+
+
+@pytest.fixture
+def restored_url(postgres_server: str, template_database: str) -> Iterator[str]:
+    """A database without statistics, as after a restore, whose server prefers parallel plans."""
+    with fresh_database(postgres_server, template_database) as (name, url):
+        with psycopg.connect(url, autocommit=True) as connection:
+            seed(connection)
+            for setting in PARALLEL:
+                connection.execute(f"ALTER DATABASE {name} SET {setting} = 0".encode())
+        yield url
+
+
+def seed(connection: psycopg.Connection) -> None:
+    for statement in SEED.split(";\n"):
+        if statement.strip():
+            connection.execute(statement.encode())
 
 
 class Explained:
@@ -83,9 +108,12 @@ class Explained:
         self.plans: list[dict[str, Any]] = []
 
     async def plan(self, name: str, binds: dict[str, Any]) -> None:
+        await self.plan_text(query(name).text, binds)
+
+    async def plan_text(self, statement: str, binds: dict[str, Any] | None = None) -> None:
         async with self.database.statement() as connection:
-            statement = sa.text(f"EXPLAIN (FORMAT JSON) {query(name).text}")
-            (plan,) = (await connection.execute(statement, binds)).scalar_one()
+            explain = sa.text(f"EXPLAIN (FORMAT JSON) {statement}")
+            (plan,) = (await connection.execute(explain, binds)).scalar_one()
             self.plans.append(plan["Plan"])
 
     def nodes(self) -> Iterator[dict[str, Any]]:
@@ -286,3 +314,32 @@ async def test_polling_leases(explained: Explained) -> None:
     await explained.plan("poll_leases", {})
     assert explained.indexes() == {"runs_lease_until_idx"}
     assert explained.scanned() == set()
+
+
+@pytest.mark.parametrize("tzdata", ["s", "u"], ids=["none is stale", "all are stale"])
+async def test_listing_stale_schedules(explained: Explained, tzdata: str) -> None:
+    await explained.plan_text(stale_listing(tzdata))
+    assert "schedule_definitions_tzdata_idx" in explained.indexes()
+    assert explained.scanned() == set()
+
+
+async def test_a_start_without_statistics_starts_no_worker_processes(restored_url: str) -> None:
+    """Starting them takes longer than all that a start-up asks of a million schedules."""
+    explained = Explained(restored_url)
+    try:
+        await explained.plan_text(stale_listing("2026a"))
+        since, until = NOW - timedelta(seconds=1), NOW + timedelta(minutes=1)
+        await explained.plan(
+            "load_events_between",
+            {"since": since, "since_id": 0, "until": until, "shards": ALL, "max_rows": 5000},
+        )
+        await explained.plan("correct_change_marks", {"max_rows": 1000})
+    finally:
+        await explained.database.close()
+    assert [node["Node Type"] for node in explained.nodes() if "Gather" in node["Node Type"]] == []
+
+
+def stale_listing(tzdata: str) -> str:
+    listing = tzdata_refresh._stale_select(schedule_definitions.c.tzdata < tzdata)
+    options = {"literal_binds": True}
+    return str(listing.compile(dialect=postgresql.dialect(), compile_kwargs=options))
