@@ -17,6 +17,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
+from daemon.runtime.garbage import kept_from_collection
+
 
 class CommandRow(NamedTuple):
     """One command: where it is defined, and the first sentence of its help."""
@@ -101,7 +103,8 @@ class LazyGroup(TyperGroup):
 def load_command(name: str) -> Any:
     """Import a command, and return it as a Click command or group."""
     module, _, attribute = COMMANDS[name].location.partition(":")
-    found = getattr(importlib.import_module(f"daemon.cli.commands.{module}"), attribute)
+    with kept_from_collection():
+        found = getattr(importlib.import_module(f"daemon.cli.commands.{module}"), attribute)
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
     if isinstance(found, typer.Typer):
         app.add_typer(found, name=name)
