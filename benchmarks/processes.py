@@ -199,14 +199,19 @@ class Daemon:
                 stderr=stream,
                 cwd="/",
             )
-        while b'"event":"ready"' not in log.read_bytes():
-            late = time.perf_counter() - began > MAX_START_S
-            if self.process.poll() is not None or late:
+        self._wait_for("ready", log)
+        self.ready_s = time.perf_counter() - began
+        if api:
+            self._wait_for("api_listening", log)
+        self.usage = ResourceUsage(self.process.pid)
+
+    def _wait_for(self, event: str, log: Path) -> None:
+        deadline = time.monotonic() + MAX_START_S
+        while f'"event":"{event}"'.encode() not in log.read_bytes():
+            if self.process.poll() is not None or time.monotonic() > deadline:
                 self.process.kill()
                 raise SystemExit(log.read_text()[-5000:])
             time.sleep(0.005)
-        self.ready_s = time.perf_counter() - began
-        self.usage = ResourceUsage(self.process.pid)
 
     def stop(self) -> None:
         """Stop as the service manager does.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +15,8 @@ from typing import Any
 from config.settings import Settings, needs_restart
 from daemon import __version__
 from daemon.api.ports import ApiOptions, Backend
-from daemon.api.server.server import BACKLOG, ApiServer, serve_until
+from daemon.api.server.listening import BACKLOG, listen
+from daemon.api.server.server import ApiServer, serve_until
 from daemon.campaign_service import CampaignService
 from daemon.domain.errors import Unavailable
 from daemon.domain.ports import Emit
@@ -63,10 +65,14 @@ async def serve_api_alone(
     configuration = _ReloadableSettings(settings, dsn, emit, reload, apply_log)
     supervisor = Supervisor(configuration.reload)
     supervisor.handle_signals()
+    listening = listen(settings.api.host, settings.api.port)
     server = build_api_server(
-        lambda: configuration.settings, dsn, emit, retry_policy_of=configuration.retry_policy_of
+        lambda: configuration.settings,
+        dsn,
+        emit,
+        listening,
+        retry_policy_of=configuration.retry_policy_of,
     )
-    server.bind()
     source, directory = tzdata_origin()
     emit(
         "starting",
@@ -85,7 +91,7 @@ async def serve_api_alone(
             finally:
                 signals.cancel()
     finally:
-        server.close()
+        listening.close()
         emit("stopped")
     return 0
 
@@ -94,6 +100,7 @@ def build_api_server(
     settings: Callable[[], Settings],
     dsn: str,
     emit: Emit,
+    listening: socket.socket,
     *,
     ready: Readiness = dict,
     retry_policy_of: RetryPolicyOf = lambda _target: RetryPolicy(),
@@ -106,6 +113,7 @@ def build_api_server(
         settings: returns the settings in force.
         dsn: the database URL.
         emit: receives one event for each request.
+        listening: the socket to serve.
         ready: further readiness checks; each must be "ok".
         retry_policy_of: returns the retry policy of a target.
         metrics: counts requests; None creates metrics for this process.
@@ -130,7 +138,7 @@ def build_api_server(
         configured = options.max_connections
         emit("api_connections_lowered", max_connections=allowed, configured=configured)
         options = replace(options, max_connections=allowed)
-    return ApiServer(options, backend.build, backend.emit)
+    return ApiServer(options, backend.build, backend.emit, listening)
 
 
 def client_connections_allowed(settings: Settings, limit: int) -> int:

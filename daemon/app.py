@@ -7,9 +7,11 @@ import contextlib
 import gc
 import os
 import platform
+import socket
 import time
 from collections.abc import Awaitable
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from config.settings import needs_restart
 from daemon import __version__
@@ -24,6 +26,10 @@ from daemon.runtime.supervisor import Supervisor
 from daemon.wiring import ProcessContext, build_parts, build_targets
 from storage.audit_log import AuditLog
 from storage.errors import SchemaOutOfDate
+
+if TYPE_CHECKING:
+    from daemon.api.server.server import ApiServer
+    from daemon.api.server.thread import ApiService
 
 API_STOP_S = 10.0
 STOP_MARGIN_S = 5.0
@@ -181,6 +187,8 @@ class Daemon:
             window=len(self.parts.scheduler.window),
         )
         self._process.notify("ready", self.status.status_line())
+        if self.api is not None:
+            self.api.load()
         self.parts.watchdog.on_beat.append(
             lambda: self.status.send_status_line(lambda line: self._process.notify("status", line))
         )
@@ -232,21 +240,27 @@ class Daemon:
             await _ignore_errors(asyncio.to_thread(parts.traces.close))
         self._emit("stopped")
 
-    def _build_api(self) -> Service:
-        # Imported here: without the API nothing of the web framework is loaded.
+    def _build_api(self) -> ApiService:
+        # Imported here: without the API nothing of it is loaded.
         from daemon.api.server.thread import ApiService
+
+        api = self._settings.api
+        return ApiService(api.host, api.port, self._load_api)
+
+    def _load_api(self, listening: socket.socket) -> ApiServer:
+        # Imported here: the web framework is loaded after everything else.
         from daemon.api_wiring import build_api_server
 
-        server = build_api_server(
+        return build_api_server(
             lambda: self._settings,
             self._process.dsn,
             self._process.emit,
+            listening,
             ready=self.status.readiness,
             metrics=self.parts.metrics,
             retry_policy_of=self._retry_policy_of,
             tag=self.parts.tag,
         )
-        return ApiService(server)
 
     def _retry_policy_of(self, target: str) -> RetryPolicy:
         # Called from the API's thread, so no pool is made for a name without a target.

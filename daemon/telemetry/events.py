@@ -87,7 +87,7 @@ EVENTS: dict[str, EventSpec] = {
     ),
     # The HTTP interface.
     "api_listening": EventSpec(
-        "info", "The HTTP interface accepts connections on this host and port.", ("host", "port")
+        "info", "The HTTP interface serves requests on this host and port.", ("host", "port")
     ),
     "api_connections_lowered": EventSpec(
         "warning",

@@ -64,6 +64,8 @@ def test_memory_is_bounded(
 ) -> None:
     """Resident megabytes when ready, and at the most in a burst of 10,000 runs."""
     daemon = daemons.start_ready(database.url, api__enabled=has_api, api__port=0)
+    if has_api:
+        daemon.wait_for("api_listening")
     idle = psutil.Process(daemon.pid).memory_info().rss / 2**20
     Path(f"/proc/{daemon.pid}/clear_refs").write_text("5")  # restart the record of the peak
     database.add_one_offs(BURST, utc_now() + timedelta(seconds=2))

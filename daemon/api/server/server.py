@@ -1,4 +1,4 @@
-"""The HTTP server: binds its socket first, so that a port in use stops the start at once."""
+"""The HTTP server: uvicorn, within campaignd's limits and with campaignd's log."""
 
 from __future__ import annotations
 
@@ -18,22 +18,15 @@ from daemon.api.application import build_application
 from daemon.api.ports import ApiOptions, Backend
 from daemon.api.proxies import Proxies
 from daemon.api.server.http_protocol import protocol_with_limits
-from daemon.domain.errors import CampaigndError
+from daemon.api.server.listening import BACKLOG
 from daemon.domain.ports import Emit
+from daemon.runtime.garbage import kept_from_collection
 
-BACKLOG = 128
-"""Connections that wait to be accepted, and that are accepted at a time."""
 _LOG_EVERY_S = 30.0
 """Seconds between two lines about connections that could not be accepted."""
 _LACKS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _SHUTDOWN_S = 5
 """Seconds for requests in flight to end after a stop."""
-
-
-class ListenError(CampaigndError):
-    """The API cannot listen"""
-
-    exit_code = 2
 
 
 class UvicornServer(uvicorn.Server):
@@ -76,52 +69,48 @@ class ApiServer:
         options: the address and the limits.
         backend: builds the handlers' dependencies; called inside the server's event loop.
         emit: receives ``api_listening`` and one event for each request.
+        listening: the socket, which `serve` closes at its end.
     """
 
-    def __init__(self, options: ApiOptions, backend: Callable[[], Backend], emit: Emit) -> None:
+    def __init__(
+        self,
+        options: ApiOptions,
+        backend: Callable[[], Backend],
+        emit: Emit,
+        listening: socket.socket,
+    ) -> None:
         self._options = options
         self._backend = backend
         self._emit = emit
-        self._socket: socket.socket | None = None
+        self._socket = listening
         self._server: UvicornServer | None = None
         self._stop_requested = False
         self._lack_logged = -_LOG_EVERY_S
 
-    def bind(self) -> None:
-        """Bind the port. Raises ListenError."""
-        host, port = self._options.host, self._options.port
-        try:
-            found = socket.getaddrinfo(
-                host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            )[0]
-            listening = socket.create_server(
-                found[4][:2], family=found[0], backlog=BACKLOG, reuse_port=False
-            )
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise ListenError(
-                f"cannot listen on {host} port {port}: {reason}",
-                hint="set api.host and api.port to another address; port 0 selects a free port",
-            ) from error
-        listening.setblocking(False)
-        self._socket = listening
-
     @property
     def port(self) -> int:
         """The bound port."""
-        assert self._socket is not None
         return int(self._socket.getsockname()[1])
 
     async def serve(self) -> None:
         """Serve until ``stop``; then wait a few seconds for the requests in flight."""
-        if self._socket is None:
-            self.bind()
-        assert self._socket is not None
         # uvicorn logs broken requests and errors of the application; campaignd logs both itself.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL + 1)
+        with kept_from_collection():
+            backend = self._backend()
+            config = self._configure(backend)
+        asyncio.get_running_loop().set_exception_handler(self._log_loop_error)
+        server = self._server = UvicornServer(config)
+        server.should_exit = self._stop_requested
+        self._emit("api_listening", host=self._options.host, port=self.port)
+        try:
+            await server.serve(sockets=[self._socket])
+        finally:
+            await backend.close()
+
+    def _configure(self, backend: Backend) -> uvicorn.Config:
         options = self._options
-        backend = self._backend()
-        config = uvicorn.Config(
+        return uvicorn.Config(
             build_application(backend, options, self._emit),
             http=protocol_with_limits(
                 header_timeout=options.header_timeout,
@@ -144,14 +133,6 @@ class ApiServer:
             timeout_keep_alive=round(options.keep_alive),
             timeout_graceful_shutdown=_SHUTDOWN_S,
         )
-        asyncio.get_running_loop().set_exception_handler(self._log_loop_error)
-        server = self._server = UvicornServer(config)
-        server.should_exit = self._stop_requested
-        self._emit("api_listening", host=options.host, port=self.port)
-        try:
-            await server.serve(sockets=[self._socket])
-        finally:
-            await backend.close()
 
     def _log_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Log now and then that connections cannot be accepted; log other errors as before.
@@ -173,11 +154,6 @@ class ApiServer:
         self._stop_requested = True
         if self._server is not None:
             self._server.request_stop()
-
-    def close(self) -> None:
-        """Close the socket, also if it was never served."""
-        if self._socket is not None:
-            self._socket.close()
 
 
 async def serve_until(server: ApiServer, stop: asyncio.Event) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import socket
 import subprocess
 import sys
 
@@ -38,7 +39,10 @@ def test_a_lowered_number_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(descriptors, "open_file_limit", lambda: 1024)
     events = []
     settings = _settings(max_connections=5000)
-    build_api_server(lambda: settings, "", lambda name, **fields: events.append((name, fields)))
+    with socket.socket() as listening:
+        build_api_server(
+            lambda: settings, "", lambda name, **fields: events.append((name, fields)), listening
+        )
     ((name, fields),) = events
     assert name == "api_connections_lowered"
     assert fields["configured"] == 5000
