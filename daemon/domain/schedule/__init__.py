@@ -1,4 +1,5 @@
-"""Schedules: recurrence arithmetic, zones, daylight saving, DTSTART, misfires, RFC 5545 text.
+"""Schedules: recurrence arithmetic, zones, daylight saving, DTSTART, gates, misfires,
+RFC 5545 text.
 
 May import `daemon.domain.errors`; does not know request bodies, campaigns or runs.
 """

@@ -2,11 +2,13 @@
 
 zoneinfo has no list of them, so offsets are compared day by day: no zone has ever changed its
 offset twice within three days. The changes of a zone and a year are kept, because every preview
-asks for those of the coming year.
+asks for those of the coming year. Between two changes a clock runs evenly, so that a gate (`gate`)
+computes by addition when a clock will read a time.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -15,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 from daemon.domain.schedule.timezones import zone
 
+LATEST = datetime.max.replace(tzinfo=UTC)
 _KEPT_YEARS = 2048
 """Maximum years of zones whose changes are kept; a year of changes takes about 500 bytes."""
 _DAY = timedelta(days=1)
@@ -39,6 +42,27 @@ def clock_changes(timezone: str, after: datetime, until: datetime) -> Iterator[C
         for change in _changes_of(timezone, year):
             if after < change.at <= until:
                 yield change
+
+
+def next_change(in_zone: ZoneInfo, at: datetime) -> datetime:
+    """Return a UTC instant after `at` up to which the zone's clock runs evenly.
+
+    The instant is the next change. Where neither this year nor the next one has any, it is the end
+    of the next year.
+    """
+    bounds = _bounds_of(in_zone.key, at.year)
+    return bounds[bisect_right(bounds, at)] if at < LATEST else LATEST
+
+
+@lru_cache(_KEPT_YEARS)
+def _bounds_of(timezone: str, year: int) -> tuple[datetime, ...]:
+    """Return the changes within a year of UTC, and the bound that follows them."""
+    changes, later = (
+        tuple(change.at for change in _changes_of(timezone, each)) if 1 < each < 9999 else ()
+        for each in (year, year + 1)
+    )
+    end = datetime(year + 2, 1, 1, tzinfo=UTC) if year < 9998 else LATEST
+    return (*changes, (*later, end)[0])
 
 
 @lru_cache(_KEPT_YEARS)
