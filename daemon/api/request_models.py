@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from daemon.domain.api_keys import DEFAULT_OVERLAP, MAX_OVERLAP, NAME_LIMIT, Scope
 from daemon.domain.campaign.create_request import NEW_CAMPAIGN
-from daemon.domain.requests.declaration import Body, DeclaredField, Variant, declare_field
+from daemon.domain.requests.declaration import Body, DeclaredField, Items, Variant, declare_field
 from daemon.domain.requests.forms import (
     BOOLEAN,
     INSTANT,
@@ -190,6 +190,10 @@ def _value_schemas(
     """Return the schemas of which a value other than null matches one."""
     if isinstance(field.form, Body):
         return [_add_schema(schemas, field.form)]
+    if isinstance(field.form, Items):
+        items = field.form
+        bounds = {"minItems": items.least, "maxItems": items.most}
+        return [{"type": "array", "items": _add_schema(schemas, items.body), **bounds}]
     if ignores_values and field.form.well_formed is not None:
         return [field.form.schema, field.form.well_formed]
     return [field.form.schema]

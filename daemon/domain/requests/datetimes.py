@@ -23,16 +23,16 @@ INSTANT_FORM = "YYYY-MM-DDTHH:MM[:SS[.fraction]] with Z, +HH:MM or +HHMM"
 DATE_FORM = "YYYY-MM-DD"
 
 # The patterns check ranges, because fromisoformat's own tolerance differs between Python versions.
-_DATE = r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
+DATE_PATTERN = r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
 _TIME = r"(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]+)?)?"
 _OFFSET = r"(?:Z|[+-](?:[01][0-9]|2[0-3]):?[0-5][0-9])"
-INSTANT_PATTERN = f"{_DATE}T{_TIME}{_OFFSET}"
+INSTANT_PATTERN = f"{DATE_PATTERN}T{_TIME}{_OFFSET}"
 DATETIME_PATTERN = f"{INSTANT_PATTERN}?"
-END_DATE_PATTERN = f"{_DATE}(?:T{_TIME}{_OFFSET}?)?"
+END_DATE_PATTERN = f"{DATE_PATTERN}(?:T{_TIME}{_OFFSET}?)?"
 MAX_LENGTH = 256
 """Maximum characters of a datetime, whatever its fraction."""
 _is_datetime = re.compile(DATETIME_PATTERN).fullmatch
-_is_date = re.compile(_DATE).fullmatch
+_is_date = re.compile(DATE_PATTERN).fullmatch
 _long_fraction = re.compile(r"(\.[0-9]{6})[0-9]+")
 _numbers_of = re.compile(
     "([0-9]{4})-([0-9]{2})-([0-9]{2})"

@@ -7,13 +7,19 @@ what is read from one. `Body` derives the reader, which collects all faults, fro
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from daemon.domain.requests.fields import BLANK, Faults, read_object, require_object
-from daemon.domain.requests.forms import Form
+from daemon.domain.requests.fields import (
+    BLANK,
+    MAX_LISTED,
+    Faults,
+    read_object,
+    require_object,
+)
+from daemon.domain.requests.forms import Form, read_entries
 from daemon.domain.schedule.schedule import CampaignType
 
 T = TypeVar("T", bound=NamedTuple)
@@ -24,7 +30,7 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 class DeclaredField:
     """A declared field; see `declare_field`."""
 
-    form: Form[Any] | Body[Any]
+    form: Form[Any] | Body[Any] | Items[Any]
     default: Any = None
     required: bool = False
     used_by: CampaignType | None = None
@@ -33,7 +39,7 @@ class DeclaredField:
 
 
 def declare_field(
-    form: Form[Any] | Body[Any],
+    form: Form[Any] | Body[Any] | Items[Any],
     *,
     default: object = None,
     required: bool = False,
@@ -77,6 +83,10 @@ class Body(Generic[T]):
         variants: The kinds of this body, by the value of its first field.
         patch: Whether an absent field keeps the stored value, so that the schema has no defaults.
         used_by: As in `declare_field`, for the whole object.
+        check: Notes the faults of fields together, where each by itself has none. Gets the faults,
+            the path of the object and what was read.
+
+    A trailing underscore, of a name that Python reserves, is not part of a field's name.
     """
 
     def __init__(
@@ -86,10 +96,13 @@ class Body(Generic[T]):
         variants: Mapping[str, Variant] = _NOTHING,
         patch: bool = False,
         used_by: CampaignType | None = None,
+        check: Callable[[Faults, str, T], None] | None = None,
     ) -> None:
         self.declaration, self.variants = declaration, variants
-        self.patch, self.used_by = patch, used_by
-        self.fields: dict[str, DeclaredField] = declaration._field_defaults
+        self.patch, self.used_by, self._check = patch, used_by, check
+        self.fields: dict[str, DeclaredField] = {
+            name.removesuffix("_"): field for name, field in declaration._field_defaults.items()
+        }
         names: set[str] = set()
         plan: list[Any] = []
         for index, (name, field) in enumerate(self.fields.items()):
@@ -134,6 +147,7 @@ class Body(Generic[T]):
             path: What precedes each field's name in the faults.
             elsewhere: Where the faults of single fields are collected instead.
         """
+        before = len(faults)
         faults.add_unknown_fields(value, self.names, path)
         values = list(self.absent)
         get = value.get
@@ -149,7 +163,10 @@ class Body(Generic[T]):
                     values[index] = read(faults, path, value)
                 else:
                     faults.add_malformed(path + name, BLANK)
-        return self.declaration._make(values)
+        found = self.declaration._make(values)
+        if self._check is not None and len(faults) == before:
+            self._check(faults, path.removesuffix("."), found)
+        return found
 
     def read_field(self, faults: Faults, path: str, value: object) -> T | None:
         """Read this body as the value of a field; None after noting that it is no object."""
@@ -161,3 +178,26 @@ class Body(Generic[T]):
             return self.absent
         known = {name: value.get(name) for name in self.fields}
         return self.read_fields(faults, known, path)
+
+
+@dataclass(frozen=True, slots=True)
+class Items(Generic[T]):
+    """A JSON array of `least` to `most` objects; `name` is what the objects are called."""
+
+    body: Body[T]
+    name: str
+    least: int
+    most: int
+
+    def read(self, faults: Faults, path: str, value: object) -> tuple[T, ...] | None:
+        """Read the objects; the faults name their places, such as `open[0].start`."""
+        given = read_entries(faults, path, value, self.name, self.least, self.most)
+        if given is None:
+            return None
+        read = []
+        before = len(faults)
+        for place, each in given:
+            read.append(self.body.read_field(faults, f"{path}[{place}]", each))
+            if len(faults) - before >= MAX_LISTED:
+                break
+        return tuple(each for each in read if each is not None)

@@ -30,8 +30,8 @@ _EXACT_LENGTH = 16
 """Characters of a number without exponent that a double always keeps: 15 digits and a point."""
 _MAX_SHOWN = 80
 """Maximum characters of a value in an error message."""
-_MAX_LISTED = 20
-"""Maximum unknown fields that one error names."""
+MAX_LISTED = 20
+"""Maximum unknown fields, and about the maximum faulty items of an array, that one error names."""
 
 
 def shown_value(value: object) -> str:
@@ -56,8 +56,8 @@ class Faults:
         self._malformed: dict[str, list[str]] = {}
         self._unsupported: dict[str, list[str]] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self._malformed or self._unsupported)
+    def __len__(self) -> int:
+        return len(self._malformed) + len(self._unsupported)
 
     def __contains__(self, path: str) -> bool:
         return path in self._malformed or path in self._unsupported
@@ -82,7 +82,7 @@ class Faults:
         """Note every field that is not a known one."""
         if fields.keys() <= known:  # type: ignore[operator]
             return
-        unknown = [name for name in fields if name not in known][:_MAX_LISTED]
+        unknown = [name for name in fields if name not in known][:MAX_LISTED]
         for name in unknown:
             written = str(name)
             if len(written) > _MAX_SHOWN or not written.isprintable():

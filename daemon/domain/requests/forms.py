@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import date, datetime, time
 from enum import StrEnum
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from daemon.domain.requests import fields
 from daemon.domain.requests.datetimes import (
+    DATE_FORM,
+    DATE_PATTERN,
     DATETIME_PATTERN,
     END_DATE_PATTERN,
     INSTANT_FORM,
     INSTANT_PATTERN,
     MAX_LENGTH,
+    parse_date,
     parse_instant,
 )
 from daemon.domain.requests.fields import BLANK, Faults
@@ -21,6 +25,8 @@ from daemon.domain.requests.fields import BLANK, Faults
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
 JsonSchema = dict[str, Any]
+TIME_PATTERN = "([01][0-9]|2[0-3]):([0-5][0-9])"
+_time_of_day = re.compile(TIME_PATTERN).fullmatch
 
 
 class Form(NamedTuple, Generic[T]):
@@ -84,6 +90,40 @@ def pattern_schema(pattern: str, **annotations: Any) -> JsonSchema:
     return {"type": "string", "pattern": f"^{pattern}$", **annotations}
 
 
+def read_entries(
+    faults: Faults, path: str, value: object, name: str, least: int, most: int
+) -> list[tuple[int, Any]] | None:
+    """Return the places and values of an array, without those that are null; or None.
+
+    `name` is what the values are called in a fault.
+    """
+    given = fields.read_array(faults, path, value, name)
+    if given is None:
+        return None
+    if len(given) < least:
+        faults.add_malformed(path, f"is empty, must hold 1 to {most} {name}")
+    elif len(given) > most:
+        faults.add_unsupported(path, f"has {len(given)} entries, must hold at most {most} {name}")
+    else:
+        if None in given:
+            faults.add_malformed(f"{path}[{given.index(None)}]", BLANK)
+        return [(place, each) for place, each in enumerate(given) if each is not None]
+    return None
+
+
+def array_form(form: Form[T], name: str, most: int) -> Form[tuple[T, ...]]:
+    """Return the form of an array of at most `most` values; `name` is what they are called."""
+
+    def read(faults: Faults, path: str, value: object) -> tuple[T, ...] | None:
+        given = read_entries(faults, path, value, name, 0, most)
+        if given is None:
+            return None
+        found = (form.read(faults, f"{path}[{place}]", each) for place, each in given)
+        return tuple(each for each in found if each is not None)
+
+    return Form(read, {"type": "array", "maxItems": most, "items": form.schema})
+
+
 def empty_as_missing(form: Form[T]) -> Form[T]:
     """Return the form with another fault for empty text: missing instead of malformed."""
 
@@ -110,6 +150,42 @@ def _read_instant(faults: Faults, path: str, value: object) -> datetime | None:
     return written
 
 
+def _read_weekdays(faults: Faults, path: str, value: object) -> tuple[int, ...] | None:
+    days = fields.read_array(faults, path, value, "weekdays 1 to 7, Monday is 1")
+    if days is None:
+        return None
+    if not days:
+        faults.add_malformed(path, "is empty, must name at least one weekday from 1 (Monday) to 7")
+    elif not all(type(day) is int and 1 <= day <= 7 for day in days):
+        faults.add_malformed(
+            path, f"is {fields.shown_value(days)}, must hold weekdays 1 to 7, Monday is 1"
+        )
+    else:
+        return tuple(sorted(set(days)))
+    return None
+
+
+def _read_time(faults: Faults, path: str, value: object) -> time | None:
+    written = _time_of_day(value) if isinstance(value, str) else None
+    if written is None:
+        text = f"is {fields.shown_value(value)}, must be HH:MM from 00:00 to 23:59"
+        faults.add_malformed(path, text)
+        return None
+    return time(int(written[1]), int(written[2]))
+
+
+def _read_date(faults: Faults, path: str, value: object) -> date | None:
+    day = parse_date(value) if isinstance(value, str) else None
+    if day is None:
+        faults.add_malformed(path, fields.datetime_fault(value, f"a date {DATE_FORM}"))
+    return day
+
+
+WEEKDAYS = Form(
+    _read_weekdays,
+    {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 1, "maximum": 7}},
+)
+TIME = Form(_read_time, pattern_schema(TIME_PATTERN, examples=["09:00"]))
 BOOLEAN = Form(fields.read_boolean, {"type": "boolean"})
 DATETIME = Form(
     fields.read_datetime,
@@ -121,6 +197,7 @@ DATETIME = Form(
         "offset it is that instant, without one wall-clock time in the schedule's zone.",
     ),
 )
+DATE = Form(_read_date, pattern_schema(DATE_PATTERN, examples=["2031-12-24"]))
 INSTANT = Form(
     _read_instant,
     pattern_schema(

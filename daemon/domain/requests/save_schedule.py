@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import date, datetime, time
 from typing import Any, NamedTuple
 
@@ -23,58 +22,24 @@ from daemon.domain.requests.fields import (
     BLANK,
     Faults,
     invalid_input,
-    read_array,
     require_object,
     shown_value,
 )
 from daemon.domain.requests.forms import (
     DATETIME,
     END_DATE,
+    TIME,
+    WEEKDAYS,
     ZONE,
-    Form,
     choice_form,
     enum_form,
     integer_form,
-    pattern_schema,
     unread_form,
 )
 from daemon.domain.schedule.dtstart import Pattern, begin_after, begin_at, pattern_of
 from daemon.domain.schedule.recurrence import Frequency, Skip
 from daemon.domain.schedule.schedule import CampaignType, Kind, Overlap, Schedule, ScheduleSource
 from daemon.domain.schedule.timezones import zone
-
-_TIME_PATTERN = "([01][0-9]|2[0-3]):([0-5][0-9])"
-_time_of_day = re.compile(_TIME_PATTERN).fullmatch
-
-
-def _read_weekdays(faults: Faults, path: str, value: object) -> tuple[int, ...] | None:
-    days = read_array(faults, path, value, "weekdays 1 to 7, Monday is 1")
-    if days is None:
-        return None
-    if not days:
-        faults.add_malformed(path, "is empty, must name at least one weekday from 1 (Monday) to 7")
-    elif not all(type(day) is int and 1 <= day <= 7 for day in days):
-        faults.add_malformed(
-            path, f"is {shown_value(days)}, must hold weekdays 1 to 7, Monday is 1"
-        )
-    else:
-        return tuple(sorted(set(days)))
-    return None
-
-
-def _read_time(faults: Faults, path: str, value: object) -> time | None:
-    written = _time_of_day(value) if isinstance(value, str) else None
-    if written is None:
-        faults.add_malformed(path, f"is {shown_value(value)}, must be HH:MM from 00:00 to 23:59")
-        return None
-    return time(int(written[1]), int(written[2]))
-
-
-_WEEKDAYS = Form(
-    _read_weekdays,
-    {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 1, "maximum": 7}},
-)
-_TIME = Form(_read_time, pattern_schema(_TIME_PATTERN, examples=["09:00"]))
 
 
 class RecurringConfig(NamedTuple):
@@ -84,11 +49,11 @@ class RecurringConfig(NamedTuple):
     interval: int = declare_field(
         integer_form(1, 999), default=1, doc="Number of days, weeks or months."
     )
-    days_of_week: tuple[int, ...] = declare_field(_WEEKDAYS, default=(), doc="1 to 7, Monday is 1.")
+    days_of_week: tuple[int, ...] = declare_field(WEEKDAYS, default=(), doc="1 to 7, Monday is 1.")
     day_of_month: int | None = declare_field(
         integer_form(1, 31), doc="In a shorter month its last day, unless skip is omit."
     )
-    time: time | None = declare_field(_TIME, doc="HH:MM. Default: the time of scheduled_at.")
+    time: time | None = declare_field(TIME, doc="HH:MM. Default: the time of scheduled_at.")
     time_zone: str | None = declare_field(ZONE)
     end_date: datetime | date | None = declare_field(END_DATE)
     skip: Skip = declare_field(
