@@ -4,5 +4,5 @@
 which zoneinfo reads, comes from files. The packages import one another in one order: `schedule`,
 `requests`, `campaign`, `run`, `preview`; each may import those before it.
 
-*May import* the standard library and python-dateutil, and no other package of campaignd.
+*May import* the standard library, and no other package.
 """
