@@ -1,4 +1,4 @@
-"""The binds of the statements that claim, and the results that their rows hold."""
+"""The binds of the statements that claim."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def claim_binds(requests: Sequence[ClaimRequest]) -> dict[str, Any]:
+    """Return the binds of ``claim_events``, without those of payloads."""
     older: list[PassedOccurrence] = []
     slices: list[tuple[int, int]] = []  # first and last index into the arrays below, from 1
     for item in requests:
@@ -55,6 +56,7 @@ def claim_binds(requests: Sequence[ClaimRequest]) -> dict[str, Any]:
 
 
 def payload_binds(without_payload: Collection[str]) -> dict[str, Any]:
+    """Return the binds of a claim's payloads: targets that need none, and their maximum bytes."""
     return {"without_payload": texts(list(without_payload)), "max_bytes": CLAIM_BYTES}
 
 

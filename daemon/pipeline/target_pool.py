@@ -185,10 +185,10 @@ class TargetPool:
             del self._superseding[attempt.run_id]
             self._on_cancelled(attempt)
         elif (delivery := self._under_way.get(attempt.run_id)) is not None:
-            if len(delivery.attempts) == 1:
+            if delivery.attempts == [attempt]:
                 self._cancelled.add(delivery.worker)
                 delivery.worker.cancel()
-            else:  # the others of its batch go on
+            elif attempt in delivery.attempts:  # the others of its batch go on
                 delivery.attempts.remove(attempt)
                 self._on_cancelled(attempt, delivery.target)
 

@@ -231,3 +231,36 @@ async def test_an_attempt_that_waits_for_an_earlier_one_is_superseded_too() -> N
         await spin_until(lambda: len(harness.store.finished) == 2)
         assert target.asked == [1, 2]
         assert harness.event_names().count("attempt_cancelled") == 2
+
+
+async def test_an_attempt_of_a_batch_is_cancelled_alone() -> None:
+    """The others go on, and the outcome of the cancelled one is not written."""
+    target = GatedTarget(slow=True)
+    target.batch_size = 3
+    async with PipelineHarness(log=(target, 1)) as harness:
+        harness.pipeline.claimer.enqueue([armed_once(number) for number in range(3)])
+        await spin_until(lambda: target.under_way == 1)
+        _, second, _ = harness.pipeline.in_flight
+        harness.pipeline.pools.of("log").cancel(second)
+        target.gate.set()
+        await spin_until(lambda: len(harness.store.finished) == 2)
+        assert sorted(number for number, _ in harness.store.finished) == [0, 2]
+        assert harness.event_names().count("attempt_cancelled") == 1
+
+
+async def test_cancelling_an_attempt_that_was_too_late_leaves_its_batch_alone() -> None:
+    """Its outcome is on its way already, and the target was not asked for it."""
+    target = GatedTarget(slow=True)
+    target.batch_size = 2
+    async with PipelineHarness(log=(target, 1)) as harness:
+        harness.store.locked = {1}  # so that it stays in flight
+        late, ready = (harness.store._make_attempt(number, "log") for number in (1, 2))
+        late = late._replace(start_before=late.scheduled_for - timedelta(hours=1))
+        pool = harness.pipeline.pools.of("log")
+        pool.dispatch([late, ready])
+        await spin_until(lambda: target.asked == [2])
+        pool.cancel(late)
+        target.gate.set()
+        await spin_until(lambda: harness.store.finished == [(2, "Delivered")])
+        assert "attempt_cancelled" not in harness.event_names()
+        harness.store.locked = set()
