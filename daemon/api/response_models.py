@@ -16,6 +16,11 @@ Timezone: Any = Field(description="The zone in force: the schedule's, else the c
 Local: Any = Field(
     examples=["2031-07-01T11:00:00"], description="The time that clocks show in that zone."
 )
+Summary: Any = Field(
+    None,
+    description="The schedule in words; null without a schedule.",
+    examples=["every second Monday at 09:00 in Paris, from 7 July 2031"],
+)
 Notes: Any = Field(
     default_factory=list,
     description="Effects that the client may not expect, such as intervals that count anew.",
@@ -80,6 +85,7 @@ class ScheduleResponse(BaseModel):
     rrule: str | None = Field(
         description="The recurrence in RFC 5545 form; null if that form cannot express it."
     )
+    summary: str | None = Summary
     revision: int | None = Field(description="Revision of the schedule, as in the ETag.")
     saved_at: str | None = Instant
 
@@ -135,6 +141,7 @@ class SchedulePreview(BaseModel):
     complete_at: str | None = Field(
         None, description="Instant at which the window closes, for window types."
     )
+    summary: str | None = Summary
     notes: list[str] = Notes
 
 

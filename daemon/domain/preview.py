@@ -36,6 +36,7 @@ from daemon.domain.requests.fields import (
 from daemon.domain.requests.notes import notes_on
 from daemon.domain.schedule.schedule import CampaignType
 from daemon.domain.schedule.timezones import is_zone, zone
+from daemon.domain.schedule.words import schedule_in_words
 
 LONGEST_LINE = 256 * 1024
 """Maximum bytes of a line."""
@@ -162,8 +163,9 @@ def occurrences_answer(saved: ParsedSchedule, after: datetime, count: int) -> An
 def campaign_answer(
     saved: ParsedSchedule, current: CurrentSchedule | None, after: datetime, count: int
 ) -> Answer:
-    """Return the answer for a body of a campaign, with notes where there are any."""
+    """Return the answer for a body of a campaign, in words too, with notes where there are any."""
     answer = occurrences_answer(saved, after, count)
+    answer["summary"] = saved.schedule and schedule_in_words(saved.schedule)
     notes = notes_on(saved, current)
     return {**answer, "notes": notes} if notes else answer
 

@@ -13,6 +13,7 @@ from daemon.domain.requests.fields import shown_value
 from daemon.domain.schedule.rrule import rrule_text
 from daemon.domain.schedule.schedule import EventKind, Schedule, TimedEvent
 from daemon.domain.schedule.timezones import local_time
+from daemon.domain.schedule.words import schedule_in_words
 
 READ_ONLY = frozenset(
     {
@@ -23,6 +24,7 @@ READ_ONLY = frozenset(
         "next_run_at",
         "next_run_local",
         "rrule",
+        "summary",
         "revision",
         "saved_at",
     }
@@ -62,6 +64,7 @@ def read_only_fields(snapshot: Snapshot) -> dict[str, Any]:
             next_run_at(schedule, snapshot.timer, campaign.status), timezone_in_force(snapshot)
         ),
         "rrule": None if schedule is None else rrule_text(schedule),
+        "summary": None if schedule is None else schedule_in_words(schedule),
         "revision": snapshot.revision,
         "saved_at": None if saved_at is None else utc_text(saved_at),
     }

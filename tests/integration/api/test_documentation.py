@@ -48,7 +48,10 @@ def test_every_example_of_the_page_works(api: RunningApi) -> None:
     assert outputs[1].count("cdk_") == 2
     assert json.loads(outputs[2])["status"] == "draft"
     assert json.loads(outputs[3])["status"] == "scheduled"
-    assert json.loads(outputs[4]) == {"occurrences": ["2031-02-15T08:00:00Z"]}
+    assert json.loads(outputs[4]) == {
+        "occurrences": ["2031-02-15T08:00:00Z"],
+        "summary": "once on Saturday 15 February 2031 at 09:00 in Paris",
+    }
     twice = outputs[6]
     assert twice[: len(twice) // 2] == twice[len(twice) // 2 :]
     assert json.loads(outputs[7])["message"] == "Schedule cleared"

@@ -324,7 +324,10 @@ def test_preview_saves_nothing(api: RunningApi) -> None:
     }
     path = f"/campaigns/{campaign['id']}/schedule/preview"
     answer = api.http.post(path, json=body, params={"count": 2})
-    assert answer.json() == {"occurrences": ["2031-01-01T14:00:00Z", "2031-01-02T14:00:00Z"]}
+    assert answer.json() == {
+        "occurrences": ["2031-01-01T14:00:00Z", "2031-01-02T14:00:00Z"],
+        "summary": "every day at 09:00 in New York, from 1 January 2031",
+    }
     assert len(api.http.post(path, json=body, params={"count": 10_000}).json()["occurrences"]) == (
         10_000
     )
@@ -338,6 +341,9 @@ def test_preview_saves_nothing(api: RunningApi) -> None:
         "occurrences": ["2031-01-01T09:00:00Z", "2031-01-02T09:00:00Z"],
         "launch_at": "2031-01-01T09:00:00Z",
         "complete_at": "2031-01-02T09:00:00Z",
+        "summary": (
+            "every day at 09:00 UTC, from 1 January 2031 at 09:00, until 2 January 2031 at 09:00"
+        ),
     }
     assert api.http.get(f"/campaigns/{campaign['id']}/schedule").json()["revision"] is None
     assert api.http.post(path, json=body, params={"count": 10_001}).status_code == 400

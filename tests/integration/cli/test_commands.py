@@ -189,7 +189,10 @@ def test_schedule_preview_saves_nothing(loaded: Call) -> None:
         ["2100-01-11T09:00:00", "2100-01-11T14:00:00Z"],
     ]
     answer = json.loads(loaded("schedule", 1, "--preview", 1, "--json", input=body).stdout)
-    assert answer == {"occurrences": ["2100-01-04T14:00:00Z"]}
+    assert answer == {
+        "occurrences": ["2100-01-04T14:00:00Z"],
+        "summary": "every Monday at 09:00 in New York, from 4 January 2100",
+    }
     assert loaded("export").stdout == before
 
 
