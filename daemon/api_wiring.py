@@ -34,6 +34,7 @@ from storage.campaigns import Campaigns
 from storage.cluster_reads import read_overview
 from storage.engine import Connections, Database
 from storage.errors import PrivilegeMissing, SchemaOutOfDate
+from storage.explain_reads import ExplainReads
 from storage.idempotency import IdempotencyKeys
 from storage.page_sessions import PageSessions
 from storage.privilege_checks import require_privileges
@@ -234,6 +235,7 @@ class _BackendBuilder:
             audit=AuditLog(database),
             idempotency=IdempotencyKeys(database, make_service),
             overview=lambda: read_overview(database),
+            explain=ExplainReads(database).read_evidence,
             readiness=check_readiness,
             metrics=self.metrics.render,
             targets=lambda: self.settings().targets.keys(),

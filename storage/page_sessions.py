@@ -104,4 +104,4 @@ class PageSessions:
 
 
 def _session_entry(action: Action, key_id: int, name: str) -> AuditEntry:
-    return AuditEntry(action, "key", str(key_id), name, actor=f"page:{name}")
+    return AuditEntry(action, "key", str(key_id), name, actor=f"web:{name}")

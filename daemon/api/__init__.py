@@ -1,7 +1,7 @@
 """The HTTP interface: FastAPI on uvicorn, in a thread and an event loop of its own.
 
 A request passes `server.http_protocol` (slow clients), `middleware` (request id, limits, API key,
-rate limit, log) and a handler of `routes` or `dashboard`. The handler parses the request, calls the
+rate limit, log) and a handler of `routes` or `console`. The handler parses the request, calls the
 campaign service or a store, and returns the response. `errors` converts errors to responses.
 
 Invariants: no data is read before the key is valid and its scope sufficient; a change and the

@@ -8,8 +8,10 @@ from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from daemon.api.dashboard import routes as dashboard
-from daemon.api.dashboard.session import SessionGuard
+from daemon.api.console import routes as console
+from daemon.api.console.error_pages import as_page
+from daemon.api.console.session import SessionGuard
+from daemon.api.console.viewer import LoginRequired, on_login_required
 from daemon.api.errors import (
     on_campaignd_error,
     on_http_error,
@@ -75,14 +77,15 @@ def build_application(backend: Backend, options: ApiOptions, emit: Emit) -> ASGI
     site = Site(options.public_url, options.hosts)
     app.state.refusals = RefusalLog(backend.audit)
     app.state.session_guard = SessionGuard(site, backend.sessions, key_uses)
-    app.add_exception_handler(CampaigndError, on_campaignd_error)
-    app.add_exception_handler(HTTPException, on_http_error)
-    app.add_exception_handler(RequestValidationError, on_invalid_parameters)
-    app.add_exception_handler(Exception, on_unexpected_error)
+    app.add_exception_handler(LoginRequired, on_login_required)
+    app.add_exception_handler(CampaigndError, as_page(on_campaignd_error))
+    app.add_exception_handler(HTTPException, as_page(on_http_error))
+    app.add_exception_handler(RequestValidationError, as_page(on_invalid_parameters))
+    app.add_exception_handler(Exception, as_page(on_unexpected_error))
     for module in (campaigns, schedules, history, runs, keys, audit_log):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(operations.router)
-    app.include_router(dashboard.router)
+    app.include_router(console.router)
     app.openapi = specification_builder(app)  # type: ignore[method-assign]
     app.state.patterns = [
         (compile_path(path)[0], tuple(item)) for path, item in app.openapi()["paths"].items()

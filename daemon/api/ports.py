@@ -15,6 +15,7 @@ from uuid import UUID
 from daemon.campaign_service import CampaignService
 from daemon.domain.api_keys import ApiKey, Scope
 from daemon.domain.audit import Action, AuditEntry, AuditRecord
+from daemon.domain.campaign.explain import Evidence
 from daemon.domain.campaign.model import LoggedEvent
 from daemon.domain.campaign.state_machine import RunStatus, Status
 from daemon.domain.read_models import (
@@ -184,7 +185,12 @@ class Backend:
     audit: AuditStore
     idempotency: IdempotencyStore
     overview: Callable[[], Awaitable[Overview]]
-    """Reads the state of the cluster for the dashboard."""
+    """Reads the state of the cluster."""
+    explain: Callable[[Ref, datetime, timedelta], Awaitable[Evidence]]
+    """Reads the records of a campaign on the run at an instant, or on the first run so soon after.
+
+    Raises NotFound.
+    """
     readiness: Callable[[], Awaitable[dict[str, str]]]
     """Runs the readiness checks: the result of each is "ok" or a description of the failure."""
     metrics: Callable[[], tuple[bytes, str]]

@@ -272,7 +272,7 @@ class AuditItem(BaseModel):
 
     id: int
     at: str = Instant
-    actor: str = Field(description="api:KEY, page:KEY, cli:USER or node:NAME.")
+    actor: str = Field(description="api:KEY, web:KEY, cli:USER or node:NAME.")
     command: str | None = Field(description="The command, where a command made the change.")
     address: str | None = Field(description="The client's address, of a request.")
     action: str

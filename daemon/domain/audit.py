@@ -89,7 +89,7 @@ class Origin:
     """The request, command or node that acts."""
 
     actor: str
-    """``api:KEY`` or ``cli:USER``, as in ``campaign_events``; or ``page:KEY``, ``node:NAME``."""
+    """``api:KEY`` or ``cli:USER``, as in ``campaign_events``; or ``web:KEY``, ``node:NAME``."""
     command: str | None = None
     address: str | None = None
     request_id: str | None = None

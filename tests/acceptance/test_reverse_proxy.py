@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from daemon.api.dashboard.session import COOKIE
+from daemon.api.console.session import COOKIE
 from daemon.domain.api_keys import Scope
 from tests.support.api_server import TIMEOUT_S, running_server
 from tests.support.certificates import make_certificate
@@ -76,7 +76,7 @@ def test_the_nginx_example(tmp_path: Path, database_url: str) -> None:
                 assert cookie.startswith(f"__Host-{COOKIE}=")
                 assert "Secure" in cookie
                 page = browser.get("/", headers={"Cookie": cookie.partition(";")[0]})
-                assert "Upcoming" in page.text
+                assert "Ended last" in page.text
                 request = api.process.wait_for("http_request", request_id="through-nginx")
                 # nginx replaces the address that the client claims.
                 assert request["remote"] == "127.0.0.1"

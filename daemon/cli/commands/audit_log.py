@@ -30,7 +30,7 @@ def audit_log(
     actor: Annotated[
         str | None,
         typer.Option(
-            metavar="ACTOR", help="Only this actor, such as api:NAME, page:NAME or cli:USER."
+            metavar="ACTOR", help="Only this actor, such as api:NAME, web:NAME or cli:USER."
         ),
     ] = None,
     action: Annotated[

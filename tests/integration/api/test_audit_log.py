@@ -107,8 +107,8 @@ def test_sessions_of_the_page_are_recorded(api: RunningApi, auditor: httpx.Clien
     found = [row for row in rows(auditor) if row["action"].startswith("session.")]
     assert [(row["action"], row["actor"], row["object_name"]) for row in found] == [
         ("session.refused", "anonymous", None),
-        ("session.started", "page:the read key", "the read key"),
-        ("session.ended", "page:the read key", "the read key"),
+        ("session.started", "web:the read key", "the read key"),
+        ("session.ended", "web:the read key", "the read key"),
     ]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from daemon.api.dashboard.session import COOKIE
+from daemon.api.console.session import COOKIE
 from daemon.domain.api_keys import Scope
 from tests.support.api_server import TIMEOUT_S, RunningApi, get_without_key, running_server
 from tests.support.postgres import fresh_database
@@ -48,7 +48,7 @@ def test_the_cookie_is_secure(proxied: RunningApi) -> None:
     for attribute in ("Secure", "Path=/", "HttpOnly", "SameSite=strict"):
         assert attribute in cookie
     page = get_without_key(f"{proxied.url}/", headers={"Cookie": cookie.partition(";")[0]})
-    assert "Upcoming" in page.text
+    assert "Ended last" in page.text
 
 
 def test_failures_of_one_client_lock_out_no_other(proxied: RunningApi) -> None:

@@ -1,4 +1,4 @@
-"""Sessions of the dashboard: a cookie with a random token, which the database knows by its hash."""
+"""Sessions of the console: a cookie with a random token, which the database knows by its hash."""
 
 from __future__ import annotations
 

@@ -1,0 +1,57 @@
+"""The page Today: what needs a person first, then what comes next and what ended last."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from daemon.api.console.rendering import local, render_page
+from daemon.api.console.viewer import Reader
+from daemon.api.requests import backend_of
+from daemon.domain.campaign.state_machine import RunStatus
+from daemon.domain.read_models import RunDetail
+
+router = APIRouter(include_in_schema=False)
+
+SHOWN = 200
+"""Maximum runs that are read of each status that needs a person."""
+LISTED = 8
+"""Runs of each such status that are listed; the page of runs has the others."""
+UPCOMING = 12
+ENDED = 20
+
+
+@router.get("/")
+async def show_today(request: Request, viewer: Reader) -> Response:
+    """Show what needs a person today, the next runs and the last ends."""
+    backend = backend_of(request)
+    overview = await backend.overview()
+    today = local(overview.now, viewer.zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    since = today.astimezone(UTC)
+    held = await backend.reads.runs(limit=SHOWN, status=RunStatus.HELD)
+    failed = await _runs_since(request, RunStatus.FAILED, since)
+    missed = await _runs_since(request, RunStatus.MISSED, since)
+    newest = await backend.reads.runs(limit=4 * ENDED)
+    return render_page(
+        request,
+        viewer,
+        "today.html",
+        overview=overview,
+        live_nodes=[node for node in overview.nodes if node.live],
+        held=held,
+        failed=failed,
+        missed=missed,
+        shown=SHOWN,
+        listed=LISTED,
+        executing=await backend.reads.runs(limit=LISTED, status=RunStatus.EXECUTING),
+        retrying=await backend.reads.runs(limit=LISTED, status=RunStatus.RETRYING),
+        upcoming=await backend.reads.upcoming(limit=UPCOMING),
+        ended=[found for found in newest if found.run.finished_at is not None][:ENDED],
+    )
+
+
+async def _runs_since(request: Request, status: RunStatus, since: datetime) -> list[RunDetail]:
+    found = await backend_of(request).reads.runs(limit=SHOWN, status=status)
+    return [each for each in found if each.run.claimed_at >= since]

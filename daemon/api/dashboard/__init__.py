@@ -1,1 +1,0 @@
-"""The read-only page at `/`: HTML, style sheet, login and session."""
