@@ -8,14 +8,21 @@ one transaction. May import `daemon.domain`.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
+from daemon.campaign_store import CampaignStore, RunResultStore
 from daemon.domain.campaign import commands
+from daemon.domain.campaign.copying import CampaignCopy, copy_of
+from daemon.domain.campaign.edit_request import (
+    content_tag,
+    edit_notes,
+    read_campaign_patch,
+    require_editable,
+)
 from daemon.domain.campaign.model import Campaign, Change, Snapshot
 from daemon.domain.campaign.schedule_fields import next_run_at, without_read_only_fields
 from daemon.domain.campaign.state_machine import Status
@@ -36,7 +43,10 @@ from daemon.domain.run.retry import RetryPolicy
 from daemon.domain.schedule.schedule import Schedule
 
 RevisionCheck = Callable[[int | None], bool]
-"""Returns whether a schedule's revision is the expected one; None: there is no schedule."""
+"""Returns whether a revision is the expected one.
+
+It is that of a schedule, None for no schedule, or a campaign's `content_tag`.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,76 +68,21 @@ class CommandResult:
     """Revision of the schedule after the command."""
     notes: tuple[str, ...] = ()
     """Effects of a saved schedule that the client may not expect, as sentences."""
+    run_id: UUID | None = None
+    """The run that the command has made, or made due again."""
 
 
-class CampaignEdit(Protocol):
-    """A campaign whose row is locked until the surrounding transaction ends."""
+@dataclass(frozen=True, slots=True)
+class CampaignEdited:
+    """A campaign after an edit of its own fields."""
 
-    @property
-    def snapshot(self) -> Snapshot:
-        """The state of the campaign, read under the lock."""
-        ...
-
-    @property
-    def revision(self) -> int | None:
-        """Revision of the schedule after the applied changes; None without a schedule."""
-        ...
-
-    @property
-    def ended_runs(self) -> Sequence[RunEnded]:
-        """The runs that the applied changes have ended."""
-        ...
-
-    async def apply(self, change: Change, actor: str) -> None:
-        """Write a change, its event row, and the notification to the nodes."""
-        ...
-
-
-class CampaignStore(Protocol):
-    """The store of campaigns."""
-
-    async def create(self, campaign: Campaign, actor: str) -> Campaign:
-        """Insert a draft. Raises Conflict if its uuid is in use."""
-        ...
-
-    def edit(
-        self, ref: int | UUID, now: datetime | None = None
-    ) -> AbstractAsyncContextManager[CampaignEdit]:
-        """Lock a campaign; commit at the end of the block, unless the block raises."""
-        ...
-
-
-class RunResultStore(Protocol):
-    """The store of results that are reported later, each guarded by run and attempt."""
-
-    async def end_attempt(
-        self,
-        run_id: UUID,
-        attempt: int,
-        decide: Callable[[OpenAttempt], Outcome],
-        actor: str,
-    ) -> AttemptUpdate:
-        """Write the outcome that ``decide`` returns for the open attempt.
-
-        Raises NotFound, Conflict.
-        """
-        ...
-
-    async def extend_lease(self, run_id: UUID, attempt: int, seconds: float) -> AttemptUpdate:
-        """Extend the open attempt's lease to ``seconds`` from now. Raises NotFound, Conflict."""
-        ...
-
-    async def campaign_id_of(self, run_id: UUID) -> int:
-        """Return the id of the run's campaign. Raises NotFound."""
-        ...
-
-    async def release_held(self, run_id: UUID, grace: float, actor: str) -> AttemptUpdate:
-        """Make a held run due, with ``grace`` seconds to start. Raises NotFound, Refused."""
-        ...
-
-    async def fail_held(self, run_id: UUID, reason: str, actor: str) -> AttemptUpdate:
-        """Fail a held run. Raises NotFound, Refused."""
-        ...
+    campaign: Campaign
+    changed: tuple[str, ...]
+    """The names of the fields that have another value than before, in alphabetical order."""
+    notes: tuple[str, ...]
+    """Effects that the client may not expect, as sentences."""
+    next_run_at: datetime | None
+    """Aware UTC instant of the next run; None when no run is armed."""
 
 
 def _emit_nothing(_event: str, /, **_fields: Any) -> None:
@@ -203,6 +158,64 @@ class CampaignService:
         """Create a draft. Raises Conflict if its uuid is in use."""
         return await self._store.create(campaign, actor)
 
+    async def copy_campaign(
+        self, ref: int | UUID, actor: str, name: str | None = None
+    ) -> CampaignCopy:
+        """Create a draft with the content and the schedule of a campaign.
+
+        The schedule is not armed; without a name the copy is called ``Copy of NAME``.
+        """
+        async with self._store.edit(ref) as edit:
+            snapshot = edit.snapshot
+        copy = copy_of(snapshot, name)
+        created = await self._store.create(
+            copy.campaign, actor, copy.schedule, copied_from=snapshot.campaign.id
+        )
+        return copy._replace(campaign=created)
+
+    async def edit_campaign(
+        self,
+        ref: int | UUID,
+        body: object,
+        actor: str,
+        *,
+        targets: Collection[str],
+        expect: RevisionCheck | None = None,
+        replace_payload: bool = False,
+    ) -> CampaignEdited:
+        """Change a campaign's name, time zone, target or payload by a merge patch.
+
+        Args:
+            ref: the campaign's id or uuid.
+            body: the patch; see `CampaignPatch`.
+            actor: the caller's name, for ``campaign_events``.
+            targets: the names of the configured targets.
+            expect: the condition on the campaign's `content_tag`.
+            replace_payload: whether a payload replaces the present one instead of being merged.
+
+        Raises:
+            InvalidInput, Refused, NotFound, PreconditionFailed: nothing was changed.
+        """
+        async with self._store.edit(ref) as edit:
+            snapshot = edit.snapshot
+            campaign, current = snapshot.campaign, snapshot.current
+            if expect is not None and not expect(content_tag(campaign)):
+                raise PreconditionFailed(
+                    "the campaign was changed by another request; read it again"
+                )
+            values = read_campaign_patch(body, campaign, targets, replace_payload=replace_payload)
+            require_editable(snapshot, values)
+            if values:
+                await edit.amend_fields(values, actor)
+                campaign = replace(campaign, **values, updated_at=snapshot.now)
+        schedule = None if current is None else current.schedule
+        return CampaignEdited(
+            campaign,
+            tuple(sorted(values)),
+            tuple(edit_notes(snapshot, values)),
+            next_run_at(schedule, snapshot.timer, campaign.status),
+        )
+
     async def save_schedule(
         self, ref: int | UUID, body: object, actor: str, expect: RevisionCheck | None = None
     ) -> CommandResult:
@@ -247,6 +260,10 @@ class CampaignService:
         """Run a campaign that has ended once more, now."""
         return await self._execute_command(ref, actor, lambda s: commands.rerun(s, self._grace))
 
+    async def run_now(self, ref: int | UUID, actor: str) -> CommandResult:
+        """Run a live campaign once, now; its schedule goes on, and its ``overlap`` holds."""
+        return await self._execute_command(ref, actor, lambda s: commands.run_now(s, self._grace))
+
     async def archive(self, ref: int | UUID, actor: str) -> CommandResult:
         """Archive a campaign that has ended."""
         return await self._execute_command(ref, actor, commands.archive)
@@ -255,7 +272,7 @@ class CampaignService:
         """Restore the status that the campaign had before it was archived."""
         return await self._execute_command(ref, actor, commands.unarchive)
 
-    async def delete(self, ref: int | UUID, actor: str) -> CommandResult:
+    async def delete_campaign(self, ref: int | UUID, actor: str) -> CommandResult:
         """Delete the campaign and its history."""
         return await self._execute_command(ref, actor, commands.delete)
 
@@ -344,10 +361,12 @@ class CampaignService:
             change = decide(edit.snapshot)
             await edit.apply(change, actor)
         self._queue_ended_runs(edit.ended_runs)
-        return _command_result(edit.snapshot, change, edit.revision)
+        return _command_result(edit.snapshot, change, edit.revision, edit.run_id)
 
 
-def _command_result(snapshot: Snapshot, change: Change, revision: int | None) -> CommandResult:
+def _command_result(
+    snapshot: Snapshot, change: Change, revision: int | None, run_id: UUID | None
+) -> CommandResult:
     campaign = snapshot.campaign
     schedule = snapshot.current.schedule if snapshot.current else None
     if change.schedule is not None:
@@ -370,4 +389,5 @@ def _command_result(snapshot: Snapshot, change: Change, revision: int | None) ->
         now=snapshot.now,
         revision=revision,
         notes=tuple(notes_on(change.schedule, snapshot.current)),
+        run_id=run_id,
     )

@@ -78,6 +78,8 @@ class LockedCampaign:
         self._connection = connection
         self.snapshot = snapshot
         self.revision = snapshot.revision
+        self.run_id: UUID | None = None
+        """The run that a change has made, or made due again."""
         self.ended_runs: list[RunEnded] = []
         """The runs that changes have ended, for the log."""
 
@@ -96,9 +98,11 @@ class LockedCampaign:
         else:
             await self._write_missed_runs(change, actor)
             await self._write_schedule_and_timer(change)
-            retried = await self._retry_run(change.retry) if change.retry is not None else None
+            if change.retry is not None:
+                self.run_id = await self._retry_run(change.retry)
             await self._write_campaign(change)
-            run = await self._write_run(change.run) if change.run is not None else retried
+            if change.run is not None:
+                self.run_id = await self._write_run(change.run)
             if change.cancel_open_runs:
                 await self._cancel_runs(actor)
             await self._log_event(
@@ -107,7 +111,7 @@ class LockedCampaign:
                 to_status=change.to_status,
                 cause=change.cause,
                 actor=actor,
-                run_id=run,
+                run_id=self.run_id,
             )
         retried = None if change.retry is None else change.retry.run_id
         await self._record_in_audit_log(CAMPAIGN_ACTIONS[change.event], actor, retried)
@@ -187,6 +191,7 @@ class LockedCampaign:
         has_due = campaign.has_due and not change.forget_history
         has_due = has_due or change.run is not None or change.retry is not None
         open_runs = campaign.open_runs + (change.run is not None) + (change.retry is not None)
+        queued_runs = campaign.queued_runs + (change.run is not None and change.run.waits)
         await self._execute(
             _UPDATE_CAMPAIGN,
             of_campaign=campaign.id,
@@ -196,13 +201,13 @@ class LockedCampaign:
             has_due=has_due or bool(change.missed and not change.forget_history),
             has_completed=campaign.has_completed and not change.forget_history,
             open_runs=0 if change.cancel_open_runs else open_runs,
-            queued_runs=0 if change.cancel_open_runs else campaign.queued_runs,
+            queued_runs=0 if change.cancel_open_runs else queued_runs,
             archived_from=change.archived_from,
             updated_at=self.snapshot.now,
         )
 
     async def _write_run(self, run: NewRun) -> UUID:
-        """Insert a run due at once, for the first microsecond from its instant that has no run."""
+        """Insert a run for the first microsecond from its instant that has no run."""
         campaign, scheduled_for = self.snapshot.campaign, run.scheduled_for
         while True:
             identity = run_id(campaign.uuid, scheduled_for)
@@ -213,7 +218,7 @@ class LockedCampaign:
                 status="queued",
                 cause=run.cause,
                 claimed_at=self.snapshot.now,
-                next_attempt_at=self.snapshot.now,
+                next_attempt_at=None if run.waits else self.snapshot.now,
                 start_before=latest_start(scheduled_for, run.grace),
             )
             if is_new:

@@ -13,10 +13,10 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.domain.audit import Action, AuditEntry
-from daemon.domain.campaign.model import Campaign, Snapshot
-from daemon.domain.campaign.state_machine import Status
+from daemon.domain.campaign.model import Campaign, Change, Snapshot
+from daemon.domain.campaign.state_machine import Event, Status
 from daemon.domain.errors import Conflict, NotFound
-from daemon.domain.requests import CurrentSchedule
+from daemon.domain.requests import CurrentSchedule, ParsedSchedule
 from daemon.domain.schedule.schedule import CampaignType, EventKind, ScheduleSource, TimedEvent
 from storage.audit_log import record_in_transaction
 from storage.campaign_editor import LockedCampaign
@@ -73,8 +73,21 @@ class Campaigns:
             raise campaign_not_found(ref)
         return campaign_from(row)
 
-    async def create(self, campaign: Campaign, actor: str) -> Campaign:
-        """Insert a draft; ``campaign.id`` is not used. Raises Conflict if its uuid is taken."""
+    async def create(
+        self,
+        campaign: Campaign,
+        actor: str,
+        schedule: ParsedSchedule | None = None,
+        copied_from: int | None = None,
+    ) -> Campaign:
+        """Insert a draft. Raises Conflict if its uuid is taken.
+
+        Args:
+            campaign: the draft; its id is not used.
+            actor: the caller's name, for ``campaign_events``.
+            schedule: its schedule, which a start arms.
+            copied_from: the id of the campaign that it is a copy of.
+        """
         async with self._database.transaction() as connection:
             insert = sa.dialects.postgresql.insert(campaigns).values(
                 uuid=campaign.uuid,
@@ -97,13 +110,26 @@ class Campaigns:
                     event="created",
                     to_status=Status.DRAFT,
                     actor=actor,
+                    details=None if copied_from is None else {"copied_from": copied_from},
                 ),
             )
             entry = AuditEntry(
-                Action.CAMPAIGN_CREATED, "campaign", str(row.id), row.name, actor=actor
+                Action.CAMPAIGN_CREATED,
+                "campaign",
+                str(row.id),
+                row.name,
+                note=None if copied_from is None else f"a copy of campaign {copied_from}",
+                actor=actor,
             )
             await record_in_transaction(connection, entry)
-        return campaign_from(row)
+            created = campaign_from(row)
+            if schedule is not None:
+                change = Change(
+                    Event.SCHEDULE_UPDATED, Status.DRAFT, schedule=schedule, keep_timer=False
+                )
+                snapshot = Snapshot(created, row.created_at)
+                await LockedCampaign(connection, snapshot).apply(change, actor)
+        return created
 
     @asynccontextmanager
     async def edit(

@@ -23,6 +23,7 @@ class Action(StrEnum):
     CAMPAIGN_PAUSED = "campaign.paused"
     CAMPAIGN_STOPPED = "campaign.stopped"
     CAMPAIGN_RERUN = "campaign.rerun"
+    CAMPAIGN_RUN_NOW = "campaign.run_now"
     CAMPAIGN_ARCHIVED = "campaign.archived"
     CAMPAIGN_UNARCHIVED = "campaign.unarchived"
     CAMPAIGN_AMENDED = "campaign.amended"
@@ -53,6 +54,7 @@ CAMPAIGN_ACTIONS = {
     Event.PAUSE: Action.CAMPAIGN_PAUSED,
     Event.STOP: Action.CAMPAIGN_STOPPED,
     Event.RERUN: Action.CAMPAIGN_RERUN,
+    Event.RUN_NOW: Action.CAMPAIGN_RUN_NOW,
     Event.RETRY: Action.RUN_RETRIED,
     Event.ARCHIVE: Action.CAMPAIGN_ARCHIVED,
     Event.UNARCHIVE: Action.CAMPAIGN_UNARCHIVED,

@@ -63,6 +63,7 @@ EXPECTED: dict[str, dict[str, str]] = {
         "start": "as it is",
         "pause": "paused/fire",
         "stop": "cancelled",
+        "run_now": "executing/fire",
     },
     "scheduled_daily": {
         "save": "scheduled/fire",
@@ -71,6 +72,7 @@ EXPECTED: dict[str, dict[str, str]] = {
         "start": "as it is",
         "pause": "paused/fire",
         "stop": "cancelled",
+        "run_now": "executing/fire",
     },
     "scheduled_event_window": {
         "clear": "draft",
@@ -78,6 +80,7 @@ EXPECTED: dict[str, dict[str, str]] = {
         "start": "as it is",
         "pause": "paused/open",
         "stop": "cancelled",
+        "run_now": "executing/open",
     },
     "launched_daily": {
         "save": "scheduled/fire",
@@ -85,6 +88,7 @@ EXPECTED: dict[str, dict[str, str]] = {
         "start": "as it is",
         "pause": "paused/fire",
         "stop": "cancelled",
+        "run_now": "executing/fire",
     },
     "launched_event_window": {
         "clear": "draft",
@@ -92,24 +96,32 @@ EXPECTED: dict[str, dict[str, str]] = {
         "start": "as it is",
         "pause": "paused/close",
         "stop": "cancelled",
+        "run_now": "executing/close",
     },
     "launched_live_content": {
         "clear": "draft",
         "start": "as it is",
         "pause": "paused/close",
         "stop": "cancelled",
+        "run_now": "executing/close",
     },
     "launched_segment": {
         "clear": "draft",
         "start": "as it is",
         "pause": "paused/fire",
         "stop": "cancelled",
+        "run_now": "executing/fire",
     },
     "executing_once": {"start": "as it is", "pause": "paused", "stop": "cancelled"},
     "executing_by_hand": {"start": "as it is", "pause": "paused", "stop": "cancelled"},
     "executing_retrying": {"start": "as it is", "pause": "paused", "stop": "cancelled"},
     "executing_daily": {"start": "as it is", "pause": "paused/fire", "stop": "cancelled"},
-    "executing_two": {"start": "as it is", "pause": "paused/fire", "stop": "cancelled"},
+    "executing_two": {
+        "start": "as it is",
+        "pause": "paused/fire",
+        "stop": "cancelled",
+        "run_now": "executing/fire",
+    },
     "executing_segment": {"start": "as it is", "pause": "paused/fire", "stop": "cancelled"},
     "paused_ahead": {
         "save": "paused/fire",

@@ -106,7 +106,7 @@ async def show_campaign(request: Request, ref: CampaignRef) -> Response:
 )
 async def delete_campaign(request: Request, ref: CampaignRef) -> Response:
     """Deletes a draft or archived campaign with its history."""
-    await backend_of(request).service.delete(parse_ref(ref), actor_of(request))
+    await backend_of(request).service.delete_campaign(parse_ref(ref), actor_of(request))
     return JSONResponse({"success": True, "message": "Campaign deleted"})
 
 

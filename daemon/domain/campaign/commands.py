@@ -31,7 +31,7 @@ from daemon.domain.requests import (
 from daemon.domain.schedule.daylight_saving import is_first_pass
 from daemon.domain.schedule.misfire import Late, decide
 from daemon.domain.schedule.recurrence import last_match
-from daemon.domain.schedule.schedule import EventKind, Kind, Schedule, TimedEvent
+from daemon.domain.schedule.schedule import EventKind, Kind, Overlap, Schedule, TimedEvent
 from daemon.domain.schedule.timezones import resolve, wall_clock, zone
 
 LIFECYCLE_REFUSAL = 400
@@ -165,6 +165,34 @@ def rerun(snapshot: Snapshot, default_grace: int) -> Change:
     return Change(Event.RERUN, to_status, run=run)
 
 
+def run_now(snapshot: Snapshot, default_grace: int) -> Change:
+    """Run a live campaign once now, beside its schedule, which goes on as it is.
+
+    An open run has the effect that the schedule's `overlap` gives it: the run waits, is made
+    beside it, or is refused.
+    """
+    to_status = _require_transition(snapshot, Event.RUN_NOW, Facts())
+    campaign, current = snapshot.campaign, snapshot.current
+    overlap = current.schedule.overlap if current is not None else Overlap.SKIP
+    waits = campaign.open_runs > 0 and overlap is Overlap.QUEUE
+    if campaign.open_runs and overlap is Overlap.SKIP:
+        raise Refused(
+            "a run is open, and overlap is skip: try again when it has ended",
+            status=LIFECYCLE_REFUSAL,
+        )
+    if waits and campaign.queued_runs:
+        raise Refused("a run is open, and another one waits for it", status=LIFECYCLE_REFUSAL)
+    at = snapshot.now
+    if snapshot.timer is not None and snapshot.timer.at == at:
+        at += timedelta(microseconds=1)  # this instant belongs to the schedule's occurrence
+    return Change(
+        Event.RUN_NOW,
+        to_status,
+        more_to_come=campaign.more_to_come,
+        run=NewRun(at, "rerun", _grace_of(snapshot, default_grace), waits),
+    )
+
+
 def retry(snapshot: Snapshot, run_id: UUID, default_grace: int) -> Change:
     """Retry a failed run of the campaign, with a new grace from now."""
     return Change(
@@ -217,7 +245,14 @@ _WORDS = {
     Event.SCHEDULE_CLEARED: "clear the schedule of",
     Event.SCHEDULE_UPDATED: "update the schedule of",
     Event.RETRY: "retry a run of",
+    Event.RUN_NOW: "make a run of",
 }
+_INSTEAD = {
+    Status.DRAFT: "; start it first",
+    Status.PAUSED: "; start it first",
+    **dict.fromkeys((Status.COMPLETED, Status.FAILED, Status.CANCELLED), "; rerun it instead"),
+}
+"""What runs a campaign now whose status does not allow `run_now`."""
 
 
 def _refusal(snapshot: Snapshot, event: Event, status: int) -> Refused:
@@ -230,7 +265,8 @@ def _refusal(snapshot: Snapshot, event: Event, status: int) -> Refused:
     allowed = ", ".join(each for each in statuses if each is not campaign.status)
     return Refused(
         f"cannot {words} {article} {campaign.status} {kind}{busy} (allowed: {allowed})"
-        f"{_update_hint(campaign) if event is Event.SCHEDULE_UPDATED else ''}",
+        f"{_update_hint(campaign) if event is Event.SCHEDULE_UPDATED else ''}"
+        f"{_INSTEAD.get(campaign.status, '') if event is Event.RUN_NOW else ''}",
         status=status,
         message="Invalid schedule values" if status == UPDATE_REFUSAL else None,
     )

@@ -45,22 +45,22 @@ def _read_uuid(faults: Faults, path: str, value: object) -> UUID | None:
     return None
 
 
-_NAME = Form(_read_name, {"type": "string", "minLength": 1, "maxLength": NAME_LIMIT})
+NAME = Form(_read_name, {"type": "string", "minLength": 1, "maxLength": NAME_LIMIT})
 _UUID = Form(_read_uuid, pattern_schema(_UUID_PATTERN))
-_PAYLOAD = Form(read_payload, {"type": "object"})
-_TARGET = unread_form({"type": "string", "minLength": 1, "examples": ["log"]})
+PAYLOAD = Form(read_payload, {"type": "object"})
+TARGET = unread_form({"type": "string", "minLength": 1, "examples": ["log"]})
 
 
 class NewCampaign(NamedTuple):
     """A campaign to create, as a draft."""
 
-    name: str = declare_field(_NAME, required=True)
+    name: str = declare_field(NAME, required=True)
     type: CampaignType = declare_field(enum_form(CampaignType), default=CampaignType.ONE_TIME)
     uuid: UUID | None = declare_field(_UUID, doc="Default: a random UUID.")
     timezone: str = declare_field(ZONE, default="UTC")
-    target: object = declare_field(_TARGET, doc="Name of a configured target. Default: log.")
+    target: object = declare_field(TARGET, doc="Name of a configured target. Default: log.")
     payload: dict[str, Any] | None = declare_field(
-        _PAYLOAD,
+        PAYLOAD,
         doc="Handed to the target with every run; at most 64 KiB, with numbers written out. "
         "Default: {}.",
     )

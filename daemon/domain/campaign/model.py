@@ -101,12 +101,14 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
-    """A run that the operator asked for: due at once."""
+    """A run that the operator asked for: due at once, or once the open runs have ended."""
 
     scheduled_for: datetime
     cause: str
     grace: int
     """Seconds after ``scheduled_for`` in which the first attempt may start."""
+    waits: bool = False
+    """Whether it waits until the campaign's open runs have ended, as `Overlap.QUEUE` has it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,7 @@ class Event(StrEnum):
     PAUSE = "pause"
     STOP = "stop"
     RERUN = "rerun"
+    RUN_NOW = "run_now"
     RETRY = "retry"
     ARCHIVE = "archive"
     UNARCHIVE = "unarchive"
@@ -222,6 +223,7 @@ TABLE: tuple[Transition, ...] = (
     _make_row(_LIVE, E.PAUSE, S.PAUSED),
     _make_row(_LIVE | {S.PAUSED}, E.STOP, S.CANCELLED),
     _make_row(_FINISHED, E.RERUN, S.EXECUTING),
+    _make_row(_LIVE, E.RUN_NOW, S.EXECUTING),
     _make_row(_WAITING | {S.COMPLETED, S.FAILED}, E.RETRY, S.EXECUTING),
     _make_row(_FINISHED | {S.DRAFT}, E.ARCHIVE, S.ARCHIVED),
     _make_row(S.ARCHIVED, E.UNARCHIVE, _to_former_status),

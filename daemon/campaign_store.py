@@ -1,0 +1,99 @@
+"""The stores that `daemon.campaign_service` works on, as Protocols; `storage` implements them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+from daemon.domain.campaign.model import Campaign, Change, Snapshot
+from daemon.domain.requests import ParsedSchedule
+from daemon.domain.run.attempt import AttemptUpdate, OpenAttempt, RunEnded
+from daemon.domain.run.outcome import Outcome
+
+
+class CampaignEdit(Protocol):
+    """A campaign whose row is locked until the surrounding transaction ends."""
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The state of the campaign, read under the lock."""
+        ...
+
+    @property
+    def revision(self) -> int | None:
+        """Revision of the schedule after the applied changes; None without a schedule."""
+        ...
+
+    @property
+    def ended_runs(self) -> Sequence[RunEnded]:
+        """The runs that the applied changes have ended."""
+        ...
+
+    @property
+    def run_id(self) -> UUID | None:
+        """The run that the applied changes have made, or made due again."""
+        ...
+
+    async def amend_fields(self, values: dict[str, Any], actor: str) -> None:
+        """Write new values of name, timezone, target or payload, and their event row."""
+        ...
+
+    async def apply(self, change: Change, actor: str) -> None:
+        """Write a change, its event row, and the notification to the nodes."""
+        ...
+
+
+class CampaignStore(Protocol):
+    """The store of campaigns."""
+
+    async def create(
+        self,
+        campaign: Campaign,
+        actor: str,
+        schedule: ParsedSchedule | None = None,
+        copied_from: int | None = None,
+    ) -> Campaign:
+        """Insert a draft with its schedule. Raises Conflict if its uuid is in use."""
+        ...
+
+    def edit(
+        self, ref: int | UUID, now: datetime | None = None
+    ) -> AbstractAsyncContextManager[CampaignEdit]:
+        """Lock a campaign; commit at the end of the block, unless the block raises."""
+        ...
+
+
+class RunResultStore(Protocol):
+    """The store of results that are reported later, each guarded by run and attempt."""
+
+    async def end_attempt(
+        self,
+        run_id: UUID,
+        attempt: int,
+        decide: Callable[[OpenAttempt], Outcome],
+        actor: str,
+    ) -> AttemptUpdate:
+        """Write the outcome that ``decide`` returns for the open attempt.
+
+        Raises NotFound, Conflict.
+        """
+        ...
+
+    async def extend_lease(self, run_id: UUID, attempt: int, seconds: float) -> AttemptUpdate:
+        """Extend the open attempt's lease to ``seconds`` from now. Raises NotFound, Conflict."""
+        ...
+
+    async def campaign_id_of(self, run_id: UUID) -> int:
+        """Return the id of the run's campaign. Raises NotFound."""
+        ...
+
+    async def release_held(self, run_id: UUID, grace: float, actor: str) -> AttemptUpdate:
+        """Make a held run due, with ``grace`` seconds to start. Raises NotFound, Refused."""
+        ...
+
+    async def fail_held(self, run_id: UUID, reason: str, actor: str) -> AttemptUpdate:
+        """Fail a held run. Raises NotFound, Refused."""
+        ...
