@@ -63,12 +63,7 @@ class CampaignReads:
             status=status,
             type=type,
         )
-        return [
-            CampaignSummary(
-                campaign_from(row), row.next_run_at, row.fire_at, row.ends_at, row.rrule
-            )
-            for row in rows
-        ]
+        return [summary_from(row) for row in rows]
 
     async def campaign(self, ref: Ref) -> CampaignDetail:
         """Return one campaign with its schedule and its timer. Raises NotFound."""
@@ -112,16 +107,16 @@ class CampaignReads:
             values["campaign_id"] = await self._campaign_id_of(ref)
         elif status is RunStatus.EXECUTING:
             # Two statements, so that the second is planned for the actual instant.
-            (oldest,) = await self._database.rows(_OLDEST_CLAIM)
+            (oldest,) = await self._database.rows(OLDEST_CLAIM)
             values["since"] = oldest.since
         statement = _runs_select(ref is not None, status, before is not None)
         rows = await self._database.rows(statement, **values)
-        return [RunDetail(run_from(row), row.campaign_uuid, row.name) for row in rows]
+        return [run_detail_from(row) for row in rows]
 
     async def run(self, run_id: UUID) -> RunDetail:
         """Return one run. Raises NotFound."""
         for row in await self._database.rows(_RUN, run_id=run_id):
-            return RunDetail(run_from(row), row.campaign_uuid, row.name)
+            return run_detail_from(row)
         raise NotFound(f"no run has the id {run_id}", message="Run not found")
 
     async def events(self, ref: Ref, *, limit: int, before: int | None = None) -> list[LoggedEvent]:
@@ -205,6 +200,22 @@ def armed_and_following_events(
     return events
 
 
+def summary_from(row: Any) -> CampaignSummary:
+    """Return the CampaignSummary that a row of `summary_columns` holds."""
+    return CampaignSummary(campaign_from(row), row.next_run_at, row.fire_at, row.ends_at, row.rrule)
+
+
+def of_campaign() -> list[Any]:
+    """Return the columns of a run's campaign; see `run_detail_from`."""
+    names = {"uuid": "campaign_uuid", "name": "name", "target": "target"}
+    return [campaigns.c[name].label(label) for name, label in names.items()]
+
+
+def run_detail_from(row: Any) -> RunDetail:
+    """Return the RunDetail that a row of ``runs`` with `of_campaign` holds."""
+    return RunDetail(run_from(row), row.campaign_uuid, row.name, row.target)
+
+
 def run_from(row: Any) -> Run:
     """Return the Run that a row of ``runs`` holds."""
     return Run(
@@ -243,8 +254,8 @@ class _LabelledColumns:
 # The statements: one for each combination of filters, built once.
 
 _bind = sa.bindparam
+_OF_CAMPAIGN = of_campaign()
 _definition, _timer = schedule_definitions.alias("d"), timers.alias("t")
-_WITH_CAMPAIGN = (runs, campaigns.c.uuid.label("campaign_uuid"), campaigns.c.name.label("name"))
 
 
 def _ref_condition(by_uuid: bool) -> sa.ColumnElement[bool]:
@@ -255,14 +266,7 @@ def _ref_condition(by_uuid: bool) -> sa.ColumnElement[bool]:
 def _campaigns_select(before: bool, status: bool, type: bool) -> sa.Select[Any]:
     """Leaves payloads out: a page of them could be many megabytes. Binds: max_rows, filters."""
     statement = (
-        sa.select(
-            *[column for column in campaigns.c if column.name != "payload"],
-            sa.literal_column("'{}'::jsonb").label("payload"),
-            _definition.c.ends_at,
-            _definition.c.rrule,
-            _timer.c.fire_at,
-            _next_run_expression(),
-        )
+        sa.select(*summary_columns(_definition, _timer))
         .outerjoin(_definition, _definition.c.campaign_id == campaigns.c.id)
         .outerjoin(_timer, _timer.c.campaign_id == campaigns.c.id)
         .order_by(campaigns.c.id.desc())
@@ -295,7 +299,7 @@ def _campaign_select(by_uuid: bool) -> sa.Select[Any]:
     )
 
 
-_OLDEST_CLAIM = sa.select(sa.func.min(nodes.c.oldest_claim_at).label("since"))
+OLDEST_CLAIM = sa.select(sa.func.min(nodes.c.oldest_claim_at).label("since"))
 """Every run in flight was claimed at or after this instant."""
 
 
@@ -303,12 +307,13 @@ _OLDEST_CLAIM = sa.select(sa.func.min(nodes.c.oldest_claim_at).label("since"))
 def _runs_select(of_campaign: bool, status: RunStatus | None, before: bool) -> sa.Select[Any]:
     """Binds: max_rows, campaign_id, since, before_claimed_at/campaign_id/scheduled_for."""
     statement = (
-        sa.select(*_WITH_CAMPAIGN)
+        sa.select(runs, *_OF_CAMPAIGN)
         .join(campaigns, campaigns.c.id == runs.c.campaign_id)
         .limit(_bind("max_rows", type_=sa.Integer))
     )
     if status is not None:
-        statement = statement.where(_status_condition(status, of_campaign))
+        condition = run_status_condition(status, since=_bind("since"), of_campaign=of_campaign)
+        statement = statement.where(condition)
     if of_campaign:
         statement = statement.where(runs.c.campaign_id == _bind("campaign_id")).order_by(
             runs.c.scheduled_for.desc()
@@ -328,7 +333,7 @@ def _runs_select(of_campaign: bool, status: RunStatus | None, before: bool) -> s
 
 
 _RUN = (
-    sa.select(*_WITH_CAMPAIGN)
+    sa.select(runs, *_OF_CAMPAIGN)
     .join(campaigns, campaigns.c.id == runs.c.campaign_id)
     .where(runs.c.id == _bind("run_id"))
 )
@@ -365,20 +370,37 @@ def _upcoming_select(after: bool) -> sa.Select[Any]:
     return statement
 
 
-def _status_condition(status: RunStatus, of_campaign: bool) -> sa.ColumnElement[bool]:
-    """Phrased so that an index finds the runs, without reading those of another status."""
+def run_status_condition(
+    status: RunStatus, *, since: Any, of_campaign: bool = False
+) -> sa.ColumnElement[bool]:
+    """Phrased so that an index finds the runs, without reading those of another status.
+
+    Every run in flight was claimed at or after ``since``.
+    """
     if of_campaign or status is RunStatus.COMPLETED:
         return runs.c.status == status
     if status is not RunStatus.EXECUTING:
         return runs.c.rare_status == status
     # In flight on a node, or accepted to finish later.
-    in_flight = runs.c.claimed_at >= _bind("since")
+    in_flight = runs.c.claimed_at >= since
     return sa.and_(runs.c.status == status, sa.or_(in_flight, runs.c.lease_until.is_not(None)))
 
 
-def _next_run_expression() -> sa.ColumnElement[Any]:
-    """The instant of the armed run: a FIRE, or an OPEN whose window starts with a run."""
-    repeats = sa.func.num_nonnulls(_definition.c.frequency, _definition.c.every_seconds) > 0
-    is_fire = _timer.c.kind == EventKind.FIRE
-    opens_with_one = sa.and_(_timer.c.kind == EventKind.OPEN, repeats)
-    return sa.case((sa.or_(is_fire, opens_with_one), _timer.c.fire_at)).label("next_run_at")
+def summary_columns(definition: Any, timer: Any) -> list[Any]:
+    """Return the columns of a campaign in a list, without its payload; see `summary_from`."""
+    return [
+        *[column for column in campaigns.c if column.name != "payload"],
+        sa.literal_column("'{}'::jsonb").label("payload"),
+        definition.c.ends_at,
+        definition.c.rrule,
+        timer.c.fire_at,
+        next_run_expression(definition, timer).label("next_run_at"),
+    ]
+
+
+def next_run_expression(definition: Any, timer: Any) -> sa.ColumnElement[Any]:
+    """Return the instant of the armed run: a FIRE, or an OPEN whose window starts with a run."""
+    repeats = sa.func.num_nonnulls(definition.c.frequency, definition.c.every_seconds) > 0
+    is_fire = timer.c.kind == EventKind.FIRE
+    opens_with_one = sa.and_(timer.c.kind == EventKind.OPEN, repeats)
+    return sa.case((sa.or_(is_fire, opens_with_one), timer.c.fire_at))

@@ -64,11 +64,12 @@ class CampaignDetail:
 
 @dataclass(frozen=True, slots=True)
 class RunDetail:
-    """A run with its campaign's UUID and name."""
+    """A run with its campaign's UUID, name and target."""
 
     run: Run
     campaign_uuid: UUID
     campaign_name: str
+    target: str
 
     @property
     def key(self) -> RunKey:
