@@ -25,9 +25,11 @@ APPLICATION = (
     *_on_each(
         "SELECT INSERT UPDATE DELETE",
         *("campaigns", "schedule_definitions", "timers", "runs", "nodes"),
-        *("idempotency_keys", "sessions"),
+        *("idempotency_keys", "sessions", "brakes", "calendars", "calendar_closed"),
+        "schedule_calendars",
     ),
     *_on_each("SELECT INSERT UPDATE", "api_keys"),
+    *_on_each("SELECT UPDATE", "control"),
     *_on_each("SELECT INSERT DELETE", "audit_log", "campaign_events"),
     # To lock rows while old history is deleted takes UPDATE on some column.
     Privilege("UPDATE", "campaign_events", ("details",)),
@@ -52,6 +54,7 @@ WORKER = (
         ),
     ),
     *_on_each("INSERT", "campaign_events"),
+    *_on_each("SELECT", "brakes"),
 )
 """For workers that acquire runs by SQL (docs/targets.md)."""
 
@@ -61,6 +64,7 @@ READ_ONLY = (
         "SELECT",
         *("campaigns", "schedule_definitions", "timers", "runs", "nodes"),
         *("campaign_events", "audit_log", "schedules", "armed_timers"),
+        *("brakes", "control", "calendars", "calendar_closed", "schedule_calendars"),
     ),
     Privilege(
         "SELECT",

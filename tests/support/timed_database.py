@@ -217,8 +217,8 @@ class TimedDatabase:
         async with self.database.transaction() as connection:
             for table in metadata.sorted_tables:
                 key = list(table.primary_key.columns)
-                is_of_none = table.name in ("nodes", "schema_versions", "sessions")
-                mine = sa.false() if is_of_none else key[0] == campaign_id
+                is_of_campaigns = table.name == "campaigns" or "campaign_id" in table.columns
+                mine = key[0] == campaign_id if is_of_campaigns else sa.false()
                 rows = await connection.execute(sa.select(table).where(mine).order_by(*key))
                 found[table.name] = [tuple(row) for row in rows.all()]
             others = (

@@ -39,6 +39,10 @@ LEGAL: dict[str, dict[str, Any]] = {
         "claimed_at": "2026-01-01Z",
         "start_before": "2026-01-02Z",
     },
+    "brakes": {"scope": "*", "changed_at": "2026-01-01Z"},
+    "control": {"id": 1},
+    "calendars": {"name": "c", "revision": 1, "updated_by": "a"},
+    "calendar_closed": {"calendar": "c"},
     "api_keys": {"name": "n", "scope": "read", "digest": b"x" * 32},
     "audit_log": {"actor": "a", "action": "a", "outcome": "done"},
     "nodes": {
@@ -53,6 +57,18 @@ LEGAL: dict[str, dict[str, Any]] = {
         "lease_until": "2026-01-01Z",
         "oldest_claim_at": "2026-01-01Z",
     },
+}
+FROZEN = {"frozen_at": "2026-01-01Z", "frozen_by": "a"}
+OVERDUE = {
+    "overdue_since": "2026-01-01Z",
+    "overdue_before": "2026-01-02Z",
+    "overdue_action": "hold",
+    "overdue_cause": "due while frozen",
+}
+PARENT = {
+    "schedule_definitions": "campaigns",
+    "timers": "campaigns",
+    "calendar_closed": "calendars",
 }
 DAILY = {
     "kind": "recurring",
@@ -81,6 +97,7 @@ ILLEGAL: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("campaigns", {"status": "draft"}, {"open_runs": 1}),
     ("campaigns", {"status": "executing", "open_runs": 1, "queued_runs": 1}, {"queued_runs": 2}),
     ("campaigns", {}, {"queued_runs": -1}),
+    ("campaigns", {"status": "executing", "open_runs": 1, "held_runs": 1}, {"held_runs": 2}),
     ("campaigns", {"status": "scheduled", "more_to_come": True}, {"more_to_come": False}),
     ("campaigns", {"status": "launched", "more_to_come": True}, {"more_to_come": False}),
     ("campaigns", {"status": "paused", "more_to_come": True}, {"status": "completed"}),
@@ -158,6 +175,19 @@ ILLEGAL: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         {"lease_until": None},
     ),
     ("nodes", {}, {"lease_until": "2025-01-01Z"}),
+    ("control", {}, {"id": 2}),
+    ("brakes", {"scope": "target:log"}, {"scope": "target:"}),
+    ("brakes", {**FROZEN, "thaw_at": "2026-01-02Z"}, {"frozen_by": None}),
+    ("brakes", {**FROZEN, "thaw_at": "2026-01-02Z"}, {"frozen_at": None, "frozen_by": None}),
+    ("brakes", OVERDUE, {"overdue_cause": None}),
+    ("brakes", OVERDUE, {"overdue_action": "drop"}),
+    ("calendars", {"name": "us-holidays"}, {"name": "US holidays"}),
+    ("calendar_closed", {"first_on": "2026-01-01", "last_on": "2026-01-01"}, {"last_on": None}),
+    (
+        "calendar_closed",
+        {"starts_at": "2026-01-01Z", "ends_at": "2026-01-02Z"},
+        {"ends_at": "2026-01-01Z"},
+    ),
     ("api_keys", {"scope": "admin"}, {"scope": "root"}),
     ("api_keys", {}, {"name": ""}),
     ("api_keys", {}, {"digest": b"x"}),
@@ -189,8 +219,10 @@ def test_an_illegal_row_is_rejected(
 ) -> None:
     """Only the difference is illegal: the row without it is accepted."""
     with psycopg.connect(url_of_one) as connection:
-        if table in ("schedule_definitions", "timers"):
-            insert(connection, "campaigns", LEGAL["campaigns"])
+        if table in PARENT:
+            insert(connection, PARENT[table], LEGAL[PARENT[table]])
+        if table == "control":
+            connection.execute("DELETE FROM control")
         with connection.transaction(force_rollback=True):
             insert(connection, table, {**LEGAL[table], **legal})
         with pytest.raises(psycopg.errors.IntegrityError):
