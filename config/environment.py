@@ -50,6 +50,12 @@ def command_environment(environ: Mapping[str, str] | None = None) -> dict[str, s
     }
 
 
+def terminal_has_colours(environ: Mapping[str, str] | None = None) -> bool:
+    """Return whether the user of a terminal wants colours (no-color.org), and it has some."""
+    environ = os.environ if environ is None else environ
+    return not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+
+
 def whole_environment() -> dict[str, str]:
     """Return all variables, for a program that the operator named on the command line."""
     return dict(os.environ)

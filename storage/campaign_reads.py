@@ -119,6 +119,23 @@ class CampaignReads:
             return run_detail_from(row)
         raise NotFound(f"no run has the id {run_id}", message="Run not found")
 
+    async def ids_of_name(self, name: str, limit: int) -> list[int]:
+        """Return the ids of at most ``limit`` campaigns with exactly this name, newest first."""
+        statement = (
+            sa.select(campaigns.c.id)
+            .where(campaigns.c.name == name)
+            .order_by(campaigns.c.id.desc())
+            .limit(limit)
+        )
+        return [row.id for row in await self._database.rows(statement)]
+
+    async def run_ids_between(self, first: UUID, last: UUID, limit: int) -> list[UUID]:
+        """Return the ids of at most ``limit`` runs from ``first`` to ``last``, both included."""
+        statement = (
+            sa.select(runs.c.id).where(runs.c.id.between(first, last)).distinct().limit(limit)
+        )
+        return [row.id for row in await self._database.rows(statement)]
+
     async def events(self, ref: Ref, *, limit: int, before: int | None = None) -> list[LoggedEvent]:
         """Return a campaign's events with an id below ``before``, newest first."""
         statement = (

@@ -20,7 +20,7 @@ from daemon.domain.campaign.schedule_fields import (
     timezone_in_force,
 )
 from daemon.domain.campaign.state_machine import Status
-from daemon.domain.formatting import utc_text
+from daemon.domain.formatting import instant_text
 from daemon.domain.read_models import CampaignDetail, CampaignSummary, RunDetail, UpcomingEvent
 from daemon.domain.run.attempt import AttemptUpdate
 from daemon.domain.schedule.schedule import CampaignType
@@ -48,11 +48,6 @@ def replay_response(stored: dict[str, Any]) -> Response:
     """Return a stored response to send again."""
     headers = {**stored["headers"], "Idempotency-Replayed": "true"}
     return Response(stored["text"], stored["status"], headers, "application/json")
-
-
-def instant_text(value: datetime | None) -> str | None:
-    """Return a UTC instant as text; None stays None."""
-    return None if value is None else utc_text(value)
 
 
 def campaign_item(campaign: Campaign, next_at: datetime | None) -> dict[str, Any]:

@@ -12,20 +12,67 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from config.timezone_data import read_timezone_data
+from daemon.cli.screen import Output, Screen
+from daemon.domain.schedule.timezones import is_zone, zone
+from daemon.domain.schedule.zone_data import Preference, use
+
 if TYPE_CHECKING:
     from config.exposure import ExposedFile
     from config.settings import Settings
 
 
-@dataclass(frozen=True)
+@dataclass
 class CommandContext:
-    """The global options; `typer.Context.obj` of every command.
+    """The shared options; `typer.Context.obj` of every command.
+
+    An option may stand before the command's name or after it; `add` takes the latter.
 
     Imports that only some commands need are inside the methods: `--help`, `preview` and
     `completion` read no settings and open no database.
     """
 
     config: Path | None = None
+    debug: bool = False
+    timeout: float | None = None
+    """Seconds to wait for the database; None: the command's default."""
+    output: Output | None = None
+    json: bool = False
+    wide: bool = False
+    utc: bool = False
+    tz: str | None = None
+
+    def add(self, options: dict[str, Any]) -> None:
+        """Take the options that were given after the command's name."""
+        for name, value in options.items():
+            if value is not None and value is not False:
+                setattr(self, name, value)
+        if options.get("config") is not None:
+            self.choose_zone_data()
+
+    def choose_zone_data(self) -> None:
+        """Use the time-zone data that the configuration names."""
+        use(Preference(read_timezone_data(self.config)))
+
+    def screen(self) -> Screen:
+        """Return what the command prints for.
+
+        Raises:
+            typer.BadParameter: the options contradict each other, or there is no such zone.
+        """
+        if self.json and self.output not in (None, Output.JSON):
+            raise typer.BadParameter(f"--json contradicts -o {self.output}")
+        if self.utc and self.tz is not None:
+            raise typer.BadParameter("--utc contradicts --tz")
+        chosen = None
+        if self.tz is not None:
+            if not is_zone(self.tz):
+                raise typer.BadParameter(
+                    f"{self.tz!r} is not a time zone, such as Europe/Paris", param_hint="--tz"
+                )
+            chosen = zone(self.tz)
+        output = Output.JSON if self.json else self.output or Output.TABLE
+        return Screen.of_standard_output(output, wide=self.wide, utc=self.utc, zone=chosen)
 
     def read_settings(self, **flags: Any) -> Settings:
         """Read and check the settings.

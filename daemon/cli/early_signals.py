@@ -11,6 +11,8 @@ import threading
 from collections.abc import Sequence
 from typing import NoReturn
 
+_WITH_VALUE = frozenset({"--config", "--timeout", "--output", "-o", "--tz"})
+"""The global options that the next word belongs to."""
 SERVICES = frozenset({"run", "api", "worker"})
 """Commands that run until a signal ends them, which is then no failure."""
 
@@ -40,7 +42,7 @@ def _command_name(arguments: Sequence[str]) -> str | None:
     """Return the first word that is neither a global option nor its value."""
     words = iter(arguments)
     for word in words:
-        if word == "--config":
+        if word in _WITH_VALUE:
             next(words, None)
         elif not word.startswith("-"):
             return word

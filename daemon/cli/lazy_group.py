@@ -17,6 +17,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
+from daemon.cli.options import share_options
+from daemon.cli.suggestions import suggestion
 from daemon.runtime.garbage import kept_from_collection
 
 
@@ -45,12 +47,12 @@ COMMANDS: dict[str, CommandRow] = {
         ("campaigns", "campaigns:campaigns", "List campaigns, newest first."),
         ("show", "show:show", "Show one campaign."),
         ("schedule", "schedule:schedule", "Save, clear or preview a campaign's schedule."),
-        ("pause", "lifecycle:pause", "Pause a campaign, so that it starts no new run."),
-        ("start", "lifecycle:start", "Start a draft campaign, or resume a paused one."),
-        ("stop", "lifecycle:stop", "Cancel a campaign and its open runs."),
-        ("rerun", "lifecycle:rerun", "Run an ended campaign again, now."),
-        ("archive", "lifecycle:archive", "Archive a campaign."),
-        ("unarchive", "lifecycle:unarchive", "Restore an archived campaign."),
+        ("pause", "lifecycle:pause", "Pause campaigns, so that they start no new run."),
+        ("start", "lifecycle:start", "Start draft campaigns, or resume paused ones."),
+        ("stop", "lifecycle:stop", "Cancel campaigns and their open runs."),
+        ("rerun", "lifecycle:rerun", "Run ended campaigns again, now."),
+        ("archive", "lifecycle:archive", "Archive campaigns."),
+        ("unarchive", "lifecycle:unarchive", "Restore archived campaigns."),
         ("runs", "runs:runs", "List runs, newest first."),
         ("retry", "retry_release:retry", "Retry a failed run now."),
         ("release", "retry_release:release", "Deliver a held run again, or fail it."),
@@ -88,8 +90,13 @@ class LazyGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Replace the stand-in of the named command by the command itself."""
+        word = args[0]
+        if word not in COMMANDS and not word.startswith("-") and not ctx.resilient_parsing:
+            suggested = suggestion(word, COMMANDS)
+            hint = f"; did you mean `{suggested}`?" if suggested else ""
+            raise typer.BadParameter(f"there is no command {word!r}{hint}", ctx=ctx)
         name, command, rest = super().resolve_command(ctx, args)
-        return name, command and load_command(args[0]), rest
+        return name, command and load_command(word), rest
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; end without a message when the reader of its output has gone."""
@@ -107,9 +114,11 @@ def load_command(name: str) -> Any:
         found = getattr(importlib.import_module(f"daemon.cli.commands.{module}"), attribute)
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
     if isinstance(found, typer.Typer):
+        for command in found.registered_commands:
+            command.callback = command.callback and share_options(command.callback)
         app.add_typer(found, name=name)
     else:
-        app.command(name)(found)
+        app.command(name)(share_options(found))
     return get_group(app).commands[name]
 
 

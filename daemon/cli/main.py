@@ -18,20 +18,27 @@ import io
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.main import get_command
 
 from campaignd import __version__
-from config.timezone_data import read_timezone_data
 from daemon.cli.context import CommandContext, command_line_actor
 from daemon.cli.early_signals import handle_early_signals
 from daemon.cli.lazy_group import BROKEN_PIPE, LazyGroup, discard_output
+from daemon.cli.options import (
+    ConfigOption,
+    DebugOption,
+    JsonOption,
+    OutputOption,
+    TimeoutOption,
+    UtcOption,
+    WideOption,
+    ZoneOption,
+)
 from daemon.domain.audit import ORIGIN, Origin
 from daemon.domain.errors import CampaigndError
-from daemon.domain.schedule.zone_data import Preference, use
 
 USAGE = 2
 INTERRUPTED = 130
@@ -52,10 +59,14 @@ def _print_version(is_wanted: bool) -> None:
 @app.callback()
 def _global_options(
     context: typer.Context,
-    config: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="The TOML file with the settings.")
-    ] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+    config: ConfigOption = None,
+    debug: DebugOption = False,
+    timeout: TimeoutOption = None,
+    output: OutputOption = None,
+    json: JsonOption = False,
+    wide: WideOption = False,
+    utc: UtcOption = False,
+    tz: ZoneOption = None,
     version: Annotated[
         bool,
         typer.Option(
@@ -63,9 +74,12 @@ def _global_options(
         ),
     ] = False,
 ) -> None:
-    """A daemon that carries out campaigns when they are due."""
-    use(Preference(read_timezone_data(config)))
-    context.obj = CommandContext(config)
+    """A daemon that carries out campaigns when they are due.
+
+    The options below are accepted before the command's name and after it.
+    """
+    context.obj = CommandContext(config, debug, timeout, output, json, wide, utc, tz)
+    context.obj.choose_zone_data()
     ORIGIN.set(Origin(command_line_actor(), command=f"campaignd {context.invoked_subcommand}"))
 
 
@@ -109,6 +123,10 @@ def _report_error(error: BaseException) -> int:
     error = next((inner for inner in _leaf_errors(error) if hasattr(inner, "exit_code")), error)
     hint = getattr(error, "hint", None)
     code = getattr(error, "exit_code", 1)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        # A group without a subcommand: its help, as for --help, but not as a success.
+        print(error.format_message(), file=sys.stderr)  # type: ignore[attr-defined]
+        return USAGE
     if isinstance(problems := getattr(error, "problems", None), tuple):
         texts = [str(problem) for problem in problems]
     elif callable(format_message := getattr(error, "format_message", None)):  # a usage error

@@ -24,7 +24,8 @@ campaignd \- a daemon that carries out campaigns when they are due
 [\-\-config PATH] [\-\-debug] COMMAND [ARGUMENT ...]
 .SH DESCRIPTION
 PostgreSQL stores campaigns and their schedules. campaignd claims each due occurrence once, delivers
-the run to its target, and records the outcome. REF is a campaign's id or uuid.
+the run to its target, and records the outcome. REF is a campaign's id or uuid,
+or its name if that is unique. RUN is a run's id, or its first characters while they are unique.
 .SH OPTIONS
 .TP
 .BI \-\-config " PATH"
@@ -34,6 +35,9 @@ names, else /etc/campaignd/campaignd.toml.
 .B \-\-debug
 Show tracebacks of errors.
 .TP
+.BI \-\-timeout " SECONDS"
+How long a command waits for the database; default 5. A daemon waits for scheduler.startup_timeout.
+.TP
 .B \-\-version
 Show the version and exit.
 .TP
@@ -42,6 +46,8 @@ Install completion for the current shell.
 .TP
 .BI \-\-show\-completion
 Show the completion script for the current shell.
+.PP
+These options, and those that a list of rows takes, are accepted before the command and after it.
 .SH COMMANDS"""
 
 _TAIL = r""".SH EXIT STATUS

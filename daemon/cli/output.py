@@ -1,32 +1,27 @@
-"""Output of commands: tables for people, or one JSON object a line for programs."""
+"""Output of commands: tables for people, or JSON lines and CSV for programs."""
 
 from __future__ import annotations
 
+import csv
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum
+from itertools import islice
 from json import JSONEncoder
 from typing import Annotated, Any, Generic, TypeVar
-from uuid import UUID
 
 import typer
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
+from daemon.cli.screen import Output, screen
+from daemon.cli.table import Column, field_lines, table_lines
+from daemon.domain.formatting import utc_text
+
 LimitOption = Annotated[
     int,
     typer.Option(
         "--limit", "-n", min=1, max=10_000_000, help="The largest number of lines.", metavar="N"
-    ),
-]
-RefArgument = Annotated[
-    str, typer.Argument(metavar="REF", help="The campaign's id or uuid.", show_default=False)
-]
-OptionalRef = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="REF", help="Only this campaign, by its id or uuid.", show_default=False
     ),
 ]
 
@@ -34,30 +29,11 @@ ItemT = TypeVar("ItemT")
 KeyT = TypeVar("KeyT")
 
 _PAGE = 1000
-_MAX_ID = 2**63 - 1
-_UUID_LENGTH = 36
-
-
-def parse_ref(text: str) -> int | UUID:
-    """Return the id or uuid that a REF is; raise a usage error if it is neither."""
-    if text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= _MAX_ID:
-        return int(text)
-    try:
-        if len(text) == _UUID_LENGTH:
-            return UUID(text)
-    except ValueError:
-        pass
-    raise typer.BadParameter(f"{text!r} is neither a campaign's id nor its uuid")
-
-
-def instant_text(value: datetime | None) -> str | None:
-    """Return an instant in UTC, such as 2026-01-01T14:00:00Z; with microseconds if not zero."""
-    return None if value is None else value.astimezone(UTC).isoformat()[:-6] + "Z"
 
 
 def _json_value(value: object) -> object:
     if isinstance(value, datetime):
-        return instant_text(value) if value.tzinfo is not None else value.isoformat()
+        return utc_text(value) if value.tzinfo is not None else value.isoformat()
     if isinstance(value, Enum):
         return value.value
     return str(value)
@@ -73,19 +49,39 @@ def print_json(value: dict[str, Any]) -> None:
     sys.stdout.write((_encode if is_utf8 else _encode_ascii)(value) + "\n")
 
 
+class _CsvRows:
+    """Objects as lines of CSV; the first one decides the columns."""
+
+    def __init__(self) -> None:
+        self._names: list[str] = []
+        self._writer = csv.writer(sys.stdout, lineterminator="\n")
+
+    def print(self, value: dict[str, Any]) -> None:
+        if not self._names:
+            self._names = list(value)
+            self._writer.writerow(self._names)
+        self._writer.writerow([_csv_cell(value.get(name)) for name in self._names])
+
+
+def _csv_cell(value: object) -> object:
+    if value is None or isinstance(value, str | int | float):
+        return "" if value is None else value.value if isinstance(value, Enum) else value
+    return _encode(value) if isinstance(value, dict | list | tuple) else _json_value(value)
+
+
 @dataclass(frozen=True)
 class Listing(Generic[ItemT, KeyT]):
     """The output of a long list.
 
     Attributes:
-        columns: the headings of the table.
+        columns: the columns of the table.
         row: returns the cells of an item.
         as_json: returns an item as a JSON object.
         key: returns the place of an item, after which the next page begins.
         empty: printed instead of a table without rows.
     """
 
-    columns: Sequence[str]
+    columns: Sequence[Column | str]
     row: Callable[[ItemT], Sequence[object]]
     as_json: Callable[[ItemT], dict[str, Any]]
     key: Callable[[ItemT], KeyT]
@@ -97,59 +93,88 @@ async def print_pages(
     fetch: Callable[[int, KeyT | None], Awaitable[Sequence[ItemT]]],
     *,
     limit: int,
-    json: bool,
 ) -> None:
-    """Read a long list page by page, and print it.
+    """Read a long list page by page, and print it in the form that the screen asks for.
+
+    JSON objects and CSV rows are printed as soon as they are read.
 
     Args:
         listing: the output.
         fetch: reads a page, given its size and the key after which it begins, None at first.
         limit: the largest number of items in all.
-        json: print each item as a JSON object as soon as it is read, instead of a table.
     """
+    is_table = screen().output is Output.TABLE
+    print_object = _object_printer()
     found: list[ItemT] = []
     left, after = limit, None
     while left > 0:
         page = await fetch(min(left, _PAGE), after)
-        if json:
-            for item in page:
-                print_json(listing.as_json(item))
-        else:
+        if is_table:
             found.extend(page)
+        else:
+            for item in page:
+                print_object(listing.as_json(item))
         left -= len(page)
         if len(page) < _PAGE:
             break
         after = listing.key(page[-1])
-    if not json:
+    if is_table:
         print_table(listing.columns, [listing.row(item) for item in found], listing.empty)
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty: str) -> None:
-    """Print a table on a terminal, aligned text elsewhere; without a row, only `empty`."""
-    texts = [["-" if cell is None else _cell_text(cell) for cell in row] for row in rows]
-    if not texts:
+def print_rows(
+    listing: Listing[ItemT, KeyT], items: Sequence[ItemT], *, with_heading: bool
+) -> None:
+    """Print some items of a list that goes on, and flush them."""
+    if screen().output is Output.TABLE:
+        lines = table_lines(_named(listing.columns), [*map(listing.row, items)], screen())
+        for line in islice(lines, 0 if with_heading else 1, None):
+            print(line)
+    else:
+        for item in items:
+            print_json(listing.as_json(item))
+    sys.stdout.flush()
+
+
+def print_objects(values: Iterable[dict[str, Any]]) -> None:
+    """Print objects as JSON lines, or as CSV where the screen asks for it."""
+    print_object = _object_printer()
+    for value in values:
+        print_object(value)
+
+
+def _object_printer() -> Callable[[dict[str, Any]], None]:
+    return _CsvRows().print if screen().output is Output.CSV else print_json
+
+
+def _named(columns: Sequence[Column | str]) -> list[Column]:
+    return [column if isinstance(column, Column) else Column(column) for column in columns]
+
+
+def print_table(
+    columns: Sequence[Column | str], rows: Iterable[Sequence[object]], empty: str
+) -> None:
+    """Print a table; without a row, only `empty`."""
+    cells = list(rows)
+    if not cells:
         print(empty)
         return
-    if sys.stdout.isatty():
-        # Only for a terminal: rich takes 50 ms to import, which a pipe does not need.
-        from rich.box import SIMPLE_HEAD
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(*columns, box=SIMPLE_HEAD, pad_edge=False)
-        for row in texts:
-            table.add_row(*[Text(cell) for cell in row])
-        Console().print(table)
-        return
-    lines = [list(columns), *texts]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        print("  ".join(padded).rstrip())
+    for line in table_lines(_named(columns), cells, screen()):
+        print(line)
 
 
-def _cell_text(value: object) -> str:
-    """Return text on one line: no name may break a table or move the cursor."""
-    text = str(_json_value(value))
-    return text if text.isprintable() else text.encode("unicode_escape").decode()
+def print_fields(fields: Iterable[tuple[str, object]]) -> None:
+    """Print named values, one a line."""
+    for line in field_lines(list(fields), screen()):
+        print(line)
+
+
+def print_zone() -> None:
+    """Name the zone of the times of a table, for people."""
+    if screen().output is Output.TABLE and screen().is_for_people:
+        print(screen().style(f"times are in {screen().zone_name}; --utc, --tz ZONE", "dim"))
+
+
+def instant_text(at: datetime | None) -> str | None:
+    """Return an instant as the screen shows it in a sentence; None stays None."""
+    return None if at is None else screen().instant(at)

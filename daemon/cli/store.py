@@ -9,13 +9,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from uuid import UUID
 
 import typer
 
 from config.dsn import redacted_dsn
 from config.settings import Settings
 from daemon.campaign_service import CampaignService
-from daemon.cli.context import context_of
+from daemon.cli.context import CommandContext, context_of
+from daemon.cli.refs import find_campaign, find_run
+from daemon.domain.read_models import Ref
 from daemon.runtime.startup import wait_for_database
 from daemon.telemetry.event_log import EventLog
 from daemon.telemetry.log_setup import configure_log, get_logger
@@ -26,6 +29,11 @@ from storage.errors import StorageUnavailable
 from storage.privilege_checks import require_privileges
 from storage.run_results import RunResults
 from storage.schema import require_schema
+
+TIMEOUT_S = 5.0
+"""Seconds that a command waits for the database, unless --timeout is given."""
+NOTICE_AFTER_S = 1.0
+"""Seconds without an answer after which the wait is reported."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,14 @@ class Store:
     def reads(self) -> CampaignReads:
         """The read models."""
         return CampaignReads(self.database)
+
+    async def campaign_ref(self, text: str) -> Ref:
+        """Return the id or uuid that a REF means. Raises NotFound, typer.BadParameter."""
+        return await find_campaign(self.reads, text)
+
+    async def run_id(self, text: str) -> UUID:
+        """Return the run's id that a RUN means. Raises NotFound, typer.BadParameter."""
+        return await find_run(self.reads, text)
 
     @cached_property
     def service(self) -> CampaignService:
@@ -84,7 +100,8 @@ def with_store(
     settings = options.read_settings()
 
     async def open_and_act(dsn: str) -> int:
-        async with open_store(settings, dsn, privileged=privileged) as store:
+        timeout = command_timeout(options, settings)
+        async with open_store(settings, dsn, timeout, privileged=privileged) as store:
             return await action(store) or 0
 
     with options.provide_database(settings, create=create) as dsn:
@@ -93,15 +110,15 @@ def with_store(
 
 @asynccontextmanager
 async def open_store(
-    settings: Settings, dsn: str, *, privileged: bool = False
+    settings: Settings, dsn: str, timeout: float, *, privileged: bool = False
 ) -> AsyncIterator[Store]:
-    """Open a connection pool once the database answers, and check the schema.
+    """Open a connection pool once the database answers within the timeout; check the schema.
 
     With ``privileged``, check also that the role has every privilege of campaignd.
     """
     async with open_database(
         dsn,
-        settings,
+        timeout,
         pool_size=2,
         pool_timeout=settings.database.pool_timeout,
         prepare=settings.listen_database_url is None,
@@ -115,15 +132,16 @@ async def open_store(
 
 @asynccontextmanager
 async def open_database(
-    dsn: str, settings: Settings, *, pool_size: int = 1, **options: Any
+    dsn: str, timeout: float, *, pool_size: int = 1, **options: Any
 ) -> AsyncIterator[Database]:
     """Open a connection pool once the database answers; its schema is not checked.
 
+    After a second without an answer, the wait is reported on standard error.
+
     Raises:
-        StorageUnavailable: no answer within `scheduler.startup_timeout`.
+        StorageUnavailable: no answer within ``timeout`` seconds.
     """
     database = Database(dsn, pool_size=pool_size, **options)
-    timeout = settings.scheduler.startup_timeout
     deadline = asyncio.get_running_loop().time() + timeout
 
     async def ping() -> None:
@@ -133,17 +151,33 @@ async def open_database(
         except (StorageUnavailable, TimeoutError) as error:
             raise StorageUnavailable(f"{redacted_dsn(dsn)}: {error or 'no answer'}") from error
 
+    notice = asyncio.get_running_loop().call_later(
+        NOTICE_AFTER_S, _print_wait, redacted_dsn(dsn), timeout
+    )
     try:
-        await wait_for_database(
-            ping, timeout=timeout, stop=asyncio.Event(), emit=_print_waiting_reason
-        )
+        await wait_for_database(ping, timeout=timeout, stop=asyncio.Event(), emit=_emit_nothing)
+        notice.cancel()
         yield database
     finally:
+        notice.cancel()
         await database.close()
 
 
-def _print_waiting_reason(event: str, /, **fields: Any) -> None:
-    """Show at a terminal why the command does not go on; the only event is a failed attempt."""
-    del event
-    if sys.stderr.isatty():
-        print(f"campaignd: waiting for the database: {fields['error']}", file=sys.stderr)
+def command_timeout(options: CommandContext, settings: Settings) -> float:
+    """Return how long a command waits for the database, in seconds.
+
+    A daemon may have to wait for a database that starts beside it; an operator wants to know.
+    """
+    return options.timeout or min(TIMEOUT_S, settings.scheduler.startup_timeout)
+
+
+def _print_wait(where: str, timeout: float) -> None:
+    print(
+        f"campaignd: waiting up to {timeout:g} s for the database at {where}"
+        " (--timeout changes that, Ctrl-C ends it)",
+        file=sys.stderr,
+    )
+
+
+def _emit_nothing(event: str, /, **fields: Any) -> None:
+    """Log nothing: the wait has been reported, and its end is the command's error."""

@@ -22,6 +22,11 @@ def utc_text(instant: datetime) -> str:
     )
 
 
+def instant_text(instant: datetime | None) -> str | None:
+    """Return an instant as `utc_text` does; None stays None."""
+    return None if instant is None else utc_text(instant)
+
+
 def duration_text(seconds: float) -> str:
     """Return a length of time for readers, such as 250 ms, 1.5 s, 3 min, 4 h or 12 days."""
     if seconds < 1:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator
-from datetime import UTC, datetime
 from typing import Any
 
+from daemon.domain.formatting import utc_text
 from storage.engine import Database
 from storage.queries import query
 
@@ -41,7 +41,7 @@ def export_line(row: Any) -> str:
     campaign["timezone"] = row.timezone
     campaign["target"] = row.target
     campaign["history"] = {"due": row.has_due, "completed": row.has_completed}
-    campaign["created_at"] = _utc_text(row.created_at)
+    campaign["created_at"] = utc_text(row.created_at)
     rest: dict[str, Any] = {"schedule": row.body}
     if row.body is not None:
         rest["anchor"] = row.anchor_local.isoformat()
@@ -51,10 +51,6 @@ def export_line(row: Any) -> str:
         if "misfire_grace_time" not in row.body:
             defaults["misfire_grace_time"] = row.misfire_grace_time
         rest["defaults"] = defaults
-        rest["next_run_at"] = None if row.next_run_at is None else _utc_text(row.next_run_at)
+        rest["next_run_at"] = None if row.next_run_at is None else utc_text(row.next_run_at)
     text = _encode(campaign)[:-1]
     return f'{{"campaign": {text}, "payload": {row.payload}}}, {_encode(rest)[1:]}'
-
-
-def _utc_text(instant: datetime) -> str:
-    return instant.astimezone(UTC).isoformat()[:-6] + "Z"

@@ -9,8 +9,10 @@ from typing import Annotated
 
 import typer
 
-from daemon.cli.output import JsonOption, LimitOption, Listing, print_pages
+from daemon.cli.options import displays
+from daemon.cli.output import LimitOption, Listing, print_pages
 from daemon.cli.store import Store, with_store
+from daemon.cli.table import Column
 from daemon.domain.audit import Action, AuditRecord
 from daemon.domain.requests.datetimes import parse_date_or_instant
 from daemon.domain.requests.fields import datetime_fault
@@ -25,6 +27,7 @@ def _parse_since(text: str) -> datetime:
     return at
 
 
+@displays
 def audit_log(
     context: typer.Context,
     actor: Annotated[
@@ -50,7 +53,6 @@ def audit_log(
         ),
     ] = None,
     limit: LimitOption = 50,
-    json: JsonOption = False,
 ) -> int:
     """List who changed what, newest first.
 
@@ -68,7 +70,7 @@ def audit_log(
                 since=since,
             )
 
-        await print_pages(_LISTING, fetch_page, limit=limit, json=json)
+        await print_pages(_LISTING, fetch_page, limit=limit)
 
     return with_store(context, list_rows)
 
@@ -82,7 +84,11 @@ def _audit_row(row: AuditRecord) -> tuple[object, ...]:
 
 
 _LISTING = Listing(
-    columns=("at", "actor", "action", "object", "outcome", "from", "note"),
+    columns=(
+        *(Column("at"), Column("actor"), Column("action"), Column("object", can_shrink=True)),
+        *(Column("outcome", is_outcome=True), Column("from", is_second=True)),
+        Column("note", is_second=True),
+    ),
     row=_audit_row,
     as_json=asdict,
     key=lambda row: row.id,

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 
-from daemon.cli.output import JsonOption, LimitOption, Listing, print_pages
+from daemon.cli.options import displays
+from daemon.cli.output import LimitOption, Listing, print_pages
 from daemon.cli.store import Store, with_store
+from daemon.cli.table import Column
 from daemon.domain.campaign.state_machine import Status
 from daemon.domain.read_models import CampaignSummary
 from daemon.domain.schedule.schedule import CampaignType
 
 
+@displays
 def campaigns(
     context: typer.Context,
     status: Annotated[Status | None, typer.Option(help="Only campaigns in this status.")] = None,
     type: Annotated[CampaignType | None, typer.Option(help="Only campaigns of this type.")] = None,
     limit: LimitOption = 50,
-    json: JsonOption = False,
 ) -> int:
     """List campaigns, newest first."""
 
@@ -29,10 +32,14 @@ def campaigns(
                 limit=count, before=before, status=status, type=type
             ),
             limit=limit,
-            json=json,
         )
 
     return with_store(context, list_campaigns)
+
+
+def next_run_of(listed: CampaignSummary) -> datetime | None:
+    """Return the instant of a campaign's next run; a paused campaign starts none."""
+    return None if listed.campaign.status is Status.PAUSED else listed.next_run_at
 
 
 def campaign_json(listed: CampaignSummary) -> dict[str, Any]:
@@ -47,7 +54,7 @@ def campaign_json(listed: CampaignSummary) -> dict[str, Any]:
         "timezone": campaign.timezone,
         "target": campaign.target,
         "open_runs": campaign.open_runs,
-        "next_run_at": listed.next_run_at,
+        "next_run_at": next_run_of(listed),
         "ends_at": listed.ends_at,
         "rrule": listed.rrule,
         "created_at": campaign.created_at,
@@ -60,15 +67,20 @@ def _campaign_row(listed: CampaignSummary) -> tuple[object, ...]:
     return (
         campaign.id,
         campaign.name,
-        campaign.type,
         campaign.status,
-        listed.next_run_at,
+        next_run_of(listed),
+        campaign.type,
+        campaign.target,
         listed.ends_at,
     )
 
 
 _LISTING = Listing(
-    columns=("id", "name", "type", "status", "next run", "ends"),
+    columns=(
+        *(Column("id"), Column("name", can_shrink=True), Column("status", is_outcome=True)),
+        *(Column("next run"), Column("type", is_second=True), Column("target", is_second=True)),
+        Column("ends", is_second=True),
+    ),
     row=_campaign_row,
     as_json=campaign_json,
     key=lambda listed: listed.campaign.id,

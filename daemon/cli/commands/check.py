@@ -13,7 +13,7 @@ from config.errors import ConfigurationError
 from config.settings import Settings
 from daemon.api_wiring import client_connections_allowed, descriptors_left_for_clients
 from daemon.cli.context import context_of
-from daemon.cli.store import open_database
+from daemon.cli.store import command_timeout, open_database
 from daemon.domain.errors import CampaigndError
 from daemon.domain.schedule.zone_data import at_hand, describe, in_use
 from daemon.runtime.clock import SystemClock
@@ -49,7 +49,8 @@ def check(context: typer.Context) -> int:
     fits = _check_open_files(settings)
     try:
         with options.provide_database(settings) as dsn:
-            good = asyncio.run(_check_database(settings, dsn))
+            timeout = command_timeout(options, settings)
+            good = asyncio.run(_check_database(settings, dsn, timeout))
     except CampaigndError as error:
         good = _print_failure("database", error)
     for name, fault in asyncio.run(_target_faults(settings)):
@@ -73,11 +74,11 @@ def _check_open_files(settings: Settings) -> bool:
     return True
 
 
-async def _check_database(settings: Settings, dsn: str) -> bool:
+async def _check_database(settings: Settings, dsn: str, timeout: float) -> bool:
     given = settings.database_url
     where = f"embedded, in {settings.state_dir}" if given is None else redacted_dsn(given)
     try:
-        async with open_database(dsn, settings) as database:
+        async with open_database(dsn, timeout) as database:
             async with database.statement() as connection:
                 shown = await connection.exec_driver_sql("SHOW server_version")
                 _print_result(True, "database", f"PostgreSQL {shown.scalar_one()}, {where}")

@@ -16,13 +16,15 @@ import typer
 
 from config.environment import whole_environment
 from daemon.cli.context import context_of
-from daemon.cli.store import open_database
+from daemon.cli.store import command_timeout, open_database
 from storage import migrate
 from storage.embedded import embedded_postgres, embedded_programs
 from storage.migrate import libpq_environment
 from storage.roles import roles_sql
 
-db = typer.Typer(help="Upgrade the schema, print roles, run PostgreSQL's programs.")
+db = typer.Typer(
+    help="Upgrade the schema, print roles, run PostgreSQL's programs.", no_args_is_help=True
+)
 
 
 @db.command()
@@ -114,7 +116,7 @@ def _database_once_it_answers(context: typer.Context, *, create: bool) -> Iterat
     settings = options.read_settings()
 
     async def wait_for_answer(dsn: str) -> None:
-        async with open_database(dsn, settings):
+        async with open_database(dsn, command_timeout(options, settings)):
             pass
 
     with options.provide_database(settings, create=create) as dsn:

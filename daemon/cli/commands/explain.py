@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from typing import Annotated, Any
 
 import typer
 
-from daemon.cli.output import (
-    JsonOption,
-    RefArgument,
-    instant_text,
-    parse_ref,
-    print_json,
-    print_table,
-)
+from daemon.cli.commands.show import print_upcoming
+from daemon.cli.options import displays
+from daemon.cli.output import print_objects, print_table
+from daemon.cli.refs import RefArgument
+from daemon.cli.screen import Output, printing_to, screen
 from daemon.cli.store import Store, with_store
+from daemon.cli.table import Column
+from daemon.cli.when import parse_when, resolve_when
 from daemon.domain.campaign.explain import Evidence, explain_instant
-from daemon.domain.campaign.model import LoggedEvent
-from daemon.domain.read_models import UpcomingEvent
-from daemon.domain.requests.datetimes import parse_datetime, resolve_datetime
-from daemon.domain.requests.fields import datetime_fault
+from daemon.domain.campaign.model import Campaign, LoggedEvent
+from daemon.domain.campaign.state_machine import Status
 from daemon.domain.schedule.timezones import wall_clock, zone
+from daemon.domain.schedule.words import schedule_in_words
 from storage.explain_reads import ExplainReads
 
 _RUNS = 5
 _NEXT = 3
 
 
+@displays
 def explain(
     context: typer.Context,
     ref: RefArgument,
@@ -35,77 +34,61 @@ def explain(
         str | None,
         typer.Option(
             metavar="T",
-            help="The instant, such as 2026-11-20T09:00; the campaign's time zone or an offset.",
+            help="The instant, such as 09:00, yesterday 09:00 or 2026-11-20 09:00, in the "
+            "campaign's time zone; or with an offset.",
         ),
     ] = None,
-    json: JsonOption = False,
 ) -> int:
     """Explain why a campaign ran at an instant, or did not.
 
     Without --at, the latest runs are explained.
     """
-    wanted = parse_ref(ref)
-    written = None if at is None else _parse_at_option(at)
+    written = None if at is None else parse_when(at, "--at")
 
     async def explain_campaign(store: Store) -> None:
         explain_reads = ExplainReads(store.database)
-        shown = await store.reads.campaign(wanted)
+        shown = await store.reads.campaign(await store.campaign_ref(ref))
         campaign = shown.campaign
         name = shown.current.schedule.timezone if shown.current is not None else campaign.timezone
         if written is not None:
-            instants = [_resolve_instant(written, name)]
-            within = _span_of_text(written)
+            instants = [resolve_when(written, shown.now, zone(name), past=True, hint="--at")]
+            within = written.span
         else:
             last = await store.reads.runs(limit=_RUNS, ref=campaign.id)
             instants = [listed.run.scheduled_for for listed in reversed(last)]
             within = timedelta(microseconds=1)
         records = [await explain_reads.read_evidence(campaign.id, at, within) for at in instants]
         following = await store.reads.upcoming_of(campaign.id, _NEXT)
-        if json:
-            print_json(
-                {
-                    "campaign_id": campaign.id,
-                    "campaign_uuid": campaign.uuid,
-                    "name": campaign.name,
-                    "status": campaign.status,
-                    "timezone": name,
-                    "explained": [_evidence_json(record) for record in records],
-                    "armed": shown.timer is not None,
-                    "next": [{"event": event.kind, "at": event.at} for event in following],
-                }
-            )
+        if screen().output is not Output.TABLE:
+            explained = {
+                "campaign_id": campaign.id,
+                "campaign_uuid": campaign.uuid,
+                "name": campaign.name,
+                "status": campaign.status,
+                "timezone": name,
+                "explained": [_evidence_json(record) for record in records],
+                "armed": shown.timer is not None,
+                "next": [{"event": event.kind, "at": event.at} for event in following],
+            }
+            print_objects([explained])
             return
-        print(f"campaign {campaign.id} {campaign.name!r}: {campaign.status}, {campaign.type}")
-        for record in records:
-            _print_explanation(record, name, full=written is not None)
-        if not records:
-            print("no run yet")
-        _print_upcoming_events(
-            following, armed=shown.timer is not None, status=str(campaign.status)
-        )
+        with printing_to(screen().in_zone(zone(name))):
+            print(f"campaign {campaign.id} {campaign.name!r}: {campaign.status}, {campaign.type}")
+            if shown.current is not None:
+                print(schedule_in_words(shown.current.schedule, shown.now))
+            for record in records:
+                _print_explanation(record, name, full=written is not None)
+            if not records:
+                print(_no_run_text(campaign))
+            print_upcoming(following, shown.timer is not None, campaign)
 
     return with_store(context, explain_campaign)
 
 
-def _parse_at_option(text: str) -> datetime:
-    found = parse_datetime(text)
-    if found is None:
-        raise typer.BadParameter(datetime_fault(text), param_hint="--at")
-    return found
-
-
-def _span_of_text(written: datetime) -> timedelta:
-    """Return the span that a text means: without seconds the whole minute, and so on."""
-    if written.microsecond:
-        return timedelta(microseconds=1)
-    return timedelta(seconds=1) if written.second else timedelta(minutes=1)
-
-
-def _resolve_instant(written: datetime, timezone: str) -> datetime:
-    try:
-        return resolve_datetime(written, zone(timezone))[0]
-    except OverflowError:
-        raise typer.BadParameter("out of the calendar's range", param_hint="--at") from None
+def _no_run_text(campaign: Campaign) -> str:
+    if campaign.status is Status.DRAFT:
+        return f"no run yet: it is a draft; `campaignd start {campaign.id}` starts it"
+    return "no run yet"
 
 
 def _evidence_json(record: Evidence) -> dict[str, Any]:
@@ -126,13 +109,15 @@ def _evidence_json(record: Evidence) -> dict[str, Any]:
 
 def _print_explanation(record: Evidence, timezone: str, *, full: bool) -> None:
     local = wall_clock(record.at.astimezone(UTC), zone(timezone))
-    at = f"{instant_text(record.at)} ({local:%Y-%m-%d %H:%M:%S} {timezone})"
+    at = screen().instant(record.at)
+    if not screen().is_for_people:
+        at += f" ({local:%Y-%m-%d %H:%M:%S} {timezone})"
     print(f"\n{at}: {explain_instant(record)}")
     if record.run is not None:
         print(f"  run {record.run.id}, {record.run.status}")
     if full and record.run_events:
         print_table(
-            ("at", "event", "cause", "by"),
+            (Column("at"), Column("event"), Column("cause", is_second=True), Column("by")),
             [_event_row(event) for event in record.run_events],
             "",
         )
@@ -140,14 +125,3 @@ def _print_explanation(record: Evidence, timezone: str, *, full: bool) -> None:
 
 def _event_row(event: LoggedEvent) -> tuple[object, ...]:
     return (event.at, event.event, event.cause, event.actor)
-
-
-def _print_upcoming_events(following: list[UpcomingEvent], *, armed: bool, status: str) -> None:
-    if not following:
-        print("\nnext: nothing")
-        return
-    note = "" if armed else f" (the campaign is {status}: these events need a start)"
-    print(f"\nnext{note}")
-    print_table(
-        ("event", "local", "UTC"), [(event.kind, event.local, event.at) for event in following], ""
-    )

@@ -11,17 +11,26 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from daemon.cli.output import JsonOption, instant_text, print_json, print_table
+from daemon.cli.options import displays
+from daemon.cli.output import print_objects, print_table
+from daemon.cli.screen import Output, screen
 from daemon.cli.store import Store, with_store
+from daemon.cli.table import Column
 from daemon.domain.api_keys import INVALID_VALUES, MAX_OVERLAP, NAME_LIMIT, ApiKey, Scope
 from daemon.domain.errors import InvalidInput, NotFound
+from daemon.domain.formatting import utc_text
 from daemon.domain.requests.datetimes import parse_date_or_instant
 from daemon.domain.requests.fields import datetime_fault
 from storage.api_keys import ApiKeys
 
-keys = typer.Typer(help="Create, list, rotate and revoke API keys.")
+keys = typer.Typer(help="Create, list, rotate and revoke API keys.", no_args_is_help=True)
 
 T = TypeVar("T")
+_COLUMNS = (
+    *(Column("id"), Column("name", can_shrink=True), Column("scope")),
+    *(Column("status", is_outcome=True), Column("last used"), Column("from", is_second=True)),
+    *(Column("created", is_second=True), Column("expires", is_second=True)),
+)
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _is_time = re.compile(r"([0-9]{1,5})([mhdw])").fullmatch
 
@@ -100,17 +109,16 @@ def create(
 
 
 @keys.command("list")
-def list_(context: typer.Context, json: JsonOption = False) -> int:
+@displays
+def list_(context: typer.Context) -> int:
     """List all keys, also revoked and expired ones."""
 
     async def list_keys(store: Store) -> None:
         found = await ApiKeys(store.database).list()
-        if not json:
-            columns = ("id", "name", "scope", "status", "created", "expires", "last used", "from")
-            print_table(columns, map(_key_row, found), "no keys")
-            return
-        for key in found:
-            print_json(asdict(key))
+        if screen().output is Output.TABLE:
+            print_table(_COLUMNS, map(_key_row, found), "no keys")
+        else:
+            print_objects(map(asdict, found))
 
     return with_store(context, list_keys)
 
@@ -141,7 +149,7 @@ def rotate(
         )
         _print_secret(key, secret)
         if key.previous_until is not None:
-            until = instant_text(key.previous_until)
+            until = utc_text(key.previous_until)
             print(f"the previous secret works until {until}", file=sys.stderr)
 
     return with_store(context, rotate_key)
@@ -169,7 +177,7 @@ async def _change_by_name_or_id(change: Callable[[int | str], Awaitable[T]], nam
 
 
 def _print_secret(key: ApiKey, secret: str) -> None:
-    until = f", until {instant_text(key.expires_at)}" if key.expires_at else ""
+    until = f", until {utc_text(key.expires_at)}" if key.expires_at else ""
     print(
         f"key {key.id}, {key.name!r}, scope {key.scope}{until}; shown this once:", file=sys.stderr
     )
@@ -179,6 +187,6 @@ def _print_secret(key: ApiKey, secret: str) -> None:
 def _key_row(key: ApiKey) -> Sequence[object]:
     status = key.status.replace("_", " ")
     return (
-        *(key.id, key.name, key.scope, status, key.created_at, key.expires_at),
-        *(key.last_used_at, key.last_used_from),
+        *(key.id, key.name, key.scope, status, key.last_used_at),
+        *(key.last_used_from, key.created_at, key.expires_at),
     )

@@ -1,67 +1,96 @@
-"""`campaignd pause REF` and the other lifecycle commands; one line reports the new status."""
+"""`campaignd pause REF ...` and the other lifecycle commands; one line reports each new status."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+
 import typer
 
-from daemon.campaign_service import CommandResult
+from daemon.campaign_service import CampaignService, CommandResult
+from daemon.cli.confirm import confirm
 from daemon.cli.context import command_line_actor
-from daemon.cli.output import RefArgument, instant_text, parse_ref
+from daemon.cli.options import YesOption
+from daemon.cli.output import instant_text
+from daemon.cli.refs import RefsArgument
 from daemon.cli.store import Store, with_store
-from daemon.domain.campaign.state_machine import Event
+from daemon.domain.errors import CampaigndError
+from daemon.domain.read_models import Ref
+
+Command = Callable[[CampaignService, Ref, str], Awaitable[CommandResult]]
 
 
-def pause(context: typer.Context, ref: RefArgument) -> int:
-    """Pause a campaign, so that it starts no new run.
+def pause(context: typer.Context, refs: RefsArgument) -> int:
+    """Pause campaigns, so that they start no new run.
 
-    Attempts in flight end by themselves. `campaignd start` resumes the campaign.
+    Attempts in flight end by themselves. `campaignd start` resumes a campaign.
     """
-    return _run_lifecycle_command(context, ref, Event.PAUSE)
+    return run_for_each(context, refs, CampaignService.pause)
 
 
-def start(context: typer.Context, ref: RefArgument) -> int:
-    """Start a draft campaign, or resume a paused one.
+def start(context: typer.Context, refs: RefsArgument) -> int:
+    """Start draft campaigns, or resume paused ones.
 
     The line names the instant of the next run.
     """
-    return _run_lifecycle_command(context, ref, Event.START)
+    return run_for_each(context, refs, CampaignService.start, with_next_run=True)
 
 
-def stop(context: typer.Context, ref: RefArgument) -> int:
-    """Cancel a campaign and its open runs."""
-    return _run_lifecycle_command(context, ref, Event.STOP)
+def stop(context: typer.Context, refs: RefsArgument, yes: YesOption = False) -> int:
+    """Cancel campaigns and their open runs.
+
+    A terminal is asked first.
+    """
+    confirm(f"Cancel {_count(refs)}, and their open runs?", yes=yes)
+    return run_for_each(context, refs, CampaignService.stop)
 
 
-def rerun(context: typer.Context, ref: RefArgument) -> int:
-    """Run an ended campaign again, now."""
-    return _run_lifecycle_command(context, ref, Event.RERUN)
+def rerun(context: typer.Context, refs: RefsArgument) -> int:
+    """Run ended campaigns again, now."""
+    return run_for_each(context, refs, CampaignService.rerun, with_next_run=True)
 
 
-def archive(context: typer.Context, ref: RefArgument) -> int:
-    """Archive a campaign."""
-    return _run_lifecycle_command(context, ref, Event.ARCHIVE)
+def archive(context: typer.Context, refs: RefsArgument) -> int:
+    """Archive campaigns."""
+    return run_for_each(context, refs, CampaignService.archive)
 
 
-def unarchive(context: typer.Context, ref: RefArgument) -> int:
-    """Restore an archived campaign."""
-    return _run_lifecycle_command(context, ref, Event.UNARCHIVE)
+def unarchive(context: typer.Context, refs: RefsArgument) -> int:
+    """Restore archived campaigns."""
+    return run_for_each(context, refs, CampaignService.unarchive)
 
 
-def _run_lifecycle_command(context: typer.Context, ref: str, event: Event) -> int:
-    wanted = parse_ref(ref)
+def run_for_each(
+    context: typer.Context,
+    refs: Sequence[str],
+    command: Command,
+    *,
+    with_next_run: bool = False,
+    result_line: Callable[[CommandResult], str] | None = None,
+) -> int:
+    """Run a command on each campaign, and print a line for each.
 
-    async def run_and_print(store: Store) -> None:
-        campaigns = store.service
-        commands = {
-            Event.PAUSE: campaigns.pause,
-            Event.START: campaigns.start,
-            Event.STOP: campaigns.stop,
-            Event.RERUN: campaigns.rerun,
-            Event.ARCHIVE: campaigns.archive,
-            Event.UNARCHIVE: campaigns.unarchive,
-        }
-        result = await commands[event](wanted, command_line_actor())
-        print(command_result_line(result, with_next_run=event in (Event.START, Event.RERUN)))
+    With several campaigns, one that refuses does not keep the others from it: its error is a line
+    on standard error, and the exit code is 1.
+    """
+
+    def default_line(result: CommandResult) -> str:
+        return command_result_line(result, with_next_run=with_next_run)
+
+    line = result_line or default_line
+
+    async def run_and_print(store: Store) -> int:
+        code = 0
+        for ref in refs:
+            try:
+                wanted = await store.campaign_ref(ref)
+                print(line(await command(store.service, wanted, command_line_actor())))
+            except (CampaigndError, typer.BadParameter) as error:
+                if len(refs) == 1 or getattr(error, "retryable", False):
+                    raise
+                print(f"campaignd: error: {ref}: {error}", file=sys.stderr)
+                code = 1
+        return code
 
     return with_store(context, run_and_print)
 
@@ -77,3 +106,7 @@ def command_result_line(result: CommandResult, *, with_next_run: bool) -> str:
     if result.next_run_at <= result.now:
         return f"{line}, runs now"
     return f"{line}, next run at {instant_text(result.next_run_at)}"
+
+
+def _count(refs: Sequence[str]) -> str:
+    return f"campaign {refs[0]}" if len(refs) == 1 else f"{len(refs)} campaigns"

@@ -11,23 +11,21 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from daemon.cli.commands.lifecycle import command_result_line
+from daemon.cli.confirm import confirm
 from daemon.cli.context import command_line_actor
-from daemon.cli.output import (
-    JsonOption,
-    RefArgument,
-    instant_text,
-    parse_ref,
-    print_json,
-    print_table,
-)
+from daemon.cli.occurrences import print_schedule
+from daemon.cli.options import YesOption, displays
+from daemon.cli.output import print_json
+from daemon.cli.refs import RefArgument
+from daemon.cli.screen import Output, screen
 from daemon.cli.store import Store, with_store
 from daemon.domain.campaign.schedule_fields import next_run_fields
 from daemon.domain.errors import INVALID_CONFIGURATION, InvalidInput
 from daemon.domain.preview import LONGEST_LINE, MOST_OCCURRENCES, campaign_answer
 from daemon.domain.requests import is_schedule_body
-from daemon.domain.schedule.timezones import wall_clock, zone
 
 
+@displays
 def schedule(
     context: typer.Context,
     ref: RefArgument,
@@ -44,28 +42,31 @@ def schedule(
             help="Show the next N runs of the body, and save nothing.",
         ),
     ] = None,
-    json: JsonOption = False,
+    yes: YesOption = False,
 ) -> int:
     """Save, clear or preview a campaign's schedule.
 
     Both schedule bodies of the API are accepted: `schedule` and `update_schedule`.
     """
-    wanted = parse_ref(ref)
     if clear and (preview is not None or str(file) != "-"):
         raise typer.BadParameter("--clear takes neither a body nor --preview")
-    body = None if clear else _read_body(file)
+    body = None if clear else read_json_file(file)
+    as_json = screen().output is not Output.TABLE
+    if clear:
+        confirm(f"Delete the schedule of campaign {ref}?", yes=yes)
 
     async def write_or_preview(store: Store) -> None:
+        wanted = await store.campaign_ref(ref)
         if clear:
             result = await store.service.clear_schedule(wanted, command_line_actor())
         elif preview is not None:
-            await _preview_schedule(store, wanted, body, preview, json)
+            await _preview_schedule(store, wanted, body, preview, as_json)
             return
         elif is_schedule_body(body):
             result = await store.service.save_schedule(wanted, body, command_line_actor())
         else:
             result = await store.service.update_schedule(wanted, body, command_line_actor())
-        if json:
+        if as_json:
             print_json(
                 {
                     "campaign_id": result.campaign_id,
@@ -79,7 +80,7 @@ def schedule(
             )
         else:
             print(command_result_line(result, with_next_run=result.schedule is not None))
-            _print_notes(result.notes)
+            print_notes(result.notes)
 
     return with_store(context, write_or_preview)
 
@@ -93,29 +94,21 @@ async def _preview_schedule(
     if as_json:
         print_json(answer)
         return
-    if "launch_at" in answer:
-        print(f"window from {answer['launch_at']} to {answer['complete_at'] or 'no end'}")
     if saved.schedule is None:
         print("the schedule would be cleared")
         return
-    _print_notes(answer.get("notes", ()))
-    in_zone = zone(saved.schedule.timezone)
-    print_table(
-        (saved.schedule.timezone, "UTC"),
-        [
-            (wall_clock(at, in_zone), instant_text(at))
-            for at in saved.schedule.occurrences(shown.now, count)
-        ],
-        "no timed runs",
-    )
+    print_notes(answer.get("notes", ()))
+    print_schedule(saved.schedule, shown.now, count)
 
 
-def _print_notes(notes: Iterable[str]) -> None:
+def print_notes(notes: Iterable[str]) -> None:
+    """Print what a saved schedule does that the operator may not expect."""
     for note in notes:
         print(f"note: {note}")
 
 
-def _read_body(file: Path) -> object:
+def read_json_file(file: Path) -> object:
+    """Return the JSON value in a file; - is standard input. Raises InvalidInput."""
     raw = _read_bytes(file)
     try:
         return json_module.loads(raw.decode("utf-8-sig"), parse_constant=_refuse_constant)

@@ -3,46 +3,47 @@
 from __future__ import annotations
 
 import json as json_module
-from datetime import datetime
+from typing import Any
 
 import typer
 
-from daemon.cli.output import (
-    JsonOption,
-    RefArgument,
-    instant_text,
-    parse_ref,
-    print_json,
-    print_table,
-)
+from daemon.cli.options import displays
+from daemon.cli.output import print_fields, print_objects, print_table
+from daemon.cli.refs import RefArgument
+from daemon.cli.screen import Output, printing_to, screen
 from daemon.cli.store import Store, with_store
-from daemon.domain.campaign.model import LoggedEvent
-from daemon.domain.campaign.schedule_fields import next_run_fields, timezone_in_force
+from daemon.cli.table import Column
+from daemon.domain.campaign.model import Campaign, LoggedEvent
+from daemon.domain.campaign.schedule_fields import next_run_at, next_run_fields, timezone_in_force
+from daemon.domain.campaign.state_machine import Status
 from daemon.domain.read_models import CampaignDetail, UpcomingEvent
 from daemon.domain.schedule.schedule import EventKind
-from storage.campaign_reads import armed_and_following_events
+from daemon.domain.schedule.timezones import zone
+from daemon.domain.schedule.words import schedule_in_words
 
 _NEXT = 5
 _LAST_EVENTS = 10
 
 
-def show(context: typer.Context, ref: RefArgument, json: JsonOption = False) -> int:
+@displays
+def show(context: typer.Context, ref: RefArgument) -> int:
     """Show one campaign."""
-    wanted = parse_ref(ref)
 
     async def show_campaign(store: Store) -> None:
-        shown = await store.reads.campaign(wanted)
+        shown = await store.reads.campaign(await store.campaign_ref(ref))
         upcoming = await store.reads.upcoming_of(shown.campaign.id, _NEXT)
         events = await store.reads.events(shown.campaign.id, limit=_LAST_EVENTS)
-        if json:
-            _print_campaign_json(shown)
-        else:
+        if screen().output is not Output.TABLE:
+            print_objects([campaign_object(shown)])
+            return
+        with printing_to(screen().in_zone(zone(timezone_in_force(shown.snapshot)))):
             _print_campaign(shown, upcoming, events)
 
     return with_store(context, show_campaign)
 
 
-def _print_campaign_json(shown: CampaignDetail) -> None:
+def campaign_object(shown: CampaignDetail) -> dict[str, Any]:
+    """Return a campaign with its schedule as a JSON object."""
     campaign, current = shown.campaign, shown.current
     schedule = None
     if current is not None:
@@ -54,41 +55,34 @@ def _print_campaign_json(shown: CampaignDetail) -> None:
             "anchor_local": current.schedule.anchor_local,
             "ends_at": current.schedule.ends_at,
             "rrule": shown.rrule,
+            "summary": schedule_in_words(current.schedule),
             "misfire_grace_time": current.schedule.misfire_grace_time,
             "coalesce": current.schedule.coalesce,
             "overlap": current.schedule.overlap,
             "saved_at": shown.saved_at,
         }
-    print_json(
-        {
-            "id": campaign.id,
-            "uuid": campaign.uuid,
-            "name": campaign.name,
-            "type": campaign.type,
-            "status": campaign.status,
-            "archived_from": campaign.archived_from,
-            "timezone": campaign.timezone,
-            "target": campaign.target,
-            "payload": campaign.payload,
-            "open_runs": campaign.open_runs,
-            "queued_runs": campaign.queued_runs,
-            "created_at": campaign.created_at,
-            "updated_at": campaign.updated_at,
-            "schedule": schedule,
-            "next_event": shown.timer and shown.timer.kind,
-            "next_event_at": shown.timer and shown.timer.at,
-            **next_run_fields(_next_run_at(shown), timezone_in_force(shown.snapshot)),
-        }
-    )
-
-
-def _next_run_at(shown: CampaignDetail) -> datetime | None:
-    if shown.current is None or shown.timer is None:
-        return None
-    for event in armed_and_following_events(shown.current.schedule, shown.timer, shown.now, 2):
-        if event.kind is EventKind.FIRE:
-            return event.at
-    return None
+    return {
+        "id": campaign.id,
+        "uuid": campaign.uuid,
+        "name": campaign.name,
+        "type": campaign.type,
+        "status": campaign.status,
+        "archived_from": campaign.archived_from,
+        "timezone": campaign.timezone,
+        "target": campaign.target,
+        "payload": campaign.payload,
+        "open_runs": campaign.open_runs,
+        "queued_runs": campaign.queued_runs,
+        "created_at": campaign.created_at,
+        "updated_at": campaign.updated_at,
+        "schedule": schedule,
+        "next_event": shown.timer and shown.timer.kind,
+        "next_event_at": shown.timer and shown.timer.at,
+        **next_run_fields(
+            next_run_at(current.schedule if current else None, shown.timer, campaign.status),
+            timezone_in_force(shown.snapshot),
+        ),
+    }
 
 
 def _print_campaign(
@@ -97,7 +91,7 @@ def _print_campaign(
     campaign, current = shown.campaign, shown.current
     rows: dict[str, object] = {
         "id": campaign.id,
-        "uuid": campaign.uuid,
+        "uuid": str(campaign.uuid),
         "name": campaign.name,
         "type": campaign.type,
         "status": campaign.status,
@@ -107,27 +101,56 @@ def _print_campaign(
         "open runs": campaign.open_runs,
     }
     if current is None:
-        rows["schedule"] = "none"
+        rows["schedule"] = f"none: `campaignd edit {campaign.id} --every day --at 09:00` saves one"
     else:
-        rows["schedule"] = json_module.dumps(current.body, ensure_ascii=False)
-        rows["time zone"] = current.schedule.timezone
-        rows["ends"] = instant_text(current.schedule.ends_at) or "never"
+        rows["schedule"] = schedule_in_words(current.schedule, shown.now)
+        rows["body"] = json_module.dumps(current.body, ensure_ascii=False)
+        rows["schedule's zone"] = current.schedule.timezone
+        rows["ends"] = current.schedule.ends_at or "never"
         if shown.rrule is not None:
             rows["rrule"] = " ".join(shown.rrule.split("\n"))
-    print_table(("field", "value"), rows.items(), "")
-    if upcoming:
-        print("\nnext" if shown.timer is not None else "\nnext, once started")
-        print_table(
-            ("event", "local", "UTC"),
-            [(event.kind, event.local, event.at) for event in upcoming],
-            "",
-        )
+    print_fields(rows.items())
+    print_upcoming(upcoming, shown.timer is not None, campaign)
     print("\nlast events")
     print_table(
-        ("at", "event", "from", "to", "cause", "by"),
+        (
+            *(Column("at"), Column("event"), Column("from"), Column("to", is_outcome=True)),
+            *(Column("cause", is_second=True), Column("by", is_second=True)),
+        ),
         [_event_row(event) for event in events],
         "none",
     )
+
+
+def print_upcoming(upcoming: list[UpcomingEvent], armed: bool, campaign: Campaign) -> None:
+    """Print the next events of a campaign, and what becomes of them if it stays as it is."""
+    if not upcoming:
+        print("\nnext: nothing")
+        return
+    note = ""
+    if campaign.status is Status.PAUSED:
+        note = f", missed unless `campaignd start {campaign.id}` comes first"
+    elif not armed:
+        note = f", once `campaignd start {campaign.id}` has started it"
+    print(f"\nnext{note}")
+    print_table(
+        ("event", "at", "local"),
+        [
+            (event_word(event.kind), event.at, f"{event.local:%Y-%m-%d %H:%M:%S} {event.timezone}")
+            for event in upcoming
+        ],
+        "",
+    )
+
+
+def event_word(kind: EventKind) -> str:
+    """Return the kind of an event in words: an operator calls a fire a run."""
+    words = {
+        EventKind.FIRE: "run",
+        EventKind.OPEN: "window opens",
+        EventKind.CLOSE: "window closes",
+    }
+    return words[kind]
 
 
 def _event_row(event: LoggedEvent) -> tuple[object, ...]:

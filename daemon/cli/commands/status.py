@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from daemon.cli.output import JsonOption, instant_text, print_json, print_table
+from daemon.cli.options import displays
+from daemon.cli.output import instant_text, print_fields, print_objects, print_table
+from daemon.cli.screen import Output, screen
 from daemon.cli.store import Store, with_store
+from daemon.cli.table import Column
 from daemon.domain.formatting import duration_text
 from daemon.domain.read_models import NodeState, Overview, StatusCounts
 from daemon.domain.schedule.zone_data import describe, in_use, tzdata_origin, tzdata_version
@@ -16,33 +20,39 @@ from storage.cluster_reads import count_by_status, read_overview
 from storage.schema import describe_schema
 
 
+@displays
 def status(
     context: typer.Context,
     counts: Annotated[
         bool,
         typer.Option("--counts", help="Count campaigns and runs by status; reads every one."),
     ] = False,
-    json: JsonOption = False,
 ) -> int:
     """Show nodes, lag and open runs."""
 
     async def show_status(store: Store) -> None:
         found = await read_overview(store.database)
         totals = await count_by_status(store.database) if counts else None
-        if json:
-            _print_status_json(found, totals)
-        else:
+        if screen().output is Output.TABLE:
             _print_status(found, totals)
+        else:
+            print_objects(_status_objects(found, totals))
 
     return with_store(context, show_status)
 
 
+_NODE_COLUMNS = (
+    *(Column("node"), Column("state", is_outcome=True), Column("heartbeat"), Column("lease left")),
+    *(Column("shards"), Column("id", is_second=True), Column("skew", is_second=True)),
+    *(Column("version", is_second=True), Column("schema", is_second=True)),
+    Column("tzdata", is_second=True),
+)
 _NESTED = ("nodes", "schema")
 
 
-def _print_status_json(found: Overview, totals: StatusCounts | None) -> None:
+def _status_objects(found: Overview, totals: StatusCounts | None) -> Iterator[dict[str, Any]]:
     for node in found.nodes:
-        print_json({"kind": "node", **asdict(node)})
+        yield {"kind": "node", **asdict(node)}
     summary = {name: value for name, value in asdict(found).items() if name not in _NESTED}
     schema = {
         "schema_version": found.schema.version,
@@ -50,25 +60,14 @@ def _print_status_json(found: Overview, totals: StatusCounts | None) -> None:
     }
     source, directory = tzdata_origin()
     here = {"tzdata": tzdata_version(), "tzdata_source": source, "tzdata_path": directory}
-    print_json({"kind": "summary", **summary, **schema, **here, "lag": found.lag})
+    yield {"kind": "summary", **summary, **schema, **here, "lag": found.lag}
     if totals is not None:
-        print_json({"kind": "counts", **asdict(totals)})
+        yield {"kind": "counts", **asdict(totals)}
 
 
 def _print_status(found: Overview, totals: StatusCounts | None) -> None:
     print_table(
-        (
-            "node",
-            "id",
-            "state",
-            "heartbeat",
-            "lease left",
-            "shards",
-            "skew",
-            "version",
-            "schema",
-            "tzdata",
-        ),
+        _NODE_COLUMNS,
         [_node_row(node) for node in found.nodes],
         "no nodes: campaignd run is not running",
     )
@@ -85,7 +84,7 @@ def _print_status(found: Overview, totals: StatusCounts | None) -> None:
         "schema": describe_schema(found.schema),
         "time-zone data here": describe(in_use()),
     }
-    print_table(("what", "now"), rows.items(), "")
+    print_fields(rows.items())
     if totals is not None:
         print()
         counted = [("campaigns", *count) for count in totals.campaigns.items()]
@@ -97,11 +96,11 @@ def _node_row(node: NodeState) -> tuple[object, ...]:
     state = "draining" if node.draining and node.live else "live" if node.live else "lost"
     return (
         node.name,
-        node.id,
         state,
         duration_text(node.heartbeat_age) + " ago",
         duration_text(max(node.lease_left, 0)),
         node.shards,
+        node.id,
         f"{node.skew_ms} ms",
         node.version,
         node.schema_version,

@@ -6,32 +6,38 @@ from typing import Any
 
 import typer
 
-from daemon.cli.output import JsonOption, LimitOption, Listing, OptionalRef, parse_ref, print_pages
+from daemon.cli.commands.show import event_word
+from daemon.cli.options import displays
+from daemon.cli.output import LimitOption, Listing, print_pages, print_zone
+from daemon.cli.refs import OptionalRef
 from daemon.cli.store import Store, with_store
+from daemon.cli.table import Column
 from daemon.domain.read_models import UpcomingEvent, UpcomingKey
 
 
+@displays
 def upcoming(
     context: typer.Context,
     ref: OptionalRef = None,
     limit: LimitOption = 20,
-    json: JsonOption = False,
 ) -> int:
     """List upcoming events, soonest first.
 
     An event is a run, or the opening or closing of a window. Without REF the list has the next
     event of each started campaign; with REF it has the next events of that campaign.
     """
-    wanted = None if ref is None else parse_ref(ref)
 
     async def list_events(store: Store) -> None:
+        wanted = None if ref is None else await store.campaign_ref(ref)
+
         async def fetch_page(count: int, after: UpcomingKey | None) -> list[UpcomingEvent]:
             if wanted is None:
                 return await store.reads.upcoming(limit=count, after=after)
             # The events of one campaign are computed, all of them on one page.
             return [] if after is not None else await store.reads.upcoming_of(wanted, limit)
 
-        await print_pages(_LISTING, fetch_page, limit=limit, json=json)
+        await print_pages(_LISTING, fetch_page, limit=limit)
+        print_zone()
 
     return with_store(context, list_events)
 
@@ -54,17 +60,19 @@ def event_json(event: UpcomingEvent) -> dict[str, Any]:
 def _event_row(event: UpcomingEvent) -> tuple[object, ...]:
     return (
         event.at,
-        event.local,
-        event.timezone,
-        event.kind,
         event.campaign_id,
         event.campaign_name,
+        event_word(event.kind),
         event.status,
+        f"{event.local:%Y-%m-%d %H:%M} {event.timezone}",
     )
 
 
 _LISTING = Listing(
-    columns=("UTC", "local", "time zone", "event", "campaign", "name", "status"),
+    columns=(
+        *(Column("at"), Column("campaign"), Column("name", can_shrink=True), Column("event")),
+        *(Column("status", is_outcome=True), Column("clock there", is_second=True)),
+    ),
     row=_event_row,
     as_json=event_json,
     key=lambda event: event.key,

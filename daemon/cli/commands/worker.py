@@ -74,7 +74,9 @@ def worker(
         clock = SystemClock()
         supervisor = Supervisor(_ignore_reload)
         supervisor.handle_signals()
-        async with open_store(settings, dsn, privileged=True) as store:
+        async with open_store(
+            settings, dsn, settings.scheduler.startup_timeout, privileged=True
+        ) as store:
             service = Worker(
                 LeaseTable(store.database, NodeIdentity(clock)),
                 RunResults(store.database),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import pty
 import re
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -66,8 +69,8 @@ def test_show_by_id_and_by_uuid(loaded: Call) -> None:
 @pytest.mark.parametrize(
     ("ref", "code", "reason"),
     [
-        ("0x5", 2, "'0x5' is neither a campaign's id nor its uuid"),
-        ("99999999999999999999", 2, "is neither a campaign's id nor its uuid"),
+        ("0x5", 1, "no campaign has the id, uuid or name '0x5'"),
+        ("99999999999999999999", 1, "no campaign has the id, uuid or name '99999999999999999999'"),
         ("77", 1, "no campaign has the id 77"),
         (
             "00000000-0000-4000-8000-000000000000",
@@ -182,7 +185,8 @@ def test_an_invalid_body(loaded: Call, body: str, reason: str) -> None:
 def test_schedule_preview_saves_nothing(loaded: Call) -> None:
     before = loaded("export").stdout
     body = json.dumps(WEEKLY | {"scheduled_at": "2100-01-01T00:00:00"})
-    text = loaded("schedule", 1, "--preview", 2, input=body).stdout.splitlines()
+    words, *text = loaded("schedule", 1, "--preview", 2, input=body).stdout.splitlines()
+    assert words == "every Monday at 09:00 in New York, from 4 January 2100"
     assert [line.split() for line in text] == [
         ["America/New_York", "UTC"],
         ["2100-01-04T09:00:00", "2100-01-04T14:00:00Z"],
@@ -392,7 +396,7 @@ def test_names_cannot_control_the_terminal(call: Call) -> None:
 
 
 def test_a_table_on_a_terminal(loaded: Call, database_url: str) -> None:
-    """rich draws the table, with the same rows."""
+    """Headings are bold, instants are local, and the line fits."""
     leader, follower = pty.openpty()
     environment = os.environ | {"CAMPAIGND_DATABASE_URL": database_url, "COLUMNS": "120"}
     with subprocess.Popen(
@@ -406,7 +410,8 @@ def test_a_table_on_a_terminal(loaded: Call, database_url: str) -> None:
         os.close(leader)
         assert process.wait() == 0
     assert b"weekly" in shown
-    assert "─".encode() in shown
+    assert b"Fri 1 Jan 2100" in shown
+    assert shown.startswith(b"\x1b[1mid")
 
 
 def test_the_audit_log_lists_commands(loaded: Call) -> None:
@@ -426,3 +431,97 @@ def test_the_audit_log_lists_commands(loaded: Call) -> None:
     assert "key.created" not in table
     assert loaded("audit-log", "--since", "2100-01-01").stdout == "no rows\n"
     assert loaded("audit-log", "--since", "soon").returncode == 2
+
+
+def test_a_name_is_a_ref_while_it_is_unique(loaded: Call) -> None:
+    assert loaded("pause", "weekly").stdout == "campaign 2 paused\n"
+    more = import_lines(("weekly", ONE_OFF))
+    assert loaded("import", "-", input=more).returncode == 0
+    done = loaded("start", "weekly")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "several campaigns are called 'weekly': name one by its id: 4, 2" in done.stderr
+
+
+def test_several_refs_are_handled_one_by_one(loaded: Call) -> None:
+    """One that is refused does not keep the others from it."""
+    done = loaded("pause", 1, "missing", "weekly")
+    assert done.stdout == "campaign 1 paused\ncampaign 2 paused\n"
+    assert done.returncode == 1
+    assert done.stderr == (
+        "campaignd: error: missing: no campaign has the id, uuid or name 'missing'\n"
+    )
+
+
+def test_a_paused_campaign_has_no_next_run_as_in_the_api(loaded: Call) -> None:
+    loaded("pause", 2)
+    shown = json.loads(loaded("show", 2, "--json").stdout)
+    assert (shown["next_run_at"], shown["next_event"]) == (None, "fire")
+    assert "missed unless `campaignd start 2` comes first" in loaded("show", 2).stdout
+    listed = map(json.loads, loaded("campaigns", "--json").stdout.splitlines())
+    assert [each["next_run_at"] for each in listed if each["id"] == 2] == [None]
+
+
+def test_options_are_accepted_on_either_side_of_the_command(loaded: Call, tmp_path: Path) -> None:
+    after = loaded("campaigns", "--json").stdout
+    assert loaded("--json", "campaigns").stdout == after
+    assert loaded("-o", "json", "campaigns").stdout == after
+    heading, *rows = csv.reader(loaded("campaigns", "-o", "csv").stdout.splitlines(True))
+    assert heading[:5] == ["id", "uuid", "name", "type", "status"]
+    assert [row[2] for row in rows] == ["draft", "weekly", "once"]
+    missing = tmp_path / "missing.toml"
+    for words in (["--config", missing, "campaigns"], ["campaigns", "--config", missing]):
+        done = loaded(*words)
+        assert (done.returncode, "missing.toml" in done.stderr) == (2, True)
+    assert loaded("campaigns", "--json", "-o", "csv").returncode == 2
+
+
+def test_times_are_shown_in_the_wanted_zone(loaded: Call) -> None:
+    assert "2100-01-01T09:00:00Z" in loaded("campaigns").stdout
+    assert "Fri 1 Jan 2100 10:00 (in 7" in loaded("campaigns", "--tz", "Europe/Paris").stdout
+    assert "2100-01-01T09:00:00Z" in loaded("show", "once", "--utc").stdout
+    done = loaded("campaigns", "--tz", "Mars")
+    assert (done.returncode, "'Mars' is not a time zone" in done.stderr) == (2, True)
+
+
+def test_the_start_of_a_runs_id_is_accepted(loaded: Call) -> None:
+    """As `runs` shows it on a terminal, while it is unique."""
+    loaded("start", 3)
+    run = json.loads(loaded("runs", "draft", "--json").stdout)["id"]
+    for command in ("retry", "release"):
+        done = loaded(command, run[:8])
+        assert (done.returncode, "begins with" in done.stderr) == (1, False), done.stderr
+    assert "no run has an id that begins with 00000000" in loaded("retry", "00000000").stderr
+    assert loaded("retry", "xyz").returncode == 2
+    assert json.loads(loaded("runs", "--since", "1h", "--json").stdout)["id"] == run
+    assert loaded("runs", "--since", "1h", "--failed").stdout == "no runs\n"
+    assert loaded("runs", "--since", "2100-01-01").stdout == "no runs\n"
+
+
+def test_a_group_without_a_subcommand_prints_its_help(call: Call) -> None:
+    for name in ("db", "keys"):
+        done = call(name)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(f"Usage: campaignd {name} ")
+        assert done.stderr.count("\n") > 5
+
+
+def test_an_unknown_command_is_answered_by_the_one_that_is_meant(call: Call) -> None:
+    done = call("resume", "1")
+    assert done.returncode == 2
+    assert "there is no command 'resume'; did you mean `campaignd start`?" in done.stderr
+
+
+def test_a_database_that_does_not_answer_is_reported_after_a_second(tmp_path: Path) -> None:
+    """A listener that never answers, and no listener at all: the command gives up in time."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        run = command_runner(f"postgresql://someone@127.0.0.1:{port}/none", tmp_path)
+        began = time.monotonic()
+        done = run("campaigns", "--timeout", "1.5")
+        assert 1.4 < time.monotonic() - began < 5
+    assert done.returncode == 3
+    first, last = done.stderr.splitlines()
+    assert first.startswith(
+        "campaignd: waiting up to 1.5 s for the database at postgresql://someone@"
+    )
+    assert "no database within 1.5 s" in last

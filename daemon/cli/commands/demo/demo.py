@@ -28,9 +28,10 @@ from daemon.cli.commands.demo.cases import (
     demo_campaigns,
 )
 from daemon.cli.commands.demo.process import DemoDaemon, demo_daemon
-from daemon.cli.output import instant_text, print_table
+from daemon.cli.output import print_table
 from daemon.cli.store import Store, open_store
 from daemon.domain.campaign.state_machine import RunStatus, Status
+from daemon.domain.formatting import duration_text, utc_text
 from daemon.domain.read_models import CampaignSummary, RunDetail
 from daemon.runtime.clock import SystemClock
 from storage import migrate
@@ -135,14 +136,12 @@ async def _run_demo(directory: Path, dsn: str) -> int:
         await daemon.wait_until_ready(interrupt.raise_if_signalled)
         flags = {"database_url": dsn, "scheduler.continuous_interval": CONTINUOUS_INTERVAL}
         settings = load_settings(directory / "demo.toml", flags)
-        async with open_store(settings, dsn) as store:
+        async with open_store(settings, dsn, settings.scheduler.startup_timeout) as store:
             now = SystemClock().now()
             made = {
                 await create_campaign(store.service, case): case for case in demo_campaigns(now)
             }
-            print(
-                f"{len(made)} campaigns created at {instant_text(now)}; they run now\n", flush=True
-            )
+            print(f"{len(made)} campaigns created at {utc_text(now)}; they run now\n", flush=True)
             with _progress_display() as show:
                 progress = await _watch_campaigns(store, made, daemon, show, interrupt)
         code = await daemon.stop()
@@ -278,4 +277,4 @@ def _print_summary(progress: list[CampaignProgress]) -> None:
 
 def _lateness_text(listed: RunDetail) -> str:
     late = listed.run.lateness_ms
-    return "never started" if late is None else f"{late:.1f} ms"
+    return "never started" if late is None else duration_text(late / 1000)
