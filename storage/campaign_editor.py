@@ -201,6 +201,7 @@ class LockedCampaign:
             has_due=has_due or bool(change.missed and not change.forget_history),
             has_completed=campaign.has_completed and not change.forget_history,
             open_runs=0 if change.cancel_open_runs else open_runs,
+            held_runs=0 if change.cancel_open_runs else campaign.held_runs,
             queued_runs=0 if change.cancel_open_runs else queued_runs,
             archived_from=change.archived_from,
             updated_at=self.snapshot.now,

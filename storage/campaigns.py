@@ -37,6 +37,7 @@ def campaign_from(row: Any) -> Campaign:
         target=row.target,
         payload=row.payload,
         open_runs=row.open_runs,
+        held_runs=row.held_runs,
         queued_runs=row.queued_runs,
         more_to_come=row.more_to_come,
         has_due=row.has_due,

@@ -23,6 +23,9 @@ def log_claims(emit: Emit, requests: Sequence[ClaimRequest], result: ClaimResult
     if result.made == "executing":
         if is_enabled(emit, "run_claimed"):
             emit_each(emit, "run_claimed", _fields(result), _DIFFERING, _rows(requests, result))
+    elif result.made == "held":
+        for request in requests:
+            _log_held(emit, request, result, request.run_id, request.fire_at, request.cause)
     elif result.made is not None:
         rows = _rows(requests, result)
         emit_each(emit, f"run_{result.made}", _fields(result), _DIFFERING, rows)
@@ -42,8 +45,32 @@ def _log_passed(emit: Emit, request: ClaimRequest, result: ClaimResult) -> None:
             cause=stretch.cause,
         )
     for passed in request.older:
+        if passed.status == "held":
+            _log_held(emit, request, result, passed.run_id, passed.at, passed.cause)
+            continue
         row = _row(request, result, passed.run_id, passed.at)
         emit_each(emit, f"run_{passed.status}", _fields(result), _DIFFERING, [row])
+
+
+def _log_held(
+    emit: Emit,
+    request: ClaimRequest,
+    result: ClaimResult,
+    run_id: UUID | None,
+    scheduled_for: datetime | None,
+    cause: str | None,
+) -> None:
+    emit(
+        "run_held",
+        campaign_id=request.armed.campaign_id,
+        campaign_uuid=request.armed.campaign_uuid,
+        run_id=run_id,
+        scheduled_for=scheduled_for,
+        attempt=0,
+        target=result.target,
+        outcome="held",
+        error=cause,
+    )
 
 
 def _log_windows(emit: Emit, requests: Sequence[ClaimRequest], result: ClaimResult) -> None:

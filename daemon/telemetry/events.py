@@ -295,9 +295,11 @@ EVENTS: dict[str, EventSpec] = {
     ),
     "run_held": EventSpec(
         "error",
-        "The outcome of an attempt is unknown; the run is held until an operator decides.",
+        "A run is held until an operator decides: the outcome of an attempt is unknown, or, with "
+        "attempt 0, none was to start.",
         (*RUN, *OUTCOME),
-        "Ask the receiver whether it has the run; then `campaignd release RUN`, or add `--fail`.",
+        "With an attempt, ask the receiver whether it has the run; then `campaignd release RUN`, "
+        "or add `--fail`.",
     ),
     "run_awaiting_worker": EventSpec(
         "info",

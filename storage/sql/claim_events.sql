@@ -4,6 +4,7 @@
 -- input, from 1. The row 'postponed' holds events that remain due, because the payloads before them reach
 -- max_bytes. An event is missing if another node claimed it or its schedule changed. It
 -- is also missing if it is not due by the database clock, or another session has locked its campaign.
+-- An occurrence with a status gets no attempt: it is made skipped, missed or held, with its cause.
 -- Moves: scheduled, launched, executing -> executing | launched | completed | failed; inserts runs.
 WITH waited AS MATERIALIZED (
     -- What is due is handed over a little early; nothing is locked before its instant.
@@ -21,18 +22,20 @@ WITH waited AS MATERIALIZED (
         CAST(:campaign_ids AS bigint[]), CAST(:revisions AS bigint[]),
         CAST(:armed_ats AS timestamptz[]), CAST(:kinds AS text[]),
         CAST(:fire_ats AS timestamptz[]), CAST(:run_ids AS uuid[]),
-        CAST(:start_befores AS timestamptz[]), CAST(:overlaps AS text[]),
+        CAST(:start_befores AS timestamptz[]), CAST(:statuses AS text[]), CAST(:causes AS text[]),
+        CAST(:overlaps AS text[]),
         CAST(:missed_untils AS timestamptz[]),
         CAST(:next_ats AS timestamptz[]), CAST(:next_locals AS timestamp[]),
         CAST(:next_kinds AS text[]), CAST(:backlogs AS boolean[]), CAST(:mores AS boolean[]),
         CAST(:older_firsts AS integer[]), CAST(:older_lasts AS integer[])
-    ) WITH ORDINALITY AS i (campaign_id, revision, armed_at, kind, fire_at, run_id, start_before, overlap,
-            missed_until, next_at, next_local, next_kind, backlog, more, older_first, older_last, number)
+    ) WITH ORDINALITY AS i (campaign_id, revision, armed_at, kind, fire_at, run_id, start_before,
+            decided, cause, overlap, missed_until, next_at, next_local, next_kind, backlog, more,
+            older_first, older_last, number)
 ), won AS MATERIALIZED (
     SELECT i.*, clock.now, alive.id AS node, c.status, c.target, c.name,
            CASE WHEN i.kind = 'fire' AND c.target <> ALL (CAST(:without_payload AS text[]))
                 THEN c.payload::text END AS payload,
-           c.open_runs, c.queued_runs, c.has_completed, c.has_due OR i.kind = 'fire' AS has_due,
+           c.open_runs, c.held_runs, c.queued_runs, c.has_completed, c.has_due OR i.kind = 'fire' AS has_due,
            EXISTS (SELECT 1 FROM runs r WHERE r.campaign_id = i.campaign_id
                                           AND r.scheduled_for = i.fire_at) AS has_run
     FROM item i
@@ -46,7 +49,7 @@ WITH waited AS MATERIALIZED (
       AND (i.fire_at IS NULL OR i.fire_at <= clock.now)
       AND (i.missed_until IS NULL OR i.missed_until < clock.now)
       AND c.status IN ('scheduled', 'launched', 'executing', 'paused')
-      AND NOT (t.backlog AND c.open_runs > 0 AND i.overlap <> 'allow' AND c.status <> 'paused')
+      AND NOT (t.backlog AND c.open_runs > c.held_runs AND i.overlap <> 'allow' AND c.status <> 'paused')
     ORDER BY c.id
     FOR UPDATE OF c, t SKIP LOCKED
 ), bound AS MATERIALIZED (
@@ -57,48 +60,61 @@ WITH waited AS MATERIALIZED (
                        ORDER BY w.number ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
             FROM won w WHERE w.payload IS NOT NULL
         ) m WHERE m.before >= CAST(:max_bytes AS bigint)) END AS number
-), outcome AS MATERIALIZED (
-    -- made is null for an event without a run, and for an occurrence whose run exists already.
-    SELECT j.*, CASE
-               WHEN j.status = 'paused' AND (j.kind <> 'close' OR j.open_runs > 0) THEN 'paused'
-               WHEN j.status = 'executing' OR j.made = 'executing' THEN 'executing'
-               WHEN j.more THEN 'launched'
-               WHEN j.has_completed OR NOT j.has_due THEN 'completed'
-               ELSE 'failed' END AS to_status
-    FROM (
-        SELECT w.*, CASE WHEN w.kind <> 'fire' OR w.has_run THEN NULL
-                         WHEN w.status = 'paused' OR w.now > w.start_before THEN 'missed'
-                         WHEN w.open_runs = 0 OR w.overlap = 'allow' THEN 'executing'
-                         WHEN w.overlap = 'queue' AND w.queued_runs = 0 THEN 'queued'
-                         ELSE 'skipped' END AS made
-        FROM won w
-        CROSS JOIN bound b
-        WHERE b.number IS NULL OR w.number < b.number OR w.payload IS NULL
-    ) j
+), judged AS MATERIALIZED (
+    -- made is null for an event without a run, and for an occurrence whose run exists already. A run that
+    -- is held before its first attempt is in no other's way.
+    SELECT w.*, CASE WHEN w.kind <> 'fire' OR w.has_run THEN NULL
+                     WHEN w.status = 'paused' THEN 'missed'
+                     WHEN w.decided IS NOT NULL THEN w.decided
+                     WHEN w.now > w.start_before THEN 'missed'
+                     WHEN w.open_runs = w.held_runs OR w.overlap = 'allow' THEN 'executing'
+                     WHEN w.overlap = 'queue' AND w.queued_runs = 0 THEN 'queued'
+                     ELSE 'skipped' END AS made
+    FROM won w
+    CROSS JOIN bound b
+    WHERE b.number IS NULL OR w.number < b.number OR w.payload IS NULL
 ), older AS MATERIALIZED (
     -- The older occurrences of a late stretch get no attempt; each event owns a slice of the arrays.
-    SELECT o.campaign_id, o.now, o.node, o.status AS campaign_status,
+    SELECT j.campaign_id, j.now, j.node, j.status AS campaign_status,
            (CAST(:older_ats AS timestamptz[]))[n] AS at, (CAST(:older_run_ids AS uuid[]))[n] AS id,
            (CAST(:older_start_befores AS timestamptz[]))[n] AS start_before,
-           CASE WHEN o.status <> 'paused' AND (CAST(:older_skipped AS boolean[]))[n]
-                THEN 'skipped' ELSE 'missed' END AS status
-    FROM outcome o CROSS JOIN LATERAL generate_series(o.older_first, o.older_last) AS n
+           CASE WHEN j.status = 'paused' THEN 'missed' ELSE (CAST(:older_statuses AS text[]))[n] END AS status,
+           CASE WHEN j.status = 'paused' THEN 'missed: paused' ELSE (CAST(:older_causes AS text[]))[n] END AS cause
+    FROM judged j CROSS JOIN LATERAL generate_series(j.older_first, j.older_last) AS n
     -- A window whose opening was edited while overdue is walked again; occurrences with a run are left out.
-    WHERE o.older_first <= o.older_last
-      AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.campaign_id = o.campaign_id
+    WHERE j.older_first <= j.older_last
+      AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.campaign_id = j.campaign_id
                       AND r.scheduled_for = (CAST(:older_ats AS timestamptz[]))[n])
+), outcome AS MATERIALIZED (
+    SELECT c.*, CASE
+               WHEN c.status = 'paused' AND (c.kind <> 'close' OR c.open_runs > 0) THEN 'paused'
+               WHEN c.status = 'executing' OR c.made = 'executing' OR c.newly_held > 0 THEN 'executing'
+               WHEN c.more THEN 'launched'
+               WHEN c.has_completed OR NOT c.has_due THEN 'completed'
+               ELSE 'failed' END AS to_status
+    FROM (
+        SELECT j.*, CASE WHEN j.made = 'held' THEN 1 ELSE 0 END
+                    + CASE WHEN j.older_first <= j.older_last
+                           THEN (SELECT count(*) FROM older p
+                                 WHERE p.campaign_id = j.campaign_id AND p.status = 'held')
+                           ELSE 0 END AS newly_held
+        FROM judged j
+    ) c
 ), opened AS (
     INSERT INTO runs (campaign_id, scheduled_for, id, status, attempt, node, claimed_at,
-                      started_at, start_before, finished_at)
+                      started_at, start_before, finished_at, error)
     SELECT o.campaign_id, o.fire_at, o.run_id, o.made,
            CASE WHEN o.made = 'executing' THEN 1 ELSE 0 END,
            CASE WHEN o.made = 'executing' THEN o.node END, o.now,
            CASE WHEN o.made = 'executing' THEN o.now END, o.start_before,
-           CASE WHEN o.made IN ('missed', 'skipped') THEN o.now END
+           CASE WHEN o.made IN ('missed', 'skipped') THEN o.now END,
+           CASE WHEN o.made = 'held' THEN o.cause END
     FROM outcome o WHERE o.made IS NOT NULL
 ), passed AS (
-    INSERT INTO runs (campaign_id, scheduled_for, id, status, claimed_at, start_before, finished_at)
-    SELECT p.campaign_id, p.at, p.id, p.status, p.now, p.start_before, p.now FROM older p
+    INSERT INTO runs (campaign_id, scheduled_for, id, status, claimed_at, start_before, finished_at, error)
+    SELECT p.campaign_id, p.at, p.id, p.status, p.now, p.start_before,
+           CASE WHEN p.status <> 'held' THEN p.now END, CASE WHEN p.status = 'held' THEN p.cause END
+    FROM older p
     ON CONFLICT DO NOTHING
 ), advanced AS (
     UPDATE timers t
@@ -110,7 +126,8 @@ WITH waited AS MATERIALIZED (
 ), moved AS (
     UPDATE campaigns c
     SET status = o.to_status, more_to_come = o.more, has_due = o.has_due, updated_at = o.now,
-        open_runs = c.open_runs + CASE WHEN o.made IN ('executing', 'queued') THEN 1 ELSE 0 END,
+        open_runs = c.open_runs + o.newly_held + CASE WHEN o.made IN ('executing', 'queued') THEN 1 ELSE 0 END,
+        held_runs = c.held_runs + o.newly_held,
         queued_runs = c.queued_runs + CASE WHEN o.made = 'queued' THEN 1 ELSE 0 END
     FROM outcome o WHERE c.id = o.campaign_id
 ), bulk AS MATERIALIZED (
@@ -132,23 +149,22 @@ WITH waited AS MATERIALIZED (
     JOIN outcome o ON o.campaign_id = b.campaign_id AND o.fire_at <> b.last
     LEFT JOIN older p ON p.campaign_id = b.campaign_id AND p.at = b.last
     UNION ALL
-    SELECT p.campaign_id, p.now, 'passed', p.campaign_status, p.campaign_status,
-           CASE WHEN p.status = 'skipped' THEN 'skipped: coalesced'
-                WHEN p.campaign_status = 'paused' THEN 'missed: paused'
-                ELSE 'missed: too late' END,
-           p.node, p.id, p.at, NULL
+    SELECT p.campaign_id, p.now, CASE WHEN p.status = 'held' THEN 'run_held' ELSE 'passed' END,
+           p.campaign_status, p.campaign_status, p.cause, p.node, p.id, p.at, NULL
     FROM older p
     WHERE NOT EXISTS (SELECT 1 FROM bulk b WHERE b.campaign_id = p.campaign_id AND b.last = p.at)
     UNION ALL
     SELECT o.campaign_id, o.now,
            CASE WHEN o.kind = 'open' THEN 'window_opened' WHEN o.kind = 'close' THEN 'window_closed'
-                WHEN o.made IN ('executing', 'queued') THEN 'fire' ELSE 'passed' END,
+                WHEN o.made IN ('executing', 'queued') THEN 'fire'
+                WHEN o.made = 'held' THEN 'run_held' ELSE 'passed' END,
            o.status, o.to_status,
            CASE WHEN o.kind <> 'fire' OR o.made = 'executing' THEN 'due'
                 WHEN o.made = 'queued' THEN 'queued: a run is open'
-                WHEN o.made = 'skipped' THEN 'skipped: a run is open'
                 WHEN o.made IS NULL THEN 'has its run already'
-                WHEN o.status = 'paused' THEN 'missed: paused' ELSE 'missed: too late' END,
+                WHEN o.status = 'paused' THEN 'missed: paused'
+                WHEN o.decided IS NOT NULL THEN o.cause
+                WHEN o.made = 'skipped' THEN 'skipped: a run is open' ELSE 'missed: too late' END,
            o.node, CASE WHEN o.kind = 'fire' THEN o.run_id END, coalesce(o.fire_at, o.armed_at),
            b.details
     FROM outcome o

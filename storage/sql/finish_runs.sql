@@ -6,7 +6,8 @@
 -- also missing if another session has locked its run, or the queued run that it would promote.
 -- Moves: runs executing -> completed | failed | retrying | held | queued (for a worker), held -> failed;
 -- executing -> missed when the attempt did not start in time; a pending run that is too late ->
--- missed | failed; campaigns executing -> launched | completed | failed when the last open run ends.
+-- missed | failed; a run that is held before its first attempt -> missed, when it is dropped;
+-- campaigns executing -> launched | completed | failed when the last open run ends.
 -- The caller runs lock_campaigns first, so that the rows read here are current. No part joins another: a
 -- planner that expects one row from a batch would use nested loops.
 WITH clock AS MATERIALIZED (
@@ -19,13 +20,16 @@ WITH clock AS MATERIALIZED (
     ) WITH ORDINALITY
         AS i (campaign_id, scheduled_for, attempt, expected, outcome, error, wait, started_at, number)
 ), locked AS MATERIALIZED (
-    SELECT i.*, clock.now, c.status AS campaign_status, c.open_runs, c.queued_runs, c.more_to_come,
+    SELECT i.*, clock.now, c.status AS campaign_status, c.open_runs, c.held_runs, c.queued_runs, c.more_to_come,
            c.has_completed, c.target
     FROM item i CROSS JOIN clock JOIN campaigns c ON c.id = i.campaign_id
     ORDER BY c.id
     FOR UPDATE OF c
 ), ready AS MATERIALIZED (
-    SELECT l.*, r.id AS run_id, l.outcome IN ('completed', 'failed', 'missed') AS closes
+    SELECT l.*, r.id AS run_id, l.outcome IN ('completed', 'failed', 'missed') AS closes,
+           -- Runs that are held before their first attempt are counted apart, for they are in no other's way.
+           CASE WHEN l.attempt > 0 THEN 0 ELSE CASE WHEN l.outcome = 'held' THEN 1 ELSE 0 END
+                                               - CASE WHEN l.expected = 'held' THEN 1 ELSE 0 END END AS holds
     FROM locked l
     JOIN runs r ON r.campaign_id = l.campaign_id AND r.scheduled_for = l.scheduled_for
     WHERE r.attempt = l.attempt AND r.status = l.expected
@@ -34,6 +38,7 @@ WITH clock AS MATERIALIZED (
     FOR UPDATE OF r SKIP LOCKED
 ), tallied AS MATERIALIZED (
     SELECT r.*, count(*) FILTER (WHERE r.closes) OVER campaign AS closed,
+           sum(r.holds) OVER campaign AS newly_held,
            bool_or(r.outcome = 'completed') OVER campaign AS completed,
            min(r.scheduled_for) OVER campaign AS earliest,
            r.scheduled_for = max(r.scheduled_for) OVER campaign AS is_last
@@ -41,8 +46,8 @@ WITH clock AS MATERIALIZED (
     WINDOW campaign AS (PARTITION BY r.campaign_id)
 ), decided AS MATERIALIZED (
     -- The campaign's new status is on the last of its runs in the batch.
-    SELECT t.*, t.closed > 0 AND t.queued_runs > 0 AND t.open_runs - t.closed = t.queued_runs
-                AS promotes,
+    SELECT t.*, (t.closed > 0 OR t.newly_held > 0) AND t.queued_runs > 0
+                AND t.open_runs - t.closed - t.held_runs - t.newly_held = t.queued_runs AS promotes,
            CASE WHEN NOT t.is_last OR t.closed = 0 OR t.open_runs > t.closed THEN t.campaign_status
                 WHEN t.more_to_come AND t.campaign_status = 'executing' THEN 'launched'
                 WHEN t.more_to_come THEN t.campaign_status
@@ -94,11 +99,12 @@ WITH clock AS MATERIALIZED (
     WHERE r.campaign_id = p.campaign_id AND r.scheduled_for = p.scheduled_for
 ), moved AS (
     UPDATE campaigns c
-    SET open_runs = o.open_runs - o.closed, updated_at = o.now, status = o.to_status,
+    SET open_runs = o.open_runs - o.closed, held_runs = o.held_runs + o.newly_held, updated_at = o.now,
+        status = o.to_status,
         queued_runs = CASE WHEN o.promotes THEN 0 ELSE o.queued_runs END,
         has_completed = o.has_completed OR o.completed
     FROM outcome o
-    WHERE c.id = o.campaign_id AND o.is_last AND o.closed > 0
+    WHERE c.id = o.campaign_id AND o.is_last AND (o.closed > 0 OR o.newly_held <> 0)
 ), logged AS (
     INSERT INTO campaign_events (campaign_id, at, event, from_status, to_status, cause, actor,
                                  run_id, scheduled_for)

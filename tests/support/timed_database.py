@@ -245,6 +245,9 @@ class TimedDatabase:
             and (definition.ends_at is None or definition.ends_at > self.now)
         )
         assert campaign.open_runs == len(is_open)
+        assert campaign.held_runs == sum(
+            run.status == "held" and run.attempt == 0 for run in is_open
+        )
         assert campaign.queued_runs == len(waiting_for_overlap)
         assert campaign.more_to_come == (timer is not None or window_open)
         assert timer is None or timer.revision == definition.revision

@@ -174,8 +174,9 @@ def run_now(snapshot: Snapshot, default_grace: int) -> Change:
     to_status = _require_transition(snapshot, Event.RUN_NOW, Facts())
     campaign, current = snapshot.campaign, snapshot.current
     overlap = current.schedule.overlap if current is not None else Overlap.SKIP
-    waits = campaign.open_runs > 0 and overlap is Overlap.QUEUE
-    if campaign.open_runs and overlap is Overlap.SKIP:
+    is_busy = campaign.open_runs > campaign.held_runs
+    waits = is_busy and overlap is Overlap.QUEUE
+    if is_busy and overlap is Overlap.SKIP:
         raise Refused(
             "a run is open, and overlap is skip: try again when it has ended",
             status=LIFECYCLE_REFUSAL,

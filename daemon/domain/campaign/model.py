@@ -30,6 +30,8 @@ class Campaign:
     target: str = "log"
     payload: dict[str, Any] = field(default_factory=dict)
     open_runs: int = 0
+    held_runs: int = 0
+    """The open runs that are held before their first attempt, and in no other run's way."""
     queued_runs: int = 0
     more_to_come: bool = False
     has_due: bool = False

@@ -12,14 +12,18 @@ from daemon.domain.run.attempt import ArmedEvent
 from daemon.domain.schedule.misfire import Late, decide
 from daemon.domain.schedule.schedule import EventKind, Kind, TimedEvent
 
+TOO_LATE_CAUSE = "missed: too late"
+COALESCED_CAUSE = "skipped: coalesced"
+
 
 @dataclass(frozen=True, slots=True)
 class PassedOccurrence:
-    """An occurrence of a late stretch that gets no attempt."""
+    """An occurrence of a late stretch that gets no attempt: missed, skipped or held."""
 
     at: datetime
     run_id: UUID
     status: str
+    cause: str
     start_before: datetime
 
 
@@ -46,6 +50,9 @@ class ClaimRequest(NamedTuple):
     missed_until: datetime | None = None
     older: tuple[PassedOccurrence, ...] = ()
     bulk: tuple[PassedStretch, ...] = ()
+    status: str | None = None
+    """What the occurrence becomes instead of an attempt: skipped, missed or held; with `cause`."""
+    cause: str | None = None
     is_plain: bool = False
     """Whether this is a single occurrence, followed by another or by nothing.
 
@@ -94,7 +101,9 @@ def plan(armed: ArmedEvent, now: datetime) -> ClaimRequest:
         last_missed.at + timedelta(seconds=grace) if last_missed else None,
         older,
         bulk,
-        fire is event and more == is_followed_by_fire and not (backlog or last_missed or bulk),
+        is_plain=fire is event
+        and more == is_followed_by_fire
+        and not (backlog or last_missed or bulk),
     )
 
 
@@ -108,9 +117,16 @@ def _passed_occurrences(
     grace = armed.schedule.misfire_grace_time
     return tuple(
         PassedOccurrence(
-            event.at, run_id(armed.campaign_uuid, event.at), status, latest_start(event.at, grace)
+            event.at,
+            run_id(armed.campaign_uuid, event.at),
+            status,
+            cause,
+            latest_start(event.at, grace),
         )
-        for events, status in ((missed, "missed"), (skipped, "skipped"))
+        for events, status, cause in (
+            (missed, "missed", TOO_LATE_CAUSE),
+            (skipped, "skipped", COALESCED_CAUSE),
+        )
         for event in events
     )
 
@@ -119,8 +135,8 @@ def _passed_stretches(late: Late) -> tuple[PassedStretch, ...]:
     return tuple(
         PassedStretch(stretch.first, stretch.last, stretch.count, cause)
         for stretch, cause in (
-            (late.bulk_missed, "missed: too late"),
-            (late.bulk_skipped, "skipped: coalesced"),
+            (late.bulk_missed, TOO_LATE_CAUSE),
+            (late.bulk_skipped, COALESCED_CAUSE),
         )
         if stretch is not None
     )

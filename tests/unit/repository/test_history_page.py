@@ -55,7 +55,7 @@ def beginning(cause: str) -> str:
 
 EVENTS_IN_MODULES = in_modules(r'event="(\w+)"') | in_modules(r'"(imported)"')
 CAUSES_IN_MODULES = in_modules(
-    r'(?:cause(?:: str)? ?= ?f?|\(late\.bulk_\w+, |self\._release\(.*, )"([^"{]+)'
+    r'(?:(?:cause|_CAUSE)(?:: str)? ?= ?f?|self\._release\(.*, )"([^"{]+)'
 )
 
 
