@@ -157,15 +157,18 @@ def wall_times(values: Iterable[datetime | None]) -> bytes:
 
 
 def _encode_instants(values: Iterable[datetime | None], epoch: datetime) -> list[bytes]:
-    """Encode microseconds since 2000; the cache helps because a burst repeats few instants."""
-    encoded: dict[datetime | None, bytes] = {None: _NULL}
+    """Encode microseconds since 2000. A burst repeats its instants, and equality is quick."""
+    last: datetime | None = None
+    part = _NULL
     parts = []
     for value in values:
-        part = encoded.get(value)
-        if part is None:
-            assert value is not None
-            since = value - epoch
-            micros = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-            part = encoded[value] = _INT8.pack(8, micros)
+        if value is not last and value != last:
+            last = value
+            if value is None:
+                part = _NULL
+            else:
+                since = value - epoch
+                micros = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+                part = _INT8.pack(8, micros)
         parts.append(part)
     return parts
