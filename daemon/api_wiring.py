@@ -29,13 +29,16 @@ from daemon.targets.registry import retry_policy_of
 from daemon.telemetry.metrics import Metrics
 from storage.api_keys import ApiKeys
 from storage.audit_log import AuditLog
+from storage.calendar_reads import CalendarReads
 from storage.campaign_reads import CampaignReads
+from storage.campaign_search import CampaignSearch
 from storage.campaigns import Campaigns
 from storage.cluster_reads import read_overview
 from storage.engine import Connections, Database
 from storage.errors import PrivilegeMissing, SchemaOutOfDate
 from storage.explain_reads import ExplainReads
 from storage.idempotency import IdempotencyKeys
+from storage.occurrence_reads import OccurrenceReads
 from storage.page_sessions import PageSessions
 from storage.privilege_checks import require_privileges
 from storage.run_results import RunResults
@@ -230,6 +233,9 @@ class _BackendBuilder:
         return Backend(
             service=make_service(database, commits=True),
             reads=CampaignReads(database),
+            search=CampaignSearch(database),
+            calendar=CalendarReads(database),
+            schedules=OccurrenceReads(database),
             keys=ApiKeys(database),
             sessions=PageSessions(database),
             audit=AuditLog(database),

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from daemon.api.console import routes as console
 from daemon.api.console.error_pages import as_page
+from daemon.api.console.planner import Planner
 from daemon.api.console.session import SessionGuard
 from daemon.api.console.viewer import LoginRequired, on_login_required
 from daemon.api.errors import (
@@ -76,6 +77,7 @@ def build_application(backend: Backend, options: ApiOptions, emit: Emit) -> ASGI
     key_uses = KeyUses(backend.keys, emit)
     site = Site(options.public_url, options.hosts)
     app.state.refusals = RefusalLog(backend.audit)
+    app.state.planner = Planner(backend.calendar, backend.schedules)
     app.state.session_guard = SessionGuard(site, backend.sessions, key_uses)
     app.add_exception_handler(LoginRequired, on_login_required)
     app.add_exception_handler(CampaigndError, as_page(on_campaignd_error))

@@ -18,6 +18,8 @@ from daemon.domain.audit import Action, AuditEntry, AuditRecord
 from daemon.domain.campaign.explain import Evidence
 from daemon.domain.campaign.model import LoggedEvent
 from daemon.domain.campaign.state_machine import RunStatus, Status
+from daemon.domain.listing import CampaignFilter, Counted, Facets, RunFilter
+from daemon.domain.occurrences import ScheduledCampaign
 from daemon.domain.read_models import (
     CampaignDetail,
     CampaignSummary,
@@ -25,6 +27,7 @@ from daemon.domain.read_models import (
     Ref,
     RunDetail,
     RunKey,
+    RunsOfPeriod,
     UpcomingEvent,
     UpcomingKey,
 )
@@ -74,6 +77,82 @@ class CampaignReader(Protocol):
         self, *, limit: int, after: UpcomingKey | None = None
     ) -> Sequence[UpcomingEvent]:
         """Return the armed events, soonest first."""
+        ...
+
+
+class FoundRuns(Protocol):
+    """A page of runs, and the position at which the next page begins; None: there is none."""
+
+    @property
+    def runs(self) -> Sequence[RunDetail]:
+        """The runs, newest first."""
+        ...
+
+    @property
+    def next(self) -> RunKey | None:
+        """The position of the next page."""
+        ...
+
+
+class Searcher(Protocol):
+    """The searches of campaigns and of runs, with counts."""
+
+    async def campaigns(
+        self, wanted: CampaignFilter, *, limit: int, before: int | None = None
+    ) -> Sequence[CampaignSummary]:
+        """Return campaigns with an id below ``before``, newest first."""
+        ...
+
+    async def count_campaigns(self, wanted: CampaignFilter) -> Counted:
+        """Count the campaigns of a list."""
+        ...
+
+    async def facets(self, wanted: CampaignFilter) -> Facets:
+        """Count the campaigns of a list by the values of its fields."""
+        ...
+
+    async def runs(
+        self, wanted: RunFilter, *, limit: int, before: RunKey | None = None
+    ) -> FoundRuns:
+        """Return runs of all campaigns, newest first by claim."""
+        ...
+
+    async def count_runs(self, wanted: RunFilter) -> Counted:
+        """Count the runs of a list."""
+        ...
+
+
+class CalendarReader(Protocol):
+    """The reads of the console's calendar."""
+
+    async def version(self) -> tuple[str, int]:
+        """Return a value that changes with every change of a schedule by a command."""
+        ...
+
+    async def names(self, ids: Sequence[int]) -> dict[int, tuple[str, Status]]:
+        """Return the present names and statuses of campaigns."""
+        ...
+
+    async def runs_of_periods(
+        self, bounds: Sequence[datetime], keep: int, campaign_ids: Sequence[int] | None = None
+    ) -> Sequence[RunsOfPeriod]:
+        """Return the runs of each period between two bounds, and list `keep` of each."""
+        ...
+
+
+class ScheduleReader(Protocol):
+    """The reads of all schedules."""
+
+    async def schedules_until(
+        self, wanted: CampaignFilter, before: datetime, limit: int
+    ) -> Sequence[ScheduledCampaign]:
+        """Return the armed schedules whose next event is before an instant, soonest first."""
+        ...
+
+    async def draft_schedules(
+        self, wanted: CampaignFilter, now: datetime, limit: int
+    ) -> Sequence[ScheduledCampaign]:
+        """Return the schedules of drafts, newest first."""
         ...
 
 
@@ -180,6 +259,9 @@ class Backend:
 
     service: CampaignService
     reads: CampaignReader
+    search: Searcher
+    calendar: CalendarReader
+    schedules: ScheduleReader
     keys: ApiKeyStore
     sessions: SessionStore
     audit: AuditStore

@@ -103,6 +103,14 @@ class UpcomingEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class RunsOfPeriod:
+    """The runs of one period: their number by status, and some of them, failures first."""
+
+    counts: dict[str, int]
+    first: tuple[RunDetail, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class NodeState:
     """A node as of its last heartbeat; ages are in seconds, by the database's clock."""
 

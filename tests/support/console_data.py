@@ -27,13 +27,15 @@ _PAST_RUNS = """
            at + make_interval(secs => 1 + (id + day) %% 7),
            CASE status WHEN 'failed' THEN 'the target answered 503 Service Unavailable' END
     FROM (
-        SELECT id, day, date_trunc('hour', now()) - make_interval(days => day)
-                   - make_interval(mins => (id %% 60)::integer) AS at,
+        SELECT id, day, date_trunc('day', now(), 'UTC') - make_interval(days => day)
+                   + make_interval(hours => (6 + id * 5 %% 12)::integer,
+                                   mins => (id * 15 %% 60)::integer) AS at,
                CASE WHEN (id * 7 + day * 13) %% 31 = 0 THEN 'failed'
                     WHEN (id * 5 + day * 11) %% 43 = 0 THEN 'missed' ELSE 'completed' END AS status
         FROM campaigns, generate_series(0, %s) AS day
         WHERE status <> 'draft' AND id %% %s = 0
     ) AS past
+    WHERE at < now() - interval '1 minute'
 """
 
 

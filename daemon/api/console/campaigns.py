@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -15,6 +16,7 @@ from daemon.api.requests import backend_of, parse_ref
 from daemon.domain.campaign.schedule_fields import next_run_at, timezone_in_force
 from daemon.domain.campaign.state_machine import Status
 from daemon.domain.errors import NotFound
+from daemon.domain.listing import CampaignFilter
 from daemon.domain.schedule.dst_affected import dst_affected
 from daemon.domain.schedule.schedule import CampaignType, Schedule
 from daemon.domain.schedule.words import schedule_in_words
@@ -23,6 +25,8 @@ router = APIRouter(include_in_schema=False)
 
 PAGE = 50
 """Rows of a list."""
+WITHIN = {"1 hour": timedelta(hours=1), "1 day": timedelta(days=1), "7 days": timedelta(days=7)}
+"""The choices of how soon the next run of a listed campaign comes."""
 OUTCOMES = 30
 """Runs in the strip of outcomes of a campaign."""
 AHEAD = 10
@@ -32,25 +36,38 @@ TABS = ("overview", "runs", "schedule", "history", "payload")
 
 @router.get("/campaigns")
 async def list_campaigns(request: Request, viewer: Reader) -> Response:
-    """List campaigns, newest first, of all statuses and types or of one."""
+    """List campaigns, newest first, with a search, and a count for each value of a filter."""
     asked = request.query_params
-    status = Status(asked["status"]) if asked.get("status") in set(Status) else None
-    type_ = CampaignType(asked["type"]) if asked.get("type") in set(CampaignType) else None
-    before = decode_cursor(asked.get("cursor"), int)
-    found = await backend_of(request).reads.campaigns(
-        limit=PAGE + 1, before=before and before[0], status=status, type=type_
+    search = backend_of(request).search
+    within = asked.get("within", "")
+    until = viewer.now + WITHIN[within] if within in WITHIN else None
+    found = CampaignFilter(
+        q=asked.get("q", "").strip() or None,
+        since=viewer.now if until else None,
+        before=until,
     )
-    cursor = encode_cursor(found[PAGE - 1].campaign.id) if len(found) > PAGE else None
+    wanted = replace(
+        found,
+        status=Status(asked["status"]) if asked.get("status") in set(Status) else None,
+        type=CampaignType(asked["type"]) if asked.get("type") in set(CampaignType) else None,
+        target=asked.get("target") or None,
+        timezone=asked.get("timezone") or None,
+    )
+    before = decode_cursor(asked.get("cursor"), int)
+    rows = await search.campaigns(wanted, limit=PAGE + 1, before=before and before[0])
     return render_page(
         request,
         viewer,
         "campaigns.html",
-        rows=found[:PAGE],
-        statuses=list(Status),
-        types=list(CampaignType),
-        chosen_status=status,
-        chosen_type=type_,
-        cursor=cursor,
+        rows=rows[:PAGE],
+        wanted=wanted,
+        within=within,
+        withins=list(WITHIN),
+        count=await search.count_campaigns(wanted),
+        total=await search.count_campaigns(CampaignFilter()),
+        # Of the search without the filters, so that each count tells what its link would list.
+        facets=await search.facets(found),
+        cursor=encode_cursor(rows[PAGE - 1].campaign.id) if len(rows) > PAGE else None,
     )
 
 

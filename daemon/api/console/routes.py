@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from daemon.api.console import campaigns, cluster, login, runs, today
+from daemon.api.console import calendar, campaigns, cluster, login, runs, today
 from daemon.api.console.rendering import static_response
 from daemon.domain.errors import NotFound
 
@@ -21,5 +21,5 @@ async def static_file(request: Request, name: str) -> Response:
     return response
 
 
-for module in (login, today, campaigns, runs, cluster):
+for module in (login, today, calendar, campaigns, runs, cluster):
     router.include_router(module.router)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import date, datetime, time, timedelta
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -15,8 +15,9 @@ from daemon.api.requests import backend_of, parse_ref, parse_run_id
 from daemon.domain.campaign.explain import Evidence, explain_instant
 from daemon.domain.campaign.state_machine import RunStatus
 from daemon.domain.errors import CampaigndError
+from daemon.domain.listing import RunFilter
 from daemon.domain.requests.datetimes import parse_datetime, resolve_datetime
-from daemon.domain.schedule.timezones import zone
+from daemon.domain.schedule.timezones import resolve, zone
 
 router = APIRouter(include_in_schema=False)
 
@@ -30,20 +31,30 @@ _MINUTE = timedelta(minutes=1)
 
 @router.get("/runs")
 async def list_runs(request: Request, viewer: Reader) -> Response:
-    """List runs, newest first, of all statuses or of one."""
+    """List runs, newest first, with a search for campaigns and a filter by status and target."""
     asked = request.query_params
-    status = RunStatus(asked["status"]) if asked.get("status") in set(RunStatus) else None
+    backend = backend_of(request)
+    day = _day(asked.get("day", ""))
+    since = None if day is None else resolve(datetime.combine(day, time()), zone(viewer.zone))
+    wanted = RunFilter(
+        q=asked.get("q", "").strip() or None,
+        status=RunStatus(asked["status"]) if asked.get("status") in set(RunStatus) else None,
+        target=asked.get("target") or None,
+        since=since,
+        before=None if since is None else since + timedelta(days=1),
+    )
     before = decode_cursor(asked.get("cursor"), datetime, int, datetime)
-    found = await backend_of(request).reads.runs(limit=PAGE + 1, status=status, before=before)
-    cursor = encode_cursor(*found[PAGE - 1].key) if len(found) > PAGE else None
+    found = await backend.search.runs(wanted, limit=PAGE, before=before)
     return render_page(
         request,
         viewer,
         "runs.html",
-        runs=found[:PAGE],
+        runs=found.runs,
         statuses=list(RunStatus),
-        chosen=status,
-        cursor=cursor,
+        targets=sorted(backend.targets()),
+        wanted=wanted,
+        day=day,
+        cursor=None if found.next is None else encode_cursor(*found.next),
     )
 
 
@@ -102,6 +113,13 @@ async def _read_evidence(
     except OverflowError:
         return None
     return await backend_of(request).explain(parse_ref(ref), instant, _MINUTE)
+
+
+def _day(text: str) -> date | None:
+    try:
+        return min(max(date.fromisoformat(text), date(1970, 1, 1)), date(9000, 1, 1))
+    except ValueError:
+        return None
 
 
 def _answer(record: Evidence, zone_name: str) -> str:

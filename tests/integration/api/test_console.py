@@ -12,7 +12,17 @@ from daemon.api.console.session import COOKIE
 from daemon.domain.api_keys import SESSION_LIFE, Scope, digest_of
 from tests.support.api_server import TIMEOUT_S, RunningApi, running_server
 
-PAGES = ("/", "/campaigns", "/runs", "/explain", "/nodes", "/audit", "/preferences")
+PAGES = (
+    "/",
+    "/calendar",
+    "/calendar?view=agenda",
+    "/campaigns",
+    "/runs",
+    "/explain",
+    "/nodes",
+    "/audit",
+    "/preferences",
+)
 
 
 @pytest.fixture
@@ -232,9 +242,9 @@ def test_pages_load_nothing_from_elsewhere_and_run_no_script_of_a_campaign(
     for path in ("/login", *PAGES):
         response = browser.get(path)
         assert response.status_code == 200, path
-        assert not re.search(
-            r"https?://|javascript:|<style|<[^>]* (style|on[a-z]+)=", response.text
-        )
+        assert not re.search(r"https?://|javascript:|<style", response.text)
+        tags = re.sub(r'"[^"]*"', '""', response.text)
+        assert not re.search(r"<[^>]* (style|on[a-z]+)=", tags)
         policy = response.headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
@@ -315,6 +325,54 @@ def test_the_pages_of_a_campaign_and_of_its_run_say_what_happened(
     assert "It ran: started at" in browser.get(f"/runs/{run}").text
     answer = browser.get("/explain", params={"campaign": made["id"], "at": "2020-01-01T09:00"})
     assert "The campaign was only created at" in answer.text
+
+
+def test_the_calendar_shows_past_runs_and_coming_ones_of_one_zone(
+    api: RunningApi, browser: httpx.Client
+) -> None:
+    """A schedule of 09:00 in Tokyo is on the day before in Honolulu, also after clocks change."""
+    made = api.create_armed_campaign(name="Calendar letter", timezone="Asia/Tokyo")
+    api.database.rows(
+        "INSERT INTO runs (campaign_id, scheduled_for, id, status, cause, claimed_at, start_before,"
+        " attempt, finished_at, error) VALUES (%s, '2025-03-04T00:00Z', gen_random_uuid(),"
+        " 'failed', 'schedule', '2025-03-04T00:00Z', '2025-03-04T01:00Z', 1, '2025-03-04T00:01Z',"
+        " 'no answer')",
+        made["id"],
+    )
+    log_in(browser, api.keys[Scope.READ])
+    asked = {"q": "Calendar letter", "zone": "Pacific/Honolulu"}
+
+    def day_of(day: str, **more: str) -> str:
+        found = browser.get("/calendar", params={"view": "month", "day": day, **asked, **more}).text
+        return found.split(f'data-day="{day}"')[1].split("</td>")[0]
+
+    assert 'class="entry s-failed' in day_of("2025-03-03")
+    assert "14:00" in day_of("2025-03-03")
+    assert 'class="entry' not in day_of("2025-03-04")
+    coming = day_of("2031-05-06")
+    assert f'href="/campaigns/{made["id"]}"' in coming
+    assert "Wed 7 May 2031, 09:00 Asia/Tokyo" in coming
+    assert "Clocks go forward" in day_of("2031-03-30", zone="Europe/Paris")
+    assert 'class="entry' not in day_of("2031-05-06", q="another letter")
+    api.http.post(f"/campaigns/{made['id']}/pause")
+    assert 'class="entry s-paused' in day_of("2031-05-06")
+    for view in ("week", "day", "agenda"):
+        page = browser.get("/calendar", params={"view": view, "day": "2031-05-06", **asked}).text
+        assert "Calendar letter" in page, view
+
+
+def test_a_search_counts_what_it_finds(api: RunningApi, browser: httpx.Client) -> None:
+    for number in range(3):
+        api.create_campaign(name=f"Counted {number}", timezone=("UTC", "Asia/Tokyo")[number % 2])
+    log_in(browser, api.keys[Scope.READ])
+    page = browser.get("/campaigns?q=counted").text
+    assert re.search(r'id="count">3 of \d+<', page)
+    assert re.search(r'href="\?q=counted&amp;status=draft" >draft <span class="n">3</span>', page)
+    assert "Asia/Tokyo (1)" in page
+    assert re.search(
+        r'id="count">1 of ', browser.get("/campaigns?q=counted&timezone=Asia/Tokyo").text
+    )
+    assert "No run matches" in browser.get("/runs?q=counted").text
 
 
 @pytest.mark.parametrize(
