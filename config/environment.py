@@ -56,6 +56,12 @@ def terminal_has_colours(environ: Mapping[str, str] | None = None) -> bool:
     return not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
 
 
+def editor_command(environ: Mapping[str, str] | None = None) -> str:
+    """Return the editor that the user chose, with its arguments; vi by default."""
+    environ = os.environ if environ is None else environ
+    return environ.get("VISUAL") or environ.get("EDITOR") or "vi"
+
+
 def whole_environment() -> dict[str, str]:
     """Return all variables, for a program that the operator named on the command line."""
     return dict(os.environ)

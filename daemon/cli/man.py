@@ -78,7 +78,8 @@ CAMPAIGND_SECTION__NAME takes precedence over the file.
 .TP
 /var/lib/campaignd
 The embedded PostgreSQL, where no database is configured; CAMPAIGND_STATE_DIR names another
-directory. The commands run, api, import and db upgrade create it; for the others it must exist.
+directory. The commands run, api, create, import and db upgrade create it; for the others it must
+exist.
 .SH SEE ALSO
 .BR systemctl (1),
 .BR journalctl (1),

@@ -53,6 +53,10 @@ def suggestion(word: str, commands: Collection[str]) -> str | None:
     meant = _BY_WORD.get(word.lower())
     if meant is not None and (meant.startswith("--") or meant.split()[0] in commands):
         return f"campaignd {meant}"
-    safe = [name for name in commands if name not in DANGEROUS]
-    close = get_close_matches(word.lower(), safe, n=1, cutoff=0.6)
-    return f"campaignd {close[0]}" if close else None
+    near = closest(word.lower(), [name for name in commands if name not in DANGEROUS])
+    return None if near is None else f"campaignd {near}"
+
+
+def closest(word: str, names: Collection[str]) -> str | None:
+    """Return the name that is spelt most like the word; None where none is close."""
+    return next(iter(get_close_matches(word, names, n=1, cutoff=0.6)), None)

@@ -118,7 +118,7 @@ def _line(
 ) -> str:
     cells = []
     for index in shown:
-        text = _fitted(texts[index], widths[index])
+        text = fitted(texts[index], widths[index])
         if screen is not None and columns[index].is_outcome:
             word = text.rstrip()
             text = screen.style(word, texts[index]) + " " * (len(text) - len(word))
@@ -126,7 +126,7 @@ def _line(
     return _GAP.join(cells).rstrip()
 
 
-def _fitted(text: str, width: int) -> str:
+def fitted(text: str, width: int) -> str:
     """Return the text in exactly so many columns of a terminal."""
     if _width(text) <= width:
         return text + " " * (width - _width(text))

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+import tomllib
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from daemon.cli.commands.listen import verdict
+from daemon.targets.webhook_signature import key_from
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -108,6 +116,46 @@ def test_five_minutes(place: Path, daemon: subprocess.Popen[bytes]) -> None:
         assert len(re.findall(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", str(runs))) == 3, number
     daemon.send_signal(signal.SIGINT)
     assert daemon.wait(90) == 0
+
+
+def test_six_commands_to_a_weekly_webhook(place: Path, empty_database_url: str) -> None:
+    """On a PostgreSQL of one's own; the webhook then gets a signed run that is asked for."""
+    (block,) = (text for text in SHELL if "campaignd init" in text)
+    install, *commands = block.splitlines()
+    assert (install, len(commands)) == ("make install", 5)
+    received: queue.Queue[tuple[Any, bytes]] = queue.Queue()
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.put((self.headers, self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        script = "\n".join(commands).replace(":9000", f":{server.server_port}")
+        more = '.venv/bin/campaignd run-now "Weekly letter"\nread -r _ || true\nkill %1\nwait %1\n'
+        with subprocess.Popen(
+            ["bash", "-emc", f"{script}\n{more}"],
+            cwd=place,
+            env={**environment(place), "DATABASE_URL": empty_database_url},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as terminal:
+            try:
+                headers, body = received.get(timeout=100)
+            finally:
+                output, _ = terminal.communicate("\n", timeout=100)
+        server.shutdown()
+    assert terminal.returncode == 0, output
+    assert "every Monday at 09:00 in Paris" in output
+    assert json.loads(body)["data"]["campaign_name"] == "Weekly letter"
+    settings = tomllib.loads((place / "campaignd.toml").read_text())
+    keys = [key_from(secret) for secret in settings["targets"]["crm"]["secrets"]]
+    assert verdict(keys, headers, body, time.time()) is None
 
 
 def test_every_command_named_exists() -> None:

@@ -12,7 +12,7 @@ from config.dsn import redacted_dsn
 from config.errors import ConfigurationError
 from config.settings import Settings
 from daemon.api_wiring import client_connections_allowed, descriptors_left_for_clients
-from daemon.cli.context import context_of
+from daemon.cli.context import CommandContext, context_of
 from daemon.cli.store import command_timeout, open_database
 from daemon.domain.errors import CampaigndError
 from daemon.domain.schedule.zone_data import at_hand, describe, in_use
@@ -20,6 +20,7 @@ from daemon.runtime.clock import SystemClock
 from daemon.runtime.descriptors import raised_open_file_limit
 from daemon.targets.registry import build_all
 from storage.engine import Database
+from storage.errors import SchemaOutOfDate
 from storage.notifications import Notifications
 from storage.privilege_checks import require_privileges
 from storage.schema import require_schema
@@ -35,7 +36,16 @@ def check(context: typer.Context) -> int:
     exit code 1 if one of them failed. A warning does not count. Nothing is started or changed.
     Brokers of targets must answer.
     """
-    options = context_of(context)
+    return check_preconditions(context_of(context))
+
+
+def check_preconditions(options: CommandContext, *, is_new: bool = False) -> int:
+    """Print a line for each precondition; return the exit code.
+
+    Args:
+        options: the global options, which name the configuration.
+        is_new: whether the configuration was just made: then a schema may still be missing.
+    """
     try:
         settings = options.read_settings()
     except ConfigurationError as error:  # without settings nothing else can be checked
@@ -50,9 +60,12 @@ def check(context: typer.Context) -> int:
     try:
         with options.provide_database(settings) as dsn:
             timeout = command_timeout(options, settings)
-            good = asyncio.run(_check_database(settings, dsn, timeout))
+            good = asyncio.run(_check_database(settings, dsn, timeout, is_new))
     except CampaigndError as error:
-        good = _print_failure("database", error)
+        if is_new and settings.database_url is None:
+            print(f"ok database: `campaignd run` makes it, embedded, in {settings.state_dir}")
+        else:
+            good = _print_failure("database", error)
     for name, fault in asyncio.run(_target_faults(settings)):
         good = _print_result(fault is None, f"target {name}", fault or "") and good
     return 0 if good and fits else 1
@@ -74,7 +87,7 @@ def _check_open_files(settings: Settings) -> bool:
     return True
 
 
-async def _check_database(settings: Settings, dsn: str, timeout: float) -> bool:
+async def _check_database(settings: Settings, dsn: str, timeout: float, is_new: bool) -> bool:
     given = settings.database_url
     where = f"embedded, in {settings.state_dir}" if given is None else redacted_dsn(given)
     try:
@@ -84,7 +97,7 @@ async def _check_database(settings: Settings, dsn: str, timeout: float) -> bool:
                 _print_result(True, "database", f"PostgreSQL {shown.scalar_one()}, {where}")
             listens = await _check_notifications(settings.listen_database_url, database)
             permits = await _check_privileges(database)
-            return await _check_schema(database) and listens and permits
+            return await _check_schema(database, is_new) and listens and permits
     except CampaigndError as error:
         return _print_failure("database", error)
 
@@ -115,10 +128,15 @@ async def _check_privileges(database: Database) -> bool:
     return _print_result(True, "privileges", f"of the role {role}")
 
 
-async def _check_schema(database: Database) -> bool:
+async def _check_schema(database: Database, is_new: bool) -> bool:
     try:
         async with database.statement() as connection:
             schema = await require_schema(connection)
+    except SchemaOutOfDate as error:
+        if is_new:
+            print("ok schema: `campaignd db upgrade` makes it")
+            return True
+        return _print_failure("schema", error)
     except CampaigndError as error:
         return _print_failure("schema", error)
     return _print_result(True, "schema", str(schema))

@@ -41,7 +41,7 @@ def stop(context: typer.Context, refs: RefsArgument, yes: YesOption = False) -> 
 
     A terminal is asked first.
     """
-    confirm(f"Cancel {_count(refs)}, and their open runs?", yes=yes)
+    confirm(f"Cancel {count_text(refs)}, and their open runs?", yes=yes)
     return run_for_each(context, refs, CampaignService.stop)
 
 
@@ -108,5 +108,6 @@ def command_result_line(result: CommandResult, *, with_next_run: bool) -> str:
     return f"{line}, next run at {instant_text(result.next_run_at)}"
 
 
-def _count(refs: Sequence[str]) -> str:
+def count_text(refs: Sequence[str]) -> str:
+    """Return the campaigns of a question."""
     return f"campaign {refs[0]}" if len(refs) == 1 else f"{len(refs)} campaigns"

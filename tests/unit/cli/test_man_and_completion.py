@@ -46,7 +46,7 @@ def test_the_manual_is_well_formed() -> None:
 @pytest.mark.parametrize(
     ("line", "wanted", "unwanted"),
     [
-        ("campaignd ", {"run", "explain"}, {"create"}),
+        ("campaignd ", {"run", "explain", "create"}, {"upgrade"}),
         ("campaignd --", {"--config", "--debug"}, {"run"}),
         ("campaignd ex", {"explain", "export"}, {"run"}),
         ("campaignd keys ", {"create", "list", "revoke", "rotate"}, {"run"}),
