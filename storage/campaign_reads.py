@@ -35,7 +35,7 @@ from daemon.domain.schedule.schedule import (
     ScheduleSource,
     TimedEvent,
 )
-from storage.campaigns import campaign_from, campaign_not_found, ref_condition
+from storage.campaign_rows import campaign_from, campaign_not_found, ref_condition
 from storage.engine import Database
 from storage.schedule_rows import schedule_from
 from storage.tables import campaign_events, campaigns, nodes, runs, schedule_definitions, timers

@@ -15,47 +15,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from daemon.domain.audit import Action, AuditEntry
 from daemon.domain.campaign.model import Campaign, Change, Snapshot
 from daemon.domain.campaign.state_machine import Event, Status
-from daemon.domain.errors import Conflict, NotFound
+from daemon.domain.errors import Conflict
 from daemon.domain.requests import CurrentSchedule, ParsedSchedule
-from daemon.domain.schedule.schedule import CampaignType, EventKind, ScheduleSource, TimedEvent
+from daemon.domain.schedule.schedule import EventKind, ScheduleSource, TimedEvent
 from storage.audit_log import record_in_transaction
 from storage.campaign_editor import LockedCampaign
+from storage.campaign_rows import campaign_from, campaign_not_found, ref_condition
 from storage.engine import Connections, rows_of
 from storage.schedule_rows import schedule_from
 from storage.tables import campaign_events, campaigns, runs, schedule_definitions, timers
-
-
-def campaign_from(row: Any) -> Campaign:
-    """Return the Campaign that a row of ``campaigns`` holds."""
-    return Campaign(
-        id=row.id,
-        uuid=row.uuid,
-        name=row.name,
-        type=CampaignType(row.type),
-        status=Status(row.status),
-        timezone=row.timezone,
-        target=row.target,
-        payload=row.payload,
-        open_runs=row.open_runs,
-        held_runs=row.held_runs,
-        queued_runs=row.queued_runs,
-        more_to_come=row.more_to_come,
-        has_due=row.has_due,
-        has_completed=row.has_completed,
-        archived_from=Status(row.archived_from) if row.archived_from else None,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-    )
-
-
-def ref_condition(ref: int | UUID) -> sa.ColumnElement[bool]:
-    """Return the condition that selects a campaign by id or by uuid."""
-    return campaigns.c.uuid == ref if isinstance(ref, UUID) else campaigns.c.id == ref
-
-
-def campaign_not_found(ref: int | UUID) -> NotFound:
-    """Return the error for a campaign that does not exist."""
-    return NotFound(f"no campaign has the {'uuid' if isinstance(ref, UUID) else 'id'} {ref}")
 
 
 class Campaigns:

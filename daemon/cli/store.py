@@ -8,27 +8,25 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import typer
 
 from config.dsn import redacted_dsn
 from config.settings import Settings
-from daemon.campaign_service import CampaignService
 from daemon.cli.context import CommandContext, context_of
 from daemon.cli.refs import find_campaign, find_run
 from daemon.domain.read_models import Ref
 from daemon.runtime.startup import wait_for_database
-from daemon.telemetry.event_log import EventLog
-from daemon.telemetry.log_setup import configure_log, get_logger
 from storage.campaign_reads import CampaignReads
-from storage.campaigns import Campaigns
 from storage.engine import Database
 from storage.errors import StorageUnavailable
 from storage.privilege_checks import require_privileges
-from storage.run_results import RunResults
 from storage.schema import require_schema
+
+if TYPE_CHECKING:
+    from daemon.campaign_service import CampaignService
 
 TIMEOUT_S = 5.0
 """Seconds that a command waits for the database, unless --timeout is given."""
@@ -58,7 +56,11 @@ class Store:
 
     @cached_property
     def service(self) -> CampaignService:
-        """The commands on campaigns and runs."""
+        """The commands on campaigns and runs, which a command that only reads does not load."""
+        from daemon.campaign_service import CampaignService
+        from storage.campaigns import Campaigns
+        from storage.run_results import RunResults
+
         scheduler = self.settings.scheduler
         return CampaignService(
             Campaigns(self.database),
@@ -70,6 +72,9 @@ class Store:
 
     def _emit(self, event: str, /, **fields: Any) -> None:
         """Log an event on standard error: a run that the command has ended."""
+        from daemon.telemetry.event_log import EventLog
+        from daemon.telemetry.log_setup import configure_log, get_logger
+
         log = self.settings.log
         configure_log(log.level, log.format)
         EventLog(get_logger())(event, **fields)

@@ -7,7 +7,6 @@ word never leads to `delete`.
 from __future__ import annotations
 
 from collections.abc import Collection
-from difflib import get_close_matches
 
 _MEANINGS = {
     "create": ("add", "new", "make", "insert"),
@@ -59,4 +58,6 @@ def suggestion(word: str, commands: Collection[str]) -> str | None:
 
 def closest(word: str, names: Collection[str]) -> str | None:
     """Return the name that is spelt most like the word; None where none is close."""
+    from difflib import get_close_matches  # only for a mistake
+
     return next(iter(get_close_matches(word, names, n=1, cutoff=0.6)), None)

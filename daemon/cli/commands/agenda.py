@@ -31,7 +31,7 @@ _NARROW, _WIDE = 80, 200
 _DAY = timedelta(days=1)
 
 
-class Entry(NamedTuple):
+class AgendaEntry(NamedTuple):
     """A run of the past with its status, or one to come."""
 
     at: datetime
@@ -75,7 +75,7 @@ def agenda(
         if here.output is not Output.TABLE:
             print_objects(map(_entry_object, entries))
             return
-        by_day: dict[date, list[Entry]] = defaultdict(list)
+        by_day: dict[date, list[AgendaEntry]] = defaultdict(list)
         for entry in entries:
             by_day[wall_clock(entry.at, here.zone).date()].append(entry)
         lines = _week_lines(days, by_day, here) if week else _month_lines(day, days, by_day, here)
@@ -93,18 +93,20 @@ def _days_of_week(day: date) -> list[date]:
 
 async def _read_entries(
     store: Store, days: Sequence[date], zone: ZoneInfo, now: datetime, wanted: int | None
-) -> list[Entry]:
+) -> list[AgendaEntry]:
     since = resolve(datetime.combine(days[0], time()), zone)
     before = resolve(datetime.combine(days[-1] + _DAY, time()), zone)
     reads, every = OccurrenceReads(store.database), CampaignFilter()
     past = [
-        Entry(found.run.scheduled_for, found.run.campaign_id, found.campaign_name, found.run.status)
+        AgendaEntry(
+            found.run.scheduled_for, found.run.campaign_id, found.campaign_name, found.run.status
+        )
         for found in await reads.runs_between(every, since, before, MAX_OCCURRENCES)
     ]
     schedules = await reads.schedules_until(every, before, MAX_OCCURRENCES)
     coming = coming_events(schedules, max(since, now), before)
     future = [
-        Entry(event.at, event.campaign.campaign_id, event.campaign.campaign_name, "to come")
+        AgendaEntry(event.at, event.campaign.campaign_id, event.campaign.campaign_name, "to come")
         for event in islice(coming, MAX_OCCURRENCES)
     ]
     seen = {(entry.at, entry.campaign_id) for entry in past}
@@ -112,7 +114,7 @@ async def _read_entries(
     return sorted(entry for entry in merged if wanted in (None, entry.campaign_id))
 
 
-def _entry_object(entry: Entry) -> dict[str, Any]:
+def _entry_object(entry: AgendaEntry) -> dict[str, Any]:
     return {
         "at": entry.at,
         "campaign_id": entry.campaign_id,
@@ -122,7 +124,7 @@ def _entry_object(entry: Entry) -> dict[str, Any]:
 
 
 def _week_lines(
-    days: Sequence[date], by_day: Mapping[date, Sequence[Entry]], here: Screen
+    days: Sequence[date], by_day: Mapping[date, Sequence[AgendaEntry]], here: Screen
 ) -> Iterator[str]:
     for day in days:
         yield here.style(f"{WEEKDAYS[day.weekday()]} {day.day} {MONTHS[day.month - 1]}", "bold")
@@ -134,7 +136,7 @@ def _week_lines(
 
 
 def _month_lines(
-    of: date, days: Sequence[date], by_day: Mapping[date, Sequence[Entry]], here: Screen
+    of: date, days: Sequence[date], by_day: Mapping[date, Sequence[AgendaEntry]], here: Screen
 ) -> Iterator[str]:
     """Yield the month as a grid: a row for each week, a column for each day."""
     total = min(max(here.width or _WIDE, _NARROW), _WIDE)
@@ -152,7 +154,7 @@ def _month_lines(
 
 
 def _cell(
-    day: date, of: date, today: date, entries: Sequence[Entry], width: int, here: Screen
+    day: date, of: date, today: date, entries: Sequence[AgendaEntry], width: int, here: Screen
 ) -> list[str]:
     """Return the lines of a day; days of other months are empty."""
     if day.month != of.month:
@@ -168,9 +170,9 @@ def _cell(
     return lines
 
 
-def _clock(entry: Entry, here: Screen) -> str:
+def _clock(entry: AgendaEntry, here: Screen) -> str:
     return f"{wall_clock(entry.at, here.zone):%H:%M}"
 
 
-def _name(entry: Entry, here: Screen) -> str:
+def _name(entry: AgendaEntry, here: Screen) -> str:
     return cell_text(entry.name, here)
