@@ -16,14 +16,10 @@ COPY campaignd campaignd
 COPY config config
 COPY storage storage
 COPY daemon daemon
-# Extras are not in the lock: --build-arg EXTRAS=otel
-ARG EXTRAS
 # Build and install the wheel, then remove the build tools.
 RUN /opt/campaignd/bin/python -m pip wheel --quiet --no-deps --no-build-isolation --no-index \
         --wheel-dir /dist . \
     && /opt/campaignd/bin/python -m pip install --quiet --no-deps --no-index /dist/*.whl \
-    && if [ -n "$EXTRAS" ]; then \
-        /opt/campaignd/bin/python -m pip install --quiet "$(echo /dist/*.whl)[$EXTRAS]"; fi \
     && /opt/campaignd/bin/python -m pip uninstall --quiet --yes \
         hatchling pathspec pluggy tomlkit trove-classifiers \
     && /opt/campaignd/bin/python -m pip uninstall --quiet --yes setuptools pip \

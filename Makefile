@@ -112,7 +112,7 @@ bench: install-dev ## campaignd beside its peers, into docs/performance.md (BENC
 
 # The index comes from the machine's own configuration (UV_DEFAULT_INDEX, UV_INDEX).
 LOCK := compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
-    --no-emit-index-url --no-emit-find-links --no-annotate --quiet \
+    --all-extras --no-emit-index-url --no-emit-find-links --no-annotate --quiet \
     --custom-compile-command "make lock"
 lock: | $(BIN)/python ## the lock files again from pyproject.toml (UPGRADE=--upgrade for newer versions)
 	$(PIP) install --quiet uv

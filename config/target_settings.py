@@ -26,6 +26,7 @@ from config.values import (
 
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _RESERVED = ("host", "content-length", "content-type", "transfer-encoding", "connection")
+_SUBJECT = re.compile(r"[^\s.*>]+(\.[^\s.*>]+)*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -169,6 +170,9 @@ class _DeliverySettings(Section):
         return self
 
 
+Format = Annotated[Literal["campaignd", "cloudevents"], allowed_words("campaignd", "cloudevents")]
+
+
 class LogTargetSettings(Section):
     """A target that writes each run as a line in the log."""
 
@@ -195,6 +199,7 @@ class WebhookTargetSettings(_DeliverySettings):
     headers: Annotated[
         Texts, AfterValidator(_check_headers), Allowed("a table of header names and texts"), SECRET
     ] = Field(default_factory=dict, repr=False)
+    format: Format = "campaignd"
     proxy: Annotated[
         str,
         AfterValidator(_check_proxy),
@@ -248,7 +253,7 @@ class BrokerTargetSettings(_DeliverySettings):
     broker_url: Annotated[
         str,
         AfterValidator(_check_broker_url),
-        Allowed("a broker's URL such as amqp://host// or redis://host/0"),
+        Allowed("a broker's URL such as amqp://host//, redis://host/0 or nats://host"),
         SECRET,
     ] = Field(repr=False)
     queue: Annotated[str, Field(min_length=1, max_length=200), Allowed("a queue's name")] = (
@@ -258,11 +263,32 @@ class BrokerTargetSettings(_DeliverySettings):
         dict[str, Any], BeforeValidator(_parse_table), Allowed("a table of queue arguments")
     ] = Field(default_factory=dict)
     task: Annotated[str, Field(max_length=200), Allowed("a Celery task's name, or empty")] = ""
+    format: Format = "campaignd"
     finishes: Annotated[Literal["later", "at_once"], allowed_words("later", "at_once")] = "later"
     concurrency: Concurrency = 4
     timeout: Seconds = 30.0
     verify_tls: Switch = True
     ca_file: File = None
+
+    @property
+    def is_nats(self) -> bool:
+        """Whether the broker is NATS JetStream."""
+        return self.broker_url.startswith(("nats://", "tls://"))
+
+    @model_validator(mode="after")
+    def _check_combinations(self) -> BrokerTargetSettings:
+        def refuse(field: str, allowed: str) -> PydanticCustomError:
+            return PydanticCustomError("clash", "clash", {"field": field, "allowed": allowed})
+
+        if self.task and self.format != "campaignd":
+            raise refuse("format", "campaignd, the format of Celery's calls")
+        if self.is_nats and self.task:
+            raise refuse("task", "empty, because Celery does not read from NATS")
+        if self.is_nats and self.queue_arguments:
+            raise refuse("queue_arguments", "empty, because a stream of NATS has its own settings")
+        if self.is_nats and not _SUBJECT.fullmatch(self.queue):
+            raise refuse("queue", "a subject of NATS, such as campaigns.runs")
+        return self
 
 
 class PostgresTargetSettings(_DeliverySettings):

@@ -1,4 +1,4 @@
-"""The `broker` target: publishes each run as a message that the broker confirms.
+"""The `broker` target by kombu: publishes each run as a message that the broker confirms.
 
 kombu blocks, so each target has its own threads, one for each attempt in flight, and each thread
 has its own connection. A broker that hangs delays no other target.
@@ -28,7 +28,7 @@ from daemon.domain.run.outcome import (
 from daemon.domain.run.target import Target
 from daemon.targets import UnusableTarget
 from daemon.targets.broker_refusal import refuses_every_run
-from daemon.targets.message import message
+from daemon.targets.message import CONTENT_TYPES, message, message_as
 from daemon.targets.redaction import describe_error, redactor
 from daemon.targets.shortage import is_resource_shortage
 
@@ -49,6 +49,7 @@ class BrokerOptions:
         task: a Celery task; if set, messages are calls of that task.
         verify_tls: whether a broker's certificate and its host name are verified.
         ca_file: the trusted authorities; None: those of the system.
+        format: the format of plain messages, one of `message.CONTENT_TYPES`.
         finishes: ``later`` if a worker completes the run through the API, else ``at_once``.
     """
 
@@ -56,6 +57,7 @@ class BrokerOptions:
     queue: str = "campaignd"
     queue_arguments: Mapping[str, Any] = field(default_factory=dict)
     task: str = ""
+    format: str = "campaignd"
     finishes: str = "later"
     lease: float = 300.0
     timeout: float = 30.0
@@ -189,10 +191,11 @@ class _Publisher:
         if settings.task:
             body, headers = _celery_call(attempt, settings.task)
         else:
-            body, headers = message(attempt), {"campaignd-attempt": str(attempt.number)}
+            body = message_as(settings.format, attempt)
+            headers = {"campaignd-attempt": str(attempt.number)}
         self._producer.publish(
             json.dumps(body),
-            content_type="application/json",
+            content_type=CONTENT_TYPES[settings.format],
             content_encoding="utf-8",
             routing_key=settings.queue,
             headers=headers,

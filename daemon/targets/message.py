@@ -30,9 +30,38 @@ def message(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def encoded_message(attempt: Attempt) -> bytes:
-    """Return the message as UTF-8 JSON."""
-    content = message(attempt)
+def cloud_event(attempt: Attempt) -> dict[str, Any]:
+    """Return the message as a CloudEvent 1.0 in structured JSON mode.
+
+    Every attempt has the same ``source`` and ``id``, so that receivers recognise a repeat.
+    """
+    return {
+        "specversion": "1.0",
+        "id": str(attempt.run_id),
+        "source": f"/campaignd/campaigns/{attempt.campaign_uuid}",
+        "type": "campaign.run",
+        "time": instant_text(attempt.scheduled_for),
+        "datacontenttype": "application/json",
+        "data": message(attempt)["data"],
+    }
+
+
+_CONTENTS = {"campaignd": message, "cloudevents": cloud_event}
+CONTENT_TYPES = {
+    "campaignd": "application/json",
+    "cloudevents": "application/cloudevents+json",
+}
+"""The media types of the formats that a target's setting ``format`` names."""
+
+
+def message_as(form: str, attempt: Attempt) -> dict[str, Any]:
+    """Return the message in a format of `CONTENT_TYPES`."""
+    return _CONTENTS[form](attempt)
+
+
+def encoded_message(attempt: Attempt, form: str = "campaignd") -> bytes:
+    """Return the message in a format of `CONTENT_TYPES`, as UTF-8 JSON."""
+    content = message_as(form, attempt)
     try:
         return orjson.dumps(content)
     except orjson.JSONEncodeError:

@@ -119,7 +119,12 @@ def _build_command(build: _BuildArguments) -> Target:
 def _build_broker(build: _BuildArguments) -> Target:
     from daemon.targets.broker import BrokerOptions, BrokerTarget
 
-    return BrokerTarget(build.options(BrokerOptions))
+    options = build.options(BrokerOptions)
+    if build.settings.is_nats:
+        from daemon.targets.broker_nats import NatsTarget
+
+        return NatsTarget(options)
+    return BrokerTarget(options)
 
 
 def _build_postgres(_build: _BuildArguments) -> Target:

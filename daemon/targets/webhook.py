@@ -31,7 +31,7 @@ from daemon.domain.run.outcome import (
 )
 from daemon.domain.run.target import Target
 from daemon.targets import UnusableTarget
-from daemon.targets.message import encoded_message
+from daemon.targets.message import CONTENT_TYPES, encoded_message
 from daemon.targets.redaction import MAX_REASON, describe_error, redactor
 from daemon.targets.shortage import is_resource_shortage
 from daemon.targets.webhook_connection import (
@@ -71,6 +71,7 @@ class WebhookOptions:
         allow_networks: networks that may be connected to; none: all but ``deny_networks``.
         reuse: False opens a connection for each request, so that no request is lost with a
             connection that the server has just closed.
+        format: the format of the body, one of `message.CONTENT_TYPES`.
     """
 
     url: str
@@ -90,6 +91,7 @@ class WebhookOptions:
     client_key: Path | None = None
     allow_networks: Sequence[str] = ()
     deny_networks: Sequence[str] = ()
+    format: str = "campaignd"
 
 
 def read_keys(texts: Sequence[str], file: Path | None) -> list[bytes]:
@@ -133,7 +135,7 @@ class WebhookTarget(Target):
     async def deliver(self, attempt: Attempt) -> Outcome:
         """Post the run and return the outcome that the response stands for."""
         settings = self._settings
-        body = encoded_message(attempt)
+        body = encoded_message(attempt, settings.format)
         session = self._session or self._open_session()
         response = None
         try:
@@ -198,7 +200,7 @@ class WebhookTarget(Target):
             ),
             auto_decompress=False,
             trust_env=False,
-            headers=_constant_headers(self._settings.headers),
+            headers=_constant_headers(self._settings.headers, CONTENT_TYPES[self._settings.format]),
         )
         return self._session
 
@@ -278,11 +280,11 @@ def retry_after(value: str | None, now: datetime, limit: float) -> float:
         return limit
 
 
-def _constant_headers(configured: Mapping[str, str]) -> dict[str, str]:
+def _constant_headers(configured: Mapping[str, str], content_type: str) -> dict[str, str]:
     """Return the headers of every request; a configured one replaces the default of its name."""
     names = {name.lower() for name in configured}
     defaults = {name: text for name, text in DEFAULT_HEADERS.items() if name.lower() not in names}
-    return {**defaults, **configured, "Content-Type": "application/json"}
+    return {**defaults, **configured, "Content-Type": content_type}
 
 
 async def _read(response: aiohttp.ClientResponse) -> str:

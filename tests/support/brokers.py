@@ -1,4 +1,4 @@
-"""RabbitMQ and Redis for the tests: the configured or the running one, else one of their own."""
+"""RabbitMQ, Redis and NATS for the tests: the configured or running one, else their own."""
 
 from __future__ import annotations
 
@@ -18,8 +18,13 @@ import pytest
 from tests.support.machines.debian import install_or_skip
 from tests.support.waiting import free_port, wait_until
 
-_USUAL = {"rabbitmq": "amqp://guest:guest@127.0.0.1:5672//", "redis": "redis://127.0.0.1:6379/0"}
-KINDS = tuple(_USUAL)
+_USUAL = {
+    "rabbitmq": "amqp://guest:guest@127.0.0.1:5672//",
+    "redis": "redis://127.0.0.1:6379/0",
+    "nats": "nats://127.0.0.1:4222",
+}
+KINDS = ("rabbitmq", "redis")
+"""The brokers that kombu reaches."""
 _RABBITMQ = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 """The program that Debian's `rabbitmq-server` starts as another user."""
 
@@ -103,4 +108,19 @@ def _start_rabbitmq() -> str:
     )
 
 
-_STARTED: dict[str, Callable[[], str]] = {"rabbitmq": _start_rabbitmq, "redis": _start_redis}
+def start_nats(*options: str) -> str:
+    """Start a NATS server with JetStream, and return its URL."""
+    program, port = install_or_skip("nats-server", "nats-server"), str(free_port())
+    directory = Path(tempfile.mkdtemp(prefix="campaignd-nats-"))
+    return _start_broker(
+        f"nats://127.0.0.1:{port}",
+        *(program, "-a", "127.0.0.1", "-p", port, "-js", "-sd", str(directory), *options),
+        directory=directory,
+    )
+
+
+_STARTED: dict[str, Callable[[], str]] = {
+    "rabbitmq": _start_rabbitmq,
+    "redis": _start_redis,
+    "nats": start_nats,
+}

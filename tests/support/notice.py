@@ -28,6 +28,7 @@ psycopg-binary         libpq (PostgreSQL licence), OpenSSL (Apache-2.0), and wha
 fastapi-offline        Swagger UI (Apache-2.0), ReDoc (MIT)
 """
 SPDX = {
+    "3-Clause BSD License": "BSD-3-Clause",
     "Apache 2.0": "Apache-2.0",
     "BSD": "BSD-3-Clause",
     "ISC License": "ISC",
@@ -40,9 +41,9 @@ _CLASSIFIER = "License :: OSI Approved :: "
 
 
 def required_packages(name: str = "campaignd") -> dict[str, Distribution]:
-    """Return the installed packages that a package requires, directly or not, by name."""
+    """Return the installed packages that a package and its extras require, by name."""
     found: dict[str, Distribution] = {}
-    waiting = [(name, frozenset[str]())]
+    waiting = [(name, frozenset(distribution(name).metadata.get_all("Provides-Extra", [])))]
     visited = set()
     while waiting:
         if (item := waiting.pop()) in visited:
@@ -57,7 +58,7 @@ def required_packages(name: str = "campaignd") -> dict[str, Distribution]:
             (each.name, frozenset(each.extras))
             for each in map(Requirement, package.requires or [])
             if each.marker is None
-            or any(each.marker.evaluate({"extra": extra}) for extra in extras or [""])
+            or any(each.marker.evaluate({"extra": extra}) for extra in {"", *extras})
         ]
     return found
 

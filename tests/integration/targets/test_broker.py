@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import redis
+from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 
 from daemon.domain.run.outcome import Accepted, Delivered, NotStarted, OutcomeUnknown, Retry
 from daemon.targets import UnusableTarget
@@ -79,6 +80,19 @@ async def test_done_at_once(broker_url: str, queue: str) -> None:
     """The run is complete when the broker has the message."""
     target = BrokerTarget(BrokerOptions(broker_url, queue, finishes="at_once"))
     assert await target.deliver(new_attempt()) == Delivered()
+    await target.close()
+
+
+@pytest.mark.machine
+async def test_a_cloud_event(broker_url: str, queue: str) -> None:
+    """The body is a structured CloudEvent, of that media type."""
+    target = BrokerTarget(BrokerOptions(broker_url, queue, format="cloudevents"))
+    assert isinstance(await target.deliver(new_attempt()), Accepted)
+    ((body, _, _),) = await asyncio.to_thread(read, broker_url, queue)
+    event = from_http_event(
+        HTTPMessage({"Content-Type": "application/cloudevents+json"}, body.encode())
+    )
+    assert event.get_id() == str(new_attempt().run_id)
     await target.close()
 
 

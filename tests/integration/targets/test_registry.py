@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 from standardwebhooks.webhooks import Webhook
 
 from config.load import load_settings
@@ -76,6 +77,24 @@ async def test_a_webhook_as_configured(
     assert await to.deliver(new_attempt()) == Retry("HTTP 503: ok", 77.0)
     server.default = answer_with(202)
     assert await to.deliver(new_attempt()) == Accepted(44.0)
+
+
+async def test_a_webhook_that_posts_cloud_events(
+    server: Server, configured: Callable[[str], Target]
+) -> None:
+    """The body is a structured CloudEvent, and its signature is valid."""
+    to = configured(f"""
+        [targets.crm]
+        type = "webhook"
+        url = "{server.url}"
+        secrets = ["{GIVEN}"]
+        format = "cloudevents"
+    """)
+    assert await to.deliver(new_attempt()) == Delivered()
+    (request,) = server.requests
+    event = from_http_event(HTTPMessage(dict(request.headers), request.body))
+    assert event.get_id() == request.headers["webhook-id"] == str(new_attempt().run_id)
+    assert Webhook(GIVEN).verify(request.body, request.headers) == request.json
 
 
 @pytest.mark.parametrize(

@@ -481,6 +481,31 @@ def test_what_needs_a_restart(tmp_path: Path) -> None:
     assert needs_restart(before, before) == []
 
 
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('queue = "campaigns.*"', "targets.bus.queue = campaigns.*"),
+        ('task = "shop.run"', "targets.bus.task = shop.run"),
+        ("queue_arguments = { x-max-length = 9 }", "targets.bus.queue_arguments"),
+    ],
+)
+def test_what_a_broker_of_nats_cannot_have(line: str, problem: str, tmp_path: Path) -> None:
+    toml = f'[targets.bus]\ntype = "broker"\nbroker_url = "nats://host"\n{line}\n'
+    with pytest.raises(ConfigurationError) as caught:
+        load(tmp_path, toml)
+    (found,) = caught.value.problems
+    assert found.startswith(problem)
+
+
+def test_celery_calls_are_no_cloud_events(tmp_path: Path) -> None:
+    toml = (
+        '[targets.bus]\ntype = "broker"\nbroker_url = "redis://h/0"\n'
+        'task = "t"\nformat = "cloudevents"\n'
+    )
+    with pytest.raises(ConfigurationError, match=r"targets\.bus\.format"):
+        load(tmp_path, toml)
+
+
 def test_loading_is_light() -> None:
     """Settings import none of the daemon's libraries."""
     done = subprocess.run(

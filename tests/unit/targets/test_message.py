@@ -7,10 +7,11 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.targets.message import encoded_message, instant_text, message
+from daemon.targets.message import CONTENT_TYPES, encoded_message, instant_text, message
 from tests.support.builders import new_attempt
 from tests.support.clocks import NOON
 
@@ -43,6 +44,28 @@ def test_the_message_is_compact_utf_8_in_the_documented_order() -> None:
         '"scheduled_for":"2026-06-01T12:00:00.000000Z","target":"crm",'
         '"payload":{"segment":12,"text":"Grüße"}}}'
     )
+
+
+def test_a_cloud_event_is_read_by_the_public_package() -> None:
+    """Every attempt has the same source and id, by which a receiver recognises a repeat."""
+    events = [
+        from_http_event(
+            HTTPMessage(
+                {"Content-Type": CONTENT_TYPES["cloudevents"]},
+                encoded_message(new_attempt(number=number), "cloudevents"),
+            )
+        )
+        for number in (1, 2)
+    ]
+    for event in events:
+        assert event.get_specversion() == "1.0"
+        assert event.get_id() == str(new_attempt().run_id)
+        assert event.get_source() == f"/campaignd/campaigns/{new_attempt().campaign_uuid}"
+        assert event.get_type() == "campaign.run"
+        assert event.get_time() == NOON
+        assert event.get_datacontenttype() == "application/json"
+    assert [event.get_data()["attempt"] for event in events] == [1, 2]
+    assert events[0].get_data() == message(new_attempt())["data"]
 
 
 @given(st.dictionaries(st.text(), JSON, max_size=3))

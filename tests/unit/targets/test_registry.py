@@ -12,9 +12,12 @@ from config.target_settings import (
     CommandTargetSettings,
     WebhookTargetSettings,
 )
-from daemon.targets.broker import BrokerOptions
+from daemon.targets.broker import BrokerOptions, BrokerTarget
+from daemon.targets.broker_nats import NatsTarget
 from daemon.targets.command import CommandOptions
+from daemon.targets.registry import build_all
 from daemon.targets.webhook import WebhookOptions
+from tests.support.capture import CapturedEvents
 
 DERIVED = {WebhookOptions: {"keys", "reuse"}}
 NOT_OF_THE_TARGET = {
@@ -37,3 +40,19 @@ def test_options_and_settings_have_the_same_names(options: Any, settings: Any) -
     names = {field.name for field in fields(options)} - DERIVED.get(options, set())
     assert names <= settings.model_fields.keys()
     assert settings.model_fields.keys() - NOT_OF_THE_TARGET <= names
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("amqp://localhost//", BrokerTarget),
+        ("redis://localhost/0", BrokerTarget),
+        ("nats://localhost", NatsTarget),
+        ("tls://localhost:4222", NatsTarget),
+    ],
+)
+async def test_the_url_of_a_broker_chooses_the_client(url: str, kind: type) -> None:
+    settings = BrokerTargetSettings(type="broker", broker_url=url)
+    target, _, _ = build_all({"bus": settings}, CapturedEvents())["bus"]
+    assert type(target) is kind
+    await target.close()
