@@ -38,6 +38,7 @@ from storage.engine import Connections, Database
 from storage.errors import PrivilegeMissing, SchemaOutOfDate
 from storage.explain_reads import ExplainReads
 from storage.idempotency import IdempotencyKeys
+from storage.notifications import Notifications
 from storage.occurrence_reads import OccurrenceReads
 from storage.page_sessions import PageSessions
 from storage.privilege_checks import require_privileges
@@ -242,6 +243,7 @@ class _BackendBuilder:
             idempotency=IdempotencyKeys(database, make_service),
             overview=lambda: read_overview(database),
             explain=ExplainReads(database).read_evidence,
+            edits=Notifications(settings.listen_database_url or self.dsn).listen,
             readiness=check_readiness,
             metrics=self.metrics.render,
             targets=lambda: self.settings().targets.keys(),

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from daemon.api.console import routes as console
 from daemon.api.console.error_pages import as_page
+from daemon.api.console.live import LiveFeed
 from daemon.api.console.planner import Planner
 from daemon.api.console.session import SessionGuard
 from daemon.api.console.viewer import LoginRequired, on_login_required
@@ -67,8 +68,10 @@ class _HeadAsGet:
             scope["method"] = "HEAD"
 
 
-def build_application(backend: Backend, options: ApiOptions, emit: Emit) -> ASGIApp:
-    """Build the application."""
+def build_application(
+    backend: Backend, options: ApiOptions, emit: Emit, live_feed: LiveFeed
+) -> ASGIApp:
+    """Build the application; the caller closes `live_feed` when the server drains."""
     app = FastAPI(
         title="campaignd", docs_url=None, redoc_url=None, redirect_slashes=False, debug=False
     )
@@ -78,6 +81,7 @@ def build_application(backend: Backend, options: ApiOptions, emit: Emit) -> ASGI
     site = Site(options.public_url, options.hosts)
     app.state.refusals = RefusalLog(backend.audit)
     app.state.planner = Planner(backend.calendar, backend.schedules)
+    app.state.live_feed = live_feed
     app.state.session_guard = SessionGuard(site, backend.sessions, key_uses)
     app.add_exception_handler(LoginRequired, on_login_required)
     app.add_exception_handler(CampaigndError, as_page(on_campaignd_error))

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from daemon.api.auth import secret_from_headers
+from daemon.api.console.live import PATH as STREAM
 from daemon.api.cross_site import is_cross_site
 from daemon.api.errors import (
     SAFE_HEADERS,
@@ -74,6 +75,9 @@ class RequestMiddleware:
         exchange = _Exchange(scope, send)
         ORIGIN.set(exchange.origin)
         try:
+            if scope["path"] == STREAM and scope["method"] == "GET":
+                await self._serve_stream(scope, receive, exchange)
+                return
             async with asyncio.timeout(self._options.request_timeout):
                 await self._admit_and_serve(scope, receive, exchange)
         except TimeoutError:
@@ -107,6 +111,11 @@ class RequestMiddleware:
             receive = await _receive_whole_body(receive, exchange, self._options.body_limit)
             async with self._slots.hold_slot():
                 await self._app(scope, receive, exchange.send)
+
+    async def _serve_stream(self, scope: Scope, receive: Receive, exchange: _Exchange) -> None:
+        """Serve a live page, which holds no slot, and ends with the page or the server."""
+        await self._check_admission(scope, exchange)
+        await self._app(scope, receive, exchange.send)
 
     async def _check_admission(self, scope: Scope, exchange: _Exchange) -> None:
         """Raise CampaigndError unless the request may reach the application."""

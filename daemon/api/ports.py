@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -273,6 +273,8 @@ class Backend:
 
     Raises NotFound.
     """
+    edits: Callable[[], AsyncIterator[object]]
+    """Listens on a connection of its own, and yields after each edit. Raises Unavailable."""
     readiness: Callable[[], Awaitable[dict[str, str]]]
     """Runs the readiness checks: the result of each is "ok" or a description of the failure."""
     metrics: Callable[[], tuple[bytes, str]]

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from daemon.api.console.actions import MANY, commands_for
 from daemon.api.console.rendering import render_page
 from daemon.api.console.viewer import Reader, Viewer
 from daemon.api.pagination import decode_cursor, encode_cursor
@@ -63,6 +64,7 @@ async def list_campaigns(request: Request, viewer: Reader) -> Response:
         wanted=wanted,
         within=within,
         withins=list(WITHIN),
+        commands=MANY,
         count=await search.count_campaigns(wanted),
         total=await search.count_campaigns(CampaignFilter()),
         # Of the search without the filters, so that each count tells what its link would list.
@@ -117,6 +119,7 @@ async def _campaign_page(request: Request, viewer: Viewer, ref: str, tab: str) -
         timezone=timezone_in_force(detail.snapshot),
         next_at=next_run_at(schedule, detail.timer, campaign.status),
         outcomes=outcomes,
+        commands=commands_for(campaign),
         tab=tab,
         tabs=TABS,
         **values,

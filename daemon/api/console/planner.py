@@ -92,6 +92,27 @@ class Planner:
             await self._refresh()
             return {id: each for id, each in self._planned.items() if shown.includes(each)}
 
+    async def near(
+        self, start: datetime, end: datetime, target: str, *, but: int
+    ) -> tuple[int, str] | None:
+        """Return the number of a target's runs in a period, and the campaign of the first one.
+
+        None without such a run. Runs of the campaign `but` do not count, nor paused campaigns.
+        """
+        async with self._turn:
+            await self._refresh()
+            others = [
+                (each.campaign_id, each.schedule, each.next_at)
+                for each in self._planned.values()
+                if each.target == target
+                and each.campaign_id != but
+                and each.status not in (Status.DRAFT, Status.PAUSED)
+            ]
+            (found,) = await asyncio.to_thread(expand, others, [start, end], 1)
+            if not found.count:
+                return None
+            return found.count, self._planned[found.first[0].campaign_id].campaign_name
+
     async def zones(self, most: int) -> list[str]:
         """Return the zones of most schedules."""
         async with self._turn:

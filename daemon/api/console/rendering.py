@@ -20,6 +20,8 @@ from daemon.domain.schedule.timezones import is_zone, zone
 if TYPE_CHECKING:
     from daemon.api.console.viewer import Viewer
 
+DONE_PARAMETERS = ("done", "n", "refused", "ids")
+"""The parameters of a URL that say what was done before the page was shown."""
 HERE = Path(__file__).parent
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -99,7 +101,8 @@ def query_text(request: Request, **changes: object) -> str:
         values.pop(name, None)
         if value is not None and value != "":
             values[name] = str(value)
-    values.pop("done", None)
+    for name in DONE_PARAMETERS:
+        values.pop(name, None)
     return f"?{urlencode(values)}" if values else "?"
 
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from daemon.api.console import calendar, campaigns, cluster, login, runs, today
+from daemon.api.console import (
+    actions,
+    calendar,
+    campaigns,
+    cluster,
+    editor,
+    live,
+    login,
+    runs,
+    today,
+)
 from daemon.api.console.rendering import static_response
 from daemon.domain.errors import NotFound
 
@@ -21,5 +31,7 @@ async def static_file(request: Request, name: str) -> Response:
     return response
 
 
-for module in (login, today, calendar, campaigns, runs, cluster):
+# The editor comes before the pages of a campaign, and both before the commands: the paths of the
+# later ones also match those of the earlier ones.
+for module in (login, live, today, calendar, editor, campaigns, runs, cluster, actions):
     router.include_router(module.router)

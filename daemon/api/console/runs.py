@@ -8,6 +8,7 @@ from datetime import date, datetime, time, timedelta
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from daemon.api.console.actions import run_commands_for
 from daemon.api.console.rendering import moment_text, render_page
 from daemon.api.console.viewer import Reader
 from daemon.api.pagination import decode_cursor, encode_cursor
@@ -73,6 +74,7 @@ async def show_run(request: Request, viewer: Reader, run_id: str) -> Response:
         run=run,
         record=record,
         answer=_answer(record, viewer.zone),
+        commands=run_commands_for(run.status, record.campaign),
     )
 
 

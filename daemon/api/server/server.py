@@ -15,6 +15,7 @@ from typing import Any
 import uvicorn
 
 from daemon.api.application import build_application
+from daemon.api.console.live import LiveFeed
 from daemon.api.ports import ApiOptions, Backend
 from daemon.api.proxies import Proxies
 from daemon.api.server.http_protocol import protocol_with_limits
@@ -35,8 +36,9 @@ class UvicornServer(uvicorn.Server):
     Construct it in the event loop that serves.
     """
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, on_drain: Callable[[], None]) -> None:
         super().__init__(config)
+        self._on_drain = on_drain
         self._loop = asyncio.get_running_loop()
         self._stop_requested = asyncio.Event()
 
@@ -54,6 +56,11 @@ class UvicornServer(uvicorn.Server):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1.0):
                     await self._stop_requested.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the streams of live pages, and wait for the requests in flight."""
+        self._on_drain()
+        await super().shutdown(sockets)
 
     def request_stop(self) -> None:
         """End ``main_loop`` at once; may be called from any thread."""
@@ -98,9 +105,10 @@ class ApiServer:
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL + 1)
         with kept_from_collection():
             backend = self._backend()
-            config = self._configure(backend)
+            live_feed = LiveFeed(backend.edits, backend.overview)
+            config = self._configure(backend, live_feed)
         asyncio.get_running_loop().set_exception_handler(self._log_loop_error)
-        server = self._server = UvicornServer(config)
+        server = self._server = UvicornServer(config, live_feed.close)
         server.should_exit = self._stop_requested
         self._emit("api_listening", host=self._options.host, port=self.port)
         try:
@@ -108,10 +116,10 @@ class ApiServer:
         finally:
             await backend.close()
 
-    def _configure(self, backend: Backend) -> uvicorn.Config:
+    def _configure(self, backend: Backend, live_feed: LiveFeed) -> uvicorn.Config:
         options = self._options
         return uvicorn.Config(
-            build_application(backend, options, self._emit),
+            build_application(backend, options, self._emit, live_feed),
             http=protocol_with_limits(
                 header_timeout=options.header_timeout,
                 body_timeout=options.body_timeout,

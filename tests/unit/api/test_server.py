@@ -15,7 +15,7 @@ async def test_a_stop_from_another_thread_ends_the_loop_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The loop does not finish its second, and ticks only before and after the wait."""
-    server = UvicornServer(uvicorn.Config(app="none"))
+    server = UvicornServer(uvicorn.Config(app="none"), on_drain=lambda: None)
     ticks = []
     ticked = asyncio.Event()
     on_tick = server.on_tick
