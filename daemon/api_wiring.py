@@ -37,6 +37,7 @@ from storage.cluster_reads import read_overview
 from storage.engine import Connections, Database
 from storage.errors import PrivilegeMissing, SchemaOutOfDate
 from storage.explain_reads import ExplainReads
+from storage.held_runs import HeldRuns
 from storage.idempotency import IdempotencyKeys
 from storage.notifications import Notifications
 from storage.occurrence_reads import OccurrenceReads
@@ -223,6 +224,7 @@ class _BackendBuilder:
                 continuous_interval=settings.scheduler.continuous_interval,
                 misfire_grace_time=settings.scheduler.misfire_grace_time,
                 runs=RunResults(connections),
+                held=HeldRuns(connections, settings.scheduler.misfire_grace_time),
                 retry_policy_of=self.retry_policy_of,
                 emit=self.emit,
                 commits=commits,

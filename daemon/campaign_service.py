@@ -11,10 +11,10 @@ import random
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
-from daemon.campaign_store import CampaignStore, RunResultStore
+from daemon.campaign_store import CampaignStore, HeldRunStore, RunResultStore
 from daemon.domain.campaign import commands
 from daemon.domain.campaign.copying import CampaignCopy, copy_of
 from daemon.domain.campaign.edit_request import (
@@ -37,6 +37,7 @@ from daemon.domain.requests import (
 )
 from daemon.domain.requests.notes import notes_on
 from daemon.domain.run.attempt import AttemptUpdate, OpenAttempt, RunEnded
+from daemon.domain.run.held import ManyDecided
 from daemon.domain.run.log_events import emit_ended
 from daemon.domain.run.outcome import Delivered, Outcome, Reject, Retry
 from daemon.domain.run.retry import RetryPolicy
@@ -105,6 +106,7 @@ class CampaignService:
         continuous_interval: seconds between the runs of a continuous window saved from now on.
         misfire_grace_time: seconds, for schedules without their own value and for runs
             without a schedule.
+        held: the store of runs that wait for an operator's decision.
         runs: the store of results that are reported later; without it, only commands on
             campaigns work.
         retry_policy_of: returns the retry policy of a target.
@@ -120,6 +122,7 @@ class CampaignService:
         continuous_interval: int = 300,
         misfire_grace_time: int = 3600,
         runs: RunResultStore | None = None,
+        held: HeldRunStore | None = None,
         retry_policy_of: Callable[[str], RetryPolicy] = lambda _target: RetryPolicy(),
         emit: Emit = _emit_nothing,
         commits: bool = True,
@@ -129,6 +132,7 @@ class CampaignService:
         self._commits = commits
         self._pending: list[RunEnded] = []
         self._runs = runs
+        self._held = held
         self._policy_of = retry_policy_of
         self._continuous_interval = continuous_interval
         self._grace = misfire_grace_time
@@ -311,18 +315,30 @@ class CampaignService:
             campaign_id, actor, lambda s: commands.retry(s, run_id, self._grace)
         )
 
-    async def release(self, run_id: UUID, actor: str) -> AttemptUpdate:
+    async def release(self, run_id: UUID, actor: str, note: str | None = None) -> AttemptUpdate:
         """Make a held run due now; its schedule's grace time starts again."""
-        campaign_id = await self._run_store.campaign_id_of(run_id)
-        async with self._store.edit(campaign_id) as edit:
-            current = edit.snapshot.current
-        grace = current.schedule.misfire_grace_time if current else self._grace
-        return await self._run_store.release_held(run_id, grace, actor)
+        return await self._held_store.decide(run_id, "release", actor, note)
+
+    async def drop(self, run_id: UUID, actor: str, note: str | None = None) -> AttemptUpdate:
+        """End a run that is held before its first attempt as missed."""
+        return self._queue_ended_run(await self._held_store.decide(run_id, "drop", actor, note))
 
     async def fail_held(self, run_id: UUID, actor: str) -> AttemptUpdate:
-        """End a held run as failed."""
-        update = await self._run_store.fail_held(run_id, f"failed by {actor}", actor)
-        return self._queue_ended_run(update)
+        """End a run that is held after an attempt as failed."""
+        return self._queue_ended_run(await self._held_store.decide(run_id, "fail", actor))
+
+    async def decide_many(
+        self, decision: Literal["release", "drop"], decided: ManyDecided, actor: str
+    ) -> int:
+        """Release or drop all held runs to which the conditions apply; return their number.
+
+        Raises:
+            ConfirmationRequired: there are more than confirmed; nothing was changed.
+        """
+        where, confirm, note = decided
+        count, ended = await self._held_store.decide_many(where, decision, actor, confirm, note)
+        self._queue_ended_runs(ended)
+        return count
 
     def emit_pending(self) -> None:
         """Emit the events of ended runs; called after the transaction is committed."""
@@ -339,6 +355,12 @@ class CampaignService:
         self._pending += ended
         if self._commits:
             self.emit_pending()
+
+    @property
+    def _held_store(self) -> HeldRunStore:
+        if self._held is None:
+            raise RuntimeError("CampaignService was created without a HeldRunStore")
+        return self._held
 
     @property
     def _run_store(self) -> RunResultStore:

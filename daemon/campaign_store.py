@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 from uuid import UUID
 
 from daemon.domain.campaign.model import Campaign, Change, Snapshot
 from daemon.domain.requests import ParsedSchedule
 from daemon.domain.run.attempt import AttemptUpdate, OpenAttempt, RunEnded
+from daemon.domain.run.held import HeldSelector
 from daemon.domain.run.outcome import Outcome
 
 
@@ -90,10 +91,30 @@ class RunResultStore(Protocol):
         """Return the id of the run's campaign. Raises NotFound."""
         ...
 
-    async def release_held(self, run_id: UUID, grace: float, actor: str) -> AttemptUpdate:
-        """Make a held run due, with ``grace`` seconds to start. Raises NotFound, Refused."""
+
+class HeldRunStore(Protocol):
+    """The store of runs that wait for an operator's decision."""
+
+    async def decide(
+        self,
+        run_id: UUID,
+        decision: Literal["release", "drop", "fail"],
+        actor: str,
+        note: str | None = None,
+    ) -> AttemptUpdate:
+        """Make a held run due, missed or failed. Raises NotFound, Conflict."""
         ...
 
-    async def fail_held(self, run_id: UUID, reason: str, actor: str) -> AttemptUpdate:
-        """Fail a held run. Raises NotFound, Refused."""
+    async def decide_many(
+        self,
+        where: HeldSelector,
+        decision: Literal["release", "drop"],
+        actor: str,
+        confirm: int | None,
+        note: str | None = None,
+    ) -> tuple[int, list[RunEnded]]:
+        """Make held runs due or missed; return their number, and those that have ended.
+
+        Raises ConfirmationRequired.
+        """
         ...

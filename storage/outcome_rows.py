@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
@@ -31,6 +32,7 @@ def finish_binds(
     started_ats: Sequence[datetime | None] | None = None,
     node: str | None = None,
     actor: str | None = None,
+    note: str | None = None,
 ) -> dict[str, Any]:
     """Return the binds of ``finish_runs``.
 
@@ -40,6 +42,7 @@ def finish_binds(
         started_ats: the start of each attempt, None if unknown.
         node: the node of the attempts; None if the attempt alone is the guard.
         actor: the caller, if not the node.
+        note: what a person wrote about it.
     """
     columns = zip(*rows, strict=True) if rows else ((),) * 7
     ids, ats, attempts, expected, outcomes, errors, waits = columns
@@ -54,8 +57,14 @@ def finish_binds(
         "started_ats": instants(started_ats or [None] * len(rows)),
         "node": node,
         "actor": actor,
+        "details": note_details(note),
         "now": None,
     }
+
+
+def note_details(note: str | None) -> str | None:
+    """Return the details of an event with a person's note, as JSON text."""
+    return None if note is None else json.dumps({"note": note})
 
 
 async def lock_campaigns(

@@ -1,4 +1,4 @@
-"""Results of accepted runs, reported later and guarded by their attempt; and held runs."""
+"""Results of accepted runs, reported later and guarded by their attempt."""
 
 from __future__ import annotations
 
@@ -11,32 +11,30 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from daemon.domain.audit import Action, AuditEntry
 from daemon.domain.campaign.state_machine import RunStatus
-from daemon.domain.errors import Conflict, NotFound, Refused
+from daemon.domain.errors import Conflict, NotFound
 from daemon.domain.run.attempt import AttemptUpdate, OpenAttempt, RunEnded
 from daemon.domain.run.outcome import Delivered, Outcome, Reject
-from storage.audit_log import record_in_transaction
 from storage.campaign_editor import CHANNEL
 from storage.engine import Connections
 from storage.errors import TransactionAborted
 from storage.outcome_rows import columns_of, finish_binds, write_finish
-from storage.queries import query
 from storage.tables import campaigns, runs
 
-_READ = sa.select(
+RUN_ROWS = sa.select(
     runs,
     campaigns.c.target,
     campaigns.c.uuid.label("campaign_uuid"),
     campaigns.c.name.label("campaign_name"),
     sa.func.clock_timestamp().label("now"),
 ).join(campaigns, campaigns.c.id == runs.c.campaign_id)
+"""Runs with what the log and the answers say of their campaigns."""
 
-_LOCKED = "another session has locked a run of the campaign"
+LOCKED = "another session has locked a run of the campaign"
 
 
 class RunResults:
-    """Ends and extends open attempts, and releases held runs. A late result changes nothing."""
+    """Ends and extends open attempts. A late result changes nothing."""
 
     def __init__(self, database: Connections) -> None:
         self._database = database
@@ -55,12 +53,12 @@ class RunResults:
             Conflict: another attempt is open, or none.
         """
         async with self._database.transaction() as connection:
-            row = _require_run(
-                (await connection.execute(_READ.where(runs.c.id == run_id))).all(), run_id
+            row = require_run(
+                (await connection.execute(RUN_ROWS.where(runs.c.id == run_id))).all(), run_id
             )
             outcome = decide(OpenAttempt(row.attempt, row.takeovers, row.target))
             if _is_repeated(row, attempt, outcome):
-                return _update_from(row, changed=False, ended=_run_ended_from(row, actor))
+                return update_from(row, changed=False, ended=run_ended_from(row, actor))
             _require_open_attempt(row, attempt)
             status, error, wait = columns_of(outcome)
             ended = (
@@ -74,15 +72,15 @@ class RunResults:
             )
             await _lock_run_and_campaign(connection, row)
             finished = await write_finish(connection, finish_binds([ended], actor=actor))
-            row = (await connection.execute(_READ.where(runs.c.id == run_id))).one_or_none()
+            row = (await connection.execute(RUN_ROWS.where(runs.c.id == run_id))).one_or_none()
             if not finished or row is None:
                 if row is not None and _is_open_attempt(row, attempt):
-                    raise TransactionAborted(_LOCKED)
+                    raise TransactionAborted(LOCKED)
                 raise Conflict("the run has ended or was taken over meanwhile")
             # The next run, or this run's next attempt, may be due on any node.
-            await _notify_nodes(connection, row.campaign_id)
-        run_ended = replace(_run_ended_from(row, actor, finished), attempt=attempt, error=error)
-        return _update_from(row, ended=run_ended)
+            await notify_nodes(connection, row.campaign_id)
+        run_ended = replace(run_ended_from(row, actor, finished), attempt=attempt, error=error)
+        return update_from(row, ended=run_ended)
 
     async def extend_lease(self, run_id: UUID, attempt: int, seconds: float) -> AttemptUpdate:
         """Extend the open attempt to ``seconds`` from now; its lease never becomes shorter.
@@ -96,12 +94,12 @@ class RunResults:
         """
         until = sa.func.clock_timestamp() + sa.func.make_interval(0, 0, 0, 0, 0, 0, seconds)
         async with self._database.transaction() as connection:
-            row = _require_run(
-                (await connection.execute(_READ.where(runs.c.id == run_id))).all(), run_id
+            row = require_run(
+                (await connection.execute(RUN_ROWS.where(runs.c.id == run_id))).all(), run_id
             )
             _require_open_attempt(row, attempt)
             if row.lease_until is None:
-                return _update_from(row, changed=False)
+                return update_from(row, changed=False)
             extended = await connection.execute(
                 sa.update(runs)
                 .where(
@@ -117,78 +115,15 @@ class RunResults:
             row = extended.one_or_none()
             if row is None:
                 raise Conflict("the run has ended or was taken over meanwhile")
-        return _update_from(row)
-
-    # Decisions of an operator on a run that is not in flight.
+        return update_from(row)
 
     async def campaign_id_of(self, run_id: UUID) -> int:
         """Return the id of the run's campaign. Raises NotFound."""
         async with self._database.statement() as connection:
-            row = _require_run(
-                (await connection.execute(_READ.where(runs.c.id == run_id))).all(), run_id
+            row = require_run(
+                (await connection.execute(RUN_ROWS.where(runs.c.id == run_id))).all(), run_id
             )
             return int(row.campaign_id)
-
-    async def release_held(self, run_id: UUID, grace: float, actor: str) -> AttemptUpdate:
-        """Release a held run: due now, to be started within ``grace`` seconds.
-
-        Raises:
-            NotFound: the run does not exist.
-            Refused: the run is not held.
-        """
-        async with self._database.transaction() as connection:
-            row = _require_run(
-                (await connection.execute(_READ.where(runs.c.id == run_id))).all(), run_id
-            )
-            binds = {
-                "campaign_id": row.campaign_id,
-                "run_id": run_id,
-                "grace": grace,
-                "actor": actor,
-                "now": None,
-            }
-            released = (await connection.execute(query("release_held"), binds)).all()
-            row = (await connection.execute(_READ.where(runs.c.id == run_id))).one()
-            if not released:
-                raise _not_held_error(row)
-            await record_in_transaction(
-                connection, _decision_entry(Action.RUN_RELEASED, row, actor)
-            )
-            await _notify_nodes(connection, row.campaign_id)
-        return _update_from(row)
-
-    async def fail_held(self, run_id: UUID, reason: str, actor: str) -> AttemptUpdate:
-        """Fail a held run, with the consequences for its campaign.
-
-        Raises:
-            NotFound: the run does not exist.
-            Refused: the run is not held.
-        """
-        async with self._database.transaction() as connection:
-            row = _require_run(
-                (await connection.execute(_READ.where(runs.c.id == run_id))).all(), run_id
-            )
-            ended = (
-                row.campaign_id,
-                row.scheduled_for,
-                row.attempt,
-                RunStatus.HELD.value,
-                RunStatus.FAILED.value,
-                reason,
-                None,
-            )
-            await _lock_run_and_campaign(connection, row)
-            finished = await write_finish(connection, finish_binds([ended], actor=actor))
-            row = (await connection.execute(_READ.where(runs.c.id == run_id))).one()
-            if not finished:
-                if row.status == RunStatus.HELD:
-                    raise TransactionAborted(_LOCKED)
-                raise _not_held_error(row)
-            await record_in_transaction(connection, _decision_entry(Action.RUN_FAILED, row, actor))
-            await _notify_nodes(connection, row.campaign_id)
-        return _update_from(
-            row, ended=replace(_run_ended_from(row, actor, finished), duration=None)
-        )
 
 
 async def _lock_run_and_campaign(connection: AsyncConnection, row: Any) -> None:
@@ -201,20 +136,14 @@ async def _lock_run_and_campaign(connection: AsyncConnection, row: Any) -> None:
     await connection.execute(run.with_for_update())
 
 
-async def _notify_nodes(connection: AsyncConnection, campaign_id: int) -> None:
-    notice = json.dumps({"campaigns": [campaign_id]})
+async def notify_nodes(connection: AsyncConnection, *campaign_ids: int) -> None:
+    """Tell the nodes that runs of these campaigns may be due."""
+    notice = json.dumps({"campaigns": campaign_ids})
     await connection.execute(sa.select(sa.func.pg_notify(CHANNEL, notice)))
 
 
-def _decision_entry(action: Action, row: Any, actor: str) -> AuditEntry:
-    return AuditEntry(action, "run", str(row.id), row.campaign_name, actor=actor)
-
-
-def _not_held_error(row: Any) -> Refused:
-    return Refused(f"run {row.id} is {row.status}; only a held run can be released")
-
-
-def _require_run(rows: Any, run_id: UUID) -> Any:
+def require_run(rows: Any, run_id: UUID) -> Any:
+    """Return the row of a run. Raises NotFound."""
     if not rows:
         raise NotFound(f"no run has the id {run_id}", message="Run not found")
     return rows[0]
@@ -244,7 +173,7 @@ def _require_open_attempt(row: Any, attempt: int) -> None:
         )
 
 
-def _run_ended_from(row: Any, actor: str, finished: Sequence[Any] = ()) -> RunEnded:
+def run_ended_from(row: Any, actor: str, finished: Sequence[Any] = ()) -> RunEnded:
     """Return the log record of a run, from its row after the outcome was written."""
     from_status, to_status = (
         (finished[0].from_status, finished[0].to_status) if finished else (None,) * 2
@@ -266,7 +195,8 @@ def _run_ended_from(row: Any, actor: str, finished: Sequence[Any] = ()) -> RunEn
     )
 
 
-def _update_from(row: Any, *, changed: bool = True, ended: RunEnded | None = None) -> AttemptUpdate:
+def update_from(row: Any, *, changed: bool = True, ended: RunEnded | None = None) -> AttemptUpdate:
+    """Return the state of a run, from its row."""
     return AttemptUpdate(
         row.id,
         row.campaign_id,

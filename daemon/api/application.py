@@ -26,7 +26,16 @@ from daemon.api.openapi import specification_builder
 from daemon.api.ports import ApiOptions, Backend
 from daemon.api.proxies import Site
 from daemon.api.refusal_log import RefusalLog
-from daemon.api.routes import audit_log, campaigns, history, keys, operations, runs, schedules
+from daemon.api.routes import (
+    audit_log,
+    campaigns,
+    held_runs,
+    history,
+    keys,
+    operations,
+    runs,
+    schedules,
+)
 from daemon.domain.errors import CampaigndError
 from daemon.domain.ports import Emit
 
@@ -88,7 +97,7 @@ def build_application(
     app.add_exception_handler(HTTPException, as_page(on_http_error))
     app.add_exception_handler(RequestValidationError, as_page(on_invalid_parameters))
     app.add_exception_handler(Exception, as_page(on_unexpected_error))
-    for module in (campaigns, schedules, history, runs, keys, audit_log):
+    for module in (campaigns, schedules, history, runs, held_runs, keys, audit_log):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(operations.router)
     app.include_router(console.router)

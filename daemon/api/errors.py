@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from daemon.domain.errors import CampaigndError, Unavailable
+from daemon.domain.run.held import ConfirmationRequired
 
 INTERNAL_ERROR = "Internal Server Error - Please contact support for more information."
 SAVE_FAILED = "Failed to save schedule"
@@ -82,9 +83,12 @@ def problem_response(
     detail: str = "",
     errors: Mapping[str, list[str]] | None = None,
     headers: Mapping[str, str] | None = None,
+    count: int | None = None,
 ) -> Response:
     """Return an error response."""
     body: dict[str, Any] = {"message": message, "detail": detail or message}
+    if count is not None:
+        body["count"] = count
     if errors:
         body["errors"] = dict(errors)
     return JSONResponse(body, status, headers=dict(headers or {}))
@@ -102,6 +106,8 @@ def error_response(error: CampaigndError) -> Response:
         return problem_response(500, INTERNAL_ERROR)
     if error.status == 401:
         headers["WWW-Authenticate"] = _CHALLENGE
+    if isinstance(error, ConfirmationRequired):
+        return problem_response(409, error.message, error.detail, count=error.count)
     if error.status == 409:
         headers["Retry-After"] = "1"
     return problem_response(error.status, error.message, error.detail, error.errors, headers)

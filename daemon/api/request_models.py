@@ -25,6 +25,7 @@ from daemon.domain.requests.forms import (
 )
 from daemon.domain.requests.save_schedule import SAVE_SCHEDULE
 from daemon.domain.requests.update_schedule import UPDATE_SCHEDULE
+from daemon.domain.run.held import MANY_DECIDED, ONE_DECIDED
 
 ERROR_LIMIT = 2000
 DEFAULT_HEARTBEAT_S = 60
@@ -100,6 +101,8 @@ _BODIES: tuple[Body[Any], ...] = (
     COMPLETE_REQUEST,
     FAIL_REQUEST,
     HEARTBEAT_REQUEST,
+    MANY_DECIDED,
+    ONE_DECIDED,
     NEW_KEY,
     ROTATE_REQUEST,
 )

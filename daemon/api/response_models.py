@@ -37,6 +37,9 @@ class Problem(BaseModel):
         default_factory=dict,
         description="The errors of each invalid field; absent if no field is invalid.",
     )
+    count: int | None = Field(
+        None, description="The number to confirm; only of `Confirmation required`."
+    )
 
 
 class CampaignItem(BaseModel):
@@ -232,6 +235,23 @@ class RunUpdate(BaseModel):
         description="Instant until which no other node takes the run over; null without a lease."
     )
     next_attempt_at: str | None = Instant
+
+
+class RunDecided(BaseModel):
+    """The held run after the decision."""
+
+    success: Literal[True]
+    run_id: str
+    campaign_id: int
+    status: RunStatus
+    due_at: str | None = Field(description="Instant of the next attempt; null without one.")
+
+
+class RunsDecided(BaseModel):
+    """The decision was carried out."""
+
+    success: Literal[True]
+    count: int = Field(description="The number of runs.")
 
 
 class KeyItem(BaseModel):

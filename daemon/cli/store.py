@@ -22,6 +22,7 @@ from daemon.runtime.startup import wait_for_database
 from storage.campaign_reads import CampaignReads
 from storage.engine import Database
 from storage.errors import StorageUnavailable
+from storage.held_runs import HeldRuns
 from storage.privilege_checks import require_privileges
 from storage.schema import require_schema
 
@@ -55,6 +56,11 @@ class Store:
         return await find_run(self.reads, text)
 
     @cached_property
+    def held(self) -> HeldRuns:
+        """The runs that wait for an operator."""
+        return HeldRuns(self.database, self.settings.scheduler.misfire_grace_time)
+
+    @cached_property
     def service(self) -> CampaignService:
         """The commands on campaigns and runs, which a command that only reads does not load."""
         from daemon.campaign_service import CampaignService
@@ -65,6 +71,7 @@ class Store:
         return CampaignService(
             Campaigns(self.database),
             runs=RunResults(self.database),
+            held=self.held,
             continuous_interval=scheduler.continuous_interval,
             misfire_grace_time=scheduler.misfire_grace_time,
             emit=self._emit,

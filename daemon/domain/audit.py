@@ -33,6 +33,7 @@ class Action(StrEnum):
     SCHEDULE_CLEARED = "schedule.cleared"
     RUN_RETRIED = "run.retried"
     RUN_RELEASED = "run.released"
+    RUN_DROPPED = "run.dropped"
     RUN_FAILED = "run.failed"
     KEY_CREATED = "key.created"
     KEY_ROTATED = "key.rotated"

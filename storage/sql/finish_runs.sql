@@ -1,5 +1,5 @@
 -- Writes the outcomes of attempts, each guarded by (run, attempt, node) and the expected status.
--- In: actor is the caller, if not the node. Without a node (null) the attempt alone is the guard: the
+-- In: actor is the caller, if not the node; details is what a person said about it. Without a node (null) the attempt alone is the guard: the
 -- caller that finishes a run later knows its attempt, and another node has another attempt.
 -- Out: the outcomes written. Those with the same result share one row, which holds their positions in the
 -- input, from 1. An outcome is missing when its run was reclaimed, cancelled or finished before. It is
@@ -107,10 +107,11 @@ WITH clock AS MATERIALIZED (
     WHERE c.id = o.campaign_id AND o.is_last AND (o.closed > 0 OR o.newly_held <> 0)
 ), logged AS (
     INSERT INTO campaign_events (campaign_id, at, event, from_status, to_status, cause, actor,
-                                 run_id, scheduled_for)
+                                 run_id, scheduled_for, details)
     SELECT o.campaign_id, o.now, CASE WHEN o.closes THEN 'run_ended' ELSE 'run_' || o.outcome END,
            o.campaign_status, o.to_status, o.outcome || coalesce(': ' || o.error, ''),
-           coalesce(CAST(:actor AS text), CAST(:node AS text)), o.run_id, o.scheduled_for
+           coalesce(CAST(:actor AS text), CAST(:node AS text)), o.run_id, o.scheduled_for,
+           CAST(:details AS jsonb)
     FROM outcome o
     ORDER BY o.campaign_id, o.scheduled_for  -- the run that moves the campaign comes last
 )

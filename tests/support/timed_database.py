@@ -25,6 +25,7 @@ from daemon.runtime.node_identity import NodeIdentity
 from daemon.timer.loader import FIRST_EVENT, FIRST_RUN
 from storage.campaigns import Campaigns
 from storage.firing_database import FiringDatabase
+from storage.held_runs import HeldRuns
 from storage.nodes import Nodes
 from storage.runs import RunStore
 from storage.session import BY_HAND
@@ -88,14 +89,16 @@ class TimedDatabase:
         self.database = database
         self.now = NOON
         self.store = _CampaignsAtTestTime(database, self)
-        self.control = CampaignService(self.store)
+        self.held = HeldRuns(database)
+        self.held.now = self.now
+        self.control = CampaignService(self.store, held=self.held)
         self.timers = Timers(database)
 
     def set_time(self, now: datetime) -> None:
-        self.now = now
+        self.now = self.held.now = now
 
     def advance(self, step: timedelta) -> datetime:
-        self.now += step
+        self.set_time(self.now + step)
         return self.now
 
     async def register_node(self, name: str = "node", lease: float = LONG) -> DatabaseNode:
@@ -113,10 +116,9 @@ class TimedDatabase:
         draft = Campaign(
             id=0,
             uuid=uuid4(),
-            name="a campaign",
             type=CampaignType(kind),
             status=Status.DRAFT,
-            **fields,
+            **{"name": "a campaign", **fields},
         )
         return (await self.control.create(draft, "tester")).id
 

@@ -525,3 +525,30 @@ def test_a_database_that_does_not_answer_is_reported_after_a_second(tmp_path: Pa
         "campaignd: waiting up to 1.5 s for the database at postgresql://someone@"
     )
     assert "no database within 1.5 s" in last
+
+
+def test_held_runs_are_listed_and_decided(loaded: Call, database_url: str) -> None:
+    """Many only with --all, and without a terminal only with --yes."""
+    assert loaded("held").stdout == "no held runs\n"
+    assert loaded("drop").returncode == 2
+    assert loaded("release", "00000000", "--all").returncode == 2
+    assert loaded("release", "--all", "--fail").returncode == 2
+    assert loaded("drop", "--all", "--yes").stdout == "0 runs dropped\n"
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "INSERT INTO runs (campaign_id, scheduled_for, id, status, claimed_at, start_before,"
+            " error) VALUES (1, now(), gen_random_uuid(), 'held', now(), now(), 'held: too late')"
+        )
+        connection.execute(
+            "UPDATE campaigns SET status = 'executing', open_runs = 1, held_runs = 1,"
+            " has_due = true WHERE id = 1"
+        )
+    (shown,) = [json.loads(line) for line in loaded("held", "--json").stdout.splitlines()]
+    assert (shown["reason"], shown["attempt"]) == ("late", 0)
+    assert loaded("held", "--reason", "frozen").stdout == "no held runs\n"
+    asked = loaded("drop", "--all", "--campaign", "once")
+    assert (asked.returncode, asked.stdout) == (1, "")
+    assert asked.stderr == (
+        "campaignd: error: this concerns 1 runs; repeat with confirm=1 (or give --yes)\n"
+    )
+    assert loaded("drop", "--all", "--yes", "--reason", "late").stdout == "1 runs dropped\n"

@@ -22,7 +22,7 @@ async def hold(db: TimedDatabase, node: DatabaseNode, campaign_id: int, **extras
     """Claim the campaign's due event so that its occurrence is held; return the result."""
     (armed,) = await db.due_events(campaign_id)
     node.firing.now = db.now
-    request = plan(armed, db.now)._replace(status="held", cause=WHY, **extras)
+    request = plan(armed, db.now)._replace(**{"status": "held", "cause": WHY, **extras})
     results, _ = await node.firing.claim([request])
     (won,) = won_from([request], results)
     return won

@@ -29,7 +29,9 @@ AT = NOON + hours(1)
 def captured(db: TimedDatabase) -> CapturedEvents:
     """The events that a command logs."""
     captured = CapturedEvents()
-    db.control = CampaignService(db.store, runs=RunResults(db.database), emit=captured)
+    db.control = CampaignService(
+        db.store, runs=RunResults(db.database), held=db.held, emit=captured
+    )
     return captured
 
 
