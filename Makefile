@@ -56,6 +56,8 @@ $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
 install: $(VENV)/.installed ## .venv with the locked dependencies and the command campaignd
 	@if [ ! -e $(VENV)/.installed-dev ] && $(BIN)/python -c 'import pip' 2>/dev/null; then \
 	    $(PIP) uninstall --quiet --yes $(INSTALLERS); fi
+	@[ -z "$(filter install,$(MAKECMDGOALS))" ] || \
+	    echo "next: $(BIN)/campaignd init, or $(BIN)/campaignd run for a database of its own"
 
 install-dev: $(VENV)/.installed-dev ## the same, with what tests and checks need
 

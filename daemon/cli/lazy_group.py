@@ -105,11 +105,14 @@ class LazyGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Replace the stand-in of the named command by the command itself."""
         word = args[0]
-        if word not in COMMANDS and not word.startswith("-") and not ctx.resilient_parsing:
-            suggested = suggestion(word, COMMANDS)
-            hint = f"; did you mean `{suggested}`?" if suggested else ""
-            raise typer.BadParameter(f"there is no command {word!r}{hint}", ctx=ctx)
-        name, command, rest = super().resolve_command(ctx, args)
+        try:
+            name, command, rest = super().resolve_command(ctx, args)
+        except Exception as error:
+            if word not in COMMANDS and hasattr(error, "message"):  # a usage error
+                suggested = suggestion(word, COMMANDS)
+                hint = f"; did you mean `{suggested}`?" if suggested else ""
+                error.message = f"there is no command {word!r}{hint}"
+            raise
         return name, command and load_command(word), rest
 
     def invoke(self, ctx: Any) -> Any:

@@ -8,16 +8,25 @@ from uuid import UUID
 
 import typer
 
+from daemon.cli.completing import complete_refs, complete_runs
 from daemon.cli.table import SHORT_ID
 from daemon.domain.errors import NotFound
 from daemon.domain.read_models import Ref
 from storage.campaign_reads import CampaignReads
 
 _REF_HELP = "The campaign's id, uuid, or name if it is unique."
-RefArgument = Annotated[str, typer.Argument(metavar="REF", help=_REF_HELP, show_default=False)]
+RefArgument = Annotated[
+    str,
+    typer.Argument(metavar="REF", help=_REF_HELP, show_default=False, autocompletion=complete_refs),
+]
 RefsArgument = Annotated[
     list[str],
-    typer.Argument(metavar="REF", help=f"{_REF_HELP} Several may be given.", show_default=False),
+    typer.Argument(
+        metavar="REF",
+        help=f"{_REF_HELP} Several may be given.",
+        show_default=False,
+        autocompletion=complete_refs,
+    ),
 ]
 OptionalRef = Annotated[
     str | None,
@@ -25,6 +34,7 @@ OptionalRef = Annotated[
         metavar="REF",
         help="Only this campaign, by its id, uuid, or name if it is unique.",
         show_default=False,
+        autocompletion=complete_refs,
     ),
 ]
 RunArgument = Annotated[
@@ -33,6 +43,7 @@ RunArgument = Annotated[
         metavar="RUN",
         help="The run's id, or its first characters, as `campaignd runs` shows them.",
         show_default=False,
+        autocompletion=complete_runs,
     ),
 ]
 

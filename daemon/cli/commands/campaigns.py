@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from daemon.cli.options import displays
-from daemon.cli.output import LimitOption, Listing, print_pages
+from daemon.cli.output import LimitOption, Listing, print_pages, print_zone
 from daemon.cli.store import Store, with_store
 from daemon.cli.table import Column
 from daemon.domain.campaign.state_machine import Status
@@ -33,6 +33,7 @@ def campaigns(
             ),
             limit=limit,
         )
+        print_zone()
 
     return with_store(context, list_campaigns)
 

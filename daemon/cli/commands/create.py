@@ -9,6 +9,7 @@ import typer
 
 from daemon.cli.commands.lifecycle import command_result_line
 from daemon.cli.commands.schedule import print_notes, read_json_file
+from daemon.cli.completing import complete_targets
 from daemon.cli.context import command_line_actor
 from daemon.cli.occurrences import print_schedule
 from daemon.cli.options import displays
@@ -53,7 +54,11 @@ def create(
     zone: ZoneOption = None,
     target: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="The target that receives the runs; default: log."),
+        typer.Option(
+            metavar="NAME",
+            help="The target that receives the runs; default: log.",
+            autocompletion=complete_targets,
+        ),
     ] = None,
     payload: PayloadOption = None,
     file: Annotated[

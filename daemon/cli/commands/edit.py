@@ -17,6 +17,7 @@ import typer
 from config.environment import editor_command, whole_environment
 from daemon.cli.commands.create import SHOWN_RUNS
 from daemon.cli.commands.schedule import print_notes
+from daemon.cli.completing import complete_targets
 from daemon.cli.confirm import confirm
 from daemon.cli.context import command_line_actor
 from daemon.cli.occurrences import print_schedule
@@ -62,7 +63,12 @@ def edit(
     until: UntilOption = None,
     zone: ZoneOption = None,
     target: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The target that receives the runs.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The target that receives the runs.",
+            autocompletion=complete_targets,
+        ),
     ] = None,
     payload: PayloadOption = None,
     dry_run: Annotated[

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, timedelta
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
@@ -22,6 +23,7 @@ from daemon.domain.schedule.timezones import wall_clock, zone
 from daemon.domain.schedule.words import schedule_in_words
 from storage.explain_reads import ExplainReads
 
+_INSTANT = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{6})?Z")
 _RUNS = 5
 _NEXT = 3
 
@@ -85,6 +87,15 @@ def explain(
     return with_store(context, explain_campaign)
 
 
+def in_local_times(text: str) -> str:
+    """Return a text with its instants as the screen shows them."""
+
+    def shown(found: re.Match[str]) -> str:
+        return screen().instant(datetime.fromisoformat(found[0]), relative=False)
+
+    return _INSTANT.sub(shown, text)
+
+
 def _no_run_text(campaign: Campaign) -> str:
     if campaign.status is Status.DRAFT:
         return f"no run yet: it is a draft; `campaignd start {campaign.id}` starts it"
@@ -112,7 +123,7 @@ def _print_explanation(record: Evidence, timezone: str, *, full: bool) -> None:
     at = screen().instant(record.at)
     if not screen().is_for_people:
         at += f" ({local:%Y-%m-%d %H:%M:%S} {timezone})"
-    print(f"\n{at}: {explain_instant(record)}")
+    print(f"\n{at}: {in_local_times(explain_instant(record))}")
     if record.run is not None:
         print(f"  run {record.run.id}, {record.run.status}")
     if full and record.run_events:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -90,13 +91,30 @@ def _print_summary(counts: ImportCounts) -> None:
 
 
 def _read_lines(source: BinaryIO) -> Iterator[bytes]:
-    """Yield the lines; keep no more of a line than shows that it is too long."""
+    """Yield the lines; keep no more of a line than shows that it is too long.
+
+    A file that is one JSON object over several lines, as a document prints it, is one line.
+    """
     limit = LONGEST_LINE + 2
+    if source.seekable():
+        head = source.read(limit)
+        if len(head) < limit and _is_one_object(head):
+            # In JSON, an end of line is only ever the space between two words.
+            yield b" ".join(head.split(b"\n"))
+            return
+        source.seek(0)
     while raw := source.readline(limit):
         if not raw.endswith(b"\n") and len(raw) == limit:
             while (rest := source.readline(1 << 16)) and not rest.endswith(b"\n"):
                 pass
         yield raw
+
+
+def _is_one_object(text: bytes) -> bool:
+    try:
+        return b"\n" in text.strip() and isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 @contextmanager

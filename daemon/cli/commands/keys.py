@@ -11,6 +11,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from daemon.cli.completing import complete_keys
 from daemon.cli.options import displays
 from daemon.cli.output import print_objects, print_table
 from daemon.cli.screen import Output, screen
@@ -62,7 +63,13 @@ def _parse_overlap(text: str) -> timedelta:
 
 
 NameArgument = Annotated[
-    str, typer.Argument(metavar="NAME", help="The key's name or id.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="The key's name or id.",
+        show_default=False,
+        autocompletion=complete_keys,
+    ),
 ]
 ExpiryOption = Annotated[
     # The parser also returns a timedelta; Typer accepts no union of the two.

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from daemon.cli.completing import complete_targets
 from daemon.cli.context import context_of
 from daemon.cli.screen import Screen, screen
 from daemon.runtime.clock import SystemClock
@@ -29,7 +30,11 @@ def listen(
     ] = 9000,
     target: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Verify with the secrets of this webhook target."),
+        typer.Option(
+            metavar="NAME",
+            help="Verify with the secrets of this webhook target.",
+            autocompletion=complete_targets,
+        ),
     ] = None,
     secret: Annotated[
         list[str] | None,

@@ -13,10 +13,12 @@ from typing import Annotated, Any, Protocol, TextIO, cast
 
 import typer
 
+from daemon.cli.screen import screen
+from daemon.cli.table import Column, table_lines
 from daemon.domain.preview import LONGEST_LINE, preview_line
 from daemon.runtime.clock import SystemClock
 
-_SHOWN_RUNS = 5
+_SHOWN_RUNS = 2
 _CHUNK = 1 << 16
 _encode = json.JSONEncoder(allow_nan=False).encode
 
@@ -91,24 +93,25 @@ def _read_cases(source: LineSource) -> Iterator[list[bytes]]:
 
 
 def _print_answers_table(answers: Iterator[dict[str, Any]], out: TextIO) -> None:
-    # rich takes 50 ms to import, which a pipe of cases does not need.
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    rows = [_answer_row(number, answer) for number, answer in enumerate(answers, start=1)]
+    if not rows:
+        out.write("no cases\n")
+        return
+    columns = (Column("case"), Column("runs"), Column("and then"), Column("note", is_second=True))
+    for line in table_lines(columns, rows, screen()):
+        out.write(line + "\n")
 
-    table = Table("id", "runs", "window or error")
-    for number, answer in enumerate(answers, start=1):
-        identity = answer["id"]
-        name = f"line {number}" if identity is None else _encode(identity)
-        runs = answer.get("occurrences", [])
-        shown = "\n".join(runs[:_SHOWN_RUNS])
-        if len(runs) > _SHOWN_RUNS:
-            shown += f"\n... {len(runs) - _SHOWN_RUNS} more, the last {runs[-1]}"
-        if "error" in answer:
-            note = f"{answer['error']['status']} {answer['error']['message']}"
-        elif "launch_at" in answer:
-            note = f"{answer['launch_at']} to {answer['complete_at'] or 'no end'}"
-        else:
-            note = "" if runs else "no runs"
-        table.add_row(escape(name), shown, escape(note))
-    Console(file=out).print(table)
+
+def _answer_row(number: int, answer: dict[str, Any]) -> tuple[object, ...]:
+    """Return a case with its first run; the next ones, and what is particular, as a note."""
+    identity = answer["id"]
+    name = f"line {number}" if identity is None else _encode(identity)
+    runs = answer.get("occurrences", [])
+    more = f"{len(runs) - _SHOWN_RUNS} more, the last {runs[-1]}" if len(runs) > _SHOWN_RUNS else ""
+    if "error" in answer:
+        note = f"{answer['error']['status']} {answer['error']['message']}"
+    elif "launch_at" in answer:
+        note = f"{answer['launch_at']} to {answer['complete_at'] or 'no end'}"
+    else:
+        note = "" if runs else "no runs"
+    return name, " ".join(runs[:_SHOWN_RUNS]), more, note

@@ -133,14 +133,11 @@ def print_upcoming(upcoming: list[UpcomingEvent], armed: bool, campaign: Campaig
     elif not armed:
         note = f", once `campaignd start {campaign.id}` has started it"
     print(f"\nnext{note}")
-    print_table(
-        ("event", "at", "local"),
-        [
-            (event_word(event.kind), event.at, f"{event.local:%Y-%m-%d %H:%M:%S} {event.timezone}")
-            for event in upcoming
-        ],
-        "",
-    )
+    if screen().is_for_people:
+        print_table(("event", "at"), [(event_word(each.kind), each.at) for each in upcoming], "")
+        return
+    rows = [(event_word(each.kind), each.local, each.at) for each in upcoming]
+    print_table(("event", "local", "UTC"), rows, "")
 
 
 def event_word(kind: EventKind) -> str:

@@ -9,6 +9,7 @@ from uuid import uuid4
 import typer
 
 from config.settings import Settings
+from daemon.cli.completing import complete_targets
 from daemon.cli.confirm import confirm
 from daemon.cli.context import context_of
 from daemon.cli.options import YesOption, displays
@@ -53,7 +54,13 @@ def targets(context: typer.Context) -> int:
 def try_target(
     context: typer.Context,
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="The target's name.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="The target's name.",
+            show_default=False,
+            autocompletion=complete_targets,
+        ),
     ],
     payload: PayloadOption = None,
     yes: YesOption = False,

@@ -479,6 +479,9 @@ def test_times_are_shown_in_the_wanted_zone(loaded: Call) -> None:
     assert "2100-01-01T09:00:00Z" in loaded("campaigns").stdout
     assert "Fri 1 Jan 2100 10:00 (in 7" in loaded("campaigns", "--tz", "Europe/Paris").stdout
     assert "2100-01-01T09:00:00Z" in loaded("show", "once", "--utc").stdout
+    why = loaded("explain", "once", "--at", "2100-01-01 09:00", "--tz", "Europe/Paris").stdout
+    assert "Fri 1 Jan 2100 10:00" in why
+    assert not re.search(r"\dT\d\d:", why)
     done = loaded("campaigns", "--tz", "Mars")
     assert (done.returncode, "'Mars' is not a time zone" in done.stderr) == (2, True)
 

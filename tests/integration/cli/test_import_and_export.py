@@ -81,3 +81,16 @@ def test_import_of_a_file_that_is_not_there(call: Call) -> None:
     done = call("import", "/nonexistent/file")
     assert done.returncode == 2
     assert done.stderr == "campaignd: error: /nonexistent/file: No such file or directory\n"
+
+
+def test_a_file_that_is_one_object_over_several_lines_is_one_campaign(
+    call: Call, tmp_path: Path
+) -> None:
+    """As documents print it. Several such objects are bad lines, as before."""
+    text = json.dumps({"campaign": {"name": "Hello"}, "schedule": None}, indent=2)
+    file = tmp_path / "one.json"
+    file.write_text(text)
+    done = call("import", file)
+    assert (done.returncode, done.stderr) == (0, "1 loaded, 0 unchanged, 0 updated, 0 bad\n")
+    file.write_text(text + "\n" + text)
+    assert call("import", file).returncode == 1

@@ -84,3 +84,18 @@ def test_two_programs_can_talk() -> None:
         os.close(questions[1])
         reader.join(60)
         assert not reader.is_alive()
+
+
+def test_a_table_has_a_line_for_each_case() -> None:
+    """The first runs, the number of further ones, and an error as a note."""
+    daily = {"frequency": "daily", "time": "09:00"}
+    body = {"schedule_type": "recurring", "recurring_config": daily}
+    lines = [{"id": 1, "schedule": body, "count": 5}, {"id": 2, "schedule": {}}]
+    out = io.StringIO()
+    source = io.BytesIO("".join(json.dumps(line) + "\n" for line in lines).encode())
+    answer_cases(source, out, NOW, table=True)
+    heading, first, second = out.getvalue().splitlines()
+    assert heading.split() == ["case", "runs", "and", "then", "note"]
+    assert "3 more, the last " in first
+    assert second.startswith("2 ")
+    assert " 400 " in second

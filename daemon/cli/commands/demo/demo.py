@@ -154,6 +154,7 @@ async def _run_demo(directory: Path, dsn: str) -> int:
         if wrong or code != 0:
             return 1
         print(f"\nall {len(progress)} campaigns reached their expected status")
+        print("next: campaignd run, and the console at http://127.0.0.1:8080/")
         return 0
 
 
