@@ -157,7 +157,7 @@ def _object_schema(
     doc: str,
     fields: Mapping[str, DeclaredField],
 ) -> JsonSchema:
-    return {
+    schema: JsonSchema = {
         "title": name,
         "description": doc,
         "type": "object",
@@ -165,6 +165,12 @@ def _object_schema(
         "required": [name for name, field in fields.items() if field.required],
         "additionalProperties": False,
     }
+    if body.either:
+        schema["anyOf"] = [
+            {"required": [each], "properties": {each: {"not": {"type": "null"}}}}
+            for each in body.either
+        ]
+    return schema
 
 
 def _property_schemas(

@@ -66,6 +66,10 @@ _SAVE_EXAMPLES = {
             "end_date": "2031-12-31",
         },
     },
+    "the last Friday of each month": {
+        "schedule_type": "recurring",
+        "recurring_config": {"rrule": "FREQ=MONTHLY;BYDAY=-1FR", "time": "09:00"},
+    },
 }
 _UPDATE_EXAMPLES = {
     "start and end": {

@@ -85,6 +85,7 @@ class Body(Generic[T]):
         used_by: As in `declare_field`, for the whole object.
         check: Notes the faults of fields together, where each by itself has none. Gets the faults,
             the path of the object and what was read.
+        either: Two fields of which one is required.
 
     A trailing underscore, of a name that Python reserves, is not part of a field's name.
     """
@@ -97,8 +98,9 @@ class Body(Generic[T]):
         patch: bool = False,
         used_by: CampaignType | None = None,
         check: Callable[[Faults, str, T], None] | None = None,
+        either: tuple[str, ...] = (),
     ) -> None:
-        self.declaration, self.variants = declaration, variants
+        self.declaration, self.variants, self.either = declaration, variants, either
         self.patch, self.used_by, self._check = patch, used_by, check
         self.fields: dict[str, DeclaredField] = {
             name.removesuffix("_"): field for name, field in declaration._field_defaults.items()
@@ -163,6 +165,8 @@ class Body(Generic[T]):
                     values[index] = read(faults, path, value)
                 else:
                     faults.add_malformed(path + name, BLANK)
+        if self.either and all(get(name) is None for name in self.either):
+            faults.add_malformed(path + self.either[0], BLANK)
         found = self.declaration._make(values)
         if self._check is not None and len(faults) == before:
             self._check(faults, path.removesuffix("."), found)

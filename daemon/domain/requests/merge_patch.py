@@ -17,6 +17,7 @@ from daemon.domain.requests.context import (
     keep_extension_fields,
     without_nulls,
 )
+from daemon.domain.requests.rrule_fields import spell_out, write_back
 from daemon.domain.schedule.schedule import Kind, ScheduleSource
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -57,7 +58,7 @@ def merge(
         attributes = given.get(_ATTRIBUTES, {})
         if attributes is None:
             attributes = _ALL_CLEARED
-        if not _asks_for_nth_weekday(attributes, current.body["recurring_config"]):
+        if not _asks_for_nth_weekday(attributes, spell_out(current.body["recurring_config"])):
             return _merge_into_schedule_body(
                 given, attributes, current, ctx, keeps_start=keeps_start
             )
@@ -99,7 +100,8 @@ def _merge_into_schedule_body(
     keeps_start: bool,
 ) -> MergedBody:
     body = dict(current.body)
-    config = dict(body["recurring_config"])
+    written = body["recurring_config"]
+    config = spell_out(written)
     body["scheduled_at"] = given["startdate"]
     if not keeps_start:
         _remove_fields_derived_from_start(config)
@@ -114,7 +116,8 @@ def _merge_into_schedule_body(
         _keep_absent_fields(body, given, current, ctx)
     keep_extension_fields(body, ctx)
     _apply_attributes(attributes, config, current)
-    body["recurring_config"] = config = without_nulls(config)
+    config = without_nulls(config)
+    body["recurring_config"] = write_back(config, written)
     return MergedBody(ScheduleSource.SCHEDULE, without_nulls(body), config.get("end_date"))
 
 
@@ -122,8 +125,10 @@ def _remove_fields_derived_from_start(config: dict[str, Any]) -> None:
     """Remove from a recurring_config what follows from scheduled_at when it is absent."""
     config.pop("time", None)
     # The 31st is the last day of every month: `last_day`, which no startdate changes.
-    if config.get("day_of_month") != 31 or config.get("skip") == "omit":
+    # An rrule with an ordinal and a weekday derives only the time of day from its start.
+    if "nth" not in config and (config.get("day_of_month") != 31 or config.get("skip") == "omit"):
         config.pop("day_of_month", None)
+        config.pop("month", None)
 
 
 def _apply_attributes(
@@ -131,24 +136,33 @@ def _apply_attributes(
 ) -> None:
     """Translate repeating_schedule_attributes into a recurring_config."""
     if "interval_size" in attributes:
+        if (attributes["interval_size"] or 1) != config.get("interval", 1):
+            config.pop("month", None)
         config["interval"] = attributes["interval_size"]
     if "interval_unit" in attributes:
         config["frequency"] = _FREQUENCIES[attributes["interval_unit"] or "day"]
+    if config["frequency"] != "monthly":
+        config.pop("nth", None)
+        config.pop("month", None)
     if "days_of_week" in attributes:
         names = attributes["days_of_week"] or ()
         config["days_of_week"] = sorted({WEEKDAYS.index(name) + 1 for name in names}) or None
+        if not names and config.pop("nth", None):
+            config.pop("month", None)
     if "day_of_month" in attributes:
+        config.pop("nth", None)
         if attributes["day_of_month"] == "last_day":
             config["day_of_month"] = 31
             config["skip"] = None
         else:
             # An absent day means startdate's own day.
             config["day_of_month"] = None
+            config.pop("month", None)
 
 
 def _as_update_body(current: CurrentSchedule) -> dict[str, Any]:
     """Return the `update_schedule` body nearest to a saved recurrence, without its time of day."""
-    config = current.body["recurring_config"]
+    config = spell_out(current.body["recurring_config"])
     attributes: dict[str, Any] = {"interval_unit": "month"}
     if "interval" in config:
         attributes["interval_size"] = config["interval"]

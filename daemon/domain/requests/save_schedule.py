@@ -36,6 +36,7 @@ from daemon.domain.requests.forms import (
     integer_form,
     unread_form,
 )
+from daemon.domain.requests.rrule import RRULE, STANDS_FOR, WrittenRule
 from daemon.domain.schedule.dtstart import Pattern, begin_after, begin_at, pattern_of
 from daemon.domain.schedule.recurrence import Frequency, Skip
 from daemon.domain.schedule.schedule import CampaignType, Kind, Overlap, Schedule, ScheduleSource
@@ -45,7 +46,9 @@ from daemon.domain.schedule.timezones import zone
 class RecurringConfig(NamedTuple):
     """The recurrence of a recurring campaign."""
 
-    frequency: Frequency = declare_field(enum_form(Frequency), required=True)
+    frequency: Frequency = declare_field(
+        enum_form(Frequency), doc="Required, unless rrule stands for it."
+    )
     interval: int = declare_field(
         integer_form(1, 999), default=1, doc="Number of days, weeks or months."
     )
@@ -61,9 +64,14 @@ class RecurringConfig(NamedTuple):
         default=Skip.BACKWARD,
         doc="In a month without the day: its last day (backward), or no run (omit).",
     )
+    rrule: WrittenRule | None = declare_field(
+        RRULE,
+        doc="The recurrence as RFC 5545 text, in place of frequency, interval, days_of_week, "
+        "day_of_month and skip.",
+    )
 
 
-RECURRING_CONFIG = Body(RecurringConfig)
+RECURRING_CONFIG = Body(RecurringConfig, either=("frequency", "rrule"))
 VARIANTS = {
     "immediate": Variant(
         "Immediate", "No schedule: the campaign waits for its start. Clears an existing schedule."
@@ -76,6 +84,8 @@ VARIANTS = {
         {"recurring_config": RECURRING_CONFIG},
     ),
 }
+_PARTS = {"days_of_week": "BYDAY", "day_of_month": "BYMONTHDAY"}
+"""The parts of an rrule that say what these fields say."""
 _SCHEDULE_TYPE = choice_form({word: word for word in VARIANTS})
 
 
@@ -164,9 +174,34 @@ def _read_fields(body: dict[str, Any]) -> tuple[SaveSchedule, RecurringConfig | 
             config = RECURRING_CONFIG.read_field(
                 faults, "recurring_config", fields.recurring_config
             )
+            if config is not None and config.rrule is not None:
+                config = _spell_out(faults, config, config.rrule, body["recurring_config"])
     if faults:
         raise faults.to_error(INVALID_CONFIGURATION)
     return fields, config
+
+
+def _spell_out(
+    faults: Faults, config: RecurringConfig, rule: WrittenRule, given: dict[str, Any]
+) -> RecurringConfig:
+    """Return the config with the values of the fields that its rrule stands for."""
+    beside = [name for name in STANDS_FOR if given.get(name) is not None]
+    if beside:
+        text = f"stands for {', '.join(beside)}: give one of them"
+        faults.add_malformed("recurring_config.rrule", text)
+    end_date = config.end_date
+    if rule.end_date is not None:
+        if end_date is not None:
+            faults.add_malformed("recurring_config.rrule", "has UNTIL: give it or end_date")
+        end_date = END_DATE.read(faults, "recurring_config.rrule", rule.end_date)
+    return config._replace(
+        frequency=rule.frequency,
+        interval=rule.interval,
+        days_of_week=rule.weekdays,
+        day_of_month=rule.month_day,
+        skip=rule.skip,
+        end_date=end_date,
+    )
 
 
 def _resolve_start(
@@ -197,7 +232,9 @@ def _is_same_rule(pattern: Pattern, timezone: str, current: CurrentSchedule) -> 
     schedule = current.schedule
     if schedule.kind is not Kind.RECURRING or schedule.rule is None:
         return False
-    same = pattern_of(schedule.rule)._replace(skip=pattern.skip) == pattern
+    if pattern.month not in (None, schedule.rule.first_on.month):
+        return False
+    same = pattern_of(schedule.rule)._replace(skip=pattern.skip, month=pattern.month) == pattern
     return same and schedule.timezone == timezone
 
 
@@ -265,6 +302,9 @@ def _build_pattern(config: RecurringConfig, start: tuple[datetime, datetime] | N
     """Return the recurrence; its absent fields follow from scheduled_at's wall-clock time."""
     local = None if start is None else start[1]
     time_of_day, weekdays, day = config.time, config.days_of_week, None
+    nth = month = None
+    if config.rrule is not None:
+        nth, month = config.rrule.nth, config.rrule.month
     missing = []
     if time_of_day is None:
         if local is None:
@@ -276,7 +316,7 @@ def _build_pattern(config: RecurringConfig, start: tuple[datetime, datetime] | N
             missing.append("days_of_week")
         else:
             weekdays = (local.isoweekday(),)
-    elif config.frequency is Frequency.MONTHLY:
+    elif config.frequency is Frequency.MONTHLY and nth is None:
         weekdays = ()
         day = config.day_of_month
         if day is None:
@@ -287,8 +327,14 @@ def _build_pattern(config: RecurringConfig, start: tuple[datetime, datetime] | N
     if missing or time_of_day is None:
         text = f"{BLANK} without scheduled_at"
         errors = {f"recurring_config.{name}": [text] for name in missing}
+        if config.rrule is not None:
+            for name, part in _PARTS.items():
+                if errors.pop(f"recurring_config.{name}", None):
+                    errors["recurring_config.rrule"] = [f"needs {part} without scheduled_at"]
         raise invalid_input(400, INVALID_CONFIGURATION, errors)
-    return Pattern(config.frequency, config.interval, time_of_day, weekdays, day, skip=config.skip)
+    return Pattern(
+        config.frequency, config.interval, time_of_day, weekdays, day, nth, config.skip, month
+    )
 
 
 def _build_schedule(

@@ -16,7 +16,10 @@ _TICK = timedelta(microseconds=1)
 
 
 class Pattern(NamedTuple):
-    """A rule without its first date; fields as in `Rule`."""
+    """A rule without its first date; fields as in `Rule`.
+
+    `month` (1 to 12) is set for a rule that counts years: its first match is in that month.
+    """
 
     frequency: Frequency
     interval: int
@@ -25,6 +28,7 @@ class Pattern(NamedTuple):
     month_day: int | None = None
     nth: int | None = None
     skip: Skip = Skip.BACKWARD
+    month: int | None = None
 
 
 def pattern_of(rule: Rule) -> Pattern:
@@ -56,6 +60,8 @@ def begin_at(
     policy: DaylightSaving | None = None,
 ) -> Beginning | None:
     """Return the first match at or after the anchor, as if the interval were 1, or None.
+
+    Of a pattern with a month, the interval is as if it were 12 months.
 
     At the anchor's own wall-clock time the first match is the anchor's instant, also in the second
     pass of an overlap.
@@ -99,6 +105,8 @@ def _begin(
     # Start on the date before: its nominal time can fall after the anchor because of a gap.
     ordinal = max(1, ordinal - 1)
     probe = _rule(pattern, 1, date.fromordinal(ordinal))
+    if pattern.month is not None:
+        probe = _rule(pattern, 12, date(max(1, probe.first_on.year - 1), pattern.month, 1))
     in_zone = zone(timezone)
     while True:
         match = next_match(probe, ordinal)

@@ -1,7 +1,8 @@
 """A schedule as RFC 5545 text (section 3.3.10), for readers and for iCalendar.
 
-The text is derived and never read back: the columns and the body are the truth. It expresses the
-local dates; each calendar program decides about daylight-saving gaps itself.
+The text is derived from the columns, which with the body are the truth. It expresses the local
+dates; each calendar program decides about daylight-saving gaps itself. The rule of a recurrence can
+be given back as `recurring_config.rrule`, beside its DTSTART as scheduled_at.
 
 python-dateutil is the independent check of this text and of `recurrence`: the property tests
 expand both with `dateutil.rrule` and compare the dates, and the benchmark compares the speed. The
@@ -17,7 +18,7 @@ from daemon.domain.schedule.recurrence import Frequency, Rule, Skip
 from daemon.domain.schedule.schedule import EventKind, Kind, Schedule
 from daemon.domain.schedule.timezones import resolve, zone
 
-_DAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
+WEEKDAY_CODES = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 _UTC_NAMES = frozenset({"UTC", "Etc/UTC"})
 # RFC 5545 dates before the first full year of the Gregorian calendar are ambiguous.
 _FIRST_YEAR = 1583
@@ -72,7 +73,7 @@ def _rule_text(rule: Rule) -> str:
     if rule.frequency is Frequency.MONTHLY:
         parts.append(_month_part(rule))
     elif rule.weekdays:
-        parts.append("BYDAY=" + ",".join(_DAYS[day - 1] for day in rule.weekdays))
+        parts.append("BYDAY=" + ",".join(WEEKDAY_CODES[day - 1] for day in rule.weekdays))
     return ";".join(parts)
 
 
@@ -81,7 +82,7 @@ def _month_part(rule: Rule) -> str:
     if rule.nth is not None:
         # In a month without a fifth weekday the last one counts; a fifth one is the last as well.
         nth = -1 if rule.nth == 5 and backward else rule.nth
-        return "BYDAY=" + ",".join(f"{nth}{_DAYS[day - 1]}" for day in rule.weekdays)
+        return "BYDAY=" + ",".join(f"{nth}{WEEKDAY_CODES[day - 1]}" for day in rule.weekdays)
     day = rule.month_day or 1
     if day <= 28 or not backward:
         return f"BYMONTHDAY={day}"

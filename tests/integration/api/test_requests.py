@@ -186,6 +186,33 @@ def test_a_schedule_can_be_sent_back_as_it_was_read(api: RunningApi) -> None:
     assert api.http.patch(f"{path}/update_schedule", json=read).status_code == 200
 
 
+def test_a_recurrence_written_as_rrule_is_read_back_as_it_was_given(api: RunningApi) -> None:
+    """It is stored, shown, saved again and changed as one that was given in fields."""
+    campaign = api.create_campaign(type="recurring")
+    path = f"/campaigns/{campaign['id']}"
+    config = {"rrule": "FREQ=YEARLY;BYMONTH=11;BYDAY=4TH", "time": "09:00"}
+    body = {
+        "schedule_type": "recurring",
+        "scheduled_at": "2031-01-01T00:00:00Z",
+        "recurring_config": config,
+    }
+    saved = api.http.post(f"{path}/schedule", json=body)
+    assert (saved.status_code, saved.json()["next_run_at"]) == (200, "2031-11-27T09:00:00Z")
+    read = api.http.get(f"{path}/schedule").json()
+    assert read["recurring_config"] == config
+    assert read["rrule"] == "DTSTART:20311127T090000Z\nRRULE:FREQ=MONTHLY;INTERVAL=12;BYDAY=4TH"
+    assert api.http.post(f"{path}/schedule", json=read).status_code == 200
+    patch = {
+        "startdate": "2031-01-01T00:00:00Z",
+        "repeating_schedule_attributes": {"days_of_week": ["fri"]},
+    }
+    updated = api.http.patch(f"/campaigns/{campaign['uuid']}/update_schedule", json=patch)
+    assert updated.status_code == 200, updated.text
+    read = api.http.get(f"{path}/schedule").json()
+    assert read["recurring_config"]["rrule"] == "FREQ=YEARLY;BYMONTH=11;BYDAY=4FR"
+    assert read["next_run_at"] == "2031-11-28T09:00:00Z"
+
+
 def test_another_value_of_a_read_only_field_is_refused_in_one_sentence(api: RunningApi) -> None:
     """The error names the fields; nothing is saved."""
     campaign = api.create_armed_campaign()
