@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
@@ -11,7 +11,7 @@ from itertools import groupby, pairwise
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from daemon.api.console.planner import CalendarFilter, planner_of
+from daemon.api.console.planner import CalendarFilter, Plan, planner_of
 from daemon.api.console.rendering import local, moment_text, render_page
 from daemon.api.console.viewer import Reader
 from daemon.api.requests import backend_of
@@ -91,7 +91,8 @@ async def show_calendar(request: Request, viewer: Reader) -> Response:
     shown = CalendarFilter(asked.get("q", "").strip(), "drafts" in asked)
     first, count = _range_of(view, chosen, viewer.preferences.week_start)
     days = [first + timedelta(days=number) for number in range(count)]
-    builder = _Builder(request, zone_name, viewer.now, shown, _ENTRIES[view])
+    plan = await planner_of(request).current()
+    builder = _Builder(request, plan, zone_name, viewer.now, shown, _ENTRIES[view])
     found = await builder.days(days, chosen.month if view is View.MONTH else None)
     return render_page(
         request,
@@ -100,7 +101,7 @@ async def show_calendar(request: Request, viewer: Reader) -> Response:
         view=view,
         views=list(View),
         zone=zone_name,
-        zones=list(dict.fromkeys([viewer.zone, "UTC", *await planner_of(request).zones(ZONES)])),
+        zones=list(dict.fromkeys([viewer.zone, "UTC", *plan.zones(ZONES)])),
         chosen=chosen,
         today=today,
         before=_shifted(view, chosen, -1),
@@ -163,16 +164,22 @@ class _Builder:
     """Reads runs and occurrences, and builds the days."""
 
     def __init__(
-        self, request: Request, zone_name: str, now: datetime, shown: CalendarFilter, keep: int
+        self,
+        request: Request,
+        plan: Plan,
+        zone_name: str,
+        now: datetime,
+        shown: CalendarFilter,
+        keep: int,
     ) -> None:
-        self._planner = planner_of(request)
+        self._planner, self._plan = planner_of(request), plan
         self._reads = backend_of(request).calendar
         self._zone, self._now, self._shown, self._keep = zone_name, now, shown, keep
 
     async def days(self, days: Sequence[date], month: int | None) -> list[Day]:
         """Return the days; those outside the month, if one is given, are marked."""
         bounds = [_midnight(day, self._zone) for day in (*days, days[-1] + timedelta(days=1))]
-        campaigns = await self._planner.campaigns(self._shown)
+        campaigns = self._plan.campaigns(self._shown)
         past = await self._past(bounds, campaigns)
         ahead = await self._ahead(bounds)
         ids = {each.campaign_id for period in ahead if period for each in period.first}
@@ -195,14 +202,14 @@ class _Builder:
         ]
 
     async def _past(
-        self, bounds: Sequence[datetime], campaigns: dict[int, ScheduledCampaign]
+        self, bounds: Sequence[datetime], campaigns: Mapping[int, ScheduledCampaign]
     ) -> list[RunsOfPeriod | None]:
         """Return the runs of the days that have begun."""
         begun = [start for start in bounds[:-1] if start <= self._now]
         if not begun:
             return [None] * (len(bounds) - 1)
         ids = sorted(campaigns) if self._shown.text else None
-        found = await self._reads.runs_of_periods(bounds[: len(begun) + 1], self._keep, ids)
+        found = await self._planner.past(bounds[: len(begun) + 1], self._keep, ids)
         return [*found, *[None] * (len(bounds) - 1 - len(begun))]
 
     async def _ahead(self, bounds: Sequence[datetime]) -> list[Period | None]:
@@ -212,18 +219,18 @@ class _Builder:
         found: list[Period | None] = [None] * ended
         if len(left) > 1 and left[0] <= self._now:
             minute = self._now.replace(second=0, microsecond=0)
-            found += await self._planner.expand(
+            found += await self._plan.expand(
                 [minute + _MINUTE, max(left[1], minute + _MINUTE)], self._keep, self._shown
             )
             left = left[1:]
         if len(left) > 1:
-            found += await self._planner.expand(left, self._keep, self._shown)
+            found += await self._plan.expand(left, self._keep, self._shown)
         return found
 
     def _coming_entries(
         self,
         period: Period | None,
-        campaigns: dict[int, ScheduledCampaign],
+        campaigns: Mapping[int, ScheduledCampaign],
         names: dict[int, tuple[str, Status]],
     ) -> list[Entry]:
         if period is None:

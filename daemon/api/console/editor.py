@@ -225,7 +225,7 @@ async def _preview(
         parsed,
         snapshot.current,
         snapshot.now,
-        planner_of(request),
+        await planner_of(request).current(),
         campaign_id=campaign.id,
         target=campaign.target,
     )

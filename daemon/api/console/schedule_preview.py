@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from daemon.api.console.planner import Planner
+from daemon.api.console.planner import Plan
 from daemon.domain.requests import CurrentSchedule, ParsedSchedule
 from daemon.domain.requests.notes import notes_on
 from daemon.domain.schedule.dst_affected import Affected, dst_affected
@@ -56,7 +56,7 @@ async def preview_of(
     parsed: ParsedSchedule,
     current: CurrentSchedule | None,
     now: datetime,
-    planner: Planner,
+    plan: Plan,
     *,
     campaign_id: int,
     target: str,
@@ -67,7 +67,7 @@ async def preview_of(
         parsed: the schedule in the editor.
         current: the saved schedule.
         now: the present instant.
-        planner: the schedules of all campaigns.
+        plan: the schedules of all campaigns.
         campaign_id: of the campaign; 0 for a new one.
         target: the target of the campaign.
     """
@@ -92,7 +92,7 @@ async def preview_of(
         is_compared=before is not None,
         added=tuple(sorted(new - old)) if before is not None else (),
         dropped=tuple(sorted(old - new)),
-        collisions=await _collisions(ahead[:CHECKED], planner, campaign_id, target),
+        collisions=await _collisions(ahead[:CHECKED], plan, campaign_id, target),
     )
 
 
@@ -105,11 +105,11 @@ def _coming(schedule: Schedule | None, now: datetime) -> set[datetime]:
 
 
 async def _collisions(
-    ahead: tuple[datetime, ...], planner: Planner, campaign_id: int, target: str
+    ahead: tuple[datetime, ...], plan: Plan, campaign_id: int, target: str
 ) -> tuple[Collision, ...]:
     found = []
     for at in ahead:
-        period = await planner.near(at - NEAR, at + NEAR, target, but=campaign_id)
+        period = await plan.near(at - NEAR, at + NEAR, target, but=campaign_id)
         if period is not None:
             found.append(Collision(at, period[0], period[1]))
     return tuple(found)

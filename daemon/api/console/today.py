@@ -65,7 +65,8 @@ async def _hours_ahead(request: Request, now: datetime) -> list[tuple[datetime, 
     minute = now.replace(second=0, microsecond=0)
     hour = minute.replace(minute=0)
     hours = [hour + timedelta(hours=number) for number in range(HOURS + 1)]
-    found = await planner_of(request).expand([minute, *hours[1:]], keep=0)
+    plan = await planner_of(request).current()
+    found = await plan.expand([minute, *hours[1:]], keep=0)
     return [(start, period.count) for start, period in zip(hours, found, strict=False)]
 
 

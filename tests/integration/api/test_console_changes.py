@@ -348,7 +348,7 @@ def test_a_failed_run_is_retried_and_a_held_one_released(
     assert "Try again" in ann.get(f"/runs/{run}").text
     assert "The run is tried again." in ann.post(f"/runs/{run}/retry").text
     api.database.wait_until("SELECT status = 'completed' FROM runs WHERE id = %s", run)
-    assert ann.post(f"/runs/{run}/release").status_code == 400
+    assert ann.post(f"/runs/{run}/release").status_code == 409
     assert ann.post(f"/runs/{run}/nothing").status_code == 404
 
 

@@ -25,7 +25,7 @@ async function swap(url, options = {}, keep = "push") {
     location.assign(got.url);
     return;
   }
-  const focused = keyOf(document.activeElement), scroll = scrollY;
+  const active = document.activeElement, focused = keyOf(active), scroll = scrollY;
   const isSamePage = new URL(got.url).pathname === location.pathname;
   $("#main").replaceChildren(...got.main.childNodes);
   const nav = $(".top nav", got.page);
@@ -34,8 +34,13 @@ async function swap(url, options = {}, keep = "push") {
   if (keep === "push") history.pushState(null, "", got.url);
   else if (keep === "replace") history.replaceState(null, "", got.url);
   const again = focused && find(focused);
-  if (again) again.focus({ preventScroll: true });
-  else $("#main").focus({ preventScroll: true });
+  if (again) {
+    again.focus({ preventScroll: true });
+    if (again.type === "search") {
+      again.value = active.value; // with what was typed while the page was fetched
+      again.setSelectionRange(active.selectionStart, active.selectionEnd);
+    }
+  } else $("#main").focus({ preventScroll: true });
   scrollTo(0, isSamePage ? scroll : 0);
   afterSwap();
 }
