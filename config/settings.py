@@ -159,6 +159,15 @@ class HistorySettings(Section):
     audit_days: Days = 400
 
 
+class AuditSettings(Section):
+    """The auditor, which checks the runs of every campaign against its schedule; in seconds."""
+
+    enabled: Annotated[bool, Allowed("true or false")] = True
+    sweep: WholeSeconds = 86_400
+    window: WholeSeconds = 172_800
+    held_after: WholeSeconds = 86_400
+
+
 class DatabaseSettings(Section):
     """The connection pool."""
 
@@ -210,6 +219,7 @@ class Settings(Section):
     scheduler: SchedulerSettings = SchedulerSettings()
     database: DatabaseSettings = DatabaseSettings()
     history: HistorySettings = HistorySettings()
+    audit: AuditSettings = AuditSettings()
     traces: TracesSettings = TracesSettings()
     targets: dict[TargetName, TargetSettings] = Field(default_factory=dict)
 

@@ -70,7 +70,9 @@ class Daemon:
         )
         self.api = self._build_api() if process.settings.api.enabled else None
         self.loop_lag = (
-            self.status.connect_metrics(parts.metrics) if parts.metrics is not None else None
+            self.status.connect_metrics(parts.metrics, parts.auditor)
+            if parts.metrics is not None
+            else None
         )
 
     @property
@@ -148,6 +150,7 @@ class Daemon:
             parts.schema_task,
             parts.privilege_task,
             parts.tzdata_task,
+            *([] if parts.auditor is None else [parts.auditor]),
         ):
             await service.start()
         for event in (parts.loader.loaded, parts.edit_listener.tried):
@@ -202,7 +205,8 @@ class Daemon:
         parts, grace = self.parts, self._settings.scheduler.drain_timeout
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + grace + STOP_MARGIN_S
-        loop.call_later(grace + CUT_OFF_S, parts.database.cut_off)
+        for database in (parts.database, parts.audit_database):
+            loop.call_later(grace + CUT_OFF_S, database.cut_off)
         in_flight = len(parts.pipeline.in_flight)
         self._emit("stopping", in_flight=in_flight, drain_timeout_s=grace)
         parts.watchdog.on_beat.clear()
@@ -217,6 +221,7 @@ class Daemon:
             parts.schema_task,
             parts.privilege_task,
             parts.tzdata_task,
+            *([] if parts.auditor is None else [parts.auditor]),
         )
         await asyncio.gather(*(_ignore_errors(service.stop(1)) for service in watching))
         await _ignore_errors(parts.edit_listener.stop())
@@ -234,8 +239,9 @@ class Daemon:
         )
         if parts.node.id and parts.health.is_up:
             await _ignore_errors(asyncio.wait_for(parts.heartbeat.leave(), ANNOUNCE_S))
-        await _ignore_errors(parts.database.close())
-        parts.database.cut_off()
+        for database in (parts.audit_database, parts.database):
+            await _ignore_errors(database.close())
+            database.cut_off()
         if parts.traces is not None:
             await _ignore_errors(asyncio.to_thread(parts.traces.close))
         self._emit("stopped")

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from daemon.domain.auditor.finding import FindingKind
+from daemon.maintenance.auditor import Auditor
 from daemon.maintenance.privilege_watch import PrivilegeWatch
 from daemon.pipeline.pipeline import Pipeline
 from daemon.runtime.clock import DatabaseClock, SystemClock
@@ -124,7 +126,7 @@ class NodeStatus:
             return f"the firing loop has failed to use it for {outage:.0f} s: {self._health.error}"
         return None
 
-    def connect_metrics(self, metrics: Metrics) -> Service:
+    def connect_metrics(self, metrics: Metrics, auditor: Auditor | None = None) -> Service:
         """Connect the gauges and histograms; return the service that measures the event loop."""
         from daemon.telemetry.loop_lag import LoopLag
 
@@ -167,7 +169,30 @@ class NodeStatus:
         metrics.start_target_series(self._settings.targets)
         for name, (text, read) in gauges.items():
             metrics.add_gauge(name, text, read)
+        if auditor is not None:
+            _connect_auditor(metrics, auditor)
         return LoopLag(SystemClock(), metrics.duration_observer("loop_lag"))
+
+
+def _connect_auditor(metrics: Metrics, auditor: Auditor) -> None:
+    metrics.add_labelled_gauge(
+        "audit_findings",
+        "Open findings of the auditor about this node's campaigns.",
+        ("kind", "severity"),
+        lambda: {
+            (kind.value, kind.severity.value): float(auditor.open[kind]) for kind in FindingKind
+        },
+    )
+    metrics.add_gauge(
+        "audit_round_timestamp_seconds",
+        "Begin of the auditor's last whole round; the node's start before there is one.",
+        lambda: auditor.last_round_at.timestamp(),
+    )
+    metrics.add_gauge(
+        "audit_fresh_share",
+        "Share of the campaigns with new runs that the auditor's last fresh pass looked at.",
+        lambda: auditor.fresh_share,
+    )
 
 
 def _unix_timestamp(at: datetime | None) -> float | None:

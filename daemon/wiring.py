@@ -17,6 +17,7 @@ from daemon.cluster.node_rescuer import NodeRescuer
 from daemon.cluster.store import NodeInfo
 from daemon.domain.ports import Clock, Emit
 from daemon.domain.schedule.zone_data import tzdata_version
+from daemon.maintenance.auditor import Auditor, AuditorOptions
 from daemon.maintenance.lease_reaper import LeaseReaper
 from daemon.maintenance.periodic import PeriodicTask
 from daemon.maintenance.privilege_watch import EVERY_S as PRIVILEGES_EVERY_S
@@ -39,6 +40,9 @@ from daemon.timer.edit_listener import EditListener
 from daemon.timer.inbox import TimerInbox
 from daemon.timer.loader import Loader
 from daemon.timer.scheduler import TimerScheduler
+from storage.audit_findings import AuditFindings
+from storage.auditor_reads import AuditorReads
+from storage.engine import Database
 from storage.firing_database import FiringDatabase
 from storage.leases import LeaseTable
 from storage.nodes import Nodes
@@ -106,6 +110,9 @@ class Parts:
     node_rescuer: NodeRescuer
     lease_reaper: LeaseReaper
     pruner: Pruner
+    auditor: Auditor | None
+    audit_database: Database
+    """One connection, opened by the auditor's first look: firing never waits for it."""
     schema_watch: SchemaWatch
     schema_task: PeriodicTask
     privilege_watch: PrivilegeWatch
@@ -129,6 +136,7 @@ class Parts:
             self.schema_task,
             self.privilege_task,
             self.tzdata_task,
+            *([] if self.auditor is None else [self.auditor]),
         ]
 
 
@@ -244,6 +252,19 @@ def build_parts(process: ProcessContext, in_force: Callable[[], Settings]) -> Pa
         health=health,
         emit=emit,
     )
+    audit_database = Database(
+        process.dsn,
+        application_name=f"campaignd-{tag}",
+        pool_size=1,
+        overflow=0,
+        timeouts=FIRING,
+        prepare=settings.listen_database_url is None,
+    )
+    auditor = None
+    if settings.audit.enabled:
+        auditor = _build_auditor(
+            settings, audit_database, pipeline, node, health=health, clock=clock, emit=emit
+        )
     schema_watch = SchemaWatch(lambda: require_schema_in(database), emit=emit)
     privilege_watch = PrivilegeWatch(lambda: require_privileges_in(database), emit=emit)
     tzdata_refresh = TzdataRefresh(database, emit)
@@ -271,6 +292,8 @@ def build_parts(process: ProcessContext, in_force: Callable[[], Settings]) -> Pa
         node_rescuer=node_rescuer,
         lease_reaper=lease_reaper,
         pruner=Pruner(Prune(database), lambda: _retention_from(in_force()), emit=emit),
+        auditor=auditor,
+        audit_database=audit_database,
         schema_watch=schema_watch,
         schema_task=PeriodicTask("schema_watch", schema_watch.check),
         privilege_watch=privilege_watch,
@@ -279,6 +302,35 @@ def build_parts(process: ProcessContext, in_force: Callable[[], Settings]) -> Pa
         ),
         tzdata_refresh=tzdata_refresh,
         tzdata_task=PeriodicTask("tzdata_refresh", tzdata_refresh.refresh),
+    )
+
+
+def _build_auditor(
+    settings: Settings,
+    database: Database,
+    pipeline: Pipeline,
+    node: NodeIdentity,
+    *,
+    health: DatabaseHealth,
+    clock: Clock,
+    emit: Emit,
+) -> Auditor:
+    audit = settings.audit
+    return Auditor(
+        AuditorReads(database),
+        AuditFindings(database),
+        AuditorOptions(
+            timedelta(seconds=audit.sweep),
+            timedelta(seconds=audit.window),
+            timedelta(seconds=audit.held_after),
+        ),
+        shards=lambda: node.shards,
+        blocked_targets=lambda: [
+            pool.name for pool in pipeline.pools if pool.is_paused or pool.is_full
+        ],
+        is_database_up=lambda: health.is_up,
+        clock=clock,
+        emit=emit,
     )
 
 

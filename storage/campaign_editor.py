@@ -26,7 +26,7 @@ from daemon.domain.run.attempt import RunEnded
 from daemon.domain.schedule.misfire import Stretch
 from daemon.domain.schedule.schedule import EventKind
 from storage.audit_log import record_in_transaction
-from storage.schedule_rows import definition_row
+from storage.schedule_rows import armed_from, definition_row
 from storage.tables import (
     campaign_events,
     campaigns,
@@ -168,10 +168,16 @@ class LockedCampaign:
         elif change.schedule is not None:
             self.revision = revision
             row = {**definition_row(change.schedule, now), "revision": revision}
+            row["armed_from"] = armed_from(change.timer, now)
             await self._execute(_SAVE_DEFINITION, campaign_id=campaign_id, **row)
         elif not change.keep_timer:
             self.revision = None if self.revision is None else revision
-            await self._execute(_REVISE_DEFINITION, of_campaign=campaign_id, revision=revision)
+            await self._execute(
+                _REVISE_DEFINITION,
+                of_campaign=campaign_id,
+                revision=revision,
+                armed_from=armed_from(change.timer, now),
+            )
         if change.keep_timer:
             return
         if change.timer is None:

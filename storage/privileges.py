@@ -26,7 +26,7 @@ APPLICATION = (
         "SELECT INSERT UPDATE DELETE",
         *("campaigns", "schedule_definitions", "timers", "runs", "nodes"),
         *("idempotency_keys", "sessions", "brakes", "calendars", "calendar_closed"),
-        "schedule_calendars",
+        *("schedule_calendars", "audit_findings"),
     ),
     *_on_each("SELECT INSERT UPDATE", "api_keys"),
     *_on_each("SELECT UPDATE", "control"),
@@ -65,6 +65,7 @@ READ_ONLY = (
         *("campaigns", "schedule_definitions", "timers", "runs", "nodes"),
         *("campaign_events", "audit_log", "schedules", "armed_timers"),
         *("brakes", "control", "calendars", "calendar_closed", "schedule_calendars"),
+        "audit_findings",
     ),
     Privilege(
         "SELECT",

@@ -12,7 +12,7 @@ from daemon.domain.read_models import PruneStats
 from storage.audit_log import AuditLog
 from storage.engine import Database
 from storage.queries import query
-from storage.tables import audit_log, campaigns
+from storage.tables import audit_findings, audit_log, campaigns
 
 CAMPAIGN_BATCH = 1000
 ROW_BATCH = 5000
@@ -69,6 +69,14 @@ class Prune:
             deleted += result.rowcount
             if result.rowcount < ROW_BATCH:
                 return deleted
+
+    async def prune_findings(self, keep: timedelta) -> int:
+        """Delete findings of the auditor that were cleared longer ago than ``keep``."""
+        column = audit_findings.c.cleared_at
+        async with self._database.long_transaction() as connection:
+            now = self.now or (await connection.execute(sa.select(sa.func.now()))).scalar_one()
+            done = await connection.execute(sa.delete(audit_findings).where(column < now - keep))
+        return done.rowcount
 
     async def _prune_batch(self, ids: list[int], keep: timedelta) -> PruneStats | None:
         """Run one transaction; return None if another process prunes at the moment."""

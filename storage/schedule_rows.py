@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from daemon.domain.requests import ParsedSchedule
 from daemon.domain.schedule.recurrence import Frequency, Rule, Skip
 from daemon.domain.schedule.rrule import rrule_text
-from daemon.domain.schedule.schedule import Kind, Overlap, Schedule, ScheduleSource
+from daemon.domain.schedule.schedule import Kind, Overlap, Schedule, ScheduleSource, TimedEvent
 from daemon.domain.schedule.zone_data import tzdata_version
+
+_TICK = timedelta(microseconds=1)
 
 
 def schedule_from(row: Any) -> Schedule:
@@ -67,6 +69,15 @@ def schedule_columns(schedule: Schedule) -> dict[str, Any]:
         "overlap": schedule.overlap,
         "rrule": rrule_text(schedule),
     }
+
+
+def armed_from(timer: TimedEvent | None, now: datetime) -> datetime:
+    """Return the instant after which a schedule that is armed now owes every occurrence.
+
+    An edit may leave out occurrences before the event that it arms: an earlier one has run on the
+    same date.
+    """
+    return now if timer is None else max(now, timer.at - _TICK)
 
 
 def definition_row(saved: ParsedSchedule, now: datetime) -> dict[str, Any]:

@@ -265,6 +265,9 @@ async def _write_changes(
         # Nodes must load the timer again, whichever of its instants moved.
         columns["revision"] = await connection.scalar(sa.select(revision_seq.next_value()))
         columns["changed_in"] = sa.func.pg_current_xact_id()
+        columns["armed_from"] = sa.func.greatest(
+            sa.func.clock_timestamp(), fire_at - timedelta(microseconds=1)
+        )
         await connection.execute(
             sa.update(timers)
             .where(timers.c.campaign_id == campaign_id)

@@ -78,6 +78,7 @@ COMMANDS: dict[str, CommandRow] = {
         ("api", "api:api", "Serve the HTTP API without a scheduler."),
         ("health", "health:health", "Check whether the local node is healthy."),
         ("completion", "completion:completion", "Print a shell completion script."),
+        ("audit", "audit:audit", "Check that every due occurrence has exactly one run."),
         ("audit-log", "audit_log:audit_log", "List who changed what, newest first."),
         ("keys", "keys:keys", "Create, list, rotate and revoke API keys."),
     )

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
+from daemon.cli.screen import screen
 from daemon.domain.requests.datetimes import parse_date, parse_datetime, resolve_datetime
 from daemon.domain.requests.fields import datetime_fault
 from daemon.domain.schedule.timezones import wall_clock
@@ -97,6 +98,15 @@ def parse_length(text: str) -> timedelta | None:
     """Return a length of time such as 90s, 30m, 1h, 7d or 2w; None for other texts."""
     found = _is_length(text)
     return timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else None
+
+
+def parse_since(text: str) -> datetime:
+    """Return the instant of a text for --since: a length of time before now, or a time."""
+    now = screen().now
+    length = parse_length(text)
+    if length is not None:
+        return now - length
+    return resolve_when(parse_when(text, "--since"), now, screen().zone, past=True, hint="--since")
 
 
 def _parse_time(word: str) -> time | None:

@@ -38,6 +38,10 @@ class PruneStore(Protocol):
         """Add what was deleted to the audit log."""
         ...
 
+    async def prune_findings(self, keep: timedelta) -> int:
+        """Delete findings of the auditor cleared longer ago than ``keep``; return their number."""
+        ...
+
     async def prune_audit_log(self, keep: timedelta) -> int:
         """Delete rows of the audit log older than ``keep``; return their number."""
         ...
@@ -81,6 +85,7 @@ class Pruner(Service):
             with suppress(Unavailable):  # services that fire log the outage
                 if retention.history is not None:
                     await self._prune_history(retention.history)
+                    await self._store.prune_findings(retention.history)
                 if retention.audit is not None:
                     await self._store.prune_audit_log(retention.audit)
 

@@ -401,6 +401,28 @@ EVENTS: dict[str, EventSpec] = {
         ("count", "waited_s", "campaign_id", "blocking_pid"),
         "Look at `blocking_pid` in `pg_stat_activity`; end the transaction if it was forgotten.",
     ),
+    # The auditor.
+    "audit_finding": EventSpec(
+        "error",
+        "The auditor found that rows contradict a schedule; a notice is logged as a warning.",
+        ("kind", "campaign_id", "run_id", "scheduled_for", "details", "remedy"),
+        "Do what `remedy` names; `docs/audit.md` explains each kind.",
+    ),
+    "audit_cleared": EventSpec(
+        "info",
+        "A finding of the auditor no longer stands.",
+        ("kind", "campaign_id", "run_id", "scheduled_for"),
+    ),
+    "audit_round": EventSpec(
+        "info",
+        "The auditor has looked at every campaign of this node once more.",
+        ("campaigns", "occurrences", "findings", "took_s"),
+    ),
+    "audit_pass": EventSpec(
+        "debug",
+        "The auditor has looked at some campaigns: what is stuck, what ran just now, or the next.",
+        ("look", "campaigns", "occurrences"),
+    ),
     # The log itself.
     "library_message": EventSpec(
         "warning",

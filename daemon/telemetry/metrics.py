@@ -99,6 +99,12 @@ class Metrics:
         self._passed = self._add_counter(
             "occurrences_passed", "Occurrences that passed in stretches of more than 100.", "cause"
         )
+        self._audited_campaigns = self._add_counter(
+            "audit_campaigns_checked", "Campaigns that the auditor looked at.", "pass"
+        )
+        self._audited_occurrences = self._add_counter(
+            "audit_occurrences_checked", "Occurrences that the auditor compared with the runs."
+        )
         self._lateness = self._add_histogram(
             "run_lateness_seconds",
             "Delay from the scheduled instant to the start of the first attempt.",
@@ -137,6 +143,9 @@ class Metrics:
             self._plain[event]()
         elif event == "occurrences_passed":
             self._passed.labels(str(fields["cause"])).inc(fields["count"])
+        elif event == "audit_pass":
+            self._audited_campaigns.labels(fields["look"]).inc(fields["campaigns"])
+            self._audited_occurrences.inc(fields.get("occurrences", 0))
         elif event == "http_request":
             method, path = fields["method"], fields["path"]
             # A client can send any method, and each would become a series.
@@ -177,6 +186,16 @@ class Metrics:
     def add_gauge(self, name: str, help: str, read: Callable[[], float | None]) -> None:
         """Add a gauge that is read at each scrape; it has no series while ``read`` returns None."""
         self._gauges.readers[name] = (help, read)
+
+    def add_labelled_gauge(
+        self,
+        name: str,
+        help: str,
+        labels: Sequence[str],
+        read: Callable[[], dict[tuple[str, ...], float]],
+    ) -> None:
+        """Add a gauge with a series for each key that ``read`` returns at a scrape."""
+        self._gauges.labelled[name] = (help, labels, read)
 
     def render(self) -> tuple[bytes, str]:
         """Return the exposition and its media type."""
@@ -230,6 +249,9 @@ class _Gauges(Collector):
 
     def __init__(self) -> None:
         self.readers: dict[str, tuple[str, Callable[[], float | None]]] = {}
+        self.labelled: dict[
+            str, tuple[str, Sequence[str], Callable[[], dict[tuple[str, ...], float]]]
+        ] = {}
 
     def collect(self) -> Iterator[Metric]:
         """Read every gauge."""
@@ -237,4 +259,9 @@ class _Gauges(Collector):
             family = GaugeMetricFamily(f"campaignd_{name}", text)
             if (value := read()) is not None:
                 family.add_metric([], value)
+            yield family
+        for name, (text, labels, read_each) in list(self.labelled.items()):
+            family = GaugeMetricFamily(f"campaignd_{name}", text, labels=labels)
+            for key, value in read_each().items():
+                family.add_metric(key, value)
             yield family

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from daemon.domain.campaign.state_machine import ARMED
 from storage.bulk.planner import PlannedCampaign
 from storage.campaign_editor import CHANNEL
-from storage.schedule_rows import definition_row
+from storage.schedule_rows import armed_from, definition_row
 
 NOTIFICATION_LIMIT = 7900
 """PostgreSQL takes NOTIFY payloads of less than 8000 bytes."""
@@ -63,6 +63,7 @@ _DEFINITION_COLUMNS = {
     "overlap": "text",
     "rrule": "text",
     "saved_at": "timestamptz",
+    "armed_from": "timestamptz",
 }
 _TIMER_COLUMNS = {
     "campaign_id": "int8",
@@ -160,7 +161,10 @@ def _campaign_row(item: NumberedCampaign, now: datetime) -> Row:
 
 def _definition_row(item: NumberedCampaign, now: datetime) -> Row:
     assert item.new.saved is not None
-    values = definition_row(item.new.saved, now)
+    values = {
+        **definition_row(item.new.saved, now),
+        "armed_from": armed_from(item.new.timer, now),
+    }
     return (item.id, item.revision, *[values[name] for name in _DEFINITION_VALUES])
 
 

@@ -11,12 +11,13 @@ Shape, and why (measured for a burst of due campaigns):
   hold the campaign's row lock, and the check would cost as much as the write.
 
 Operators read ``campaigns``, ``schedules`` (a view), ``runs``, ``campaign_events``, ``nodes``,
-``api_keys`` and ``audit_log``.
+``api_keys``, ``audit_log`` and ``audit_findings``.
 """
 
 from __future__ import annotations
 
 from storage.tables.access import api_keys, audit_log, idempotency_keys, sessions
+from storage.tables.audit_findings import audit_findings
 from storage.tables.base import INSTANT, WALL_TIME, XID8, metadata
 from storage.tables.campaigns import (
     campaign_events,
@@ -37,6 +38,7 @@ __all__ = [
     "WALL_TIME",
     "XID8",
     "api_keys",
+    "audit_findings",
     "audit_log",
     "brakes",
     "calendar_closed",

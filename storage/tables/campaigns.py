@@ -124,6 +124,8 @@ schedule_definitions = Table(
     Column("saved_at", INSTANT, nullable=False, server_default=text("now()")),
     # Send window, lateness and daylight-saving policy; null when each has its default.
     Column("conditions", JSONB),
+    # Every occurrence after this instant is owed; null where an older release armed the schedule.
+    Column("armed_from", INSTANT),
     CheckConstraint(one_of_check("source", ScheduleSource), name="source"),
     CheckConstraint(one_of_check("kind", Kind), name="kind"),
     CheckConstraint("jsonb_typeof(body) = 'object'", name="body"),

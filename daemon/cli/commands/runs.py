@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -11,10 +10,9 @@ import typer
 from daemon.cli.options import displays
 from daemon.cli.output import LimitOption, Listing, print_pages, print_rows, print_zone
 from daemon.cli.refs import OptionalRef
-from daemon.cli.screen import screen
 from daemon.cli.store import Store, with_store
 from daemon.cli.table import Column
-from daemon.cli.when import parse_length, parse_when, resolve_when
+from daemon.cli.when import parse_since
 from daemon.domain.campaign.state_machine import RunStatus
 from daemon.domain.formatting import duration_text
 from daemon.domain.read_models import RunDetail, RunKey
@@ -53,7 +51,7 @@ def runs(
     if failed and status not in (None, RunStatus.FAILED):
         raise typer.BadParameter(f"--failed contradicts --status {status}")
     wanted_status = RunStatus.FAILED if failed else status
-    earliest = None if since is None else _parse_since(since)
+    earliest = None if since is None else parse_since(since)
 
     async def list_runs(store: Store) -> None:
         wanted = None if ref is None else await store.campaign_ref(ref)
@@ -92,14 +90,6 @@ async def _follow(fetch_page: Any, limit: int) -> None:
         seen |= states
         count = _FOLLOWED
         await asyncio.sleep(_POLL_S)
-
-
-def _parse_since(text: str) -> datetime:
-    now = screen().now
-    length = parse_length(text)
-    if length is not None:
-        return now - length
-    return resolve_when(parse_when(text, "--since"), now, screen().zone, past=True, hint="--since")
 
 
 def _run_row(listed: RunDetail) -> tuple[object, ...]:

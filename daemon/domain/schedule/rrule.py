@@ -5,9 +5,10 @@ dates; each calendar program decides about daylight-saving gaps itself. The rule
 be given back as `recurring_config.rrule`, beside its DTSTART as scheduled_at.
 
 python-dateutil is the independent check of this text and of `recurrence`: the property tests
-expand both with `dateutil.rrule` and compare the dates, and the benchmark compares the speed. The
-daemon does not expand rules with it. `dateutil.rrule` steps through all occurrences since DTSTART,
-so that its cost grows with the age of a schedule, and it has no SKIP=BACKWARD (RFC 7529).
+expand both with `dateutil.rrule` and compare the dates, the benchmark compares the speed, and the
+auditor compares one campaign in a hundred. Firing does not expand rules with it: `dateutil.rrule`
+steps through all occurrences since DTSTART, so that its cost grows with the age of a schedule, and
+it has no SKIP=BACKWARD (RFC 7529).
 """
 
 from __future__ import annotations

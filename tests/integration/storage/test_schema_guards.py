@@ -45,6 +45,13 @@ LEGAL: dict[str, dict[str, Any]] = {
     "calendar_closed": {"calendar": "c"},
     "api_keys": {"name": "n", "scope": "read", "digest": b"x" * 32},
     "audit_log": {"actor": "a", "action": "a", "outcome": "done"},
+    "audit_findings": {
+        "kind": "missing",
+        "severity": "error",
+        "campaign_id": 1,
+        "found_at": "2026-01-01Z",
+        "seen_at": "2026-01-01Z",
+    },
     "nodes": {
         "id": "n",
         "name": "n",
@@ -197,6 +204,7 @@ ILLEGAL: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         {"previous_until": None},
     ),
     ("audit_log", {"outcome": "refused"}, {"outcome": "unknown"}),
+    ("audit_findings", {"severity": "notice"}, {"severity": "warning"}),
 ]
 
 

@@ -170,7 +170,7 @@ async def test_settings_beside_the_times_stay(db: TimedDatabase, captured: Captu
     await refresh_all(db, captured)
     after = await db.definition_of(campaign_id)
     changed = {name for name in before._fields if getattr(before, name) != getattr(after, name)}
-    assert changed <= {"revision", "changed_in"}
+    assert changed <= {"revision", "changed_in", "armed_from"}
     assert NOON + days(1) < after.anchor_at
 
 
