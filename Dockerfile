@@ -16,6 +16,8 @@ COPY campaignd campaignd
 COPY config config
 COPY storage storage
 COPY daemon daemon
+COPY docs docs
+COPY systemd systemd
 # Build and install the wheel, then remove the build tools.
 RUN /opt/campaignd/bin/python -m pip wheel --quiet --no-deps --no-build-isolation --no-index \
         --wheel-dir /dist . \

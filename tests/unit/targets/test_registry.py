@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import fields
 from typing import Any
 
@@ -12,6 +13,7 @@ from config.target_settings import (
     CommandTargetSettings,
     WebhookTargetSettings,
 )
+from daemon.targets import UnusableTarget
 from daemon.targets.broker import BrokerOptions, BrokerTarget
 from daemon.targets.broker_nats import NatsTarget
 from daemon.targets.command import CommandOptions
@@ -56,3 +58,22 @@ async def test_the_url_of_a_broker_chooses_the_client(url: str, kind: type) -> N
     target, _, _ = build_all({"bus": settings}, CapturedEvents())["bus"]
     assert type(target) is kind
     await target.close()
+
+
+@pytest.mark.parametrize(
+    ("library", "module", "url"),
+    [
+        ("kombu", "daemon.targets.broker_tls", "amqp://localhost//"),
+        ("nats", "daemon.targets.broker_nats", "nats://localhost"),
+    ],
+)
+def test_a_broker_without_its_library_names_the_extra(
+    library: str, module: str, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [each for each in sys.modules if each.partition(".")[0] == library]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, library, None)
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    settings = BrokerTargetSettings(type="broker", broker_url=url)
+    with pytest.raises(UnusableTarget, match=r"targets\.bus: .*install campaignd\[broker\]"):
+        build_all({"bus": settings}, CapturedEvents())

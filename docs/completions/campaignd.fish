@@ -1,0 +1,1 @@
+complete --command campaignd --no-files --arguments "(env _CAMPAIGND_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) campaignd)" --condition "env _CAMPAIGND_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) campaignd"
