@@ -63,13 +63,18 @@ class CampaignSearch:
         self, wanted: CampaignFilter, *, limit: int, before: int | None = None
     ) -> list[CampaignSummary]:
         """Return campaigns with an id below ``before``, newest first, without payloads."""
-        statement = (
-            _campaigns(wanted, *summary_columns(_definition, _timer))
-            .order_by(campaigns.c.id.desc())
-            .limit(limit)
-        )
+        page = _campaigns(wanted, campaigns.c.id).order_by(campaigns.c.id.desc()).limit(limit)
         if before is not None:
-            statement = statement.where(campaigns.c.id < before)
+            page = page.where(campaigns.c.id < before)
+        # The other tables are read for the campaigns of the page only.
+        ids = page.subquery()
+        statement = (
+            sa.select(*summary_columns(_definition, _timer))
+            .join(ids, ids.c.id == campaigns.c.id)
+            .outerjoin(_definition, _definition.c.campaign_id == campaigns.c.id)
+            .outerjoin(_timer, _timer.c.campaign_id == campaigns.c.id)
+            .order_by(campaigns.c.id.desc())
+        )
         return [summary_from(row) for row in await self._database.rows(statement)]
 
     async def count_campaigns(self, wanted: CampaignFilter) -> Counted:
@@ -85,7 +90,7 @@ class CampaignSearch:
             "timezone": _zone,
         }
         found = _campaigns(
-            wanted, *(column.label(name) for name, column in columns.items())
+            wanted, *(column.label(name) for name, column in columns.items()), by_zone=True
         ).subquery()
         grouped = sa.select(*(found.c[name] for name in columns), sa.func.count().label("number"))
         grouped = grouped.group_by(
@@ -198,17 +203,18 @@ def campaign_conditions(wanted: CampaignFilter) -> list[sa.ColumnElement[bool]]:
     return conditions
 
 
-def _campaigns(wanted: CampaignFilter, *columns: Any) -> sa.Select[Any]:
-    statement = (
-        sa.select(*columns)
-        .select_from(campaigns)
-        .outerjoin(_definition, _definition.c.campaign_id == campaigns.c.id)
-        .outerjoin(_timer, _timer.c.campaign_id == campaigns.c.id)
-    )
+def _campaigns(wanted: CampaignFilter, *columns: Any, by_zone: bool = False) -> sa.Select[Any]:
+    by_next_run = wanted.since is not None or wanted.before is not None
+    source: sa.FromClause = campaigns
+    if by_zone or by_next_run or wanted.timezone is not None:
+        source = source.outerjoin(_definition, _definition.c.campaign_id == campaigns.c.id)
+    if by_next_run:
+        source = source.join(_timer, _timer.c.campaign_id == campaigns.c.id)
+    statement = sa.select(*columns).select_from(source)
     statement = statement.where(*campaign_conditions(wanted))
     if wanted.timezone is not None:
         statement = statement.where(_zone == wanted.timezone)
-    if wanted.since is not None or wanted.before is not None:
+    if by_next_run:
         statement = statement.where(campaigns.c.status != Status.PAUSED, _next_run.is_not(None))
     if wanted.since is not None:
         statement = statement.where(_timer.c.fire_at >= wanted.since)
