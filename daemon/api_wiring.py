@@ -29,6 +29,9 @@ from daemon.targets.registry import retry_policy_of
 from daemon.telemetry.metrics import Metrics
 from storage.api_keys import ApiKeys
 from storage.audit_log import AuditLog
+from storage.bulk.bounded_import import BoundedImport
+from storage.bulk.exporter import export_lines
+from storage.bulk.planner import ScheduleDefaults
 from storage.calendar_reads import CalendarReads
 from storage.campaign_reads import CampaignReads
 from storage.campaign_search import CampaignSearch
@@ -36,6 +39,7 @@ from storage.campaigns import Campaigns
 from storage.cluster_reads import read_overview
 from storage.engine import Connections, Database
 from storage.errors import PrivilegeMissing, SchemaOutOfDate
+from storage.event_reads import EventReads
 from storage.explain_reads import ExplainReads
 from storage.held_runs import HeldRuns
 from storage.idempotency import IdempotencyKeys
@@ -225,6 +229,14 @@ class _BackendBuilder:
                 misfire_grace_time=settings.scheduler.misfire_grace_time,
                 runs=RunResults(connections),
                 held=HeldRuns(connections, settings.scheduler.misfire_grace_time),
+                imports=BoundedImport(
+                    connections,
+                    ScheduleDefaults(
+                        settings.scheduler.continuous_interval,
+                        settings.scheduler.misfire_grace_time,
+                        frozenset(self.settings().targets),
+                    ),
+                ),
                 retry_policy_of=self.retry_policy_of,
                 emit=self.emit,
                 commits=commits,
@@ -239,6 +251,7 @@ class _BackendBuilder:
             search=CampaignSearch(database),
             calendar=CalendarReads(database),
             schedules=OccurrenceReads(database),
+            events=EventReads(database),
             keys=ApiKeys(database),
             sessions=PageSessions(database),
             audit=AuditLog(database),
@@ -246,6 +259,8 @@ class _BackendBuilder:
             overview=lambda: read_overview(database),
             explain=ExplainReads(database).read_evidence,
             edits=Notifications(settings.listen_database_url or self.dsn).listen,
+            explain_campaign=ExplainReads(database).explain,
+            export=lambda: export_lines(database),
             readiness=check_readiness,
             metrics=self.metrics.render,
             targets=lambda: self.settings().targets.keys(),

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from daemon.campaign_store import CampaignStore, HeldRunStore, RunResultStore
+from daemon.campaign_store import CampaignStore, HeldRunStore, ImportStore, RunResultStore
 from daemon.domain.campaign import commands
 from daemon.domain.campaign.copying import CampaignCopy, copy_of
 from daemon.domain.campaign.edit_request import (
@@ -27,6 +27,7 @@ from daemon.domain.campaign.model import Campaign, Change, Snapshot
 from daemon.domain.campaign.schedule_fields import next_run_at, without_read_only_fields
 from daemon.domain.campaign.state_machine import Status
 from daemon.domain.errors import INVALID_CONFIGURATION, INVALID_VALUES, PreconditionFailed
+from daemon.domain.import_report import ImportReport
 from daemon.domain.ports import Emit
 from daemon.domain.requests import (
     BodyContext,
@@ -82,6 +83,7 @@ class CampaignEdited:
     """The names of the fields that have another value than before, in alphabetical order."""
     notes: tuple[str, ...]
     """Effects that the client may not expect, as sentences."""
+    has_schedule: bool
     next_run_at: datetime | None
     """Aware UTC instant of the next run; None when no run is armed."""
 
@@ -109,6 +111,7 @@ class CampaignService:
         held: the store of runs that wait for an operator's decision.
         runs: the store of results that are reported later; without it, only commands on
             campaigns work.
+        imports: the store of imported lines; without it, no line can be imported.
         retry_policy_of: returns the retry policy of a target.
         emit: receives the events of runs that a command has ended.
         commits: False when the caller commits the transaction; the caller then calls
@@ -123,6 +126,7 @@ class CampaignService:
         misfire_grace_time: int = 3600,
         runs: RunResultStore | None = None,
         held: HeldRunStore | None = None,
+        imports: ImportStore | None = None,
         retry_policy_of: Callable[[str], RetryPolicy] = lambda _target: RetryPolicy(),
         emit: Emit = _emit_nothing,
         commits: bool = True,
@@ -133,6 +137,7 @@ class CampaignService:
         self._pending: list[RunEnded] = []
         self._runs = runs
         self._held = held
+        self._imports = imports
         self._policy_of = retry_policy_of
         self._continuous_interval = continuous_interval
         self._grace = misfire_grace_time
@@ -177,6 +182,14 @@ class CampaignService:
         )
         return copy._replace(campaign=created)
 
+    async def import_campaigns(
+        self, lines: Sequence[bytes], actor: str, *, update: bool = False
+    ) -> ImportReport:
+        """Load campaigns from lines of JSON; with ``update``, also change those that exist."""
+        if self._imports is None:
+            raise RuntimeError("CampaignService was created without an ImportStore")
+        return await self._imports.load(lines, actor, update=update)
+
     async def edit_campaign(
         self,
         ref: int | UUID,
@@ -217,6 +230,7 @@ class CampaignService:
             campaign,
             tuple(sorted(values)),
             tuple(edit_notes(snapshot, values)),
+            current is not None,
             next_run_at(schedule, snapshot.timer, campaign.status),
         )
 

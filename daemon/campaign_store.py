@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 from uuid import UUID
 
 from daemon.domain.campaign.model import Campaign, Change, Snapshot
+from daemon.domain.import_report import ImportReport
 from daemon.domain.requests import ParsedSchedule
 from daemon.domain.run.attempt import AttemptUpdate, OpenAttempt, RunEnded
 from daemon.domain.run.held import HeldSelector
@@ -64,6 +65,14 @@ class CampaignStore(Protocol):
         self, ref: int | UUID, now: datetime | None = None
     ) -> AbstractAsyncContextManager[CampaignEdit]:
         """Lock a campaign; commit at the end of the block, unless the block raises."""
+        ...
+
+
+class ImportStore(Protocol):
+    """The store of imported lines."""
+
+    async def load(self, lines: Sequence[bytes], actor: str, *, update: bool) -> ImportReport:
+        """Load every line that can be loaded, and report the others."""
         ...
 
 

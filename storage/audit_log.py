@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.domain.audit import ORIGIN, Action, AuditEntry, AuditOutcome, AuditRecord, Origin
+from daemon.domain.listing import MAX_COUNT, Counted
 from storage.engine import Connections
 from storage.errors import StorageUnavailable
 from storage.tables import audit_log
@@ -74,18 +75,34 @@ class AuditLog:
             since: only rows from this instant on.
         """
         column = audit_log.c
-        statement = sa.select(audit_log).order_by(column.id.desc()).limit(limit)
+        conditions = _conditions(actor, action, object_id, since)
+        statement = sa.select(audit_log).where(*conditions).order_by(column.id.desc()).limit(limit)
         if before is not None:
             statement = statement.where(column.id < before)
-        if since is not None:
-            statement = statement.where(column.at >= since)
-        equal = {column.actor: actor, column.action: action, column.object_id: object_id}
-        for filtered, value in equal.items():
-            if value is not None:
-                statement = statement.where(filtered == value)
         async with self._database.statement() as connection:
             rows = (await connection.execute(statement)).all()
         return [AuditRecord(**row._mapping) for row in rows]
+
+    async def count(
+        self,
+        *,
+        actor: str | None = None,
+        action: Action | None = None,
+        object_id: str | None = None,
+        since: datetime | None = None,
+    ) -> Counted:
+        """Count the rows of all pages, up to `MAX_COUNT`."""
+        conditions = _conditions(actor, action, object_id, since)
+        some = (
+            sa.select(sa.literal(1))
+            .select_from(audit_log)
+            .where(*conditions)
+            .limit(MAX_COUNT + 1)
+            .subquery()
+        )
+        async with self._database.statement() as connection:
+            number = await connection.scalar(sa.select(sa.func.count()).select_from(some)) or 0
+        return Counted(min(number, MAX_COUNT), number > MAX_COUNT)
 
     async def record_reload(self, failure: str | None) -> None:
         """Add that the process read its configuration again; ``failure`` says why in vain.
@@ -97,3 +114,14 @@ class AuditLog:
             await self.record(
                 AuditEntry(Action.CONFIGURATION_RELOADED, outcome=outcome, note=failure)
             )
+
+
+def _conditions(
+    actor: str | None, action: Action | None, object_id: str | None, since: datetime | None
+) -> list[sa.ColumnElement[bool]]:
+    column = audit_log.c
+    equal = {column.actor: actor, column.action: action, column.object_id: object_id}
+    conditions = [filtered == value for filtered, value in equal.items() if value is not None]
+    if since is not None:
+        conditions.append(column.at >= since)
+    return conditions

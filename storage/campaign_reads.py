@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from daemon.domain.campaign.model import LoggedEvent, Run
 from daemon.domain.campaign.state_machine import RunStatus, Status
 from daemon.domain.errors import NotFound
+from daemon.domain.listing import MAX_COUNT, WHENEVER, Counted, TimeRange
 from daemon.domain.read_models import (
     CampaignDetail,
     CampaignSummary,
@@ -104,7 +105,7 @@ class CampaignReads:
             names = ("before_claimed_at", "before_campaign_id", "before_scheduled_for")
             values |= zip(names, before, strict=True)
         if ref is not None:
-            values["campaign_id"] = await self._campaign_id_of(ref)
+            values["campaign_id"] = await self.campaign_id_of(ref)
         elif status is RunStatus.EXECUTING:
             # Two statements, so that the second is planned for the actual instant.
             (oldest,) = await self._database.rows(OLDEST_CLAIM)
@@ -112,6 +113,34 @@ class CampaignReads:
         statement = _runs_select(ref is not None, status, before is not None)
         rows = await self._database.rows(statement, **values)
         return [run_detail_from(row) for row in rows]
+
+    async def runs_of(
+        self,
+        campaign_id: int,
+        *,
+        limit: int,
+        status: RunStatus | None = None,
+        stretch: TimeRange = WHENEVER,
+        before: RunKey | None = None,
+    ) -> list[RunDetail]:
+        """Return the runs of a campaign by scheduled instant, newest first."""
+        statement = (
+            sa.select(runs, *_OF_CAMPAIGN)
+            .join(campaigns, campaigns.c.id == runs.c.campaign_id)
+            .where(*_run_conditions(campaign_id, status, stretch))
+            .order_by(runs.c.scheduled_for.desc())
+            .limit(limit)
+        )
+        if before is not None:
+            statement = statement.where(runs.c.scheduled_for < before[2])
+        return [run_detail_from(row) for row in await self._database.rows(statement)]
+
+    async def count_runs_of(
+        self, campaign_id: int, *, status: RunStatus | None = None, stretch: TimeRange = WHENEVER
+    ) -> Counted:
+        """Count the runs of a campaign."""
+        conditions = _run_conditions(campaign_id, status, stretch)
+        return await count_rows(self._database, sa.select(sa.literal(1)).where(*conditions))
 
     async def run(self, run_id: UUID) -> RunDetail:
         """Return one run. Raises NotFound."""
@@ -140,7 +169,7 @@ class CampaignReads:
         """Return a campaign's events with an id below ``before``, newest first."""
         statement = (
             sa.select(campaign_events)
-            .where(campaign_events.c.campaign_id == await self._campaign_id_of(ref))
+            .where(campaign_events.c.campaign_id == await self.campaign_id_of(ref))
             .order_by(campaign_events.c.id.desc())
             .limit(limit)
         )
@@ -148,6 +177,11 @@ class CampaignReads:
             statement = statement.where(campaign_events.c.id < before)
         rows = await self._database.rows(statement)
         return [event_from(row) for row in rows]
+
+    async def count_events_of(self, campaign_id: int) -> Counted:
+        """Count the events of a campaign."""
+        condition = campaign_events.c.campaign_id == campaign_id
+        return await count_rows(self._database, sa.select(sa.literal(1)).where(condition))
 
     async def upcoming(
         self, *, limit: int, after: UpcomingKey | None = None
@@ -160,20 +194,7 @@ class CampaignReads:
             after_at=after_at,
             after_id=after_id,
         )
-        return [
-            UpcomingEvent(
-                row.campaign_id,
-                row.uuid,
-                row.name,
-                CampaignType(row.type),
-                Status(row.status),
-                EventKind(row.kind),
-                row.fire_at,
-                row.local,
-                row.timezone,
-            )
-            for row in rows
-        ]
+        return [upcoming_from(row) for row in rows]
 
     async def upcoming_of(self, ref: Ref, count: int) -> list[UpcomingEvent]:
         """Return a campaign's next ``count`` events, from its schedule if it is not armed."""
@@ -196,7 +217,8 @@ class CampaignReads:
             for event in armed_and_following_events(schedule, shown.timer, shown.now, count)
         ]
 
-    async def _campaign_id_of(self, ref: Ref) -> int:
+    async def campaign_id_of(self, ref: Ref) -> int:
+        """Return the id of a campaign. Raises NotFound."""
         async with self._database.statement() as connection:
             found = await connection.execute(sa.select(campaigns.c.id).where(ref_condition(ref)))
             campaign_id: int | None = found.scalar_one_or_none()
@@ -233,6 +255,27 @@ def run_detail_from(row: Any) -> RunDetail:
     return RunDetail(run_from(row), row.campaign_uuid, row.name, row.target)
 
 
+def upcoming_from(row: Any) -> UpcomingEvent:
+    """Return the UpcomingEvent that a row of `upcoming_columns` holds."""
+    return UpcomingEvent(
+        row.campaign_id,
+        row.uuid,
+        row.name,
+        CampaignType(row.type),
+        Status(row.status),
+        EventKind(row.kind),
+        row.fire_at,
+        row.local,
+        row.timezone,
+    )
+
+
+def upcoming_columns() -> list[Any]:
+    """Return the columns of an armed event; see `upcoming_from`."""
+    names = ("uuid", "name", "type", "status")
+    return [timers, *(campaigns.c[name] for name in names), schedule_definitions.c.timezone]
+
+
 def run_from(row: Any) -> Run:
     """Return the Run that a row of ``runs`` holds."""
     return Run(
@@ -256,6 +299,27 @@ def run_from(row: Any) -> Run:
 def event_from(row: Any) -> LoggedEvent:
     """Return the LoggedEvent that a row of ``campaign_events`` holds."""
     return LoggedEvent(**row._asdict())
+
+
+async def count_rows(database: Database, matching: sa.Select[Any]) -> Counted:
+    """Count the rows of a select, up to `MAX_COUNT`."""
+    some = matching.limit(MAX_COUNT + 1).subquery()
+    statement = sa.select(sa.func.count().label("number")).select_from(some)
+    (row,) = await database.rows(statement)
+    return Counted(min(row.number, MAX_COUNT), row.number > MAX_COUNT)
+
+
+def _run_conditions(
+    campaign_id: int, status: RunStatus | None, stretch: TimeRange
+) -> list[sa.ColumnElement[bool]]:
+    conditions = [runs.c.campaign_id == campaign_id]
+    if status is not None:
+        conditions.append(runs.c.status == status)
+    if stretch.since is not None:
+        conditions.append(runs.c.scheduled_for >= stretch.since)
+    if stretch.before is not None:
+        conditions.append(runs.c.scheduled_for < stretch.before)
+    return conditions
 
 
 class _LabelledColumns:
@@ -362,14 +426,7 @@ def _upcoming_select(after: bool) -> sa.Select[Any]:
     """Binds: max_rows, after_at, after_id."""
     key = (timers.c.fire_at, timers.c.campaign_id)
     statement = (
-        sa.select(
-            timers,
-            campaigns.c.uuid,
-            campaigns.c.name,
-            campaigns.c.type,
-            campaigns.c.status,
-            schedule_definitions.c.timezone,
-        )
+        sa.select(*upcoming_columns())
         .join(campaigns, campaigns.c.id == timers.c.campaign_id)
         .join(schedule_definitions, schedule_definitions.c.campaign_id == timers.c.campaign_id)
         .where(campaigns.c.status != Status.PAUSED)

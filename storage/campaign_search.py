@@ -8,8 +8,6 @@ a rare value, reads each campaign once. A search for the runs of matching campai
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from string import ascii_lowercase, ascii_uppercase
 from typing import Any
@@ -18,16 +16,19 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from daemon.domain.campaign.state_machine import RunStatus, Status
-from daemon.domain.listing import MAX_COUNT, CampaignFilter, Counted, Facets, RunFilter
-from daemon.domain.read_models import CampaignSummary, RunDetail, RunKey
+from daemon.domain.listing import CampaignFilter, Counted, Facets, RunFilter, RunsFound
+from daemon.domain.read_models import CampaignSummary, RunDetail, RunKey, UpcomingEvent, UpcomingKey
 from storage.campaign_reads import (
     OLDEST_CLAIM,
+    count_rows,
     next_run_expression,
     of_campaign,
     run_detail_from,
     run_status_condition,
     summary_columns,
     summary_from,
+    upcoming_columns,
+    upcoming_from,
 )
 from storage.engine import Database
 from storage.tables import campaigns, runs, schedule_definitions, timers
@@ -43,14 +44,6 @@ _definition, _timer = schedule_definitions.alias("d"), timers.alias("t")
 _zone = sa.func.coalesce(_definition.c.timezone, campaigns.c.timezone)
 _next_run = next_run_expression(_definition, _timer)
 _KEY = (runs.c.claimed_at, runs.c.campaign_id, runs.c.scheduled_for)
-
-
-@dataclass(frozen=True, slots=True)
-class RunsFound:
-    """A page of runs, and the position at which the next page begins; None: there is none."""
-
-    runs: Sequence[RunDetail]
-    next: RunKey | None
 
 
 class CampaignSearch:
@@ -79,7 +72,7 @@ class CampaignSearch:
 
     async def count_campaigns(self, wanted: CampaignFilter) -> Counted:
         """Count the campaigns of a list."""
-        return await self._count(_campaigns(wanted, sa.literal(1)))
+        return await count_rows(self._database, _campaigns(wanted, sa.literal(1)))
 
     async def facets(self, wanted: CampaignFilter) -> Facets:
         """Count the campaigns of a list by the values of its fields; reads all of them."""
@@ -107,6 +100,21 @@ class CampaignSearch:
             for name, values in counts.items()
         }
         return Facets(**ordered)
+
+    async def upcoming(
+        self, wanted: CampaignFilter, *, limit: int, after: UpcomingKey | None = None
+    ) -> list[UpcomingEvent]:
+        """Return the armed event of each matching campaign that is not paused, soonest first."""
+        key = (timers.c.fire_at, timers.c.campaign_id)
+        statement = _upcoming(wanted, *upcoming_columns()).order_by(*key).limit(limit)
+        if after is not None:
+            bound = sa.tuple_(sa.literal(after[0], key[0].type), after[1])
+            statement = statement.where(timers.c.fire_at >= after[0], sa.tuple_(*key) > bound)
+        return [upcoming_from(row) for row in await self._database.rows(statement)]
+
+    async def count_upcoming(self, wanted: CampaignFilter) -> Counted:
+        """Count the events of a list."""
+        return await count_rows(self._database, _upcoming(wanted, sa.literal(1)))
 
     async def runs(
         self, wanted: RunFilter, *, limit: int, before: RunKey | None = None
@@ -137,7 +145,9 @@ class CampaignSearch:
             return Counted(1)
         scanned = _scanned_runs(wanted, await self._since(wanted), None)
         if not _asks_campaigns(wanted):
-            return await self._count(scanned.with_only_columns(sa.literal(1)).order_by(None))
+            return await count_rows(
+                self._database, scanned.with_only_columns(runs.c.campaign_id).order_by(None)
+            )
         newest = scanned.with_only_columns(*_KEY).limit(SCAN_RUNS).subquery()
         (row,) = await self._database.rows(
             sa.select(
@@ -166,13 +176,6 @@ class CampaignSearch:
         (oldest,) = await self._database.rows(OLDEST_CLAIM)
         since: datetime | None = oldest.since
         return since
-
-    async def _count(self, matching: sa.Select[Any]) -> Counted:
-        some = matching.limit(MAX_COUNT + 1).subquery()
-        (row,) = await self._database.rows(
-            sa.select(sa.func.count().label("number")).select_from(some)
-        )
-        return Counted(min(row.number, MAX_COUNT), row.number > MAX_COUNT)
 
 
 def text_condition(q: str) -> sa.ColumnElement[bool]:
@@ -223,6 +226,21 @@ def _campaigns(wanted: CampaignFilter, *columns: Any, by_zone: bool = False) -> 
     return statement
 
 
+def _upcoming(wanted: CampaignFilter, *columns: Any) -> sa.Select[Any]:
+    statement = (
+        sa.select(*columns)
+        .select_from(timers)
+        .join(campaigns, campaigns.c.id == timers.c.campaign_id)
+        .join(schedule_definitions, schedule_definitions.c.campaign_id == timers.c.campaign_id)
+        .where(campaigns.c.status != Status.PAUSED, *campaign_conditions(wanted))
+    )
+    if wanted.since is not None:
+        statement = statement.where(timers.c.fire_at >= wanted.since)
+    if wanted.before is not None:
+        statement = statement.where(timers.c.fire_at < wanted.before)
+    return statement
+
+
 def _asks_campaigns(wanted: RunFilter) -> bool:
     return wanted.q is not None or wanted.target is not None
 
@@ -239,6 +257,8 @@ def _scanned_runs(
     statement = sa.select(runs).order_by(*(column.desc() for column in _KEY))
     if wanted.status is not None:
         statement = statement.where(run_status_condition(wanted.status, since=since))
+    if wanted.campaign_id is not None:
+        statement = statement.where(runs.c.campaign_id == wanted.campaign_id)
     if wanted.since is not None:
         statement = statement.where(runs.c.claimed_at >= wanted.since)
     if wanted.before is not None:

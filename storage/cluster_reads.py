@@ -49,6 +49,9 @@ async def read_overview(database: Database) -> Overview:
         executing=row.executing,
         retrying=row.retrying,
         queued=row.queued,
+        held=row.held,
+        failed=row.failed,
+        missed=row.missed,
         server_version=row.server_version,
         schema=schema.info(),
     )

@@ -7,14 +7,20 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from daemon.domain.campaign.explain import Evidence
+from daemon.domain.campaign.explain import Evidence, span_of
 from daemon.domain.campaign.model import LoggedEvent
+from daemon.domain.campaign.schedule_fields import timezone_in_force
 from daemon.domain.campaign.state_machine import Event
+from daemon.domain.explanation import Explanation
 from daemon.domain.read_models import Ref
+from daemon.domain.requests.datetimes import resolve_datetime
+from daemon.domain.schedule.timezones import zone
 from storage.campaign_reads import CampaignReads, event_from, run_from
 from storage.engine import Database
 from storage.tables import campaign_events, nodes, runs
 
+NEWEST_RUNS = 5
+NEXT_EVENTS = 3
 _EDITS = (Event.SCHEDULE_SAVED, Event.SCHEDULE_CLEARED, Event.SCHEDULE_UPDATED)
 
 
@@ -24,6 +30,35 @@ class ExplainReads:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._reads = CampaignReads(database)
+
+    async def explain(self, ref: Ref, written: datetime | None = None) -> Explanation:
+        """Return the evidence on the run at a written time, or on the newest runs.
+
+        Args:
+            ref: the campaign's id or uuid.
+            written: a time with an offset, or naive in the zone of the schedule; without seconds
+                it means the whole minute, and so on.
+
+        Raises:
+            NotFound: the campaign does not exist.
+            OverflowError: the time is outside the calendar in UTC.
+        """
+        detail = await self._reads.campaign(ref)
+        timezone = timezone_in_force(detail.snapshot)
+        campaign_id = detail.campaign.id
+        if written is not None:
+            instants = [resolve_datetime(written, zone(timezone))[0]]
+            within = span_of(written)
+        else:
+            newest = await self._reads.runs(limit=NEWEST_RUNS, ref=campaign_id)
+            instants = [listed.run.scheduled_for for listed in reversed(newest)]
+            within = timedelta(microseconds=1)
+        return Explanation(
+            detail,
+            timezone,
+            [await self.read_evidence(campaign_id, at, within) for at in instants],
+            await self._reads.upcoming_of(campaign_id, NEXT_EVENTS),
+        )
 
     async def read_evidence(self, ref: Ref, at: datetime, within: timedelta) -> Evidence:
         """Return the evidence on the run at ``at``, or on the first run less than ``within`` later.

@@ -26,16 +26,7 @@ from daemon.api.openapi import specification_builder
 from daemon.api.ports import ApiOptions, Backend
 from daemon.api.proxies import Site
 from daemon.api.refusal_log import RefusalLog
-from daemon.api.routes import (
-    audit_log,
-    campaigns,
-    held_runs,
-    history,
-    keys,
-    operations,
-    runs,
-    schedules,
-)
+from daemon.api.routes import API_ROUTES, operations
 from daemon.domain.errors import CampaigndError
 from daemon.domain.ports import Emit
 
@@ -82,8 +73,14 @@ def build_application(
 ) -> ASGIApp:
     """Build the application; the caller closes `live_feed` when the server drains."""
     app = FastAPI(
-        title="campaignd", docs_url=None, redoc_url=None, redirect_slashes=False, debug=False
+        title="campaignd",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        debug=False,
+        generate_unique_id_function=lambda route: route.name,
     )
+
     app.state.backend = backend
     app.state.options = options
     key_uses = KeyUses(backend.keys, emit)
@@ -97,13 +94,13 @@ def build_application(
     app.add_exception_handler(HTTPException, as_page(on_http_error))
     app.add_exception_handler(RequestValidationError, as_page(on_invalid_parameters))
     app.add_exception_handler(Exception, as_page(on_unexpected_error))
-    for module in (campaigns, schedules, history, runs, held_runs, keys, audit_log):
+    for module in API_ROUTES:
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(operations.router)
     app.include_router(console.router)
     app.openapi = specification_builder(app)  # type: ignore[method-assign]
     app.state.patterns = [
-        (compile_path(path)[0], tuple(item)) for path, item in app.openapi()["paths"].items()
+        (path, compile_path(path)[0], tuple(item)) for path, item in app.openapi()["paths"].items()
     ]
     served = _HeadAsGet(_StripTrailingSlash(app))
     return RequestMiddleware(served, backend, options, key_uses, emit)

@@ -6,11 +6,13 @@ import base64
 import binascii
 import re
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from fastapi import Depends
 from starlette.requests import Request
 
 from daemon.api.errors import Forbidden, Unauthorized
+from daemon.api.parameters import refuse_unknown_parameters
 from daemon.api.requests import api_key_of, refusal_log_of
 from daemon.domain.api_keys import Scope
 from daemon.domain.audit import Action, AuditEntry, AuditOutcome
@@ -81,8 +83,13 @@ def require_scope(*scopes: Scope) -> Callable[[Request], Awaitable[None]]:
     return check_scope
 
 
-READ = [Depends(require_scope(Scope.READ))]
-WRITE = [Depends(require_scope(Scope.WRITE))]
-ADMIN = [Depends(require_scope(Scope.ADMIN))]
-WORKER = [Depends(require_scope(Scope.WORKER))]
-READ_OR_WORKER = [Depends(require_scope(Scope.READ, Scope.WORKER))]
+def _admit(*scopes: Scope) -> list[Any]:
+    """Return a route's dependencies, in their order: its scopes, then its query parameters."""
+    return [Depends(require_scope(*scopes)), Depends(refuse_unknown_parameters)]
+
+
+READ = _admit(Scope.READ)
+WRITE = _admit(Scope.WRITE)
+ADMIN = _admit(Scope.ADMIN)
+WORKER = _admit(Scope.WORKER)
+READ_OR_WORKER = _admit(Scope.READ, Scope.WORKER)

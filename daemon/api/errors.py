@@ -145,12 +145,16 @@ async def on_http_error(request: Request, error: Exception) -> Response:
 
 def _methods_of_path(request: Request) -> list[str]:
     """Return the methods that the OpenAPI document has for the request's path, and HEAD."""
-    found = {
-        method.upper()
-        for pattern, methods in request.app.state.patterns
-        if pattern.match(request.scope["path"])
-        for method in methods
-    }
+    path = request.scope["path"]
+    matching = [
+        (template, methods)
+        for template, pattern, methods in request.app.state.patterns
+        if pattern.match(path)
+    ]
+    # A path of its own goes before one with a parameter that happens to match.
+    own = [methods for template, methods in matching if template == path]
+    chosen = own or [methods for _, methods in matching]
+    found = {method.upper() for methods in chosen for method in methods}
     return sorted(found | {"HEAD"} if "GET" in found else found)
 
 
@@ -168,7 +172,7 @@ async def on_invalid_parameters(_request: Request, error: Exception) -> Response
 async def on_unexpected_error(request: Request, _error: Exception) -> Response:
     """Handle every other error; the middleware logs it."""
     route = request.scope.get("route")
-    is_save = getattr(route, "name", "") == "save_schedule"
+    is_save = getattr(route, "name", "") == "schedule_save"
     request_id = request.scope["state"].get("request_id", "")
     detail = f"request {request_id} failed; the log has the error under this request id"
     return problem_response(500, SAVE_FAILED if is_save else INTERNAL_ERROR, detail)

@@ -78,7 +78,8 @@ class RequestMiddleware:
             if scope["path"] == STREAM and scope["method"] == "GET":
                 await self._serve_stream(scope, receive, exchange)
                 return
-            async with asyncio.timeout(self._options.request_timeout):
+            async with asyncio.timeout(self._options.request_timeout) as deadline:
+                scope["state"]["deadline"] = deadline
                 await self._admit_and_serve(scope, receive, exchange)
         except TimeoutError:
             await exchange.send_error(Unavailable("the request took too long"))

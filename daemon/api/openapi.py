@@ -10,7 +10,9 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, WithJsonSchema
 
 from daemon import __version__
+from daemon.api.code_samples import code_samples
 from daemon.api.request_models import body_schema_names, component_schemas, schema_reference
+from daemon.api.requests import LINES_TYPES
 from daemon.api.response_models import Problem
 from daemon.domain.requests.declaration import Body
 
@@ -21,6 +23,20 @@ Every call under `/api/v1` needs an API key: `Authorization: Bearer KEY`, or Bas
 user name and an empty password. Every error has the same form, `{"message", "detail"}`, with
 `errors` by field for an invalid body.
 """
+
+TAGS = {
+    "Campaigns": "What is sent, and to which target.",
+    "Lifecycle": "The commands that move a campaign from one status to another.",
+    "Schedules": "When campaigns run.",
+    "Runs and history": "What ran, what did not, and why.",
+    "Held runs": "Runs that wait for an operator's decision.",
+    "Runs that finish later": "Results that a target reports after it has accepted a run.",
+    "Import and export": "All campaigns as JSON lines.",
+    "Cluster": "Nodes, lag and open runs.",
+    "Keys": "API keys; for keys of the scope admin.",
+    "Audit log": "Who changed what; for keys of the scope admin.",
+    "Operation": "Health and metrics, without a key.",
+}
 
 _ANY_REF = {
     "anyOf": [
@@ -56,7 +72,7 @@ IdempotencyKey = Annotated[
 IfMatch = Annotated[
     str | None,
     WithJsonSchema({"type": "string", "pattern": r'^"[0-9]{1,18}"$'}),
-    Header(description='The ETag of the expected schedule; `"0"` for none.'),
+    Header(description='The ETag as it was read; of a schedule, `"0"` for none.'),
 ]
 
 _PROBLEMS = {
@@ -102,7 +118,7 @@ def route_responses(
 
 def _header_object(name: str) -> dict[str, Any]:
     text = {
-        "ETag": "The schedule's revision, for If-Match.",
+        "ETag": "The revision of what was read or changed, for If-Match.",
         "Retry-After": "Seconds after which to try again.",
         "Location": "The address of the new resource.",
     }[name]
@@ -121,6 +137,22 @@ def request_body(
     return {"requestBody": {"required": required, "content": {"application/json": content}}}
 
 
+def lines_body(example: str) -> dict[str, Any]:
+    """Return a route's `openapi_extra` for a request body of JSON lines."""
+    return {"requestBody": {"required": True, "content": _lines_content(example)}}
+
+
+def lines_responses(example: str, *problems: int) -> dict[int | str, dict[str, Any]]:
+    """Return the `responses` of a route that answers with JSON lines."""
+    good = {"description": "JSON lines", "content": _lines_content(example)}
+    return {200: good, **route_responses(None, *problems)}
+
+
+def _lines_content(example: str) -> dict[str, Any]:
+    described = {"schema": {"type": "string"}, "examples": {"one line": {"value": example}}}
+    return dict.fromkeys(LINES_TYPES, described)
+
+
 def specification_builder(app: FastAPI) -> Callable[[], dict[str, Any]]:
     """Return the application's `openapi` function, which builds the specification once."""
 
@@ -134,7 +166,11 @@ def specification_builder(app: FastAPI) -> Callable[[], dict[str, Any]]:
 
 def _build_specification(app: FastAPI) -> dict[str, Any]:
     spec = get_openapi(
-        title="campaignd", version=__version__, description=DESCRIPTION, routes=app.routes
+        title="campaignd",
+        version=__version__,
+        description=DESCRIPTION,
+        routes=app.routes,
+        tags=[{"name": name, "description": text} for name, text in TAGS.items()],
     )
     components = spec.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
@@ -150,8 +186,9 @@ def _build_specification(app: FastAPI) -> dict[str, Any]:
         },
     }
     for path, item in spec["paths"].items():
-        for operation in item.values():
+        for method, operation in item.items():
             _correct_operation(path, operation)
+            operation["x-codeSamples"] = code_samples(method, path, operation)
     return spec
 
 

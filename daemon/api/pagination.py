@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from starlette.responses import Response
 
 from daemon.domain.errors import InvalidInput
+from daemon.domain.listing import Counted
 
 PAGE_BYTES = 1024 * 1024
 """Bytes of items after which a page ends before its limit."""
@@ -26,6 +27,8 @@ def page_response(
     limit: int,
     item: Callable[[T], dict[str, Any]],
     key: Callable[[T], tuple[datetime | int, ...]],
+    counted: Counted | None = None,
+    following: tuple[datetime | int, ...] | None = None,
 ) -> Response:
     """Return one page as a response; it ends early when its items have many bytes.
 
@@ -34,6 +37,8 @@ def page_response(
         limit: maximum items of the page.
         item: returns the JSON of an item.
         key: returns the key of an item, from which the next page begins.
+        counted: the number of items of all pages.
+        following: the key from which the next page begins, where ``found`` does not tell.
     """
     items: list[bytes] = []
     size = 0
@@ -44,9 +49,18 @@ def page_response(
             break
         items.append(text)
     more = len(found) > len(items)
-    cursor = encode_cursor(*key(found[len(items) - 1])) if more else None
-    content = b'{"items":[%b],"next_cursor":%b}' % (b",".join(items), _to_json(cursor).encode())
+    if more:
+        following = key(found[len(items) - 1])
+    ending: dict[str, Any] = {"next_cursor": following and encode_cursor(*following)}
+    if counted is not None:
+        ending |= {"count": counted.count, "more": counted.more}
+    content = b'{"items":[%b],%b' % (b",".join(items), _to_json(ending)[1:].encode())
     return Response(content, media_type="application/json")
+
+
+def whole_list_response(items: Sequence[dict[str, Any]]) -> Response:
+    """Return a list that has only one page."""
+    return page_response(items, len(items), lambda item: item, lambda _: (), Counted(len(items)))
 
 
 def encode_cursor(*key: datetime | int) -> str:

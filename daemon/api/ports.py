@@ -5,7 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Sequence,
+)
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,7 +25,17 @@ from daemon.domain.audit import Action, AuditEntry, AuditRecord
 from daemon.domain.campaign.explain import Evidence
 from daemon.domain.campaign.model import LoggedEvent
 from daemon.domain.campaign.state_machine import RunStatus, Status
-from daemon.domain.listing import CampaignFilter, Counted, Facets, RunFilter
+from daemon.domain.explanation import Explanation
+from daemon.domain.listing import (
+    WHENEVER,
+    CampaignFilter,
+    Counted,
+    EventFilter,
+    Facets,
+    RunFilter,
+    RunsFound,
+    TimeRange,
+)
 from daemon.domain.occurrences import ScheduledCampaign
 from daemon.domain.read_models import (
     CampaignDetail,
@@ -63,6 +80,32 @@ class CampaignReader(Protocol):
         """Return runs, newest first."""
         ...
 
+    async def campaign_id_of(self, ref: Ref) -> int:
+        """Return the id of a campaign. Raises NotFound."""
+        ...
+
+    async def runs_of(
+        self,
+        campaign_id: int,
+        *,
+        limit: int,
+        status: RunStatus | None = None,
+        stretch: TimeRange = WHENEVER,
+        before: RunKey | None = None,
+    ) -> Sequence[RunDetail]:
+        """Return the runs of a campaign by scheduled instant, newest first."""
+        ...
+
+    async def count_runs_of(
+        self, campaign_id: int, *, status: RunStatus | None = None, stretch: TimeRange = WHENEVER
+    ) -> Counted:
+        """Count the runs of a campaign."""
+        ...
+
+    async def count_events_of(self, campaign_id: int) -> Counted:
+        """Count the events of a campaign."""
+        ...
+
     async def run(self, run_id: UUID) -> RunDetail:
         """Return one run. Raises NotFound."""
         ...
@@ -80,27 +123,13 @@ class CampaignReader(Protocol):
         ...
 
 
-class FoundRuns(Protocol):
-    """A page of runs, and the position at which the next page begins; None: there is none."""
-
-    @property
-    def runs(self) -> Sequence[RunDetail]:
-        """The runs, newest first."""
-        ...
-
-    @property
-    def next(self) -> RunKey | None:
-        """The position of the next page."""
-        ...
-
-
-class Searcher(Protocol):
-    """The searches of campaigns and of runs, with counts."""
+class CampaignSearcher(Protocol):
+    """The searches of campaigns, and of runs of all campaigns."""
 
     async def campaigns(
         self, wanted: CampaignFilter, *, limit: int, before: int | None = None
     ) -> Sequence[CampaignSummary]:
-        """Return campaigns with an id below ``before``, newest first."""
+        """Return campaigns, newest first."""
         ...
 
     async def count_campaigns(self, wanted: CampaignFilter) -> Counted:
@@ -111,9 +140,19 @@ class Searcher(Protocol):
         """Count the campaigns of a list by the values of its fields."""
         ...
 
+    async def upcoming(
+        self, wanted: CampaignFilter, *, limit: int, after: UpcomingKey | None = None
+    ) -> Sequence[UpcomingEvent]:
+        """Return armed events, soonest first."""
+        ...
+
+    async def count_upcoming(self, wanted: CampaignFilter) -> Counted:
+        """Count the events of a list."""
+        ...
+
     async def runs(
         self, wanted: RunFilter, *, limit: int, before: RunKey | None = None
-    ) -> FoundRuns:
+    ) -> RunsFound:
         """Return runs of all campaigns, newest first by claim."""
         ...
 
@@ -141,7 +180,13 @@ class CalendarReader(Protocol):
 
 
 class ScheduleReader(Protocol):
-    """The reads of all schedules."""
+    """The reads of all schedules, and of runs by their scheduled instants."""
+
+    async def runs_between(
+        self, wanted: CampaignFilter, since: datetime, before: datetime, limit: int
+    ) -> Sequence[RunDetail]:
+        """Return runs, earliest first."""
+        ...
 
     async def schedules_until(
         self, wanted: CampaignFilter, before: datetime, limit: int
@@ -153,6 +198,20 @@ class ScheduleReader(Protocol):
         self, wanted: CampaignFilter, now: datetime, limit: int
     ) -> Sequence[ScheduledCampaign]:
         """Return the schedules of drafts, newest first."""
+        ...
+
+
+class EventReader(Protocol):
+    """The reads of the events of all campaigns."""
+
+    async def events(
+        self, wanted: EventFilter, *, limit: int, before: int | None = None
+    ) -> Sequence[LoggedEvent]:
+        """Return events, newest first."""
+        ...
+
+    async def count_events(self, wanted: EventFilter) -> Counted:
+        """Count the events of a list."""
         ...
 
 
@@ -224,6 +283,17 @@ class AuditStore(Protocol):
         """Return rows, newest first."""
         ...
 
+    async def count(
+        self,
+        *,
+        actor: str | None = None,
+        action: Action | None = None,
+        object_id: str | None = None,
+        since: datetime | None = None,
+    ) -> Counted:
+        """Count the rows of all pages."""
+        ...
+
 
 class IdempotentRequest(Protocol):
     """A request with an Idempotency-Key, inside its transaction."""
@@ -259,9 +329,10 @@ class Backend:
 
     service: CampaignService
     reads: CampaignReader
-    search: Searcher
+    search: CampaignSearcher
     calendar: CalendarReader
     schedules: ScheduleReader
+    events: EventReader
     keys: ApiKeyStore
     sessions: SessionStore
     audit: AuditStore
@@ -275,6 +346,10 @@ class Backend:
     """
     edits: Callable[[], AsyncIterator[object]]
     """Listens on a connection of its own, and yields after each edit. Raises Unavailable."""
+    explain_campaign: Callable[[Ref, datetime | None], Awaitable[Explanation]]
+    """Explains the run at a written time, or the newest runs. Raises NotFound, OverflowError."""
+    export: Callable[[], AsyncGenerator[str]]
+    """Yields every campaign as a line that an import reads; a caller that stops early closes it."""
     readiness: Callable[[], Awaitable[dict[str, str]]]
     """Runs the readiness checks: the result of each is "ok" or a description of the failure."""
     metrics: Callable[[], tuple[bytes, str]]

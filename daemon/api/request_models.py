@@ -13,7 +13,9 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from daemon.domain.api_keys import DEFAULT_OVERLAP, MAX_OVERLAP, NAME_LIMIT, Scope
+from daemon.domain.campaign.copying import COPY_REQUEST
 from daemon.domain.campaign.create_request import NEW_CAMPAIGN
+from daemon.domain.campaign.edit_request import CAMPAIGN_PATCH
 from daemon.domain.requests.declaration import Body, DeclaredField, Items, Variant, declare_field
 from daemon.domain.requests.forms import (
     BOOLEAN,
@@ -98,6 +100,8 @@ _BODIES: tuple[Body[Any], ...] = (
     SAVE_SCHEDULE,
     UPDATE_SCHEDULE,
     NEW_CAMPAIGN,
+    CAMPAIGN_PATCH,
+    COPY_REQUEST,
     COMPLETE_REQUEST,
     FAIL_REQUEST,
     HEARTBEAT_REQUEST,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
 from daemon.api.errors import BodyTooLarge, ClientDisconnected, UnsupportedMediaType
@@ -22,6 +24,9 @@ from daemon.domain.requests.fields import (
 )
 
 MAX_NESTING = 64
+LINES_TYPES = ("application/x-ndjson", "application/jsonl")
+"""The media types of JSON lines."""
+MESSAGE_OF_LINES = "Invalid import"
 _BIGINT = 2**63 - 1
 _UUID = r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 _is_uuid = re.compile(_UUID).fullmatch
@@ -87,6 +92,25 @@ async def read_json_bytes(request: Request) -> bytes:
         given = f"is {shown_value(content_type)}" if content_type else "is missing"
         raise UnsupportedMediaType(f"the Content-Type {given}, must be application/json")
     return raw
+
+
+async def read_lines(request: Request) -> tuple[bytes, list[bytes]]:
+    """Return the body of a request that declares it as JSON lines, whole and as lines.
+
+    Raises:
+        UnsupportedMediaType: The Content-Type is missing or another one.
+        TooLarge: The body exceeds the limit.
+        ClientGone: The client disconnected.
+        InvalidInput: The body is empty (400).
+    """
+    raw = await read_body(request)
+    if not raw.strip():
+        raise InvalidInput(400, MESSAGE_OF_LINES, "the body is empty, must be JSON lines")
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type not in LINES_TYPES:
+        given = f"is {shown_value(content_type)}" if content_type else "is missing"
+        raise UnsupportedMediaType(f"the Content-Type {given}, must be {LINES_TYPES[0]}")
+    return raw, [line + b"\n" for line in raw.split(b"\n")]
 
 
 def parse_json(raw: bytes, message: str) -> Any:
@@ -156,7 +180,9 @@ def parse_ref(text: str) -> int | UUID:
 
 
 def parse_run_id(text: str) -> UUID:
-    """Return a run's id. Raises NotFound for all other texts."""
+    """Return a run's id. Raises NotFound for all other texts, and 405 for calls on many runs."""
+    if text in ("release", "drop"):
+        raise HTTPException(405)
     if _is_uuid(text):
         return UUID(text)
     raise NotFound(f"{shown_value(text)} is not a uuid", message="Run not found")
@@ -178,12 +204,12 @@ def read_idempotency_key(request: Request, *, required: bool = False) -> str | N
 
 
 def etag_of(revision: int | None) -> str:
-    """Return the entity tag of a schedule; ``"0"`` stands for no schedule."""
+    """Return the entity tag of a schedule or a campaign; ``"0"`` stands for no schedule."""
     return f'"{revision or 0}"'
 
 
 def if_match_condition(request: Request) -> Callable[[int | None], bool] | None:
-    """Return the If-Match condition on the schedule's revision. Raises InvalidInput (400)."""
+    """Return the If-Match condition on a revision. Raises InvalidInput (400)."""
     given = request.headers.get("if-match")
     if given is None:
         return None
@@ -191,9 +217,16 @@ def if_match_condition(request: Request) -> Callable[[int | None], bool] | None:
         return lambda revision: revision is not None
     tags = [tag.strip() for tag in given.split(",")]
     if not all(_is_etag(tag) for tag in tags):
-        detail = 'If-Match is * or the ETag of a schedule, such as "17"'
+        detail = 'If-Match is * or an ETag as it was read, such as "17"'
         raise InvalidInput(400, "Invalid If-Match", detail)
     return lambda revision: etag_of(revision) in tags
+
+
+def extend_deadline(request: Request) -> None:
+    """Let a response that is being sent take another `api.request_timeout` from now."""
+    deadline: asyncio.Timeout = request.scope["state"]["deadline"]
+    options: ApiOptions = request.app.state.options
+    deadline.reschedule(asyncio.get_running_loop().time() + options.request_timeout)
 
 
 def api_key_of(request: Request) -> ApiKey:

@@ -63,13 +63,45 @@ class CampaignResponse(CampaignItem):
     """A campaign with its payload."""
 
     payload: dict[str, Any]
+    hint: str | None = Field(
+        description="What to do next with a draft or a paused campaign; null for others."
+    )
 
 
-class CampaignPage(BaseModel):
+class CampaignAfterEdit(CampaignResponse):
+    """The campaign after the edit."""
+
+    changed: list[str] = Field(description="The fields that have another value than before.")
+    notes: list[str] = Notes
+
+
+class CampaignCopied(CampaignResponse):
+    """The copy, a draft."""
+
+    notes: list[str] = Notes
+
+
+class Page(BaseModel):
+    """A page of a list."""
+
+    next_cursor: str | None
+    count: int = Field(description="Number of items of all pages; with `more`, at least so many.")
+    more: bool = Field(description="Whether there are more items than `count`.")
+
+
+class CampaignPage(Page):
     """A page of campaigns, newest first."""
 
     items: list[CampaignItem]
-    next_cursor: str | None
+
+
+class CampaignFacets(BaseModel):
+    """The number of campaigns by the values of each field."""
+
+    status: dict[str, int]
+    type: dict[str, int]
+    target: dict[str, int]
+    timezone: dict[str, int]
 
 
 class ScheduleResponse(BaseModel):
@@ -122,6 +154,7 @@ class CommandDone(BaseModel):
     campaign_uuid: str
     status: Status
     changed: bool = Field(description="False when the campaign already had the requested status.")
+    run_id: str | None = Field(description="The run that the command has made, if it has.")
     timezone: str = Timezone
     next_run_at: str | None = Instant
     next_run_local: str | None = Local
@@ -155,6 +188,7 @@ class RunItem(BaseModel):
     campaign_id: int
     campaign_uuid: str
     campaign_name: str
+    target: str
     scheduled_for: str = Instant
     status: RunStatus
     cause: Literal["schedule", "start", "rerun"]
@@ -169,11 +203,10 @@ class RunItem(BaseModel):
     error: str | None
 
 
-class RunPage(BaseModel):
+class RunPage(Page):
     """A page of runs, newest first."""
 
     items: list[RunItem]
-    next_cursor: str | None
 
 
 class EventItem(BaseModel):
@@ -192,11 +225,10 @@ class EventItem(BaseModel):
     details: dict[str, Any] | None
 
 
-class EventPage(BaseModel):
+class EventPage(Page):
     """A page of events, newest first."""
 
     items: list[EventItem]
-    next_cursor: str | None
 
 
 class UpcomingItem(BaseModel):
@@ -213,11 +245,10 @@ class UpcomingItem(BaseModel):
     timezone: str
 
 
-class UpcomingPage(BaseModel):
+class UpcomingPage(Page):
     """A page of armed events, soonest first."""
 
     items: list[UpcomingItem]
-    next_cursor: str | None
 
 
 class RunUpdate(BaseModel):
@@ -254,6 +285,152 @@ class RunsDecided(BaseModel):
     count: int = Field(description="The number of runs.")
 
 
+class RunRetried(BaseModel):
+    """The next attempt of the run is due now."""
+
+    success: Literal[True]
+    message: Literal["Run retried"]
+    run_id: str
+    campaign_id: int
+    campaign_status: Status
+
+
+class OccurrenceItem(BaseModel):
+    """A run, or an occurrence to come."""
+
+    event: Literal["open", "fire", "close"]
+    at: str = Instant
+    local: str | None = Field(description="The time that clocks show in the zone of the list.")
+    campaign_id: int
+    campaign_uuid: str
+    campaign_name: str
+    target: str
+    campaign_status: Status | None = Field(
+        description="Of an occurrence to come: one of a paused campaign will be missed."
+    )
+    run_id: str | None
+    run_status: RunStatus | None = Field(description="Of a run; null for what is to come.")
+    lateness_ms: float | None
+
+
+class OccurrencePage(BaseModel):
+    """The occurrences of a stretch of time, earliest first."""
+
+    items: list[OccurrenceItem]
+    from_: str = Field(alias="from")
+    before: str
+    timezone: str
+    count: int = Field(description="Number of items in this response.")
+    truncated: bool = Field(description="Whether the stretch has more occurrences.")
+
+
+class ExplainedEvent(BaseModel):
+    """An event of the occurrence in question."""
+
+    at: str = Instant
+    event: str
+    cause: str | None
+    actor: str
+
+
+class ExplainedOccurrence(BaseModel):
+    """What became of an occurrence, and why."""
+
+    at: str = Instant
+    why: str = Field(description="The reason as a sentence.")
+    run_id: str | None
+    run_status: RunStatus | None
+    lateness_ms: float | None
+    error: str | None
+    events: list[ExplainedEvent]
+
+
+class NextEvent(BaseModel):
+    """An event to come."""
+
+    event: Literal["open", "fire", "close"]
+    at: str = Instant
+    local: str
+
+
+class ExplanationResponse(BaseModel):
+    """Why a campaign ran, or did not, and what comes next."""
+
+    campaign_id: int
+    campaign_uuid: str
+    name: str
+    status: Status
+    timezone: str = Timezone
+    hint: str | None = Field(description="What to do next with a draft or a paused campaign.")
+    explained: list[ExplainedOccurrence]
+    armed: bool = Field(description="Whether the next event comes by itself.")
+    next: list[NextEvent]
+
+
+class BadLineItem(BaseModel):
+    """A line that was not loaded."""
+
+    line: int = Field(description="Number of the line, from 1.")
+    reason: str
+
+
+class ImportResponse(BaseModel):
+    """The result of an import."""
+
+    success: bool = Field(description="Whether no line was bad.")
+    loaded: int
+    unchanged: int
+    updated: int
+    bad: int
+    bad_lines: list[BadLineItem] = Field(description="The first 100 bad lines.")
+
+
+class ClusterStatus(BaseModel):
+    """The state of the cluster."""
+
+    now: str = Instant
+    nodes_live: int
+    nodes_draining: int
+    nodes_lost: int = Field(description="Nodes whose runs are not taken over yet.")
+    overdue: int = Field(description="Due events that no node has claimed.")
+    lag_s: float = Field(description="Seconds that the oldest of them has been waiting.")
+    backlog: int = Field(description="Due events that wait for their campaign's open run.")
+    next_event_at: str | None = Instant
+    executing: int
+    queued: int
+    retrying: int
+    held: int = Field(description="Runs that need an operator.")
+    failed_24h: int
+    missed_24h: int
+    server_version: str
+    schema_version: str | None
+
+
+class NodeItem(BaseModel):
+    """A node as of its last heartbeat; ages are in seconds, by the database's clock."""
+
+    id: str
+    name: str
+    host: str
+    pid: int
+    version: str
+    tzdata: str
+    live: bool
+    draining: bool
+    started_at: str = Instant
+    heartbeat_age: float
+    lease_left: float
+    skew_ms: int
+    shards: int
+    schema_version: str
+
+
+class NodePage(Page):
+    """All nodes, by name."""
+
+    items: list[NodeItem]
+
+
 class KeyItem(BaseModel):
     """An API key, without its secret."""
 
@@ -280,11 +457,10 @@ class KeyCreated(KeyItem):
     key: str = Field(description="The secret, which no other response contains.")
 
 
-class KeyPage(BaseModel):
+class KeyPage(Page):
     """All keys, oldest first."""
 
     items: list[KeyItem]
-    next_cursor: str | None
 
 
 class AuditItem(BaseModel):
@@ -304,11 +480,10 @@ class AuditItem(BaseModel):
     note: str | None
 
 
-class AuditPage(BaseModel):
+class AuditPage(Page):
     """A page of the audit log, newest first."""
 
     items: list[AuditItem]
-    next_cursor: str | None
 
 
 class Health(BaseModel):

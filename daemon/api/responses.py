@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from starlette.responses import JSONResponse, Response
 
@@ -12,6 +13,8 @@ from daemon.api.requests import etag_of
 from daemon.campaign_service import CommandResult
 from daemon.domain.api_keys import ApiKey
 from daemon.domain.audit import AuditRecord
+from daemon.domain.campaign.explain import Evidence, explain_instant
+from daemon.domain.campaign.hints import next_step
 from daemon.domain.campaign.model import Campaign, LoggedEvent
 from daemon.domain.campaign.schedule_fields import (
     next_run_at,
@@ -20,8 +23,17 @@ from daemon.domain.campaign.schedule_fields import (
     timezone_in_force,
 )
 from daemon.domain.campaign.state_machine import Status
+from daemon.domain.explanation import Explanation
 from daemon.domain.formatting import instant_text
-from daemon.domain.read_models import CampaignDetail, CampaignSummary, RunDetail, UpcomingEvent
+from daemon.domain.import_report import ImportReport
+from daemon.domain.read_models import (
+    CampaignDetail,
+    CampaignSummary,
+    NodeState,
+    Overview,
+    RunDetail,
+    UpcomingEvent,
+)
 from daemon.domain.run.attempt import AttemptUpdate
 from daemon.domain.schedule.schedule import CampaignType
 
@@ -72,9 +84,15 @@ def campaign_list_item(listed: CampaignSummary) -> dict[str, Any]:
     return campaign_item(listed.campaign, None if is_paused else listed.next_run_at)
 
 
-def campaign_response(campaign: Campaign, next_at: datetime | None = None) -> dict[str, Any]:
+def campaign_response(
+    campaign: Campaign, next_at: datetime | None = None, *, has_schedule: bool
+) -> dict[str, Any]:
     """Return a CampaignResponse."""
-    return {**campaign_item(campaign, next_at), "payload": campaign.payload}
+    return {
+        **campaign_item(campaign, next_at),
+        "payload": campaign.payload,
+        "hint": next_step(campaign, has_schedule=has_schedule),
+    }
 
 
 def next_run_of(shown: CampaignDetail) -> datetime | None:
@@ -115,6 +133,7 @@ def run_item(listed: RunDetail) -> dict[str, Any]:
         "campaign_id": run.campaign_id,
         "campaign_uuid": str(listed.campaign_uuid),
         "campaign_name": listed.campaign_name,
+        "target": listed.target,
         "scheduled_for": instant_text(run.scheduled_for),
         "status": run.status,
         "cause": run.cause,
@@ -194,4 +213,96 @@ def key_item(key: ApiKey) -> dict[str, Any]:
         "last_used_from": key.last_used_from,
         "previous_until": instant_text(key.previous_until),
         "revoked_at": instant_text(key.revoked_at),
+    }
+
+
+def run_retried(run_id: UUID, result: CommandResult) -> dict[str, Any]:
+    """Return a RunRetried."""
+    return {
+        "success": True,
+        "message": "Run retried",
+        "run_id": str(run_id),
+        "campaign_id": result.campaign_id,
+        "campaign_status": result.to_status,
+    }
+
+
+def node_item(node: NodeState) -> dict[str, Any]:
+    """Return a NodeItem."""
+    return {**asdict(node), "started_at": instant_text(node.started_at)}
+
+
+def cluster_status(found: Overview) -> dict[str, Any]:
+    """Return a ClusterStatus."""
+    live = [node for node in found.nodes if node.live]
+    return {
+        "now": instant_text(found.now),
+        "nodes_live": len(live),
+        "nodes_draining": sum(node.draining for node in live),
+        "nodes_lost": len(found.nodes) - len(live),
+        "overdue": found.overdue,
+        "lag_s": found.lag,
+        "backlog": found.backlog,
+        "next_event_at": instant_text(found.next_event_at),
+        "executing": found.executing,
+        "queued": found.queued,
+        "retrying": found.retrying,
+        "held": found.held,
+        "failed_24h": found.failed,
+        "missed_24h": found.missed,
+        "server_version": found.server_version,
+        "schema_version": found.schema.version,
+    }
+
+
+def explanation_response(found: Explanation) -> dict[str, Any]:
+    """Return an ExplanationResponse."""
+    detail = found.detail
+    campaign = detail.campaign
+    return {
+        "campaign_id": campaign.id,
+        "campaign_uuid": str(campaign.uuid),
+        "name": campaign.name,
+        "status": campaign.status,
+        "timezone": found.timezone,
+        "hint": next_step(campaign, has_schedule=detail.current is not None),
+        "explained": [_explained(record) for record in found.records],
+        "armed": detail.timer is not None,
+        "next": [
+            {"event": event.kind, "at": instant_text(event.at), "local": event.local.isoformat()}
+            for event in found.following
+        ],
+    }
+
+
+def _explained(record: Evidence) -> dict[str, Any]:
+    run = record.run
+    return {
+        "at": instant_text(record.at),
+        "why": explain_instant(record),
+        "run_id": None if run is None else str(run.id),
+        "run_status": None if run is None else run.status,
+        "lateness_ms": None if run is None else run.lateness_ms,
+        "error": None if run is None else run.error,
+        "events": [
+            {
+                "at": instant_text(event.at),
+                "event": event.event,
+                "cause": event.cause,
+                "actor": event.actor,
+            }
+            for event in record.run_events
+        ],
+    }
+
+
+def import_response(report: ImportReport) -> dict[str, Any]:
+    """Return an ImportResponse."""
+    return {
+        "success": report.bad == 0,
+        "loaded": report.loaded,
+        "unchanged": report.unchanged,
+        "updated": report.updated,
+        "bad": report.bad,
+        "bad_lines": [line._asdict() for line in report.bad_lines],
     }

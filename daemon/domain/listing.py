@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from daemon.domain.campaign.state_machine import RunStatus, Status
+from daemon.domain.read_models import RunDetail, RunKey
 from daemon.domain.schedule.schedule import CampaignType
 
 MAX_COUNT = 10_000
@@ -19,6 +20,17 @@ class Counted:
 
     count: int
     more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRange:
+    """A range of time, half-open; None is no bound."""
+
+    since: datetime | None = None
+    before: datetime | None = None
+
+
+WHENEVER = TimeRange()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +58,7 @@ class RunFilter:
     """As in `CampaignFilter`, of the run's campaign; or the run's own id."""
     status: RunStatus | None = None
     target: str | None = None
+    campaign_id: int | None = None
     since: datetime | None = None
     """Only runs that were claimed at or after this instant."""
     before: datetime | None = None
@@ -60,3 +73,21 @@ class Facets:
     type: Mapping[str, int]
     target: Mapping[str, int]
     timezone: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class RunsFound:
+    """A page of runs, and the position at which the next page begins; None: there is none."""
+
+    runs: Sequence[RunDetail]
+    next: RunKey | None
+
+
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Which events of all campaigns a list holds; None is no condition."""
+
+    event: str | None = None
+    actor: str | None = None
+    since: datetime | None = None
+    before: datetime | None = None

@@ -146,7 +146,8 @@ class Overview:
 
     ``overdue`` counts due events that no node has claimed, ``backlog`` those that wait for their
     campaign's open run. ``executing`` counts the runs in flight, and the accepted runs claimed
-    since the oldest run in flight; ``queued`` counts the runs about to start.
+    since the oldest run in flight; ``queued`` counts the runs about to start. ``held`` counts all
+    that need a person, ``failed`` and ``missed`` those of the last 24 hours.
     """
 
     now: datetime
@@ -158,6 +159,9 @@ class Overview:
     executing: int
     retrying: int
     queued: int
+    held: int
+    failed: int
+    missed: int
     server_version: str
     schema: SchemaInfo
 

@@ -33,7 +33,7 @@ from storage.bulk.planner import (
     plan_update,
 )
 from storage.campaigns import Campaigns
-from storage.engine import Database
+from storage.engine import Connections
 from storage.errors import StorageError, first_line
 from storage.queries import query
 from storage.schedule_rows import schedule_from
@@ -76,7 +76,7 @@ class Importer:
 
     def __init__(
         self,
-        database: Database,
+        database: Connections,
         *,
         actor: str,
         defaults: ScheduleDefaults,

@@ -1,4 +1,4 @@
--- The state of the cluster in one row. The counts read only due and pending rows, never a whole table.
+-- The state of the cluster in one row. The counts read only due, pending and rare rows, never a whole table.
 -- In: since, the oldest instant at which a run that is still executing can have been claimed.
 WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now)
 SELECT clock.now, current_setting('server_version') AS server_version,
@@ -13,5 +13,10 @@ SELECT clock.now, current_setting('server_version') AS server_version,
        (SELECT count(*) FROM runs r
         WHERE r.next_attempt_at IS NOT NULL AND r.status = 'retrying') AS retrying,
        (SELECT count(*) FROM runs r
-        WHERE r.next_attempt_at IS NOT NULL AND r.status = 'queued') AS queued
+        WHERE r.next_attempt_at IS NOT NULL AND r.status = 'queued') AS queued,
+       (SELECT count(*) FROM runs r WHERE r.rare_status = 'held') AS held,
+       (SELECT count(*) FROM runs r
+        WHERE r.rare_status = 'failed' AND r.claimed_at >= clock.now - interval '24 hours') AS failed,
+       (SELECT count(*) FROM runs r
+        WHERE r.rare_status = 'missed' AND r.claimed_at >= clock.now - interval '24 hours') AS missed
 FROM clock

@@ -20,6 +20,7 @@ from storage.tables.access import api_keys, audit_log, idempotency_keys, session
 from storage.tables.audit_findings import audit_findings
 from storage.tables.base import INSTANT, WALL_TIME, XID8, metadata
 from storage.tables.campaigns import (
+    NOTABLE_EVENT,
     campaign_events,
     campaigns,
     revision_seq,
@@ -35,6 +36,7 @@ add_views(metadata)
 
 __all__ = [
     "INSTANT",
+    "NOTABLE_EVENT",
     "WALL_TIME",
     "XID8",
     "api_keys",

@@ -269,6 +269,9 @@ runs = Table(
 )
 """One row per occurrence that came due, and per run asked for by a person."""
 
+NOTABLE_EVENT = "event NOT IN ('fire', 'run_ended') OR cause NOT IN ('due', 'completed')"
+"""Every event but the ordinary start and end of a run, which write nothing to its index."""
+
 campaign_events = Table(
     "campaign_events",
     metadata,
@@ -283,5 +286,6 @@ campaign_events = Table(
     Column("run_id", UUID(as_uuid=True)),
     Column("scheduled_for", INSTANT),
     Column("details", JSONB),
+    Index("campaign_events_notable_idx", "id", postgresql_where=text(NOTABLE_EVENT)),
 )
 """Whatever changed a campaign, in the transaction that changed it."""

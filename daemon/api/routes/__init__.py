@@ -1,1 +1,34 @@
 """The HTTP endpoints, one module for each resource: parse, call, respond."""
+
+from daemon.api.routes import (
+    audit_log,
+    bulk,
+    campaigns,
+    cluster,
+    explanations,
+    held_runs,
+    history,
+    keys,
+    lifecycle,
+    occurrences,
+    retries,
+    runs,
+    schedules,
+)
+
+API_ROUTES = (
+    campaigns,
+    lifecycle,
+    schedules,
+    occurrences,
+    history,
+    explanations,
+    retries,
+    held_runs,
+    runs,
+    bulk,
+    cluster,
+    keys,
+    audit_log,
+)
+"""The modules of the routes below ``/api/v1``, in the order of the specification."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
@@ -11,25 +10,26 @@ from starlette.responses import Response
 from daemon.api.auth import ADMIN
 from daemon.api.openapi import Cursor, Limit, route_responses
 from daemon.api.pagination import decode_cursor, page_response
+from daemon.api.parameters import Label, parse_instant_parameter
 from daemon.api.requests import backend_of
 from daemon.api.response_models import AuditPage
 from daemon.api.responses import audit_item
 from daemon.domain.audit import Action
-from daemon.domain.errors import InvalidInput
-from daemon.domain.requests.datetimes import parse_date_or_instant
-from daemon.domain.requests.fields import datetime_fault
 
 router = APIRouter(tags=["Audit log"], dependencies=ADMIN)
 
 
-@router.get("/audit-log", summary="Read the audit log", responses=route_responses(AuditPage))
+@router.get(
+    "/audit-log",
+    name="audit_log_list",
+    summary="Read the audit log",
+    responses=route_responses(AuditPage),
+)
 async def read_audit_log(
     request: Request,
-    actor: Annotated[str | None, Query(description="Only rows of this actor.")] = None,
+    actor: Label = None,
     action: Action | None = None,
-    object_id: Annotated[
-        str | None, Query(description="Only rows about the object with this id.")
-    ] = None,
+    object_id: Label = None,
     since: Annotated[
         str | None,
         Query(description="Only rows from this date (00:00 UTC) or instant on."),
@@ -38,22 +38,14 @@ async def read_audit_log(
     cursor: Cursor = None,
 ) -> Response:
     """Returns who changed what and who was refused, newest first."""
-    before = decode_cursor(cursor, int)
-    found = await backend_of(request).audit.page(
-        limit=limit + 1,
-        before=before and before[0],
-        actor=actor,
-        action=action,
-        object_id=object_id,
-        since=None if since is None else _parse_since(since),
-    )
-    return page_response(found, limit, audit_item, lambda row: (row.id,))
-
-
-def _parse_since(text: str) -> datetime:
-    at = parse_date_or_instant(text)
-    if at is None:
-        form = "a date, or an instant such as 2031-07-01T09:00:00Z"
-        fault = datetime_fault(text, form)
-        raise InvalidInput(400, "Invalid parameters", f"since {fault}", {"since": [fault]})
-    return at
+    position = decode_cursor(cursor, int)
+    audit = backend_of(request).audit
+    wanted: dict[str, Any] = {
+        "actor": actor,
+        "action": action,
+        "object_id": object_id,
+        "since": parse_instant_parameter("since", since),
+    }
+    found = await audit.page(limit=limit + 1, before=position and position[0], **wanted)
+    counted = await audit.count(**wanted)
+    return page_response(found, limit, audit_item, lambda row: (row.id,), counted)

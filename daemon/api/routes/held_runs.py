@@ -30,6 +30,7 @@ _ONE = request_body(ONE_DECIDED, examples={"with a note": {"note": "checked"}}, 
 
 @router.post(
     "/runs/release",
+    name="run_release_many",
     dependencies=WRITE,
     summary="Release many held runs",
     responses=route_responses(RunsDecided, 409, 422),
@@ -45,6 +46,7 @@ async def release_runs(request: Request, idempotency_key: IdempotencyKey = None)
 
 @router.post(
     "/runs/drop",
+    name="run_drop_many",
     dependencies=WRITE,
     summary="Drop many held runs",
     responses=route_responses(RunsDecided, 409, 422),
@@ -60,6 +62,7 @@ async def drop_runs(request: Request, idempotency_key: IdempotencyKey = None) ->
 
 @router.post(
     "/runs/{run_id}/release",
+    name="run_release",
     dependencies=WRITE,
     summary="Release a held run",
     responses=route_responses(RunDecided, 404, 409, 422),
@@ -74,6 +77,7 @@ async def release_run(
 
 @router.post(
     "/runs/{run_id}/drop",
+    name="run_drop",
     dependencies=WRITE,
     summary="Drop a held run",
     responses=route_responses(RunDecided, 404, 409, 422),

@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from daemon.api.auth import ADMIN
 from daemon.api.openapi import request_body, route_responses
+from daemon.api.pagination import whole_list_response
 from daemon.api.request_models import NEW_KEY, ROTATE_REQUEST
 from daemon.api.requests import api_key_of, backend_of, parse_json, read_json_bytes
 from daemon.api.response_models import KeyCreated, KeyItem, KeyPage
@@ -30,6 +31,7 @@ KeyId = Annotated[
 
 @router.post(
     "/keys",
+    name="key_create",
     summary="Create an API key",
     status_code=201,
     responses=route_responses(KeyCreated, 409, status=201),
@@ -55,15 +57,16 @@ async def create_key(request: Request) -> Response:
     return JSONResponse({**key_item(key), "key": secret}, 201)
 
 
-@router.get("/keys", summary="List API keys", responses=route_responses(KeyPage))
+@router.get("/keys", name="key_list", summary="List API keys", responses=route_responses(KeyPage))
 async def list_keys(request: Request) -> Response:
     """Returns all keys without their secrets, also revoked and expired ones."""
     keys = await backend_of(request).keys.list()
-    return JSONResponse({"items": [key_item(key) for key in keys], "next_cursor": None})
+    return whole_list_response([key_item(key) for key in keys])
 
 
 @router.post(
     "/keys/{key_id}/rotate",
+    name="key_rotate",
     summary="Rotate an API key",
     responses=route_responses(KeyCreated, 404),
     openapi_extra=request_body(
@@ -86,7 +89,10 @@ async def rotate_key(request: Request, key_id: KeyId) -> Response:
 
 
 @router.delete(
-    "/keys/{key_id}", summary="Revoke an API key", responses=route_responses(KeyItem, 404, 409)
+    "/keys/{key_id}",
+    name="key_revoke",
+    summary="Revoke an API key",
+    responses=route_responses(KeyItem, 404, 409),
 )
 async def revoke_key(request: Request, key_id: KeyId) -> Response:
     """Revokes a key from the next request on. The key stays listed. A key cannot revoke itself."""

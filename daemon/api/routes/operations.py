@@ -46,6 +46,7 @@ _ASSETS = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascrip
 
 @router.get(
     "/healthz",
+    name="health_check",
     tags=["Operation"],
     summary="Check that the process answers",
     responses={200: {"model": Health, "description": "The process answers"}},
@@ -57,6 +58,7 @@ async def healthz() -> Response:
 
 @router.get(
     "/readyz",
+    name="readiness_check",
     tags=["Operation"],
     summary="Check that the node is ready",
     responses={
@@ -78,6 +80,7 @@ async def readyz(request: Request) -> Response:
 
 @router.get(
     "/metrics",
+    name="metrics_read",
     tags=["Operation"],
     summary="Read the metrics",
     response_class=Response,

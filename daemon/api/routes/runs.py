@@ -46,6 +46,7 @@ async def _report_idempotently(
 @router.post(
     "/runs/{run_id}/complete",
     dependencies=WORKER,
+    name="run_complete",
     summary="Complete a run",
     responses=_RESPONSES,
     openapi_extra=request_body(COMPLETE_REQUEST, examples={"first attempt": {"attempt": 1}}),
@@ -68,6 +69,7 @@ async def complete_run(
 @router.post(
     "/runs/{run_id}/fail",
     dependencies=WORKER,
+    name="run_fail",
     summary="Fail an attempt",
     responses=_RESPONSES,
     openapi_extra=request_body(
@@ -94,6 +96,7 @@ async def fail_run(
 @router.post(
     "/runs/{run_id}/heartbeat",
     dependencies=WORKER,
+    name="run_heartbeat",
     summary="Extend a run's lease",
     responses=_RESPONSES,
     openapi_extra=request_body(

@@ -96,22 +96,23 @@ def _schedule_saved_response(result: CommandResult, message: str) -> ResponseDat
 
 
 @router.post(
-    "/campaigns/{campaign_id}/schedule",
+    "/campaigns/{ref}/schedule",
     dependencies=WRITE,
+    name="schedule_save",
     summary="Save a campaign's schedule",
     responses=route_responses(ScheduleSaved, 404, 409, 412, 422, headers=["ETag"]),
     openapi_extra=request_body(SAVE_SCHEDULE, examples=_SAVE_EXAMPLES),
 )
 async def save_schedule(
     request: Request,
-    campaign_id: CampaignRef,
+    ref: CampaignRef,
     idempotency_key: IdempotencyKey = None,
     if_match: IfMatch = None,
 ) -> Response:
     """Replaces the schedule and arms the campaign; `immediate` clears the schedule."""
     return await _write_schedule(
         request,
-        campaign_id,
+        ref,
         INVALID_CONFIGURATION,
         CampaignService.save_schedule,
         # The message is fixed, also for `immediate`: see docs/semantics.md#input-the-schedule-body
@@ -120,32 +121,32 @@ async def save_schedule(
 
 
 @router.get(
-    "/campaigns/{campaign_id}/schedule",
+    "/campaigns/{ref}/schedule",
     dependencies=READ,
+    name="schedule_read",
     summary="Read a campaign's schedule",
     responses=route_responses(ScheduleResponse, 404, headers=["ETag"]),
 )
-async def read_schedule(request: Request, campaign_id: CampaignRef) -> Response:
+async def read_schedule(request: Request, ref: CampaignRef) -> Response:
     """Returns the schedule as it was sent, with the zone in force and the next run.
 
     Without a schedule it is `immediate`. The response can be sent back as a body.
     """
-    shown = await backend_of(request).reads.campaign(parse_ref(campaign_id))
+    shown = await backend_of(request).reads.campaign(parse_ref(ref))
     return schedule_response(shown).to_response()
 
 
 @router.delete(
-    "/campaigns/{campaign_id}/schedule",
+    "/campaigns/{ref}/schedule",
     dependencies=WRITE,
+    name="schedule_clear",
     summary="Clear a campaign's schedule",
     responses=route_responses(ScheduleSaved, 404, 409, 412, headers=["ETag"]),
 )
-async def clear_schedule(
-    request: Request, campaign_id: CampaignRef, if_match: IfMatch = None
-) -> Response:
+async def clear_schedule(request: Request, ref: CampaignRef, if_match: IfMatch = None) -> Response:
     """Deletes the schedule; the campaign becomes a draft."""
     result = await backend_of(request).service.clear_schedule(
-        parse_ref(campaign_id), actor_of(request), if_match_condition(request)
+        parse_ref(ref), actor_of(request), if_match_condition(request)
     )
     return _schedule_saved_response(result, "Schedule cleared").to_response()
 
@@ -153,6 +154,7 @@ async def clear_schedule(
 @router.post(
     "/campaigns/{ref}/schedule/preview",
     dependencies=READ,
+    name="schedule_preview",
     summary="Preview a schedule",
     responses=route_responses(SchedulePreview, 404, 422),
     openapi_extra=request_body(
@@ -178,8 +180,9 @@ async def preview_schedule(request: Request, ref: CampaignRef, count: Count = 10
 
 
 @router.patch(
-    "/campaigns/{campaign_uuid}/update_schedule",
+    "/campaigns/{ref}/update_schedule",
     dependencies=WRITE,
+    name="schedule_update",
     summary="Update a campaign's schedule",
     responses=route_responses(
         ScheduleUpdated, 404, 409, 412, 422, headers=["ETag"], example={"success": True}
@@ -188,14 +191,14 @@ async def preview_schedule(request: Request, ref: CampaignRef, count: Count = 10
 )
 async def update_schedule(
     request: Request,
-    campaign_uuid: CampaignRef,
+    ref: CampaignRef,
     idempotency_key: IdempotencyKey = None,
     if_match: IfMatch = None,
 ) -> Response:
     """Changes the fields that the body names; the campaign's status does not change."""
     return await _write_schedule(
         request,
-        campaign_uuid,
+        ref,
         INVALID_VALUES,
         CampaignService.update_schedule,
         lambda result: ResponseData({"success": True}, headers={"ETag": etag_of(result.revision)}),

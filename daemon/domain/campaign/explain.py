@@ -11,6 +11,13 @@ from daemon.domain.formatting import utc_text
 from daemon.domain.schedule.schedule import EventKind, Schedule, TimedEvent
 
 
+def span_of(written: datetime) -> timedelta:
+    """Return the span that a written time means: without seconds the whole minute, and so on."""
+    if written.microsecond:
+        return timedelta(microseconds=1)
+    return timedelta(seconds=1) if written.second else timedelta(minutes=1)
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """The records of a campaign around an instant."""
@@ -86,10 +93,18 @@ def _explain_future(record: Evidence) -> str:
     if not _is_occurrence(record):
         return _explain_no_occurrence(record)
     if record.timer is None:
-        return f"the campaign is {record.campaign.status}: it will not run unless it is started"
+        return _explain_unarmed(record.campaign.status)
     if record.campaign.status is Status.PAUSED:
         return "the campaign is paused: it will be missed unless it is started before"
     return "it is still ahead, and will run"
+
+
+def _explain_unarmed(status: Status) -> str:
+    remedy = {
+        Status.DRAFT: "start it, and it will run",
+        Status.ARCHIVED: "unarchive it and save its schedule again, and it will run",
+    }.get(status, "save its schedule again, and it will run")
+    return f"the campaign is {status}: it will not run; {remedy}"
 
 
 def _explain_missing_run(record: Evidence) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 from uuid import uuid4
 
@@ -241,7 +242,8 @@ def test_unknown_paths_and_methods(api: RunningApi) -> None:
         assert answer.status_code == status, path
         assert answer.json().keys() == {"message", "detail"}
     assert api.http.put("/campaigns").headers["Allow"] == "GET, HEAD, POST"
-    assert get_without_key(f"{api.url}/nothing").json()["message"] == "Not found"
+    page = get_without_key(f"{api.url}/nothing")
+    assert (page.status_code, "Not found" in page.text) == (404, True)
 
 
 def test_a_slash_at_the_end(api: RunningApi) -> None:
@@ -450,13 +452,19 @@ def test_the_specification_is_complete(api: RunningApi) -> None:
                 assert {"400", "401", "403", "429", "500", "503"} <= operation["responses"].keys()
             body = operation.get("requestBody")
             if body:
-                assert body["content"]["application/json"]["examples"]
+                assert all(each["examples"] for each in body["content"].values())
+            assert [each["lang"] for each in operation["x-codeSamples"]] == ["Shell", "Python"]
+            assert len(operation["tags"]) == 1
     assert "HTTPValidationError" not in json.dumps(spec)
+    names = [each["operationId"] for item in spec["paths"].values() for each in item.values()]
+    assert len(names) == len(set(names))
+    assert all(re.fullmatch("[a-z]+(_[a-z]+)+", name) for name in names)
+    assert not [path for path in spec["paths"] if "{campaign" in path]
 
 
 @pytest.mark.parametrize(
     "path",
-    ["/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/swagger-ui.css", "/"]
+    ["/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/swagger-ui.css", "/login"]
     + [f"/api/v1/{each}" for each in ("campaigns", "campaigns/0", "upcoming", "nothing")],
 )
 def test_head_is_get_without_a_body(api: RunningApi, path: str) -> None:

@@ -23,6 +23,7 @@ from daemon.domain.requests import BodyContext, read_schedule_body, read_update_
 from daemon.domain.schedule.schedule import CampaignType
 from tests.support.api_server import RunningApi, get_without_key, running_server
 
+HOOKS = Path(__file__).parents[2] / "support" / "schemathesis_hooks.py"
 LONG = os.environ.get("SCHEMATHESIS_EXAMPLES")
 """Number of examples for each operation; set by `make schemathesis`."""
 
@@ -63,6 +64,7 @@ def check(api: RunningApi, tmp_path: Path) -> None:
             *(phases or ["--phases", "examples,coverage,fuzzing", "--seed", "1"]),
         ],
         cwd=tmp_path,
+        env={**os.environ, "SCHEMATHESIS_HOOKS": str(HOOKS)},
         capture_output=True,
         text=True,
         check=False,

@@ -10,7 +10,7 @@ import pytest
 from daemon.domain.campaign.state_machine import RunStatus, Status
 from daemon.domain.listing import CampaignFilter, Counted, RunFilter
 from daemon.domain.schedule.schedule import CampaignType
-from storage import campaign_search
+from storage import campaign_reads, campaign_search
 from storage.campaign_search import CampaignSearch
 from storage.occurrence_reads import OccurrenceReads
 from tests.support import situations
@@ -100,7 +100,7 @@ async def test_campaigns_by_their_next_run(db: TimedDatabase, search: CampaignSe
 async def test_a_count_ends_at_ten_thousand(
     db: TimedDatabase, search: CampaignSearch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(campaign_search, "MAX_COUNT", 2)
+    monkeypatch.setattr(campaign_reads, "MAX_COUNT", 2)
     await add_named(db, "a", "b", "c")
     assert await search.count_campaigns(CampaignFilter()) == Counted(2, more=True)
     await add_named(db, "z", target="crm")
@@ -132,6 +132,7 @@ async def test_runs_of_all_campaigns(
     newest_first = [runs[cid].id for cid in (third, second, first)]
     await db.rows("UPDATE campaigns SET target = 'crm' WHERE id = :id", id=first)
     assert await run_ids(search) == newest_first
+    assert await search.count_runs(RunFilter()) == Counted(3)
     assert await run_ids(search, limit=1) == newest_first
     for status, cid in ((RunStatus.FAILED, second), (RunStatus.EXECUTING, third)):
         assert await run_ids(search, status=status) == [runs[cid].id]
