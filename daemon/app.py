@@ -146,6 +146,7 @@ class Daemon:
             parts.loader,
             parts.lease_reaper,
             parts.canceller,
+            parts.brake_watch,
             parts.pruner,
             parts.schema_task,
             parts.privilege_task,

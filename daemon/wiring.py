@@ -7,7 +7,7 @@ import secrets
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from config.environment import command_environment
@@ -24,6 +24,7 @@ from daemon.maintenance.privilege_watch import EVERY_S as PRIVILEGES_EVERY_S
 from daemon.maintenance.privilege_watch import PrivilegeWatch
 from daemon.maintenance.pruner import Pruner, Retention
 from daemon.maintenance.schema_watch import SchemaWatch
+from daemon.pipeline.brake_watch import BrakeWatch
 from daemon.pipeline.canceller import RunCanceller
 from daemon.pipeline.context import PipelineContext
 from daemon.pipeline.pipeline import Pipeline
@@ -42,6 +43,7 @@ from daemon.timer.loader import Loader
 from daemon.timer.scheduler import TimerScheduler
 from storage.audit_findings import AuditFindings
 from storage.auditor_reads import AuditorReads
+from storage.brakes import BrakeStore
 from storage.engine import Database
 from storage.firing_database import FiringDatabase
 from storage.leases import LeaseTable
@@ -106,6 +108,7 @@ class Parts:
     edit_listener: EditListener
     pipeline: Pipeline
     canceller: RunCanceller
+    brake_watch: BrakeWatch
     heartbeat: Heartbeat
     node_rescuer: NodeRescuer
     lease_reaper: LeaseReaper
@@ -132,6 +135,7 @@ class Parts:
             self.loader,
             self.lease_reaper,
             self.canceller,
+            self.brake_watch,
             self.pruner,
             self.schema_task,
             self.privilege_task,
@@ -195,6 +199,7 @@ def build_parts(process: ProcessContext, in_force: Callable[[], Settings]) -> Pa
         lambda: process.notify("watchdog"), every=beat_every, clock=clock, emit=emit
     )
     timers = Timers(database)
+    brake_watch = BrakeWatch(BrakeStore(database), context, pipeline.pools, pipeline.plans)
     loader = Loader(
         timers,
         scheduler,
@@ -206,6 +211,7 @@ def build_parts(process: ProcessContext, in_force: Callable[[], Settings]) -> Pa
         watchdog=watchdog,
         horizon=scheduler_settings.horizon,
         poll=min(scheduler_settings.poll, beat_every or scheduler_settings.poll),
+        obey_brakes=brake_watch.obey,
     )
     canceller = RunCanceller(leases, context, pipeline.pools, every=scheduler_settings.poll)
     lease_reaper = LeaseReaper(
@@ -230,7 +236,12 @@ def build_parts(process: ProcessContext, in_force: Callable[[], Settings]) -> Pa
 
     node_rescuer = NodeRescuer(nodes, node, inbox, health=health, emit=emit)
     listener = DaemonListener(
-        scheduler, inbox, pipeline, node_rescuer, lambda: process.apply_log(in_force(), node.id)
+        scheduler,
+        inbox,
+        pipeline,
+        brake_watch,
+        node_rescuer,
+        lambda: process.apply_log(in_force(), node.id),
     )
     heartbeat = Heartbeat(
         nodes,
@@ -251,6 +262,7 @@ def build_parts(process: ProcessContext, in_force: Callable[[], Settings]) -> Pa
         database_clock=database_clock,
         health=health,
         emit=emit,
+        applied_to=lambda: loader.applied_to,
     )
     audit_database = Database(
         process.dsn,
@@ -265,6 +277,7 @@ def build_parts(process: ProcessContext, in_force: Callable[[], Settings]) -> Pa
         auditor = _build_auditor(
             settings, audit_database, pipeline, node, health=health, clock=clock, emit=emit
         )
+    loader.on_applied.append(heartbeat.beat_early)
     schema_watch = SchemaWatch(lambda: require_schema_in(database), emit=emit)
     privilege_watch = PrivilegeWatch(lambda: require_privileges_in(database), emit=emit)
     tzdata_refresh = TzdataRefresh(database, emit)
@@ -288,6 +301,7 @@ def build_parts(process: ProcessContext, in_force: Callable[[], Settings]) -> Pa
         edit_listener=edit_listener,
         pipeline=pipeline,
         canceller=canceller,
+        brake_watch=brake_watch,
         heartbeat=heartbeat,
         node_rescuer=node_rescuer,
         lease_reaper=lease_reaper,
@@ -341,6 +355,7 @@ class DaemonListener:
         scheduler: woken when the clocks were measured anew.
         inbox: reloaded when this node's shards change.
         pipeline: drops what belongs to another node, and goes on once the lease holds again.
+        brake_watch: obeys freezes.
         node_rescuer: takes over from lost nodes.
         name_log: puts the node's new id into every log line.
     """
@@ -350,12 +365,14 @@ class DaemonListener:
         scheduler: TimerScheduler,
         inbox: TimerInbox,
         pipeline: Pipeline,
+        brake_watch: BrakeWatch,
         node_rescuer: NodeRescuer,
         name_log: Callable[[], None],
     ) -> None:
         self._scheduler = scheduler
         self._inbox = inbox
         self._pipeline = pipeline
+        self._brake_watch = brake_watch
         self._node_rescuer = node_rescuer
         self._name_log = name_log
 
@@ -375,6 +392,10 @@ class DaemonListener:
     def on_lease_renewed(self) -> None:
         """Let claimed attempts start again."""
         self._pipeline.resume()
+
+    def on_brakes_seen(self, changed_at: datetime | None) -> None:
+        """Obey a freeze, also while the timer is busy."""
+        self._brake_watch.notice(changed_at)
 
     def on_nodes_lost(self, nodes: Sequence[str]) -> None:
         """Reclaim the runs of lost nodes."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -26,6 +25,8 @@ from daemon.domain.run.attempt import RunEnded
 from daemon.domain.schedule.misfire import Stretch
 from daemon.domain.schedule.schedule import EventKind
 from storage.audit_log import record_in_transaction
+from storage.brakes import require_not_frozen
+from storage.notice import notify_nodes
 from storage.schedule_rows import armed_from, definition_row
 from storage.tables import (
     campaign_events,
@@ -35,9 +36,6 @@ from storage.tables import (
     schedule_definitions,
     timers,
 )
-
-CHANNEL = "campaignd"
-"""NOTIFY channel; the payload is ``{"campaigns": [id, ...]}``."""
 
 
 def _upsert_schedule(table: sa.Table, **values: Any) -> Insert:
@@ -68,7 +66,6 @@ _DISARM = sa.delete(timers).where(timers.c.campaign_id == _OF_CAMPAIGN)
 _UPDATE_CAMPAIGN = sa.update(campaigns).where(campaigns.c.id == _OF_CAMPAIGN)
 _INSERT_RUN = insert(runs).on_conflict_do_nothing().returning(runs.c.id)
 _LOG = sa.insert(campaign_events)
-_NOTIFY = sa.select(sa.func.pg_notify(CHANNEL, sa.bindparam("notice", type_=sa.Text)))
 
 
 class LockedCampaign:
@@ -93,6 +90,8 @@ class LockedCampaign:
         if change.nothing:
             return
         campaign = self.snapshot.campaign
+        if change.run is not None or change.retry is not None:
+            await require_not_frozen(self._connection, campaign.target)
         if change.delete:
             await self._delete_campaign()
         else:
@@ -157,7 +156,7 @@ class LockedCampaign:
         return revision
 
     async def _notify_nodes(self) -> None:
-        await self._execute(_NOTIFY, notice=json.dumps({"campaigns": [self.snapshot.campaign.id]}))
+        await notify_nodes(self._connection, self.snapshot.campaign.id)
 
     async def _write_schedule_and_timer(self, change: Change) -> None:
         campaign_id, now = self.snapshot.campaign.id, self.snapshot.now

@@ -44,6 +44,8 @@ def claim_binds(requests: Sequence[ClaimRequest]) -> dict[str, Any]:
         "mores": booleans([item.more for item in requests]),
         "older_firsts": integers([first for first, _ in slices]),
         "older_lasts": integers([last for _, last in slices]),
+        "stretches": booleans([bool(item.older or item.bulk) for item in requests]),
+        "brakes_ats": instants([item.brakes_at for item in requests]),
         "older_ats": instants([old.at for old in older]),
         "older_run_ids": uuids([old.run_id for old in older]),
         "older_statuses": texts([old.status for old in older]),

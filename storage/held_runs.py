@@ -24,11 +24,13 @@ from daemon.domain.run.held import (
 )
 from storage.audit_log import record_in_transaction
 from storage.binary_arrays import bigints, instants
+from storage.brakes import require_not_frozen
 from storage.campaign_reads import of_campaign, run_detail_from
 from storage.engine import Connections, rows_of
+from storage.notice import notify_nodes
 from storage.outcome_rows import finish_binds, note_details, write_finish
 from storage.queries import query
-from storage.run_results import RUN_ROWS, notify_nodes, require_run, run_ended_from, update_from
+from storage.run_results import RUN_ROWS, require_run, run_ended_from, update_from
 from storage.tables import campaigns, runs
 
 BATCH = 500
@@ -181,6 +183,7 @@ class HeldRuns:
         """Write a decision on runs that are locked, with their campaigns; return what has ended."""
         ended: list[RunEnded] = []
         if decision == "release":
+            await require_not_frozen(connection, *{row.target for row in rows})
             binds = {
                 "campaign_ids": bigints([row.campaign_id for row in rows]),
                 "scheduled_fors": instants([row.scheduled_for for row in rows]),

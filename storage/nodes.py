@@ -51,6 +51,7 @@ class Nodes:
         skew_ms: int = 0,
         shards: int = 0,
         draining: bool = False,
+        applied_to: str | None = None,
     ) -> HeartbeatReply | None:
         """Renew the lease; return None when another node has replaced this one."""
         binds = {
@@ -60,10 +61,11 @@ class Nodes:
             "skew_ms": skew_ms,
             "shards": shards,
             "draining": draining,
+            "applied_to": applied_to,
             "now": self.now,
         }
         for row in await self._database.rows("record_heartbeat", **binds):
-            return HeartbeatReply(row.now, row.others, row.lost)
+            return HeartbeatReply(row.now, row.others, row.lost, row.brakes_at)
         return None
 
     async def end_sessions(self, lost_node: str) -> list[str]:

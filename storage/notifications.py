@@ -9,9 +9,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from storage.campaign_editor import CHANNEL
 from storage.engine import Database
 from storage.errors import translate_errors
+from storage.notice import CHANNEL
 from storage.session import Connection, connect_async, connection_string
 
 CHECK_S = 10.0

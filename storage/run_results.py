@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,9 +14,9 @@ from daemon.domain.campaign.state_machine import RunStatus
 from daemon.domain.errors import Conflict, NotFound
 from daemon.domain.run.attempt import AttemptUpdate, OpenAttempt, RunEnded
 from daemon.domain.run.outcome import Delivered, Outcome, Reject
-from storage.campaign_editor import CHANNEL
 from storage.engine import Connections
 from storage.errors import TransactionAborted
+from storage.notice import notify_nodes
 from storage.outcome_rows import columns_of, finish_binds, write_finish
 from storage.tables import campaigns, runs
 
@@ -134,12 +133,6 @@ async def _lock_run_and_campaign(connection: AsyncConnection, row: Any) -> None:
         runs.c.campaign_id == row.campaign_id, runs.c.scheduled_for == row.scheduled_for
     )
     await connection.execute(run.with_for_update())
-
-
-async def notify_nodes(connection: AsyncConnection, *campaign_ids: int) -> None:
-    """Tell the nodes that runs of these campaigns may be due."""
-    notice = json.dumps({"campaigns": campaign_ids})
-    await connection.execute(sa.select(sa.func.pg_notify(CHANNEL, notice)))
 
 
 def require_run(rows: Any, run_id: UUID) -> Any:

@@ -86,7 +86,14 @@ class Timers:
             "max_rows": max_rows,
         }
         (row,) = await self._database.rows("poll_work", **binds)
-        return PollResult(row.xmin, row.campaign_ids, row.overdue, row.waiting)
+        return PollResult(
+            row.xmin,
+            row.campaign_ids,
+            row.overdue,
+            row.waiting,
+            snapshot=row.snapshot,
+            brakes_at=row.brakes_at,
+        )
 
     async def correct_change_marks(self) -> int:
         """Correct marks of changes from another server, as a restored dump has them.

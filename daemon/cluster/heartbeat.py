@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -32,6 +32,7 @@ class Heartbeat(Service):
         in_flight: whose oldest claim the heartbeat publishes.
         lease: seconds that the lease holds after a heartbeat.
         every: seconds between heartbeats.
+        applied_to: returns the snapshot of the last look for work whose changes are obeyed.
     """
 
     name = "heartbeat"
@@ -50,6 +51,7 @@ class Heartbeat(Service):
         database_clock: DatabaseClock,
         health: DatabaseHealth,
         emit: Emit,
+        applied_to: Callable[[], str | None] = lambda: None,
     ) -> None:
         super().__init__()
         self._store = store
@@ -63,6 +65,8 @@ class Heartbeat(Service):
         self._database_clock = database_clock
         self._health = health
         self._emit = emit
+        self._applied_to = applied_to
+        self._early = asyncio.Event()
         self._others: list[str] | None = None
         self._registrations = 0
         self._draining = False
@@ -74,13 +78,28 @@ class Heartbeat(Service):
 
     async def run(self) -> None:
         """Beat until asked to stop."""
-        while not await self.wait_for_stop(self._every):
+        while not await self._wait_for_turn():
             try:
                 await self._renew_lease()
             except Unavailable as error:
                 await self._health.failed(self, error)
             else:
                 self._health.succeeded(self)
+
+    def beat_early(self) -> None:
+        """Beat now: a client waits for what the heartbeat publishes. Never blocks."""
+        self._early.set()
+
+    async def _wait_for_turn(self) -> bool:
+        """Wait for the next heartbeat; return True when asked to stop."""
+        waits = [asyncio.ensure_future(each.wait()) for each in (self.stopping, self._early)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED, timeout=self._every)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        self._early.clear()
+        return self.stopping.is_set()
 
     async def leave(self) -> None:
         """Retire this node; runs still in flight are reclaimed when its lease ends."""
@@ -114,6 +133,7 @@ class Heartbeat(Service):
                 skew_ms=round(self._database_clock.skew.total_seconds() * 1000),
                 shards=len(self._node.shards),
                 draining=self._draining,
+                applied_to=self._applied_to(),
             )
         if reply is None:
             self._emit("node_replaced", node=self._node.id)
@@ -126,6 +146,7 @@ class Heartbeat(Service):
         took = timedelta(seconds=self._clock.monotonic() - began)
         self._measure_skew(reply.now - before, reply.now - estimated, took)
         self._reassign_shards(reply)
+        self._listener.on_brakes_seen(reply.brakes_at)
         self._listener.on_nodes_lost(reply.lost)
 
     @asynccontextmanager

@@ -33,6 +33,8 @@ class HeartbeatReply:
     """The other live nodes."""
     lost: list[str]
     """Nodes whose lease has ended."""
+    brakes_at: datetime | None = None
+    """The last change of the brakes."""
 
 
 class NodeStore(Protocol):
@@ -51,8 +53,13 @@ class NodeStore(Protocol):
         skew_ms: int = 0,
         shards: int = 0,
         draining: bool = False,
+        applied_to: str | None = None,
     ) -> HeartbeatReply | None:
-        """Renew the lease; return None when another node has replaced this one."""
+        """Renew the lease; return None when another node has replaced this one.
+
+        Args:
+            applied_to: the snapshot of the last look for work whose changes this node obeys.
+        """
         ...
 
     async def end_sessions(self, lost_node: str) -> list[str]:
@@ -87,6 +94,10 @@ class ClusterListener(Protocol):
 
     def on_lease_renewed(self) -> None:
         """This node holds its lease again, after it had lapsed."""
+        ...
+
+    def on_brakes_seen(self, changed_at: datetime | None) -> None:
+        """The last change of the brakes, as of the last heartbeat."""
         ...
 
     def on_nodes_lost(self, nodes: Sequence[str]) -> None:

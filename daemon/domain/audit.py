@@ -35,6 +35,8 @@ class Action(StrEnum):
     RUN_RELEASED = "run.released"
     RUN_DROPPED = "run.dropped"
     RUN_FAILED = "run.failed"
+    FROZEN = "freeze"
+    THAWED = "thaw"
     KEY_CREATED = "key.created"
     KEY_ROTATED = "key.rotated"
     KEY_REVOKED = "key.revoked"

@@ -9,6 +9,7 @@ from daemon.domain.run.attempt import Attempt, AttemptKey
 from daemon.pipeline.context import PipelineContext
 from daemon.pipeline.store import RunStatusStore
 from daemon.pipeline.target_pools import TargetPools
+from daemon.pipeline.unstarted import UnstartedRuns
 from daemon.runtime.polling_service import PollingService
 
 
@@ -44,8 +45,7 @@ class RunCanceller(PollingService):
         self._edited: set[int] = set()
         self._seen: set[AttemptKey] = set()
         """In flight at the last periodic check."""
-        self._unreleased: list[Attempt] = []
-        """Drained from their pool, and not released in the database yet."""
+        self._unstarted = UnstartedRuns(context, cause="the campaign was paused")
 
     def campaigns_edited(self, campaign_ids: Iterable[int]) -> None:
         """Check the attempts of these campaigns. Never blocks."""
@@ -64,7 +64,7 @@ class RunCanceller(PollingService):
                 found = await self._statuses.statuses(attempts)
                 self._cancel_stopped(attempts, found)
                 self._drain_paused(attempts, found)
-            await self._release()
+            await self._unstarted.release()
         except BaseException:
             self._edited |= edited
             raise
@@ -99,21 +99,4 @@ class RunCanceller(PollingService):
             if found.get(attempt.key, ("", 0, ""))[2] == Status.PAUSED:
                 paused.setdefault(attempt.target, set()).add(attempt.key)
         for target, keys in paused.items():
-            self._unreleased += self._pools.of(target).drain_not_started(keys)
-
-    async def _release(self) -> None:
-        if not self._unreleased:
-            return
-        attempts = list(self._unreleased)
-        store = self._context.store
-        released = await store.release(
-            attempts, ["not_started"] * len(attempts), cause="the campaign was paused"
-        )
-        blocked: Collection[AttemptKey] = ()
-        if len(released) < len(attempts):
-            blocked = await store.find_blocked([(each, RunStatus.EXECUTING) for each in attempts])
-        del self._unreleased[: len(attempts)]
-        # The next check tries those again that another session has locked.
-        self._unreleased += [attempt for attempt in attempts if attempt.key in blocked]
-        if released:
-            self._context.emit("runs_released", count=len(released), level="info")
+            self._unstarted.add(self._pools.of(target).drain_not_started(keys))

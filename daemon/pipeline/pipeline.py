@@ -101,11 +101,11 @@ class Pipeline:
         with contextlib.suppress(Exception):
             # If the claimer died, the supervisor has logged why; attempts still have to end.
             await self.claimer.stop()
-        # Attempts that a paused target or a lost lease keeps from starting are not waited for.
+        # Attempts that a paused target, a freeze or a lost lease keeps back are not waited for.
         not_started = [
             attempt
             for pool in self.pools
-            if pool.is_paused or not self._context.node.holds_lease()
+            if pool.is_paused or pool.is_frozen or not self._context.node.holds_lease()
             for attempt in pool.drain_not_started()
         ]
         await self._release(not_started, ["not_started"] * len(not_started))

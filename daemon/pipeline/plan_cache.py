@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from itertools import islice
 
+from daemon.domain.brakes import NO_BRAKES
 from daemon.domain.run.attempt import ArmedEvent
 from daemon.domain.run.claim_plan import ClaimRequest, plan
 
@@ -26,6 +27,8 @@ class PlanCache:
     def __init__(self) -> None:
         self._plans: dict[int, ClaimRequest] = {}
         self._former: dict[int, ClaimRequest] = {}
+        self.brakes = NO_BRAKES
+        """The brakes as this node knows them; a plan that was made in advance needs none."""
 
     def __len__(self) -> int:
         return len(self._plans) + len(self._former)
@@ -61,4 +64,4 @@ class PlanCache:
             and (known.start_before is None or now <= known.start_before)
         ):
             return known
-        return plan(event, now)
+        return plan(event, now, brakes=self.brakes)

@@ -50,6 +50,8 @@ class TargetPool:
         self.target = target
         self.claiming = 0
         """Entries popped from the backlog whose claim is under way."""
+        self.is_frozen = False
+        """Whether a freeze keeps every attempt from beginning; see `set_frozen`."""
         self._context = context
         self._in_flight = context.in_flight
         self._concurrency = concurrency
@@ -88,7 +90,7 @@ class TargetPool:
     @property
     def is_full(self) -> bool:
         """Whether the backlog in memory is full; further entries stay in the database."""
-        return self._backlog.is_full(paused=self.is_paused)
+        return self._backlog.is_full(paused=self.is_paused or self.is_frozen)
 
     @property
     def is_paused(self) -> bool:
@@ -97,11 +99,14 @@ class TargetPool:
 
     def enqueue(self, entries: Sequence[DueEntry]) -> list[DueEntry]:
         """Add due entries to the backlog; return those for which there is no room."""
-        return self._backlog.push(entries, self._context.turn.now(), paused=self.is_paused)
+        waits = self.is_paused or self.is_frozen
+        return self._backlog.push(entries, self._context.turn.now(), paused=waits)
 
     @property
     def room(self) -> int:
         """How many more runs to claim for this target."""
+        if self.is_frozen:
+            return 0
         if not self._breaker.is_closed:
             has_probe = self._claimed or self.claiming
             return 1 if self._breaker.may_start and not has_probe else 0
@@ -151,6 +156,12 @@ class TargetPool:
             self._superseding[attempt.run_id] = attempt
         else:
             self.dispatch([attempt])
+
+    def set_frozen(self, is_frozen: bool) -> None:
+        """Begin no attempt any more, or begin again; attempts under way go on."""
+        self.is_frozen = is_frozen
+        if not is_frozen:
+            self.resume()
 
     def resume(self) -> None:
         """Let claimed attempts start again."""
@@ -233,7 +244,9 @@ class TargetPool:
         assert task is not None
         turn, node = self._context.turn, self._context.node
         while number < self._concurrency:
-            if not (self._claimed and self._breaker.may_start and node.holds_lease()):
+            if self.is_frozen or not (
+                self._claimed and self._breaker.may_start and node.holds_lease()
+            ):
                 await self._until_woken()
             elif turn.elapsed_seconds() > YIELD_AFTER_S:
                 await asyncio.sleep(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from daemon.domain.brakes import NO_BRAKES
 from daemon.domain.run.attempt import Attempt
 from daemon.domain.run.outcome import Outcome, Reject
 from daemon.domain.run.retry import RetryPolicy
@@ -39,6 +40,8 @@ class TargetPools:
         self._context = context
         self._completer = completer
         self._pools: dict[str, TargetPool] = {}
+        self.brakes = NO_BRAKES
+        """The brakes, for pools that are added."""
         self.without_payload: list[str] = []
         """Targets that do not send payloads, which are not read for them."""
 
@@ -84,6 +87,7 @@ class TargetPools:
         pool = self._pools[name] = TargetPool(
             name, target, policy, concurrency, context=self._context, completer=self._completer
         )
+        pool.set_frozen(self.brakes.freeze_of(name) is not None)
         return pool
 
 

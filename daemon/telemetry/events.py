@@ -379,7 +379,8 @@ EVENTS: dict[str, EventSpec] = {
     ),
     "runs_released": EventSpec(
         "warning",
-        "Runs were released: their node stopped before they ended, or their campaign was paused.",
+        "Runs were released: their node stopped before they ended, their campaign was paused, or "
+        "they were frozen.",
         ("count",),
         "If it occurs at every stop, raise `scheduler.drain_timeout`.",
     ),
@@ -422,6 +423,18 @@ EVENTS: dict[str, EventSpec] = {
         "debug",
         "The auditor has looked at some campaigns: what is stuck, what ran just now, or the next.",
         ("look", "campaigns", "occurrences"),
+    ),
+    "frozen": EventSpec(
+        "warning",
+        "Nothing begins any more, of one target or at all: this node obeys a freeze.",
+        ("scope", "by", "until", "note", "took_ms"),
+        "Thaw it when its reason is gone.",
+    ),
+    "thawed": EventSpec(
+        "info",
+        "A freeze has ended; `overdue` is the cause that what came due meanwhile gets, if any.",
+        ("scope", "overdue", "took_ms"),
+        "Decide on what is held: `campaignd held`.",
     ),
     # The log itself.
     "library_message": EventSpec(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -43,6 +43,10 @@ ANSWER_S = 15.0
 AnswerT = TypeVar("AnswerT")
 
 
+async def _ignore_brakes(_changed_at: datetime | None) -> None:
+    pass
+
+
 class Loader(PollingService):
     """Keeps the window filled up to the horizon.
 
@@ -55,6 +59,7 @@ class Loader(PollingService):
         horizon: seconds ahead that the window holds.
         poll: seconds between polls of the database; edits arrive sooner, by notification.
         watchdog: gets a beat whenever the database has answered, or is known to be away.
+        obey_brakes: called with the last change of the brakes, after every poll.
     """
 
     name = "loader"
@@ -72,6 +77,7 @@ class Loader(PollingService):
         watchdog: Watchdog,
         horizon: float,
         poll: float,
+        obey_brakes: Callable[[datetime | None], Awaitable[None]] = _ignore_brakes,
         window_limit: int = WINDOW_LIMIT,
     ) -> None:
         super().__init__(health, poll)
@@ -84,6 +90,8 @@ class Loader(PollingService):
         self._node = node
         self._database_clock = database_clock
         self._watchdog = watchdog
+        self._obey_brakes = obey_brakes
+        self._brakes_at: datetime | None = None
         self._horizon = timedelta(seconds=horizon)
         # A window that reaches this far needs no query for what comes behind it: idling is cheap.
         self._enough = timedelta(seconds=max(horizon / 2, 2 * poll))
@@ -101,11 +109,16 @@ class Loader(PollingService):
         """Set once the window was filled for the first time."""
         self.overdue = 0
         """Events that were due for a second and unclaimed at the last poll, up to ROWS_AT_ONCE."""
+        self.applied_to: str | None = None
+        """The snapshot of the last poll whose changes are loaded, and whose brakes are obeyed."""
+        self.on_applied: list[Callable[[], None]] = []
+        """Called once a change is applied for whose receipt a client waits."""
 
     async def run_once(self) -> None:
         """Poll the database, and load what is due soon or overdue. Raises Unavailable."""
         try:
             found = await self._poll_changes()
+            await self._obey_brakes(found.brakes_at)
             if self._inbox.take_reload():
                 # Entries stay in the window until they are due: a stale one loses its claim.
                 self._loaded_to = self._overdue_before(), 0
@@ -119,6 +132,11 @@ class Loader(PollingService):
             self._inbox.request_reload()
             self._watchdog.beat()
             raise
+        self.applied_to = found.snapshot
+        if found.brakes_at != self._brakes_at:
+            self._brakes_at = found.brakes_at
+            for applied in self.on_applied:
+                applied()
         self.loaded.set()
 
     async def _poll_changes(self) -> PollResult:

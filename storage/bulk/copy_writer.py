@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.domain.campaign.state_machine import ARMED
 from storage.bulk.planner import PlannedCampaign
-from storage.campaign_editor import CHANNEL
+from storage.notice import CHANNEL
 from storage.schedule_rows import armed_from, definition_row
 
 NOTIFICATION_LIMIT = 7900

@@ -1,7 +1,7 @@
 -- Acquires queued runs for one worker, oldest first, each for the length of a lease.
 -- Out: one row per acquired run. No lock is waited for: a run or campaign locked by another session is
 -- skipped.
--- Moves: runs queued -> executing, attempt + 1. A paused campaign starts nothing.
+-- Moves: runs queued -> executing, attempt + 1. A paused campaign starts nothing, nor does a freeze.
 WITH clock AS MATERIALIZED (
     SELECT coalesce(CAST(:now AS timestamptz), clock_timestamp()) AS now
 ), queued AS MATERIALIZED (
@@ -9,6 +9,8 @@ WITH clock AS MATERIALIZED (
     FROM clock, runs r JOIN campaigns c ON c.id = r.campaign_id
     WHERE r.worker_queue = CAST(:target AS text) AND r.status = 'queued'
       AND r.start_before >= clock.now AND c.status = 'executing'
+      AND NOT EXISTS (SELECT FROM brakes b WHERE b.scope IN ('*', 'target:' || CAST(:target AS text))
+                         AND b.frozen_at IS NOT NULL)
     ORDER BY r.scheduled_for
     LIMIT CAST(:max_rows AS integer)
     FOR UPDATE OF r SKIP LOCKED FOR SHARE OF c SKIP LOCKED

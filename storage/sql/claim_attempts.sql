@@ -2,7 +2,7 @@
 -- Out: one row per run found due, except those that another session has locked, or their campaign. The
 -- verdict is started; or late or lost, and then the caller finishes it; or postponed, and then the run
 -- remains due, because the payloads before it reach max_bytes.
--- Moves: runs queued, retrying -> executing, attempt + 1. A paused campaign starts nothing.
+-- Moves: runs queued, retrying -> executing, attempt + 1. A paused campaign starts nothing, nor does a freeze.
 WITH waited AS MATERIALIZED (
     -- What is due is handed over a little early; nothing is locked before its instant.
     SELECT CASE WHEN CAST(:now AS timestamptz) IS NULL
@@ -37,6 +37,9 @@ WITH waited AS MATERIALIZED (
     CROSS JOIN clock
     CROSS JOIN alive
     WHERE r.status IN ('queued', 'retrying') AND r.next_attempt_at <= clock.now
+      -- During a freeze it waits; after it, it may be late.
+      AND (NOT EXISTS (SELECT FROM brakes) OR NOT EXISTS (
+          SELECT FROM brakes b WHERE b.scope IN ('*', 'target:' || l.target) AND b.frozen_at IS NOT NULL))
     FOR UPDATE OF r SKIP LOCKED
 ), due AS MATERIALIZED (
     SELECT f.*, CASE WHEN f.ready = 'started' AND f.payload IS NOT NULL

@@ -3,7 +3,9 @@
 -- Out: the claimed events. Events with the same result share one row, which holds their positions in the
 -- input, from 1. The row 'postponed' holds events that remain due, because the payloads before them reach
 -- max_bytes. An event is missing if another node claimed it or its schedule changed. It
--- is also missing if it is not due by the database clock, or another session has locked its campaign.
+-- is also missing if it is not due by the database clock, or another session has locked its campaign; and
+-- an occurrence is missing during a freeze, or if it was planned together with others before a change of brakes.
+-- A brake's mark on an occurrence decides what it is made.
 -- An occurrence with a status gets no attempt: it is made skipped, missed or held, with its cause.
 -- Moves: scheduled, launched, executing -> executing | launched | completed | failed; inserts runs.
 WITH waited AS MATERIALIZED (
@@ -27,12 +29,14 @@ WITH waited AS MATERIALIZED (
         CAST(:missed_untils AS timestamptz[]),
         CAST(:next_ats AS timestamptz[]), CAST(:next_locals AS timestamp[]),
         CAST(:next_kinds AS text[]), CAST(:backlogs AS boolean[]), CAST(:mores AS boolean[]),
-        CAST(:older_firsts AS integer[]), CAST(:older_lasts AS integer[])
+        CAST(:older_firsts AS integer[]), CAST(:older_lasts AS integer[]),
+        CAST(:stretches AS boolean[]), CAST(:brakes_ats AS timestamptz[])
     ) WITH ORDINALITY AS i (campaign_id, revision, armed_at, kind, fire_at, run_id, start_before,
             decided, cause, overlap, missed_until, next_at, next_local, next_kind, backlog, more,
-            older_first, older_last, number)
+            older_first, older_last, is_stretch, brakes_at, number)
 ), won AS MATERIALIZED (
     SELECT i.*, clock.now, alive.id AS node, c.status, c.target, c.name,
+           mark.status AS marked, mark.cause AS mark_cause,
            CASE WHEN i.kind = 'fire' AND c.target <> ALL (CAST(:without_payload AS text[]))
                 THEN c.payload::text END AS payload,
            c.open_runs, c.held_runs, c.queued_runs, c.has_completed, c.has_due OR i.kind = 'fire' AS has_due,
@@ -44,7 +48,17 @@ WITH waited AS MATERIALIZED (
     JOIN timers t ON t.campaign_id = i.campaign_id AND t.revision = i.revision
                  AND t.fire_at = i.armed_at AND t.kind = i.kind
     JOIN campaigns c ON c.id = t.campaign_id
+    LEFT JOIN LATERAL (
+        SELECT CASE b.overdue_action WHEN 'hold' THEN 'held' ELSE 'missed' END AS status, b.overdue_cause AS cause
+        FROM brakes b
+        WHERE b.scope IN ('*', 'target:' || c.target)
+          AND i.fire_at >= b.overdue_since AND i.fire_at < b.overdue_before
+        ORDER BY b.changed_at DESC LIMIT 1
+    ) AS mark ON true
     WHERE t.fire_at <= clock.now
+      AND (i.kind <> 'fire' OR NOT EXISTS (SELECT FROM brakes) OR NOT EXISTS (
+          SELECT FROM brakes b WHERE b.scope IN ('*', 'target:' || c.target) AND b.frozen_at IS NOT NULL))
+      AND (NOT i.is_stretch OR i.brakes_at IS NOT DISTINCT FROM (SELECT max(b.changed_at) FROM brakes b))
       -- The stretch was planned by the node's clock; it must be past by the database clock too.
       AND (i.fire_at IS NULL OR i.fire_at <= clock.now)
       AND (i.missed_until IS NULL OR i.missed_until < clock.now)
@@ -65,6 +79,7 @@ WITH waited AS MATERIALIZED (
     -- is held before its first attempt is in no other's way.
     SELECT w.*, CASE WHEN w.kind <> 'fire' OR w.has_run THEN NULL
                      WHEN w.status = 'paused' THEN 'missed'
+                     WHEN w.marked IS NOT NULL THEN w.marked
                      WHEN w.decided IS NOT NULL THEN w.decided
                      WHEN w.now > w.start_before THEN 'missed'
                      WHEN w.open_runs = w.held_runs OR w.overlap = 'allow' THEN 'executing'
@@ -108,7 +123,7 @@ WITH waited AS MATERIALIZED (
            CASE WHEN o.made = 'executing' THEN o.node END, o.now,
            CASE WHEN o.made = 'executing' THEN o.now END, o.start_before,
            CASE WHEN o.made IN ('missed', 'skipped') THEN o.now END,
-           CASE WHEN o.made = 'held' THEN o.cause END
+           CASE WHEN o.made = 'held' THEN coalesce(o.mark_cause, o.cause) END
     FROM outcome o WHERE o.made IS NOT NULL
 ), passed AS (
     INSERT INTO runs (campaign_id, scheduled_for, id, status, claimed_at, start_before, finished_at, error)
@@ -163,6 +178,7 @@ WITH waited AS MATERIALIZED (
                 WHEN o.made = 'queued' THEN 'queued: a run is open'
                 WHEN o.made IS NULL THEN 'has its run already'
                 WHEN o.status = 'paused' THEN 'missed: paused'
+                WHEN o.marked IS NOT NULL THEN o.mark_cause
                 WHEN o.decided IS NOT NULL THEN o.cause
                 WHEN o.made = 'skipped' THEN 'skipped: a run is open' ELSE 'missed: too late' END,
            o.node, CASE WHEN o.kind = 'fire' THEN o.run_id END, coalesce(o.fire_at, o.armed_at),

@@ -3,7 +3,8 @@
 -- for occurrences are handed over a little early.
 -- Out: the claimed occurrences. Those with the same result share one row, which holds their positions in the
 -- input, from 1. What is missing is put to claim_events: it is not due, too late or locked, its schedule has
--- changed, its campaign is paused or has an open run, or the payloads of all exceed max_bytes.
+-- changed, its campaign is paused or has an open run, the payloads of all exceed max_bytes, or there is a
+-- freeze or the mark of one.
 -- A run that exists already raises unique_violation, and nothing is claimed.
 -- Moves: scheduled, launched -> executing; inserts runs.
 WITH waited AS MATERIALIZED (
@@ -36,6 +37,10 @@ WITH waited AS MATERIALIZED (
     SELECT l.* FROM locked l
     WHERE l.status IN ('scheduled', 'launched') AND l.open_runs = 0
       AND (SELECT coalesce(sum(octet_length(payload)), 0) FROM locked) <= CAST(:max_bytes AS bigint)
+      -- Frozen, or marked because it came due in a freeze. Most databases have no brake, which is asked once.
+      AND (NOT EXISTS (SELECT FROM brakes) OR NOT EXISTS (
+          SELECT FROM brakes b WHERE b.scope IN ('*', 'target:' || l.target)
+             AND (b.frozen_at IS NOT NULL OR l.fire_at >= b.overdue_since AND l.fire_at < b.overdue_before)))
 ), opened AS (
     INSERT INTO runs (campaign_id, scheduled_for, id, status, attempt, node, claimed_at, started_at, start_before)
     SELECT campaign_id, fire_at, run_id, 'executing', 1, node, now, now, start_before FROM won

@@ -1,6 +1,7 @@
 -- The poll of every second; most polls find nothing. Out: the campaigns whose schedules were written by
 -- transaction xmin or a later one; the oldest transaction that is open now, from which the next poll
--- starts; and whether any event is overdue or any run waits for an attempt.
+-- starts; whether any event is overdue or any run waits for an attempt; the snapshot of all that was found;
+-- and the last change of the brakes.
 SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS xmin,
        ARRAY(SELECT d.campaign_id FROM schedule_definitions d
              WHERE d.changed_in >= CAST(CAST(:xmin AS text) AS xid8)
@@ -8,4 +9,6 @@ SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS xmin,
        EXISTS (SELECT 1 FROM timers t
                WHERE t.fire_at < CAST(:overdue_before AS timestamptz)) AS overdue,
        EXISTS (SELECT 1 FROM runs r
-               WHERE r.next_attempt_at < CAST(:until AS timestamptz)) AS waiting
+               WHERE r.next_attempt_at < CAST(:until AS timestamptz)) AS waiting,
+       pg_current_snapshot()::text AS snapshot,
+       (SELECT max(b.changed_at) FROM brakes b) AS brakes_at

@@ -1,4 +1,6 @@
--- Renews a node's lease and returns the other live nodes. No row: another node has replaced this one.
+-- Renews a node's lease and returns the other live nodes, and the last change of the brakes.
+-- In: applied_to, the snapshot of the last look for work whose changes the node obeys.
+-- No row: another node has replaced this one.
 WITH clock AS MATERIALIZED (
     SELECT coalesce(CAST(:now AS timestamptz), clock_timestamp()) AS now
 ), beat AS (
@@ -6,6 +8,7 @@ WITH clock AS MATERIALIZED (
     SET heartbeat_at = clock.now, skew_ms = CAST(:skew_ms AS integer),
         lease_until = clock.now + make_interval(secs => CAST(:lease AS float8)),
         draining = CAST(:draining AS boolean), shards = CAST(:shards AS smallint),
+        applied_to = CAST(CAST(:applied_to AS text) AS pg_snapshot),
         -- A claim in progress may have an instant a little older than this statement's.
         oldest_claim_at = coalesce(CAST(:oldest_claim_at AS timestamptz), clock.now)
                           - interval '60 seconds'
@@ -17,5 +20,6 @@ SELECT clock.now,
              WHERE n.lease_until > clock.now AND NOT n.draining AND n.id <> beat.id
              ORDER BY n.id) AS others,
        ARRAY(SELECT n.id FROM nodes n
-             WHERE n.lease_until < clock.now AND n.id <> beat.id ORDER BY n.id) AS lost
+             WHERE n.lease_until < clock.now AND n.id <> beat.id ORDER BY n.id) AS lost,
+       (SELECT max(b.changed_at) FROM brakes b) AS brakes_at
 FROM beat, clock

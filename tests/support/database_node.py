@@ -102,7 +102,8 @@ class DatabaseNode:
         self._set_clock()
         if armed is None:
             armed = await self.db.due_events()
-        planned = [plan(item, believes or self.db.now) for item in armed]
+        brakes = await self.db.brakes.read()
+        planned = [plan(item, believes or self.db.now, brakes=brakes) for item in armed]
         found, postponed = await self._claim(planned)
         assert not postponed
         return found

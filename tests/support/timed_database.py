@@ -23,6 +23,7 @@ from daemon.domain.sharding import SHARDS
 from daemon.runtime.clock import SystemClock
 from daemon.runtime.node_identity import NodeIdentity
 from daemon.timer.loader import FIRST_EVENT, FIRST_RUN
+from storage.brakes import BrakeStore
 from storage.campaigns import Campaigns
 from storage.firing_database import FiringDatabase
 from storage.held_runs import HeldRuns
@@ -90,12 +91,13 @@ class TimedDatabase:
         self.now = NOON
         self.store = _CampaignsAtTestTime(database, self)
         self.held = HeldRuns(database)
-        self.held.now = self.now
+        self.brakes = BrakeStore(database)
+        self.held.now = self.brakes.now = self.now
         self.control = CampaignService(self.store, held=self.held)
         self.timers = Timers(database)
 
     def set_time(self, now: datetime) -> None:
-        self.now = self.held.now = now
+        self.now = self.held.now = self.brakes.now = now
 
     def advance(self, step: timedelta) -> datetime:
         self.set_time(self.now + step)

@@ -51,6 +51,10 @@ class PollResult:
     """Campaigns whose schedules were written since the last poll."""
     overdue: bool
     waiting: bool
+    snapshot: str = ""
+    """What the poll could see, as PostgreSQL writes a snapshot."""
+    brakes_at: datetime | None = None
+    """The last change of the brakes; None: there never was one."""
 
 
 class OverdueEvent(NamedTuple):

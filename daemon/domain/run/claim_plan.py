@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
+from daemon.domain.brakes import NO_BRAKES, Brakes, Mark
 from daemon.domain.campaign.model import latest_start, run_id
 from daemon.domain.run.attempt import ArmedEvent
-from daemon.domain.schedule.misfire import Late, decide
-from daemon.domain.schedule.schedule import EventKind, Kind, TimedEvent
+from daemon.domain.schedule.misfire import LISTED_AT_MOST, Late, decide
+from daemon.domain.schedule.schedule import EventKind, Kind, Schedule, TimedEvent
 
+_TICK = timedelta(microseconds=1)
 TOO_LATE_CAUSE = "missed: too late"
 COALESCED_CAUSE = "skipped: coalesced"
 
@@ -53,6 +56,8 @@ class ClaimRequest(NamedTuple):
     status: str | None = None
     """What the occurrence becomes instead of an attempt: skipped, missed or held; with `cause`."""
     cause: str | None = None
+    brakes_at: datetime | None = None
+    """The last change of the brakes that a plan for several occurrences takes into account."""
     is_plain: bool = False
     """Whether this is a single occurrence, followed by another or by nothing.
 
@@ -60,11 +65,12 @@ class ClaimRequest(NamedTuple):
     """
 
 
-def plan(armed: ArmedEvent, now: datetime) -> ClaimRequest:
+def plan(armed: ArmedEvent, now: datetime, *, brakes: Brakes = NO_BRAKES) -> ClaimRequest:
     """Return what to claim for an event that is due at ``now``, by the database clock.
 
     The newest occurrence of a late stretch is the one to carry out, even when it seems too late:
-    the claim decides that by its own clock.
+    the claim decides that by its own clock. A mark of the brakes splits a stretch: what lies in it
+    is planned by itself, as if nothing else were due.
     """
     schedule, event = armed.schedule, armed.event
     if event.kind is not EventKind.FIRE:
@@ -76,7 +82,13 @@ def plan(armed: ArmedEvent, now: datetime) -> ClaimRequest:
         identity = run_id(armed.campaign_uuid, event.at)
         latest = latest_start(event.at, grace)
         return ClaimRequest(armed, event.at, identity, latest, None, False, False, is_plain=True)
-    late = decide(schedule, event, max(now, event.at))
+    now, until = max(now, event.at), max(now, event.at)
+    for mark in brakes.marks_of(armed.target):
+        if mark.holds_for(event.at):
+            return _plan_marked(armed, now, mark, brakes.changed_at)
+        if event.at < mark.since <= until:
+            until = mark.since - _TICK
+    late = decide(schedule, event, now, until)
     missed = late.missed
     fire = late.fire
     last_missed = missed[-1] if missed else None
@@ -101,9 +113,80 @@ def plan(armed: ArmedEvent, now: datetime) -> ClaimRequest:
         last_missed.at + timedelta(seconds=grace) if last_missed else None,
         older,
         bulk,
+        brakes_at=brakes.changed_at,
         is_plain=fire is event
         and more == is_followed_by_fire
         and not (backlog or last_missed or bulk),
+    )
+
+
+def _plan_marked(
+    armed: ArmedEvent, now: datetime, mark: Mark, brakes_at: datetime | None
+) -> ClaimRequest:
+    """Plan for the occurrences that a mark is about: the newest of them, or with it the others.
+
+    With coalesce the older ones are skipped. Without it each is decided by the mark; of more than
+    a hundred, the newest.
+    """
+    schedule, event = armed.schedule, armed.event
+    newest = schedule.latest_fire(min(now, mark.before - _TICK)) or event
+    if newest.at < event.at:
+        newest = event
+    status, cause = mark.status, mark.cause
+    if schedule.coalesce:
+        status = "skipped"
+        cause = COALESCED_CAUSE
+    listed, bulk = _listed_before(schedule, event, newest, cause)
+    following = schedule.event_following(newest)
+    is_fire = following is not None and following.kind is EventKind.FIRE
+    return ClaimRequest(
+        armed,
+        newest.at,
+        run_id(armed.campaign_uuid, newest.at),
+        latest_start(newest.at, schedule.misfire_grace_time),
+        following,
+        is_fire and following is not None and following.at <= now,
+        following is not None or schedule.kind is Kind.WINDOW,
+        older=_passed_rows(armed, listed, status, cause),
+        bulk=bulk,
+        status=mark.status,
+        cause=mark.cause,
+        brakes_at=brakes_at,
+    )
+
+
+def _listed_before(
+    schedule: Schedule, first: TimedEvent, newest: TimedEvent, cause: str
+) -> tuple[list[TimedEvent], tuple[PassedStretch, ...]]:
+    """Return the newest occurrences from `first` to before `newest`, and what is only counted."""
+    listed: list[TimedEvent] = []
+    event: TimedEvent | None = newest
+    while event is not None and event.at > first.at and len(listed) < LISTED_AT_MOST - 1:
+        event = schedule.latest_fire(event.at - _TICK)
+        if event is not None and event.at >= first.at:
+            listed.append(event)
+    listed.reverse()
+    oldest = listed[0] if listed else newest
+    if oldest.at <= first.at:
+        return listed, ()
+    last = schedule.latest_fire(oldest.at - _TICK) or first
+    count = schedule.count_fires(first, last)
+    return listed, (PassedStretch(first.at, last.at, count, cause),)
+
+
+def _passed_rows(
+    armed: ArmedEvent, events: Sequence[TimedEvent], status: str, cause: str
+) -> tuple[PassedOccurrence, ...]:
+    grace = armed.schedule.misfire_grace_time
+    return tuple(
+        PassedOccurrence(
+            event.at,
+            run_id(armed.campaign_uuid, event.at),
+            status,
+            cause,
+            latest_start(event.at, grace),
+        )
+        for event in events
     )
 
 
@@ -114,20 +197,9 @@ def _passed_occurrences(
 ) -> tuple[PassedOccurrence, ...]:
     if not missed and not skipped:
         return ()
-    grace = armed.schedule.misfire_grace_time
-    return tuple(
-        PassedOccurrence(
-            event.at,
-            run_id(armed.campaign_uuid, event.at),
-            status,
-            cause,
-            latest_start(event.at, grace),
-        )
-        for events, status, cause in (
-            (missed, "missed", TOO_LATE_CAUSE),
-            (skipped, "skipped", COALESCED_CAUSE),
-        )
-        for event in events
+    return (
+        *_passed_rows(armed, missed, "missed", TOO_LATE_CAUSE),
+        *_passed_rows(armed, skipped, "skipped", COALESCED_CAUSE),
     )
 
 

@@ -44,29 +44,34 @@ class Late:
     bulk_skipped: Stretch | None = None
 
 
-def decide(schedule: Schedule, event: TimedEvent, now: datetime) -> Late:
+def decide(
+    schedule: Schedule, event: TimedEvent, now: datetime, until: datetime | None = None
+) -> Late:
     """Classify the armed FIRE `event` and every FIRE after it that is due at `now`.
+
+    With `until`, later ones are left to another decision, although they may be due.
 
     An occurrence later than the grace is missed. Within the grace, the newest one fires (coalesce);
     without coalesce the oldest one fires, and the next one is armed although it is due (backlog).
     """
+    until = now if until is None else until
     following = schedule.event_following(event)
     grace = timedelta(seconds=schedule.misfire_grace_time)
     in_time = now - event.at <= grace
-    alone = following is None or following.kind is not EventKind.FIRE or following.at > now
+    alone = following is None or following.kind is not EventKind.FIRE or following.at > until
     if alone or (in_time and not schedule.coalesce):
         due = following is not None and following.at <= now
         if in_time:
             return Late(fire=event, next=following, backlog=due)
         return Late(fire=None, next=following, backlog=due, missed=(event,))
 
-    newest = _fire_at_or_before(schedule, event, now)
+    newest = _fire_at_or_before(schedule, event, until)
     if in_time:
         missed: tuple[TimedEvent, ...] = ()
         bulk_missed = None
         oldest: TimedEvent | None = event
     else:
-        last_missed = _fire_at_or_before(schedule, event, now - grace - _TICK)
+        last_missed = _fire_at_or_before(schedule, event, min(until, now - grace - _TICK))
         missed, bulk_missed = _listed(schedule, event, last_missed)
         oldest = schedule.event_following(last_missed) if last_missed.at < newest.at else None
     fire: TimedEvent | None

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from storage.bulk.importer import BATCH_LINES
 from storage.bulk.planner import UNKNOWN_OUTCOME, ScheduleDefaults
-from storage.campaign_editor import CHANNEL
+from storage.notice import CHANNEL
 from storage.tables import campaign_events, campaigns
 from tests.support.bulk_files import (
     EARLIER,

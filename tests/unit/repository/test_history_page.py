@@ -25,7 +25,9 @@ ROOT = Path(__file__).parents[3]
 MODULES = [
     *ROOT.glob("storage/**/*.py"),
     ROOT / "daemon" / "domain" / "run" / "claim_plan.py",
+    ROOT / "daemon" / "domain" / "brakes.py",
     ROOT / "daemon" / "pipeline" / "canceller.py",
+    ROOT / "daemon" / "pipeline" / "brake_watch.py",
 ]
 STATUSES = {*Status, *RunStatus, *(kind for kind in EventKind if kind is not EventKind.FIRE)}
 
