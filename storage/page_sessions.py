@@ -1,17 +1,18 @@
-"""Sessions of the page: a browser's token, stored as its hash, stands for the key of its log-in."""
+"""Sessions of the console: a browser's token, stored as its hash, stands for a key."""
 
 from __future__ import annotations
 
 import secrets
 
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from daemon.domain.api_keys import SESSION_IDLE, SESSION_LIFE, ApiKey, digest_of
+from daemon.domain.api_keys import LINK_LIFE, SESSION_IDLE, SESSION_LIFE, ApiKey, digest_of
 from daemon.domain.audit import Action, AuditEntry
 from storage.api_keys import HAS_PREVIOUS, IS_IN_FORCE, SHOWN, key_from
 from storage.audit_log import record_in_transaction
 from storage.engine import Database
-from storage.tables import api_keys, sessions
+from storage.tables import api_keys, login_links, sessions
 
 _PRUNE_BATCH = 1000
 """Maximum ended sessions that one log-in deletes."""
@@ -49,6 +50,36 @@ _ENDED = (
 )
 _PRUNE = sa.delete(sessions).where(_session.digest.in_(_ENDED))
 
+_link = login_links.c
+_PRUNE_LINKS = sa.delete(login_links).where(_link.expires_at <= _NOW)
+_CREATE_LINK = (
+    sa.insert(login_links)
+    .from_select(
+        ["digest", "api_key_id", "key_digest", "expires_at"],
+        sa.select(
+            sa.bindparam("link", type_=sa.LargeBinary),
+            api_keys.c.id,
+            api_keys.c.digest,
+            _NOW + LINK_LIFE,
+        ).where(api_keys.c.name == sa.bindparam("key_name"), IS_IN_FORCE),
+    )
+    .returning(_link.api_key_id)
+)
+_OPEN_LINK = (
+    sa.delete(login_links)
+    .where(
+        _link.digest == sa.bindparam("of", type_=sa.LargeBinary),
+        _link.expires_at > _NOW,
+        _link.api_key_id == api_keys.c.id,
+        IS_IN_FORCE,
+        sa.or_(
+            _link.key_digest == api_keys.c.digest,
+            sa.and_(_link.key_digest == api_keys.c.previous_digest, HAS_PREVIOUS),
+        ),
+    )
+    .returning(*SHOWN, _link.key_digest)
+)
+
 
 class PageSessions:
     """The sessions of one database, which every node reads."""
@@ -64,20 +95,33 @@ class PageSessions:
             secret: the key's secret; the session ends when this secret does.
             address: of the client.
         """
-        token = secrets.token_urlsafe(32)
-        row = {
-            "digest": digest_of(token),
-            "api_key_id": key.id,
-            "key_digest": digest_of(secret),
-            "address": address,
-        }
         async with self._database.transaction() as connection:
-            await connection.execute(_PRUNE)
-            await connection.execute(sa.insert(sessions).values(row))
-            await record_in_transaction(
-                connection, _session_entry(Action.SESSION_STARTED, key.id, key.name)
+            return await _start(connection, key, digest_of(secret), address)
+
+    async def create_link(self, key_name: str) -> str | None:
+        """Make a link that logs a browser in once; return its token, which is not stored.
+
+        None if no key in force has the name.
+        """
+        token = secrets.token_urlsafe(32)
+        async with self._database.transaction() as connection:
+            await connection.execute(_PRUNE_LINKS)
+            made = await connection.execute(
+                _CREATE_LINK, {"link": digest_of(token), "key_name": key_name}
             )
-        return token
+            return None if made.one_or_none() is None else token
+
+    async def open_link(self, token: str, address: str) -> tuple[ApiKey, str] | None:
+        """Use a link up and start a session; return the key and the browser's token.
+
+        None unless there is such a link, not opened before and not expired, of a key in force.
+        """
+        async with self._database.transaction() as connection:
+            row = (await connection.execute(_OPEN_LINK, {"of": digest_of(token)})).one_or_none()
+            if row is None:
+                return None
+            key = key_from(row)
+            return key, await _start(connection, key, row.key_digest, address)
 
     async def find(self, token: str) -> ApiKey | None:
         """Return the session's key and record the use, at most once a minute.
@@ -101,6 +145,22 @@ class PageSessions:
             if ended is not None:
                 entry = _session_entry(Action.SESSION_ENDED, ended.api_key_id, ended.name)
                 await record_in_transaction(connection, entry)
+
+
+async def _start(connection: AsyncConnection, key: ApiKey, key_digest: bytes, address: str) -> str:
+    token = secrets.token_urlsafe(32)
+    row = {
+        "digest": digest_of(token),
+        "api_key_id": key.id,
+        "key_digest": key_digest,
+        "address": address,
+    }
+    await connection.execute(_PRUNE)
+    await connection.execute(sa.insert(sessions).values(row))
+    await record_in_transaction(
+        connection, _session_entry(Action.SESSION_STARTED, key.id, key.name)
+    )
+    return token
 
 
 def _session_entry(action: Action, key_id: int, name: str) -> AuditEntry:

@@ -26,7 +26,7 @@ APPLICATION = (
         "SELECT INSERT UPDATE DELETE",
         *("campaigns", "schedule_definitions", "timers", "runs", "nodes"),
         *("idempotency_keys", "sessions", "brakes", "calendars", "calendar_closed"),
-        *("schedule_calendars", "audit_findings"),
+        *("schedule_calendars", "audit_findings", "login_links"),
     ),
     *_on_each("SELECT INSERT UPDATE", "api_keys"),
     *_on_each("SELECT UPDATE", "control"),

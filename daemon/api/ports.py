@@ -254,6 +254,10 @@ class SessionStore(Protocol):
         """Start a session of a key; return the token of the browser."""
         ...
 
+    async def open_link(self, token: str, address: str) -> tuple[ApiKey, str] | None:
+        """Use a link up and start a session; return its key and the browser's token."""
+        ...
+
     async def find(self, token: str) -> ApiKey | None:
         """Return the session's key and record the use; None if the session has ended."""
         ...

@@ -80,6 +80,7 @@ COMMANDS: dict[str, CommandRow] = {
         ("completion", "completion:completion", "Print a shell completion script."),
         ("audit", "audit:audit", "Check that every due occurrence has exactly one run."),
         ("audit-log", "audit_log:audit_log", "List who changed what, newest first."),
+        ("open", "open_:open_", "Print a link that opens the console, logged in."),
         ("keys", "keys:keys", "Create, list, rotate and revoke API keys."),
     )
 }

@@ -27,6 +27,7 @@ _MEANINGS = {
     "check": ("doctor", "validate", "verify", "lint", "test"),
     "init": ("setup", "configure", "config"),
     "audit-log": ("audit", "who", "log"),
+    "open": ("console", "web", "ui", "browser", "login", "dashboard"),
     "keys": ("key", "tokens", "token"),
     "db upgrade": ("upgrade", "migrate", "migrations"),
     "run": ("serve", "daemon", "server", "up"),

@@ -17,6 +17,8 @@ DEFAULT_OVERLAP = timedelta(days=1)
 MAX_OVERLAP = timedelta(days=365)
 EXPIRES_SOON = timedelta(days=7)
 """Time before its end in which a key counts as expiring."""
+LINK_LIFE = timedelta(minutes=10)
+"""Time in which a link that logs a browser in can be opened."""
 SESSION_IDLE = timedelta(minutes=30)
 """Time without use after which a session of the page ends."""
 SESSION_LIFE = timedelta(hours=12)

@@ -16,7 +16,7 @@ Operators read ``campaigns``, ``schedules`` (a view), ``runs``, ``campaign_event
 
 from __future__ import annotations
 
-from storage.tables.access import api_keys, audit_log, idempotency_keys, sessions
+from storage.tables.access import api_keys, audit_log, idempotency_keys, login_links, sessions
 from storage.tables.audit_findings import audit_findings
 from storage.tables.base import INSTANT, WALL_TIME, XID8, metadata
 from storage.tables.campaigns import (
@@ -49,6 +49,7 @@ __all__ = [
     "campaigns",
     "control",
     "idempotency_keys",
+    "login_links",
     "metadata",
     "nodes",
     "revision_seq",

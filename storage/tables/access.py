@@ -75,7 +75,18 @@ sessions = Table(
     Column("used_at", INSTANT, nullable=False, server_default=text("now()")),
     Index("sessions_used_at_idx", "used_at"),
 )
-"""Sessions of the page; ``digest`` is the SHA-256 of the cookie's token."""
+"""Sessions of the console; ``digest`` is the SHA-256 of the cookie's token."""
+
+login_links = Table(
+    "login_links",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("api_key_id", BigInteger, ForeignKey("api_keys.id", ondelete="CASCADE"), nullable=False),
+    # The hash of the key's secret when the link was made: a later secret ends the link.
+    Column("key_digest", LargeBinary, nullable=False),
+    Column("expires_at", INSTANT, nullable=False),
+)
+"""Links that log a browser in once; ``digest`` is the SHA-256 of the link's token."""
 
 audit_log = Table(
     "audit_log",

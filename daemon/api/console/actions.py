@@ -13,7 +13,7 @@ from daemon.api.console.rendering import DONE_PARAMETERS
 from daemon.api.console.viewer import Viewer, Writer, safe_next
 from daemon.api.requests import backend_of, parse_ref, parse_run_id
 from daemon.campaign_service import CampaignService
-from daemon.domain.campaign.model import Campaign
+from daemon.domain.campaign.model import Campaign, Run
 from daemon.domain.campaign.state_machine import Event, RunStatus, Status, statuses_that_allow
 from daemon.domain.errors import CampaigndError, InvalidInput
 from daemon.domain.read_models import Ref
@@ -52,12 +52,12 @@ def commands_for(campaign: Campaign) -> list[str]:
     return [name for name in allowed if name != "start" or campaign.status not in live]
 
 
-def run_commands_for(status: RunStatus, campaign: Campaign) -> list[str]:
+def run_commands_for(run: Run, campaign: Campaign) -> list[str]:
     """Return the commands that a run's status allows."""
-    if status is RunStatus.HELD:
-        return ["release", "fail"]
+    if run.status is RunStatus.HELD:
+        return ["release", "fail" if run.attempt else "drop"]
     is_retried = campaign.status in statuses_that_allow(Event.RETRY, campaign.type)
-    return ["retry"] if status is RunStatus.FAILED and is_retried else []
+    return ["retry"] if run.status is RunStatus.FAILED and is_retried else []
 
 
 @router.post("/campaigns/many")
@@ -112,6 +112,7 @@ async def act_on_run(request: Request, viewer: Writer, run_id: str, command: str
     commands: dict[str, Callable[[UUID, str], Awaitable[object]]] = {
         "retry": service.retry,
         "release": service.release,
+        "drop": service.drop,
         "fail": service.fail_held,
     }
     if command not in commands:

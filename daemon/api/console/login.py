@@ -30,6 +30,9 @@ router = APIRouter(include_in_schema=False)
 async def show_login(request: Request) -> Response:
     """Show the login form; a browser that has a session goes on."""
     where = safe_next(request.query_params.get("next", "/"))
+    link = request.query_params.get("link", "")
+    if link:
+        return render_page(request, None, "login_link.html", link=link)
     if await find_viewer(request) is not None:
         return _redirect(where)
     return render_page(request, None, "login.html", error=None, next=where)
@@ -62,6 +65,27 @@ async def log_in(request: Request) -> Response:
         return _too_many_logins(request)
     response = _redirect(where)
     await guard.log_in(request, response, key, secret)
+    return response
+
+
+@router.post("/login/link")
+async def open_link(request: Request) -> Response:
+    """Start a session by a link of `campaignd open`, which works once."""
+    guard = session_guard_of(request)
+    form = await request.form()
+
+    def refuse(error: str) -> Response:
+        return render_page(request, None, "login.html", 403, error=error, next="/")
+
+    if is_cross_site(request.headers, guard.site.netloc):
+        return refuse("This form was sent from another site.")
+    if await guard.is_locked_out(request):
+        return _too_many_logins(request)
+    response = _redirect("/")
+    if not await guard.open_link(request, response, str(form.get("link", ""))):
+        await guard.count_failed_login(request)
+        await _record_refused_login(request, "the link is not in force")
+        return refuse("This link was opened before, or has expired. Print another one.")
     return response
 
 

@@ -74,7 +74,7 @@ async def show_run(request: Request, viewer: Reader, run_id: str) -> Response:
         run=run,
         record=record,
         answer=_answer(record, viewer.zone),
-        commands=run_commands_for(run.status, record.campaign),
+        commands=run_commands_for(run, record.campaign),
     )
 
 

@@ -61,6 +61,21 @@ class SessionGuard:
         address = client_address(request)
         token = await self._sessions.start(key, secret, address)
         self._key_uses.record(key, address)
+        self._set_cookie(request, response, token)
+
+    async def open_link(self, request: Request, response: Response, link: str) -> bool:
+        """Start a session by a link that was not opened before; return whether it worked."""
+        address = client_address(request)
+        found = await self._sessions.open_link(link, address)
+        if found is None:
+            return False
+        await self._end_session(request)
+        key, token = found
+        self._key_uses.record(key, address)
+        self._set_cookie(request, response, token)
+        return True
+
+    def _set_cookie(self, request: Request, response: Response, token: str) -> None:
         response.set_cookie(
             self._cookie_name(request),
             token,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 
@@ -10,6 +11,8 @@ import pytest
 
 from daemon.api.console.session import COOKIE
 from daemon.domain.api_keys import SESSION_LIFE, Scope, digest_of
+from storage.engine import Database
+from storage.page_sessions import PageSessions
 from tests.support.api_server import TIMEOUT_S, RunningApi, running_server
 
 PAGES = (
@@ -420,6 +423,56 @@ def test_times_are_shown_in_the_zone_of_the_preferences(
     wrong = browser.post("/preferences", data={"zone": "Paris"})
     assert wrong.status_code == 400
     assert "There is no time zone Paris." in wrong.text
+
+
+def create_link(api: RunningApi, name: str) -> str:
+    """Make a login link of a key and return its token."""
+
+    async def create() -> str | None:
+        database = Database(api.database.url, pool_size=1)
+        try:
+            return await PageSessions(database).create_link(name)
+        finally:
+            await database.close()
+
+    token = asyncio.run(create())
+    assert token is not None
+    return token
+
+
+def test_a_login_link_opens_the_console_once(api: RunningApi, browser: httpx.Client) -> None:
+    """Looking at the link does not use it up, so that a program that looks ahead spoils nothing."""
+    token = create_link(api, "the write key")
+    for _ in range(2):
+        assert "Open the console" in browser.get("/login", params={"link": token}).text
+    other_site = browser.post(
+        "/login/link", data={"link": token}, headers={"Sec-Fetch-Site": "cross-site"}
+    )
+    assert other_site.status_code == 403
+    opened = browser.post("/login/link", data={"link": token})
+    assert "the write key, write" in opened.text
+    again = httpx.post(f"{api.url}/login/link", data={"link": token}, timeout=TIMEOUT_S)
+    assert again.status_code == 403
+    assert "was opened before, or has expired" in again.text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE login_links SET expires_at = now()",
+        "UPDATE api_keys SET revoked_at = now() WHERE name = '{name}'",
+        "UPDATE api_keys SET digest = sha256('{name}') WHERE name = '{name}'",
+        "SELECT",
+    ],
+)
+def test_a_login_link_ends_by_its_age_and_with_its_key(api: RunningApi, change: str) -> None:
+    name = f"of a link {len(change)}"
+    api.create_key(name, Scope.READ)
+    token = create_link(api, name)
+    api.database.rows(change.format(name=name))
+    answer = httpx.post(f"{api.url}/login/link", data={"link": token}, timeout=TIMEOUT_S)
+    assert answer.status_code == (303 if change == "SELECT" else 403)
+    assert token not in str(api.database.rows("SELECT * FROM login_links"))
 
 
 def test_logins_of_one_key_are_limited(api: RunningApi) -> None:

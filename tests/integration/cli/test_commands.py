@@ -555,3 +555,18 @@ def test_held_runs_are_listed_and_decided(loaded: Call, database_url: str) -> No
         "campaignd: error: this concerns 1 runs; repeat with confirm=1 (or give --yes)\n"
     )
     assert loaded("drop", "--all", "--yes", "--reason", "late").stdout == "1 runs dropped\n"
+
+
+def test_open_prints_a_link_of_a_key_and_creates_that_of_the_user(loaded: Call) -> None:
+    """The key of the user is created once; a key that is named must be in force."""
+    links = [loaded("open") for _ in range(2)]
+    for link in links:
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/login\?link=[\w-]{43}\n", link.stdout)
+        assert link.stderr == "The link works once, within 10 minutes.\n"
+    assert links[0].stdout != links[1].stdout
+    (key,) = map(json.loads, loaded("keys", "list", "--json").stdout.splitlines())
+    assert key["scope"] == "admin"
+    assert loaded("open", "--key", key["name"]).returncode == 0
+    unknown = loaded("open", "--key", "unknown")
+    assert unknown.returncode == 1
+    assert "no key in force has the name 'unknown'" in unknown.stderr
