@@ -28,6 +28,7 @@ from daemon.runtime.supervisor import Supervisor
 from daemon.targets.registry import retry_policy_of
 from daemon.telemetry.metrics import Metrics
 from storage.api_keys import ApiKeys
+from storage.audit_findings import AuditFindings
 from storage.audit_log import AuditLog
 from storage.bulk.bounded_import import BoundedImport
 from storage.bulk.exporter import export_lines
@@ -255,6 +256,7 @@ class _BackendBuilder:
             keys=ApiKeys(database),
             sessions=PageSessions(database),
             audit=AuditLog(database),
+            findings=AuditFindings(database),
             idempotency=IdempotencyKeys(database, make_service),
             overview=lambda: read_overview(database),
             explain=ExplainReads(database).read_evidence,

@@ -226,6 +226,19 @@ class RunStore:
             for row in found
         ]
 
+    async def record_overtaken(self, finished: Sequence[FinishedAttempt]) -> None:
+        """Record refused outcomes of runs that another node had by then, in the history."""
+        await self._database.rows(
+            "record_overtaken",
+            campaign_ids=bigints([each.attempt.campaign_id for each in finished]),
+            scheduled_fors=instants([each.attempt.scheduled_for for each in finished]),
+            attempts=smallints([each.attempt.number for each in finished]),
+            takeovers=smallints([each.attempt.takeovers for each in finished]),
+            outcomes=texts([columns_of(each.outcome)[0] for each in finished]),
+            node=self._node.id,
+            now=self.now,
+        )
+
     async def find_blocked(
         self, attempts: Sequence[tuple[Attempt, str]]
     ) -> Mapping[AttemptKey, int | None]:

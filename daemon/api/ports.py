@@ -22,6 +22,7 @@ from uuid import UUID
 from daemon.campaign_service import CampaignService
 from daemon.domain.api_keys import ApiKey, Scope
 from daemon.domain.audit import Action, AuditEntry, AuditRecord
+from daemon.domain.auditor.finding import RecordedFinding
 from daemon.domain.campaign.explain import Evidence
 from daemon.domain.campaign.model import LoggedEvent
 from daemon.domain.campaign.state_machine import RunStatus, Status
@@ -327,6 +328,14 @@ class IdempotencyStore(Protocol):
         ...
 
 
+class FindingReader(Protocol):
+    """Reads the findings of the auditor."""
+
+    async def open_findings(self, *, limit: int, after: int = 0) -> Sequence[RecordedFinding]:
+        """Return the findings that stand, oldest first, whose id is above ``after``."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Backend:
     """The dependencies of the request handlers, built and closed in the API's own event loop."""
@@ -340,6 +349,7 @@ class Backend:
     keys: ApiKeyStore
     sessions: SessionStore
     audit: AuditStore
+    findings: FindingReader
     idempotency: IdempotencyStore
     overview: Callable[[], Awaitable[Overview]]
     """Reads the state of the cluster."""

@@ -486,6 +486,29 @@ class AuditPage(Page):
     items: list[AuditItem]
 
 
+class AuditFindingItem(BaseModel):
+    """A finding of the auditor that stands; docs/audit.md explains the kinds."""
+
+    id: int
+    kind: str = Field(description="missing, extra, wrong_timer, ...")
+    severity: str = Field(description="error or notice.")
+    campaign_id: int
+    campaign_name: str | None = Field(description="Null after the campaign was deleted.")
+    run_id: str | None = Field(description="The run, if it concerns one.")
+    scheduled_for: str | None = Field(description="The instant that it concerns.")
+    details: dict[str, Any] | None
+    found_at: str = Instant
+    seen_at: str = Instant
+    remedy: str = Field(description="What an operator can do.")
+
+
+class AuditFindingPage(BaseModel):
+    """A page of findings, oldest first."""
+
+    items: list[AuditFindingItem]
+    next_cursor: str | None
+
+
 class Health(BaseModel):
     """The result of a health check."""
 

@@ -13,6 +13,7 @@ from daemon.api.requests import etag_of
 from daemon.campaign_service import CommandResult
 from daemon.domain.api_keys import ApiKey
 from daemon.domain.audit import AuditRecord
+from daemon.domain.auditor.finding import RecordedFinding
 from daemon.domain.campaign.explain import Evidence, explain_instant
 from daemon.domain.campaign.hints import next_step
 from daemon.domain.campaign.model import Campaign, LoggedEvent
@@ -169,6 +170,19 @@ def event_item(event: LoggedEvent) -> dict[str, Any]:
 def audit_item(row: AuditRecord) -> dict[str, Any]:
     """Return an AuditItem."""
     return {**asdict(row), "at": instant_text(row.at)}
+
+
+def audit_finding_item(found: RecordedFinding) -> dict[str, Any]:
+    """Return an AuditFindingItem."""
+    instants = ("scheduled_for", "found_at", "seen_at")
+    values = asdict(found)
+    values.pop("cleared_at")
+    return {
+        **values,
+        **{name: at and instant_text(at) for name in instants for at in [values[name]]},
+        "run_id": found.run_id and str(found.run_id),
+        "remedy": found.remedy,
+    }
 
 
 def upcoming_item(upcoming: UpcomingEvent) -> dict[str, Any]:

@@ -195,10 +195,14 @@ class Completer(Service):
                     missing.remove(place)
         blocked = await self._find_blocked([batch[place] for place in missing]) if missing else {}
         await self._on_written(batch, results)
-        for item in [batch[place] for place in sorted(missing)]:
-            if item.attempt.key not in blocked:
-                self._forget([item])
-                self._context.emit("lease_lost", **item.attempt.log_fields())
+        refused = [
+            batch[place] for place in sorted(missing) if batch[place].attempt.key not in blocked
+        ]
+        if made_here := [item for item in refused if item.actor is None]:
+            await self._context.store.record_overtaken(made_here)
+        for item in refused:
+            self._forget([item])
+            self._context.emit("lease_lost", **item.attempt.log_fields())
         if blocked:
             self._retry_later([item for item in batch if item.attempt.key in blocked], blocked)
         self._notify_written()

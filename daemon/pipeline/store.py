@@ -69,6 +69,10 @@ class PipelineStore(Protocol):
         """
         ...
 
+    async def record_overtaken(self, finished: Sequence[FinishedAttempt]) -> None:
+        """Record refused outcomes of runs that another node had by then."""
+        ...
+
     async def find_blocked(
         self, attempts: Sequence[tuple[Attempt, str]]
     ) -> Mapping[AttemptKey, int | None]:

@@ -63,6 +63,7 @@ class FakeRunStore:
         self.muffled: set[int] = set()
         """Campaigns of a batch whose outcomes are written although the reply is lost."""
         self.unheard: dict[int, FinishResult] = {}
+        self.overtaken: list[int] = []
         self.released: list[tuple[int, str]] = []
         self.attempts = 1
         self.payload: dict[str, Any] = {}
@@ -168,6 +169,10 @@ class FakeRunStore:
             }
             raise Unavailable("the answer was lost")
         return results
+
+    async def record_overtaken(self, finished: Sequence[FinishedAttempt]) -> None:
+        self._raise_if_refused([])
+        self.overtaken += [each.attempt.campaign_id for each in finished]
 
     async def find_blocked(
         self, attempts: Sequence[tuple[Attempt, str]]

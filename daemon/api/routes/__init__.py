@@ -1,6 +1,7 @@
 """The HTTP endpoints, one module for each resource: parse, call, respond."""
 
 from daemon.api.routes import (
+    audit,
     audit_log,
     bulk,
     campaigns,
@@ -29,6 +30,7 @@ API_ROUTES = (
     bulk,
     cluster,
     keys,
+    audit,
     audit_log,
 )
 """The modules of the routes below ``/api/v1``, in the order of the specification."""

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 from daemon.domain.auditor.finding import FindingKind
+from daemon.domain.campaign.state_machine import RunStatus
+from daemon.domain.run.attempt import FinishedAttempt
+from daemon.domain.run.outcome import Delivered
 from daemon.maintenance.auditor import Auditor, AuditorOptions
 from storage.audit_findings import AuditFindings
 from storage.auditor_reads import AuditorReads
@@ -437,3 +440,39 @@ async def test_the_auditor_locks_no_row(db: TimedDatabase, audited: Audited, dai
         await connection.exec_driver_sql("SELECT 1 FROM campaigns, timers FOR UPDATE")
         assert await audited.sweep() == []
         assert await audited.stuck() == []
+
+
+async def test_h8_an_attempt_that_another_node_overtook_is_noticed(
+    db: TimedDatabase, audited: Audited
+) -> None:
+    """Its node woke after its lease: the receiver may have the run twice, and nothing is wrong."""
+    first, second = await db.register_node("first", 5), await db.register_node("second")
+    await db.add_scheduled(once_body(NOON + hours(1)))
+    db.set_time(NOON + hours(1))
+    await first.beat(5)
+    (won,) = await first.claim()
+    db.advance(seconds(10))
+    await second.take_over(first)
+    (again,), _ = await second.claim_attempts()
+    await second.finish(again)
+    assert won.attempt is not None
+    late = FinishedAttempt(won.attempt, Delivered(), RunStatus.EXECUTING)
+    assert await first.firing.finish([late]) == []
+    await first.firing.record_overtaken([late])
+    assert await audited.sweep() == [("overtaken", NOON + hours(1))]
+    (logged,) = audited.logged("audit_finding")
+    assert (logged["level"], logged["details"]) == ("warning", {"attempt": 1, "node": "first"})
+    event = (await db.events_of(logged["campaign_id"]))[-1]
+    assert (event.event, event.cause) == ("overtaken", "attempt 1 of first: completed")
+
+
+async def test_a_stopped_run_is_not_overtaken(db: TimedDatabase, node: DatabaseNode) -> None:
+    campaign_id = await db.add_scheduled(once_body(NOON + hours(1)))
+    db.set_time(NOON + hours(1))
+    (won,) = await node.claim()
+    await db.control.stop(campaign_id, "ann")
+    assert won.attempt is not None
+    late = FinishedAttempt(won.attempt, Delivered(), RunStatus.EXECUTING)
+    assert await node.firing.finish([late]) == []
+    await node.firing.record_overtaken([late])
+    assert "overtaken" not in [event.event for event in await db.events_of(campaign_id)]

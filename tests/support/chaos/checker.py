@@ -16,6 +16,7 @@ from uuid import UUID
 
 from daemon.domain.campaign.state_machine import ARMED, Status
 from tests.support.campaign_database import CampaignDatabase
+from tests.support.chaos.auditing import audit_errors
 from tests.support.chaos.editor import Edit
 from tests.support.chaos.receiver import Request
 from tests.support.chaos.workload import NeverOracle, Oracle, PlannedCampaign
@@ -124,6 +125,7 @@ def check_episode(
         _check_runs(history, found)
         _check_lateness(history, at_fault, found)
     _check_answers(database, edits, found)
+    _compare_with_auditor(database, found)
     _check_counters(database, found)
     _check_deliveries(by_id["runs"].values(), rows.values(), requests, found)
     try:
@@ -349,3 +351,8 @@ def _check_deliveries(
         is_sent = run["status"] == "completed" and targets[run["campaign_id"]] != "log"
         if is_sent and not any(request.status == 200 for request in of_run[run["id"]]):
             found.wrong.append(f"completed, but it never arrived: {run}")
+
+
+def _compare_with_auditor(database: CampaignDatabase, found: Findings) -> None:
+    """Check that the auditor, which knows neither the inputs nor the receiver, finds no error."""
+    found.wrong += [f"the auditor finds: {each}" for each in audit_errors(database.url)]

@@ -225,6 +225,7 @@ async def test_an_outcome_that_a_lock_blocks_holds_up_no_other() -> None:
         harness.store.losing, harness.store.locked = {1}, set()
         await spin_until(lambda: len(harness.pipeline.in_flight) == 0)
         assert harness.event_names().count("lease_lost") == 1
+        assert harness.store.overtaken == [1]
         assert harness.pipeline.in_flight.count("log") == 0
 
 
