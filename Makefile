@@ -31,7 +31,7 @@ BENCH_ARGS ?=
 CHAOS_ARGS ?=
 
 .PHONY: help install install-dev run test check prose acceptance properties schemathesis chaos bench long-life lock \
-    audit sbom wheel deb notice image figures man clean
+    audit sbom wheel deb notice rules image figures man clean
 
 help:
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -80,6 +80,7 @@ check: install-dev prose ## lint, format, types, import contract, prose
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/kubernetes-validate --strict --quiet deploy/kubernetes/base/[!k]*.yaml
 
 # "nobody" in quotes is the user of that name. CONTRIBUTING.md has the rules.
 PROSE := campaignd daemon storage config deploy systemd docs tests benchmarks README.md CHANGELOG.md SECURITY.md Dockerfile compose.yaml
@@ -166,6 +167,13 @@ image: install-dev ## the container image, by buildah on Debian; says how big it
 
 figures: install-dev ## exposure of the units, size of the image, time of a cold start
 	@$(BIN)/python -m tests.support.machines.figures
+
+# The rules are written once, in docs/alerts.yml.
+RULES := deploy/kubernetes/components/monitoring/prometheusrule.yaml
+rules: ## the PrometheusRule for Kubernetes again from docs/alerts.yml
+	@{ printf '%s\n' '# Made from docs/alerts.yml by: make rules' 'apiVersion: monitoring.coreos.com/v1' \
+	    'kind: PrometheusRule' 'metadata:' '  name: campaignd' 'spec:'; \
+	    sed -n '/^groups:/,$$s/^\(.\)/  \1/p; /^$$/p' docs/alerts.yml; } > $(RULES)
 
 man: install-dev ## the manual page and the completion scripts again from the commands
 	@$(BIN)/python -m daemon.cli.man > docs/campaignd.1
