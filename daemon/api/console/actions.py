@@ -16,7 +16,9 @@ from daemon.campaign_service import CampaignService
 from daemon.domain.campaign.model import Campaign, Run
 from daemon.domain.campaign.state_machine import Event, RunStatus, Status, statuses_that_allow
 from daemon.domain.errors import CampaigndError, InvalidInput
+from daemon.domain.listing import RunFilter
 from daemon.domain.read_models import Ref
+from daemon.domain.requests.datetimes import parse_datetime
 
 router = APIRouter(include_in_schema=False)
 
@@ -52,10 +54,15 @@ def commands_for(campaign: Campaign) -> list[str]:
     return [name for name in allowed if name != "start" or campaign.status not in live]
 
 
+def held_commands(run: Run) -> list[str]:
+    """Return the decisions on a held run; only one without an attempt can be dropped."""
+    return ["release", "fail" if run.attempt else "drop"]
+
+
 def run_commands_for(run: Run, campaign: Campaign) -> list[str]:
     """Return the commands that a run's status allows."""
     if run.status is RunStatus.HELD:
-        return ["release", "fail" if run.attempt else "drop"]
+        return held_commands(run)
     is_retried = campaign.status in statuses_that_allow(Event.RETRY, campaign.type)
     return ["retry"] if run.status is RunStatus.FAILED and is_retried else []
 
@@ -103,6 +110,25 @@ async def act(request: Request, viewer: Writer, ref: str, command: str) -> Respo
         return _redirect("/campaigns", done="delete")
     done = "resume" if command == "start" and campaign.status is Status.PAUSED else command
     return _redirect(safe_next(str(sent.get("next", f"/campaigns/{campaign.id}"))), done=done)
+
+
+@router.post("/runs/many")
+async def retry_many(request: Request, viewer: Writer) -> Response:
+    """Retry the failed runs of one target since an instant; a refusal stops no other."""
+    sent = await request.form()
+    backend = backend_of(request)
+    since = parse_datetime(str(sent.get("since", "")))
+    if since is None or since.tzinfo is None:
+        raise InvalidInput(400, "Invalid form", "since must be an instant")
+    wanted = RunFilter(status=RunStatus.FAILED, target=str(sent.get("target", "")), since=since)
+    done = refused = 0
+    for found in (await backend.search.runs(wanted, limit=_MOST_TICKED)).runs:
+        try:
+            await backend.service.retry(found.run.id, viewer.actor)
+            done += 1
+        except CampaigndError:
+            refused += 1
+    return _redirect("/", done="many_retry", n=done, refused=refused or None)
 
 
 @router.post("/runs/{run_id}/{command}")

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from daemon.api.console.actions import MANY, commands_for
 from daemon.api.console.rendering import render_page
+from daemon.api.console.schedule_undo import former_body
 from daemon.api.console.viewer import Reader, Viewer
 from daemon.api.pagination import decode_cursor, encode_cursor
 from daemon.api.requests import backend_of, parse_ref
@@ -120,6 +121,7 @@ async def _campaign_page(request: Request, viewer: Viewer, ref: str, tab: str) -
         next_at=next_run_at(schedule, detail.timer, campaign.status),
         outcomes=outcomes,
         commands=commands_for(campaign),
+        former=former_body(request) if asked.get("done") == "reschedule" else None,
         tab=tab,
         tabs=TABS,
         **values,

@@ -23,6 +23,7 @@ from daemon.api.console.schedule_form import (
     read_form,
 )
 from daemon.api.console.schedule_preview import PreviewOfSchedule, preview_of
+from daemon.api.console.schedule_undo import offer_undo
 from daemon.api.console.viewer import Viewer, Writer
 from daemon.api.requests import backend_of, parse_json, parse_ref
 from daemon.domain.campaign.create_request import MESSAGE, read_campaign
@@ -184,7 +185,11 @@ async def reschedule(request: Request, viewer: Writer, ref: str) -> Response:
             raise
         refused = replace(preview, errors=error.errors or {"": [error.detail]})
         return _reschedule_page(request, viewer, detail, form, refused, expected, code=error.status)
-    return _redirect(f"/campaigns/{detail.campaign.id}?done=reschedule")
+    response = _redirect(f"/campaigns/{detail.campaign.id}?done=reschedule")
+    if detail.current is not None:
+        newest = await reads.campaign(detail.campaign.id)
+        offer_undo(response, backend_of(request).service, detail.current, newest)
+    return response
 
 
 def _form_of(detail: CampaignDetail) -> ScheduleForm:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from daemon.api.console.actions import held_commands
 from daemon.api.console.planner import planner_of
 from daemon.api.console.rendering import local, render_page
 from daemon.api.console.viewer import Reader
@@ -48,6 +50,9 @@ async def show_today(request: Request, viewer: Reader) -> Response:
         held=held,
         failed=failed,
         missed=missed,
+        since=since,
+        failing=Counter(found.target for found in failed).most_common(),
+        decisions={found.run.id: held_commands(found.run) for found in held},
         shown=SHOWN,
         listed=LISTED,
         executing=await backend.reads.runs(limit=LISTED, status=RunStatus.EXECUTING),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Iterator
@@ -260,6 +261,46 @@ def test_a_move_says_what_it_adds_and_drops_before_it_is_saved(
     assert schedule_of(api, made)["recurring_config"]["time"] == "10:00"
 
 
+def test_a_move_can_be_undone(api: RunningApi, ann: httpx.Client) -> None:
+    made = api.create_armed_campaign(name="Moved and back")
+    path = f"/campaigns/{made['id']}"
+    moved = ann.post(
+        f"{path}/reschedule", data=fields_of(ann.get(f"{path}/reschedule?time=10:00").text)
+    )
+    undo = moved.text.split("data-undo>")[1].split("</form>")[0]
+    sent = {
+        name: html.unescape(value)
+        for name, value in re.findall(r'name="(\w+)" value="([^"]*)"', undo)
+    }
+    assert schedule_of(api, made)["recurring_config"]["time"] == "10:00"
+    ann.post(f"{path}/reschedule", data=sent)
+    assert schedule_of(api, made)["recurring_config"]["time"] == "09:00"
+
+
+def test_a_move_whose_undoing_would_change_more_offers_no_undo(
+    api: RunningApi, ann: httpx.Client
+) -> None:
+    """Of a recurrence every second week, the former body alone would count from another week."""
+    made = api.create_campaign(name="Every second week")
+    days = utc_now().isoweekday() % 7 + 1
+    config = {"frequency": "weekly", "interval": 2, "time": "09:00", "days_of_week": [days]}
+    body = {"schedule_type": "recurring", "recurring_config": config}
+    api.http.post(f"/campaigns/{made['id']}/schedule", json=body)
+    api.database.rows(
+        "UPDATE schedule_definitions SET first_on = first_on - 7,"
+        " anchor_at = anchor_at - interval '7 days',"
+        " anchor_local = anchor_local - interval '7 days'"
+        " WHERE campaign_id = %s",
+        made["id"],
+    )
+    path = f"/campaigns/{made['id']}"
+    moved = ann.post(
+        f"{path}/reschedule", data=fields_of(ann.get(f"{path}/reschedule?time=10:00").text)
+    )
+    assert "The schedule was saved." in moved.text
+    assert "data-undo" not in moved.text
+
+
 def test_the_preview_names_clock_changes_and_runs_of_the_same_target(
     api: RunningApi, ann: httpx.Client
 ) -> None:
@@ -350,6 +391,40 @@ def test_a_failed_run_is_retried_and_a_held_one_released(
     api.database.wait_until("SELECT status = 'completed' FROM runs WHERE id = %s", run)
     assert ann.post(f"/runs/{run}/release").status_code == 409
     assert ann.post(f"/runs/{run}/nothing").status_code == 404
+
+
+def test_today_retries_the_failed_runs_of_a_target_and_decides_on_held_ones(
+    api: RunningApi, ann: httpx.Client
+) -> None:
+    runs = {}
+    for status in ("failed", "held"):
+        made = api.create_campaign(name=f"The {status} one of today")
+        api.http.post(f"/campaigns/{made['id']}/start")
+        api.database.wait_until(
+            "SELECT status = 'completed' FROM campaigns WHERE id = %s", made["id"]
+        )
+        runs[status] = api.database.one("SELECT id FROM runs WHERE campaign_id = %s", made["id"])
+        ended = "finished_at" if status == "failed" else "NULL"
+        api.database.rows(
+            f"UPDATE runs SET status = '{status}', error = 'no answer', finished_at = {ended}"
+            " WHERE campaign_id = %s",
+            made["id"],
+        )
+        campaign = "failed" if status == "failed" else "executing"
+        api.database.rows(
+            "UPDATE campaigns SET status = %s, has_completed = false, open_runs = %s WHERE id = %s",
+            campaign,
+            int(status == "held"),
+            made["id"],
+        )
+    page = ann.get("/").text
+    assert f'action="/runs/{runs["held"]}/release"' in page
+    since = re.findall(r'name="since" value="([^"]*)"', page)[0]
+    done = ann.post("/runs/many", data={"target": "log", "since": since})
+    assert re.search(r"\d+ are tried again", done.text)
+    api.database.wait_until("SELECT status = 'completed' FROM runs WHERE id = %s", runs["failed"])
+    ann.post(f"/runs/{runs['held']}/release", data={"next": "/"})
+    api.database.wait_until("SELECT status = 'completed' FROM runs WHERE id = %s", runs["held"])
 
 
 def test_a_live_page_hears_of_an_edit_and_of_a_run(api: RunningApi, ann: httpx.Client) -> None:

@@ -227,11 +227,7 @@ function moveDay(key) {
 }
 
 function shortcut(key) {
-  const path = GO[key];
-  if (Date.now() - went < 1500 && path) {
-    location.assign(path);
-    return true;
-  }
+  if (Date.now() - went < 1500 && GO[key]) return location.assign(GO[key]), true;
   const ticked = document.activeElement.closest?.("tr")?.querySelector("input[type=checkbox]");
   switch (key) {
     case "g": went = Date.now(); return true;
