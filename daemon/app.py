@@ -145,6 +145,7 @@ class Daemon:
             parts.edit_listener,
             parts.loader,
             parts.lease_reaper,
+            parts.resumer,
             parts.canceller,
             parts.brake_watch,
             parts.pruner,

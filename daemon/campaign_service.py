@@ -262,33 +262,52 @@ class CampaignService:
         """Delete the schedule; the campaign becomes a draft."""
         return await self._execute_command(ref, actor, commands.clear, expect)
 
-    async def start(self, ref: int | UUID, actor: str) -> CommandResult:
+    async def start(self, ref: int | UUID, actor: str, note: str | None = None) -> CommandResult:
         """Arm the campaign, run it now, or resume it."""
-        return await self._execute_command(ref, actor, lambda s: commands.start(s, self._grace))
+        return await self._execute_command(
+            ref, actor, lambda s: commands.start(s, self._grace), note=note
+        )
 
-    async def pause(self, ref: int | UUID, actor: str) -> CommandResult:
-        """Start no new run until the campaign is started again."""
-        return await self._execute_command(ref, actor, commands.pause)
+    async def pause(
+        self,
+        ref: int | UUID,
+        actor: str,
+        note: str | None = None,
+        until: datetime | None = None,
+    ) -> CommandResult:
+        """Start no new run until the campaign is started, or until an instant.
 
-    async def stop(self, ref: int | UUID, actor: str) -> CommandResult:
+        A naive ``until`` is wall-clock time in the zone of the schedule.
+        """
+        return await self._execute_command(
+            ref, actor, lambda s: commands.pause(s, until), note=note
+        )
+
+    async def stop(self, ref: int | UUID, actor: str, note: str | None = None) -> CommandResult:
         """Cancel the campaign and every open run."""
-        return await self._execute_command(ref, actor, commands.stop)
+        return await self._execute_command(ref, actor, commands.stop, note=note)
 
-    async def rerun(self, ref: int | UUID, actor: str) -> CommandResult:
+    async def rerun(self, ref: int | UUID, actor: str, note: str | None = None) -> CommandResult:
         """Run a campaign that has ended once more, now."""
-        return await self._execute_command(ref, actor, lambda s: commands.rerun(s, self._grace))
+        return await self._execute_command(
+            ref, actor, lambda s: commands.rerun(s, self._grace), note=note
+        )
 
-    async def run_now(self, ref: int | UUID, actor: str) -> CommandResult:
+    async def run_now(self, ref: int | UUID, actor: str, note: str | None = None) -> CommandResult:
         """Run a live campaign once, now; its schedule goes on, and its ``overlap`` holds."""
-        return await self._execute_command(ref, actor, lambda s: commands.run_now(s, self._grace))
+        return await self._execute_command(
+            ref, actor, lambda s: commands.run_now(s, self._grace), note=note
+        )
 
-    async def archive(self, ref: int | UUID, actor: str) -> CommandResult:
+    async def archive(self, ref: int | UUID, actor: str, note: str | None = None) -> CommandResult:
         """Archive a campaign that has ended."""
-        return await self._execute_command(ref, actor, commands.archive)
+        return await self._execute_command(ref, actor, commands.archive, note=note)
 
-    async def unarchive(self, ref: int | UUID, actor: str) -> CommandResult:
+    async def unarchive(
+        self, ref: int | UUID, actor: str, note: str | None = None
+    ) -> CommandResult:
         """Restore the status that the campaign had before it was archived."""
-        return await self._execute_command(ref, actor, commands.unarchive)
+        return await self._execute_command(ref, actor, commands.unarchive, note=note)
 
     async def delete_campaign(self, ref: int | UUID, actor: str) -> CommandResult:
         """Delete the campaign and its history."""
@@ -322,11 +341,11 @@ class CampaignService:
         """Extend the attempt's lease to ``seconds`` from now. Raises Conflict."""
         return await self._run_store.extend_lease(run_id, attempt, seconds)
 
-    async def retry(self, run_id: UUID, actor: str) -> CommandResult:
+    async def retry(self, run_id: UUID, actor: str, note: str | None = None) -> CommandResult:
         """Make the next attempt of a failed run due now."""
         campaign_id = await self._run_store.campaign_id_of(run_id)
         return await self._execute_command(
-            campaign_id, actor, lambda s: commands.retry(s, run_id, self._grace)
+            campaign_id, actor, lambda s: commands.retry(s, run_id, self._grace), note=note
         )
 
     async def release(self, run_id: UUID, actor: str, note: str | None = None) -> AttemptUpdate:
@@ -388,13 +407,14 @@ class CampaignService:
         actor: str,
         decide: Callable[[Snapshot], Change],
         expect: RevisionCheck | None = None,
+        note: str | None = None,
     ) -> CommandResult:
         async with self._store.edit(ref) as edit:
             if expect is not None and not expect(edit.snapshot.revision):
                 raise PreconditionFailed(
                     "the schedule was changed by another request; read it again"
                 )
-            change = decide(edit.snapshot)
+            change = replace(decide(edit.snapshot), note=note)
             await edit.apply(change, actor)
         self._queue_ended_runs(edit.ended_runs)
         return _command_result(edit.snapshot, change, edit.revision, edit.run_id)

@@ -23,6 +23,7 @@ from daemon.maintenance.periodic import PeriodicTask
 from daemon.maintenance.privilege_watch import EVERY_S as PRIVILEGES_EVERY_S
 from daemon.maintenance.privilege_watch import PrivilegeWatch
 from daemon.maintenance.pruner import Pruner, Retention
+from daemon.maintenance.resumer import Resumer
 from daemon.maintenance.schema_watch import SchemaWatch
 from daemon.pipeline.brake_watch import BrakeWatch
 from daemon.pipeline.canceller import RunCanceller
@@ -44,6 +45,7 @@ from daemon.timer.scheduler import TimerScheduler
 from storage.audit_findings import AuditFindings
 from storage.auditor_reads import AuditorReads
 from storage.brakes import BrakeStore
+from storage.campaigns import Campaigns
 from storage.engine import Database
 from storage.firing_database import FiringDatabase
 from storage.leases import LeaseTable
@@ -112,6 +114,7 @@ class Parts:
     heartbeat: Heartbeat
     node_rescuer: NodeRescuer
     lease_reaper: LeaseReaper
+    resumer: Resumer
     pruner: Pruner
     auditor: Auditor | None
     audit_database: Database
@@ -134,6 +137,7 @@ class Parts:
             self.edit_listener,
             self.loader,
             self.lease_reaper,
+            self.resumer,
             self.canceller,
             self.brake_watch,
             self.pruner,
@@ -224,6 +228,10 @@ def build_parts(process: ProcessContext, in_force: Callable[[], Settings]) -> Pa
         emit=emit,
         every=scheduler_settings.poll,
     )
+    resumer = Resumer(
+        Campaigns(database), scheduler_settings.misfire_grace_time, health=health, emit=emit
+    )
+    loader.on_pause_over = resumer.wake
     notifications = Notifications(settings.listen_database_url or process.dsn)
     edit_listener = EditListener(
         notifications.listen,
@@ -305,6 +313,7 @@ def build_parts(process: ProcessContext, in_force: Callable[[], Settings]) -> Pa
         heartbeat=heartbeat,
         node_rescuer=node_rescuer,
         lease_reaper=lease_reaper,
+        resumer=resumer,
         pruner=Pruner(Prune(database), lambda: _retention_from(in_force()), emit=emit),
         auditor=auditor,
         audit_database=audit_database,

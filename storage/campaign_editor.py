@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.domain.audit import CAMPAIGN_ACTIONS, Action, AuditEntry
 from daemon.domain.campaign.model import (
+    Campaign,
     Change,
     NewRun,
     RetryRequest,
@@ -19,7 +20,7 @@ from daemon.domain.campaign.model import (
     latest_start,
     run_id,
 )
-from daemon.domain.campaign.state_machine import OPEN_RUN, Event, RunStatus
+from daemon.domain.campaign.state_machine import OPEN_RUN, Event, RunStatus, Status
 from daemon.domain.errors import Refused
 from daemon.domain.run.attempt import RunEnded
 from daemon.domain.schedule.misfire import Stretch
@@ -111,19 +112,21 @@ class LockedCampaign:
                 cause=change.cause,
                 actor=actor,
                 run_id=self.run_id,
+                details=None if change.note is None else {"note": change.note},
             )
         retried = None if change.retry is None else change.retry.run_id
-        await self._record_in_audit_log(CAMPAIGN_ACTIONS[change.event], actor, retried)
+        action = CAMPAIGN_ACTIONS[change.event]
+        await self._record_in_audit_log(action, actor, retried, change.note)
         await self._notify_nodes()
 
     async def _record_in_audit_log(
-        self, action: Action, actor: str, run_id: UUID | None = None
+        self, action: Action, actor: str, run_id: UUID | None = None, note: str | None = None
     ) -> None:
         """Add the change of the campaign, or of one of its runs, to the audit log."""
         campaign = self.snapshot.campaign
         changed = ("campaign", str(campaign.id)) if run_id is None else ("run", str(run_id))
         await record_in_transaction(
-            self._connection, AuditEntry(action, *changed, campaign.name, actor=actor)
+            self._connection, AuditEntry(action, *changed, campaign.name, note=note, actor=actor)
         )
 
     async def amend_fields(self, values: dict[str, Any], actor: str) -> None:
@@ -140,6 +143,20 @@ class LockedCampaign:
         if values.get("target", campaign.target) != campaign.target:
             await self._bump_revision()
             await self._notify_nodes()
+
+    async def fail_resumption(self, why: str, actor: str) -> None:
+        """Forget the end of the pause, at which nothing was there to start."""
+        campaign, now = self.snapshot.campaign, self.snapshot.now
+        await self._execute(
+            _UPDATE_CAMPAIGN, of_campaign=campaign.id, paused_until=None, updated_at=now
+        )
+        await self._log_event(
+            event="resume_failed",
+            from_status=campaign.status,
+            to_status=campaign.status,
+            cause=why,
+            actor=actor,
+        )
 
     async def _bump_revision(self) -> None:
         """Draw a new revision of an unchanged schedule, so that nodes load its timer request."""
@@ -209,6 +226,7 @@ class LockedCampaign:
             held_runs=0 if change.cancel_open_runs else campaign.held_runs,
             queued_runs=0 if change.cancel_open_runs else queued_runs,
             archived_from=change.archived_from,
+            paused_until=_end_of_pause(campaign, change),
             updated_at=self.snapshot.now,
         )
 
@@ -381,6 +399,13 @@ class LockedCampaign:
 
     async def _execute(self, statement: sa.Executable, **values: Any) -> None:
         await self._connection.execute(statement, values)
+
+
+def _end_of_pause(campaign: Campaign, change: Change) -> datetime | None:
+    """Return when a campaign that is paused now resumes by itself; other changes keep it."""
+    if change.event is Event.PAUSE:
+        return change.paused_until
+    return campaign.paused_until if change.to_status is Status.PAUSED else None
 
 
 def _is_logged_by_claim(change: Change, at: datetime) -> bool:

@@ -16,12 +16,13 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from daemon.domain.campaign.model import LoggedEvent, Run
-from daemon.domain.campaign.state_machine import RunStatus, Status
+from daemon.domain.campaign.state_machine import Event, RunStatus, Status
 from daemon.domain.errors import NotFound
 from daemon.domain.listing import MAX_COUNT, WHENEVER, Counted, TimeRange
 from daemon.domain.read_models import (
     CampaignDetail,
     CampaignSummary,
+    Pause,
     Ref,
     RunDetail,
     RunKey,
@@ -40,6 +41,22 @@ from storage.campaign_rows import campaign_from, campaign_not_found, ref_conditi
 from storage.engine import Database
 from storage.schedule_rows import schedule_from
 from storage.tables import campaign_events, campaigns, nodes, runs, schedule_definitions, timers
+
+_PAUSES = (
+    sa.select(
+        campaign_events.c.at,
+        campaign_events.c.actor,
+        campaign_events.c.from_status,
+        campaign_events.c.details["note"].astext.label("note"),
+    )
+    .where(
+        campaign_events.c.campaign_id == sa.bindparam("campaign_id", type_=sa.BigInteger),
+        campaign_events.c.event == Event.PAUSE,
+    )
+    .order_by(campaign_events.c.id.desc())
+    .limit(100)
+)
+"""The newest pauses of a campaign; a paused campaign that is paused again gets one more."""
 
 
 class CampaignReads:
@@ -89,7 +106,19 @@ class CampaignReads:
             columns.revision,
             columns.saved_at,
             row.now,
+            await self._pause_of(row) if row.status == Status.PAUSED else None,
         )
+
+    async def _pause_of(self, row: Any) -> Pause:
+        """Return the pause of a paused campaign, from the events since the pause began."""
+        since = by = note = None
+        for event in await self._database.rows(_PAUSES, campaign_id=row.id):
+            if since is None:
+                by, note = event.actor, event.note
+            since = event.at
+            if event.from_status != Status.PAUSED:
+                break
+        return Pause(since, by, row.paused_until, note)
 
     async def runs(
         self,

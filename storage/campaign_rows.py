@@ -36,6 +36,7 @@ def campaign_from(row: Any) -> Campaign:
         has_due=row.has_due,
         has_completed=row.has_completed,
         archived_from=Status(row.archived_from) if row.archived_from else None,
+        paused_until=row.paused_until,
         created_at=row.created_at,
         updated_at=row.updated_at,
     )

@@ -100,6 +100,22 @@ class Campaigns:
                 await LockedCampaign(connection, snapshot).apply(change, actor)
         return created
 
+    async def ended_pauses(self, limit: int, now: datetime | None = None) -> list[int]:
+        """Return the ids of at most ``limit`` campaigns whose pause is over, in that order.
+
+        Args:
+            limit: the maximum number.
+            now: the instant of the question; the database clock by default.
+        """
+        statement = (
+            sa.select(campaigns.c.id)
+            .where(campaigns.c.paused_until <= (sa.func.now() if now is None else now))
+            .order_by(campaigns.c.paused_until)
+            .limit(limit)
+        )
+        async with self._database.statement() as connection:
+            return list((await connection.execute(statement)).scalars())
+
     @asynccontextmanager
     async def edit(
         self, ref: int | UUID, now: datetime | None = None

@@ -93,6 +93,7 @@ class Timers:
             row.waiting,
             snapshot=row.snapshot,
             brakes_at=row.brakes_at,
+            pause_over=row.pause_over,
         )
 
     async def correct_change_marks(self) -> int:

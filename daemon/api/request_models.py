@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from daemon.domain.api_keys import DEFAULT_OVERLAP, MAX_OVERLAP, NAME_LIMIT, Scope
+from daemon.domain.campaign.command_request import COMMAND_REQUEST, PAUSE_REQUEST
 from daemon.domain.campaign.copying import COPY_REQUEST
 from daemon.domain.campaign.create_request import NEW_CAMPAIGN
 from daemon.domain.campaign.edit_request import CAMPAIGN_PATCH
@@ -102,6 +103,8 @@ _BODIES: tuple[Body[Any], ...] = (
     NEW_CAMPAIGN,
     CAMPAIGN_PATCH,
     COPY_REQUEST,
+    COMMAND_REQUEST,
+    PAUSE_REQUEST,
     COMPLETE_REQUEST,
     FAIL_REQUEST,
     HEARTBEAT_REQUEST,

@@ -59,6 +59,17 @@ class CampaignItem(BaseModel):
     updated_at: str | None = Instant
 
 
+class PauseItem(BaseModel):
+    """The present pause of a campaign."""
+
+    since: str | None = Instant
+    by: str | None = Field(description="Who paused the campaign, or changed the pause last.")
+    until: str | None = Field(
+        description="Instant at which the campaign resumes by itself; null: it does not."
+    )
+    note: str | None
+
+
 class CampaignResponse(CampaignItem):
     """A campaign with its payload."""
 
@@ -66,6 +77,7 @@ class CampaignResponse(CampaignItem):
     hint: str | None = Field(
         description="What to do next with a draft or a paused campaign; null for others."
     )
+    paused: PauseItem | None = Field(description="Null unless the campaign is paused.")
 
 
 class CampaignAfterEdit(CampaignResponse):

@@ -32,6 +32,7 @@ from daemon.domain.read_models import (
     CampaignSummary,
     NodeState,
     Overview,
+    Pause,
     RunDetail,
     UpcomingEvent,
 )
@@ -86,14 +87,27 @@ def campaign_list_item(listed: CampaignSummary) -> dict[str, Any]:
 
 
 def campaign_response(
-    campaign: Campaign, next_at: datetime | None = None, *, has_schedule: bool
+    campaign: Campaign,
+    next_at: datetime | None = None,
+    pause: Pause | None = None,
+    *,
+    has_schedule: bool,
 ) -> dict[str, Any]:
     """Return a CampaignResponse."""
     return {
         **campaign_item(campaign, next_at),
         "payload": campaign.payload,
         "hint": next_step(campaign, has_schedule=has_schedule),
+        "paused": pause_object(pause),
     }
+
+
+def pause_object(pause: Pause | None) -> dict[str, Any] | None:
+    """Return a PauseItem, or null."""
+    if pause is None:
+        return None
+    since, until = instant_text(pause.since), instant_text(pause.until)
+    return {"since": since, "by": pause.by, "until": until, "note": pause.note}
 
 
 def next_run_of(shown: CampaignDetail) -> datetime | None:

@@ -35,6 +35,20 @@ class CampaignSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """The present pause of a campaign, from its history; what was pruned is None.
+
+    ``by`` and ``note`` are those of the last command. ``until`` is None when nothing ends the pause
+    by itself.
+    """
+
+    since: datetime | None
+    by: str | None
+    until: datetime | None
+    note: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class CampaignDetail:
     """One campaign in full, as of ``now``, the database's clock.
 
@@ -48,6 +62,8 @@ class CampaignDetail:
     revision: int | None
     saved_at: datetime | None
     now: datetime
+    pause: Pause | None = None
+    """Of a paused campaign."""
 
     @property
     def snapshot(self) -> Snapshot:

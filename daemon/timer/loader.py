@@ -105,6 +105,8 @@ class Loader(PollingService):
         self._sated: set[str] = set()
         self._others_loaded_at = 0.0
         self._xmin: str | None = None
+        self.on_pause_over: Callable[[], None] = lambda: None
+        """Called when a poll finds a campaign whose pause is over."""
         self.loaded = asyncio.Event()
         """Set once the window was filled for the first time."""
         self.overdue = 0
@@ -119,6 +121,8 @@ class Loader(PollingService):
         try:
             found = await self._poll_changes()
             await self._obey_brakes(found.brakes_at)
+            if found.pause_over:
+                self.on_pause_over()
             if self._inbox.take_reload():
                 # Entries stay in the window until they are due: a stale one loses its claim.
                 self._loaded_to = self._overdue_before(), 0

@@ -1,7 +1,7 @@
 -- The poll of every second; most polls find nothing. Out: the campaigns whose schedules were written by
 -- transaction xmin or a later one; the oldest transaction that is open now, from which the next poll
--- starts; whether any event is overdue or any run waits for an attempt; the snapshot of all that was found;
--- and the last change of the brakes.
+-- starts; whether any event is overdue, any run waits for an attempt, or the pause of any campaign is over; the
+-- snapshot of all that was found; and the last change of the brakes.
 SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS xmin,
        ARRAY(SELECT d.campaign_id FROM schedule_definitions d
              WHERE d.changed_in >= CAST(CAST(:xmin AS text) AS xid8)
@@ -10,5 +10,6 @@ SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS xmin,
                WHERE t.fire_at < CAST(:overdue_before AS timestamptz)) AS overdue,
        EXISTS (SELECT 1 FROM runs r
                WHERE r.next_attempt_at < CAST(:until AS timestamptz)) AS waiting,
+       EXISTS (SELECT 1 FROM campaigns c WHERE c.paused_until <= now()) AS pause_over,
        pg_current_snapshot()::text AS snapshot,
        (SELECT max(b.changed_at) FROM brakes b) AS brakes_at

@@ -57,6 +57,8 @@ campaigns = Table(
     Column("has_due", Boolean, nullable=False, server_default=text("false")),
     Column("has_completed", Boolean, nullable=False, server_default=text("false")),
     Column("archived_from", Text),
+    # A campaign that ends while it is paused keeps it until this instant, and then logs why not.
+    Column("paused_until", INSTANT),
     Column("created_at", INSTANT, nullable=False, server_default=text("now()")),
     Column("updated_at", INSTANT, nullable=False, server_default=text("now()")),
     UniqueConstraint("uuid"),
@@ -85,6 +87,11 @@ campaigns = Table(
     ),
     # Half-filled pages keep the two updates of every run on the same page.
     postgresql_with={"fillfactor": "50"},
+)
+Index(
+    "campaigns_paused_until_idx",
+    campaigns.c.paused_until,
+    postgresql_where=campaigns.c.paused_until.is_not(None),
 )
 
 schedule_definitions = Table(

@@ -77,6 +77,9 @@ class _CampaignsAtTestTime(Campaigns):
         super().__init__(database)
         self._db = db
 
+    async def ended_pauses(self, limit: int, now: datetime | None = None) -> list[int]:
+        return await super().ended_pauses(limit, now or self._db.now)
+
     @asynccontextmanager
     async def edit(self, ref: int | UUID, now: datetime | None = None) -> AsyncIterator[Any]:
         async with super().edit(ref, now or self._db.now) as edit:

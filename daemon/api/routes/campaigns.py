@@ -191,7 +191,7 @@ async def show_campaign(request: Request, ref: CampaignRef) -> Response:
     """Returns a campaign with its payload and its next run."""
     shown = await backend_of(request).reads.campaign(parse_ref(ref))
     body = campaign_response(
-        shown.campaign, next_run_of(shown), has_schedule=shown.current is not None
+        shown.campaign, next_run_of(shown), shown.pause, has_schedule=shown.current is not None
     )
     return JSONResponse(body, headers=_etag(shown.campaign))
 

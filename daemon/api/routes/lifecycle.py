@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from daemon.api.auth import WRITE
 from daemon.api.idempotency import run_idempotently
-from daemon.api.openapi import CampaignRef, IdempotencyKey, route_responses
-from daemon.api.requests import actor_of, parse_ref
+from daemon.api.openapi import CampaignRef, IdempotencyKey, request_body, route_responses
+from daemon.api.requests import actor_of, parse_json, parse_ref, read_json_bytes
 from daemon.api.response_models import CommandDone
 from daemon.api.responses import ResponseData, command_response
 from daemon.campaign_service import CampaignService, CommandResult
+from daemon.domain.campaign.command_request import COMMAND_REQUEST, MESSAGE, PAUSE_REQUEST
+from daemon.domain.requests.declaration import Body
 
 router = APIRouter(tags=["Lifecycle"])
 
@@ -25,7 +29,8 @@ _COMMANDS: dict[str, tuple[str, str, str]] = {
     "pause": (
         "Pause a campaign",
         "Campaign paused",
-        "Starts no new run until the campaign is started again. Open runs end normally.",
+        "Starts no new run until the campaign is started again, or until an instant. Open runs end "
+        "normally. Pausing a paused campaign changes the end of the pause and its note.",
     ),
     "stop": (
         "Stop a campaign",
@@ -53,27 +58,43 @@ _COMMANDS: dict[str, tuple[str, str, str]] = {
     ),
 }
 """Summary, `message` and description of each command."""
+_EXAMPLES: dict[str, Any] = {"with a note": {"note": "asked for by marketing"}}
+_PAUSE_EXAMPLES: dict[str, Any] = {
+    "for good": {},
+    "for a holiday": {"until": "2031-08-24T00:00", "note": "summer holidays"},
+}
 _SENDS = frozenset({"rerun", "run_now"})
 """The commands that send something each time, so that a repeated request needs a key."""
 
 
+async def read_command(request: Request, fields: Body[Any]) -> tuple[bytes, dict[str, Any]]:
+    """Return the body of a command, which may be empty, and the values of its fields."""
+    raw = await read_json_bytes(request)
+    body = parse_json(raw, MESSAGE) if raw.strip() else {}
+    return raw, fields.read_whole_body(body, MESSAGE)._asdict()
+
+
 def _add_command_route(name: str, summary: str, message: str, description: str) -> None:
     """Add the route of one command."""
+    fields, examples = (
+        (PAUSE_REQUEST, _PAUSE_EXAMPLES) if name == "pause" else (COMMAND_REQUEST, _EXAMPLES)
+    )
 
     async def run_command(
         request: Request, ref: CampaignRef, idempotency_key: IdempotencyKey = None
     ) -> Response:
         identity = parse_ref(ref)
+        raw, given = await read_command(request, fields)
 
         async def execute(service: CampaignService) -> ResponseData:
             command = getattr(service, name)
-            result: CommandResult = await command(identity, actor_of(request))
+            result: CommandResult = await command(identity, actor_of(request), **given)
             run_id = None if result.run_id is None else str(result.run_id)
             return ResponseData(
                 {**command_response(result, message), "changed": result.changed, "run_id": run_id}
             )
 
-        return await run_idempotently(request, execute, key_required=name in _SENDS)
+        return await run_idempotently(request, execute, raw, key_required=name in _SENDS)
 
     router.add_api_route(
         f"/campaigns/{{ref}}/{name}",
@@ -84,6 +105,7 @@ def _add_command_route(name: str, summary: str, message: str, description: str) 
         description=description,
         dependencies=WRITE,
         responses=route_responses(CommandDone, 404, 409, 422),
+        openapi_extra=request_body(fields, examples=examples, required=False),
     )
 
 

@@ -11,6 +11,7 @@ import typer
 from daemon.cli.commands.runs import run_json
 from daemon.cli.confirm import confirm
 from daemon.cli.context import command_line_actor
+from daemon.cli.notes import NoteOption, checked_note
 from daemon.cli.options import YesOption, displays
 from daemon.cli.output import LimitOption, Listing, print_pages, print_zone
 from daemon.cli.screen import screen
@@ -65,9 +66,6 @@ NameOption = Annotated[
         metavar="PATTERN",
         help="Only runs of campaigns of this name; * stands for any text.",
     ),
-]
-NoteOption = Annotated[
-    str | None, typer.Option("--note", metavar="TEXT", help="Kept in the history.")
 ]
 
 
@@ -136,7 +134,7 @@ def release(
         if fail:
             update = await store.service.fail_held(run_id, actor)
         else:
-            update = await store.service.release(run_id, actor, note)
+            update = await store.service.release(run_id, actor, checked_note(note))
         print(f"run {run_id} {update.status}, campaign {update.campaign_id}")
 
     return with_store(context, release_run)
@@ -169,7 +167,7 @@ def drop(
 
     async def drop_run(store: Store) -> None:
         run_id = await store.run_id(run)
-        update = await store.service.drop(run_id, command_line_actor(), note)
+        update = await store.service.drop(run_id, command_line_actor(), checked_note(note))
         print(f"run {run_id} {update.status}, campaign {update.campaign_id}")
 
     return with_store(context, drop_run)
@@ -194,7 +192,7 @@ def _decide_many(
             raise ConfirmationRequired(count, "runs", hint="or give --yes")
         if count:
             confirm(f"{decision} {count} runs?", yes=yes)
-        decided = ManyDecided(wanted, count, note)
+        decided = ManyDecided(wanted, count, checked_note(note))
         done = await store.service.decide_many(decision, decided, command_line_actor())
         print(f"{done} runs {'released' if decision == 'release' else 'dropped'}")
 

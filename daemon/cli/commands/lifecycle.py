@@ -4,60 +4,103 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Annotated
 
 import typer
 
 from daemon.campaign_service import CampaignService, CommandResult
 from daemon.cli.confirm import confirm
 from daemon.cli.context import command_line_actor
+from daemon.cli.notes import NoteOption, checked_note
 from daemon.cli.options import YesOption
 from daemon.cli.output import instant_text
 from daemon.cli.refs import RefsArgument
+from daemon.cli.screen import screen
 from daemon.cli.store import Store, with_store
+from daemon.cli.when import FORMS, parse_when, resolve_when
 from daemon.domain.errors import CampaigndError
 from daemon.domain.read_models import Ref
+from daemon.domain.schedule.timezones import wall_clock
 
 Command = Callable[[CampaignService, Ref, str], Awaitable[CommandResult]]
+NotedCommand = Callable[[CampaignService, Ref, str, str | None], Awaitable[CommandResult]]
 
 
-def pause(context: typer.Context, refs: RefsArgument) -> int:
+def pause(
+    context: typer.Context,
+    refs: RefsArgument,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            "--until",
+            metavar="WHEN",
+            help=f"Resume by itself then: {FORMS}. Clock time is that of the schedule's zone.",
+        ),
+    ] = None,
+    note: NoteOption = None,
+) -> int:
     """Pause campaigns, so that they start no new run.
 
-    Attempts in flight end by themselves. `campaignd start` resumes a campaign.
+    Attempts in flight end by themselves. `campaignd start` resumes a campaign. Pausing a paused
+    campaign changes the end of its pause.
     """
-    return run_for_each(context, refs, CampaignService.pause)
+    end = None if until is None else _end_of_pause(until)
+    given = checked_note(note)
+
+    def pause_one(service: CampaignService, ref: Ref, actor: str) -> Awaitable[CommandResult]:
+        return service.pause(ref, actor, given, end)
+
+    return run_for_each(context, refs, pause_one)
 
 
-def start(context: typer.Context, refs: RefsArgument) -> int:
+def start(context: typer.Context, refs: RefsArgument, note: NoteOption = None) -> int:
     """Start draft campaigns, or resume paused ones.
 
     The line names the instant of the next run.
     """
-    return run_for_each(context, refs, CampaignService.start, with_next_run=True)
+    return run_for_each(context, refs, _with_note(CampaignService.start, note), with_next_run=True)
 
 
-def stop(context: typer.Context, refs: RefsArgument, yes: YesOption = False) -> int:
+def stop(
+    context: typer.Context, refs: RefsArgument, note: NoteOption = None, yes: YesOption = False
+) -> int:
     """Cancel campaigns and their open runs.
 
     A terminal is asked first.
     """
     confirm(f"Cancel {count_text(refs)}, and their open runs?", yes=yes)
-    return run_for_each(context, refs, CampaignService.stop)
+    return run_for_each(context, refs, _with_note(CampaignService.stop, note))
 
 
-def rerun(context: typer.Context, refs: RefsArgument) -> int:
+def rerun(context: typer.Context, refs: RefsArgument, note: NoteOption = None) -> int:
     """Run ended campaigns again, now."""
-    return run_for_each(context, refs, CampaignService.rerun, with_next_run=True)
+    return run_for_each(context, refs, _with_note(CampaignService.rerun, note), with_next_run=True)
 
 
-def archive(context: typer.Context, refs: RefsArgument) -> int:
+def archive(context: typer.Context, refs: RefsArgument, note: NoteOption = None) -> int:
     """Archive campaigns."""
-    return run_for_each(context, refs, CampaignService.archive)
+    return run_for_each(context, refs, _with_note(CampaignService.archive, note))
 
 
-def unarchive(context: typer.Context, refs: RefsArgument) -> int:
+def unarchive(context: typer.Context, refs: RefsArgument, note: NoteOption = None) -> int:
     """Restore archived campaigns."""
-    return run_for_each(context, refs, CampaignService.unarchive)
+    return run_for_each(context, refs, _with_note(CampaignService.unarchive, note))
+
+
+def _with_note(command: NotedCommand, note: str | None) -> Command:
+    given = checked_note(note)
+    return lambda service, ref, actor: command(service, ref, actor, given)
+
+
+def _end_of_pause(text: str) -> datetime:
+    """Return the end as written, or the naive clock time that a text such as `monday` means."""
+    when = parse_when(text, "--until")
+    if when.written is not None:
+        return when.written
+    here = screen()
+    at = resolve_when(when, here.now, here.zone, past=False, hint="--until")
+    return wall_clock(at, here.zone)
 
 
 def run_for_each(

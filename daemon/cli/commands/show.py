@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json as json_module
+from dataclasses import asdict
 from typing import Any
 
 import typer
 
 from daemon.cli.options import displays
-from daemon.cli.output import print_fields, print_objects, print_table
+from daemon.cli.output import instant_text, print_fields, print_objects, print_table
 from daemon.cli.refs import RefArgument
 from daemon.cli.screen import Output, printing_to, screen
 from daemon.cli.store import Store, with_store
@@ -16,7 +17,7 @@ from daemon.cli.table import Column
 from daemon.domain.campaign.model import Campaign, LoggedEvent
 from daemon.domain.campaign.schedule_fields import next_run_at, next_run_fields, timezone_in_force
 from daemon.domain.campaign.state_machine import Status
-from daemon.domain.read_models import CampaignDetail, UpcomingEvent
+from daemon.domain.read_models import CampaignDetail, Pause, UpcomingEvent
 from daemon.domain.schedule.schedule import EventKind
 from daemon.domain.schedule.timezones import zone
 from daemon.domain.schedule.words import schedule_in_words
@@ -73,6 +74,7 @@ def campaign_object(shown: CampaignDetail) -> dict[str, Any]:
         "payload": campaign.payload,
         "open_runs": campaign.open_runs,
         "queued_runs": campaign.queued_runs,
+        "paused": shown.pause and asdict(shown.pause),
         "created_at": campaign.created_at,
         "updated_at": campaign.updated_at,
         "schedule": schedule,
@@ -109,6 +111,8 @@ def _print_campaign(
         rows["ends"] = current.schedule.ends_at or "never"
         if shown.rrule is not None:
             rows["rrule"] = " ".join(shown.rrule.split("\n"))
+    if shown.pause is not None:
+        rows["paused"] = _pause_text(shown.pause)
     print_fields(rows.items())
     print_upcoming(upcoming, shown.timer is not None, campaign)
     print("\nlast events")
@@ -120,6 +124,12 @@ def _print_campaign(
         [_event_row(event) for event in events],
         "none",
     )
+
+
+def _pause_text(pause: Pause) -> str:
+    since = "" if pause.since is None else f"since {instant_text(pause.since)} by {pause.by}, "
+    end = "for good" if pause.until is None else f"until {instant_text(pause.until)}"
+    return f"{since}{end}" + (f": {pause.note}" if pause.note else "")
 
 
 def print_upcoming(upcoming: list[UpcomingEvent], armed: bool, campaign: Campaign) -> None:
@@ -156,6 +166,6 @@ def _event_row(event: LoggedEvent) -> tuple[object, ...]:
         event.event,
         event.from_status,
         event.to_status,
-        event.cause,
+        event.cause or (event.details or {}).get("note"),
         event.actor,
     )

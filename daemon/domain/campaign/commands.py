@@ -11,7 +11,9 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
+from daemon.domain.campaign.command_request import end_of_pause
 from daemon.domain.campaign.model import Campaign, Change, NewRun, RetryRequest, Snapshot
+from daemon.domain.campaign.schedule_fields import timezone_in_force
 from daemon.domain.campaign.state_machine import (
     ARMED,
     Event,
@@ -143,13 +145,36 @@ def start(snapshot: Snapshot, default_grace: int) -> Change:
     return replace(change, timer=timer, more_to_come=more)
 
 
-def pause(snapshot: Snapshot) -> Change:
-    """Start no new attempt or run. The timer stays, so occurrences that pass are missed."""
+def pause(snapshot: Snapshot, until: datetime | None = None) -> Change:
+    """Start no new attempt or run. The timer stays, so occurrences that pass are missed.
+
+    Args:
+        snapshot: the campaign; one that is paused gets another end of its pause.
+        until: the end of the pause, as written: aware, or naive in the zone in force.
+
+    Raises:
+        InvalidInput, Refused: the campaign cannot be paused, or not until then.
+    """
     return Change(
         Event.PAUSE,
         _require_transition(snapshot, Event.PAUSE, Facts()),
         more_to_come=snapshot.campaign.more_to_come,
+        paused_until=until and end_of_pause(until, timezone_in_force(snapshot), snapshot.now),
     )
+
+
+def resume(snapshot: Snapshot, default_grace: int) -> Change | None:
+    """Start a campaign whose pause is over; None when it is not, or not any more.
+
+    Raises:
+        Refused: nothing is to come, or the campaign is not paused any more.
+    """
+    campaign = snapshot.campaign
+    if campaign.paused_until is None or campaign.paused_until > snapshot.now:
+        return None
+    if campaign.status is not Status.PAUSED:
+        raise Refused(f"the campaign is {campaign.status}", status=LIFECYCLE_REFUSAL)
+    return replace(start(snapshot, default_grace), cause="until")
 
 
 def stop(snapshot: Snapshot) -> Change:

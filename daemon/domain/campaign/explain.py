@@ -86,7 +86,12 @@ def _paused_since_text(record: Evidence) -> str:
     moved = record.moved
     if moved is None or moved.to_status != Status.PAUSED:
         return ""
-    return f" since {_instant_text(moved.at)} by {moved.actor}"
+    return f" since {_instant_text(moved.at)} by {moved.actor}{_note_text(moved)}"
+
+
+def _note_text(event: LoggedEvent) -> str:
+    note = (event.details or {}).get("note")
+    return f" ({note})" if note else ""
 
 
 def _explain_future(record: Evidence) -> str:
@@ -95,7 +100,13 @@ def _explain_future(record: Evidence) -> str:
     if record.timer is None:
         return _explain_unarmed(record.campaign.status)
     if record.campaign.status is Status.PAUSED:
-        return "the campaign is paused: it will be missed unless it is started before"
+        until = record.campaign.paused_until
+        if until is None:
+            return "the campaign is paused: it will be missed unless it is started before"
+        end = f"the campaign is paused until {_instant_text(until)}"
+        if until <= record.at:
+            return f"{end}, and will run then"
+        return f"{end}: it will be missed unless it is started before"
     return "it is still ahead, and will run"
 
 

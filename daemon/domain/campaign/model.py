@@ -37,6 +37,8 @@ class Campaign:
     has_due: bool = False
     has_completed: bool = False
     archived_from: Status | None = None
+    paused_until: datetime | None = None
+    """Instant at which a paused campaign resumes by itself."""
     created_at: datetime | None = None
     updated_at: datetime | None = None
 
@@ -129,6 +131,10 @@ class Change:
     event: Event
     to_status: Status
     cause: str | None = None
+    note: str | None = None
+    """The operator's words, for the history."""
+    paused_until: datetime | None = None
+    """Of a pause: the instant of its end."""
     type: CampaignType | None = None
     schedule: ParsedSchedule | None = None
     """The schedule to write, with a new revision."""

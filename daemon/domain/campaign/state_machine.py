@@ -220,7 +220,7 @@ TABLE: tuple[Transition, ...] = (
     _make_row(S.EXECUTING, E.WINDOW_CLOSED, _keep_status),
     _make_row(S.PAUSED, E.WINDOW_CLOSED, _keep_status, _has_open_runs),
     _make_row(S.PAUSED, E.WINDOW_CLOSED, _to_final_status, _has_no_open_run),
-    _make_row(_LIVE, E.PAUSE, S.PAUSED),
+    _make_row(_LIVE | {S.PAUSED}, E.PAUSE, S.PAUSED),
     _make_row(_LIVE | {S.PAUSED}, E.STOP, S.CANCELLED),
     _make_row(_FINISHED, E.RERUN, S.EXECUTING),
     _make_row(_LIVE, E.RUN_NOW, S.EXECUTING),

@@ -55,6 +55,8 @@ class PollResult:
     """What the poll could see, as PostgreSQL writes a snapshot."""
     brakes_at: datetime | None = None
     """The last change of the brakes; None: there never was one."""
+    pause_over: bool = False
+    """Whether the pause of any campaign is over."""
 
 
 class OverdueEvent(NamedTuple):

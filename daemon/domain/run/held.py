@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
+from daemon.domain.campaign.command_request import NOTE_LIMIT
 from daemon.domain.campaign.state_machine import Status
 from daemon.domain.errors import CampaigndError
 from daemon.domain.requests.declaration import Body, declare_field
@@ -16,7 +17,6 @@ from daemon.domain.requests.forms import BOOLEAN, INSTANT, Form, enum_form, inte
 from daemon.domain.schedule.schedule import CampaignType
 
 MESSAGE = "Invalid selection"
-NOTE_LIMIT = 500
 _MAX_ID = 2**63 - 1
 _UUID_PATTERN = r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 _is_uuid = re.compile(_UUID_PATTERN).fullmatch

@@ -12,7 +12,13 @@ import pytest
 
 from daemon.domain.api_keys import Scope
 from daemon.domain.campaign.payload import payload_size
-from tests.support.api_server import TIMEOUT_S, RunningApi, get_without_key
+from tests.support.api_server import (
+    TIMEOUT_S,
+    RunningApi,
+    get_without_key,
+    instant_ahead,
+    request_text,
+)
 
 KIB = 1024
 
@@ -185,6 +191,36 @@ def test_a_schedule_can_be_sent_back_as_it_was_read(api: RunningApi) -> None:
     assert api.http.patch(f"{path}/update_schedule", json=patch).status_code == 200
     read = api.http.get(f"{path}/schedule").json()
     assert api.http.patch(f"{path}/update_schedule", json=read).status_code == 200
+
+
+def test_a_pause_that_is_over_ends_within_seconds(api: RunningApi) -> None:
+    """It has an end and a note; a node starts the campaign then."""
+    campaign = api.create_armed_campaign()
+    path = f"/campaigns/{campaign['id']}"
+    assert api.http.get(path).json()["paused"] is None
+    until = instant_ahead(seconds=2)
+    body = {"until": request_text(until), "note": "a moment"}
+    paused = api.http.post(f"{path}/pause", json=body).json()
+    assert (paused["status"], paused["changed"]) == ("paused", True)
+    found = api.http.get(path).json()["paused"]
+    assert (found["until"], found["note"]) == (request_text(until), "a moment")
+    assert found["by"].startswith("api:")
+    api.database.wait_until(
+        "SELECT status = 'scheduled' FROM campaigns WHERE id = %s", campaign["id"]
+    )
+    event = api.events_of(campaign)[-1]
+    assert (event["event"], event["cause"], event["actor"]) == ("start", "until", "schedule")
+    assert event["at"] >= until
+    assert api.http.get(path).json()["paused"] is None
+    for wrong, name in (
+        ({"until": "soon"}, "until"),
+        ({"until": "2020-01-01T00:00"}, "until"),
+        ({"note": "x" * 501}, "note"),
+        ({"because": "x"}, "because"),
+    ):
+        refused = api.http.post(f"{path}/pause", json=wrong)
+        assert (refused.status_code, list(refused.json()["errors"])) == (400, [name])
+    assert api.status_of(campaign) == "scheduled"
 
 
 def test_a_recurrence_written_as_rrule_is_read_back_as_it_was_given(api: RunningApi) -> None:

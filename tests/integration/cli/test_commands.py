@@ -139,6 +139,23 @@ def test_a_lifecycle_command_prints_the_new_status(loaded: Call) -> None:
     assert loaded("start", 3).stdout == "campaign 3 executing, runs now\n"
 
 
+def test_a_pause_has_an_end_and_a_note(loaded: Call) -> None:
+    until = f"{datetime.now(UTC) + timedelta(days=300):%Y-%m-%d}"
+    paused = loaded("pause", 1, "--until", until, "--note", "summer holidays")
+    assert paused.stdout == "campaign 1 paused\n"
+    shown = json.loads(loaded("show", 1, "--json").stdout)["paused"]
+    assert (shown["until"], shown["note"]) == (f"{until}T00:00:00Z", "summer holidays")
+    (line,) = [each for each in loaded("show", 1).stdout.splitlines() if "since" in each]
+    assert line.endswith(f"until {until}T00:00:00Z: summer holidays")
+    explained = loaded("explain", 1, "--at", "2100-01-01T09:00:00Z").stdout
+    assert f"paused until {until}T00:00:00Z, and will run then" in explained
+    assert loaded("pause", 1, "--until", "tomorrow 09:00").returncode == 0
+    assert json.loads(loaded("show", 1, "--json").stdout)["paused"]["note"] is None
+    _refused(loaded("pause", 1, "--until", "2020-01-01"), 1, "until is '2020-01-01T00:00:00'")
+    assert loaded("pause", 1, "--until", "someday").returncode == 2
+    assert loaded("start", 1, "--note", "").returncode == 2
+
+
 def test_the_operator_is_recorded(loaded: Call, database_url: str) -> None:
     import pwd
 
