@@ -131,4 +131,6 @@ def _scheduled_campaign_from(row: Any) -> ScheduledCampaign:
         row.c_target,
         schedule_from(row),
         row.next_at,
+        row.revision,
+        row.saved_at,
     )

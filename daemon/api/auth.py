@@ -7,6 +7,7 @@ import binascii
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import parse_qs
 
 from fastapi import Depends
 from starlette.requests import Request
@@ -44,6 +45,17 @@ def secret_from_headers(authorizations: list[bytes]) -> str:
     if _is_secret(secret) is None:
         raise Unauthorized("the Authorization header contains no API key")
     return secret
+
+
+def secret_from_query(method: str, path: str, query: bytes) -> str | None:
+    """Return the API key in the query of a calendar feed; None without one.
+
+    Calendar programs send no headers of their own.
+    """
+    if method not in ("GET", "HEAD") or not path.endswith("/calendar.ics"):
+        return None
+    found = parse_qs(query.decode("latin-1")).get("key", [])
+    return found[0] if len(found) == 1 and _is_secret(found[0]) else None
 
 
 def _basic_user_name(encoded: str) -> str:
@@ -92,4 +104,5 @@ READ = _admit(Scope.READ)
 WRITE = _admit(Scope.WRITE)
 ADMIN = _admit(Scope.ADMIN)
 WORKER = _admit(Scope.WORKER)
+READ_OR_FEED = _admit(Scope.READ, Scope.FEED)
 READ_OR_WORKER = _admit(Scope.READ, Scope.WORKER)

@@ -13,7 +13,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from daemon.api.auth import secret_from_headers
+from daemon.api.auth import secret_from_headers, secret_from_query
 from daemon.api.console.live import PATH as STREAM
 from daemon.api.cross_site import is_cross_site
 from daemon.api.errors import (
@@ -32,6 +32,7 @@ from daemon.api.proxies import Proxies, Site
 from daemon.api.rate_limit import RateLimiter
 from daemon.api.slots import RequestSlots
 from daemon.domain.api_keys import ApiKey
+from daemon.domain.api_keys import Scope as KeyScope
 from daemon.domain.audit import ORIGIN, AuditEntry, Origin
 from daemon.domain.errors import CampaigndError, Unavailable
 from daemon.domain.ports import Emit
@@ -130,7 +131,7 @@ class RequestMiddleware:
         if is_cross_site(Headers(scope=scope), self._site.netloc):
             raise Forbidden("the request was sent by a page of another site")
         try:
-            key = await self._authenticate(exchange)
+            key = await self._authenticate(scope, exchange)
         except Unauthorized:
             is_within, headers = await self._by_address.count_request(exchange.remote)
             if not is_within:
@@ -146,12 +147,18 @@ class RequestMiddleware:
         exchange.add_headers(headers)
         self._key_uses.record(key, exchange.remote)
 
-    async def _authenticate(self, exchange: _Exchange) -> ApiKey:
-        secret = secret_from_headers(exchange.headers(b"authorization"))
+    async def _authenticate(self, scope: Scope, exchange: _Exchange) -> ApiKey:
+        headers = exchange.headers(b"authorization")
+        in_query = None
+        if not headers:
+            in_query = secret_from_query(scope["method"], scope["path"], scope["query_string"])
+        secret = in_query or secret_from_headers(headers)
         # Each request reads the key, so that an ended key is refused on all nodes at once.
         key = await self._backend.keys.find(secret)
         if key is None:
             raise Unauthorized("the API key does not exist, is revoked or has expired")
+        if in_query and key.scope is not KeyScope.FEED:
+            raise Unauthorized("only a key of the scope feed may stand in a query")
         return key
 
     def _log_request(self, scope: Scope, exchange: _Exchange) -> None:

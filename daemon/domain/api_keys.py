@@ -26,12 +26,14 @@ SESSION_LIFE = timedelta(hours=12)
 
 
 class Scope(StrEnum):
-    """The permissions of a key: read, write, admin, each with the ones before; or worker alone."""
+    """The permissions of a key: read, write, admin, each with the ones before; or one alone."""
 
     READ = "read"
     WRITE = "write"
     ADMIN = "admin"
     WORKER = "worker"
+    FEED = "feed"
+    """Only calendar feeds; the one scope whose key may stand in a query."""
 
     def includes(self, needed: Scope) -> bool:
         """Return whether this scope includes ``needed``."""
@@ -43,6 +45,7 @@ _INCLUDED = {
     Scope.WRITE: {Scope.READ, Scope.WRITE, Scope.WORKER},
     Scope.ADMIN: set(Scope),
     Scope.WORKER: {Scope.WORKER},
+    Scope.FEED: {Scope.FEED},
 }
 """The scopes that each scope includes."""
 

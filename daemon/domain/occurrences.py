@@ -31,6 +31,9 @@ class ScheduledCampaign(NamedTuple):
     schedule: Schedule
     next_at: datetime
     """The armed event's instant; of a draft, now: nothing comes before it."""
+    revision: int = 0
+    saved_at: datetime | None = None
+    """Instant at which the schedule was saved."""
 
 
 class ComingEvent(NamedTuple):

@@ -52,9 +52,9 @@ def test_every_example_of_the_page_works(api: RunningApi) -> None:
         "occurrences": ["2031-02-15T08:00:00Z"],
         "summary": "once on Saturday 15 February 2031 at 09:00 in Paris",
     }
-    twice = outputs[10]
+    twice = outputs[11]
     assert twice[: len(twice) // 2] == twice[len(twice) // 2 :]
-    assert json.loads(outputs[11])["message"] == "Schedule cleared"
+    assert json.loads(outputs[12])["message"] == "Schedule cleared"
 
 
 def test_the_example_of_an_error_is_real(api: RunningApi) -> None:
