@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from config.environment import command_environment
 from config.settings import Settings, needs_restart
 from daemon import __version__
 from daemon.api.ports import ApiOptions, Backend
@@ -26,6 +27,7 @@ from daemon.runtime import descriptors
 from daemon.runtime.startup import wait_for_database
 from daemon.runtime.supervisor import Supervisor
 from daemon.targets.registry import retry_policy_of
+from daemon.targets.tester import TargetTester
 from daemon.telemetry.metrics import Metrics
 from storage.api_keys import ApiKeys
 from storage.audit_findings import AuditFindings
@@ -51,6 +53,7 @@ from storage.privilege_checks import require_privileges
 from storage.run_results import RunResults
 from storage.schema import require_schema
 from storage.session import SERVING
+from storage.target_reads import TargetReads
 
 RetryPolicyOf = Callable[[str], RetryPolicy]
 Readiness = Callable[[], dict[str, str]]
@@ -253,6 +256,7 @@ class _BackendBuilder:
             calendar=CalendarReads(database),
             schedules=OccurrenceReads(database),
             events=EventReads(database),
+            target_states=TargetReads(database),
             keys=ApiKeys(database),
             sessions=PageSessions(database),
             audit=AuditLog(database),
@@ -266,6 +270,9 @@ class _BackendBuilder:
             readiness=check_readiness,
             metrics=self.metrics.render,
             targets=lambda: self.settings().targets.keys(),
+            test_target=TargetTester(
+                lambda: self.settings().targets, command_environment(), self.emit
+            ).send,
             close=database.close,
         )
 

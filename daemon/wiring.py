@@ -29,6 +29,7 @@ from daemon.pipeline.brake_watch import BrakeWatch
 from daemon.pipeline.canceller import RunCanceller
 from daemon.pipeline.context import PipelineContext
 from daemon.pipeline.pipeline import Pipeline
+from daemon.pipeline.target_states import TargetStates
 from daemon.runtime.clock import DatabaseClock, SystemClock
 from daemon.runtime.database_health import DatabaseHealth
 from daemon.runtime.node_identity import NodeIdentity
@@ -251,6 +252,7 @@ def build_parts(process: ProcessContext, in_force: Callable[[], Settings]) -> Pa
         node_rescuer,
         lambda: process.apply_log(in_force(), node.id),
     )
+    target_states = TargetStates(pipeline.pools, context.in_flight, database_clock)
     heartbeat = Heartbeat(
         nodes,
         NodeInfo(
@@ -264,6 +266,7 @@ def build_parts(process: ProcessContext, in_force: Callable[[], Settings]) -> Pa
         node,
         listener,
         in_flight=context.in_flight,
+        targets=target_states,
         lease=scheduler_settings.lease,
         every=scheduler_settings.heartbeat,
         clock=clock,
@@ -272,6 +275,7 @@ def build_parts(process: ProcessContext, in_force: Callable[[], Settings]) -> Pa
         emit=emit,
         applied_to=lambda: loader.applied_to,
     )
+    edit_listener.on_edited.append(lambda ids: None if ids else heartbeat.beat_early())
     audit_database = Database(
         process.dsn,
         application_name=f"campaignd-{tag}",

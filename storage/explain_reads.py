@@ -7,17 +7,19 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from daemon.domain.campaign.explain import Evidence, span_of
+from daemon.domain.campaign.explain import Evidence, TargetPause, span_of
 from daemon.domain.campaign.model import LoggedEvent
 from daemon.domain.campaign.schedule_fields import timezone_in_force
 from daemon.domain.campaign.state_machine import Event
 from daemon.domain.explanation import Explanation
 from daemon.domain.read_models import Ref
 from daemon.domain.requests.datetimes import resolve_datetime
+from daemon.domain.run.target_state import TargetOnNode, worst_of
 from daemon.domain.schedule.timezones import zone
 from storage.campaign_reads import CampaignReads, event_from, run_from
 from storage.engine import Database
 from storage.tables import campaign_events, nodes, runs
+from storage.target_reads import targets_on_nodes
 
 NEWEST_RUNS = 5
 NEXT_EVENTS = 3
@@ -71,11 +73,11 @@ class ExplainReads:
         schedule = None if detail.current is None else detail.current.schedule
         of_campaign = runs.c.campaign_id == campaign.id
         async with self._database.statement() as connection:
-            live = await connection.scalar(
-                sa.select(sa.func.count())
-                .select_from(nodes)
-                .where(nodes.c.lease_until > detail.now)
-            )
+            live_nodes = (
+                await connection.execute(
+                    sa.select(nodes.c.name, nodes.c.targets).where(nodes.c.lease_until > detail.now)
+                )
+            ).all()
             found = await connection.execute(
                 sa.select(runs)
                 .where(of_campaign, runs.c.scheduled_for >= at, runs.c.scheduled_for < at + within)
@@ -105,7 +107,8 @@ class ExplainReads:
             saved_at=detail.saved_at,
             timer=detail.timer,
             now=detail.now,
-            live_nodes=live or 0,
+            live_nodes=len(live_nodes),
+            target_pause=_pause_of(targets_on_nodes(live_nodes, campaign.target)),
             at=at,
             run=None if row is None else run_from(row),
             run_events=tuple(
@@ -134,6 +137,11 @@ class ExplainReads:
             .limit(limit)
         )
         return [event_from(row) for row in await self._database.rows(statement)]
+
+
+def _pause_of(on_nodes: Sequence[TargetOnNode]) -> TargetPause | None:
+    worst = worst_of(on_nodes)
+    return None if worst is None else TargetPause(worst.paused_until, worst.error)
 
 
 def _first_or_none(events: Sequence[LoggedEvent]) -> LoggedEvent | None:

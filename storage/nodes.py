@@ -52,6 +52,7 @@ class Nodes:
         shards: int = 0,
         draining: bool = False,
         applied_to: str | None = None,
+        targets: str | None = None,
     ) -> HeartbeatReply | None:
         """Renew the lease; return None when another node has replaced this one."""
         binds = {
@@ -62,10 +63,11 @@ class Nodes:
             "shards": shards,
             "draining": draining,
             "applied_to": applied_to,
+            "targets": targets,
             "now": self.now,
         }
         for row in await self._database.rows("record_heartbeat", **binds):
-            return HeartbeatReply(row.now, row.others, row.lost, row.brakes_at)
+            return HeartbeatReply(row.now, row.others, row.lost, row.brakes_at, row.resumes or {})
         return None
 
     async def end_sessions(self, lost_node: str) -> list[str]:

@@ -28,7 +28,7 @@ APPLICATION = (
         *("idempotency_keys", "sessions", "brakes", "calendars", "calendar_closed"),
         *("schedule_calendars", "audit_findings", "login_links"),
     ),
-    *_on_each("SELECT INSERT UPDATE", "api_keys"),
+    *_on_each("SELECT INSERT UPDATE", "api_keys", "target_resumes"),
     *_on_each("SELECT UPDATE", "control"),
     *_on_each("SELECT INSERT DELETE", "audit_log", "campaign_events"),
     # To lock rows while old history is deleted takes UPDATE on some column.
@@ -65,7 +65,7 @@ READ_ONLY = (
         *("campaigns", "schedule_definitions", "timers", "runs", "nodes"),
         *("campaign_events", "audit_log", "schedules", "armed_timers"),
         *("brakes", "control", "calendars", "calendar_closed", "schedule_calendars"),
-        "audit_findings",
+        *("audit_findings", "target_resumes"),
     ),
     Privilege(
         "SELECT",

@@ -18,7 +18,7 @@ from storage.engine import Database
 from storage.errors import SchemaOutOfDate, UnsuitableDatabase
 from storage.privilege_checks import require_visible_schema
 
-HEAD = "0010"
+HEAD = "0011"
 """The newest schema that this release knows; a test compares it with the newest migration."""
 
 FIRST_RECORDED = "0003"

@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-SAMPLE_VALUES = {"ref": "1", "run_id": "8f14e45f-ceea-5e7a-9c3b-2d4f6a7b8c9d", "key_id": "1"}
+SAMPLE_VALUES = {
+    "ref": "1",
+    "run_id": "8f14e45f-ceea-5e7a-9c3b-2d4f6a7b8c9d",
+    "key_id": "1",
+    "name": "log",
+}
 """The values of parameters in paths."""
 
 

@@ -32,6 +32,7 @@ TAGS = {
     "Held runs": "Runs that wait for an operator's decision.",
     "Runs that finish later": "Results that a target reports after it has accepted a run.",
     "Import and export": "All campaigns as JSON lines.",
+    "Targets": "Where runs are sent, and whether they arrive.",
     "Cluster": "Nodes, lag and open runs.",
     "Keys": "API keys; for keys of the scope admin.",
     "Audit log": "Who changed what; for keys of the scope admin.",

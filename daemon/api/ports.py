@@ -49,6 +49,7 @@ from daemon.domain.read_models import (
     UpcomingEvent,
     UpcomingKey,
 )
+from daemon.domain.run.target_state import TargetState
 from daemon.domain.schedule.schedule import CampaignType
 
 
@@ -202,6 +203,47 @@ class ScheduleReader(Protocol):
         ...
 
 
+class TargetStore(Protocol):
+    """The states of targets."""
+
+    async def states(self, names: Collection[str]) -> Sequence[TargetState]:
+        """Return the states of targets, in the order of their names."""
+        ...
+
+    async def resume(self, name: str, actor: str) -> None:
+        """Tell every node to close its circuit of a target."""
+        ...
+
+
+class TargetTestResult(Protocol):
+    """The result of a test message."""
+
+    @property
+    def run_id(self) -> UUID:
+        """The id that the message has as its run."""
+        ...
+
+    @property
+    def delivered(self) -> bool:
+        """Whether the target took it."""
+        ...
+
+    @property
+    def outcome(self) -> str:
+        """The outcome's name."""
+        ...
+
+    @property
+    def detail(self) -> str | None:
+        """The reason why it was not delivered."""
+        ...
+
+    @property
+    def seconds(self) -> float:
+        """How long the target took."""
+        ...
+
+
 class EventReader(Protocol):
     """The reads of the events of all campaigns."""
 
@@ -346,6 +388,7 @@ class Backend:
     calendar: CalendarReader
     schedules: ScheduleReader
     events: EventReader
+    target_states: TargetStore
     keys: ApiKeyStore
     sessions: SessionStore
     audit: AuditStore
@@ -370,6 +413,8 @@ class Backend:
     """Returns the Prometheus exposition and its media type."""
     targets: Callable[[], Collection[str]]
     """Returns the names of the configured targets."""
+    test_target: Callable[[str, str], Awaitable[TargetTestResult]]
+    """Sends a test message to a target for an actor. Raises NotFound, Refused."""
     close: Callable[[], Awaitable[None]]
 
 

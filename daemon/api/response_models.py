@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from daemon.domain.api_keys import KeyStatus, Scope
 from daemon.domain.campaign.state_machine import RunStatus, Status
+from daemon.domain.run.target_state import CircuitState
 from daemon.domain.schedule.schedule import CampaignType
 
 _INSTANT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{6})?Z$"
@@ -441,6 +442,66 @@ class NodePage(Page):
     """All nodes, by name."""
 
     items: list[NodeItem]
+
+
+class TargetNodeItem(BaseModel):
+    """A target as one node sees it."""
+
+    node: str
+    circuit: CircuitState
+    paused_until: str | None = Instant
+    error: str | None = Field(description="Why the circuit opened; null while it is closed.")
+    queue: int = Field(description="Events that are due and not claimed.")
+    in_flight: int = Field(description="Runs claimed whose outcome is not written.")
+
+
+class TargetHour(BaseModel):
+    """The runs of a target in the last hour; `more` if only the newest were counted."""
+
+    completed: int
+    failed: int
+    success_rate: float | None
+    mean_ms: float | None = Field(description="From the first attempt to the completion.")
+    slowest_ms: float | None
+    more: bool
+
+
+class TargetItem(BaseModel):
+    """A target: its worst circuit, and its queues on all nodes together."""
+
+    name: str
+    circuit: CircuitState
+    paused_until: str | None = Instant
+    error: str | None
+    queue: int
+    in_flight: int
+    last_hour: TargetHour
+    nodes: list[TargetNodeItem]
+
+
+class TargetPage(Page):
+    """All configured targets, by name."""
+
+    items: list[TargetItem]
+
+
+class TargetTestResponse(BaseModel):
+    """The result of a test message."""
+
+    success: bool
+    target: str
+    outcome: str
+    detail: str | None = Field(description="The reason why it was not delivered.")
+    run_id: str = Field(description="The id that the message has as its run.")
+    duration_ms: float
+
+
+class TargetResumed(BaseModel):
+    """Every node closes its circuit of the target."""
+
+    success: Literal[True]
+    message: Literal["Target resumed"]
+    target: str
 
 
 class KeyItem(BaseModel):

@@ -37,6 +37,7 @@ from daemon.domain.read_models import (
     UpcomingEvent,
 )
 from daemon.domain.run.attempt import AttemptUpdate
+from daemon.domain.run.target_state import TargetState
 from daemon.domain.schedule.schedule import CampaignType
 
 
@@ -334,3 +335,33 @@ def import_response(report: ImportReport) -> dict[str, Any]:
         "bad": report.bad,
         "bad_lines": [line._asdict() for line in report.bad_lines],
     }
+
+
+def target_item(state: TargetState) -> dict[str, Any]:
+    """Return a TargetItem."""
+    worst = state.worst
+    ended = state.completed + state.failed
+    return {
+        "name": state.name,
+        "circuit": state.circuit,
+        "paused_until": None if worst is None else instant_text(worst.paused_until),
+        "error": None if worst is None else worst.error,
+        "queue": sum(each.queue for each in state.nodes),
+        "in_flight": sum(each.in_flight for each in state.nodes),
+        "last_hour": {
+            "completed": state.completed,
+            "failed": state.failed,
+            "success_rate": None if not ended else round(state.completed / ended, 4),
+            "mean_ms": _milliseconds(state.mean_seconds),
+            "slowest_ms": _milliseconds(state.slowest_seconds),
+            "more": not state.counted_all,
+        },
+        "nodes": [
+            {**asdict(each), "paused_until": instant_text(each.paused_until)}
+            for each in state.nodes
+        ],
+    }
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 3)

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from daemon.cluster.store import ClusterListener, HeartbeatReply, NodeInfo, NodeStore
+from daemon.cluster.store import (
+    ClusterListener,
+    HeartbeatReply,
+    NodeInfo,
+    NodeStore,
+    PublishedTargets,
+)
 from daemon.domain.errors import Unavailable
 from daemon.domain.ports import Clock, Emit
 from daemon.domain.run.in_flight import InFlight
@@ -30,6 +37,7 @@ class Heartbeat(Service):
         node: this node's identity, which the heartbeat writes.
         listener: the daemon.
         in_flight: whose oldest claim the heartbeat publishes.
+        targets: whose state the heartbeat publishes when it has changed.
         lease: seconds that the lease holds after a heartbeat.
         every: seconds between heartbeats.
         applied_to: returns the snapshot of the last look for work whose changes are obeyed.
@@ -45,6 +53,7 @@ class Heartbeat(Service):
         listener: ClusterListener,
         *,
         in_flight: InFlight,
+        targets: PublishedTargets,
         lease: float,
         every: float,
         clock: Clock,
@@ -59,6 +68,8 @@ class Heartbeat(Service):
         self._node = node
         self._listener = listener
         self._in_flight = in_flight
+        self._targets = targets
+        self._published = ""
         self._lease = lease
         self._every = every
         self._clock = clock
@@ -118,6 +129,7 @@ class Heartbeat(Service):
         async with self._limit_to_lease():
             await self._store.register(node_id, self._info, lease=self._lease)
         self._others = None
+        self._published = ""
         self._node.id = node_id
         self._node.extend_lease(began + self._lease)
         self._listener.on_registered()
@@ -125,6 +137,7 @@ class Heartbeat(Service):
     async def _renew_lease(self) -> None:
         before, began = self._clock.now(), self._clock.monotonic()
         estimated = self._database_clock.now()
+        targets = json.dumps(self._targets.snapshot(), sort_keys=True)
         async with self._limit_to_lease():
             reply = await self._store.beat(
                 self._node.id,
@@ -134,11 +147,14 @@ class Heartbeat(Service):
                 shards=len(self._node.shards),
                 draining=self._draining,
                 applied_to=self._applied_to(),
+                targets=None if targets == self._published else targets,
             )
         if reply is None:
             self._emit("node_replaced", node=self._node.id)
             await self._register_node()
             return
+        self._published = targets
+        self._targets.apply_resumes(reply.resumes)
         had_lapsed = not self._node.holds_lease()
         self._node.extend_lease(began + self._lease)
         if had_lapsed:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from daemon.domain.run.attempt import ReclaimedRun
 
@@ -35,6 +35,8 @@ class HeartbeatReply:
     """Nodes whose lease has ended."""
     brakes_at: datetime | None = None
     """The last change of the brakes."""
+    resumes: Mapping[str, str] = field(default_factory=dict)
+    """Instant at which an operator last resumed each target, as text."""
 
 
 class NodeStore(Protocol):
@@ -54,11 +56,13 @@ class NodeStore(Protocol):
         shards: int = 0,
         draining: bool = False,
         applied_to: str | None = None,
+        targets: str | None = None,
     ) -> HeartbeatReply | None:
         """Renew the lease; return None when another node has replaced this one.
 
         Args:
             applied_to: the snapshot of the last look for work whose changes this node obeys.
+            targets: the state of the node's targets as JSON; None leaves it as it is.
         """
         ...
 
@@ -74,6 +78,18 @@ class NodeStore(Protocol):
 
     async def retire(self, node: str) -> None:
         """Delete a node that stops; with runs in flight its row stays until its lease ends."""
+        ...
+
+
+class PublishedTargets(Protocol):
+    """The targets of this node, as far as other nodes and operators see them."""
+
+    def snapshot(self) -> dict[str, dict[str, Any]]:
+        """Return the state of each target."""
+        ...
+
+    def apply_resumes(self, resumes: Mapping[str, str]) -> None:
+        """Close the circuits of targets that an operator has resumed. Never blocks."""
         ...
 
 

@@ -37,6 +37,8 @@ class Action(StrEnum):
     RUN_FAILED = "run.failed"
     FROZEN = "freeze"
     THAWED = "thaw"
+    TARGET_RESUMED = "target.resumed"
+    TARGET_TESTED = "target.tested"
     KEY_CREATED = "key.created"
     KEY_ROTATED = "key.rotated"
     KEY_REVOKED = "key.revoked"

@@ -97,6 +97,11 @@ class TargetPool:
         """Whether the circuit breaker keeps attempts from starting, but for a probe."""
         return not self._breaker.is_closed
 
+    @property
+    def breaker(self) -> CircuitBreaker:
+        """The target's circuit breaker."""
+        return self._breaker
+
     def enqueue(self, entries: Sequence[DueEntry]) -> list[DueEntry]:
         """Add due entries to the backlog; return those for which there is no room."""
         waits = self.is_paused or self.is_frozen

@@ -28,7 +28,7 @@ from daemon.domain.run.outcome import (
 from daemon.domain.run.target import Target
 from daemon.targets import UnusableTarget
 from daemon.targets.broker_refusal import refuses_every_run
-from daemon.targets.message import CONTENT_TYPES, message, message_as
+from daemon.targets.message import CONTENT_TYPES, message, message_as, message_type
 from daemon.targets.redaction import describe_error, redactor
 from daemon.targets.shortage import is_resource_shortage
 
@@ -203,7 +203,7 @@ class _Publisher:
             mandatory=self._is_amqp,
             message_id=str(attempt.run_id),
             correlation_id=str(attempt.run_id),
-            type="campaign.run",
+            type=message_type(attempt),
             retry=False,
             timeout=settings.timeout,
             **({"confirm_timeout": settings.timeout} if self._is_amqp else {}),

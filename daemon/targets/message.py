@@ -10,12 +10,20 @@ import orjson
 
 from daemon.domain.run.attempt import Attempt
 
+TEST_CAMPAIGN_ID = 0
+"""The campaign id of a test message; no campaign has it."""
+
+
+def message_type(attempt: Attempt) -> str:
+    """Return the type of an attempt's message: ``campaign.run``, or ``campaign.test``."""
+    return "campaign.test" if attempt.campaign_id == TEST_CAMPAIGN_ID else "campaign.run"
+
 
 def message(attempt: Attempt) -> dict[str, Any]:
     """Return the message: ``{"type": "campaign.run", "timestamp": ..., "data": {...}}``."""
     scheduled_for = instant_text(attempt.scheduled_for)
     return {
-        "type": "campaign.run",
+        "type": message_type(attempt),
         "timestamp": scheduled_for,
         "data": {
             "run_id": str(attempt.run_id),
@@ -39,7 +47,7 @@ def cloud_event(attempt: Attempt) -> dict[str, Any]:
         "specversion": "1.0",
         "id": str(attempt.run_id),
         "source": f"/campaignd/campaigns/{attempt.campaign_uuid}",
-        "type": "campaign.run",
+        "type": message_type(attempt),
         "time": instant_text(attempt.scheduled_for),
         "datacontenttype": "application/json",
         "data": message(attempt)["data"],

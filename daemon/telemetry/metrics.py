@@ -15,6 +15,7 @@ from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
+    Gauge,
     Histogram,
     Info,
     ProcessCollector,
@@ -70,6 +71,7 @@ _DURATIONS = {
 }
 _OBSERVED = ("attempt", "lateness_ms", "duration_ms", "actor")
 """The keys of an ended run that histograms observe."""
+_PAUSED = {"target_paused": 1, "target_resumed": 0}
 _ENDED = frozenset({"run_finished", "run_failed", "run_retrying", "run_accepted"})
 
 
@@ -114,6 +116,12 @@ class Metrics:
         self._attempts = self._add_histogram(
             "attempt_duration_seconds", "Duration of one delivery.", "target", buckets=_LONG
         )
+        self._paused = Gauge(
+            "campaignd_target_paused",
+            "1 while the circuit breaker of the target keeps runs from starting on this node.",
+            ("target",),
+            registry=self.registry,
+        )
         self._targets: dict[str, _TargetSeries] = {}
         self._lock = Lock()
         self._requests = self._add_counter(
@@ -133,6 +141,8 @@ class Metrics:
         if (count := self._count.get(event)) is None:
             count = self._count.setdefault(event, self._events.labels(event).inc)
         count()
+        if event in _PAUSED:
+            self._paused.labels(str(fields["target"])).set(_PAUSED[event])
         if event in BY_TARGET:
             target = fields.get("target")
             series = self._targets.get(target) or self._series_of_target(str(target))  # type: ignore[arg-type]
@@ -178,6 +188,7 @@ class Metrics:
         """Start the series of these targets at 0, so that the first failure is an increase."""
         for target in targets:
             self._series_of_target(target)
+            self._paused.labels(target).set(0)
 
     def duration_observer(self, what: str) -> Callable[[float], None]:
         """Return the function that observes seconds: of ``claim``, ``finish`` or ``loop_lag``."""

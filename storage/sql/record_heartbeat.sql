@@ -9,6 +9,7 @@ WITH clock AS MATERIALIZED (
         lease_until = clock.now + make_interval(secs => CAST(:lease AS float8)),
         draining = CAST(:draining AS boolean), shards = CAST(:shards AS smallint),
         applied_to = CAST(CAST(:applied_to AS text) AS pg_snapshot),
+        targets = coalesce(CAST(:targets AS jsonb), n.targets),
         -- A claim in progress may have an instant a little older than this statement's.
         oldest_claim_at = coalesce(CAST(:oldest_claim_at AS timestamptz), clock.now)
                           - interval '60 seconds'
@@ -21,5 +22,6 @@ SELECT clock.now,
              ORDER BY n.id) AS others,
        ARRAY(SELECT n.id FROM nodes n
              WHERE n.lease_until < clock.now AND n.id <> beat.id ORDER BY n.id) AS lost,
-       (SELECT max(b.changed_at) FROM brakes b) AS brakes_at
+       (SELECT max(b.changed_at) FROM brakes b) AS brakes_at,
+       (SELECT jsonb_object_agg(r.target, r.resumed_at) FROM target_resumes r) AS resumes
 FROM beat, clock

@@ -29,7 +29,7 @@ from storage.tables.campaigns import (
     timers,
 )
 from storage.tables.gates import brakes, calendar_closed, calendars, control, schedule_calendars
-from storage.tables.nodes import nodes, schema_versions
+from storage.tables.nodes import nodes, schema_versions, target_resumes
 from storage.views import add_views
 
 add_views(metadata)
@@ -58,5 +58,6 @@ __all__ = [
     "schedule_definitions",
     "schema_versions",
     "sessions",
+    "target_resumes",
     "timers",
 ]

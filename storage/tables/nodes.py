@@ -55,3 +55,11 @@ schema_versions = Table(
     Column("applied_at", INSTANT, nullable=False, server_default=text("now()")),
 )
 """The migrations applied from 0003 on, and the releases that each is compatible with."""
+
+target_resumes = Table(
+    "target_resumes",
+    metadata,
+    Column("target", Text, primary_key=True),
+    Column("resumed_at", INSTANT, nullable=False, server_default=text("clock_timestamp()")),
+)
+"""When an operator last closed the circuits of a target; every node compares it at each beat."""

@@ -16,6 +16,7 @@ from daemon.api.routes import (
     retries,
     runs,
     schedules,
+    targets,
 )
 
 API_ROUTES = (
@@ -30,6 +31,7 @@ API_ROUTES = (
     held_runs,
     runs,
     bulk,
+    targets,
     cluster,
     keys,
     audit,

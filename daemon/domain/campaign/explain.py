@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from daemon.domain.campaign.model import Campaign, LoggedEvent, Run
 from daemon.domain.campaign.state_machine import RunStatus, Status
@@ -16,6 +17,14 @@ def span_of(written: datetime) -> timedelta:
     if written.microsecond:
         return timedelta(microseconds=1)
     return timedelta(seconds=1) if written.second else timedelta(minutes=1)
+
+
+class TargetPause(NamedTuple):
+    """A target whose circuit breaker keeps runs from starting, on one node at least."""
+
+    until: datetime | None
+    """Instant of the next probe; None while one is under way."""
+    error: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +47,31 @@ class Evidence:
     """The first change of the schedule after the instant."""
     stretch: LoggedEvent | None = None
     """The event of the stretch of occurrences to which this one belongs."""
+    target_pause: TargetPause | None = None
+    """The pause of the campaign's target, if a node keeps runs from starting."""
 
 
 def explain_instant(record: Evidence) -> str:
     """Return the explanation."""
+    return f"{_explain_occurrence(record)}{_target_pause_text(record)}"
+
+
+def _target_pause_text(record: Evidence) -> str:
+    """Return the pause of the target, if it may be what the occurrence waits for."""
+    pause, run = record.target_pause, record.run
+    waits = (
+        run.status in (RunStatus.QUEUED, RunStatus.RETRYING)
+        if run is not None
+        else record.timer is not None and record.timer.at <= record.at
+    )
+    if pause is None or not waits:
+        return ""
+    until = "" if pause.until is None else f" until {_instant_text(pause.until)}"
+    why = "" if pause.error is None else f": {pause.error}"
+    return f"; its target {record.campaign.target} is paused{until}{why}"
+
+
+def _explain_occurrence(record: Evidence) -> str:
     if record.run is not None:
         return _explain_run(record, record.run)
     if record.stretch is not None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from daemon.domain.run.retry import RetryPolicy
-from daemon.pipeline.circuit_breaker import BreakerState, CircuitBreaker
+from daemon.domain.run.target_state import CircuitState
+from daemon.pipeline.circuit_breaker import CircuitBreaker
 
 POLICY = RetryPolicy(pause_after=3, first_pause=1.0, longest_pause=5.0)
 
@@ -39,7 +40,7 @@ async def test_consecutive_failures_open_it() -> None:
     assert breaker.is_closed
     breaker.fail(3)
     assert breaker.pauses == [1.0]
-    assert breaker.state is BreakerState.OPEN
+    assert breaker.state is CircuitState.OPEN
     assert not breaker.may_start
 
 
