@@ -177,7 +177,7 @@ def descriptors_left_for_clients(settings: Settings, limit: int) -> int:
     database, api = settings.database.pool_size, settings.api.pool_size
     concurrency = (getattr(each, "concurrency", 0) for each in settings.targets.values())
     return descriptors.left_for_clients(
-        limit, connections=2 * database + api + 1, attempts=sum(concurrency)
+        limit, connections=2 * database + api + 3, attempts=sum(concurrency)
     )
 
 

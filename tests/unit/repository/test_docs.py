@@ -118,10 +118,11 @@ def test_the_connections_of_a_node_are_added_up() -> None:
     """The page gives the sum of the default settings."""
     firing, http = DatabaseSettings().pool_size, ApiSettings().pool_size
     page = (ROOT / "docs" / "operations.md").read_text("utf-8")
-    assert f"So a node needs {2 * firing + http + 2} with the defaults" in page
+    assert f"So a node needs {2 * firing + http + 3} with the defaults" in page
     assert re.findall(r"^\| node: .* \| (\d+) \|$", page, re.M) == [
         str(2 * firing),
         str(http),
+        "1",
         "1",
         "1",
     ]
