@@ -45,8 +45,19 @@ def open_(
     return with_store(context, print_link)
 
 
-async def create_login_link(store: Store, key: str | None = None) -> str:
-    """Return a link of the key, or of that of the user, which is created. Raises NotFound."""
+async def create_login_link(
+    store: Store, key: str | None = None, *, port: int | None = None
+) -> str:
+    """Return a link of a key, or of that of the user, which is created where there is none.
+
+    Args:
+        store: the database.
+        key: the name of the key.
+        port: where the console listens on this machine, if not as configured.
+
+    Raises:
+        NotFound: no key in force has the name.
+    """
     sessions = PageSessions(store.database)
     name = key or ORIGIN.get().actor.removeprefix("cli:")
     token = await sessions.create_link(name)
@@ -56,7 +67,8 @@ async def create_login_link(store: Store, key: str | None = None) -> str:
         token = await sessions.create_link(name)
     if token is None:
         raise NotFound(f"no key in force has the name {name!r}", message="Key not found")
-    return f"{_console_url(store.settings)}/login?link={token}"
+    url = _console_url(store.settings) if port is None else f"http://127.0.0.1:{port}"
+    return f"{url}/login?link={token}"
 
 
 def _console_url(settings: Settings) -> str:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -87,6 +88,21 @@ def test_every_campaign_reaches_its_status(place: Path) -> None:
     assert {unit for _, unit in late} == {"ms"}
     assert all(float(number) >= 0 for number, _ in late)
     assert time.monotonic() - began < 60
+    assert nothing_is_left(place)
+
+
+@pytest.mark.alone
+@pytest.mark.slow
+def test_the_demo_stays_open_for_the_console_until_it_is_interrupted(place: Path) -> None:
+    with start(place, CAMPAIGND, "demo", "--open") as process:
+        assert process.stdout is not None
+        line = next(line for line in process.stdout if "/login?link=" in line)
+        page = httpx.get(line.split()[-1], timeout=60)
+        assert "Open the console" in page.text
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate()
+    assert (process.returncode, err) == (0, ""), out
+    assert "reached their expected status" in out
     assert nothing_is_left(place)
 
 

@@ -28,6 +28,7 @@ from daemon.cli.commands.demo.cases import (
     demo_campaigns,
 )
 from daemon.cli.commands.demo.process import DemoDaemon, demo_daemon
+from daemon.cli.commands.open_ import create_login_link
 from daemon.cli.output import print_table
 from daemon.cli.store import Store, open_store
 from daemon.domain.campaign.state_machine import RunStatus, Status
@@ -70,6 +71,10 @@ def demo(
             help="The directory of the database; default: a temporary one.",
         ),
     ] = None,
+    keep_open: Annotated[
+        bool,
+        typer.Option("--open", help="Print a link that opens the console, and go on until Ctrl-C."),
+    ] = False,
 ) -> int:
     """Run a campaign of every type on a database of its own.
 
@@ -80,7 +85,7 @@ def demo(
         print("starting the embedded PostgreSQL ...", flush=True)
         with embedded_postgres(directory) as dsn:
             migrate.upgrade(dsn)
-            return asyncio.run(_run_demo(directory, dsn))
+            return asyncio.run(_run_demo(directory, dsn, keep_open=keep_open))
 
 
 @contextmanager
@@ -119,8 +124,8 @@ class _SignalNote:
         if self._signal is not None:
             raise SystemExit(128 + self._signal)
 
-    async def wait(self, seconds: float) -> None:
-        """Wait for a signal."""
+    async def wait(self, seconds: float | None) -> None:
+        """Wait for a signal, at most for some seconds."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._arrived.wait(), seconds)
 
@@ -129,7 +134,7 @@ class _SignalNote:
         self._arrived.set()
 
 
-async def _run_demo(directory: Path, dsn: str) -> int:
+async def _run_demo(directory: Path, dsn: str, *, keep_open: bool) -> int:
     interrupt = _SignalNote()
     print("starting campaignd run ...", flush=True)
     async with demo_daemon(directory) as daemon:
@@ -144,6 +149,11 @@ async def _run_demo(directory: Path, dsn: str) -> int:
             print(f"{len(made)} campaigns created at {utc_text(now)}; they run now\n", flush=True)
             with _progress_display() as show:
                 progress = await _watch_campaigns(store, made, daemon, show, interrupt)
+            if keep_open and not daemon.has_ended:
+                listening = await daemon.wait_for("api_listening", interrupt.raise_if_signalled)
+                link = await create_login_link(store, port=listening["port"])
+                print(f"\nthe console, until Ctrl-C: {link}", flush=True)
+                await interrupt.wait(None)
         code = await daemon.stop()
         _print_summary(progress)
         wrong = [campaign.case.name for campaign in progress if not campaign.is_as_expected]

@@ -35,9 +35,14 @@ class DemoDaemon:
         self.log = log
 
     async def wait_until_ready(self, check: Callable[[], None]) -> dict[str, Any]:
-        """Wait for the `ready` event in the log, and return it.
+        """Wait until the daemon runs campaigns; see `wait_for`."""
+        return await self.wait_for("ready", check)
+
+    async def wait_for(self, name: str, check: Callable[[], None]) -> dict[str, Any]:
+        """Wait for an event in the log, and return it.
 
         Args:
+            name: the event's name.
             check: called at each poll; it may raise.
 
         Raises:
@@ -47,7 +52,7 @@ class DemoDaemon:
         while True:
             check()
             for event in _read_log_events(self.log):
-                if event.get("event") == "ready":
+                if event.get("event") == name:
                     return event
             if self.has_ended or time.monotonic() > deadline:
                 raise DemoFailed(f"campaignd run did not become ready: {self.last_log_line()}")
