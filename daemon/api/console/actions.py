@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 from uuid import UUID
 
 from fastapi import APIRouter, Request
+from starlette.datastructures import FormData
 from starlette.responses import RedirectResponse, Response
 
 from daemon.api.console.rendering import DONE_PARAMETERS
 from daemon.api.console.viewer import Viewer, Writer, safe_next
 from daemon.api.requests import backend_of, parse_ref, parse_run_id
 from daemon.campaign_service import CampaignService
+from daemon.domain.campaign.command_request import COMMAND_REQUEST, MESSAGE, PAUSE_REQUEST
 from daemon.domain.campaign.model import Campaign, Run
 from daemon.domain.campaign.state_machine import Event, RunStatus, Status, statuses_that_allow
 from daemon.domain.errors import CampaigndError, InvalidInput
 from daemon.domain.listing import RunFilter
-from daemon.domain.read_models import Ref
 from daemon.domain.requests.datetimes import parse_datetime
 
 router = APIRouter(include_in_schema=False)
 
-Command = Callable[[CampaignService, Ref, str], Awaitable[object]]
+Command = Callable[..., Awaitable[object]]
+"""A method of the campaign service, of a campaign and an actor."""
 
 COMMANDS: dict[str, tuple[Event, Command]] = {
     "pause": (Event.PAUSE, CampaignService.pause),
@@ -105,7 +108,7 @@ async def act(request: Request, viewer: Writer, ref: str, command: str) -> Respo
         raise InvalidInput(
             400, "Not done", f"the name that was typed is not that of the campaign, {campaign.name}"
         )
-    await _execute(request, viewer, command, campaign.id)
+    await _execute(request, viewer, command, campaign.id, **_given(command, sent))
     if command == "delete":
         return _redirect("/campaigns", done="delete")
     done = "resume" if command == "start" and campaign.status is Status.PAUSED else command
@@ -149,8 +152,19 @@ async def act_on_run(request: Request, viewer: Writer, run_id: str, command: str
     return _redirect(safe_next(str(sent.get("next", f"/runs/{identity}"))), done=command)
 
 
-async def _execute(request: Request, viewer: Viewer, name: str, campaign_id: int) -> None:
-    await COMMANDS[name][1](backend_of(request).service, campaign_id, viewer.actor)
+def _given(command: str, sent: FormData) -> dict[str, Any]:
+    """Return the fields of a command's form: a note, and the end of a pause."""
+    if command == "delete":  # its history goes with it
+        return {}
+    fields = PAUSE_REQUEST if command == "pause" else COMMAND_REQUEST
+    body = {name: str(sent[name]) for name in fields.fields if sent.get(name)}
+    return fields.read_whole_body(body, MESSAGE)._asdict()
+
+
+async def _execute(
+    request: Request, viewer: Viewer, name: str, campaign_id: int, **given: Any
+) -> None:
+    await COMMANDS[name][1](backend_of(request).service, campaign_id, viewer.actor, **given)
 
 
 def _redirect(where: str, **more: object) -> Response:

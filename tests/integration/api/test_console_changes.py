@@ -77,6 +77,21 @@ def test_buttons_change_the_status_and_the_history_names_the_key(
     assert {"actor": "web:the write key"} in audited
 
 
+def test_a_pause_may_end_by_itself_and_say_why(api: RunningApi, ann: httpx.Client) -> None:
+    made = api.create_armed_campaign(name="On holiday", timezone="Europe/Paris")
+    path = f"/campaigns/{made['id']}"
+    sent = {"until": "2031-08-24T00:00", "note": "summer holidays"}
+    page = ann.post(f"{path}/pause", data=sent).text
+    assert "Sat 23 Aug 2031, 22:00" in page
+    assert "summer holidays" in page
+    assert "web:the write key" in page
+    refused = ann.post(f"{path}/pause", data={"until": "2001-01-01T00:00"})
+    assert refused.status_code == 400
+    assert "must be after" in refused.text
+    ann.post(f"{path}/stop", data={"name": "On holiday", "note": "not any more"})
+    assert "not any more" in ann.get(f"{path}/history").text
+
+
 def test_what_cannot_be_undone_asks_for_the_name(api: RunningApi, ann: httpx.Client) -> None:
     made = api.create_armed_campaign(name="Stopped by ann")
     for wrong in ({}, {"name": ""}, {"name": "stopped by ann"}):
