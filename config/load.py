@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from config.errors import ConfigurationError
 from config.messages import problem_lines, unknown_setting
 from config.names import ANY, ENV_PREFIX, SECRETS, env_name, is_secret, is_setting, is_table
+from config.servers import KEY_FILE_VARIABLE, SERVER_VARIABLE
 from config.settings import Settings
 from config.timezone_data import CONFIG_VARIABLE, DEFAULT_FILE
 
@@ -39,6 +40,8 @@ _TOML_DOTTED = rf"(?:{_TOML_PART.pattern})(?:\s*\.\s*(?:{_TOML_PART.pattern}))*"
 _TOML_KEY = re.compile(rf"\s*({_TOML_DOTTED})\s*=")
 
 Name = tuple[str, ...]
+NOT_SETTINGS = frozenset({CONFIG_VARIABLE, SERVER_VARIABLE, KEY_FILE_VARIABLE})
+"""Variables with the settings' prefix that are none."""
 
 
 @dataclass
@@ -228,7 +231,7 @@ def _secret_of_file_setting(name: Name) -> Name | None:
 
 def _gather_environment(gathered: GatheredValues, environ: Mapping[str, str]) -> None:
     for variable, value in sorted(environ.items()):
-        if not variable.startswith(ENV_PREFIX) or variable == CONFIG_VARIABLE:
+        if not variable.startswith(ENV_PREFIX) or variable in NOT_SETTINGS:
             continue
         name = _setting_of_variable(variable)
         secret = _secret_of_file_setting(name)

@@ -34,6 +34,8 @@ class CommandContext:
 
     config: Path | None = None
     debug: bool = False
+    server: str | None = None
+    key_file: Path | None = None
     timeout: float | None = None
     """Seconds to wait for the database; None: the command's default."""
     output: Output | None = None

@@ -11,7 +11,9 @@ import threading
 from collections.abc import Sequence
 from typing import NoReturn
 
-_WITH_VALUE = frozenset({"--config", "--timeout", "--output", "-o", "--tz"})
+_WITH_VALUE = frozenset(
+    {"--config", "--server", "--key-file", "--timeout", "--output", "-o", "--tz"}
+)
 """The global options that the next word belongs to."""
 SERVICES = frozenset({"run", "api", "worker"})
 """Commands that run until a signal ends them, which is then no failure."""

@@ -31,7 +31,9 @@ from daemon.cli.options import (
     ConfigOption,
     DebugOption,
     JsonOption,
+    KeyFileOption,
     OutputOption,
+    ServerOption,
     TimeoutOption,
     UtcOption,
     WideOption,
@@ -61,6 +63,8 @@ def _global_options(
     context: typer.Context,
     config: ConfigOption = None,
     debug: DebugOption = False,
+    server: ServerOption = None,
+    key_file: KeyFileOption = None,
     timeout: TimeoutOption = None,
     output: OutputOption = None,
     json: JsonOption = False,
@@ -78,7 +82,9 @@ def _global_options(
 
     The options below are accepted before the command's name and after it.
     """
-    context.obj = CommandContext(config, debug, timeout, output, json, wide, utc, tz)
+    context.obj = CommandContext(
+        *(config, debug, server, key_file, timeout), *(output, json, wide, utc, tz)
+    )
     context.obj.choose_zone_data()
     ORIGIN.set(Origin(command_line_actor(), command=f"campaignd {context.invoked_subcommand}"))
 

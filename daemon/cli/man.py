@@ -35,6 +35,13 @@ names, else /etc/campaignd/campaignd.toml.
 .B \-\-debug
 Show tracebacks of errors.
 .TP
+.BI \-\-server " URL"
+Work over the HTTP API of a daemon: its URL, or a profile of ~/.config/campaignd/servers.toml with
+url, and key or key_file. Without it, CAMPAIGND_SERVER.
+.TP
+.BI \-\-key\-file " FILE"
+The API key for \-\-server. Without it, CAMPAIGND_KEY_FILE, or that of the profile.
+.TP
 .BI \-\-timeout " SECONDS"
 How long a command waits for the database; default 5. A daemon waits for scheduler.startup_timeout.
 .TP

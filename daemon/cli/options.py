@@ -21,6 +21,22 @@ ConfigOption = Annotated[
     Path | None, typer.Option("--config", metavar="PATH", help="The TOML file with the settings.")
 ]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")]
+ServerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--server",
+        metavar="URL",
+        help="Work over HTTP: the URL of a daemon, or a profile; default: CAMPAIGND_SERVER.",
+    ),
+]
+KeyFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--key-file",
+        metavar="FILE",
+        help="The API key for --server; default: CAMPAIGND_KEY_FILE, or that of the profile.",
+    ),
+]
 TimeoutOption = Annotated[
     float | None,
     typer.Option(
@@ -56,6 +72,8 @@ CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 _GENERAL: dict[str, tuple[Any, Any]] = {
     "config": (ConfigOption, None),
     "debug": (DebugOption, False),
+    "server": (ServerOption, None),
+    "key_file": (KeyFileOption, None),
     "timeout": (TimeoutOption, None),
 }
 _DISPLAY: dict[str, tuple[Any, Any]] = {

@@ -175,6 +175,6 @@ def print_zone() -> None:
         print(screen().style(f"times are in {screen().zone_name}; --utc, --tz ZONE", "dim"))
 
 
-def instant_text(at: datetime | None) -> str | None:
+def shown_instant(at: datetime | None) -> str | None:
     """Return an instant as the screen shows it in a sentence; None stays None."""
     return None if at is None else screen().instant(at)

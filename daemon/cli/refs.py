@@ -8,11 +8,11 @@ from uuid import UUID
 
 import typer
 
+from daemon.cli.client import ClientReads
 from daemon.cli.completing import complete_refs, complete_runs
 from daemon.cli.table import SHORT_ID
 from daemon.domain.errors import NotFound
 from daemon.domain.read_models import Ref
-from storage.campaign_reads import CampaignReads
 
 _REF_HELP = "The campaign's id, uuid, or name if it is unique."
 RefArgument = Annotated[
@@ -54,7 +54,7 @@ _SHOWN = 5
 _is_start_of_uuid = re.compile(r"[0-9a-fA-F-]+").fullmatch
 
 
-async def find_campaign(reads: CampaignReads, text: str) -> Ref:
+async def find_campaign(reads: ClientReads, text: str) -> Ref:
     """Return the id or uuid of the campaign that a REF names.
 
     A number is an id, and a uuid a uuid, whether or not there is such a campaign.
@@ -81,7 +81,7 @@ async def find_campaign(reads: CampaignReads, text: str) -> Ref:
     return found[0]
 
 
-async def find_run(reads: CampaignReads, text: str) -> UUID:
+async def find_run(reads: ClientReads, text: str) -> UUID:
     """Return the id of the run that a RUN names: its id, or its first characters.
 
     Raises:

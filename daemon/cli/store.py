@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -14,10 +15,12 @@ from uuid import UUID
 import typer
 
 from config.dsn import redacted_dsn
+from config.servers import find_server, server_name
 from config.settings import Settings
+from daemon.cli.client import AgendaEntry, Client
 from daemon.cli.context import CommandContext, context_of
 from daemon.cli.refs import find_campaign, find_run
-from daemon.domain.read_models import Ref
+from daemon.domain.read_models import CampaignDetail, Overview, Ref, StatusCounts
 from daemon.runtime.startup import wait_for_database
 from storage.campaign_reads import CampaignReads
 from storage.engine import Database
@@ -28,6 +31,7 @@ from storage.schema import require_schema
 
 if TYPE_CHECKING:
     from daemon.campaign_service import CampaignService
+    from daemon.cli.when import When
 
 TIMEOUT_S = 5.0
 """Seconds that a command waits for the database, unless --timeout is given."""
@@ -54,6 +58,34 @@ class Store:
     async def run_id(self, text: str) -> UUID:
         """Return the run's id that a RUN means. Raises NotFound, typer.BadParameter."""
         return await find_run(self.reads, text)
+
+    def targets_with(self, wanted: str | None) -> Collection[str]:
+        """Return the configured targets: a campaign may name no other."""
+        return self.settings.targets
+
+    async def explain(self, shown: CampaignDetail, when: When | None) -> dict[str, Any]:
+        """Return an explanation of one time, or of the newest runs."""
+        from daemon.cli.explanations import explanation
+
+        return await explanation(self.database, shown, when)
+
+    async def agenda(self, since: datetime, before: datetime) -> Sequence[AgendaEntry]:
+        """Return runs of the past and to come."""
+        from daemon.cli.agenda_entries import read_entries
+
+        return await read_entries(self.database, since, before)
+
+    async def overview(self) -> Overview:
+        """Return the state of the cluster."""
+        from storage.cluster_reads import read_overview
+
+        return await read_overview(self.database)
+
+    async def counts(self) -> StatusCounts:
+        """Return the number of campaigns and runs by status."""
+        from storage.cluster_reads import count_by_status
+
+        return await count_by_status(self.database)
 
     @cached_property
     def held(self) -> HeldRuns:
@@ -87,6 +119,41 @@ class Store:
         EventLog(get_logger())(event, **fields)
 
 
+def with_client(
+    context: typer.Context,
+    action: Callable[[Client], Awaitable[int | None]],
+    *,
+    create: bool = False,
+) -> int:
+    """Run an action on the server of --server, or else on the configured database.
+
+    Args:
+        context: the command's context.
+        action: returns the exit code; None means 0.
+        create: make an embedded database where there is none.
+
+    Raises:
+        ServerUnreachable: the server does not answer (exit code 3).
+        ConfigurationError: the profile or the API key cannot be read.
+        Others: as `with_store`.
+    """
+    options = context_of(context)
+    server = find_server(options.server, options.key_file)
+    if server is None:
+        return with_store(context, action, create=create)
+    from daemon.cli.remote.client import RemoteClient
+
+    client = RemoteClient(server, options.timeout or TIMEOUT_S)
+    try:
+        return asyncio.run(_code_of(action, client))
+    finally:
+        client.close()
+
+
+async def _code_of(action: Callable[[Client], Awaitable[int | None]], client: Client) -> int:
+    return await action(client) or 0
+
+
 def with_store(
     context: typer.Context,
     action: Callable[[Store], Awaitable[int | None]],
@@ -109,6 +176,10 @@ def with_store(
         SchemaOutOfDate: another release or `campaignd db upgrade` is needed (exit code 4).
     """
     options = context_of(context)
+    if server_name(options.server) is not None:
+        raise typer.BadParameter(
+            "this command works on the database itself: run it without --server"
+        )
     settings = options.read_settings()
 
     async def open_and_act(dsn: str) -> int:

@@ -6,38 +6,25 @@ from calendar import Calendar
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
-from itertools import islice
-from typing import Annotated, Any, NamedTuple
-from zoneinfo import ZoneInfo
+from typing import Annotated, Any
 
 import typer
 
+from daemon.cli.client import AgendaEntry, Client
 from daemon.cli.options import displays
 from daemon.cli.output import print_objects
 from daemon.cli.refs import OptionalRef
 from daemon.cli.screen import Output, Screen, screen
-from daemon.cli.store import Store, with_store
+from daemon.cli.store import with_client
 from daemon.cli.table import cell_text, fitted
 from daemon.cli.when import parse_when, resolve_when
-from daemon.domain.listing import CampaignFilter
-from daemon.domain.occurrences import MAX_OCCURRENCES, coming_events
 from daemon.domain.schedule.timezones import resolve, wall_clock
 from daemon.domain.schedule.words import MONTHS, WEEKDAYS
-from storage.occurrence_reads import OccurrenceReads
 
 _LINES_OF_DAY = 4
 """Runs that a day of a month shows; more are counted."""
 _NARROW, _WIDE = 80, 200
 _DAY = timedelta(days=1)
-
-
-class AgendaEntry(NamedTuple):
-    """A run of the past with its status, or one to come."""
-
-    at: datetime
-    campaign_id: int
-    name: str
-    status: str
 
 
 @displays
@@ -61,7 +48,7 @@ def agenda(
         raise typer.BadParameter("--week contradicts --month")
     when = None if start is None else parse_when(start, "--from")
 
-    async def draw(store: Store) -> None:
+    async def draw(client: Client) -> None:
         here, now = screen(), screen().now
         day = wall_clock(now, here.zone).date()
         if when is not None:
@@ -70,8 +57,12 @@ def agenda(
         days = _days_of_week(day) if week else list(Calendar().itermonthdates(day.year, day.month))
         wanted = None
         if ref is not None:
-            wanted = (await store.reads.campaign(await store.campaign_ref(ref))).campaign.id
-        entries = await _read_entries(store, days, here.zone, now, wanted)
+            shown = await client.reads.campaign(await client.campaign_ref(ref))
+            wanted = shown.campaign.id
+        since = resolve(datetime.combine(days[0], time()), here.zone)
+        before = resolve(datetime.combine(days[-1] + _DAY, time()), here.zone)
+        found = await client.agenda(since, before)
+        entries = [entry for entry in found if wanted in (None, entry.campaign_id)]
         if here.output is not Output.TABLE:
             print_objects(map(_entry_object, entries))
             return
@@ -83,35 +74,12 @@ def agenda(
             print(line.rstrip())
         print(here.style(f"times are in {here.zone.key}", "dim"))
 
-    return with_store(context, draw)
+    return with_client(context, draw)
 
 
 def _days_of_week(day: date) -> list[date]:
     monday = day - timedelta(days=day.weekday())
     return [monday + timedelta(days=number) for number in range(7)]
-
-
-async def _read_entries(
-    store: Store, days: Sequence[date], zone: ZoneInfo, now: datetime, wanted: int | None
-) -> list[AgendaEntry]:
-    since = resolve(datetime.combine(days[0], time()), zone)
-    before = resolve(datetime.combine(days[-1] + _DAY, time()), zone)
-    reads, every = OccurrenceReads(store.database), CampaignFilter()
-    past = [
-        AgendaEntry(
-            found.run.scheduled_for, found.run.campaign_id, found.campaign_name, found.run.status
-        )
-        for found in await reads.runs_between(every, since, before, MAX_OCCURRENCES)
-    ]
-    schedules = await reads.schedules_until(every, before, MAX_OCCURRENCES)
-    coming = coming_events(schedules, max(since, now), before)
-    future = [
-        AgendaEntry(event.at, event.campaign.campaign_id, event.campaign.campaign_name, "to come")
-        for event in islice(coming, MAX_OCCURRENCES)
-    ]
-    seen = {(entry.at, entry.campaign_id) for entry in past}
-    merged = past + [entry for entry in future if (entry.at, entry.campaign_id) not in seen]
-    return sorted(entry for entry in merged if wanted in (None, entry.campaign_id))
 
 
 def _entry_object(entry: AgendaEntry) -> dict[str, Any]:

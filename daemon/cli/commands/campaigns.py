@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from daemon.cli.client import Client
 from daemon.cli.options import displays
 from daemon.cli.output import LimitOption, Listing, print_pages, print_zone
-from daemon.cli.store import Store, with_store
+from daemon.cli.store import with_client
 from daemon.cli.table import Column
 from daemon.domain.campaign.state_machine import Status
 from daemon.domain.read_models import CampaignSummary
@@ -25,17 +26,17 @@ def campaigns(
 ) -> int:
     """List campaigns, newest first."""
 
-    async def list_campaigns(store: Store) -> None:
+    async def list_campaigns(client: Client) -> None:
         await print_pages(
             _LISTING,
-            lambda count, before: store.reads.campaigns(
+            lambda count, before: client.reads.campaigns(
                 limit=count, before=before, status=status, type=type
             ),
             limit=limit,
         )
         print_zone()
 
-    return with_store(context, list_campaigns)
+    return with_client(context, list_campaigns)
 
 
 def next_run_of(listed: CampaignSummary) -> datetime | None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from daemon.cli.client import Client
 from daemon.cli.commands.lifecycle import command_result_line
 from daemon.cli.commands.schedule import print_notes, read_json_file
 from daemon.cli.completing import complete_targets
@@ -29,7 +30,7 @@ from daemon.cli.schedule_options import (
     schedule_body,
 )
 from daemon.cli.screen import Output, screen
-from daemon.cli.store import Store, with_store
+from daemon.cli.store import with_client
 from daemon.domain.campaign.create_request import read_campaign
 from daemon.domain.campaign.model import Campaign, Snapshot
 from daemon.domain.requests import ParsedSchedule, is_schedule_body
@@ -104,36 +105,39 @@ def create(
     if zone is not None:
         require_zone(zone)
 
-    async def create_campaign(store: Store) -> None:
+    async def create_campaign(client: Client) -> None:
         now = screen().now
         if isinstance(given, dict):
-            draft = read_campaign(given.get("campaign") or {}, store.settings.targets)
+            wanted = _target_of(given)
+            draft = read_campaign(given.get("campaign") or {}, client.targets_with(wanted))
             body = given.get("schedule")
         else:
-            draft = read_campaign(fields, store.settings.targets)
+            draft = read_campaign(fields, client.targets_with(target))
             body = schedule_body(options, zone_called(draft.timezone), now)
         parsed = None
         if body is not None:
             # The schedule is read first, so that an invalid one leaves no draft behind.
-            parsed = store.service.parse_schedule(Snapshot(draft, now), body)
+            parsed = client.service.parse_schedule(Snapshot(draft, now), body)
         if dry_run:
             _print_dry_run(draft, parsed)
             return
-        created = await store.service.create(draft, command_line_actor())
-        await _save_and_print(store, created, body, parsed)
+        created = await client.service.create(draft, command_line_actor())
+        await _save_and_print(client, created, body, parsed)
 
-    return with_store(context, create_campaign, create=True)
+    return with_client(context, create_campaign, create=True)
 
 
 async def _save_and_print(
-    store: Store, created: Campaign, body: object, parsed: ParsedSchedule | None
+    client: Client, created: Campaign, body: object, parsed: ParsedSchedule | None
 ) -> None:
     is_table = screen().output is Output.TABLE
     line, status = f"campaign {created.id} draft", created.status
     notes: tuple[str, ...] = ()
     if parsed is not None:
         save = (
-            store.service.save_schedule if is_schedule_body(body) else store.service.update_schedule
+            client.service.save_schedule
+            if is_schedule_body(body)
+            else client.service.update_schedule
         )
         result = await save(created.id, body, command_line_actor())
         line, status = command_result_line(result, with_next_run=False), result.to_status
@@ -149,6 +153,12 @@ async def _save_and_print(
         print_schedule(parsed.schedule, screen().now, SHOWN_RUNS)
     if status == "draft":
         print(f"next: campaignd start {created.id}")
+
+
+def _target_of(given: dict[str, Any]) -> str | None:
+    campaign = given.get("campaign")
+    wanted = campaign.get("target") if isinstance(campaign, dict) else None
+    return wanted if isinstance(wanted, str) else None
 
 
 def _print_dry_run(draft: Campaign, parsed: ParsedSchedule | None) -> None:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from config.environment import editor_command, whole_environment
+from daemon.cli.client import Client
 from daemon.cli.commands.create import SHOWN_RUNS
 from daemon.cli.commands.schedule import print_notes
 from daemon.cli.completing import complete_targets
@@ -39,7 +40,7 @@ from daemon.cli.schedule_options import (
     schedule_body,
 )
 from daemon.cli.screen import screen
-from daemon.cli.store import Store, with_store
+from daemon.cli.store import with_client
 from daemon.domain.campaign.edit_request import content_tag, read_campaign_patch, require_editable
 from daemon.domain.errors import INVALID_CONFIGURATION, InvalidInput
 from daemon.domain.read_models import CampaignDetail
@@ -88,8 +89,8 @@ def edit(
     if zone is not None:
         require_zone(zone)
 
-    async def edit_campaign(store: Store) -> None:
-        shown = await store.reads.campaign(await store.campaign_ref(ref))
+    async def edit_campaign(client: Client) -> None:
+        shown = await client.reads.campaign(await client.campaign_ref(ref))
         before = _document_of(shown)
         if changed or options.is_given:
             after = _changed_document(before, changed, options, shown.now)
@@ -98,14 +99,14 @@ def edit(
         if after == before:
             print(f"campaign {shown.campaign.id} is unchanged")
             return
-        _check_and_show(store, shown, before, after)
+        _check_and_show(client, shown, before, after)
         if dry_run:
             print("nothing is saved")
             return
         confirm("Save this?", yes=yes)
-        await _save(store, shown, before, after)
+        await _save(client, shown, before, after)
 
-    return with_store(context, edit_campaign)
+    return with_client(context, edit_campaign)
 
 
 def _document_of(shown: CampaignDetail) -> Document:
@@ -170,17 +171,22 @@ def _edited_in_editor(before: Document) -> Document:
     return {**after, "campaign": {**before["campaign"], **campaign}}
 
 
-def _check_and_show(store: Store, shown: CampaignDetail, before: Document, after: Document) -> None:
+def _check_and_show(
+    client: Client, shown: CampaignDetail, before: Document, after: Document
+) -> None:
     """Print the schedule in words, its next runs and the difference; refuse what is invalid."""
     values = read_campaign_patch(
-        after["campaign"], shown.campaign, store.settings.targets, replace_payload=True
+        after["campaign"],
+        shown.campaign,
+        client.targets_with(after["campaign"]["target"]),
+        replace_payload=True,
     )
     if after["schedule"] == before["schedule"]:
         require_editable(shown.snapshot, values)
     elif after["schedule"] is None:
         print("the schedule would be deleted")
     else:
-        parsed = store.service.parse_schedule(shown.snapshot, after["schedule"])
+        parsed = client.service.parse_schedule(shown.snapshot, after["schedule"])
         if parsed.schedule is not None:
             print_schedule(parsed.schedule, shown.now, SHOWN_RUNS)
     for line in _difference(before, after):
@@ -198,9 +204,9 @@ def _difference(before: Document, after: Document) -> Iterator[str]:
         yield screen().style(line, "failed" if line.startswith("-") else "completed")
 
 
-async def _save(store: Store, shown: CampaignDetail, before: Document, after: Document) -> None:
+async def _save(client: Client, shown: CampaignDetail, before: Document, after: Document) -> None:
     """Save the schedule, then the campaign; each only if no other change came in between."""
-    ref, actor, service = shown.campaign.id, command_line_actor(), store.service
+    ref, actor, service = shown.campaign.id, command_line_actor(), client.service
     body = after["schedule"]
     if body != before["schedule"]:
 
@@ -220,7 +226,7 @@ async def _save(store: Store, shown: CampaignDetail, before: Document, after: Do
             ref,
             after["campaign"],
             actor,
-            targets=store.settings.targets,
+            targets=client.targets_with(after["campaign"]["target"]),
             expect=lambda found: found == tag,
             replace_payload=True,
         )

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
+from daemon.cli.client import Client
 from daemon.cli.commands.show import print_upcoming
 from daemon.cli.options import displays
 from daemon.cli.output import print_objects, print_table
 from daemon.cli.refs import RefArgument
 from daemon.cli.screen import Output, printing_to, screen
-from daemon.cli.store import Store, with_store
+from daemon.cli.store import with_client
 from daemon.cli.table import Column
-from daemon.cli.when import parse_when, resolve_when
-from daemon.domain.campaign.explain import Evidence, explain_instant
-from daemon.domain.campaign.model import Campaign, LoggedEvent
+from daemon.cli.when import parse_when
+from daemon.domain.campaign.model import Campaign
+from daemon.domain.campaign.schedule_fields import timezone_in_force
 from daemon.domain.campaign.state_machine import Status
 from daemon.domain.schedule.timezones import wall_clock, zone
 from daemon.domain.schedule.words import schedule_in_words
-from storage.explain_reads import ExplainReads
 
 _INSTANT = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{6})?Z")
-_RUNS = 5
 _NEXT = 3
 
 
@@ -45,46 +44,28 @@ def explain(
 
     Without --at, the latest runs are explained.
     """
-    written = None if at is None else parse_when(at, "--at")
+    when = None if at is None else parse_when(at, "--at")
 
-    async def explain_campaign(store: Store) -> None:
-        explain_reads = ExplainReads(store.database)
-        shown = await store.reads.campaign(await store.campaign_ref(ref))
+    async def explain_campaign(client: Client) -> None:
+        shown = await client.reads.campaign(await client.campaign_ref(ref))
         campaign = shown.campaign
-        name = shown.current.schedule.timezone if shown.current is not None else campaign.timezone
-        if written is not None:
-            instants = [resolve_when(written, shown.now, zone(name), past=True, hint="--at")]
-            within = written.span
-        else:
-            last = await store.reads.runs(limit=_RUNS, ref=campaign.id)
-            instants = [listed.run.scheduled_for for listed in reversed(last)]
-            within = timedelta(microseconds=1)
-        records = [await explain_reads.read_evidence(campaign.id, at, within) for at in instants]
-        following = await store.reads.upcoming_of(campaign.id, _NEXT)
+        found = await client.explain(shown, when)
         if screen().output is not Output.TABLE:
-            explained = {
-                "campaign_id": campaign.id,
-                "campaign_uuid": campaign.uuid,
-                "name": campaign.name,
-                "status": campaign.status,
-                "timezone": name,
-                "explained": [_evidence_json(record) for record in records],
-                "armed": shown.timer is not None,
-                "next": [{"event": event.kind, "at": event.at} for event in following],
-            }
-            print_objects([explained])
+            print_objects([found])
             return
+        name = timezone_in_force(shown.snapshot)
+        following = await client.reads.upcoming_of(campaign.id, _NEXT)
         with printing_to(screen().in_zone(zone(name))):
             print(f"campaign {campaign.id} {campaign.name!r}: {campaign.status}, {campaign.type}")
             if shown.current is not None:
                 print(schedule_in_words(shown.current.schedule, shown.now))
-            for record in records:
-                _print_explanation(record, name, full=written is not None)
-            if not records:
+            for each in found["explained"]:
+                _print_explanation(each, name, full=when is not None)
+            if not found["explained"]:
                 print(_no_run_text(campaign))
-            print_upcoming(following, shown.timer is not None, campaign)
+            print_upcoming(following, bool(found["armed"]), campaign)
 
-    return with_store(context, explain_campaign)
+    return with_client(context, explain_campaign)
 
 
 def in_local_times(text: str) -> str:
@@ -102,37 +83,21 @@ def _no_run_text(campaign: Campaign) -> str:
     return "no run yet"
 
 
-def _evidence_json(record: Evidence) -> dict[str, Any]:
-    run = record.run
-    return {
-        "at": record.at,
-        "why": explain_instant(record),
-        "run_id": run and run.id,
-        "run_status": run and run.status,
-        "lateness_ms": run and run.lateness_ms,
-        "error": run and run.error,
-        "events": [
-            {"at": event.at, "event": event.event, "cause": event.cause, "actor": event.actor}
-            for event in record.run_events
-        ],
-    }
-
-
-def _print_explanation(record: Evidence, timezone: str, *, full: bool) -> None:
-    local = wall_clock(record.at.astimezone(UTC), zone(timezone))
-    at = screen().instant(record.at)
+def _print_explanation(explained: dict[str, Any], timezone: str, *, full: bool) -> None:
+    at: datetime = explained["at"]
+    local = wall_clock(at.astimezone(UTC), zone(timezone))
+    shown = screen().instant(at)
     if not screen().is_for_people:
-        at += f" ({local:%Y-%m-%d %H:%M:%S} {timezone})"
-    print(f"\n{at}: {in_local_times(explain_instant(record))}")
-    if record.run is not None:
-        print(f"  run {record.run.id}, {record.run.status}")
-    if full and record.run_events:
+        shown += f" ({local:%Y-%m-%d %H:%M:%S} {timezone})"
+    print(f"\n{shown}: {in_local_times(explained['why'])}")
+    if explained["run_id"] is not None:
+        print(f"  run {explained['run_id']}, {explained['run_status']}")
+    if full and explained["events"]:
         print_table(
             (Column("at"), Column("event"), Column("cause", is_second=True), Column("by")),
-            [_event_row(event) for event in record.run_events],
+            [
+                (event["at"], event["event"], event["cause"], event["actor"])
+                for event in explained["events"]
+            ],
             "",
         )
-
-
-def _event_row(event: LoggedEvent) -> tuple[object, ...]:
-    return (event.at, event.event, event.cause, event.actor)

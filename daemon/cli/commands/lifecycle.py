@@ -9,22 +9,26 @@ from typing import Annotated
 
 import typer
 
-from daemon.campaign_service import CampaignService, CommandResult
+from daemon.campaign_service import CommandResult
+from daemon.cli.client import Client, ClientCommands
 from daemon.cli.confirm import confirm
 from daemon.cli.context import command_line_actor
 from daemon.cli.notes import NoteOption, checked_note
 from daemon.cli.options import YesOption
-from daemon.cli.output import instant_text
+from daemon.cli.output import shown_instant
 from daemon.cli.refs import RefsArgument
 from daemon.cli.screen import screen
-from daemon.cli.store import Store, with_store
+from daemon.cli.store import with_client
 from daemon.cli.when import FORMS, parse_when, resolve_when
 from daemon.domain.errors import CampaigndError
 from daemon.domain.read_models import Ref
 from daemon.domain.schedule.timezones import wall_clock
 
-Command = Callable[[CampaignService, Ref, str], Awaitable[CommandResult]]
-NotedCommand = Callable[[CampaignService, Ref, str, str | None], Awaitable[CommandResult]]
+Command = Callable[[ClientCommands, Ref, str], Awaitable[CommandResult]]
+NotedCommand = Callable[
+    [ClientCommands], Callable[[Ref, str, str | None], Awaitable[CommandResult]]
+]
+"""Returns the method that carries out a command."""
 
 
 def pause(
@@ -48,7 +52,7 @@ def pause(
     end = None if until is None else _end_of_pause(until)
     given = checked_note(note)
 
-    def pause_one(service: CampaignService, ref: Ref, actor: str) -> Awaitable[CommandResult]:
+    def pause_one(service: ClientCommands, ref: Ref, actor: str) -> Awaitable[CommandResult]:
         return service.pause(ref, actor, given, end)
 
     return run_for_each(context, refs, pause_one)
@@ -59,7 +63,9 @@ def start(context: typer.Context, refs: RefsArgument, note: NoteOption = None) -
 
     The line names the instant of the next run.
     """
-    return run_for_each(context, refs, _with_note(CampaignService.start, note), with_next_run=True)
+    return run_for_each(
+        context, refs, with_note(lambda commands: commands.start, note), with_next_run=True
+    )
 
 
 def stop(
@@ -70,27 +76,30 @@ def stop(
     A terminal is asked first.
     """
     confirm(f"Cancel {count_text(refs)}, and their open runs?", yes=yes)
-    return run_for_each(context, refs, _with_note(CampaignService.stop, note))
+    return run_for_each(context, refs, with_note(lambda commands: commands.stop, note))
 
 
 def rerun(context: typer.Context, refs: RefsArgument, note: NoteOption = None) -> int:
     """Run ended campaigns again, now."""
-    return run_for_each(context, refs, _with_note(CampaignService.rerun, note), with_next_run=True)
+    return run_for_each(
+        context, refs, with_note(lambda commands: commands.rerun, note), with_next_run=True
+    )
 
 
 def archive(context: typer.Context, refs: RefsArgument, note: NoteOption = None) -> int:
     """Archive campaigns."""
-    return run_for_each(context, refs, _with_note(CampaignService.archive, note))
+    return run_for_each(context, refs, with_note(lambda commands: commands.archive, note))
 
 
 def unarchive(context: typer.Context, refs: RefsArgument, note: NoteOption = None) -> int:
     """Restore archived campaigns."""
-    return run_for_each(context, refs, _with_note(CampaignService.unarchive, note))
+    return run_for_each(context, refs, with_note(lambda commands: commands.unarchive, note))
 
 
-def _with_note(command: NotedCommand, note: str | None) -> Command:
+def with_note(command: NotedCommand, note: str | None) -> Command:
+    """Return a command with its note. Raises typer.BadParameter."""
     given = checked_note(note)
-    return lambda service, ref, actor: command(service, ref, actor, given)
+    return lambda service, ref, actor: command(service)(ref, actor, given)
 
 
 def _end_of_pause(text: str) -> datetime:
@@ -122,12 +131,12 @@ def run_for_each(
 
     line = result_line or default_line
 
-    async def run_and_print(store: Store) -> int:
+    async def run_and_print(client: Client) -> int:
         code = 0
         for ref in refs:
             try:
-                wanted = await store.campaign_ref(ref)
-                print(line(await command(store.service, wanted, command_line_actor())))
+                wanted = await client.campaign_ref(ref)
+                print(line(await command(client.service, wanted, command_line_actor())))
             except (CampaigndError, typer.BadParameter) as error:
                 if len(refs) == 1 or getattr(error, "retryable", False):
                     raise
@@ -135,7 +144,7 @@ def run_for_each(
                 code = 1
         return code
 
-    return with_store(context, run_and_print)
+    return with_client(context, run_and_print)
 
 
 def command_result_line(result: CommandResult, *, with_next_run: bool) -> str:
@@ -148,7 +157,7 @@ def command_result_line(result: CommandResult, *, with_next_run: bool) -> str:
         return f"{line}, no run is due by itself"
     if result.next_run_at <= result.now:
         return f"{line}, runs now"
-    return f"{line}, next run at {instant_text(result.next_run_at)}"
+    return f"{line}, next run at {shown_instant(result.next_run_at)}"
 
 
 def count_text(refs: Sequence[str]) -> str:

@@ -6,14 +6,16 @@ from typing import Annotated
 
 import typer
 
-from daemon.campaign_service import CampaignService, CommandResult
-from daemon.cli.commands.lifecycle import count_text, run_for_each
+from daemon.campaign_service import CommandResult
+from daemon.cli.client import Client
+from daemon.cli.commands.lifecycle import count_text, run_for_each, with_note
 from daemon.cli.commands.schedule import print_notes
 from daemon.cli.confirm import confirm
 from daemon.cli.context import command_line_actor
+from daemon.cli.notes import NoteOption
 from daemon.cli.options import YesOption
 from daemon.cli.refs import RefArgument, RefsArgument
-from daemon.cli.store import Store, with_store
+from daemon.cli.store import with_client
 
 
 def delete(context: typer.Context, refs: RefsArgument, yes: YesOption = False) -> int:
@@ -26,12 +28,18 @@ def delete(context: typer.Context, refs: RefsArgument, yes: YesOption = False) -
     def deleted(result: CommandResult) -> str:
         return f"campaign {result.campaign_id} deleted"
 
-    return run_for_each(context, refs, CampaignService.delete_campaign, result_line=deleted)
+    return run_for_each(
+        context,
+        refs,
+        lambda commands, ref, actor: commands.delete_campaign(ref, actor),
+        result_line=deleted,
+    )
 
 
-def run_now(context: typer.Context, refs: RefsArgument) -> int:
+def run_now(context: typer.Context, refs: RefsArgument, note: NoteOption = None) -> int:
     """Run live campaigns once, now, beside their schedules."""
-    return run_for_each(context, refs, CampaignService.run_now, with_next_run=True)
+    command = with_note(lambda commands: commands.run_now, note)
+    return run_for_each(context, refs, command, with_next_run=True)
 
 
 def copy(
@@ -44,14 +52,14 @@ def copy(
 ) -> int:
     """Copy a campaign with its schedule, as a draft."""
 
-    async def copy_campaign(store: Store) -> None:
-        wanted = await store.campaign_ref(ref)
-        copied = await store.service.copy_campaign(wanted, command_line_actor(), name)
+    async def copy_campaign(client: Client) -> None:
+        wanted = await client.campaign_ref(ref)
+        copied = await client.service.copy_campaign(wanted, command_line_actor(), name)
         print(f"campaign {copied.campaign.id} draft, {copied.campaign.name!r}")
         print_notes(copied.notes)
         print(f"next: campaignd start {copied.campaign.id}")
 
-    return with_store(context, copy_campaign)
+    return with_client(context, copy_campaign)
 
 
 def rename(
@@ -61,14 +69,14 @@ def rename(
 ) -> int:
     """Rename a campaign."""
 
-    async def rename_campaign(store: Store) -> None:
-        edited = await store.service.edit_campaign(
-            await store.campaign_ref(ref),
+    async def rename_campaign(client: Client) -> None:
+        edited = await client.service.edit_campaign(
+            await client.campaign_ref(ref),
             {"name": name},
             command_line_actor(),
-            targets=store.settings.targets,
+            targets=client.targets_with(None),
         )
         already = "" if edited.changed else " already"
         print(f"campaign {edited.campaign.id} is called {edited.campaign.name!r}{already}")
 
-    return with_store(context, rename_campaign)
+    return with_client(context, rename_campaign)

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
+from daemon.cli.client import Client
 from daemon.cli.options import displays
 from daemon.cli.output import LimitOption, Listing, print_pages, print_rows, print_zone
 from daemon.cli.refs import OptionalRef
-from daemon.cli.store import Store, with_store
+from daemon.cli.store import with_client
 from daemon.cli.table import Column
 from daemon.cli.when import parse_since
 from daemon.domain.campaign.state_machine import RunStatus
@@ -53,11 +54,11 @@ def runs(
     wanted_status = RunStatus.FAILED if failed else status
     earliest = None if since is None else parse_since(since)
 
-    async def list_runs(store: Store) -> None:
-        wanted = None if ref is None else await store.campaign_ref(ref)
+    async def list_runs(client: Client) -> None:
+        wanted = None if ref is None else await client.campaign_ref(ref)
 
         async def fetch_page(count: int, before: RunKey | None) -> list[RunDetail]:
-            page = await store.reads.runs(
+            page = await client.reads.runs(
                 limit=count, ref=wanted, status=wanted_status, before=before
             )
             if earliest is None:
@@ -75,7 +76,7 @@ def runs(
         await print_pages(_LISTING, fetch_page, limit=limit)
         print_zone()
 
-    return with_store(context, list_runs)
+    return with_client(context, list_runs)
 
 
 async def _follow(fetch_page: Any, limit: int) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from daemon.cli.client import Client
 from daemon.cli.commands.lifecycle import command_result_line
 from daemon.cli.confirm import confirm
 from daemon.cli.context import command_line_actor
@@ -18,7 +19,7 @@ from daemon.cli.options import YesOption, displays
 from daemon.cli.output import print_json
 from daemon.cli.refs import RefArgument
 from daemon.cli.screen import Output, screen
-from daemon.cli.store import Store, with_store
+from daemon.cli.store import with_client
 from daemon.domain.campaign.schedule_fields import next_run_fields
 from daemon.domain.errors import INVALID_CONFIGURATION, InvalidInput
 from daemon.domain.preview import LONGEST_LINE, MOST_OCCURRENCES, campaign_answer
@@ -55,17 +56,17 @@ def schedule(
     if clear:
         confirm(f"Delete the schedule of campaign {ref}?", yes=yes)
 
-    async def write_or_preview(store: Store) -> None:
-        wanted = await store.campaign_ref(ref)
+    async def write_or_preview(client: Client) -> None:
+        wanted = await client.campaign_ref(ref)
         if clear:
-            result = await store.service.clear_schedule(wanted, command_line_actor())
+            result = await client.service.clear_schedule(wanted, command_line_actor())
         elif preview is not None:
-            await _preview_schedule(store, wanted, body, preview, as_json)
+            await _preview_schedule(client, wanted, body, preview, as_json)
             return
         elif is_schedule_body(body):
-            result = await store.service.save_schedule(wanted, body, command_line_actor())
+            result = await client.service.save_schedule(wanted, body, command_line_actor())
         else:
-            result = await store.service.update_schedule(wanted, body, command_line_actor())
+            result = await client.service.update_schedule(wanted, body, command_line_actor())
         if as_json:
             print_json(
                 {
@@ -82,14 +83,14 @@ def schedule(
             print(command_result_line(result, with_next_run=result.schedule is not None))
             print_notes(result.notes)
 
-    return with_store(context, write_or_preview)
+    return with_client(context, write_or_preview)
 
 
 async def _preview_schedule(
-    store: Store, ref: Any, body: object, count: int, as_json: bool
+    client: Client, ref: Any, body: object, count: int, as_json: bool
 ) -> None:
-    shown = await store.reads.campaign(ref)
-    saved = store.service.parse_schedule(shown.snapshot, body)
+    shown = await client.reads.campaign(ref)
+    saved = client.service.parse_schedule(shown.snapshot, body)
     answer = campaign_answer(saved, shown.current, shown.now, count)
     if as_json:
         print_json(answer)

@@ -8,11 +8,12 @@ from typing import Any
 
 import typer
 
+from daemon.cli.client import Client
 from daemon.cli.options import displays
-from daemon.cli.output import instant_text, print_fields, print_objects, print_table
+from daemon.cli.output import print_fields, print_objects, print_table, shown_instant
 from daemon.cli.refs import RefArgument
 from daemon.cli.screen import Output, printing_to, screen
-from daemon.cli.store import Store, with_store
+from daemon.cli.store import with_client
 from daemon.cli.table import Column
 from daemon.domain.campaign.model import Campaign, LoggedEvent
 from daemon.domain.campaign.schedule_fields import next_run_at, next_run_fields, timezone_in_force
@@ -30,17 +31,17 @@ _LAST_EVENTS = 10
 def show(context: typer.Context, ref: RefArgument) -> int:
     """Show one campaign."""
 
-    async def show_campaign(store: Store) -> None:
-        shown = await store.reads.campaign(await store.campaign_ref(ref))
-        upcoming = await store.reads.upcoming_of(shown.campaign.id, _NEXT)
-        events = await store.reads.events(shown.campaign.id, limit=_LAST_EVENTS)
+    async def show_campaign(client: Client) -> None:
+        shown = await client.reads.campaign(await client.campaign_ref(ref))
+        upcoming = await client.reads.upcoming_of(shown.campaign.id, _NEXT)
+        events = await client.reads.events(shown.campaign.id, limit=_LAST_EVENTS)
         if screen().output is not Output.TABLE:
             print_objects([campaign_object(shown)])
             return
         with printing_to(screen().in_zone(zone(timezone_in_force(shown.snapshot)))):
             _print_campaign(shown, upcoming, events)
 
-    return with_store(context, show_campaign)
+    return with_client(context, show_campaign)
 
 
 def campaign_object(shown: CampaignDetail) -> dict[str, Any]:
@@ -127,8 +128,8 @@ def _print_campaign(
 
 
 def _pause_text(pause: Pause) -> str:
-    since = "" if pause.since is None else f"since {instant_text(pause.since)} by {pause.by}, "
-    end = "for good" if pause.until is None else f"until {instant_text(pause.until)}"
+    since = "" if pause.since is None else f"since {shown_instant(pause.since)} by {pause.by}, "
+    end = "for good" if pause.until is None else f"until {shown_instant(pause.until)}"
     return f"{since}{end}" + (f": {pause.note}" if pause.note else "")
 
 

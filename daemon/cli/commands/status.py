@@ -8,15 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
+from daemon.cli.client import Client
 from daemon.cli.options import displays
-from daemon.cli.output import instant_text, print_fields, print_objects, print_table
+from daemon.cli.output import print_fields, print_objects, print_table, shown_instant
 from daemon.cli.screen import Output, screen
-from daemon.cli.store import Store, with_store
+from daemon.cli.store import with_client
 from daemon.cli.table import Column
 from daemon.domain.formatting import duration_text
 from daemon.domain.read_models import NodeState, Overview, StatusCounts
 from daemon.domain.schedule.zone_data import describe, in_use, tzdata_origin, tzdata_version
-from storage.cluster_reads import count_by_status, read_overview
 from storage.schema import describe_schema
 
 
@@ -30,15 +30,15 @@ def status(
 ) -> int:
     """Show nodes, lag and open runs."""
 
-    async def show_status(store: Store) -> None:
-        found = await read_overview(store.database)
-        totals = await count_by_status(store.database) if counts else None
+    async def show_status(client: Client) -> None:
+        found = await client.overview()
+        totals = await client.counts() if counts else None
         if screen().output is Output.TABLE:
             _print_status(found, totals)
         else:
             print_objects(_status_objects(found, totals))
 
-    return with_store(context, show_status)
+    return with_client(context, show_status)
 
 
 _NODE_COLUMNS = (
@@ -76,7 +76,7 @@ def _print_status(found: Overview, totals: StatusCounts | None) -> None:
     rows: dict[str, object] = {
         "overdue": f"{found.overdue}{behind}",
         "behind their run": found.backlog,
-        "next event": instant_text(found.next_event_at) or "none",
+        "next event": shown_instant(found.next_event_at) or "none",
         "runs executing": found.executing,
         "runs queued": found.queued,
         "runs retrying": found.retrying,

@@ -6,11 +6,12 @@ from typing import Any
 
 import typer
 
+from daemon.cli.client import Client
 from daemon.cli.commands.show import event_word
 from daemon.cli.options import displays
 from daemon.cli.output import LimitOption, Listing, print_pages, print_zone
 from daemon.cli.refs import OptionalRef
-from daemon.cli.store import Store, with_store
+from daemon.cli.store import with_client
 from daemon.cli.table import Column
 from daemon.domain.read_models import UpcomingEvent, UpcomingKey
 
@@ -27,19 +28,19 @@ def upcoming(
     event of each started campaign; with REF it has the next events of that campaign.
     """
 
-    async def list_events(store: Store) -> None:
-        wanted = None if ref is None else await store.campaign_ref(ref)
+    async def list_events(client: Client) -> None:
+        wanted = None if ref is None else await client.campaign_ref(ref)
 
         async def fetch_page(count: int, after: UpcomingKey | None) -> list[UpcomingEvent]:
             if wanted is None:
-                return await store.reads.upcoming(limit=count, after=after)
+                return await client.reads.upcoming(limit=count, after=after)
             # The events of one campaign are computed, all of them on one page.
-            return [] if after is not None else await store.reads.upcoming_of(wanted, limit)
+            return [] if after is not None else await client.reads.upcoming_of(wanted, limit)
 
         await print_pages(_LISTING, fetch_page, limit=limit)
         print_zone()
 
-    return with_store(context, list_events)
+    return with_client(context, list_events)
 
 
 def event_json(event: UpcomingEvent) -> dict[str, Any]:

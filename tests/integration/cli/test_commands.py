@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -587,3 +588,25 @@ def test_open_prints_a_link_of_a_key_and_creates_that_of_the_user(loaded: Call) 
     unknown = loaded("open", "--key", "unknown")
     assert unknown.returncode == 1
     assert "no key in force has the name 'unknown'" in unknown.stderr
+
+
+def test_runs_are_followed_as_they_come(loaded: Call, database_url: str, tmp_path: Path) -> None:
+    """The newest ones first of all, then each new one and each change, until Ctrl-C."""
+    loaded("run-now", 2)
+    with subprocess.Popen(
+        [CAMPAIGND, "runs", "--follow", "--json"],
+        stdout=subprocess.PIPE,
+        env=environment_of(database_url, tmp_path),
+        text=True,
+    ) as following:
+        assert following.stdout is not None
+        try:
+            assert json.loads(following.stdout.readline())["campaign_id"] == 2
+            loaded("start", 3)
+            assert json.loads(following.stdout.readline())["campaign_id"] == 3
+            loaded("stop", 3)
+            changed = json.loads(following.stdout.readline())
+            assert (changed["campaign_id"], changed["status"]) == (3, "cancelled")
+        finally:
+            following.send_signal(signal.SIGINT)
+        assert following.wait(30) == 130

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from daemon.domain.errors import InvalidInput
 from daemon.domain.requests import BodyContext, PastStarts, read_schedule_body, read_update_body
+from daemon.domain.requests.context import ParsedSchedule
 from daemon.domain.schedule.daylight_saving import DaylightSaving, Fold, Gap
-from daemon.domain.schedule.schedule import CampaignType, Schedule
+from daemon.domain.schedule.schedule import CampaignType
 from daemon.domain.schedule.timezones import resolve, wall_clock, zone
 from daemon.domain.schedule.words import MONTHS, WEEKDAYS, schedule_in_words
 from tests.unit.domain.schedule.schedules import at, recurring, saved, window
@@ -168,10 +169,11 @@ def cases(draw: st.DrawFn) -> tuple[CampaignType, dict[str, Any]]:
     }
 
 
-def schedule_of(kind: CampaignType, body: dict[str, Any]) -> Schedule | None:
+def schedule_of_body(kind: CampaignType, body: dict[str, Any]) -> ParsedSchedule | None:
+    """Return the meaning of a body; None for a recurrence that would never run."""
     read = read_schedule_body if "schedule_type" in body else read_update_body
     try:
-        return read(body, BodyContext(NOW, kind, past=PastStarts.ANY)).schedule
+        return read(body, BodyContext(NOW, kind, past=PastStarts.ANY))
     except InvalidInput as error:
         if "never run" in str(error) or "must be after startdate" in str(error):
             return None
@@ -184,9 +186,10 @@ def test_the_phrase_means_the_occurrences(
     case: tuple[CampaignType, dict[str, Any]], brief: bool
 ) -> None:
     """Also the brief phrase, which leaves out what the reader knows by the date of today."""
-    schedule = schedule_of(*case)
-    if schedule is None:
+    parsed = schedule_of_body(*case)
+    if parsed is None or parsed.schedule is None:
         return
+    schedule = parsed.schedule
     phrase = schedule_in_words(schedule, NOW if brief else None)
     count = 12
     wanted = schedule.occurrences(NOW, count)
