@@ -146,6 +146,7 @@ class Daemon:
             parts.loader,
             parts.lease_reaper,
             parts.resumer,
+            parts.failure_watch,
             parts.canceller,
             parts.brake_watch,
             parts.pruner,

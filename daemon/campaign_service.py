@@ -283,6 +283,28 @@ class CampaignService:
             ref, actor, lambda s: commands.pause(s, until), note=note
         )
 
+    async def pause_failing(self, campaign_ids: Collection[int], actor: str) -> None:
+        """Pause campaigns whose schedule asks for it after so many failed runs in a row.
+
+        Args:
+            campaign_ids: campaigns of which a run has just failed.
+            actor: the node, or the caller that reported the failure.
+        """
+        for campaign_id, failures in (await self._store.failing(campaign_ids)).items():
+            async with self._store.edit(campaign_id) as edit:
+                if edit.snapshot.campaign.status not in commands.PAUSABLE:
+                    continue
+                change = commands.pause(edit.snapshot)
+                await edit.apply(replace(change, cause=f"{failures} runs in a row failed"), actor)
+            campaign = edit.snapshot.campaign
+            self._emit(
+                "campaign_paused",
+                campaign_id=campaign.id,
+                campaign_uuid=campaign.uuid,
+                cause="failures",
+                count=failures,
+            )
+
     async def stop(self, ref: int | UUID, actor: str, note: str | None = None) -> CommandResult:
         """Cancel the campaign and every open run."""
         return await self._execute_command(ref, actor, commands.stop, note=note)
@@ -333,9 +355,12 @@ class CampaignService:
                 return Reject(reason)
             return Retry(reason, policy.wait(run.attempt, random.random))
 
-        return self._queue_ended_run(
+        update = self._queue_ended_run(
             await self._run_store.end_attempt(run_id, attempt, decide, actor)
         )
+        if update.changed and update.ended is not None:
+            await self.pause_failing([update.campaign_id], actor)
+        return update
 
     async def heartbeat(self, run_id: UUID, attempt: int, seconds: float) -> AttemptUpdate:
         """Extend the attempt's lease to ``seconds`` from now. Raises Conflict."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -59,6 +59,14 @@ class CampaignStore(Protocol):
         copied_from: int | None = None,
     ) -> Campaign:
         """Insert a draft with its schedule. Raises Conflict if its uuid is in use."""
+        ...
+
+    async def failing(self, campaign_ids: Collection[int]) -> Mapping[int, int]:
+        """Return live campaigns that are to be paused, with their runs in a row that failed.
+
+        Args:
+            campaign_ids: campaigns of which a run has just failed.
+        """
         ...
 
     def edit(

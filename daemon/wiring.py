@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 from config.environment import command_environment
 from daemon import __version__
+from daemon.campaign_service import CampaignService
 from daemon.cluster.heartbeat import Heartbeat
 from daemon.cluster.node_rescuer import NodeRescuer
 from daemon.cluster.store import NodeInfo
 from daemon.domain.ports import Clock, Emit
 from daemon.domain.schedule.zone_data import tzdata_version
 from daemon.maintenance.auditor import Auditor, AuditorOptions
+from daemon.maintenance.failure_watch import FailureWatch
 from daemon.maintenance.lease_reaper import LeaseReaper
 from daemon.maintenance.periodic import PeriodicTask
 from daemon.maintenance.privilege_watch import EVERY_S as PRIVILEGES_EVERY_S
@@ -116,6 +118,7 @@ class Parts:
     node_rescuer: NodeRescuer
     lease_reaper: LeaseReaper
     resumer: Resumer
+    failure_watch: FailureWatch
     pruner: Pruner
     auditor: Auditor | None
     audit_database: Database
@@ -139,6 +142,7 @@ class Parts:
             self.loader,
             self.lease_reaper,
             self.resumer,
+            self.failure_watch,
             self.canceller,
             self.brake_watch,
             self.pruner,
@@ -187,6 +191,9 @@ def build_parts(process: ProcessContext, in_force: Callable[[], Settings]) -> Pa
 
     scheduler = TimerScheduler(clock, database_clock)
     inbox = TimerInbox(scheduler)
+    failure_watch = FailureWatch(
+        CampaignService(Campaigns(database), emit=emit), node, health=health
+    )
     context = PipelineContext(
         store=run_store,
         timer=inbox,
@@ -197,6 +204,7 @@ def build_parts(process: ProcessContext, in_force: Callable[[], Settings]) -> Pa
         health=health,
         emit=emit,
         batch=scheduler_settings.batch,
+        on_failed=failure_watch.on_failed,
     )
     pipeline = Pipeline(context, build_targets(settings, emit))
     beat_every = process.sign_every and process.sign_every / BEATS_PER_SIGN
@@ -318,6 +326,7 @@ def build_parts(process: ProcessContext, in_force: Callable[[], Settings]) -> Pa
         node_rescuer=node_rescuer,
         lease_reaper=lease_reaper,
         resumer=resumer,
+        failure_watch=failure_watch,
         pruner=Pruner(Prune(database), lambda: _retention_from(in_force()), emit=emit),
         auditor=auditor,
         audit_database=audit_database,

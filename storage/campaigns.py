@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import cache
@@ -22,6 +22,7 @@ from storage.audit_log import record_in_transaction
 from storage.campaign_editor import LockedCampaign
 from storage.campaign_rows import campaign_from, campaign_not_found, ref_condition
 from storage.engine import Connections, rows_of
+from storage.queries import query
 from storage.schedule_rows import schedule_from
 from storage.tables import campaign_events, campaigns, runs, schedule_definitions, timers
 
@@ -115,6 +116,18 @@ class Campaigns:
         )
         async with self._database.statement() as connection:
             return list((await connection.execute(statement)).scalars())
+
+    async def failing(self, campaign_ids: Collection[int]) -> dict[int, int]:
+        """Return the live campaigns that are to be paused, with their runs in a row that failed.
+
+        Args:
+            campaign_ids: campaigns of which a run has just failed.
+        """
+        async with self._database.statement() as connection:
+            found = await connection.execute(
+                query("find_failing_campaigns"), {"campaign_ids": sorted(campaign_ids)}
+            )
+            return {row.campaign_id: row.failures for row in found}
 
     @asynccontextmanager
     async def edit(

@@ -219,6 +219,8 @@ class Completer(Service):
                 part = items[start : start + YIELD_EVERY]
                 self._forget(part)
                 self._log_outcomes(part, result)
+            if result.status is RunStatus.FAILED:
+                self._context.on_failed([item.attempt.campaign_id for item in items])
             self._context.timer.runs_finished(
                 [item.attempt.campaign_id for item in items], promoted=result.promoted
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from daemon.domain.ports import Clock, Emit
@@ -29,5 +30,7 @@ class PipelineContext:
     batch: int
     """Maximum number of runs in one claim or finish statement."""
     in_flight: InFlight = field(default_factory=InFlight)
+    on_failed: Callable[[Iterable[int]], None] = lambda _campaign_ids: None
+    """Called with the campaigns of runs whose outcome `failed` is written."""
     claims_wanted: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when entries are due or a target has room; the claimer waits for it."""

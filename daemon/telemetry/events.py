@@ -361,6 +361,12 @@ EVENTS: dict[str, EventSpec] = {
         ("campaign_id", "campaign_uuid", "first", "last", "count", "cause"),
         "See `run_missed` or `run_skipped`, according to `cause`.",
     ),
+    "campaign_paused": EventSpec(
+        "error",
+        "So many runs in a row failed that the campaign is paused, as its schedule asks.",
+        ("campaign_id", "campaign_uuid", "cause", "count"),
+        "Find out why its runs fail, then `campaignd start ID`.",
+    ),
     "lease_lost": EventSpec(
         "warning",
         "An outcome was refused: another node has the run, or the run was cancelled.",

@@ -101,6 +101,9 @@ class Metrics:
         self._passed = self._add_counter(
             "occurrences_passed", "Occurrences that passed in stretches of more than 100.", "cause"
         )
+        self._campaigns_paused = self._add_counter(
+            "campaigns_paused", "Campaigns that a node has paused.", "cause"
+        )
         self._audited_campaigns = self._add_counter(
             "audit_campaigns_checked", "Campaigns that the auditor looked at.", "pass"
         )
@@ -153,6 +156,8 @@ class Metrics:
             self._plain[event]()
         elif event == "occurrences_passed":
             self._passed.labels(str(fields["cause"])).inc(fields["count"])
+        elif event == "campaign_paused":
+            self._campaigns_paused.labels(fields["cause"]).inc()
         elif event == "audit_pass":
             self._audited_campaigns.labels(fields["look"]).inc(fields["campaigns"])
             self._audited_occurrences.inc(fields.get("occurrences", 0))

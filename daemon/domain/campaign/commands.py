@@ -37,6 +37,8 @@ from daemon.domain.schedule.schedule import EventKind, Kind, Overlap, Schedule, 
 from daemon.domain.schedule.timezones import resolve, wall_clock, zone
 
 LIFECYCLE_REFUSAL = 400
+PAUSABLE = frozenset({Status.SCHEDULED, Status.LAUNCHED, Status.EXECUTING})
+"""The statuses in which a node pauses a campaign whose runs fail."""
 UPDATE_REFUSAL = 422
 
 

@@ -11,6 +11,8 @@ from daemon.domain.requests.declaration import Body, declare_field
 from daemon.domain.requests.forms import BOOLEAN, enum_form, integer_form
 from daemon.domain.schedule.schedule import CampaignType, Overlap, Schedule, ScheduleSource
 
+MOST_FAILURES = 100
+"""Maximum pause_after_failures."""
 LONGEST_GRACE = 31_536_000
 """Maximum misfire_grace_time in seconds: one year."""
 
@@ -84,9 +86,16 @@ class ExtensionFields(NamedTuple):
     coalesce: bool | None = declare_field(
         BOOLEAN, doc="Fire only the newest of several late occurrences. Kept when absent."
     )
+    pause_after_failures: int | None = declare_field(
+        integer_form(0, MOST_FAILURES),
+        doc="The campaign is paused when so many of its runs in a row have failed; 0: never. Kept "
+        "when absent.",
+    )
 
 
 EXTRAS = Body(ExtensionFields)
+_FAILURES = "pause_after_failures"
+"""A field that decides no occurrence, so that only the stored body has it."""
 
 
 def without_nulls(body: dict[str, Any]) -> dict[str, Any]:
@@ -97,7 +106,7 @@ def without_nulls(body: dict[str, Any]) -> dict[str, Any]:
 def keep_extension_fields(body: dict[str, Any], ctx: BodyContext) -> dict[str, Any]:
     """Add the campaign's extension fields to `body` where it names none; return `body`.
 
-    Only values that differ from the defaults are added.
+    Only values that differ from the defaults are added; a 0 that stands for never is removed.
     """
     if ctx.current is not None:
         schedule = ctx.current.schedule
@@ -107,4 +116,8 @@ def keep_extension_fields(body: dict[str, Any], ctx: BodyContext) -> dict[str, A
             body.setdefault("coalesce", False)
         if schedule.overlap is not Overlap.SKIP:
             body.setdefault("overlap", schedule.overlap.value)
+        if _FAILURES in ctx.current.body:
+            body.setdefault(_FAILURES, ctx.current.body[_FAILURES])
+    if body.get(_FAILURES) == 0:
+        del body[_FAILURES]
     return body

@@ -45,6 +45,11 @@ from tests.unit.domain.requests.save_bodies import (
             "misfire_grace_time",
             "31536000",
         ),
+        (
+            {"schedule_type": "immediate", "pause_after_failures": 101},
+            "pause_after_failures",
+            "must be from 0 to 100",
+        ),
         ({"schedule_type": "immediate", "misfire_grace_time": True}, "misfire_grace_time", "True"),
         ({"schedule_type": "immediate", "misfire_grace_time": 60.0}, "misfire_grace_time", "60.0"),
         ({"schedule_type": "scheduled"}, "scheduled_at", "can't be blank"),
