@@ -34,6 +34,8 @@ TAGS = {
     "Import and export": "All campaigns as JSON lines.",
     "Targets": "Where runs are sent, and whether they arrive.",
     "Cluster": "Nodes, lag and open runs.",
+    "Auditor": "What contradicts the schedules now.",
+    "Calendar feed": "Runs to come as iCalendar, for calendar programs.",
     "Keys": "API keys; for keys of the scope admin.",
     "Audit log": "Who changed what; for keys of the scope admin.",
     "Operation": "Health and metrics, without a key.",

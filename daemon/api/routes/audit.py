@@ -16,7 +16,10 @@ router = APIRouter(tags=["Auditor"], dependencies=READ)
 
 
 @router.get(
-    "/audit", summary="List findings of the auditor", responses=route_responses(AuditFindingPage)
+    "/audit",
+    name="finding_list",
+    summary="List findings of the auditor",
+    responses=route_responses(AuditFindingPage),
 )
 async def list_findings(request: Request, limit: Limit = 50, cursor: Cursor = None) -> Response:
     """Returns what contradicts the schedules now, oldest first.

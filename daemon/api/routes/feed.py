@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from daemon.api.auth import READ_OR_FEED
 from daemon.api.openapi import CampaignRef, route_responses
+from daemon.api.parameters import TargetName
 from daemon.api.requests import backend_of, parse_ref
 from daemon.domain.campaign.state_machine import ARMED
 from daemon.domain.listing import CampaignFilter
@@ -53,13 +54,14 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 
 @router.get(
     "/calendar.ics",
+    name="calendar_read",
     dependencies=READ_OR_FEED,
     summary="Read the runs to come as a calendar",
     response_class=Response,
     responses={**route_responses(None), **_RESPONSES},
 )
 async def read_calendar(
-    request: Request, days: Days = 60, target: str | None = None, key: FeedKey = None
+    request: Request, days: Days = 60, target: TargetName = None, key: FeedKey = None
 ) -> Response:
     """Returns an event for each run to come of all campaigns, at most 5,000, soonest first."""
     now = _clock.now()
@@ -71,6 +73,7 @@ async def read_calendar(
 
 @router.get(
     "/campaigns/{ref}/calendar.ics",
+    name="campaign_calendar_read",
     dependencies=READ_OR_FEED,
     summary="Read a campaign's runs to come as a calendar",
     response_class=Response,

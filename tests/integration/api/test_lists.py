@@ -20,7 +20,7 @@ def test_every_call_refuses_unknown_parameters(api: RunningApi) -> None:
     with api.client(Scope.ADMIN) as http:
         for path, item in spec["paths"].items():
             for method in item if path.startswith("/api/") else ():
-                url = api.url + path.format(ref=1, run_id=uuid4(), key_id=1)
+                url = api.url + path.format(ref=1, run_id=uuid4(), key_id=1, name="log")
                 answer = http.request(method, url, params={"colour": "red"})
                 assert answer.status_code == 400, (method, path, answer.text)
                 assert answer.json()["message"] == "Invalid parameters"

@@ -496,6 +496,10 @@ def test_the_specification_is_complete(api: RunningApi) -> None:
     assert len(names) == len(set(names))
     assert all(re.fullmatch("[a-z]+(_[a-z]+)+", name) for name in names)
     assert not [path for path in spec["paths"] if "{campaign" in path]
+    used = {
+        tag for item in spec["paths"].values() for each in item.values() for tag in each["tags"]
+    }
+    assert {tag["name"] for tag in spec["tags"]} == used
 
 
 @pytest.mark.parametrize(
