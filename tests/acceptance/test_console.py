@@ -24,7 +24,8 @@ pytestmark = [pytest.mark.machine, pytest.mark.timeout(240)]
 
 PAGES = (
     *("/", "/calendar", "/calendar?view=week", "/calendar?view=day", "/calendar?view=agenda"),
-    *("/campaigns", "/campaigns/new", "/runs", "/explain", "/nodes", "/audit", "/preferences"),
+    *("/campaigns", "/campaigns/new", "/runs", "/explain", "/targets", "/nodes", "/audit"),
+    "/preferences",
 )
 OF_CAMPAIGN = ("", "/runs", "/schedule", "/history", "/payload", "/edit", "/reschedule")
 MANY = 1500

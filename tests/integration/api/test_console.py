@@ -23,6 +23,7 @@ PAGES = (
     "/runs",
     "/explain",
     "/nodes",
+    "/targets",
     "/audit",
     "/preferences",
 )

@@ -442,6 +442,14 @@ def test_today_retries_the_failed_runs_of_a_target_and_decides_on_held_ones(
     api.database.wait_until("SELECT status = 'completed' FROM runs WHERE id = %s", runs["held"])
 
 
+def test_a_target_is_tested_and_resumed(api: RunningApi, ann: httpx.Client) -> None:
+    assert 'action="/targets/log/test"' in ann.get("/targets").text
+    assert "Test message to log: delivered" in ann.post("/targets/log/test").text
+    assert "The target was resumed" in ann.post("/targets/log/resume").text
+    assert ann.post("/targets/nowhere/resume").status_code == 404
+    assert ann.post("/targets/nowhere/test").status_code == 404
+
+
 def test_a_live_page_hears_of_an_edit_and_of_a_run(api: RunningApi, ann: httpx.Client) -> None:
     made = api.create_armed_campaign()
     with ann.stream("GET", "/stream") as stream:
