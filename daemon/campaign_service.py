@@ -17,6 +17,7 @@ from uuid import UUID
 from daemon.campaign_store import CampaignStore, HeldRunStore, ImportStore, RunResultStore
 from daemon.domain.campaign import commands
 from daemon.domain.campaign.copying import CampaignCopy, copy_of
+from daemon.domain.campaign.dry_run import DryRun, dry_run
 from daemon.domain.campaign.edit_request import (
     content_tag,
     edit_notes,
@@ -49,6 +50,10 @@ RevisionCheck = Callable[[int | None], bool]
 
 It is that of a schedule, None for no schedule, or a campaign's `content_tag`.
 """
+
+
+ScheduleCommand = Literal["save", "update", "clear", "start"]
+"""The commands that have a dry run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,35 +243,41 @@ class CampaignService:
         self, ref: int | UUID, body: object, actor: str, expect: RevisionCheck | None = None
     ) -> CommandResult:
         """Replace the schedule with a ``schedule`` body; ``immediate`` clears the schedule."""
-
-        def save(of: Snapshot) -> Change:
-            fields = without_read_only_fields(body, of, INVALID_CONFIGURATION)
-            return commands.save(of, fields, self.body_context(of))
-
-        return await self._execute_command(ref, actor, save, expect)
+        return await self._execute_command(ref, actor, self._decision("save", body), expect)
 
     async def update_schedule(
         self, ref: int | UUID, body: object, actor: str, expect: RevisionCheck | None = None
     ) -> CommandResult:
         """Merge an ``update_schedule`` body into the schedule; the status does not change."""
-
-        def update(of: Snapshot) -> Change:
-            fields = without_read_only_fields(body, of, INVALID_VALUES)
-            return commands.update(of, fields, self.body_context(of))
-
-        return await self._execute_command(ref, actor, update, expect)
+        return await self._execute_command(ref, actor, self._decision("update", body), expect)
 
     async def clear_schedule(
         self, ref: int | UUID, actor: str, expect: RevisionCheck | None = None
     ) -> CommandResult:
         """Delete the schedule; the campaign becomes a draft."""
-        return await self._execute_command(ref, actor, commands.clear, expect)
+        return await self._execute_command(ref, actor, self._decision("clear"), expect)
 
     async def start(self, ref: int | UUID, actor: str, note: str | None = None) -> CommandResult:
         """Arm the campaign, run it now, or resume it."""
-        return await self._execute_command(
-            ref, actor, lambda s: commands.start(s, self._grace), note=note
-        )
+        return await self._execute_command(ref, actor, self._decision("start"), note=note)
+
+    async def dry_run(
+        self,
+        ref: int | UUID,
+        command: ScheduleCommand,
+        body: object = None,
+        *,
+        days: int,
+        expect: RevisionCheck | None = None,
+    ) -> DryRun:
+        """Compare the occurrences within ``days`` without a command and with it; write nothing.
+
+        Raises:
+            InvalidInput, Refused, NotFound, PreconditionFailed: the command would raise it too.
+        """
+        snapshot = await self._store.read_snapshot(ref)
+        _require_revision(snapshot.revision, expect)
+        return dry_run(snapshot, self._decision(command, body)(snapshot), days)
 
     async def pause(
         self,
@@ -426,6 +437,26 @@ class CampaignService:
             raise RuntimeError("CampaignService was created without a RunResultStore")
         return self._runs
 
+    def _decision(
+        self, command: ScheduleCommand, body: object = None
+    ) -> Callable[[Snapshot], Change]:
+        """Return the function that decides what a command changes."""
+
+        def decide(of: Snapshot) -> Change:
+            match command:
+                case "save":
+                    fields = without_read_only_fields(body, of, INVALID_CONFIGURATION)
+                    return commands.save(of, fields, self.body_context(of))
+                case "update":
+                    fields = without_read_only_fields(body, of, INVALID_VALUES)
+                    return commands.update(of, fields, self.body_context(of))
+                case "clear":
+                    return commands.clear(of)
+                case "start":
+                    return commands.start(of, self._grace)
+
+        return decide
+
     async def _execute_command(
         self,
         ref: int | UUID,
@@ -435,14 +466,16 @@ class CampaignService:
         note: str | None = None,
     ) -> CommandResult:
         async with self._store.edit(ref) as edit:
-            if expect is not None and not expect(edit.snapshot.revision):
-                raise PreconditionFailed(
-                    "the schedule was changed by another request; read it again"
-                )
+            _require_revision(edit.snapshot.revision, expect)
             change = replace(decide(edit.snapshot), note=note)
             await edit.apply(change, actor)
         self._queue_ended_runs(edit.ended_runs)
         return _command_result(edit.snapshot, change, edit.revision, edit.run_id)
+
+
+def _require_revision(revision: int | None, expect: RevisionCheck | None) -> None:
+    if expect is not None and not expect(revision):
+        raise PreconditionFailed("the schedule was changed by another request; read it again")
 
 
 def _command_result(

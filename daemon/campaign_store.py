@@ -69,6 +69,10 @@ class CampaignStore(Protocol):
         """
         ...
 
+    async def read_snapshot(self, ref: int | UUID, now: datetime | None = None) -> Snapshot:
+        """Return a campaign's state without a lock. Raises NotFound."""
+        ...
+
     def edit(
         self, ref: int | UUID, now: datetime | None = None
     ) -> AbstractAsyncContextManager[CampaignEdit]:

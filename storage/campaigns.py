@@ -148,11 +148,28 @@ class Campaigns:
                 connection, await _read_snapshot(connection, campaign_from(rows[0]), now)
             )
 
+    async def read_snapshot(self, ref: int | UUID, now: datetime | None = None) -> Snapshot:
+        """Return a campaign's state without a lock.
+
+        Args:
+            ref: the campaign's id or uuid.
+            now: the instant of the decision; the database clock by default.
+        """
+        async with self._database.transaction() as connection:
+            rows = await rows_of(connection, _campaign_select(isinstance(ref, UUID)), ref=ref)
+            if not rows:
+                raise campaign_not_found(ref)
+            return await _read_snapshot(connection, campaign_from(rows[0]), now)
+
 
 @cache
 def _locking_select(by_uuid: bool) -> sa.Select[Any]:
+    return _campaign_select(by_uuid).with_for_update()
+
+
+def _campaign_select(by_uuid: bool) -> sa.Select[Any]:
     column = campaigns.c.uuid if by_uuid else campaigns.c.id
-    return sa.select(campaigns).where(column == sa.bindparam("ref")).with_for_update()
+    return sa.select(campaigns).where(column == sa.bindparam("ref"))
 
 
 def _snapshot_select() -> sa.Select[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Header, Path, Query
 from fastapi.openapi.utils import get_openapi
@@ -64,6 +64,11 @@ Cursor = Annotated[
 ]
 _COUNT = {"type": "integer", "minimum": 1, "maximum": 10_000, "default": 10}
 Count = Annotated[int, Query(ge=1, le=10_000, description="Maximum number of occurrences.")]
+DryRunQuery = Annotated[
+    Literal["true", "false"],
+    Query(alias="dry_run", description="true: show what would change, and write nothing."),
+]
+Days = Annotated[int, Query(ge=1, le=400, description="Days from now that a dry run compares.")]
 IdempotencyKey = Annotated[
     str | None,
     WithJsonSchema({"type": "string"}),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from daemon.domain.api_keys import KeyStatus, Scope
 from daemon.domain.campaign.state_machine import RunStatus, Status
@@ -158,6 +158,65 @@ class ScheduleUpdated(BaseModel):
     success: Literal[True]
 
 
+class ComparedOccurrence(BaseModel):
+    """An occurrence that appears or vanishes."""
+
+    scheduled_for: str = Instant
+    due_at: str = Instant
+    outcome: str = Field(description="send, next_window, hold or skip.")
+    why: str | None = Field(description="The reason for another outcome than send.")
+    local: str = Local
+
+
+class ComparedMove(BaseModel):
+    """An occurrence that has another instant on the same local date."""
+
+    was: str = Instant
+    now: str = Instant
+
+
+class ComparedChange(BaseModel):
+    """An occurrence that is due later or earlier, or has another outcome."""
+
+    was: ComparedOccurrence
+    now: ComparedOccurrence
+
+
+class ComparisonSummary(BaseModel):
+    """The number of occurrences in each part of a comparison."""
+
+    same: int
+    changes: int
+    moves: int
+    appears: int
+    vanishes: int
+
+
+class DryRunResponse(BaseModel):
+    """What the request would change; nothing was written. Each list has at most 100 items."""
+
+    success: Literal[True]
+    dry_run: Literal[True]
+    status: Status
+    armed: bool = Field(description="Whether occurrences run before and after the change.")
+    since: str = Field(alias="from", description="The comparison's begin, excluded.")
+    to: str = Instant
+    summary: ComparisonSummary
+    changes: list[ComparedChange]
+    moves: list[ComparedMove]
+    appears: list[ComparedOccurrence]
+    vanishes: list[ComparedOccurrence]
+    truncated: bool = Field(description="Whether a side has more than 10,000 occurrences.")
+
+
+class ScheduleSavedOrCompared(RootModel[ScheduleSaved | DryRunResponse]):
+    """The schedule was saved or cleared; or, with `dry_run`, what that would change."""
+
+
+class ScheduleUpdatedOrCompared(RootModel[ScheduleUpdated | DryRunResponse]):
+    """The schedule was updated; or, with `dry_run`, what that would change."""
+
+
 class CommandDone(BaseModel):
     """The command was carried out."""
 
@@ -171,6 +230,10 @@ class CommandDone(BaseModel):
     timezone: str = Timezone
     next_run_at: str | None = Instant
     next_run_local: str | None = Local
+
+
+class CommandDoneOrCompared(RootModel[CommandDone | DryRunResponse]):
+    """The command was carried out; or, with `dry_run`, what that would change."""
 
 
 class CampaignDeleted(BaseModel):

@@ -14,6 +14,7 @@ from daemon.campaign_service import CommandResult
 from daemon.domain.api_keys import ApiKey
 from daemon.domain.audit import AuditRecord
 from daemon.domain.auditor.finding import RecordedFinding
+from daemon.domain.campaign.dry_run import DryRun
 from daemon.domain.campaign.explain import Evidence, explain_instant
 from daemon.domain.campaign.hints import next_step
 from daemon.domain.campaign.model import Campaign, LoggedEvent
@@ -38,6 +39,7 @@ from daemon.domain.read_models import (
 )
 from daemon.domain.run.attempt import AttemptUpdate
 from daemon.domain.run.target_state import TargetState
+from daemon.domain.schedule.gated_occurrences import GatedOccurrence
 from daemon.domain.schedule.schedule import CampaignType
 
 
@@ -128,6 +130,10 @@ def schedule_response(shown: CampaignDetail) -> ResponseData:
     return ResponseData(body, headers={"ETag": etag_of(shown.revision)})
 
 
+_LISTED = 100
+"""Maximum occurrences of each part of a comparison in a response."""
+
+
 def command_response(result: CommandResult, message: str) -> dict[str, Any]:
     """Return the fields that the responses of all commands on campaigns have."""
     return {
@@ -138,6 +144,41 @@ def command_response(result: CommandResult, message: str) -> dict[str, Any]:
         "status": result.to_status,
         "timezone": result.timezone,
         **next_run_fields(result.next_run_at, result.timezone),
+    }
+
+
+def dry_run_response(done: DryRun) -> dict[str, Any]:
+    """Return a DryRunResponse."""
+    found = done.comparison
+    return {
+        "success": True,
+        "dry_run": True,
+        "status": done.status,
+        "armed": done.armed,
+        "from": instant_text(done.since),
+        "to": instant_text(done.until),
+        "summary": found.summary,
+        "changes": [
+            {"was": _compared(pair.was), "now": _compared(pair.now)}
+            for pair in found.changes[:_LISTED]
+        ],
+        "moves": [
+            {name: instant_text(each.scheduled_for) for name, each in pair._asdict().items()}
+            for pair in found.moves[:_LISTED]
+        ],
+        "appears": [_compared(each) for each in found.appears[:_LISTED]],
+        "vanishes": [_compared(each) for each in found.vanishes[:_LISTED]],
+        "truncated": found.truncated,
+    }
+
+
+def _compared(each: GatedOccurrence) -> dict[str, Any]:
+    return {
+        "scheduled_for": instant_text(each.scheduled_for),
+        "due_at": instant_text(each.due_at),
+        "outcome": each.disposition.value,
+        "why": each.why,
+        "local": each.local.isoformat(),
     }
 
 

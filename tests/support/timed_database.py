@@ -85,6 +85,9 @@ class _CampaignsAtTestTime(Campaigns):
         async with super().edit(ref, now or self._db.now) as edit:
             yield edit
 
+    async def read_snapshot(self, ref: int | UUID, now: datetime | None = None) -> Any:
+        return await super().read_snapshot(ref, now or self._db.now)
+
 
 class TimedDatabase:
     """A database with a settable clock, and what tests do with it."""

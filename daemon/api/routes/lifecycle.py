@@ -8,10 +8,18 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from daemon.api.auth import WRITE
+from daemon.api.dry_runs import compare_schedules
 from daemon.api.idempotency import run_idempotently
-from daemon.api.openapi import CampaignRef, IdempotencyKey, request_body, route_responses
+from daemon.api.openapi import (
+    CampaignRef,
+    Days,
+    DryRunQuery,
+    IdempotencyKey,
+    request_body,
+    route_responses,
+)
 from daemon.api.requests import actor_of, parse_json, parse_ref, read_json_bytes
-from daemon.api.response_models import CommandDone
+from daemon.api.response_models import CommandDone, CommandDoneOrCompared
 from daemon.api.responses import ResponseData, command_response
 from daemon.campaign_service import CampaignService, CommandResult
 from daemon.domain.campaign.command_request import COMMAND_REQUEST, MESSAGE, PAUSE_REQUEST
@@ -96,15 +104,29 @@ def _add_command_route(name: str, summary: str, message: str, description: str) 
 
         return await run_idempotently(request, execute, raw, key_required=name in _SENDS)
 
+    async def start_or_compare(
+        request: Request,
+        ref: CampaignRef,
+        idempotency_key: IdempotencyKey = None,
+        dry_run: DryRunQuery = "false",
+        days: Days = 30,
+    ) -> Response:
+        if dry_run == "true":
+            return await compare_schedules(request, ref, "start", days)
+        return await run_command(request, ref, idempotency_key)
+
+    is_start = name == "start"
     router.add_api_route(
         f"/campaigns/{{ref}}/{name}",
-        run_command,
+        start_or_compare if is_start else run_command,
         methods=["POST"],
         name=f"campaign_{name}",
         summary=summary,
         description=description,
         dependencies=WRITE,
-        responses=route_responses(CommandDone, 404, 409, 422),
+        responses=route_responses(
+            CommandDoneOrCompared if is_start else CommandDone, 404, 409, 422
+        ),
         openapi_extra=request_body(fields, examples=examples, required=False),
     )
 

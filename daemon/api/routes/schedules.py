@@ -10,10 +10,13 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from daemon.api.auth import READ, WRITE
+from daemon.api.dry_runs import compare_schedules
 from daemon.api.idempotency import run_idempotently
 from daemon.api.openapi import (
     CampaignRef,
     Count,
+    Days,
+    DryRunQuery,
     IdempotencyKey,
     IfMatch,
     request_body,
@@ -31,11 +34,11 @@ from daemon.api.requests import (
 from daemon.api.response_models import (
     SchedulePreview,
     ScheduleResponse,
-    ScheduleSaved,
-    ScheduleUpdated,
+    ScheduleSavedOrCompared,
+    ScheduleUpdatedOrCompared,
 )
 from daemon.api.responses import ResponseData, command_response, schedule_response
-from daemon.campaign_service import CampaignService, CommandResult
+from daemon.campaign_service import CampaignService, CommandResult, ScheduleCommand
 from daemon.domain.errors import INVALID_CONFIGURATION, INVALID_VALUES
 from daemon.domain.preview import campaign_answer
 from daemon.domain.requests.save_schedule import SAVE_SCHEDULE
@@ -100,7 +103,7 @@ def _schedule_saved_response(result: CommandResult, message: str) -> ResponseDat
     dependencies=WRITE,
     name="schedule_save",
     summary="Save a campaign's schedule",
-    responses=route_responses(ScheduleSaved, 404, 409, 412, 422, headers=["ETag"]),
+    responses=route_responses(ScheduleSavedOrCompared, 404, 409, 412, 422, headers=["ETag"]),
     openapi_extra=request_body(SAVE_SCHEDULE, examples=_SAVE_EXAMPLES),
 )
 async def save_schedule(
@@ -108,6 +111,8 @@ async def save_schedule(
     ref: CampaignRef,
     idempotency_key: IdempotencyKey = None,
     if_match: IfMatch = None,
+    dry_run: DryRunQuery = "false",
+    days: Days = 30,
 ) -> Response:
     """Replaces the schedule and arms the campaign; `immediate` clears the schedule."""
     return await _write_schedule(
@@ -115,6 +120,8 @@ async def save_schedule(
         ref,
         INVALID_CONFIGURATION,
         CampaignService.save_schedule,
+        "save" if dry_run == "true" else None,
+        days,
         # The message is fixed, also for `immediate`: see docs/semantics.md#input-the-schedule-body
         lambda result: _schedule_saved_response(result, "Schedule saved"),
     )
@@ -141,10 +148,18 @@ async def read_schedule(request: Request, ref: CampaignRef) -> Response:
     dependencies=WRITE,
     name="schedule_clear",
     summary="Clear a campaign's schedule",
-    responses=route_responses(ScheduleSaved, 404, 409, 412, headers=["ETag"]),
+    responses=route_responses(ScheduleSavedOrCompared, 404, 409, 412, headers=["ETag"]),
 )
-async def clear_schedule(request: Request, ref: CampaignRef, if_match: IfMatch = None) -> Response:
+async def clear_schedule(
+    request: Request,
+    ref: CampaignRef,
+    if_match: IfMatch = None,
+    dry_run: DryRunQuery = "false",
+    days: Days = 30,
+) -> Response:
     """Deletes the schedule; the campaign becomes a draft."""
+    if dry_run == "true":
+        return await compare_schedules(request, ref, "clear", days)
     result = await backend_of(request).service.clear_schedule(
         parse_ref(ref), actor_of(request), if_match_condition(request)
     )
@@ -185,7 +200,7 @@ async def preview_schedule(request: Request, ref: CampaignRef, count: Count = 10
     name="schedule_update",
     summary="Update a campaign's schedule",
     responses=route_responses(
-        ScheduleUpdated, 404, 409, 412, 422, headers=["ETag"], example={"success": True}
+        ScheduleUpdatedOrCompared, 404, 409, 412, 422, headers=["ETag"], example={"success": True}
     ),
     openapi_extra=request_body(UPDATE_SCHEDULE, examples=_UPDATE_EXAMPLES),
 )
@@ -194,6 +209,8 @@ async def update_schedule(
     ref: CampaignRef,
     idempotency_key: IdempotencyKey = None,
     if_match: IfMatch = None,
+    dry_run: DryRunQuery = "false",
+    days: Days = 30,
 ) -> Response:
     """Changes the fields that the body names; the campaign's status does not change."""
     return await _write_schedule(
@@ -201,6 +218,8 @@ async def update_schedule(
         ref,
         INVALID_VALUES,
         CampaignService.update_schedule,
+        "update" if dry_run == "true" else None,
+        days,
         lambda result: ResponseData({"success": True}, headers={"ETag": etag_of(result.revision)}),
     )
 
@@ -210,6 +229,8 @@ async def _write_schedule(
     campaign: str,
     invalid: str,
     command: Callable[..., Awaitable[CommandResult]],
+    compared: ScheduleCommand | None,
+    days: int,
     respond: Callable[[CommandResult], ResponseData],
 ) -> Response:
     """Carry out a command with the request's body and If-Match.
@@ -218,11 +239,15 @@ async def _write_schedule(
         campaign: the campaign's id or uuid, as in the path.
         invalid: the `message` of the error when the body is not JSON.
         command: the method of the campaign service.
+        compared: the command whose effect is shown instead; None: the command is carried out.
+        days: the days that are compared.
         respond: returns the response for the command's result.
     """
     ref, expect = parse_ref(campaign), if_match_condition(request)
     raw = await read_json_bytes(request)
     value = parse_json(raw, invalid)
+    if compared is not None:
+        return await compare_schedules(request, campaign, compared, days, value)
 
     async def write_schedule(service: CampaignService) -> ResponseData:
         return respond(await command(service, ref, value, actor_of(request), expect))

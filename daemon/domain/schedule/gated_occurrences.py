@@ -50,17 +50,22 @@ def gated_occurrences(
     schedule: Schedule, gate: Gate | None, after: datetime, count: int
 ) -> list[GatedOccurrence]:
     """Return the next occurrences strictly after an instant, at most `count`."""
+    return list(islice(occurrences_after(schedule, gate, after), count))
+
+
+def occurrences_after(
+    schedule: Schedule, gate: Gate | None, after: datetime
+) -> Iterator[GatedOccurrence]:
+    """Yield the occurrences strictly after an instant, in order."""
     in_zone = zone(schedule.timezone)
-    found = []
     due_at = after
-    for event in islice(fires_after(schedule, after), count):
+    for event in fires_after(schedule, after):
         verdict = judge_event(schedule, gate, event)
         due = verdict.due_at
         if verdict.disposition in _WAITS_OR_STARTS:
             due = due_at = max(due_at, due)
         local = reading(event.at, in_zone)
-        found.append(GatedOccurrence(event.at, local, verdict.disposition, due, verdict.why))
-    return found
+        yield GatedOccurrence(event.at, local, verdict.disposition, due, verdict.why)
 
 
 def fires_after(schedule: Schedule, after: datetime) -> Iterator[TimedEvent]:
