@@ -13,7 +13,13 @@ from daemon.api.console.session import COOKIE
 from daemon.domain.api_keys import SESSION_LIFE, Scope, digest_of
 from storage.engine import Database
 from storage.page_sessions import PageSessions
-from tests.support.api_server import TIMEOUT_S, RunningApi, running_server
+from tests.support.api_server import (
+    TIMEOUT_S,
+    RunningApi,
+    instant_ahead,
+    request_text,
+    running_server,
+)
 
 PAGES = (
     "/",
@@ -363,6 +369,22 @@ def test_the_calendar_shows_past_runs_and_coming_ones_of_one_zone(
     for view in ("week", "day", "agenda"):
         page = browser.get("/calendar", params={"view": view, "day": "2031-05-06", **asked}).text
         assert "Calendar letter" in page, view
+
+
+def test_the_page_of_a_paused_campaign_strikes_what_will_be_missed(
+    api: RunningApi, browser: httpx.Client
+) -> None:
+    made = api.create_armed_campaign(name="A letter on holiday")
+    until = instant_ahead(days=2)
+    body = {"until": request_text(until), "note": "summer <holidays>"}
+    assert api.http.post(f"/campaigns/{made['id']}/pause", json=body).status_code == 200
+    log_in(browser, api.keys[Scope.READ])
+    page = browser.get(f"/campaigns/{made['id']}").text
+    assert "by api:the write key" in page
+    assert f'datetime="{request_text(until)}"' in page
+    assert "summer &lt;holidays&gt;" in page
+    assert "those before the end of the pause will be missed" in page
+    assert 0 < page.count('class="struck"') <= 3
 
 
 def test_a_search_counts_what_it_finds(api: RunningApi, browser: httpx.Client) -> None:
