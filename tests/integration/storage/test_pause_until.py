@@ -150,6 +150,24 @@ async def test_j1_5_a_second_pause_without_until_lasts(db: TimedDatabase, resume
     assert await db.status_of(campaign_id) == "paused"
 
 
+async def test_j1_6_it_goes_on_during_a_freeze_and_what_is_due_waits_for_the_thaw(
+    db: TimedDatabase, node: DatabaseNode, resumer: Resumer
+) -> None:
+    campaign_id = await paused_daily(db, "2026-08-24T00:00")
+    await pass_days(db, node, 20, 21, 22, 23)
+    db.set_time(at("2026-08-23T12:00Z"))
+    await db.brakes.freeze(None, "ann")
+    db.set_time(UNTIL)
+    await resumer.run_once()
+    assert await db.status_of(campaign_id) == "launched"
+    db.set_time(at("2026-08-24T07:00Z"))
+    assert await node.claim() == []
+    db.set_time(at("2026-08-24T07:01Z"))
+    await db.brakes.thaw(None, "ann")
+    (won,) = await node.claim()
+    assert (won.made, won.scheduled_for) == ("held", at("2026-08-24T07:00Z"))
+
+
 async def test_j1_7_a_saved_schedule_keeps_the_pause_and_its_end(
     db: TimedDatabase, resumer: Resumer
 ) -> None:
