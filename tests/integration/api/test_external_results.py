@@ -55,6 +55,42 @@ def test_fail_without_a_retry_ends_the_run(api: RunningApi, run: dict[str, Any])
     assert api.status_of(run["campaign"]) == "failed"
 
 
+@pytest.mark.parametrize("with_key", [False, True])
+def test_a_reported_failure_pauses_where_the_schedule_asks_for_it(
+    api: RunningApi, with_key: bool
+) -> None:
+    """The failure and the pause are one request, also with an Idempotency-Key."""
+    campaign = api.create_campaign()
+    path = f"/campaigns/{campaign['id']}"
+    config = {"frequency": "daily", "time": "09:00"}
+    body = {"schedule_type": "recurring", "recurring_config": config, "pause_after_failures": 1}
+    assert api.http.post(f"{path}/schedule", json=body).status_code == 200
+    at = api.database.one("SELECT date_trunc('second', now())")
+    identity = run_id(UUID(campaign["uuid"]), at)
+    api.database.rows(
+        "UPDATE campaigns SET status = 'executing', open_runs = 1, has_due = true WHERE id = %s",
+        campaign["id"],
+    )
+    api.database.rows(
+        "INSERT INTO runs (campaign_id, scheduled_for, id, status, attempt, cause, node,"
+        " claimed_at, started_at, start_before, lease_until) VALUES"
+        " (%s, %s, %s, 'executing', 1, 'schedule', 'elsewhere', now(), now(),"
+        " now() + interval '1 hour', now() + interval '1 hour')",
+        campaign["id"],
+        at,
+        identity,
+    )
+    headers = {"Idempotency-Key": str(identity)} if with_key else {}
+    failed = {"attempt": 1, "error": "no such list", "retry": False}
+    response = api.http.post(f"/runs/{identity}/fail", json=failed, headers=headers)
+    assert response.status_code == 200, response.text
+    assert api.status_of(campaign) == "paused"
+    event = api.events_of(campaign)[-1]
+    assert (event["event"], event["cause"]) == ("pause", "1 runs in a row failed")
+    assert event["actor"] == "api:the write key"
+    api.process.wait_for("campaign_paused", campaign_id=campaign["id"])
+
+
 def test_fail_with_a_retry_is_followed_by_another_attempt(
     api: RunningApi, run: dict[str, Any]
 ) -> None:
