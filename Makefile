@@ -31,7 +31,7 @@ BENCH_ARGS ?=
 CHAOS_ARGS ?=
 
 .PHONY: help install install-dev run test check prose acceptance properties schemathesis chaos bench long-life lock \
-    audit sbom wheel deb notice rules image figures man clean
+    audit sbom wheel deb docs notice rules image figures man clean
 
 help:
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -167,6 +167,12 @@ image: install-dev ## the container image, by buildah on Debian; says how big it
 
 figures: install-dev ## exposure of the units, size of the image, time of a cold start
 	@$(BIN)/python -m tests.support.machines.figures
+
+docs: install-dev ## the documentation as a site, in build/site
+	@rm -rf build/pages build/site && mkdir -p build/pages
+	@cp -R --parents *.md docs systemd config/*.toml deploy/kubernetes build/pages
+	@$(BIN)/zensical build --strict
+	@echo "open build/site/index.html"
 
 # The rules are written once, in docs/alerts.yml.
 RULES := deploy/kubernetes/components/monitoring/prometheusrule.yaml
