@@ -56,13 +56,14 @@ $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
 install: $(VENV)/.installed ## .venv with the locked dependencies and the command campaignd
 	@if [ ! -e $(VENV)/.installed-dev ] && $(BIN)/python -c 'import pip' 2>/dev/null; then \
 	    $(PIP) uninstall --quiet --yes $(INSTALLERS); fi
+	@$(BIN)/python -m config.interpreter
 	@[ -z "$(filter install,$(MAKECMDGOALS))" ] || \
 	    echo "next: $(BIN)/campaignd init, or $(BIN)/campaignd run for a database of its own"
 
 install-dev: $(VENV)/.installed-dev ## the same, with what tests and checks need
 
-run: install ## install, then the demo
-	$(BIN)/campaignd demo
+run: install ## install, then the demo (KEEP=1 leaves it running)
+	$(BIN)/campaignd demo $(if $(KEEP),--open)
 
 # What make acceptance runs, and make test does not: together they run each test once.
 LONG := (machine or measured or slow)

@@ -176,6 +176,7 @@ def test_targets_under_the_hardened_unit(embedded: Machine) -> None:
         wait_until_all_ran(embedded, before + 2)
         found = map(json.loads, embedded.output_of("campaignd runs --json -n 2").splitlines())
         runs = {run["campaign_name"]: run["id"] for run in found}
+        embedded.run_script("systemctl reload campaignd")  # which needs the credential as well
         written = embedded.output_of(f"cat /var/lib/campaignd/{runs['program']}")
         assert written == '"payload":{"for":"program"}'
         (request,) = server.requests
@@ -204,14 +205,16 @@ def test_journal_fields(embedded: Machine) -> None:
 
 
 def test_reload(embedded: Machine) -> None:
-    """`systemctl reload` reads the file again; an invalid file leaves the daemon unchanged."""
+    """`systemctl reload` reads the file again; for an invalid file it fails and changes nothing."""
     pid, since = unit_property(embedded, "MainPID"), journal_time(embedded)
     embedded.run_script("printf '[log]\\nlevel = \"debug\"\\n' > /etc/campaignd/campaignd.toml")
     embedded.run_script("systemctl reload campaignd")
     lines = f"journalctl -u campaignd -o cat --no-pager --since={since}"
     embedded.wait_for_output("reloaded", lines, lambda text: '"event":"reloaded"' in text)
-    embedded.run_script("echo '[log' > /etc/campaignd/campaignd.toml; systemctl reload campaignd")
-    embedded.wait_for_output("refused", lines, lambda text: '"event":"reload_failed"' in text)
+    embedded.run_script("echo '[log' > /etc/campaignd/campaignd.toml")
+    refused = embedded.run_script("systemctl reload campaignd", check=False)
+    assert refused.returncode != 0, "the operator sees it at once"
+    embedded.wait_for_output("refused", lines, lambda text: "failed configuration: " in text)
     embedded.run_script("rm /etc/campaignd/campaignd.toml; systemctl reload campaignd")
     embedded.wait_for_output("again", lines, lambda text: text.count('"event":"reloaded"') == 2)
     assert unit_property(embedded, "MainPID") == pid

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 from datetime import date, timedelta
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from config.dsn import redacted_dsn
 from config.errors import ConfigurationError
+from config.interpreter import interpreter_warning
 from config.settings import Settings
 from daemon.api_wiring import client_connections_allowed, descriptors_left_for_clients
 from daemon.cli.context import CommandContext, context_of
@@ -29,22 +32,37 @@ MAX_AGE = timedelta(days=180)
 """Age from which time-zone data is likely to lack changes of law."""
 
 
-def check(context: typer.Context) -> int:
+def check(
+    context: typer.Context,
+    offline: Annotated[
+        bool, typer.Option(help="Connect to nothing: only the configuration is checked.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option(help="Print only what failed.")] = False,
+) -> int:
     """Check the configuration, database, schema and targets.
 
     One line each, and one each for the time-zone data and the privileges of the database's role;
     exit code 1 if one of them failed. A warning does not count. Nothing is started or changed.
     Brokers of targets must answer.
     """
-    return check_preconditions(context_of(context))
+    options = context_of(context)
+    if not quiet:
+        return check_preconditions(options, offline=offline)
+    with contextlib.redirect_stdout(io.StringIO()) as written:
+        code = check_preconditions(options, offline=offline)
+    print("\n".join(line for line in written.getvalue().splitlines() if line[:6] == "failed"))
+    return code
 
 
-def check_preconditions(options: CommandContext, *, is_new: bool = False) -> int:
+def check_preconditions(
+    options: CommandContext, *, is_new: bool = False, offline: bool = False
+) -> int:
     """Print a line for each precondition; return the exit code.
 
     Args:
         options: the global options, which name the configuration.
         is_new: whether the configuration was just made: then a schema may still be missing.
+        offline: whether neither the database nor a target is connected to.
     """
     try:
         settings = options.read_settings()
@@ -55,7 +73,11 @@ def check_preconditions(options: CommandContext, *, is_new: bool = False) -> int
     good = _print_result(True, "configuration")
     for file in options.find_exposed_files():
         print(f"warning configuration: {file}")
+    if warning := interpreter_warning():
+        print(f"warning interpreter: {warning}")
     _print_zone_data(SystemClock().now().date())
+    if offline:
+        return 0 if _print_target_faults(asyncio.run(_target_faults(settings, offline=True))) else 1
     fits = _check_open_files(settings)
     try:
         with options.provide_database(settings) as dsn:
@@ -66,8 +88,7 @@ def check_preconditions(options: CommandContext, *, is_new: bool = False) -> int
             print(f"ok database: `campaignd run` makes it, embedded, in {settings.state_dir}")
         else:
             good = _print_failure("database", error)
-    for name, fault in asyncio.run(_target_faults(settings)):
-        good = _print_result(fault is None, f"target {name}", fault or "") and good
+    good = _print_target_faults(asyncio.run(_target_faults(settings))) and good
     return 0 if good and fits else 1
 
 
@@ -160,22 +181,32 @@ def _print_zone_data(today: date) -> None:
         print(f"ok {what}{''.join(f'; also at hand: {other}' for other in others)}")
 
 
-async def _target_faults(settings: Settings) -> list[tuple[str, str | None]]:
+def _print_target_faults(faults: list[tuple[str, str | None]]) -> bool:
+    results = [_print_result(not fault, f"target {name}", fault or "") for name, fault in faults]
+    return all(results)
+
+
+async def _target_faults(
+    settings: Settings, *, offline: bool = False
+) -> list[tuple[str, str | None]]:
     """Return each target with the error of building or checking it, or None."""
     return list(
         zip(
             settings.targets,
-            await asyncio.gather(*(_target_fault(*each) for each in settings.targets.items())),
+            await asyncio.gather(
+                *(_target_fault(*each, offline) for each in settings.targets.items())
+            ),
             strict=True,
         )
     )
 
 
-async def _target_fault(name: str, settings: Any) -> str | None:
+async def _target_fault(name: str, settings: Any, offline: bool) -> str | None:
     try:
         ((target, _, _),) = build_all({name: settings}, _emit_nothing).values()
         try:
-            await target.check()
+            if not offline:
+                await target.check()
         finally:
             await target.close()
     except Exception as error:  # a plug-in may raise anything

@@ -296,6 +296,27 @@ def test_check_prints_a_line_for_each(call: Call) -> None:
     ]
 
 
+def test_an_offline_check_reads_only_the_configuration(call: Call) -> None:
+    """`systemctl reload` asks for it: without a database, and quiet unless something is wrong."""
+    nowhere = {"CAMPAIGND_DATABASE_URL": "postgresql://u@127.0.0.1:1/nothing"}
+    done = call("check", "--offline", **nowhere)
+    assert done.returncode == 0
+    assert [line.split(":")[0] for line in done.stdout.splitlines()] == [
+        "ok configuration",
+        "ok timezone_data",
+        "ok target log",
+    ]
+    assert call("check", "--offline", "--quiet", **nowhere).stdout.strip() == ""
+    wrong = call("check", "--offline", "--quiet", CAMPAIGND_LOG__LEVEL="loud", **nowhere)
+    assert wrong.returncode == 1
+    assert wrong.stdout.startswith("failed configuration: log.level = 'loud'")
+    secrets = {"TYPE": "webhook", "URL": "https://crm.example", "SECRETS": "none"}
+    given = {f"CAMPAIGND_TARGETS__CRM__{name}": value for name, value in secrets.items()}
+    unusable = call("check", "--offline", "--quiet", **given, **nowhere)
+    assert unusable.returncode == 1
+    assert unusable.stdout.startswith("failed target crm: targets.crm: secrets")
+
+
 @pytest.mark.parametrize(
     ("limit", "code", "line"),
     [

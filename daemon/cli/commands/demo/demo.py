@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -152,7 +153,9 @@ async def _run_demo(directory: Path, dsn: str, *, keep_open: bool) -> int:
             if keep_open and not daemon.has_ended:
                 listening = await daemon.wait_for("api_listening", interrupt.raise_if_signalled)
                 link = await create_login_link(store, port=listening["port"])
-                print(f"\nthe console, until Ctrl-C: {link}", flush=True)
+                settings_file = shlex.quote(str(directory / "demo.toml"))
+                print(f"\nin another terminal: campaignd --config {settings_file} list")
+                print(f"the console, until Ctrl-C: {link}", flush=True)
                 await interrupt.wait(None)
         code = await daemon.stop()
         _print_summary(progress)
