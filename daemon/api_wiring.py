@@ -29,9 +29,11 @@ from daemon.runtime.supervisor import Supervisor
 from daemon.targets.registry import retry_policy_of
 from daemon.targets.tester import TargetTester
 from daemon.telemetry.metrics import Metrics
+from daemon.telemetry.stored_gauges import StoredGauges
 from storage.api_keys import ApiKeys
 from storage.audit_findings import AuditFindings
 from storage.audit_log import AuditLog
+from storage.brakes import BrakeStore, read_brakes
 from storage.bulk.bounded_import import BoundedImport
 from storage.bulk.exporter import export_lines
 from storage.bulk.planner import ScheduleDefaults
@@ -249,6 +251,9 @@ class _BackendBuilder:
         async def check_readiness() -> dict[str, str]:
             return {**await _database_checks(database), **self.ready()}
 
+        brakes = BrakeStore(database)
+        stored = StoredGauges(self.metrics, brakes.read, HeldRuns(database).count_by_reason)
+
         return Backend(
             service=make_service(database, commits=True),
             reads=CampaignReads(database),
@@ -262,13 +267,14 @@ class _BackendBuilder:
             audit=AuditLog(database),
             findings=AuditFindings(database),
             idempotency=IdempotencyKeys(database, make_service),
+            brakes=brakes,
             overview=lambda: read_overview(database),
             explain=ExplainReads(database).read_evidence,
             edits=Notifications(settings.listen_database_url or self.dsn).listen,
             explain_campaign=ExplainReads(database).explain,
             export=lambda: export_lines(database),
             readiness=check_readiness,
-            metrics=self.metrics.render,
+            metrics=stored.render,
             targets=lambda: self.settings().targets.keys(),
             test_target=TargetTester(
                 lambda: self.settings().targets, command_environment(), self.emit
@@ -334,13 +340,15 @@ async def _database_checks(database: Database) -> dict[str, str]:
     try:
         async with database.statement() as connection:
             await require_schema(connection)
+            frozen = (await read_brakes(connection)).summary
     except PrivilegeMissing as error:
         return {"database": error.detail}
     except Unavailable:
         return {"database": "cannot be reached"}
     except SchemaOutOfDate as error:
         return {"database": "ok", "schema": f"{error.detail} ({error.hint})"}
-    return {"database": "ok", "schema": "ok"}
+    checks = {"database": "ok", "schema": "ok"}
+    return checks if frozen is None else {**checks, "frozen": frozen}
 
 
 async def _wait_for_schema(settings: Settings, dsn: str, emit: Emit, stop: asyncio.Event) -> bool:

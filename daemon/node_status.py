@@ -84,13 +84,15 @@ class NodeStatus:
                 f"the database has been unavailable for {self._health.outage_seconds:.0f} s; "
                 "retrying"
             )
+        frozen = self._pipeline.pools.brakes.summary
         window = self._scheduler.window
         next_at = window.get_next_run_time()
         upcoming = "" if next_at is None else f", next at {next_at:%H:%M:%S}Z"
-        return (
+        line = (
             f"{self._pipeline.due} due, {len(self._pipeline.in_flight)} in flight, "
             f"{len(window)} within {self._settings.scheduler.horizon:g} s{upcoming}"
         )
+        return line if frozen is None else f"FROZEN: {frozen}; {line}"
 
     def send_status_line(self, send: Callable[[str], object]) -> None:
         """Send the line, unless it is the line that was sent last."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -16,42 +15,25 @@ from daemon.domain.brakes import (
     MISSED_CAUSE,
     Brake,
     Brakes,
+    Freeze,
     Frozen,
     Mark,
     Overdue,
+    Thaw,
     scope_of,
 )
 from daemon.domain.campaign.state_machine import Status
 from daemon.domain.errors import Conflict
+from daemon.domain.receipts import Receipt
 from daemon.domain.run.held import require_confirmation
 from storage.audit_log import record_in_transaction
 from storage.engine import Connections
 from storage.notice import notify_nodes
+from storage.receipts import wait_until_applied
 from storage.tables import brakes, campaigns, timers
 
 _LIVE = (Status.SCHEDULED, Status.LAUNCHED, Status.EXECUTING)
 _LAST_CHANGE = sa.select(sa.func.max(brakes.c.changed_at)).scalar_subquery()
-
-
-@dataclass(frozen=True, slots=True)
-class Freeze:
-    """A freeze that was asked for."""
-
-    brake: Brake
-    changed: bool
-    """False if it was in force already, with the same note and end."""
-    transaction: str
-    """The transaction that made it, by whose visibility one sees which nodes obey."""
-
-
-@dataclass(frozen=True, slots=True)
-class Thaw:
-    """The end of a freeze, and the occurrences that came due meanwhile."""
-
-    scope: str
-    overdue: Overdue
-    waiting: int
-    """Occurrences that were due when it ended."""
 
 
 class BrakeStore:
@@ -70,6 +52,17 @@ class BrakeStore:
         """Return all brakes."""
         async with self._database.statement() as connection:
             return await read_brakes(connection)
+
+    async def count_waiting(self, brake: Brake) -> int:
+        """Count the occurrences of a scope that are due."""
+        async with self._database.statement() as connection:
+            now = self.now or await connection.scalar(sa.select(sa.func.clock_timestamp()))
+            assert now is not None
+            return await _count_due(connection, brake.target, now)
+
+    async def wait_until_obeyed(self, freeze: Freeze, seconds: float) -> Receipt:
+        """Wait until every live node obeys a freeze, at most for some seconds."""
+        return await wait_until_applied(self._database, freeze.transaction, seconds)
 
     async def freeze(
         self,

@@ -40,7 +40,15 @@ from daemon.domain.schedule.schedule import (
 from storage.campaign_rows import campaign_from, campaign_not_found, ref_condition
 from storage.engine import Database
 from storage.schedule_rows import schedule_from
-from storage.tables import campaign_events, campaigns, nodes, runs, schedule_definitions, timers
+from storage.tables import (
+    brakes,
+    campaign_events,
+    campaigns,
+    nodes,
+    runs,
+    schedule_definitions,
+    timers,
+)
 
 _PAUSES = (
     sa.select(
@@ -296,13 +304,21 @@ def upcoming_from(row: Any) -> UpcomingEvent:
         row.fire_at,
         row.local,
         row.timezone,
+        row.frozen,
     )
 
 
 def upcoming_columns() -> list[Any]:
     """Return the columns of an armed event; see `upcoming_from`."""
     names = ("uuid", "name", "type", "status")
-    return [timers, *(campaigns.c[name] for name in names), schedule_definitions.c.timezone]
+    in_scope = brakes.c.scope.in_(["*", sa.literal("target:") + campaigns.c.target])
+    is_frozen = sa.exists().where(brakes.c.frozen_at.is_not(None), in_scope)
+    return [
+        timers,
+        *(campaigns.c[name] for name in names),
+        schedule_definitions.c.timezone,
+        is_frozen.label("frozen"),
+    ]
 
 
 def run_from(row: Any) -> Run:

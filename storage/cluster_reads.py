@@ -6,9 +6,10 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.domain.read_models import NodeState, Overview, StatusCounts
+from storage.brakes import read_brakes
 from storage.engine import Database
 from storage.queries import query
-from storage.schema import UNRECORDED, read_schema_async
+from storage.schema import HEAD, UNRECORDED, read_schema_async
 from storage.tables import campaigns, nodes, runs
 
 
@@ -21,6 +22,7 @@ async def read_overview(database: Database) -> Overview:
         # A separate statement, so that it is planned for the actual instant.
         row = (await connection.execute(query("summarise_status"), {"since": since})).one()
         schema = await read_schema_async(connection)
+        frozen = (await read_brakes(connection)).frozen if schema.version == HEAD else ()
     return Overview(
         now=row.now,
         nodes=[
@@ -54,6 +56,7 @@ async def read_overview(database: Database) -> Overview:
         missed=row.missed,
         server_version=row.server_version,
         schema=schema.info(),
+        frozen=frozen,
     )
 
 

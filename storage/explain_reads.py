@@ -16,6 +16,7 @@ from daemon.domain.read_models import Ref
 from daemon.domain.requests.datetimes import resolve_datetime
 from daemon.domain.run.target_state import TargetOnNode, worst_of
 from daemon.domain.schedule.timezones import zone
+from storage.brakes import BrakeStore
 from storage.campaign_reads import CampaignReads, event_from, run_from
 from storage.engine import Database
 from storage.tables import campaign_events, nodes, runs
@@ -91,6 +92,7 @@ class ExplainReads:
             event = schedule.event_after(at - timedelta(microseconds=1))
             if event is not None and event.at < at + within:
                 at = event.at
+        freeze = (await BrakeStore(self._database).read()).freeze_of(campaign.target)
         before = campaign_events.c.at <= at
         stretch = sa.and_(
             campaign_events.c.event == Event.PASSED,
@@ -109,6 +111,7 @@ class ExplainReads:
             now=detail.now,
             live_nodes=len(live_nodes),
             target_pause=_pause_of(targets_on_nodes(live_nodes, campaign.target)),
+            freeze=freeze,
             at=at,
             run=None if row is None else run_from(row),
             run_events=tuple(

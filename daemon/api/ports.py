@@ -23,6 +23,7 @@ from daemon.campaign_service import CampaignService
 from daemon.domain.api_keys import ApiKey, Scope
 from daemon.domain.audit import Action, AuditEntry, AuditRecord
 from daemon.domain.auditor.finding import RecordedFinding
+from daemon.domain.brakes import Brake, Brakes, Freeze, Overdue, Thaw
 from daemon.domain.campaign.explain import Evidence
 from daemon.domain.campaign.model import LoggedEvent
 from daemon.domain.campaign.state_machine import RunStatus, Status
@@ -49,6 +50,7 @@ from daemon.domain.read_models import (
     UpcomingEvent,
     UpcomingKey,
 )
+from daemon.domain.receipts import Receipt
 from daemon.domain.run.target_state import TargetState
 from daemon.domain.schedule.schedule import CampaignType
 
@@ -342,6 +344,45 @@ class AuditStore(Protocol):
         ...
 
 
+class BrakeControl(Protocol):
+    """The freezes of the database."""
+
+    async def read(self) -> Brakes:
+        """Return all brakes."""
+        ...
+
+    async def count_waiting(self, brake: Brake) -> int:
+        """Count the occurrences of a scope that are due."""
+        ...
+
+    async def freeze(
+        self,
+        target: str | None,
+        actor: str,
+        *,
+        until: datetime | None = None,
+        note: str | None = None,
+    ) -> Freeze:
+        """Let nothing begin any more, of one target or at all."""
+        ...
+
+    async def wait_until_obeyed(self, freeze: Freeze, seconds: float) -> Receipt:
+        """Wait until every live node obeys a freeze, at most for some seconds."""
+        ...
+
+    async def thaw(
+        self,
+        target: str | None,
+        actor: str,
+        *,
+        overdue: Overdue = Overdue.HOLD,
+        confirm: int | None = None,
+        note: str | None = None,
+    ) -> Thaw:
+        """End a freeze. Raises Conflict, ConfirmationRequired."""
+        ...
+
+
 class IdempotentRequest(Protocol):
     """A request with an Idempotency-Key, inside its transaction."""
 
@@ -394,6 +435,7 @@ class Backend:
     audit: AuditStore
     findings: FindingReader
     idempotency: IdempotencyStore
+    brakes: BrakeControl
     overview: Callable[[], Awaitable[Overview]]
     """Reads the state of the cluster."""
     explain: Callable[[Ref, datetime, timedelta], Awaitable[Evidence]]
@@ -408,8 +450,11 @@ class Backend:
     export: Callable[[], AsyncGenerator[str]]
     """Yields every campaign as a line that an import reads; a caller that stops early closes it."""
     readiness: Callable[[], Awaitable[dict[str, str]]]
-    """Runs the readiness checks: the result of each is "ok" or a description of the failure."""
-    metrics: Callable[[], tuple[bytes, str]]
+    """Runs the readiness checks: the result of each is "ok" or a description of the failure.
+
+    Where something is frozen, `frozen` is what.
+    """
+    metrics: Callable[[], Awaitable[tuple[bytes, str]]]
     """Returns the Prometheus exposition and its media type."""
     targets: Callable[[], Collection[str]]
     """Returns the names of the configured targets."""

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from daemon.domain.api_keys import DEFAULT_OVERLAP, MAX_OVERLAP, NAME_LIMIT, Scope
+from daemon.domain.brakes import FREEZE_REQUEST, THAW_REQUEST
 from daemon.domain.campaign.command_request import COMMAND_REQUEST, PAUSE_REQUEST
 from daemon.domain.campaign.copying import COPY_REQUEST
 from daemon.domain.campaign.create_request import NEW_CAMPAIGN
@@ -110,6 +111,8 @@ _BODIES: tuple[Body[Any], ...] = (
     HEARTBEAT_REQUEST,
     MANY_DECIDED,
     ONE_DECIDED,
+    FREEZE_REQUEST,
+    THAW_REQUEST,
     NEW_KEY,
     ROTATE_REQUEST,
 )

@@ -319,6 +319,7 @@ class UpcomingItem(BaseModel):
     at: str = Instant
     local: str = Field(description="Wall-clock time in the time zone.")
     timezone: str
+    frozen: bool = Field(description="Whether a freeze keeps it from running.")
 
 
 class UpcomingPage(Page):
@@ -567,6 +568,60 @@ class TargetResumed(BaseModel):
     target: str
 
 
+class FreezeItem(BaseModel):
+    """A freeze in force."""
+
+    scope: str = Field(description="* for everything, or target:NAME.")
+    frozen_at: str = Instant
+    by: str
+    note: str | None
+    until: str | None = Field(description="Instant at which it ends by itself.")
+    waiting: int = Field(description="Occurrences that are due and wait for its end.")
+
+
+class FreezeList(BaseModel):
+    """The freezes in force."""
+
+    items: list[FreezeItem]
+
+
+class NodeApplied(BaseModel):
+    """Whether a live node obeys the change."""
+
+    node: str
+    applied: bool
+    heartbeat_at: str = Instant
+
+
+class Applied(BaseModel):
+    """The live nodes that obey the change."""
+
+    all: bool
+    waited_ms: int
+    nodes: list[NodeApplied]
+
+
+class FreezeDone(BaseModel):
+    """The freeze is in force."""
+
+    success: Literal[True]
+    scope: str
+    frozen_at: str = Instant
+    until: str | None
+    changed: bool = Field(description="False if it was in force already.")
+    applied: Applied
+
+
+class ThawDone(BaseModel):
+    """The freeze has ended."""
+
+    success: Literal[True]
+    scope: str
+    held: int = Field(description="Occurrences that are held for a person.")
+    skipped: int = Field(description="Occurrences that are missed.")
+    left_to_policy: int = Field(description="Occurrences that go by their schedule's grace.")
+
+
 class KeyItem(BaseModel):
     """An API key, without its secret."""
 
@@ -650,3 +705,6 @@ class Health(BaseModel):
 
     status: Literal["ok", "unavailable"]
     checks: dict[str, str] = Field(default_factory=dict)
+    frozen: str | None = Field(
+        None, description="What is frozen: all, or the names of targets; absent if nothing is."
+    )

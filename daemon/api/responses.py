@@ -253,6 +253,7 @@ def upcoming_item(upcoming: UpcomingEvent) -> dict[str, Any]:
         "at": instant_text(upcoming.at),
         "local": upcoming.local.isoformat(),
         "timezone": upcoming.timezone,
+        "frozen": upcoming.frozen,
     }
 
 

@@ -66,6 +66,8 @@ COMMANDS: dict[str, CommandRow] = {
         ("held", "held:held", "List the runs that wait for an operator."),
         ("release", "held:release", "Release held runs, so that they start now, or fail one."),
         ("drop", "held:drop", "Drop runs that are held before their first attempt."),
+        ("freeze", "freeze:freeze", "Let nothing begin any more, on any node."),
+        ("thaw", "freeze:thaw", "End a freeze."),
         ("upcoming", "upcoming:upcoming", "List upcoming events, soonest first."),
         ("agenda", "agenda:agenda", "Draw a week or a month of runs."),
         ("explain", "explain:explain", "Explain why a campaign ran at an instant, or did not."),

@@ -22,6 +22,7 @@ from daemon.cli.context import CommandContext, context_of
 from daemon.cli.refs import find_campaign, find_run
 from daemon.domain.read_models import CampaignDetail, Overview, Ref, StatusCounts
 from daemon.runtime.startup import wait_for_database
+from storage.brakes import BrakeStore
 from storage.campaign_reads import CampaignReads
 from storage.engine import Database
 from storage.errors import StorageUnavailable
@@ -86,6 +87,11 @@ class Store:
         from storage.cluster_reads import count_by_status
 
         return await count_by_status(self.database)
+
+    @cached_property
+    def brakes(self) -> BrakeStore:
+        """The freezes."""
+        return BrakeStore(self.database)
 
     @cached_property
     def held(self) -> HeldRuns:

@@ -6,15 +6,18 @@ that came due meanwhile (docs/brakes.md). `now` is always an argument.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
 
-from daemon.domain.errors import Conflict
+from daemon.domain.errors import Conflict, InvalidInput
 from daemon.domain.formatting import utc_text
+from daemon.domain.requests.declaration import Body, declare_field
+from daemon.domain.requests.fields import Faults, read_choice
+from daemon.domain.requests.forms import INSTANT, enum_form, integer_form, text_form
 
 EVERYTHING = "*"
 """The scope of a freeze of all targets."""
@@ -99,6 +102,13 @@ class Brakes:
         """The brakes that are on, that of everything first."""
         return sorted((each for each in self.brakes if each.is_frozen), key=lambda each: each.scope)
 
+    @property
+    def summary(self) -> str | None:
+        """What is frozen, in a word: all, or the names of targets; None if nothing is."""
+        if any(each.target is None for each in self.frozen):
+            return "all"
+        return ", ".join(str(each.target) for each in self.frozen) or None
+
     def freeze_of(self, target: str) -> Brake | None:
         """Return the brake that keeps attempts on a target from beginning."""
         return next((each for each in self.frozen if each.target in (None, target)), None)
@@ -125,3 +135,74 @@ class Frozen(Conflict):
 def scope_of(target: str | None) -> str:
     """Return the scope of one target, or of everything."""
     return EVERYTHING if target is None else f"{_TARGET}{target}"
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """A freeze that was asked for."""
+
+    brake: Brake
+    changed: bool
+    """False if it was in force already, with the same note and end."""
+    transaction: str
+    """The transaction that made it, by whose visibility one sees which nodes obey."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thaw:
+    """The end of a freeze, and the occurrences that came due meanwhile."""
+
+    scope: str
+    overdue: Overdue
+    waiting: int
+    """Occurrences that were due when it ended."""
+
+
+MESSAGE = "Invalid freeze values"
+
+
+class FreezeRequest(NamedTuple):
+    """What to freeze."""
+
+    target: str | None = declare_field(text_form(200), doc="Only this target; absent: everything.")
+    until: datetime | None = declare_field(
+        INSTANT, doc="When it ends by itself, within 366 days; what came due is held then."
+    )
+    note: str | None = declare_field(text_form(NOTE_LIMIT), doc="Why, for those who see it.")
+
+
+class ThawRequest(NamedTuple):
+    """The end of a freeze."""
+
+    target: str | None = declare_field(
+        text_form(200), doc="The freeze of this target; absent: that of everything."
+    )
+    overdue: Overdue = declare_field(
+        enum_form(Overdue),
+        default=Overdue.HOLD,
+        doc="What becomes of occurrences that came due meanwhile: held for a person, missed, or "
+        "each by its schedule's grace.",
+    )
+    confirm: int | None = declare_field(
+        integer_form(0, 2**31 - 1),
+        doc="With policy, the number of runs that may begin at once; refused if there are more.",
+    )
+    note: str | None = declare_field(text_form(NOTE_LIMIT), doc="Kept in the audit log.")
+
+
+FREEZE_REQUEST = Body(FreezeRequest)
+THAW_REQUEST = Body(ThawRequest)
+
+
+def check_freeze(request: FreezeRequest, targets: Collection[str], now: datetime) -> None:
+    """Refuse an unknown target, and an end that is past or too far. Raises InvalidInput (422)."""
+    faults = Faults()
+    if request.target is not None and request.target not in targets:
+        read_choice(faults, "target", request.target, targets)
+    if request.until is not None and not now < request.until <= now + MAX_FREEZE:
+        faults.add_unsupported(
+            "until", f"is {utc_text(request.until)}, must be after now and within 366 days"
+        )
+    if faults:
+        error = faults.to_error(MESSAGE)
+        raise InvalidInput(422, MESSAGE, error.detail, error.errors)

@@ -5,10 +5,12 @@ Each class has one definition, here; `storage` builds it from rows. Instants are
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from daemon.domain.brakes import Brake
 from daemon.domain.campaign.model import Campaign, Run, Snapshot
 from daemon.domain.campaign.state_machine import Status
 from daemon.domain.requests import CurrentSchedule
@@ -106,6 +108,8 @@ class UpcomingEvent:
     at: datetime
     nominal: datetime
     timezone: str
+    frozen: bool = False
+    """Whether a freeze keeps it from running."""
 
     @property
     def local(self) -> datetime:
@@ -180,6 +184,8 @@ class Overview:
     missed: int
     server_version: str
     schema: SchemaInfo
+    frozen: Sequence[Brake] = ()
+    """The freezes in force."""
 
     @property
     def lag(self) -> float:

@@ -434,7 +434,7 @@ EVENTS: dict[str, EventSpec] = {
         "warning",
         "Nothing begins any more, of one target or at all: this node obeys a freeze.",
         ("scope", "by", "until", "note", "took_ms"),
-        "Thaw it when its reason is gone.",
+        "When its reason is gone, `campaignd thaw`.",
     ),
     "thawed": EventSpec(
         "info",

@@ -7,6 +7,7 @@ import base64
 import hashlib
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -72,8 +73,10 @@ async def readyz(request: Request) -> Response:
         checks = await asyncio.wait_for(backend_of(request).readiness(), _READINESS_TIMEOUT_S)
     except TimeoutError:
         checks = {"database": f"no reply within {_READINESS_TIMEOUT_S:g} s"}
+    frozen = checks.pop("frozen", None)
     if all(result == "ok" for result in checks.values()):
-        return JSONResponse({"status": "ok", "checks": checks})
+        body: dict[str, Any] = {"status": "ok", "checks": checks}
+        return JSONResponse(body if frozen is None else {**body, "frozen": frozen})
     headers = {"Retry-After": str(RETRY_AFTER_S)}
     return JSONResponse({"status": "unavailable", "checks": checks}, 503, headers)
 
@@ -90,7 +93,7 @@ async def readyz(request: Request) -> Response:
 )
 async def metrics(request: Request) -> Response:
     """Returns the metrics of this process for Prometheus."""
-    content, media_type = backend_of(request).metrics()
+    content, media_type = await backend_of(request).metrics()
     return Response(content, headers={"Content-Type": media_type})
 
 

@@ -47,12 +47,21 @@ _NODE_COLUMNS = (
     *(Column("version", is_second=True), Column("schema", is_second=True)),
     Column("tzdata", is_second=True),
 )
-_NESTED = ("nodes", "schema")
+_NESTED = ("nodes", "schema", "frozen")
 
 
 def _status_objects(found: Overview, totals: StatusCounts | None) -> Iterator[dict[str, Any]]:
     for node in found.nodes:
         yield {"kind": "node", **asdict(node)}
+    for brake in found.frozen:
+        yield {
+            "kind": "freeze",
+            "scope": brake.scope,
+            "frozen_at": brake.frozen_at,
+            "by": brake.frozen_by,
+            "note": brake.note,
+            "until": brake.thaw_at,
+        }
     summary = {name: value for name, value in asdict(found).items() if name not in _NESTED}
     schema = {
         "schema_version": found.schema.version,
@@ -66,6 +75,8 @@ def _status_objects(found: Overview, totals: StatusCounts | None) -> Iterator[di
 
 
 def _print_status(found: Overview, totals: StatusCounts | None) -> None:
+    for brake in found.frozen:
+        print(f"FROZEN: {brake.describe()}")
     print_table(
         _NODE_COLUMNS,
         [_node_row(node) for node in found.nodes],

@@ -55,6 +55,7 @@ def event_json(event: UpcomingEvent) -> dict[str, Any]:
         "at": event.at,
         "local": event.local,
         "timezone": event.timezone,
+        "frozen": event.frozen,
     }
 
 

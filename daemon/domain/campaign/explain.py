@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from daemon.domain.brakes import Brake
 from daemon.domain.campaign.model import Campaign, LoggedEvent, Run
 from daemon.domain.campaign.state_machine import RunStatus, Status
 from daemon.domain.formatting import utc_text
@@ -45,6 +46,8 @@ class Evidence:
     """The last change of the campaign's status before the instant."""
     schedule_change: LoggedEvent | None = None
     """The first change of the schedule after the instant."""
+    freeze: Brake | None = None
+    """The freeze that keeps the campaign's runs from beginning."""
     stretch: LoggedEvent | None = None
     """The event of the stretch of occurrences to which this one belongs."""
     target_pause: TargetPause | None = None
@@ -137,6 +140,8 @@ def _explain_future(record: Evidence) -> str:
         if until <= record.at:
             return f"{end}, and will run then"
         return f"{end}: it will be missed unless it is started before"
+    if record.freeze is not None:
+        return f"it is still ahead; its target is {record.freeze.describe()}"
     return "it is still ahead, and will run"
 
 
@@ -168,6 +173,8 @@ def _explain_missing_run(record: Evidence) -> str:
     if status in (Status.SCHEDULED, Status.LAUNCHED, Status.EXECUTING, Status.PAUSED):
         if record.timer is None or record.timer.at > record.at:
             return "its record was pruned: it is older than the retention of finished history"
+        if record.freeze is not None:
+            return f"it is due and {record.freeze.describe()}"
         if not record.live_nodes:
             return "it is due and not claimed: no node is alive"
         waits = (

@@ -631,3 +631,26 @@ def test_runs_are_followed_as_they_come(loaded: Call, database_url: str, tmp_pat
         finally:
             following.send_signal(signal.SIGINT)
         assert following.wait(30) == 130
+
+
+def test_a_freeze_is_printed_and_ends(loaded: Call) -> None:
+    """Without a node there is none that obeys; `status` begins with it."""
+    done = loaded("freeze", "--note", "incident", "--until", "2h")
+    first, second = done.stdout.splitlines()
+    assert done.returncode == 0
+    assert first.startswith("frozen since ")
+    assert (first.endswith(": incident"), " until " in first) == (True, True)
+    assert second == "no node is at work"
+    assert loaded("status").stdout.splitlines()[0] == f"FROZEN: {first}"
+    (shown,) = [
+        each
+        for each in map(json.loads, loaded("status", "--json").stdout.splitlines())
+        if each["kind"] == "freeze"
+    ]
+    assert (shown["scope"], shown["note"]) == ("*", "incident")
+    refused = loaded("start", 3)
+    assert (refused.returncode, "thaw first" in refused.stderr) == (1, True)
+    assert loaded("thaw").stdout == "* thawed, 0 occurrences held\n"
+    assert (loaded("thaw").returncode, loaded("start", 3).returncode) == (1, 0)
+    refused = loaded("freeze", "--target", "nowhere")
+    assert "target is 'nowhere', must be one of log" in refused.stderr
