@@ -33,8 +33,11 @@ def check_histories(database: CampaignDatabase) -> None:
         assert not row["is_last"] or row["to_status"] == row["status"], row
         if row["event"] == Event.PASSED and row["from_status"] == row["to_status"]:
             continue  # One of several that passed at once; the status moves with the last one.
-        if row["event"] in set(Event):
-            goals = _possible_goals(row["event"], row["from_status"])
+        event = row["event"]
+        if event == "run_held" and row["from_status"] != row["to_status"]:
+            event = Event.FIRE  # an occurrence that is held instead of started
+        if event in set(Event):
+            goals = _possible_goals(event, row["from_status"])
             assert row["to_status"] in goals, row
         else:  # An event of a run or an attempt: the campaign does not move.
             assert row["event"] in _STILL or row["from_status"] is None, row

@@ -25,6 +25,7 @@ from tests.support.histories import check_histories
 PROMPT = timedelta(seconds=2)
 """Maximum lateness of a claim while no fault is present."""
 MAX_ATTEMPTS = 3
+HELD_BY_THAW = "held: due while frozen"
 
 Row = dict[str, Any]
 
@@ -73,7 +74,8 @@ STUCK_RUNS = """
 """
 
 COUNTERS = """
-    SELECT c.id, c.status, c.open_runs, c.queued_runs, c.more_to_come, c.has_due, c.has_completed,
+    SELECT c.id, c.status, c.open_runs, c.held_runs, c.queued_runs, c.more_to_come, r.held,
+           c.has_due, c.has_completed,
            r.is_open, r.waiting, t.campaign_id IS NOT NULL AS has_timer,
            coalesce(d.kind = 'window' AND (d.ends_at IS NULL OR d.ends_at > clock_timestamp())
                     AND c.status IN ('scheduled', 'launched', 'executing', 'paused'), false)
@@ -81,6 +83,7 @@ COUNTERS = """
     FROM campaigns c
     CROSS JOIN LATERAL (
         SELECT count(*) FILTER (WHERE finished_at IS NULL) AS is_open,
+               count(*) FILTER (WHERE status = 'held' AND attempt = 0) AS held,
                count(*) FILTER (WHERE status = 'queued' AND next_attempt_at IS NULL) AS waiting
         FROM runs WHERE campaign_id = c.id
     ) AS r
@@ -105,8 +108,13 @@ def check_episode(
     edits: Sequence[Edit],
     requests: Sequence[Request],
     at_fault: Sequence[tuple[datetime, datetime]],
+    frozen: Sequence[tuple[datetime, datetime]] = (),
 ) -> Findings:
-    """Check everything, once the database is quiet."""
+    """Check everything, once the database is quiet.
+
+    Args:
+        frozen: from when to when nothing may have begun.
+    """
     found = Findings()
     by_id: dict[str, dict[Any, list[Row]]] = {}
     for table, order in (("runs", "scheduled_for"), ("campaign_events", "id")):
@@ -125,6 +133,7 @@ def check_episode(
         _check_runs(history, found)
         _check_lateness(history, at_fault, found)
     _check_answers(database, edits, found)
+    _check_freezes(requests, frozen, found)
     _compare_with_auditor(database, found)
     _check_counters(database, found)
     _check_deliveries(by_id["runs"].values(), rows.values(), requests, found)
@@ -222,6 +231,10 @@ def _check_runs(history: CampaignHistory, found: Findings) -> None:
         if run["started_at"] is not None and run["started_at"] < run["scheduled_for"]:
             found.wrong.append(f"{name}: started early, {run['started_at']}")
         why = " ".join(causes[run["id"]])
+        if HELD_BY_THAW in causes[run["id"]] and not any(
+            word in why for word in ("released", "dropped by", "cancelled")
+        ):
+            found.wrong.append(f"{name}: held, and no one has decided: {why}")
         if run["status"] == "missed" and not _is_rightly_missed(run, why):
             found.wrong.append(f"{name}: {why}; {run}")
         if run["status"] == "skipped" and not _is_rightly_skipped(run, why, history.runs):
@@ -238,7 +251,8 @@ def _check_runs(history: CampaignHistory, found: Findings) -> None:
 
 def _is_rightly_missed(run: Row, why: str) -> bool:
     late = run["finished_at"] > run["start_before"]
-    return late or "missed: paused" in why or "came first" in why
+    reasons = ("missed: paused", "came first", "due while frozen", "dropped by")
+    return late or any(reason in why for reason in reasons)
 
 
 def _is_rightly_skipped(run: Row, why: str, runs: Iterable[Row]) -> bool:
@@ -260,8 +274,14 @@ def _is_rightly_skipped(run: Row, why: str, runs: Iterable[Row]) -> bool:
 
 
 def _check_one_at_a_time(history: CampaignHistory, found: Findings) -> None:
+    # A run that was held is in no other's way, so that it may run beside another.
+    released = {event["run_id"] for event in history.events if event["cause"] == "released"}
     begun = sorted(
-        (run for run in history.runs if run["started_at"] is not None),
+        (
+            run
+            for run in history.runs
+            if run["started_at"] is not None and run["id"] not in released
+        ),
         key=lambda run: run["started_at"],
     )
     for before, after in pairwise(begun):
@@ -306,10 +326,21 @@ def _check_answers(database: CampaignDatabase, edits: Sequence[Edit], found: Fin
             found.wrong.append(f"done, but it left no trace: {edit}")
 
 
+def _check_freezes(
+    requests: Sequence[Request], frozen: Sequence[tuple[datetime, datetime]], found: Findings
+) -> None:
+    """Check that nothing was sent while everything was frozen."""
+    for since, until in frozen:
+        for request in requests:
+            if since < request.at < until:
+                found.wrong.append(f"sent in a freeze from {since} to {until}: {request}")
+
+
 def _check_counters(database: CampaignDatabase, found: Findings) -> None:
     for row in database.rows(COUNTERS):
         good = (
             row["open_runs"] == row["is_open"]
+            and row["held_runs"] == row["held"]
             and row["queued_runs"] == row["waiting"]
             and row["more_to_come"] == (row["has_timer"] or row["window_open"])
             and not (row["has_timer"] and row["other_revision"])

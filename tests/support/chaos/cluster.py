@@ -12,12 +12,13 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 import psutil
 import psycopg
 
+from tests.support.chaos.brake import BrakePerson
 from tests.support.chaos.namespaces import Cable, Switch
 from tests.support.chaos.proxy import OPEN, Proxy, ProxyLoop
 from tests.support.chaos.receiver import recording_command
@@ -179,6 +180,7 @@ class Cluster:
         disk: Path | None = None,
         settings: Mapping[str, object] | None = None,
         standby: PostgresServer | None = None,
+        decision: Literal["release", "drop"] = "release",
     ) -> None:
         """Create one node for each cable of the switch, or ``nodes`` of them without a switch."""
         cables = switch.cables if switch else [None] * nodes
@@ -195,6 +197,7 @@ class Cluster:
         self.nodes = [ChaosNode(self, number, cable) for number, cable in enumerate(cables, 1)]
         self.server_faults = ServerFaults(lambda: self.admin_url, disk)
         self.retention = PruneRunner(url)
+        self.person = BrakePerson(lambda: self.admin_url, decision)
         self._frozen: list[psutil.Process] = []
 
     def daemon_environment(self, node: ChaosNode) -> dict[str, str]:

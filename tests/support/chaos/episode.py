@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -36,6 +36,9 @@ FIRST_AHEAD_S = 3.0
 QUIET_WITHIN_S = 60.0
 LONGEST_S = 300.0
 ENDED = "SELECT count(*) FROM runs WHERE finished_at IS NOT NULL"
+OBEYS_S = 1.0
+LEASE_ENDS_S = 7.0
+Period = tuple[datetime, datetime]
 KEYS = 500
 """More keys than an episode makes edits."""
 
@@ -108,7 +111,15 @@ def run_episode(
         else:
             url = url_of_both(server, standby)
         cluster = Cluster(
-            server, url, directory, nodes, receiver.url, switch, disk, standby=standby
+            server,
+            url,
+            directory,
+            nodes,
+            receiver.url,
+            switch,
+            disk,
+            standby=standby,
+            decision="release" if seed % 2 else "drop",
         )
         try:
             _inject_and_check(cluster, receiver, report, faults, length=length, scale=scale)
@@ -161,11 +172,18 @@ def _inject_and_check(
     report.edits.update(f"{edit.name} {edit.outcome}" for edit in editor.edits)
     broken = [fault for node in cluster.nodes if (fault := node.describe_bad_end()) is not None]
     with CampaignDatabase(url) as database:
-        still = _wait_until_quiet(database)
+        still = _wait_until_quiet(database, cluster.person.decide)
         cluster.retention.wait_until_done()
         report.pruned, again = cluster.retention.restore_pruned_rows(database)
         requests = receiver.requests + recorded_requests(cluster.command_log)
-        report.found = checker.check_episode(database, campaigns, editor.edits, requests, at_fault)
+        report.found = checker.check_episode(
+            database,
+            campaigns,
+            editor.edits,
+            requests,
+            [period for _, period in at_fault],
+            frozen=_frozen_periods(cluster, at_fault),
+        )
         report.found.stuck += still
         report.found.doubled += again
         report.found.wrong += broken
@@ -174,7 +192,7 @@ def _inject_and_check(
 
 def _inject_faults(
     made: Nemesis, faults: list[Fault], begins: datetime, report: Report
-) -> list[tuple[datetime, datetime]]:
+) -> list[tuple[str, Period]]:
     """Inject every fault at its time; return the periods with a fault, recovery included."""
     acts = sorted(
         [(fault.begins, 1, fault) for fault in faults]
@@ -182,7 +200,7 @@ def _inject_faults(
         key=lambda act: act[:2],
     )
     begun: dict[Fault, datetime] = {}
-    at_fault: list[tuple[datetime, datetime]] = []
+    at_fault: list[tuple[str, Period]] = []
     for seconds, is_begin, fault in acts:
         _wait_until_instant(begins + timedelta(seconds=seconds))
         if is_begin:
@@ -193,7 +211,8 @@ def _inject_faults(
             made.heal(fault)
             if fault.kind in nemesis.HARMLESS:
                 continue
-            at_fault.append((begun[fault], utc_now() + timedelta(seconds=RECOVERY_S)))
+            period = begun[fault], utc_now() + timedelta(seconds=RECOVERY_S)
+            at_fault.append((fault.kind, period))
     return at_fault
 
 
@@ -202,7 +221,25 @@ def _wait_until_instant(instant: datetime) -> None:
     time.sleep(max(0.0, (instant - utc_now()).total_seconds()))
 
 
-def _wait_until_quiet(database: CampaignDatabase) -> list[str]:
+def _frozen_periods(
+    cluster: Cluster, at_fault: Sequence[tuple[str, Period]]
+) -> list[tuple[datetime, datetime]]:
+    """Return from when to when nothing may have begun.
+
+    A node obeys within a second; one that another fault cuts off, once its lease has ended.
+    """
+    found = []
+    for since, until in cluster.person.periods:
+        is_alone = not any(
+            kind != "brake" and begins <= until and since <= ends
+            for kind, (begins, ends) in at_fault
+        )
+        after = timedelta(seconds=OBEYS_S if is_alone else LEASE_ENDS_S)
+        found.append((since + after, until))
+    return found
+
+
+def _wait_until_quiet(database: CampaignDatabase, decide: Callable[[], None]) -> list[str]:
     """Wait until nothing is open or overdue; return what still is when no run ends any more.
 
     A window that was not served for a minute may catch up one run after the other.
@@ -210,6 +247,7 @@ def _wait_until_quiet(database: CampaignDatabase) -> list[str]:
     ended, moved_at, began = -1, time.monotonic(), time.monotonic()
     while not database.one(checker.QUIET):
         now = time.monotonic()
+        decide()
         if (count := database.one(ENDED)) != ended:
             ended, moved_at = count, now
         if now - moved_at > QUIET_WITHIN_S or now - began > LONGEST_S:

@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 
+from daemon.domain.brakes import Overdue
 from tests.support.chaos import namespaces
 from tests.support.chaos.cluster import Cluster
 from tests.support.chaos.proxy import DEAF, OPEN, REFUSED, SILENT
@@ -59,6 +60,7 @@ KINDS: dict[str, tuple[float, float, float, str]] = {
     "no connection": (1, 0.5, 4.0, "server"),
     "disk full": (1, 0.5, 3.0, "server"),
     "prune": (5, 0.0, 0.1, "prune"),
+    "brake": (3, 0.5, 5.0, "brake"),
 }
 WIRED = ("unplugged", "dropped", "answers dropped", "loss", "bad line")
 HARMLESS = ("prune",)
@@ -78,6 +80,7 @@ MUST = (
     Fault("server killed", 7.5, 8.5, 0, 0, 0.0),
     Fault("silence", 10.0, 16.0, 0, 0, 0.0),
     Fault("unplugged", 12.0, 18.0, 1, 0, 0.0),
+    Fault("brake", 18.5, 20.5, 0, 0, 0.0),
 )
 """Faults on three nodes that must not be left to chance, in a short form. Nodes are frozen and cut
 off for longer than the lease.
@@ -195,6 +198,7 @@ class Nemesis:
             "no connection": self._take_connections,
             "disk full": cluster.server_faults.fill_disk,
             "prune": cluster.retention.start_prune,
+            "brake": cluster.person.freeze,
         }
         if cable is not None:
             acts |= {
@@ -232,6 +236,8 @@ class Nemesis:
             cluster.end_server_faults()
         elif fault.kind in ("server frozen", "backend frozen"):
             cluster.thaw_server()
+        elif fault.kind == "brake":
+            cluster.person.thaw(Overdue.SKIP if fault.size > 0.7 else Overdue.HOLD)
         elif fault.kind in ("lock rows", "lock table") and self._held is not None:
             self._held.close()
             self._held = None
