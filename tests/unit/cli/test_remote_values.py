@@ -11,7 +11,7 @@ import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.cli.remote.client import patch_between
+from daemon.cli.remote.commands import patch_between
 from daemon.cli.remote.values import schedule_of
 from daemon.domain.campaign.edit_request import merge_patch
 from daemon.domain.campaign.model import Campaign, Snapshot
