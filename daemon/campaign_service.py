@@ -24,6 +24,7 @@ from daemon.domain.campaign.edit_request import (
     read_campaign_patch,
     require_editable,
 )
+from daemon.domain.campaign.gated_edits import due_at_of
 from daemon.domain.campaign.model import Campaign, Change, Snapshot
 from daemon.domain.campaign.schedule_fields import next_run_at, without_read_only_fields
 from daemon.domain.campaign.state_machine import Status
@@ -38,6 +39,7 @@ from daemon.domain.requests import (
     read_update_body,
 )
 from daemon.domain.requests.notes import notes_on
+from daemon.domain.requests.send_window import names_calendars
 from daemon.domain.run.attempt import AttemptUpdate, OpenAttempt, RunEnded
 from daemon.domain.run.held import ManyDecided
 from daemon.domain.run.log_events import emit_ended
@@ -77,6 +79,8 @@ class CommandResult:
     """Effects of a saved schedule that the client may not expect, as sentences."""
     run_id: UUID | None = None
     """The run that the command has made, or made due again."""
+    due_at: datetime | None = None
+    """When the next run may start, where that is later than its own instant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +161,7 @@ class CampaignService:
             continuous_interval=self._continuous_interval,
             misfire_grace_time=self._grace,
             current=snapshot.current,
+            calendars=snapshot.calendars,
         )
 
     def parse_schedule(self, snapshot: Snapshot, body: object) -> ParsedSchedule:
@@ -243,13 +248,15 @@ class CampaignService:
         self, ref: int | UUID, body: object, actor: str, expect: RevisionCheck | None = None
     ) -> CommandResult:
         """Replace the schedule with a ``schedule`` body; ``immediate`` clears the schedule."""
-        return await self._execute_command(ref, actor, self._decision("save", body), expect)
+        decide = self._decision("save", body)
+        return await self._execute_command(ref, actor, decide, expect, body=body)
 
     async def update_schedule(
         self, ref: int | UUID, body: object, actor: str, expect: RevisionCheck | None = None
     ) -> CommandResult:
         """Merge an ``update_schedule`` body into the schedule; the status does not change."""
-        return await self._execute_command(ref, actor, self._decision("update", body), expect)
+        decide = self._decision("update", body)
+        return await self._execute_command(ref, actor, decide, expect, body=body)
 
     async def clear_schedule(
         self, ref: int | UUID, actor: str, expect: RevisionCheck | None = None
@@ -464,8 +471,9 @@ class CampaignService:
         decide: Callable[[Snapshot], Change],
         expect: RevisionCheck | None = None,
         note: str | None = None,
+        body: object = None,
     ) -> CommandResult:
-        async with self._store.edit(ref) as edit:
+        async with self._store.edit(ref, with_calendars=names_calendars(body)) as edit:
             _require_revision(edit.snapshot.revision, expect)
             change = replace(decide(edit.snapshot), note=note)
             await edit.apply(change, actor)
@@ -489,8 +497,9 @@ def _command_result(
         schedule = None
     timer = snapshot.timer if change.keep_timer else change.timer
     next_at = next_run_at(schedule, timer, change.to_status)
+    due_at = None if next_at is None else due_at_of(snapshot, change)
     if change.run is not None:
-        next_at = change.run.scheduled_for
+        next_at, due_at = change.run.scheduled_for, None
     return CommandResult(
         campaign_id=campaign.id,
         campaign_uuid=campaign.uuid,
@@ -499,6 +508,7 @@ def _command_result(
         changed=not change.nothing,
         schedule=schedule,
         next_run_at=next_at,
+        due_at=due_at,
         timezone=campaign.timezone if schedule is None else schedule.timezone,
         now=snapshot.now,
         revision=revision,

@@ -74,9 +74,12 @@ class CampaignStore(Protocol):
         ...
 
     def edit(
-        self, ref: int | UUID, now: datetime | None = None
+        self, ref: int | UUID, now: datetime | None = None, *, with_calendars: bool = False
     ) -> AbstractAsyncContextManager[CampaignEdit]:
-        """Lock a campaign; commit at the end of the block, unless the block raises."""
+        """Lock a campaign; commit at the end of the block, unless the block raises.
+
+        The snapshot has the calendars if its schedule names any, or the caller asks for them.
+        """
         ...
 
 

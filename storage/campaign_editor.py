@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.domain.audit import CAMPAIGN_ACTIONS, Action, AuditEntry
+from daemon.domain.campaign.gated_edits import due_at_of
 from daemon.domain.campaign.model import (
     Campaign,
     Change,
@@ -22,18 +23,20 @@ from daemon.domain.campaign.model import (
 )
 from daemon.domain.campaign.state_machine import OPEN_RUN, Event, RunStatus, Status
 from daemon.domain.errors import Refused
+from daemon.domain.requests import ParsedSchedule
 from daemon.domain.run.attempt import RunEnded
 from daemon.domain.schedule.misfire import Stretch
 from daemon.domain.schedule.schedule import EventKind
 from storage.audit_log import record_in_transaction
 from storage.brakes import require_not_frozen
 from storage.notice import notify_nodes
-from storage.schedule_rows import armed_from, definition_row
+from storage.schedule_rows import armed_from, calendars_in_use, definition_row, timer_columns
 from storage.tables import (
     campaign_events,
     campaigns,
     revision_seq,
     runs,
+    schedule_calendars,
     schedule_definitions,
     timers,
 )
@@ -65,6 +68,10 @@ _ARM = _upsert_schedule(timers, backlog=sa.false())
 _REVISE_TIMER = sa.update(timers).where(timers.c.campaign_id == _OF_CAMPAIGN)
 _DISARM = sa.delete(timers).where(timers.c.campaign_id == _OF_CAMPAIGN)
 _UPDATE_CAMPAIGN = sa.update(campaigns).where(campaigns.c.id == _OF_CAMPAIGN)
+_FORGET_CALENDARS = sa.delete(schedule_calendars).where(
+    schedule_calendars.c.campaign_id == _OF_CAMPAIGN
+)
+_USE_CALENDAR = sa.insert(schedule_calendars)
 _INSERT_RUN = insert(runs).on_conflict_do_nothing().returning(runs.c.id)
 _LOG = sa.insert(campaign_events)
 
@@ -186,6 +193,7 @@ class LockedCampaign:
             row = {**definition_row(change.schedule, now), "revision": revision}
             row["armed_from"] = armed_from(change.timer, now)
             await self._execute(_SAVE_DEFINITION, campaign_id=campaign_id, **row)
+            await self._write_calendars_in_use(change.schedule)
         elif not change.keep_timer:
             self.revision = None if self.revision is None else revision
             await self._execute(
@@ -199,14 +207,18 @@ class LockedCampaign:
         if change.timer is None:
             await self._execute(_DISARM, of_campaign=campaign_id)
         else:
-            await self._execute(
-                _ARM,
-                campaign_id=campaign_id,
-                revision=revision,
-                fire_at=change.timer.at,
-                local=change.timer.local,
-                kind=change.timer.kind,
-            )
+            columns = timer_columns(change.timer, due_at_of(self.snapshot, change))
+            await self._execute(_ARM, campaign_id=campaign_id, revision=revision, **columns)
+
+    async def _write_calendars_in_use(self, schedule: ParsedSchedule) -> None:
+        before, after = calendars_in_use(self.snapshot.current), calendars_in_use(schedule)
+        if before == after:
+            return
+        campaign_id = self.snapshot.campaign.id
+        if before:
+            await self._execute(_FORGET_CALENDARS, of_campaign=campaign_id)
+        for name in after:
+            await self._execute(_USE_CALENDAR, campaign_id=campaign_id, calendar=name)
 
     async def _write_campaign(self, change: Change) -> None:
         campaign = self.snapshot.campaign

@@ -8,6 +8,7 @@ along the same index.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -30,6 +31,8 @@ from daemon.domain.read_models import (
     UpcomingKey,
 )
 from daemon.domain.requests import CurrentSchedule
+from daemon.domain.requests.context import NO_CALENDARS
+from daemon.domain.schedule.calendars import Calendar
 from daemon.domain.schedule.schedule import (
     CampaignType,
     EventKind,
@@ -37,9 +40,10 @@ from daemon.domain.schedule.schedule import (
     ScheduleSource,
     TimedEvent,
 )
+from storage.calendar_rows import load_calendars
 from storage.campaign_rows import campaign_from, campaign_not_found, ref_condition
 from storage.engine import Database
-from storage.schedule_rows import schedule_from
+from storage.schedule_rows import calendars_in_use, schedule_from, timer_from
 from storage.tables import (
     brakes,
     campaign_events,
@@ -91,8 +95,11 @@ class CampaignReads:
         )
         return [summary_from(row) for row in rows]
 
-    async def campaign(self, ref: Ref) -> CampaignDetail:
-        """Return one campaign with its schedule and its timer. Raises NotFound."""
+    async def campaign(self, ref: Ref, *, with_calendars: bool = False) -> CampaignDetail:
+        """Return one campaign with its schedule and its timer. Raises NotFound.
+
+        It has the calendars if its schedule names any, or the caller asks for them.
+        """
         rows = await self._database.rows(_campaign_select(isinstance(ref, UUID)), ref=ref)
         if not rows:
             raise campaign_not_found(ref)
@@ -103,9 +110,13 @@ class CampaignReads:
             current = CurrentSchedule(
                 ScheduleSource(columns.source), columns.body, schedule_from(columns)
             )
-        timed = None
+        timed = due_at = None
         if row.fire_at is not None:
-            timed = TimedEvent(EventKind(row.event_kind), row.fire_at, row.local)
+            timed, due_at = timer_from(row)
+        calendars: Mapping[str, Calendar] = NO_CALENDARS
+        if with_calendars or calendars_in_use(current):
+            async with self._database.statement() as connection:
+                calendars = await load_calendars(connection)
         return CampaignDetail(
             campaign_from(row),
             current,
@@ -115,6 +126,8 @@ class CampaignReads:
             columns.saved_at,
             row.now,
             await self._pause_of(row) if row.status == Status.PAUSED else None,
+            due_at,
+            calendars,
         )
 
     async def _pause_of(self, row: Any) -> Pause:
@@ -415,6 +428,7 @@ def _campaign_select(by_uuid: bool) -> sa.Select[Any]:
             campaigns,
             *[column.label(f"d_{column.name}") for column in _definition.c],
             _timer.c.fire_at,
+            _timer.c.scheduled_for,
             _timer.c.local,
             _timer.c.kind.label("event_kind"),
             sa.func.clock_timestamp().label("now"),
@@ -522,4 +536,5 @@ def next_run_expression(definition: Any, timer: Any) -> sa.ColumnElement[Any]:
     repeats = sa.func.num_nonnulls(definition.c.frequency, definition.c.every_seconds) > 0
     is_fire = timer.c.kind == EventKind.FIRE
     opens_with_one = sa.and_(timer.c.kind == EventKind.OPEN, repeats)
-    return sa.case((sa.or_(is_fire, opens_with_one), timer.c.fire_at))
+    at = sa.func.coalesce(timer.c.scheduled_for, timer.c.fire_at)
+    return sa.case((sa.or_(is_fire, opens_with_one), at))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -17,13 +18,14 @@ from daemon.domain.campaign.model import Campaign, Change, Snapshot
 from daemon.domain.campaign.state_machine import Event, Status
 from daemon.domain.errors import Conflict
 from daemon.domain.requests import CurrentSchedule, ParsedSchedule
-from daemon.domain.schedule.schedule import EventKind, ScheduleSource, TimedEvent
+from daemon.domain.schedule.schedule import ScheduleSource
 from storage.audit_log import record_in_transaction
+from storage.calendar_rows import load_calendars
 from storage.campaign_editor import LockedCampaign
 from storage.campaign_rows import campaign_from, campaign_not_found, ref_condition
 from storage.engine import Connections, rows_of
 from storage.queries import query
-from storage.schedule_rows import schedule_from
+from storage.schedule_rows import calendars_in_use, schedule_from, timer_from
 from storage.tables import campaign_events, campaigns, runs, schedule_definitions, timers
 
 
@@ -131,22 +133,26 @@ class Campaigns:
 
     @asynccontextmanager
     async def edit(
-        self, ref: int | UUID, now: datetime | None = None
+        self, ref: int | UUID, now: datetime | None = None, *, with_calendars: bool = False
     ) -> AsyncIterator[LockedCampaign]:
         """Lock a campaign and yield it with its snapshot; commit unless the block raises.
 
         Args:
             ref: the campaign's id or uuid.
             now: the instant of the decision; the database clock by default.
+            with_calendars: whether the snapshot has the calendars, whatever the schedule names.
         """
         async with self._database.transaction() as connection:
             rows = await rows_of(connection, _locking_select(isinstance(ref, UUID)), ref=ref)
             if not rows:
                 raise campaign_not_found(ref)
             # A second statement, because its snapshot is taken after the lock was granted.
-            yield LockedCampaign(
-                connection, await _read_snapshot(connection, campaign_from(rows[0]), now)
-            )
+            snapshot = await _read_snapshot(connection, campaign_from(rows[0]), now)
+            current = snapshot.current
+            if with_calendars or calendars_in_use(current):
+                calendars = await load_calendars(connection, lock=True)
+                snapshot = replace(snapshot, calendars=calendars)
+            yield LockedCampaign(connection, snapshot)
 
     async def read_snapshot(self, ref: int | UUID, now: datetime | None = None) -> Snapshot:
         """Return a campaign's state without a lock.
@@ -188,6 +194,7 @@ def _snapshot_select() -> sa.Select[Any]:
         sa.select(
             definition,
             timer.c.fire_at,
+            timer.c.scheduled_for,
             timer.c.local,
             timer.c.kind.label("event_kind"),
             last.label("last_at"),
@@ -211,9 +218,16 @@ async def _read_snapshot(
     current = None
     if row.revision is not None:
         current = CurrentSchedule(ScheduleSource(row.source), row.body, schedule_from(row))
-    armed = None
+    armed = due_at = None
     if row.fire_at is not None:
-        armed = TimedEvent(EventKind(row.event_kind), row.fire_at, row.local)
+        armed, due_at = timer_from(row)
     return Snapshot(
-        campaign, now or row.clock, current, armed, row.last_at, row.revision, row.saved_at
+        campaign,
+        now or row.clock,
+        current,
+        armed,
+        row.last_at,
+        row.revision,
+        row.saved_at,
+        due_at,
     )

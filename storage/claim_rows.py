@@ -6,12 +6,13 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from daemon.domain.run.claim_plan import ClaimRequest, PassedOccurrence
+from daemon.domain.run.claim_plan import ClaimRequest, GatedClaim, PassedOccurrence
 from storage.binary_arrays import bigints, booleans, instants, integers, texts, uuids, wall_times
 
 CLAIM_BYTES = 4 * 1024 * 1024
 """Bytes of payloads after which a claim postpones its other runs."""
 
+UNGATED = GatedClaim()
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -28,7 +29,7 @@ def claim_binds(requests: Sequence[ClaimRequest]) -> dict[str, Any]:
     return {
         "campaign_ids": bigints([entry.campaign_id for entry in armed]),
         "revisions": bigints([entry.revision for entry in armed]),
-        "armed_ats": instants([entry.event.at for entry in armed]),
+        "armed_ats": instants([entry.due_at for entry in armed]),
         "kinds": texts([entry.event.kind for entry in armed]),
         "fire_ats": instants([item.fire_at for item in requests]),
         "run_ids": uuids([item.run_id for item in requests]),
@@ -56,7 +57,23 @@ def claim_binds(requests: Sequence[ClaimRequest]) -> dict[str, Any]:
         "bulk_lasts": instants([many.last for _, many in bulk]),
         "bulk_counts": bigints([many.count for _, many in bulk]),
         "bulk_causes": texts([many.cause for _, many in bulk]),
-        "due_at": latest(entry.event.at for entry in armed),
+        "due_at": latest(item.missed_until or item.armed.due_at for item in requests),
+        **_gated_binds(requests),
+    }
+
+
+def _gated_binds(requests: Sequence[ClaimRequest]) -> dict[str, Any]:
+    """Return the binds of what send windows, `late` and `dst` decide; usually all null."""
+    gated = [item.gated or UNGATED for item in requests]
+    return {
+        "due_ats": instants([each.due_at for each in gated]),
+        "open_untils": instants([each.open_until for each in gated]),
+        "valid_untils": instants([each.valid_until for each in gated]),
+        "next_due_ats": instants([each.next_due_at for each in gated]),
+        "deferrals": booleans([each.deferred for each in gated]),
+        "calendars_revisions": bigints(
+            [-1 if each.calendars_revision is None else each.calendars_revision for each in gated]
+        ),
     }
 
 

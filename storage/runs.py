@@ -111,7 +111,7 @@ class RunStore:
             start_befores=instants([item.start_before for item in requests]),
             next_ats=instants([event and event.at for event in following]),
             next_locals=wall_times([event and event.local for event in following]),
-            due_at=latest(event.event.at for event in armed),
+            due_at=latest(event.due_at for event in armed),
             **payload_binds(without_payload),
         )
         return [_claim_result(row, requests) for row in rows]
@@ -359,7 +359,16 @@ def _claim_result(row: Any, requests: Sequence[ClaimRequest]) -> ClaimResult:
                 [item.start_before for item in won],
             )
         ]
+        if any(item.gated is not None for item in won):
+            attempts = [*map(_gated_attempt, attempts, won)]
     return ClaimResult(places, STATUS[from_status], STATUS[to_status], now, target, made, attempts)
+
+
+def _gated_attempt(attempt: Attempt, request: ClaimRequest) -> Attempt:
+    gated = request.gated
+    if gated is None:
+        return attempt
+    return attempt._replace(due_at=gated.due_at, open_until=gated.open_until)
 
 
 def _payload(text: str | None) -> dict[str, Any]:

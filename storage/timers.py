@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from daemon.domain.run.attempt import ArmedEvent, OverdueEvent, PendingRun, PollResult
-from daemon.domain.schedule.schedule import EventKind, TimedEvent
+from daemon.domain.schedule.calendars import CalendarSet
+from storage.calendar_rows import load_calendar_set
 from storage.engine import Database
-from storage.schedule_rows import schedule_from
+from storage.schedule_rows import schedule_from, timer_from
 
 MARKS_AT_ONCE = 1000
 """Schedules corrected in one transaction, which keeps their rows locked."""
@@ -94,7 +95,13 @@ class Timers:
             snapshot=row.snapshot,
             brakes_at=row.brakes_at,
             pause_over=row.pause_over,
+            calendars_revision=row.calendars_revision,
         )
+
+    async def calendars(self) -> CalendarSet:
+        """Return all shared calendars, at least as new as their revision."""
+        async with self._database.transaction() as connection:
+            return await load_calendar_set(connection)
 
     async def correct_change_marks(self) -> int:
         """Correct marks of changes from another server, as a restored dump has them.
@@ -145,7 +152,8 @@ def armed_event_from(row: Any) -> ArmedEvent:
         row.campaign_id,
         row.uuid,
         row.revision,
-        TimedEvent(EventKind(row.event_kind), row.fire_at, row.local),
+        timer_from(row)[0],
         schedule_from(row),
         row.target,
+        row.fire_at,
     )

@@ -83,6 +83,12 @@ IfMatch = Annotated[
     Header(description='The ETag as it was read; of a schedule, `"0"` for none.'),
 ]
 
+Prefer = Annotated[
+    str | None,
+    WithJsonSchema({"type": "string"}),
+    Header(description="`return=representation`: the answer has the fields of a saved schedule."),
+]
+
 _PROBLEMS = {
     400: "Malformed, missing or impossible values; malformed JSON; refused in this status",
     401: "No valid API key",

@@ -69,7 +69,7 @@ class CampaignReader(Protocol):
         """Return campaigns, newest first."""
         ...
 
-    async def campaign(self, ref: Ref) -> CampaignDetail:
+    async def campaign(self, ref: Ref, *, with_calendars: bool = False) -> CampaignDetail:
         """Return one campaign. Raises NotFound."""
         ...
 

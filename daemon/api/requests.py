@@ -33,6 +33,7 @@ _is_uuid = re.compile(_UUID).fullmatch
 _is_id = re.compile(r"[0-9]{1,19}").fullmatch
 _is_idempotency_key = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?").fullmatch
 _is_json = re.compile(r"application/(?:[a-z0-9.+-]+\+)?json", re.I).fullmatch
+_RETURNS = ("return=representation", 'return="representation"')
 _is_etag = re.compile(r'(?:W/)?"[\x21\x23-\x7e]*"').fullmatch
 
 
@@ -246,3 +247,12 @@ def refusal_log_of(request: Request) -> RefusalLog:
     refusals = request.app.state.refusals
     assert isinstance(refusals, RefusalLog)
     return refusals
+
+
+def wants_representation(request: Request) -> bool:
+    """Return whether the client prefers the result of an update over mere success (RFC 7240)."""
+    return any(
+        part.partition(";")[0].replace(" ", "").lower() in _RETURNS
+        for header in request.headers.getlist("prefer")
+        for part in header.split(",")
+    )

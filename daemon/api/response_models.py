@@ -10,6 +10,7 @@ from daemon.domain.api_keys import KeyStatus, Scope
 from daemon.domain.campaign.state_machine import RunStatus, Status
 from daemon.domain.run.target_state import CircuitState
 from daemon.domain.schedule.schedule import CampaignType
+from daemon.domain.schedule.send_window import Disposition
 
 _INSTANT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{6})?Z$"
 Instant = Field(json_schema_extra={"pattern": _INSTANT}, examples=["2031-07-01T09:00:00Z"])
@@ -21,6 +22,16 @@ Summary: Any = Field(
     None,
     description="The schedule in words; null without a schedule.",
     examples=["every second Monday at 09:00 in Paris, from 7 July 2031"],
+)
+DueAt: Any = Field(
+    None,
+    json_schema_extra={"pattern": _INSTANT},
+    description="When the next run may start, where its send window makes that later.",
+)
+DstAffected: Any = Field(
+    None,
+    description="The next occurrences whose local time a clock change skips or repeats; absent if "
+    "there are none within 366 days.",
 )
 Notes: Any = Field(
     default_factory=list,
@@ -130,12 +141,22 @@ class ScheduleResponse(BaseModel):
     timezone: str = Timezone
     next_run_at: str | None = Instant
     next_run_local: str | None = Local
+    due_at: str | None = DueAt
     rrule: str | None = Field(
         description="The recurrence in RFC 5545 form; null if that form cannot express it."
     )
     summary: str | None = Summary
     revision: int | None = Field(description="Revision of the schedule, as in the ETag.")
     saved_at: str | None = Instant
+
+
+class ClockChangeEffect(BaseModel):
+    """An occurrence whose local time a clock change skips (gap) or repeats (fold)."""
+
+    local: str
+    kind: Literal["gap", "fold"]
+    policy: str = Field(description="The word of the schedule's `dst` for that kind.")
+    at: list[str] = Field(description="The instants of its runs.")
 
 
 class ScheduleSaved(BaseModel):
@@ -149,12 +170,15 @@ class ScheduleSaved(BaseModel):
     timezone: str = Timezone
     next_run_at: str | None = Instant
     next_run_local: str | None = Local
+    due_at: str | None = DueAt
+    dst_affected: list[ClockChangeEffect] | None = DstAffected
     notes: list[str] = Notes
 
 
 class ScheduleUpdated(BaseModel):
-    """The schedule was updated."""
+    """The schedule was updated. With `Prefer: return=representation`, as a saved schedule."""
 
+    model_config = ConfigDict(extra="allow")
     success: Literal[True]
 
 
@@ -230,6 +254,7 @@ class CommandDone(BaseModel):
     timezone: str = Timezone
     next_run_at: str | None = Instant
     next_run_local: str | None = Local
+    due_at: str | None = DueAt
 
 
 class CommandDoneOrCompared(RootModel[CommandDone | DryRunResponse]):
@@ -243,10 +268,27 @@ class CampaignDeleted(BaseModel):
     message: Literal["Campaign deleted"]
 
 
+class PreviewedRun(BaseModel):
+    """What becomes of an occurrence."""
+
+    scheduled_for: str = Instant
+    due_at: str = Instant
+    outcome: Disposition
+    why: str | None
+    local: str = Field(description="The time that clocks show in the schedule's zone.")
+    run_id: str | None = None
+
+
 class SchedulePreview(BaseModel):
     """The occurrences of a schedule that is not saved."""
 
     occurrences: list[str]
+    runs: list[PreviewedRun] | None = Field(
+        None,
+        description="What becomes of each occurrence; absent for a schedule without send_window, "
+        "late and dst.",
+    )
+    dst_affected: list[ClockChangeEffect] | None = DstAffected
     launch_at: str | None = Field(
         None, description="Instant at which the window opens, for window types."
     )

@@ -144,6 +144,7 @@ def command_response(result: CommandResult, message: str) -> dict[str, Any]:
         "status": result.to_status,
         "timezone": result.timezone,
         **next_run_fields(result.next_run_at, result.timezone),
+        **({} if result.due_at is None else {"due_at": instant_text(result.due_at)}),
     }
 
 

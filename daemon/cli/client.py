@@ -55,7 +55,7 @@ class ClientReads(Protocol):
         """Return campaigns with an id below ``before``, newest first."""
         ...
 
-    async def campaign(self, ref: Ref) -> CampaignDetail:
+    async def campaign(self, ref: Ref, *, with_calendars: bool = False) -> CampaignDetail:
         """Return one campaign with its schedule. Raises NotFound."""
         ...
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
+from daemon.domain.campaign.model import Snapshot, run_id
 from daemon.domain.errors import CampaigndError, InvalidInput
 from daemon.domain.formatting import utc_text
 from daemon.domain.requests import (
@@ -19,7 +22,8 @@ from daemon.domain.requests import (
     read_schedule_body,
     read_update_body,
 )
-from daemon.domain.requests.context import CurrentSchedule, ParsedSchedule
+from daemon.domain.requests.calendar_body import read_calendar
+from daemon.domain.requests.context import ParsedSchedule
 from daemon.domain.requests.datetimes import parse_datetime, resolve_datetime
 from daemon.domain.requests.fields import (
     BLANK,
@@ -33,7 +37,10 @@ from daemon.domain.requests.fields import (
     shown_value,
     strict_decoder,
 )
-from daemon.domain.requests.notes import notes_on
+from daemon.domain.requests.notes import affected_by_clock_changes, notes_on
+from daemon.domain.schedule.calendars import Calendar
+from daemon.domain.schedule.gate import gate_of
+from daemon.domain.schedule.gated_occurrences import GatedOccurrence, gated_occurrences
 from daemon.domain.schedule.schedule import CampaignType
 from daemon.domain.schedule.timezones import is_zone, zone
 from daemon.domain.schedule.words import schedule_in_words
@@ -41,7 +48,7 @@ from daemon.domain.schedule.words import schedule_in_words
 LONGEST_LINE = 256 * 1024
 """Maximum bytes of a line."""
 MOST_OCCURRENCES = 10_000
-_CASE_FIELDS = frozenset({"id", "after", "count", "campaign", "schedule"})
+_CASE_FIELDS = frozenset({"id", "after", "count", "campaign", "schedule", "calendars"})
 _CAMPAIGN_FIELDS = frozenset(
     {"id", "uuid", "name", "type", "status", "timezone", "target", "payload"}
 )
@@ -127,11 +134,13 @@ def _answer_case(case: dict[str, Any], identity: object, now: datetime) -> Answe
     body = read_object(faults, "schedule", case.get("schedule"))
     if body is None and "schedule" not in faults:
         faults.add_malformed("schedule", BLANK)
-    word, timezone = None, "UTC"
+    word, timezone, uuid = None, "UTC", None
     if campaign := read_object(faults, "campaign", case.get("campaign")):
         faults.add_unknown_fields(campaign, _CAMPAIGN_FIELDS, "campaign.")
         word = read_choice(faults, "campaign.type", campaign.get("type"), _TYPES)
         timezone = read_zone(faults, "campaign.timezone", campaign.get("timezone")) or timezone
+        uuid = _read_uuid(campaign.get("uuid"))
+    calendars = read_object(faults, "calendars", case.get("calendars")) or {}
     after = case.get("after")
     if after is not None:
         now = _read_after(faults, after, body, timezone) or now
@@ -143,31 +152,70 @@ def _answer_case(case: dict[str, Any], identity: object, now: datetime) -> Answe
         campaign_type = CampaignType.RECURRING
     else:
         campaign_type = CampaignType.ONE_TIME
-    ctx = BodyContext(now, campaign_type, timezone)
+    known = {name: read_calendar(name, value) for name, value in calendars.items()}
+    ctx = BodyContext(now, campaign_type, timezone, calendars=known)
     saved = read_schedule_body(body, ctx) if is_schedule_body(body) else read_update_body(body, ctx)
-    return {"id": identity, **occurrences_answer(saved, now, count or 10)}
+    return {"id": identity, **occurrences_answer(saved, now, count or 10, known, uuid)}
 
 
-def occurrences_answer(saved: ParsedSchedule, after: datetime, count: int) -> Answer:
-    """Return the answer's instants: the next `count` runs, and a window's two ends."""
+def occurrences_answer(
+    saved: ParsedSchedule,
+    after: datetime,
+    count: int,
+    calendars: Mapping[str, Calendar],
+    campaign_uuid: UUID | None = None,
+) -> Answer:
+    """Return the answer's instants: the next `count` runs, and a window's two ends.
+
+    With conditions, `runs` says of each occurrence when it is due, and what becomes of it.
+    """
     schedule = saved.schedule
     if schedule is None:
         return {"occurrences": []}
     answer: Answer = {"occurrences": [utc_text(at) for at in schedule.occurrences(after, count)]}
+    if schedule.has_conditions:
+        gate = gate_of(schedule, calendars)
+        answer["runs"] = [
+            _run_answer(each, campaign_uuid)
+            for each in gated_occurrences(schedule, gate, after, count)
+        ]
+    if affected := affected_by_clock_changes(schedule, after):
+        answer["dst_affected"] = affected
     if saved.campaign_type.is_window:
         answer["launch_at"] = utc_text(schedule.anchor_at)
         answer["complete_at"] = None if schedule.ends_at is None else utc_text(schedule.ends_at)
     return answer
 
 
-def campaign_answer(
-    saved: ParsedSchedule, current: CurrentSchedule | None, after: datetime, count: int
-) -> Answer:
+def campaign_answer(saved: ParsedSchedule, snapshot: Snapshot, count: int) -> Answer:
     """Return the answer for a body of a campaign, in words too, with notes where there are any."""
-    answer = occurrences_answer(saved, after, count)
+    answer = occurrences_answer(
+        saved, snapshot.now, count, snapshot.calendars, snapshot.campaign.uuid
+    )
     answer["summary"] = saved.schedule and schedule_in_words(saved.schedule)
-    notes = notes_on(saved, current)
+    notes = notes_on(saved, snapshot.current)
     return {**answer, "notes": notes} if notes else answer
+
+
+def _run_answer(each: GatedOccurrence, campaign_uuid: UUID | None) -> Answer:
+    answer: Answer = {
+        "scheduled_for": utc_text(each.scheduled_for),
+        "due_at": utc_text(each.due_at),
+        "outcome": each.disposition,
+        "why": each.why,
+        "local": each.local.isoformat(),
+    }
+    if campaign_uuid is not None:
+        answer["run_id"] = str(run_id(campaign_uuid, each.scheduled_for))
+    return answer
+
+
+def _read_uuid(value: object) -> UUID | None:
+    """Return the uuid of the campaign, if it is one; it only names the runs."""
+    try:
+        return UUID(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
 
 
 def _read_after(faults: Faults, value: object, body: object, timezone: str) -> datetime | None:

@@ -5,8 +5,8 @@ Each class has one definition, here; `storage` builds it from rows. Instants are
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -14,6 +14,7 @@ from daemon.domain.brakes import Brake
 from daemon.domain.campaign.model import Campaign, Run, Snapshot
 from daemon.domain.campaign.state_machine import Status
 from daemon.domain.requests import CurrentSchedule
+from daemon.domain.schedule.calendars import Calendar
 from daemon.domain.schedule.schedule import CampaignType, EventKind, TimedEvent
 from daemon.domain.schedule.timezones import local_time
 
@@ -54,7 +55,8 @@ class Pause:
 class CampaignDetail:
     """One campaign in full, as of ``now``, the database's clock.
 
-    ``timer`` is the armed event. ``rrule``, ``revision`` and ``saved_at`` belong to the schedule.
+    ``timer`` is the armed event, due at ``due_at`` where that is later than its own time.
+    ``rrule``, ``revision`` and ``saved_at`` belong to the schedule.
     """
 
     campaign: Campaign
@@ -66,6 +68,8 @@ class CampaignDetail:
     now: datetime
     pause: Pause | None = None
     """Of a paused campaign."""
+    due_at: datetime | None = None
+    calendars: Mapping[str, Calendar] = field(default_factory=dict)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -77,6 +81,8 @@ class CampaignDetail:
             self.timer,
             revision=self.revision,
             saved_at=self.saved_at,
+            due_at=self.due_at,
+            calendars=self.calendars,
         )
 
 

@@ -46,7 +46,7 @@ class Backlog:
         limit = MAX_BACKLOG_PAUSED if paused else MAX_BACKLOG
         refused: list[DueEntry] = []
         for entry in entries:
-            at = entry.event.at if isinstance(entry, ArmedEvent) else entry.scheduled_for
+            at = entry.due_at if isinstance(entry, ArmedEvent) else entry.scheduled_for
             queue = self._late if at < late_before else self._on_time
             if len(queue) < limit:
                 queue.push(at, entry)

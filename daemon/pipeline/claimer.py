@@ -226,7 +226,7 @@ class Claimer(Service):
             self._context.timer.settle(
                 [request.armed for request in won],
                 [
-                    request.armed._replace(event=request.next)
+                    request.armed._replace(event=request.next, due_at=request.due_of(request.next))
                     for request in won
                     if request.next is not None
                 ],
@@ -326,6 +326,6 @@ def _newest_of_each_campaign(events: Sequence[ArmedEvent]) -> list[ArmedEvent]:
     newest: dict[int, ArmedEvent] = {}
     for event in events:
         other = newest.get(event.campaign_id)
-        if other is None or (other.revision, other.event.at) < (event.revision, event.event.at):
+        if other is None or (other.revision, other.due_at) < (event.revision, event.due_at):
             newest[event.campaign_id] = event
     return list(newest.values())

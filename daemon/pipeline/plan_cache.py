@@ -14,6 +14,7 @@ from itertools import islice
 from daemon.domain.brakes import NO_BRAKES
 from daemon.domain.run.attempt import ArmedEvent
 from daemon.domain.run.claim_plan import ClaimRequest, plan
+from daemon.domain.schedule.calendars import CalendarSet
 
 MAX_PLANS = 20_000
 """Maximum plans kept in memory; further ones are made when they are due."""
@@ -29,6 +30,8 @@ class PlanCache:
         self._former: dict[int, ClaimRequest] = {}
         self.brakes = NO_BRAKES
         """The brakes as this node knows them; a plan that was made in advance needs none."""
+        self.calendars = CalendarSet()
+        """The shared calendars, as this node knows them."""
 
     def __len__(self) -> int:
         return len(self._plans) + len(self._former)
@@ -44,7 +47,7 @@ class PlanCache:
             known = former.pop(event.campaign_id, None)
             if known is None or known.armed is not event:
                 try:
-                    known = plan(event, event.event.at)
+                    known = plan(event, event.due_at, calendars=self.calendars)
                 except Exception:
                     continue  # the claim logs the error of this event alone
             self._plans[event.campaign_id] = known
@@ -60,8 +63,9 @@ class PlanCache:
         if (
             known is not None
             and known.armed is event
-            and (known.next is None or now < known.next.at)
+            and (known.next is None or now < known.due_of(known.next))
             and (known.start_before is None or now <= known.start_before)
+            and (known.gated is None or known.gated.holds(now, self.calendars.revision))
         ):
             return known
-        return plan(event, now, brakes=self.brakes)
+        return plan(event, now, brakes=self.brakes, calendars=self.calendars)

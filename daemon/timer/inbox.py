@@ -69,7 +69,7 @@ class TimerInbox:
             known = [
                 event
                 for event in following
-                if event.event.at < self.loading_to and not window.holds_newer(event)
+                if event.due_at < self.loading_to and not window.holds_newer(event)
             ]
             if window.load(known):
                 self._scheduler.wake()

@@ -123,6 +123,9 @@ class Loader(PollingService):
             await self._obey_brakes(found.brakes_at)
             if found.pause_over:
                 self.on_pause_over()
+            if found.calendars_revision != self._pipeline.plans.calendars.revision:
+                calendars = await self._await_answer(self._store.calendars())
+                self._pipeline.plans.calendars = calendars
             if self._inbox.take_reload():
                 # Entries stay in the window until they are due: a stale one loses its claim.
                 self._loaded_to = self._overdue_before(), 0
@@ -194,7 +197,7 @@ class Loader(PollingService):
             if len(events) < ROWS_AT_ONCE:
                 self._loaded_to = until, 0
                 return
-            self._loaded_to = events[-1].event.at, events[-1].campaign_id
+            self._loaded_to = events[-1].due_at, events[-1].campaign_id
 
     async def _load_overdue(self, there_are_some: bool) -> None:
         """Load a part of the events that no node claimed in time; the next part follows soon.
@@ -313,7 +316,4 @@ def _is_past(entry: DueEntry, following: dict[int, ArmedEvent]) -> bool:
     if not isinstance(entry, ArmedEvent):
         return False
     newer = following.get(entry.campaign_id)
-    return newer is not None and (entry.revision, entry.event.at) < (
-        newer.revision,
-        newer.event.at,
-    )
+    return newer is not None and (entry.revision, entry.due_at) < (newer.revision, newer.due_at)

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from daemon.domain.run.attempt import ArmedEvent, OverdueEvent, PendingRun, PollResult
+from daemon.domain.schedule.calendars import CalendarSet
 
 
 class TimerStore(Protocol):
@@ -62,4 +63,8 @@ class TimerStore(Protocol):
         max_rows: int,
     ) -> PollResult:
         """Return whether there is anything to load: edited since ``xmin``, overdue or pending."""
+        ...
+
+    async def calendars(self) -> CalendarSet:
+        """Return all shared calendars, at least as new as their revision."""
         ...

@@ -17,11 +17,14 @@ class ScheduleTrigger(BaseTrigger):  # type: ignore[misc]
     skipped without a walk: the claim decides what becomes of them.
     """
 
-    __slots__ = ("_event", "_following", "_schedule", "timezone")
+    __slots__ = ("_due_at", "_event", "_following", "_schedule", "timezone")
 
-    def __init__(self, schedule: Schedule, event: TimedEvent) -> None:
+    def __init__(
+        self, schedule: Schedule, event: TimedEvent, due_at: datetime | None = None
+    ) -> None:
         self._schedule = schedule
         self._event = event
+        self._due_at = due_at or event.at
         self._following: tuple[datetime, datetime | None] | None = None
         self.timezone = schedule.timezone
 
@@ -32,7 +35,7 @@ class ScheduleTrigger(BaseTrigger):  # type: ignore[misc]
     ) -> datetime | None:
         """Return the armed event first; after it, the first event that is still ahead."""
         if previous_fire_time is None:
-            return self._event.at
+            return self._due_at
         if self._schedule.kind is Kind.ONCE:
             return None
         # APScheduler asks twice in a row.

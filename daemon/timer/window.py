@@ -39,7 +39,7 @@ EXECUTOR = "pipeline"
 def trigger_of(entry: DueEntry) -> ScheduleTrigger | OnceTrigger:
     """Return the trigger of an entry: that of its schedule, or the instant of its next attempt."""
     if isinstance(entry, ArmedEvent):
-        return ScheduleTrigger(entry.schedule, entry.event)
+        return ScheduleTrigger(entry.schedule, entry.event, entry.due_at)
     return OnceTrigger(entry.at)
 
 
@@ -92,7 +92,7 @@ class WindowJobStore(BaseJobStore):  # type: ignore[misc]
         return any(
             isinstance(entry, ArmedEvent)
             and entry.revision == overdue.revision
-            and entry.event.at == overdue.at
+            and entry.due_at == overdue.at
             for entry in (self._held.get(key), self._out.get(key))
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from daemon.domain.campaign.state_machine import ARMED
 from storage.bulk.planner import PlannedCampaign
 from storage.notice import CHANNEL
-from storage.schedule_rows import armed_from, definition_row
+from storage.schedule_rows import armed_from, calendars_in_use, definition_row, timer_columns
 
 NOTIFICATION_LIMIT = 7900
 """PostgreSQL takes NOTIFY payloads of less than 8000 bytes."""
@@ -64,14 +64,17 @@ _DEFINITION_COLUMNS = {
     "rrule": "text",
     "saved_at": "timestamptz",
     "armed_from": "timestamptz",
+    "conditions": "jsonb",
 }
 _TIMER_COLUMNS = {
     "campaign_id": "int8",
     "revision": "int8",
     "fire_at": "timestamptz",
+    "scheduled_for": "timestamptz",
     "local": "timestamp",
     "kind": "text",
 }
+_CALENDAR_COLUMNS = {"campaign_id": "int8", "calendar": "text"}
 _EVENT_COLUMNS = {
     "campaign_id": "int8",
     "at": "timestamptz",
@@ -110,6 +113,8 @@ async def write_new_campaigns(
         ("timers", _TIMER_COLUMNS, (_timer_row(item) for item in armed)),
         ("campaign_events", _EVENT_COLUMNS, (_event_row(item, actor, now) for item in batch)),
     ]
+    if in_use := [row for item in scheduled for row in _calendar_rows(item)]:
+        rows.append(("schedule_calendars", _CALENDAR_COLUMNS, in_use))
     async with driver.cursor() as cursor:
         for table, columns, values in rows:
             await _copy_rows(cursor, table, columns, values)
@@ -174,9 +179,14 @@ _DEFINITION_VALUES = [
 
 
 def _timer_row(item: NumberedCampaign) -> Row:
-    timer = item.new.timer
-    assert timer is not None
-    return (item.id, item.revision, timer.at, timer.local, timer.kind.value)
+    assert item.new.timer is not None
+    values = timer_columns(item.new.timer, item.new.due_at)
+    return (item.id, item.revision, *values.values())
+
+
+def _calendar_rows(item: NumberedCampaign) -> Iterator[Row]:
+    for name in calendars_in_use(item.new.saved):
+        yield item.id, name
 
 
 def _event_row(item: NumberedCampaign, actor: str, now: datetime) -> Row:

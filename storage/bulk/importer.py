@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.domain.campaign.state_machine import Status
 from daemon.domain.errors import CampaigndError
+from daemon.domain.requests.send_window import names_calendars
 from daemon.domain.schedule.schedule import CampaignType
 from storage.bulk.copy_writer import NumberedCampaign, write_new_campaigns
 from storage.bulk.line_parser import BadLine, Line, parse_line, payload_text
@@ -32,6 +33,7 @@ from storage.bulk.planner import (
     plan_new,
     plan_update,
 )
+from storage.calendar_rows import load_calendars
 from storage.campaigns import Campaigns
 from storage.engine import Connections
 from storage.errors import StorageError, first_line
@@ -148,15 +150,19 @@ class Importer:
         async with self._database.transaction() as connection:
             await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
             existing = await _find_existing(connection, lines, self._now)
+            defaults = self._defaults
+            if any(names_calendars(line.schedule) for line in lines):
+                calendars = await load_calendars(connection, lock=True)
+                defaults = replace(defaults, calendars=calendars)
             for line in lines:
                 known = existing.known.get(line.uuid)
                 try:
                     if line.uuid in planned:
                         unchanged += 1
                     elif known is None:
-                        new.append(plan_new(line, existing.now, self._defaults))
+                        new.append(plan_new(line, existing.now, defaults))
                         planned.add(line.uuid)
-                    elif names := changed_fields(line, known, existing.now, self._defaults):
+                    elif names := changed_fields(line, known, existing.now, defaults):
                         changed.append((line, known, names))
                     else:
                         unchanged += 1
@@ -186,8 +192,10 @@ class Importer:
                 " --update applies the line",
             )
         line = fill_in_from_campaign(line, known)
-        async with Campaigns(self._database).edit(known.id, self._now) as edit:
-            change = plan_update(line, edit.snapshot, known, names, self._defaults)
+        store, wanted = Campaigns(self._database), names_calendars(line.schedule)
+        async with store.edit(known.id, self._now, with_calendars=wanted) as edit:
+            defaults = replace(self._defaults, calendars=edit.snapshot.calendars)
+            change = plan_update(line, edit.snapshot, known, names, defaults)
             if change is not None:
                 await edit.apply(change, self._actor)
             plain = {"name", "timezone", "target", "payload"}.intersection(names)

@@ -6,12 +6,14 @@ that was in progress at the export is not sent again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from daemon.domain.campaign import commands
+from daemon.domain.campaign.gated_edits import later_due
 from daemon.domain.campaign.model import Change, Snapshot
 from daemon.domain.campaign.state_machine import ARMED, Event, Status
 from daemon.domain.errors import CampaigndError
@@ -23,6 +25,8 @@ from daemon.domain.requests import (
     read_schedule_body,
     read_update_body,
 )
+from daemon.domain.requests.send_window import unknown_calendar
+from daemon.domain.schedule.calendars import Calendar
 from daemon.domain.schedule.schedule import CampaignType, Kind, Schedule, ScheduleSource, TimedEvent
 from storage.bulk.line_parser import BadLine, Line
 
@@ -33,11 +37,16 @@ UNKNOWN_OUTCOME = "was executing when it was exported: what became of its run is
 
 @dataclass(frozen=True, slots=True)
 class ScheduleDefaults:
-    """Settings that lines are read with. ``targets``: configured names; None skips the check."""
+    """Settings that lines are read with.
+
+    ``targets`` are the configured names, None skips the check. ``calendars`` are those of the
+    database.
+    """
 
     continuous_interval: int = 300
     misfire_grace_time: int = 3600
     targets: frozenset[str] | None = None
+    calendars: Mapping[str, Calendar] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +74,8 @@ class PlannedCampaign:
     status: Status
     saved: ParsedSchedule | None
     timer: TimedEvent | None
+    due_at: datetime | None
+    """When the timer's event is due, where that is later than its own time."""
     more_to_come: bool
     has_due: bool
     has_completed: bool
@@ -101,6 +112,7 @@ def plan_new(line: Line, now: datetime, defaults: ScheduleDefaults) -> PlannedCa
         status=status,
         saved=saved if schedule is not None else None,
         timer=timer,
+        due_at=None if schedule is None else later_due(schedule, timer, defaults.calendars),
         more_to_come=more,
         has_due=due,
         has_completed=completed,
@@ -186,12 +198,17 @@ def read_schedule(
     if line.schedule is None:
         return None
     context = _context_for(line, now, defaults, past)
+    read = read_schedule_body if is_schedule_body(line.schedule) else read_update_body
     try:
-        if is_schedule_body(line.schedule):
-            return read_schedule_body(line.schedule, context)
-        return read_update_body(line.schedule, context)
+        saved = read(line.schedule, context)
     except CampaigndError as error:
         raise BadLine(f"{error.message}: {error.detail}") from error
+    # History is not checked by the readers, but whatever is stored has its calendars.
+    window = None if saved.schedule is None else saved.schedule.send_window
+    fault = None if window is None else unknown_calendar(window.calendars, defaults.calendars)
+    if fault is not None:
+        raise BadLine(f"schedule.send_window.calendars {fault}")
+    return saved
 
 
 def _context_for(
@@ -205,6 +222,7 @@ def _context_for(
         misfire_grace_time=line.misfire_grace_time or defaults.misfire_grace_time,
         anchor=line.anchor,
         past=past,
+        calendars=defaults.calendars,
     )
 
 

@@ -30,16 +30,21 @@ WITH waited AS MATERIALIZED (
         CAST(:next_ats AS timestamptz[]), CAST(:next_locals AS timestamp[]),
         CAST(:next_kinds AS text[]), CAST(:backlogs AS boolean[]), CAST(:mores AS boolean[]),
         CAST(:older_firsts AS integer[]), CAST(:older_lasts AS integer[]),
-        CAST(:stretches AS boolean[]), CAST(:brakes_ats AS timestamptz[])
+        CAST(:stretches AS boolean[]), CAST(:brakes_ats AS timestamptz[]),
+        CAST(:due_ats AS timestamptz[]), CAST(:open_untils AS timestamptz[]),
+        CAST(:valid_untils AS timestamptz[]), CAST(:next_due_ats AS timestamptz[]),
+        CAST(:deferrals AS boolean[]), CAST(:calendars_revisions AS bigint[])
     ) WITH ORDINALITY AS i (campaign_id, revision, armed_at, kind, fire_at, run_id, start_before,
             decided, cause, overlap, missed_until, next_at, next_local, next_kind, backlog, more,
-            older_first, older_last, is_stretch, brakes_at, number)
+            older_first, older_last, is_stretch, brakes_at, due_at, open_until, valid_until,
+            next_due_at, deferred, calendars_revision, number)
 ), won AS MATERIALIZED (
     SELECT i.*, clock.now, alive.id AS node, c.status, c.target, c.name,
            mark.status AS marked, mark.cause AS mark_cause,
-           CASE WHEN i.kind = 'fire' AND c.target <> ALL (CAST(:without_payload AS text[]))
+           CASE WHEN i.fire_at IS NOT NULL AND c.target <> ALL (CAST(:without_payload AS text[]))
                 THEN c.payload::text END AS payload,
-           c.open_runs, c.held_runs, c.queued_runs, c.has_completed, c.has_due OR i.kind = 'fire' AS has_due,
+           c.open_runs, c.held_runs, c.queued_runs, c.has_completed,
+           c.has_due OR i.fire_at IS NOT NULL OR i.older_first <= i.older_last AS has_due,
            EXISTS (SELECT 1 FROM runs r WHERE r.campaign_id = i.campaign_id
                                           AND r.scheduled_for = i.fire_at) AS has_run
     FROM item i
@@ -52,7 +57,7 @@ WITH waited AS MATERIALIZED (
         SELECT CASE b.overdue_action WHEN 'hold' THEN 'held' ELSE 'missed' END AS status, b.overdue_cause AS cause
         FROM brakes b
         WHERE b.scope IN ('*', 'target:' || c.target)
-          AND i.fire_at >= b.overdue_since AND i.fire_at < b.overdue_before
+          AND coalesce(i.due_at, i.fire_at) >= b.overdue_since AND coalesce(i.due_at, i.fire_at) < b.overdue_before
         ORDER BY b.changed_at DESC LIMIT 1
     ) AS mark ON true
     WHERE t.fire_at <= clock.now
@@ -60,8 +65,12 @@ WITH waited AS MATERIALIZED (
           SELECT FROM brakes b WHERE b.scope IN ('*', 'target:' || c.target) AND b.frozen_at IS NOT NULL))
       AND (NOT i.is_stretch OR i.brakes_at IS NOT DISTINCT FROM (SELECT max(b.changed_at) FROM brakes b))
       -- The stretch was planned by the node's clock; it must be past by the database clock too.
-      AND (i.fire_at IS NULL OR i.fire_at <= clock.now)
+      AND (i.fire_at IS NULL OR coalesce(i.due_at, i.fire_at) <= clock.now)
       AND (i.missed_until IS NULL OR i.missed_until < clock.now)
+      -- Its send window may have closed since, or a calendar may have changed: it is planned again.
+      AND (i.valid_until IS NULL OR clock.now <= i.valid_until)
+      AND (i.calendars_revision < 0
+           OR i.calendars_revision = (SELECT k.calendars_revision FROM control k))
       AND c.status IN ('scheduled', 'launched', 'executing', 'paused')
       AND NOT (t.backlog AND c.open_runs > c.held_runs AND i.overlap <> 'allow' AND c.status <> 'paused')
     ORDER BY c.id
@@ -75,9 +84,9 @@ WITH waited AS MATERIALIZED (
             FROM won w WHERE w.payload IS NOT NULL
         ) m WHERE m.before >= CAST(:max_bytes AS bigint)) END AS number
 ), judged AS MATERIALIZED (
-    -- made is null for an event without a run, and for an occurrence whose run exists already. A run that
-    -- is held before its first attempt is in no other's way.
-    SELECT w.*, CASE WHEN w.kind <> 'fire' OR w.has_run THEN NULL
+    -- made is null for an event without a run, for an occurrence whose run exists already, and for one
+    -- that waits. A run that is held before its first attempt is in no other's way.
+    SELECT w.*, CASE WHEN w.fire_at IS NULL OR w.has_run THEN NULL
                      WHEN w.status = 'paused' THEN 'missed'
                      WHEN w.marked IS NOT NULL THEN w.marked
                      WHEN w.decided IS NOT NULL THEN w.decided
@@ -104,9 +113,15 @@ WITH waited AS MATERIALIZED (
     SELECT c.*, CASE
                WHEN c.status = 'paused' AND (c.kind <> 'close' OR c.open_runs > 0) THEN 'paused'
                WHEN c.status = 'executing' OR c.made = 'executing' OR c.newly_held > 0 THEN 'executing'
+               WHEN c.kind = 'fire' AND c.fire_at IS NULL AND c.older_first > c.older_last AND NOT c.deferred
+                    THEN c.status
                WHEN c.more THEN 'launched'
                WHEN c.has_completed OR NOT c.has_due THEN 'completed'
-               ELSE 'failed' END AS to_status
+               ELSE 'failed' END AS to_status,
+           CASE WHEN c.kind <> 'fire' OR c.fire_at IS NOT NULL THEN NULL
+                WHEN c.deferred THEN jsonb_build_object('due_at', c.next_due_at)
+                ELSE jsonb_build_object('scheduled_for', c.next_at, 'was', c.armed_at, 'now', c.next_due_at)
+                END AS details
     FROM (
         SELECT j.*, CASE WHEN j.made = 'held' THEN 1 ELSE 0 END
                     + CASE WHEN j.older_first <= j.older_last
@@ -117,13 +132,13 @@ WITH waited AS MATERIALIZED (
     ) c
 ), opened AS (
     INSERT INTO runs (campaign_id, scheduled_for, id, status, attempt, node, claimed_at,
-                      started_at, start_before, finished_at, error)
+                      started_at, start_before, finished_at, error, due_at, open_until)
     SELECT o.campaign_id, o.fire_at, o.run_id, o.made,
            CASE WHEN o.made = 'executing' THEN 1 ELSE 0 END,
            CASE WHEN o.made = 'executing' THEN o.node END, o.now,
            CASE WHEN o.made = 'executing' THEN o.now END, o.start_before,
            CASE WHEN o.made IN ('missed', 'skipped') THEN o.now END,
-           CASE WHEN o.made = 'held' THEN coalesce(o.mark_cause, o.cause) END
+           CASE WHEN o.made = 'held' THEN coalesce(o.mark_cause, o.cause) END, o.due_at, o.open_until
     FROM outcome o WHERE o.made IS NOT NULL
 ), passed AS (
     INSERT INTO runs (campaign_id, scheduled_for, id, status, claimed_at, start_before, finished_at, error)
@@ -133,7 +148,8 @@ WITH waited AS MATERIALIZED (
     ON CONFLICT DO NOTHING
 ), advanced AS (
     UPDATE timers t
-    SET fire_at = o.next_at, local = o.next_local, kind = o.next_kind, backlog = o.backlog
+    SET fire_at = coalesce(o.next_due_at, o.next_at),
+        scheduled_for = CASE WHEN o.next_due_at IS NOT NULL THEN o.next_at END, local = o.next_local, kind = o.next_kind, backlog = o.backlog
     FROM outcome o WHERE t.campaign_id = o.campaign_id AND o.next_at IS NOT NULL
 ), spent AS (
     DELETE FROM timers t USING outcome o
@@ -161,7 +177,7 @@ WITH waited AS MATERIALIZED (
            CASE WHEN o.status = 'paused' THEN 'missed: paused' ELSE b.cause END, o.node,
            p.id, b.last, b.details
     FROM bulk b
-    JOIN outcome o ON o.campaign_id = b.campaign_id AND o.fire_at <> b.last
+    JOIN outcome o ON o.campaign_id = b.campaign_id AND o.fire_at IS DISTINCT FROM b.last
     LEFT JOIN older p ON p.campaign_id = b.campaign_id AND p.at = b.last
     UNION ALL
     SELECT p.campaign_id, p.now, CASE WHEN p.status = 'held' THEN 'run_held' ELSE 'passed' END,
@@ -172,17 +188,21 @@ WITH waited AS MATERIALIZED (
     SELECT o.campaign_id, o.now,
            CASE WHEN o.kind = 'open' THEN 'window_opened' WHEN o.kind = 'close' THEN 'window_closed'
                 WHEN o.made IN ('executing', 'queued') THEN 'fire'
-                WHEN o.made = 'held' THEN 'run_held' ELSE 'passed' END,
+                WHEN o.made = 'held' THEN 'run_held' WHEN o.deferred THEN 'deferred'
+                WHEN o.fire_at IS NULL THEN 'recomputed' ELSE 'passed' END,
            o.status, o.to_status,
            CASE WHEN o.kind <> 'fire' OR o.made = 'executing' THEN 'due'
+                WHEN o.deferred THEN o.cause
+                WHEN o.fire_at IS NULL THEN 'a calendar changed'
                 WHEN o.made = 'queued' THEN 'queued: a run is open'
                 WHEN o.made IS NULL THEN 'has its run already'
                 WHEN o.status = 'paused' THEN 'missed: paused'
                 WHEN o.marked IS NOT NULL THEN o.mark_cause
                 WHEN o.decided IS NOT NULL THEN o.cause
                 WHEN o.made = 'skipped' THEN 'skipped: a run is open' ELSE 'missed: too late' END,
-           o.node, CASE WHEN o.kind = 'fire' THEN o.run_id END, coalesce(o.fire_at, o.armed_at),
-           b.details
+           o.node, CASE WHEN o.kind = 'fire' THEN o.run_id END,
+           coalesce(o.fire_at, CASE WHEN o.kind = 'fire' THEN o.next_at END, o.armed_at),
+           coalesce(o.details, b.details)
     FROM outcome o
     LEFT JOIN bulk b ON b.campaign_id = o.campaign_id AND b.last = o.fire_at
 )

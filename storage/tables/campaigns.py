@@ -130,7 +130,7 @@ schedule_definitions = Table(
     Column("rrule", Text),
     Column("saved_at", INSTANT, nullable=False, server_default=text("now()")),
     # Send window, lateness and daylight-saving policy; null when each has its default.
-    Column("conditions", JSONB),
+    Column("conditions", JSONB(none_as_null=True)),
     # Every occurrence after this instant is owed; null where an older release armed the schedule.
     Column("armed_from", INSTANT),
     CheckConstraint(one_of_check("source", ScheduleSource), name="source"),

@@ -55,7 +55,7 @@ def armed_event(
     """Return the next event of campaign ``number``, by default of a daily schedule."""
     event = TimedEvent(kind, at, at.replace(tzinfo=None))
     schedule = daily_schedule(at) if schedule is None else schedule
-    return ArmedEvent(number, UUID(int=number), revision, event, schedule, target)
+    return ArmedEvent(number, UUID(int=number), revision, event, schedule, target, event.at)
 
 
 def armed_once(number: int, target: str = "log", kind: EventKind = EventKind.FIRE) -> ArmedEvent:

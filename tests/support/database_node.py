@@ -24,6 +24,7 @@ from daemon.domain.run.attempt import (
 )
 from daemon.domain.run.claim_plan import ClaimRequest, plan
 from daemon.domain.run.outcome import Delivered, Outcome, Reject
+from daemon.domain.schedule.calendars import CalendarSet
 from storage.nodes import Nodes
 from storage.runs import RunStore
 
@@ -102,11 +103,21 @@ class DatabaseNode:
         self._set_clock()
         if armed is None:
             armed = await self.db.due_events()
-        brakes = await self.db.brakes.read()
-        planned = [plan(item, believes or self.db.now, brakes=brakes) for item in armed]
+        brakes, calendars = await self.db.brakes.read(), await self._calendars(armed)
+        planned = [
+            plan(item, believes or self.db.now, brakes=brakes, calendars=calendars)
+            for item in armed
+        ]
         found, postponed = await self._claim(planned)
         assert not postponed
         return found
+
+    async def _calendars(self, armed: Sequence[ArmedEvent]) -> CalendarSet:
+        """Return the shared calendars, where an event needs any."""
+        windows = (item.schedule.send_window for item in armed)
+        if any(window is not None and window.calendars for window in windows):
+            return await self.db.timers.calendars()
+        return CalendarSet()
 
     async def _claim(
         self, planned: Sequence[ClaimRequest]

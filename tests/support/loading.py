@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from daemon.domain.ports import Emit
 from daemon.domain.run.attempt import ArmedEvent
+from daemon.domain.schedule.calendars import CalendarSet
 from daemon.pipeline.pipeline import Pipeline
 from daemon.runtime.clock import DatabaseClock, SystemClock
 from daemon.runtime.database_health import DatabaseHealth
@@ -36,6 +37,7 @@ class PipelineStub:
     def __init__(self, full: list[str], warm: Warm) -> None:
         self._full = full
         self.warm = warm
+        self.calendars = CalendarSet()
 
     @property
     def pools(self) -> PipelineStub:

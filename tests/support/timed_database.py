@@ -81,8 +81,10 @@ class _CampaignsAtTestTime(Campaigns):
         return await super().ended_pauses(limit, now or self._db.now)
 
     @asynccontextmanager
-    async def edit(self, ref: int | UUID, now: datetime | None = None) -> AsyncIterator[Any]:
-        async with super().edit(ref, now or self._db.now) as edit:
+    async def edit(
+        self, ref: int | UUID, now: datetime | None = None, *, with_calendars: bool = False
+    ) -> AsyncIterator[Any]:
+        async with super().edit(ref, now or self._db.now, with_calendars=with_calendars) as edit:
             yield edit
 
     async def read_snapshot(self, ref: int | UUID, now: datetime | None = None) -> Any:

@@ -19,6 +19,7 @@ from daemon.api.openapi import (
     DryRunQuery,
     IdempotencyKey,
     IfMatch,
+    Prefer,
     request_body,
     route_responses,
 )
@@ -30,6 +31,7 @@ from daemon.api.requests import (
     parse_json,
     parse_ref,
     read_json_bytes,
+    wants_representation,
 )
 from daemon.api.response_models import (
     SchedulePreview,
@@ -41,7 +43,9 @@ from daemon.api.responses import ResponseData, command_response, schedule_respon
 from daemon.campaign_service import CampaignService, CommandResult, ScheduleCommand
 from daemon.domain.errors import INVALID_CONFIGURATION, INVALID_VALUES
 from daemon.domain.preview import campaign_answer
+from daemon.domain.requests.notes import affected_by_clock_changes
 from daemon.domain.requests.save_schedule import SAVE_SCHEDULE
+from daemon.domain.requests.send_window import names_calendars
 from daemon.domain.requests.update_schedule import UPDATE_SCHEDULE
 
 router = APIRouter(tags=["Schedules"])
@@ -95,6 +99,10 @@ _UPDATE_EXAMPLES = {
 
 def _schedule_saved_response(result: CommandResult, message: str) -> ResponseData:
     body = {**command_response(result, message), "notes": list(result.notes)}
+    if result.schedule is not None and (
+        affected := affected_by_clock_changes(result.schedule, result.now)
+    ):
+        body["dst_affected"] = affected
     return ResponseData(body, headers={"ETag": etag_of(result.revision)})
 
 
@@ -181,11 +189,11 @@ async def preview_schedule(request: Request, ref: CampaignRef, count: Count = 10
     identity = parse_ref(ref)
     value = parse_json(await read_json_bytes(request), INVALID_CONFIGURATION)
     backend = backend_of(request)
-    shown = await backend.reads.campaign(identity)
+    shown = await backend.reads.campaign(identity, with_calendars=names_calendars(value))
 
     def compute_occurrences() -> dict[str, object]:
         saved = backend.service.parse_schedule(shown.snapshot, value)
-        return campaign_answer(saved, shown.current, shown.now, count)
+        return campaign_answer(saved, shown.snapshot, count)
 
     if count <= _INLINE_COUNT:
         return JSONResponse(compute_occurrences())
@@ -211,8 +219,17 @@ async def update_schedule(
     if_match: IfMatch = None,
     dry_run: DryRunQuery = "false",
     days: Days = 30,
+    prefer: Prefer = None,
 ) -> Response:
     """Changes the fields that the body names; the campaign's status does not change."""
+
+    def respond(result: CommandResult) -> ResponseData:
+        if not wants_representation(request):
+            return ResponseData({"success": True}, headers={"ETag": etag_of(result.revision)})
+        response = _schedule_saved_response(result, "Schedule updated")
+        response.headers["Preference-Applied"] = "return=representation"
+        return response
+
     return await _write_schedule(
         request,
         ref,
@@ -220,7 +237,7 @@ async def update_schedule(
         CampaignService.update_schedule,
         "update" if dry_run == "true" else None,
         days,
-        lambda result: ResponseData({"success": True}, headers={"ETag": etag_of(result.revision)}),
+        respond,
     )
 
 

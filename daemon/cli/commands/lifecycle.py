@@ -155,6 +155,9 @@ def command_result_line(result: CommandResult, *, with_next_run: bool) -> str:
         return line
     if result.next_run_at is None:
         return f"{line}, no run is due by itself"
+    if result.due_at is not None:
+        scheduled = shown_instant(result.next_run_at)
+        return f"{line}, next run at {shown_instant(result.due_at)}, scheduled for {scheduled}"
     if result.next_run_at <= result.now:
         return f"{line}, runs now"
     return f"{line}, next run at {shown_instant(result.next_run_at)}"

@@ -10,13 +10,14 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from daemon.campaign_service import CommandResult
 from daemon.cli.client import Client
 from daemon.cli.commands.lifecycle import command_result_line
 from daemon.cli.confirm import confirm
 from daemon.cli.context import command_line_actor
 from daemon.cli.occurrences import print_schedule
 from daemon.cli.options import YesOption, displays
-from daemon.cli.output import print_json
+from daemon.cli.output import print_json, print_table
 from daemon.cli.refs import RefArgument
 from daemon.cli.screen import Output, screen
 from daemon.cli.store import with_client
@@ -24,6 +25,8 @@ from daemon.domain.campaign.schedule_fields import next_run_fields
 from daemon.domain.errors import INVALID_CONFIGURATION, InvalidInput
 from daemon.domain.preview import LONGEST_LINE, MOST_OCCURRENCES, campaign_answer
 from daemon.domain.requests import is_schedule_body
+from daemon.domain.requests.notes import affected_by_clock_changes
+from daemon.domain.requests.send_window import names_calendars
 
 
 @displays
@@ -76,12 +79,15 @@ def schedule(
                     "to_status": result.to_status,
                     "timezone": result.timezone,
                     **next_run_fields(result.next_run_at, result.timezone),
+                    "due_at": result.due_at,
                     "notes": result.notes,
+                    "dst_affected": [] if clear else _affected(result),
                 }
             )
         else:
             print(command_result_line(result, with_next_run=result.schedule is not None))
             print_notes(result.notes)
+            _print_affected(_affected(result))
 
     return with_client(context, write_or_preview)
 
@@ -89,9 +95,9 @@ def schedule(
 async def _preview_schedule(
     client: Client, ref: Any, body: object, count: int, as_json: bool
 ) -> None:
-    shown = await client.reads.campaign(ref)
+    shown = await client.reads.campaign(ref, with_calendars=names_calendars(body))
     saved = client.service.parse_schedule(shown.snapshot, body)
-    answer = campaign_answer(saved, shown.current, shown.now, count)
+    answer = campaign_answer(saved, shown.snapshot, count)
     if as_json:
         print_json(answer)
         return
@@ -99,6 +105,11 @@ async def _preview_schedule(
         print("the schedule would be cleared")
         return
     print_notes(answer.get("notes", ()))
+    _print_affected(answer.get("dst_affected", ()))
+    if "runs" in answer:
+        rows = [(run["local"], run["scheduled_for"], _outcome(run)) for run in answer["runs"]]
+        print_table((saved.schedule.timezone, "UTC", "then"), rows, "no timed runs")
+        return
     print_schedule(saved.schedule, shown.now, count)
 
 
@@ -106,6 +117,26 @@ def print_notes(notes: Iterable[str]) -> None:
     """Print what a saved schedule does that the operator may not expect."""
     for note in notes:
         print(f"note: {note}")
+
+
+def _affected(result: CommandResult) -> list[dict[str, Any]]:
+    schedule = result.schedule
+    return [] if schedule is None else affected_by_clock_changes(schedule, result.now)
+
+
+def _print_affected(affected: Iterable[dict[str, Any]]) -> None:
+    for each in affected:
+        when = "does not exist" if each["kind"] == "gap" else "is there twice"
+        runs = ", ".join(each["at"]) or "no run"
+        print(f"clock change: {each['local']} {when} ({each['policy']}): {runs}")
+
+
+def _outcome(run: dict[str, Any]) -> str:
+    """Return what becomes of an occurrence that preview lists."""
+    if run["why"] is None:
+        return "starts"
+    due = f", until {run['due_at']}" if run["due_at"] != run["scheduled_for"] else ""
+    return f"{run['why']}{due}"
 
 
 def read_json_file(file: Path) -> object:

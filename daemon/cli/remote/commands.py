@@ -225,4 +225,5 @@ def _result_of(body: Mapping[str, Any]) -> CommandResult:
         timezone=body["timezone"],
         now=SystemClock().now(),
         notes=tuple(body.get("notes", ())),
+        due_at=instant(body.get("due_at")),
     )

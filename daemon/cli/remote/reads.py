@@ -61,8 +61,8 @@ class RemoteReads:
             type=type,
         )
 
-    async def campaign(self, ref: Ref) -> CampaignDetail:
-        """Return one campaign with its schedule."""
+    async def campaign(self, ref: Ref, *, with_calendars: bool = False) -> CampaignDetail:
+        """Return one campaign with its schedule; the calendars are known to the server alone."""
         item = self._api.get("campaigns", ref).body
         found = self._api.get("campaigns", ref, "schedule").body
         campaign = campaign_of(item)

@@ -12,6 +12,7 @@ from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from daemon.domain.campaign.command_request import end_of_pause
+from daemon.domain.campaign.gated_edits import waiting_event
 from daemon.domain.campaign.model import Campaign, Change, NewRun, RetryRequest, Snapshot
 from daemon.domain.campaign.schedule_fields import timezone_in_force
 from daemon.domain.campaign.state_machine import (
@@ -99,7 +100,11 @@ def update(snapshot: Snapshot, body: object, context: BodyContext) -> Change:
         return Change(Event.SCHEDULE_UPDATED, to_status, schedule=saved, keep_timer=False)
     schedule = saved.schedule
     assert schedule is not None
-    if _is_still_due(snapshot, schedule):
+    waits = waiting_event(snapshot, schedule)
+    if waits is not None:
+        change = Change(Event.SCHEDULE_UPDATED, to_status, keep_timer=False)
+        timer: TimedEvent | None = waits
+    elif _is_still_due(snapshot, schedule):
         # The occurrence was due at this very instant before the edit too, and is not claimed yet.
         change = Change(Event.SCHEDULE_UPDATED, to_status, keep_timer=False)
         timer = schedule.first_event()
@@ -122,7 +127,10 @@ def start(snapshot: Snapshot, default_grace: int) -> Change:
     if campaign.status in ARMED and campaign.status is not Status.PAUSED:
         _require_transition(snapshot, Event.START, Facts())
         return Change(Event.START, campaign.status, nothing=True)
-    timer = _event_to_arm(snapshot, current) if schedule is not None else None
+    timer = waits = None
+    if schedule is not None:
+        waits = waiting_event(snapshot, schedule)
+        timer = waits or _event_to_arm(snapshot, current)
     more = schedule is not None and is_more_to_come(schedule, timer, snapshot)
     facts = Facts(
         type=campaign.type,
@@ -143,7 +151,10 @@ def start(snapshot: Snapshot, default_grace: int) -> Change:
             run=NewRun(snapshot.now, "start", default_grace),
             forget_history=True,
         )
-    change = _change_with_new_timer(snapshot, Event.START, to_status)
+    if waits is not None:
+        change = Change(Event.START, to_status, keep_timer=False)
+    else:
+        change = _change_with_new_timer(snapshot, Event.START, to_status)
     return replace(change, timer=timer, more_to_come=more)
 
 

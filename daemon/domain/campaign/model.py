@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -11,6 +12,7 @@ from uuid import UUID
 
 from daemon.domain.campaign.state_machine import Event, RunStatus, Status
 from daemon.domain.requests import CurrentSchedule, ParsedSchedule
+from daemon.domain.schedule.calendars import Calendar
 from daemon.domain.schedule.misfire import Stretch
 from daemon.domain.schedule.schedule import CampaignType, TimedEvent
 
@@ -101,6 +103,10 @@ class Snapshot:
     """Revision of the current schedule; every write changes it."""
     saved_at: datetime | None = None
     """Instant at which the current schedule was saved."""
+    due_at: datetime | None = None
+    """When the armed event is due, where that is later than its own time."""
+    calendars: Mapping[str, Calendar] = field(default_factory=dict)
+    """All shared calendars, where the command or the current schedule needs any."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ READ_ONLY = frozenset(
         "source",
         "next_run_at",
         "next_run_local",
+        "due_at",
         "rrule",
         "summary",
         "revision",
@@ -63,11 +64,18 @@ def read_only_fields(snapshot: Snapshot) -> dict[str, Any]:
         **next_run_fields(
             next_run_at(schedule, snapshot.timer, campaign.status), timezone_in_force(snapshot)
         ),
+        "due_at": due_at_text(snapshot),
         "rrule": None if schedule is None else rrule_text(schedule),
         "summary": None if schedule is None else schedule_in_words(schedule),
         "revision": snapshot.revision,
         "saved_at": None if saved_at is None else utc_text(saved_at),
     }
+
+
+def due_at_text(snapshot: Snapshot) -> str | None:
+    """Return when the next run is due, where that is later than its own time."""
+    is_shown = snapshot.due_at is not None and snapshot.campaign.status is not Status.PAUSED
+    return utc_text(snapshot.due_at) if snapshot.due_at is not None and is_shown else None
 
 
 def timezone_in_force(snapshot: Snapshot) -> str:

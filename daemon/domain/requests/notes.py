@@ -17,16 +17,18 @@ def notes_on(saved: ParsedSchedule | None, current: CurrentSchedule | None) -> l
     A recurrence that starts anew counts its intervals from another occurrence than before.
     """
     schedule = None if saved is None else saved.schedule
+    notes = [] if saved is None else list(saved.notes)
     if saved is None or schedule is None or current is None or "scheduled_at" in saved.body:
-        return []
+        return notes
     before, after = current.schedule.rule, schedule.rule
     if before is None or after is None or schedule.anchor_at == current.schedule.anchor_at:
-        return []
+        return notes
     if before.interval == after.interval == 1:
-        return []
+        return notes
     return [
+        *notes,
         f"The rule has changed, so its intervals count anew, from {utc_text(schedule.anchor_at)}. "
-        "Name scheduled_at to count them from another start."
+        "Name scheduled_at to count them from another start.",
     ]
 
 

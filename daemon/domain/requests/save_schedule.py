@@ -6,6 +6,7 @@ from datetime import date, datetime, time
 from typing import Any, NamedTuple
 
 from daemon.domain.errors import IN_THE_PAST, INVALID_CONFIGURATION, InvalidInput
+from daemon.domain.requests.conditions import check_conditions
 from daemon.domain.requests.context import (
     EXTRAS,
     BodyContext,
@@ -17,6 +18,7 @@ from daemon.domain.requests.context import (
     without_nulls,
 )
 from daemon.domain.requests.datetimes import end_of_day, resolve_datetime
+from daemon.domain.requests.daylight_saving import skipped_start
 from daemon.domain.requests.declaration import Body, Variant, declare_field, declare_fields_of
 from daemon.domain.requests.fields import (
     BLANK,
@@ -37,7 +39,14 @@ from daemon.domain.requests.forms import (
     unread_form,
 )
 from daemon.domain.requests.rrule import RRULE, STANDS_FOR, WrittenRule
-from daemon.domain.schedule.dtstart import Pattern, begin_after, begin_at, pattern_of
+from daemon.domain.schedule.daylight_saving import DaylightSaving
+from daemon.domain.schedule.dtstart import (
+    Pattern,
+    anchor_without_start,
+    begin_after,
+    begin_at,
+    pattern_of,
+)
 from daemon.domain.schedule.recurrence import Frequency, Skip
 from daemon.domain.schedule.schedule import CampaignType, Kind, Overlap, Schedule, ScheduleSource
 from daemon.domain.schedule.timezones import zone
@@ -115,7 +124,7 @@ def is_schedule_body(body: object) -> bool:
 def read_schedule_body(body: object, ctx: BodyContext) -> ParsedSchedule:
     """Read a `schedule` body, which replaces the whole schedule.
 
-    Kept from the current schedule are the three extension fields, and the start of a recurrence
+    Kept from the current schedule are the extension fields, and the start of a recurrence
     that is saved again with the same rule and without scheduled_at.
 
     Raises:
@@ -140,9 +149,11 @@ def read_schedule_body(body: object, ctx: BodyContext) -> ParsedSchedule:
         timezone = config.time_zone or timezone
         stored["recurring_config"] = without_nulls(body["recurring_config"])
     timezone = timezone or ctx.campaign_timezone
+    policy = extras.policy(None if ctx.current is None else ctx.current.schedule)
     start = None
     if at is not None:
-        start = _resolve_start(at, timezone, body["scheduled_at"], config is not None, ctx)
+        written = body["scheduled_at"]
+        start = _resolve_start(at, timezone, policy, written, config is not None, ctx)
     if config is not None:
         pattern = _build_pattern(config, start)
         current = ctx.current
@@ -156,9 +167,10 @@ def read_schedule_body(body: object, ctx: BodyContext) -> ParsedSchedule:
         assert start is not None
         schedule = _build_schedule(Kind.ONCE, timezone, start, extras, ctx)
         campaign_type = CampaignType.ONE_TIME
-    return ParsedSchedule(
+    parsed = ParsedSchedule(
         schedule, campaign_type, ScheduleSource.SCHEDULE, keep_extension_fields(stored, ctx)
     )
+    return check_conditions(parsed, ctx, INVALID_CONFIGURATION, "scheduled_at")
 
 
 def _read_fields(body: dict[str, Any]) -> tuple[SaveSchedule, RecurringConfig | None]:
@@ -205,10 +217,18 @@ def _spell_out(
 
 
 def _resolve_start(
-    at: datetime, timezone: str, written: str, recurs: bool, ctx: BodyContext
+    at: datetime,
+    timezone: str,
+    policy: DaylightSaving | None,
+    written: str,
+    recurs: bool,
+    ctx: BodyContext,
 ) -> tuple[datetime, datetime]:
+    fault = skipped_start(at, timezone, policy)
+    if fault is not None and ctx.past is PastStarts.REFUSE:
+        raise _invalid_field("scheduled_at", fault)
     try:
-        start = resolve_datetime(at, zone(timezone))
+        start = resolve_datetime(at, zone(timezone), policy)
     except OverflowError:
         raise _out_of_range("scheduled_at", written) from None
     over = start[0] <= ctx.now and not (recurs and _is_present_start(start[0], ctx.current))
@@ -255,21 +275,24 @@ def _build_recurring_schedule(
     elif config.end_date is not None:
         ends_on = config.end_date
         ends_at = end_of_day(ends_on, zone(timezone))
+    policy = extras.policy(None if ctx.current is None else ctx.current.schedule)
     if start is not None:
-        beginning = begin_at(pattern, timezone, *start)
+        beginning = begin_at(pattern, timezone, *start, policy)
     elif ctx.anchor is not None:
         try:
-            anchor = resolve_datetime(ctx.anchor.replace(tzinfo=None, fold=0), zone(timezone))
+            anchor = resolve_datetime(
+                ctx.anchor.replace(tzinfo=None, fold=0), zone(timezone), policy
+            )
         except OverflowError:
             raise _out_of_range("anchor", ctx.anchor.isoformat()) from None
-        beginning = begin_at(pattern, timezone, *anchor)
+        beginning = begin_at(pattern, timezone, *anchor, policy)
     else:
-        beginning = begin_after(pattern, timezone, ctx.now)
+        beginning = begin_after(pattern, timezone, ctx.now, policy)
     if beginning is not None:
         schedule = _build_schedule(
             Kind.RECURRING,
             timezone,
-            start or (beginning.at, beginning.local),
+            start or anchor_without_start(beginning, timezone, policy),
             extras,
             ctx,
             rule=beginning.rule,
@@ -362,6 +385,7 @@ def _build_schedule(
         misfire_grace_time=grace,
         coalesce=coalesce,
         overlap=overlap,
+        **extras.conditions(current),
         **recurrence,
     )
 

@@ -1,6 +1,6 @@
 """The `send_window` of a schedule's body, and the weekly hours that calendars have as well.
 
-Both schedule bodies will declare `SEND_WINDOW` beside the other extensions. `send_window_of` turns
+Both schedule bodies declare `SEND_WINDOW` beside the other extensions. `send_window_of` turns
 what was read without faults into the value that the gate uses.
 """
 
@@ -136,6 +136,12 @@ def hours_of(hours: Iterable[HoursConfig]) -> WeeklyHours | None:
     """Return the union of hours that were read without faults; None where there are none."""
     openings = [Opening(days, _minutes(start), end) for days, start, end in hours]
     return weekly_hours(openings) if openings else None
+
+
+def names_calendars(body: object) -> bool:
+    """Return whether the body of a schedule, not read yet, may name calendars."""
+    window = body.get("send_window") if isinstance(body, dict) else None
+    return isinstance(window, dict) and bool(window.get("calendars"))
 
 
 def unknown_calendar(names: Iterable[str], known: Collection[str]) -> str | None:

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from daemon.domain.errors import INVALID_VALUES, InvalidInput
+from daemon.domain.requests.conditions import check_conditions
 from daemon.domain.requests.context import (
     EXTRAS,
     BodyContext,
@@ -19,6 +20,7 @@ from daemon.domain.requests.context import (
     PastStarts,
 )
 from daemon.domain.requests.datetimes import resolve_datetime
+from daemon.domain.requests.daylight_saving import skipped_start
 from daemon.domain.requests.declaration import Body, declare_field, declare_fields_of
 from daemon.domain.requests.fields import (
     Faults,
@@ -37,6 +39,7 @@ from daemon.domain.requests.forms import (
 )
 from daemon.domain.requests.merge_patch import WEEKDAYS, merge
 from daemon.domain.requests.save_schedule import read_schedule_body
+from daemon.domain.schedule.daylight_saving import DaylightSaving
 from daemon.domain.schedule.dtstart import Pattern, begin_at
 from daemon.domain.schedule.recurrence import Frequency, Rule
 from daemon.domain.schedule.schedule import CampaignType, Kind, Overlap, Schedule, ScheduleSource
@@ -153,7 +156,8 @@ def read_update_body(body: object, ctx: BodyContext) -> ParsedSchedule:
         fields = given if current is None else _read_fields(merged.body, ctx.campaign_type)[0]
         schedule = _build_schedule(fields, merged.body, ctx, kind)
     _check_times(schedule, merged.end, ctx, body, keeps_start=keeps_start)
-    return ParsedSchedule(schedule, ctx.campaign_type, merged.source, merged.body)
+    parsed = ParsedSchedule(schedule, ctx.campaign_type, merged.source, merged.body)
+    return check_conditions(parsed, ctx, INVALID_VALUES, "startdate")
 
 
 def _read_fields(
@@ -174,7 +178,11 @@ def _build_schedule(
 ) -> Schedule:
     """Return the schedule of a whole body; the caller refuses times in the past."""
     timezone = fields.timezone or ctx.campaign_timezone
-    start, local = _resolve_instant(fields.startdate, "startdate", body, timezone)
+    policy = fields.extras.policy(None)
+    start, local = _resolve_instant(fields.startdate, "startdate", body, timezone, policy)
+    fault = skipped_start(fields.startdate, timezone, policy)
+    if fault is not None and ctx.past is PastStarts.REFUSE:
+        raise _unsupported_field("startdate", fault)
     ends_at = None
     if fields.enddate is not None:
         ends_at, _ = _resolve_instant(fields.enddate, "enddate", body, timezone)
@@ -182,7 +190,7 @@ def _build_schedule(
             raise _end_not_after_start("enddate", body["enddate"], body["startdate"])
     rule = every = None
     if kind is Kind.RECURRING:
-        rule = _build_rule(fields.repeating_schedule_attributes, timezone, start, local)
+        rule = _build_rule(fields.repeating_schedule_attributes, timezone, start, local, policy)
     elif kind is Kind.ONCE:
         ends_at = None
     elif ctx.campaign_type is CampaignType.SEGMENT_TRIGGERED:
@@ -204,11 +212,16 @@ def _build_schedule(
         misfire_grace_time=ctx.misfire_grace_time if grace is None else grace,
         coalesce=True if extras.coalesce is None else extras.coalesce,
         overlap=extras.overlap or Overlap.SKIP,
+        **extras.conditions(None),
     )
 
 
 def _build_rule(
-    attributes: RepeatingAttributes, timezone: str, start: datetime, local: datetime
+    attributes: RepeatingAttributes,
+    timezone: str,
+    start: datetime,
+    local: datetime,
+    policy: DaylightSaving | None,
 ) -> Rule:
     frequency = attributes.interval_unit
     weekdays, month_day, nth = attributes.days_of_week, None, None
@@ -222,7 +235,7 @@ def _build_rule(
             weekdays = ()
             month_day = 31 if attributes.day_of_month == "last_day" else local.day
     pattern = Pattern(frequency, attributes.interval_size, local.time(), weekdays, month_day, nth)
-    beginning = begin_at(pattern, timezone, start, local)
+    beginning = begin_at(pattern, timezone, start, local, policy)
     if beginning is None:
         raise _unsupported_field(
             "repeating_schedule_attributes", "has no occurrence before the year 10000"
@@ -239,6 +252,8 @@ def _read_merged_schedule_body(body: dict[str, Any], ctx: BodyContext) -> Schedu
         errors: dict[str, list[str]] = {}
         for path, texts in error.errors.items():
             here = _NAMES_HERE.get(path, "repeating_schedule_attributes")
+            if path.partition(".")[0] in EXTRAS.fields:
+                here = path
             errors.setdefault(here, []).extend(texts)
         raise invalid_input(422, INVALID_VALUES, errors) from error
     assert schedule is not None
@@ -288,10 +303,14 @@ def _keeps_start(
 
 
 def _resolve_instant(
-    written: datetime, field: str, body: dict[str, Any], timezone: str
+    written: datetime,
+    field: str,
+    body: dict[str, Any],
+    timezone: str,
+    policy: DaylightSaving | None = None,
 ) -> tuple[datetime, datetime]:
     try:
-        return resolve_datetime(written, zone(timezone))
+        return resolve_datetime(written, zone(timezone), policy)
     except OverflowError:
         text = f"is {shown_value(body[field])}, in UTC outside the years 1 to 9999"
         raise _unsupported_field(field, text) from None

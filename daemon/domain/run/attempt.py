@@ -18,7 +18,10 @@ from daemon.domain.schedule.schedule import Schedule, TimedEvent
 
 
 class ArmedEvent(NamedTuple):
-    """The next event of a stored schedule: what the timer holds in its window."""
+    """The next event of a stored schedule: what the timer holds in its window.
+
+    ``due_at`` is the event's own instant, or later where its send window made it wait.
+    """
 
     campaign_id: int
     campaign_uuid: UUID
@@ -26,6 +29,7 @@ class ArmedEvent(NamedTuple):
     event: TimedEvent
     schedule: Schedule
     target: str
+    due_at: datetime
 
 
 class PendingRun(NamedTuple):
@@ -57,6 +61,8 @@ class PollResult:
     """The last change of the brakes; None: there never was one."""
     pause_over: bool = False
     """Whether the pause of any campaign is over."""
+    calendars_revision: int = 0
+    """The revision of all shared calendars together."""
 
 
 class OverdueEvent(NamedTuple):
@@ -94,6 +100,10 @@ class Attempt(NamedTuple):
     """Earlier attempts that were lost with their node."""
     started_at: datetime | None = None
     """Start of the first attempt, where this attempt follows it."""
+    due_at: datetime | None = None
+    """When the run was due, where that is later than ``scheduled_for``."""
+    open_until: datetime | None = None
+    """When the send window closes in which the attempt may start; None without an end."""
 
     @property
     def key(self) -> AttemptKey:

@@ -11,9 +11,16 @@ from uuid import UUID
 from daemon.domain.brakes import NO_BRAKES, Brakes, Mark
 from daemon.domain.campaign.model import latest_start, run_id
 from daemon.domain.run.attempt import ArmedEvent
+from daemon.domain.schedule.calendars import CalendarSet
+from daemon.domain.schedule.due_parts import Passed
+from daemon.domain.schedule.gate import Gate, gate_of, judge_event
+from daemon.domain.schedule.gated_misfire import decide_gated
+from daemon.domain.schedule.lateness import latest_start as latest_start_of
 from daemon.domain.schedule.misfire import LISTED_AT_MOST, Late, decide
 from daemon.domain.schedule.schedule import EventKind, Kind, Schedule, TimedEvent
+from daemon.domain.schedule.send_window import Disposition
 
+NO_CALENDARS = CalendarSet()
 _TICK = timedelta(microseconds=1)
 TOO_LATE_CAUSE = "missed: too late"
 COALESCED_CAUSE = "skipped: coalesced"
@@ -40,6 +47,27 @@ class PassedStretch:
     cause: str
 
 
+class GatedClaim(NamedTuple):
+    """What a claim has in addition where a send window, `late` or `dst` decides.
+
+    Instants are those of the gate, None where they are the occurrence's own. The claim is lost
+    after ``valid_until``, and when the calendars have another revision than the one it names.
+    """
+
+    due_at: datetime | None = None
+    open_until: datetime | None = None
+    next_due_at: datetime | None = None
+    deferred: bool = False
+    """Whether the armed occurrence was late, and waits for the next opening."""
+    valid_until: datetime | None = None
+    calendars_revision: int | None = None
+
+    def holds(self, now: datetime, calendars_revision: int) -> bool:
+        """Return whether a plan that was made in advance is still the right one."""
+        is_valid = self.valid_until is None or now <= self.valid_until
+        return is_valid and self.calendars_revision in (None, calendars_revision)
+
+
 class ClaimRequest(NamedTuple):
     """One claim: the armed event, the occurrence to decide on, and the event that follows."""
 
@@ -63,9 +91,20 @@ class ClaimRequest(NamedTuple):
 
     The store claims plain requests by a short statement, as far as their campaigns are idle.
     """
+    gated: GatedClaim | None = None
+
+    def due_of(self, following: TimedEvent) -> datetime:
+        """Return when the event that follows is due."""
+        return following.at if self.gated is None else self.gated.next_due_at or following.at
 
 
-def plan(armed: ArmedEvent, now: datetime, *, brakes: Brakes = NO_BRAKES) -> ClaimRequest:
+def plan(
+    armed: ArmedEvent,
+    now: datetime,
+    *,
+    brakes: Brakes = NO_BRAKES,
+    calendars: CalendarSet = NO_CALENDARS,
+) -> ClaimRequest:
     """Return what to claim for an event that is due at ``now``, by the database clock.
 
     The newest occurrence of a late stretch is the one to carry out, even when it seems too late:
@@ -73,6 +112,8 @@ def plan(armed: ArmedEvent, now: datetime, *, brakes: Brakes = NO_BRAKES) -> Cla
     is planned by itself, as if nothing else were due.
     """
     schedule, event = armed.schedule, armed.event
+    if schedule.is_gated or armed.due_at != event.at:
+        return _plan_gated(armed, now, brakes, calendars)
     if event.kind is not EventKind.FIRE:
         following = schedule.event_following(event)
         more = following is not None or event.kind is EventKind.OPEN
@@ -117,6 +158,122 @@ def plan(armed: ArmedEvent, now: datetime, *, brakes: Brakes = NO_BRAKES) -> Cla
         is_plain=fire is event
         and more == is_followed_by_fire
         and not (backlog or last_missed or bulk),
+    )
+
+
+def _plan_gated(
+    armed: ArmedEvent, now: datetime, brakes: Brakes, calendars: CalendarSet
+) -> ClaimRequest:
+    """Plan the claim of a schedule with conditions, or of an occurrence that waited for one.
+
+    An occurrence that a mark of the brakes is about goes by the mark, each by itself.
+    """
+    schedule, event = armed.schedule, armed.event
+    gate = gate_of(schedule, calendars.by_name)
+    window = schedule.send_window
+    revision = calendars.revision if window is not None and window.calendars else None
+    if event.kind is not EventKind.FIRE:
+        following = schedule.event_following(event)
+        more = following is not None or event.kind is EventKind.OPEN
+        gated = GatedClaim(
+            next_due_at=_due_of(schedule, gate, following), calendars_revision=revision
+        )
+        return ClaimRequest(armed, None, None, None, following, False, more, gated=gated)
+    for mark in brakes.marks_of(armed.target):
+        if mark.holds_for(armed.due_at):
+            following = schedule.event_following(event)
+            return ClaimRequest(
+                armed,
+                event.at,
+                run_id(armed.campaign_uuid, event.at),
+                latest_start(armed.due_at, schedule.misfire_grace_time),
+                following,
+                False,
+                following is not None or schedule.kind is Kind.WINDOW,
+                status=mark.status,
+                cause=mark.cause,
+                brakes_at=brakes.changed_at,
+                gated=GatedClaim(
+                    due_at=_later(event, armed.due_at),
+                    next_due_at=_due_of(schedule, gate, following),
+                    calendars_revision=revision,
+                ),
+            )
+    at = max(now, armed.due_at)
+    found = decide_gated(schedule, gate, schedule.late, event, armed.due_at, at)
+    rows = [_passed_occurrence(armed, passed) for passed in found.passed]
+    bulk = tuple(
+        PassedStretch(many.stretch.first, many.stretch.last, many.stretch.count, many.cause)
+        for many in found.bulk
+    )
+    following = None if found.next is None else found.next.event
+    gated = GatedClaim(
+        next_due_at=found.next and _later(found.next.event, found.next.due_at),
+        deferred=found.deferred is not None,
+        calendars_revision=revision,
+    )
+    request = ClaimRequest(
+        armed,
+        None,
+        None if following is None else run_id(armed.campaign_uuid, following.at),
+        None,
+        following,
+        found.backlog and following is not None and following.kind is EventKind.FIRE,
+        following is not None or schedule.kind is Kind.WINDOW,
+        # What depends on the present must be so by the database's clock, too.
+        at - _TICK if at > armed.due_at and (rows or found.deferred) else None,
+        tuple(rows),
+        bulk,
+        cause=found.deferred,
+        brakes_at=brakes.changed_at,
+        gated=gated,
+    )
+    if found.fire is not None:
+        fire, due_at = found.fire
+        latest = latest_start_of(schedule.late, due_at, schedule.misfire_grace_time)
+        open_until = None if gate is None else gate.open_until(at)
+        valid_until = None if schedule.late is Disposition.SKIP else latest
+        if open_until is not None:
+            valid_until = min(valid_until or open_until, open_until - _TICK)
+        return request._replace(
+            fire_at=fire.at,
+            run_id=run_id(armed.campaign_uuid, fire.at),
+            start_before=latest,
+            gated=gated._replace(
+                due_at=_later(fire, due_at), open_until=open_until, valid_until=valid_until
+            ),
+        )
+    if rows and not found.deferred:
+        newest = rows.pop()
+        return request._replace(
+            fire_at=newest.at,
+            run_id=newest.run_id,
+            start_before=newest.start_before,
+            older=tuple(rows),
+            status=newest.status,
+            cause=newest.cause,
+        )
+    return request
+
+
+def _due_of(schedule: Schedule, gate: Gate | None, event: TimedEvent | None) -> datetime | None:
+    if event is None or event.kind is not EventKind.FIRE:
+        return None
+    return _later(event, judge_event(schedule, gate, event).due_at)
+
+
+def _later(event: TimedEvent, due_at: datetime) -> datetime | None:
+    return due_at if due_at > event.at else None
+
+
+def _passed_occurrence(armed: ArmedEvent, passed: Passed) -> PassedOccurrence:
+    at, grace = passed.event.at, armed.schedule.misfire_grace_time
+    return PassedOccurrence(
+        at,
+        run_id(armed.campaign_uuid, at),
+        passed.status,
+        passed.cause,
+        latest_start(passed.due_at, grace),
     )
 
 

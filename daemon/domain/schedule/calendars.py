@@ -1,15 +1,16 @@
 """Shared calendars: weekly hours and closures that many schedules name in their send windows.
 
-`daemon.domain.requests.calendar` reads a calendar from JSON, `daemon.calendar_sources` reads one
-from iCalendar and from public holidays. `gate.Gate` takes the calendars that a send window names.
+`daemon.domain.requests.calendar_body` reads a calendar from JSON, `daemon.calendar_sources` reads
+one from iCalendar and from public holidays. `gate.Gate` takes the calendars of a send window.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
+from types import MappingProxyType
 from typing import NamedTuple
 
 from daemon.domain.schedule.weekly_hours import WeeklyHours
@@ -75,6 +76,13 @@ class Calendar:
         object.__setattr__(self, "dates", dates_closed(spans[0]))
         object.__setattr__(self, "times", _in_order(spans[1]))
         object.__setattr__(self, "instants", _in_order(spans[2]))
+
+
+class CalendarSet(NamedTuple):
+    """All shared calendars by name, and the revision that a claim names when it used them."""
+
+    revision: int = 0
+    by_name: Mapping[str, Calendar] = MappingProxyType({})
 
 
 def dates_closed(closures: Iterable[Closure]) -> Closures:

@@ -64,13 +64,13 @@ class GatedStretch:
 
     `fire` starts now. `passed` get a row and no attempt, oldest first; where more than a hundred
     share a cause, it holds the newest of them, and `bulk` their number. `next` is the event to arm:
-    the one that follows, due already if `backlog`; or, if `deferred`, a late one that waits for an
-    opening.
+    the one that follows, due already if `backlog`; or, with `deferred` as the cause, one that could
+    not start in time and waits for an opening.
     """
 
     fire: DueEvent | None = None
     next: DueEvent | None = None
-    deferred: bool = False
+    deferred: str | None = None
     backlog: bool = False
     passed: tuple[Passed, ...] = ()
     bulk: tuple[PassedInBulk, ...] = ()
@@ -95,7 +95,8 @@ class Rows:
         """
         rows: list[Passed] = []
         bulk: list[PassedInBulk] = []
-        for (status, cause), parts in self._parts.items():
+        for (status, cause), added in self._parts.items():
+            parts = sorted(added, key=lambda part: part.first.at)
             count = sum(self._schedule.count_fires(part.first, part.last) for part in parts)
             newest = parts[-1]
             if count > LISTED_AT_MOST:

@@ -99,6 +99,26 @@ class Gate:
             return Verdict(Disposition.SKIP, at, "skipped: its window opens after the end", until)
         return Verdict(Disposition.NEXT_WINDOW, opening, f"deferred: {why}", until)
 
+    def judge_start(
+        self, now: datetime, scheduled_for: datetime, local: datetime
+    ) -> Verdict | None:
+        """Return the verdict on an occurrence that did not start before its gate closed.
+
+        None if the gate is open at `now`. `local` is the nominal local time of the occurrence.
+        """
+        closed, why, until, _ = self._times.find(Moment(now))
+        if closed is None:
+            return None
+        if self._outside is Disposition.SKIP:
+            return Verdict(Disposition.SKIP, now, f"skipped: {why}", until)
+        if self._outside is Disposition.HOLD:
+            return Verdict(Disposition.HOLD, now, f"held: {why}", until)
+        opening = self.opening(now, self.latest_opening(scheduled_for), local)
+        if opening is None:
+            why = f"{CLOSED_TOO_LONG} {self._defer_at_most // timedelta(seconds=1)} s"
+            return Verdict(Disposition.SKIP, now, why, until)
+        return Verdict(Disposition.NEXT_WINDOW, opening, f"deferred: {why}", until)
+
     def opening(
         self, at: datetime, latest: datetime, local: datetime | None = None
     ) -> datetime | None:
@@ -140,6 +160,16 @@ class Gate:
             for found in instants:
                 if found > at:
                     return found
+
+
+def gate_of(schedule: Schedule, calendars: Mapping[str, Calendar]) -> Gate | None:
+    """Return the gate of a schedule, or None without a send window.
+
+    Raises:
+        KeyError: A calendar is missing.
+    """
+    window = schedule.send_window
+    return None if window is None else Gate(schedule, window, calendars)
 
 
 def judge_event(schedule: Schedule, gate: Gate | None, event: TimedEvent) -> Verdict:

@@ -95,17 +95,24 @@ class _Decision:
         return DueEvent(event, max(held_back, self._judge(event).due_at))
 
     def _judge_late(self, event: TimedEvent, due_at: datetime) -> Lateness:
-        grace = self._schedule.misfire_grace_time
-        return judge_late(self._late, event.at, due_at, grace, self._now, self._gate)
+        grace, gate, now = self._schedule.misfire_grace_time, self._gate, self._now
+        found = judge_late(self._late, event.at, due_at, grace, now, gate)
+        if found.disposition is not Disposition.SEND or gate is None or now <= found.due_at:
+            return found
+        # It was due while its gate was open, and comes when that may be closed.
+        closed = gate.judge_start(now, event.at, event.local)
+        if closed is None or gate.opening(found.due_at, found.due_at) is None:
+            return found
+        return Lateness(closed.disposition, closed.due_at, closed.why or "")
 
     def _coalesce(self, parts: list[Part], following: DueEvent | None) -> GatedStretch:
         """Let the newest occurrence start, or treat it as late; the older ones get rows."""
         newest = parts[-1].last
         lateness = self._judge_late(newest, parts[-1].due_of(newest))
         rows, found = self._rows, lateness.disposition
-        if found is Disposition.SKIP:
+        if lateness.cause == TOO_LATE[Disposition.SKIP]:
             for part in parts:
-                rows.add(part, "missed", TOO_LATE[found])
+                rows.add(part, "missed", lateness.cause)
             return self._result(None, following)
         for older in (*parts[:-1], without_last(self._schedule, parts[-1])):
             missed = None
@@ -113,13 +120,13 @@ class _Decision:
                 missed, older = split(self._schedule, older, self._in_time)
             rows.add(missed, "missed", TOO_LATE[Disposition.SKIP])
             rows.add(older, "skipped", _COALESCED)
-        if found is Disposition.HOLD:
-            rows.add(parts[-1]._replace(first=newest), "held", TOO_LATE[found])
+        if found in _STATUS:
+            rows.add(parts[-1]._replace(first=newest), _STATUS[found], lateness.cause)
             return self._result(None, following)
         decided = DueEvent(newest, lateness.due_at)
         if found is Disposition.SEND:
             return self._result(decided, following)
-        return self._result(None, decided, deferred=True)
+        return self._result(None, decided, deferred=lateness.cause)
 
     def _first_that_goes(self, part: Part) -> GatedStretch | None:
         """Return the decision if an occurrence of the part starts or waits; the others get rows."""
@@ -130,18 +137,19 @@ class _Decision:
                 self._rows.add(late, _LATE_STATUS[self._late], TOO_LATE[self._late])
             elif late is not None and (found := self._first_that_waits(late)) is not None:
                 return found
-        return None if rest is None else self._fire(rest.first, rest.due_of(rest.first))
+        return None if rest is None else self._first_that_waits(rest)
 
-    def _first_that_waits(self, late: Part) -> GatedStretch | None:
-        """Return the decision on the first that has an opening left; the others are missed."""
-        for event in events_of(self._schedule, late):
-            lateness = self._judge_late(event, late.due_of(event))
+    def _first_that_waits(self, part: Part) -> GatedStretch | None:
+        """Return the decision on the first that starts or waits; those before it get rows."""
+        for event in events_of(self._schedule, part):
+            lateness = self._judge_late(event, part.due_of(event))
             if lateness.disposition is Disposition.SEND:
                 return self._fire(event, lateness.due_at)
             if lateness.disposition is Disposition.NEXT_WINDOW:
-                return self._result(None, DueEvent(event, lateness.due_at), deferred=True)
-            one = late._replace(first=event, last=event)
-            self._rows.add(one, "missed", TOO_LATE[Disposition.SKIP])
+                decided = DueEvent(event, lateness.due_at)
+                return self._result(None, decided, deferred=lateness.cause)
+            one = part._replace(first=event, last=event)
+            self._rows.add(one, lateness.cause.partition(":")[0], lateness.cause)
         return None
 
     def _fire(self, event: TimedEvent, due_at: datetime) -> GatedStretch:
@@ -149,7 +157,7 @@ class _Decision:
         return self._result(DueEvent(event, due_at), self._due(following, due_at))
 
     def _result(
-        self, fire: DueEvent | None, following: DueEvent | None, *, deferred: bool = False
+        self, fire: DueEvent | None, following: DueEvent | None, *, deferred: str | None = None
     ) -> GatedStretch:
         backlog = following is not None and following.due_at <= self._now
         return GatedStretch(fire, following, deferred, backlog, *self._rows.listed())

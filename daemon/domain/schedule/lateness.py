@@ -26,13 +26,15 @@ TOO_LATE = {
 
 
 class Lateness(NamedTuple):
-    """A disposition, and the due instant from which the grace counts.
+    """A disposition, the due instant from which the grace counts, and the cause.
 
-    SKIP means that the occurrence is missed. NEXT_WINDOW always waits: what may start now is SEND.
+    NEXT_WINDOW always waits: what may start now is SEND. The cause begins with the status of the
+    occurrence, and is empty for SEND.
     """
 
     disposition: Disposition
     due_at: datetime
+    cause: str = ""
 
 
 def latest_start(late: Disposition, due_at: datetime, grace: int) -> datetime:
@@ -58,11 +60,12 @@ def judge_late(
     if now <= latest_start(late, due_at, grace):
         return Lateness(Disposition.SEND, due_at)
     if late is not Disposition.NEXT_WINDOW:
-        return Lateness(late, due_at)
+        return Lateness(late, due_at, TOO_LATE[late])
     if gate is None or (opening := gate.opening(now, gate.latest_opening(scheduled_for))) is None:
-        return Lateness(Disposition.SKIP, due_at)
-    waits = Disposition.SEND if opening == now else Disposition.NEXT_WINDOW
-    return Lateness(waits, opening)
+        return Lateness(Disposition.SKIP, due_at, TOO_LATE[Disposition.SKIP])
+    if opening == now:
+        return Lateness(Disposition.SEND, opening)
+    return Lateness(Disposition.NEXT_WINDOW, opening, TOO_LATE[Disposition.NEXT_WINDOW])
 
 
 def lateness_fault(late: Disposition, gate: Gate | None) -> str | None:

@@ -16,7 +16,13 @@ from enum import StrEnum
 from itertools import islice, takewhile
 from typing import NamedTuple
 
-from daemon.domain.schedule.daylight_saving import DaylightSaving, Fold, fires_from, is_first_pass
+from daemon.domain.schedule.daylight_saving import (
+    DaylightSaving,
+    Fold,
+    Gap,
+    fires_from,
+    is_first_pass,
+)
 from daemon.domain.schedule.recurrence import (
     Frequency,
     Rule,
@@ -25,6 +31,7 @@ from daemon.domain.schedule.recurrence import (
     last_match,
     next_match,
 )
+from daemon.domain.schedule.send_window import Disposition, SendWindow
 from daemon.domain.schedule.timezones import resolve, wall_clock, zone
 
 __all__ = [
@@ -109,7 +116,8 @@ class Schedule(NamedTuple):
     instant; when the end was given as a date, `ends_on` holds it, local dates are compared with
     that, and `ends_at` is the last microsecond of that local day. `every_seconds` is set for a
     window that runs continuously, `rule` for all other repetition. `misfire_grace_time` is
-    in seconds. `dst` is None for the default policy, which is `daylight_saving.DEFAULT`.
+    in seconds. `dst` is None for the default policy, which is `daylight_saving.DEFAULT`. `late` is
+    what becomes of an occurrence that is later than the grace.
     """
 
     source: ScheduleSource
@@ -125,6 +133,26 @@ class Schedule(NamedTuple):
     coalesce: bool = True
     overlap: Overlap = Overlap.SKIP
     dst: DaylightSaving | None = None
+    send_window: SendWindow | None = None
+    late: Disposition = Disposition.SKIP
+
+    @property
+    def has_conditions(self) -> bool:
+        """Return whether daylight saving, a send window or lateness have a rule of their own."""
+        return (
+            self.send_window is not None
+            or self.dst is not None
+            or self.late is not Disposition.SKIP
+        )
+
+    @property
+    def is_gated(self) -> bool:
+        """Return whether an occurrence may be left out, or be due after its own time."""
+        return self.has_conditions and (
+            self.send_window is not None
+            or self.late is not Disposition.SKIP
+            or (self.dst is not None and self.dst.gap is Gap.SKIP)
+        )
 
     @property
     def begins_at(self) -> datetime:

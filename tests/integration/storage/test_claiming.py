@@ -175,7 +175,8 @@ async def test_a_stale_entry_loses(db: TimedDatabase, node: DatabaseNode, what: 
     if what == "revision":
         armed = armed._replace(revision=armed.revision - 1)
     elif what == "fire_at":
-        armed = armed._replace(event=armed.event._replace(at=armed.event.at + TICK))
+        at = armed.event.at + TICK
+        armed = armed._replace(event=armed.event._replace(at=at), due_at=at)
     else:
         armed = armed._replace(event=TimedEvent(EventKind.CLOSE, armed.event.at, armed.event.local))
     before = await db.dump_rows(campaign_id)

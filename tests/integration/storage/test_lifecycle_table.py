@@ -311,7 +311,10 @@ async def test_nothing_timed_happens_to_a_campaign_that_is_not_armed(
     event = TimedEvent(kind, db.now, db.now.replace(tzinfo=None))
     before = await db.dump_rows(campaign_id)
     assert (
-        await node.claim([ArmedEvent(campaign_id, campaign.uuid, 77, event, schedule, "log")]) == []
+        await node.claim(
+            [ArmedEvent(campaign_id, campaign.uuid, 77, event, schedule, "log", event.at)]
+        )
+        == []
     )
     assert await db.due_events(campaign_id) == []
     assert await db.due_pending_runs(campaign_id) == []

@@ -161,7 +161,7 @@ def armed(number: int) -> ArmedEvent:
         body, BodyContext(NOW - days(300), CampaignType.RECURRING)
     ).schedule
     event = TimedEvent(EventKind.FIRE, schedule.anchor_at, schedule.anchor_local)
-    return ArmedEvent(number, uuid4(), number, event, schedule, "log")
+    return ArmedEvent(number, uuid4(), number, event, schedule, "log", event.at)
 
 
 def work(number: int) -> Attempt:

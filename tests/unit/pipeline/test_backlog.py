@@ -17,7 +17,8 @@ SECOND = timedelta(seconds=1)
 
 def at(number: int, instant: datetime) -> ArmedEvent:
     entry = armed_once(number)
-    return entry._replace(event=entry.event.__class__(entry.event.kind, instant, entry.event.local))
+    event = entry.event._replace(at=instant)
+    return entry._replace(event=event, due_at=instant)
 
 
 def numbers(entries: list[DueEntry]) -> list[int]:

@@ -65,6 +65,7 @@ CAUSES_IN_MODULES = in_modules(
 
 def test_every_event() -> None:
     known = {*Event, *(f"run_{status}" for status in OPEN_RUN), "attempt", "overtaken", "run_ended"}
+    known |= {"deferred", "recomputed"}
     written = (in_sql() & known) | EVENTS_IN_MODULES
     assert {row.event for row in ROWS} == written | EVENTS_IN_MODULES | (
         set(Event) - {Event.DELETE}
@@ -73,7 +74,7 @@ def test_every_event() -> None:
 
 def test_every_cause() -> None:
     outcomes = {"completed", "failed: ", "missed", "retrying: ", "held: ", "queued", "executing"}
-    outcomes.add("missed: dropped by ")
+    outcomes |= {"missed: dropped by ", "skipped: ", "deferred: "}
     documented = {beginning(row.cause) for row in ROWS if row.cause is not None}
     events = {row.event for row in ROWS}
     documented.remove("")  # that of a failed resumption is the reason alone

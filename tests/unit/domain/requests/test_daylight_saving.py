@@ -10,6 +10,7 @@ from daemon.domain.errors import InvalidInput
 from daemon.domain.requests.context import EXTRAS
 from daemon.domain.requests.daylight_saving import DST, canonical_dst, policy_of, skipped_start
 from daemon.domain.requests.save_schedule import SAVE_SCHEDULE
+from daemon.domain.requests.update_schedule import UPDATE_SCHEDULE
 from daemon.domain.schedule.daylight_saving import DEFAULT, DaylightSaving, Fold, Gap
 
 NEW_YORK = "America/New_York"
@@ -66,5 +67,5 @@ def test_a_naive_start_that_would_be_skipped_has_a_fault() -> None:
     assert skipped_start(datetime.fromisoformat("2026-03-08T02:30Z"), NEW_YORK, SKIP) is None
 
 
-def test_the_field_is_not_accepted_before_it_is_stored() -> None:
-    assert "dst" not in SAVE_SCHEDULE.names | EXTRAS.names
+def test_both_bodies_have_the_field() -> None:
+    assert "dst" in SAVE_SCHEDULE.names & UPDATE_SCHEDULE.names & EXTRAS.names

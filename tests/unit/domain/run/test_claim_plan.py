@@ -53,7 +53,7 @@ def once(grace: int) -> Schedule:
 def armed(schedule: Schedule, event: TimedEvent | None = None) -> ArmedEvent:
     if event is None:
         event = TimedEvent(EventKind.FIRE, START, START.replace(tzinfo=None))
-    return ArmedEvent(7, CAMPAIGN, 3, event, schedule, "log")
+    return ArmedEvent(7, CAMPAIGN, 3, event, schedule, "log", event.at)
 
 
 def planned(now: datetime, **extras: Any) -> ClaimRequest:

@@ -353,20 +353,31 @@ def walk(
             break
         current = after
 
-    def outcome(scheduled: datetime, due_at: datetime) -> tuple[Disposition, datetime]:
+    def outcome(scheduled: datetime, due_at: datetime) -> tuple[Disposition, datetime, str]:
         if late is SEND or now - due_at <= grace:
-            return SEND, due_at
+            return closed_since(scheduled, due_at)
         if late is NEXT_WINDOW:
             assert of
             opening = of.opening(now, of.latest_opening(scheduled))
             if opening is None:
-                return SKIP, due_at
-            return (SEND if opening == now else NEXT_WINDOW), opening
-        return late, due_at
+                return SKIP, due_at, "missed: too late"
+            return (SEND if opening == now else NEXT_WINDOW), opening, "deferred: too late"
+        return late, due_at, "held: too late" if late is HOLD else "missed: too late"
+
+    def closed_since(scheduled: datetime, due_at: datetime) -> tuple[Disposition, datetime, str]:
+        """Apply `outside` to what was due while its gate was open, and starts when it is closed."""
+        if of is None or now == due_at or of.opening(now, now) == now:
+            return SEND, due_at, ""
+        local = schedule.event_after(scheduled - timedelta(microseconds=1))
+        assert local is not None
+        verdict = of.judge_start(now, scheduled, local.local)
+        assert verdict is not None
+        assert verdict.why is not None
+        return verdict.disposition, verdict.due_at, verdict.why
 
     if not schedule.coalesce:
         for number, (scheduled, due_at) in enumerate(due):
-            found, start = outcome(scheduled, due_at)
+            found, start, why = outcome(scheduled, due_at)
             if found is SEND:
                 rest = due[number + 1 :]
                 rows = {each: why for each, why in rows.items() if each < scheduled}
@@ -376,21 +387,21 @@ def walk(
             if found is NEXT_WINDOW:
                 rows = {each: why for each, why in rows.items() if each < scheduled}
                 return Walked(rows, None, (scheduled, start), True)
-            rows[scheduled] = "held: too late" if found is HOLD else "missed: too late"
+            rows[scheduled] = why
         return Walked(rows, None, following, False)
     if not due:
         return Walked(rows, None, following, False)
     scheduled, due_at = due[-1]
-    found, start = outcome(scheduled, due_at)
+    found, start, why = outcome(scheduled, due_at)
     for older, its_due in due[:-1]:
         too_late = now - its_due > grace
-        missed = found is SKIP or (late is SKIP and too_late)
+        missed = why == "missed: too late" or (late is SKIP and too_late)
         rows[older] = "missed: too late" if missed else "skipped: coalesced"
     if found is SEND:
         return Walked(rows, (scheduled, start), following, False)
     if found is NEXT_WINDOW:
         return Walked(rows, None, (scheduled, start), True)
-    rows[scheduled] = "held: too late" if found is HOLD else "missed: too late"
+    rows[scheduled] = why
     return Walked(rows, None, following, False)
 
 
@@ -461,7 +472,7 @@ def test_every_decision_is_that_of_a_walk_one_by_one(seed: int) -> None:
         fire = found.fire and (found.fire.event.at, found.fire.due_at)
         assert fire == expected.fire
         assert (found.next and (found.next.event.at, found.next.due_at)) == expected.next
-        assert found.deferred == expected.deferred
+        assert bool(found.deferred) == expected.deferred
         assert all(row.cause.startswith(row.status) for row in found.passed)
 
 
