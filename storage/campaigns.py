@@ -155,7 +155,7 @@ class Campaigns:
             yield LockedCampaign(connection, snapshot)
 
     async def read_snapshot(self, ref: int | UUID, now: datetime | None = None) -> Snapshot:
-        """Return a campaign's state without a lock.
+        """Return a campaign's state, with the calendars, without a lock.
 
         Args:
             ref: the campaign's id or uuid.
@@ -165,7 +165,8 @@ class Campaigns:
             rows = await rows_of(connection, _campaign_select(isinstance(ref, UUID)), ref=ref)
             if not rows:
                 raise campaign_not_found(ref)
-            return await _read_snapshot(connection, campaign_from(rows[0]), now)
+            snapshot = await _read_snapshot(connection, campaign_from(rows[0]), now)
+            return replace(snapshot, calendars=await load_calendars(connection))
 
 
 @cache

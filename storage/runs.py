@@ -10,6 +10,8 @@ from datetime import datetime
 from itertools import repeat
 from typing import Any
 
+import sqlalchemy as sa
+
 from daemon.domain.run.attempt import (
     UNREAD,
     Attempt,
@@ -23,8 +25,10 @@ from daemon.domain.run.attempt import (
 )
 from daemon.domain.run.claim_plan import ClaimRequest
 from daemon.domain.run.outcome import Missed, Outcome, Reject
+from daemon.domain.run.pending_gate import Reopening, judge_pending
 from daemon.runtime.node_identity import NodeIdentity
 from storage.binary_arrays import bigints, instants, smallints, texts, uuids, wall_times
+from storage.calendar_rows import load_calendars
 from storage.claim_rows import (
     claim_binds,
     latest,
@@ -40,7 +44,9 @@ from storage.outcome_rows import (
 )
 from storage.queries import query
 from storage.run_rows import RUN_STATUS, STATUS, attempt_from, reclaimed_from
+from storage.schedule_rows import schedule_from
 from storage.session import PREPARED_AFTER
+from storage.tables import schedule_definitions
 
 MAX_TAKEOVERS = 10
 """Number of lost nodes after which a run fails (docs/semantics.md#runs)."""
@@ -163,15 +169,60 @@ class RunStore:
         started: list[Attempt] = []
         expired: list[ExpiredAttempt] = []
         postponed: list[AttemptKey] = []
+        closed: list[Any] = []
         for row in rows:
             attempt = attempt_from(row, row.attempt)
             if row.verdict == "started":
-                started.append(attempt)
+                started.append(attempt._replace(due_at=row.due_at, open_until=row.open_until))
+            elif row.verdict == "closed":
+                closed.append(row)
             elif row.verdict == "postponed":
                 postponed.append(attempt.key)
             else:
                 expired.append(ExpiredAttempt(attempt, row.status, _late_outcome(row)))
+        if closed:
+            expired += await self._judge_closed(closed)
         return started, expired, postponed
+
+    async def _judge_closed(self, rows: Sequence[Any]) -> list[ExpiredAttempt]:
+        """Move runs to the next opening of their send window; return those that end or are held."""
+        ids = [row.campaign_id for row in rows]
+        async with self._database.transaction() as connection:
+            definition = schedule_definitions.c
+            found = await connection.execute(
+                sa.select(schedule_definitions).where(definition.campaign_id.in_(ids))
+            )
+            schedules = {row.campaign_id: schedule_from(row) for row in found}
+            calendars = await load_calendars(connection)
+        expired: list[ExpiredAttempt] = []
+        moved: list[tuple[Any, Reopening]] = []
+        for row in rows:
+            decision = judge_pending(
+                schedules.get(row.campaign_id),
+                calendars,
+                row.scheduled_for,
+                row.attempt,
+                row.start_before,
+                row.now,
+            )
+            if isinstance(decision, Reopening):
+                moved.append((row, decision))
+            else:
+                attempt = attempt_from(row, row.attempt)
+                expired.append(ExpiredAttempt(attempt, row.status, decision))
+        if moved:
+            await self._database.rows(
+                "move_to_opening",
+                campaign_ids=bigints([row.campaign_id for row, _ in moved]),
+                scheduled_fors=instants([row.scheduled_for for row, _ in moved]),
+                attempts=smallints([row.attempt for row, _ in moved]),
+                openings=instants([each.at for _, each in moved]),
+                start_befores=instants([each.start_before for _, each in moved]),
+                open_untils=instants([each.open_until for _, each in moved]),
+                now=rows[0].now,
+                node=self._node.id,
+            )
+        return expired
 
     async def finish_plain(self, finished: Sequence[FinishedAttempt]) -> list[FinishResult]:
         """Write plain outcomes of campaigns with one open run by the short statement.

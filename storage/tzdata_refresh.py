@@ -9,22 +9,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from daemon.domain.campaign.gated_edits import later_due
 from daemon.domain.errors import CampaigndError
 from daemon.domain.ports import Emit
 from daemon.domain.requests import BodyContext, PastStarts, read_schedule_body, read_update_body
-from daemon.domain.schedule.schedule import CampaignType, EventKind, Schedule, ScheduleSource
+from daemon.domain.schedule.calendars import Calendar
+from daemon.domain.schedule.daylight_saving import passes
+from daemon.domain.schedule.schedule import (
+    CampaignType,
+    EventKind,
+    Schedule,
+    ScheduleSource,
+    TimedEvent,
+)
 from daemon.domain.schedule.timezones import resolve, zone
 from daemon.domain.schedule.zone_data import tzdata_version
+from storage.calendar_rows import load_calendars
 from storage.engine import Database
 from storage.outcome_rows import lock_campaigns
-from storage.schedule_rows import schedule_columns, schedule_from
+from storage.schedule_rows import schedule_columns, schedule_from, timer_columns
 from storage.tables import campaigns, revision_seq, runs, schedule_definitions, timers
 
 BATCH_SIZE = 200
@@ -167,6 +177,7 @@ def _definitions_select(condition: sa.ColumnElement[bool], ids: Collection[int])
             campaigns.c.type.label("campaign_type"),
             campaigns.c.timezone.label("campaign_timezone"),
             timer.fire_at,
+            timer.scheduled_for,
             timer.local,
             timer.kind.label("event_kind"),
         )
@@ -198,17 +209,25 @@ async def _refresh_batch(
         # holder wrote, because its snapshot is taken under the lock.
         locked = await lock_campaigns(connection, ids)
         rows = (await connection.execute(_definitions_select(condition, locked))).all()
+        calendars: Mapping[str, Calendar] = {}
+        if any(row.conditions is not None for row in rows):
+            calendars = await load_calendars(connection, lock=True)
         for number, row in enumerate(rows, start=1):
             if number % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
             stored = schedule_from(row)
             updated = _read_stored_body_or_none(row, stored, emit)
-            fire_at = row.fire_at if updated is None else _recomputed_instant(row, stored, updated)
+            timer = None if updated is None else _recomputed_timer(row, stored, updated, calendars)
+            fire_at = row.fire_at if timer is None else timer["fire_at"]
             changes = {} if updated is None else _changed_columns(row, updated)
-            if fire_at == row.fire_at and (row.tzdata == running or not changes):
+            is_same = timer is None or (fire_at, timer["scheduled_for"]) == (
+                row.fire_at,
+                row.scheduled_for,
+            )
+            if is_same and (row.tzdata == running or not changes):
                 unchanged.append(row.campaign_id)
             else:
-                await _write_changes(connection, row, {**changes, "tzdata": running}, fire_at)
+                await _write_changes(connection, row, {**changes, "tzdata": running}, timer)
             if fire_at != row.fire_at:
                 moved += 1
                 emit(
@@ -258,20 +277,21 @@ def _changed_columns(row: Any, updated: Schedule) -> dict[str, Any]:
 
 
 async def _write_changes(
-    connection: AsyncConnection, row: Any, columns: dict[str, Any], fire_at: datetime | None
+    connection: AsyncConnection, row: Any, columns: dict[str, Any], timer: dict[str, Any] | None
 ) -> None:
     campaign_id = row.campaign_id
-    if fire_at is not None:
+    if timer is not None:
         # Nodes must load the timer again, whichever of its instants moved.
         columns["revision"] = await connection.scalar(sa.select(revision_seq.next_value()))
         columns["changed_in"] = sa.func.pg_current_xact_id()
         columns["armed_from"] = sa.func.greatest(
-            sa.func.clock_timestamp(), fire_at - timedelta(microseconds=1)
+            sa.func.clock_timestamp(),
+            (timer["scheduled_for"] or timer["fire_at"]) - timedelta(microseconds=1),
         )
         await connection.execute(
             sa.update(timers)
             .where(timers.c.campaign_id == campaign_id)
-            .values(fire_at=fire_at, revision=columns["revision"]),
+            .values(**timer, revision=columns["revision"]),
         )
     await connection.execute(
         sa.update(schedule_definitions)
@@ -297,15 +317,28 @@ def _read_stored_body(row: Any, stored: Schedule) -> Schedule:
     return saved._replace(overlap=stored.overlap, coalesce=stored.coalesce)
 
 
-def _recomputed_instant(row: Any, stored: Schedule, updated: Schedule) -> Any:
-    """Return the timer's instant under the new data, from its wall-clock time if it has one."""
+def _recomputed_timer(
+    row: Any, stored: Schedule, updated: Schedule, calendars: Mapping[str, Calendar]
+) -> dict[str, Any] | None:
+    """Return the timer's columns under the new data, None without a timer."""
     if row.fire_at is None:
         return None
+    at = _recomputed_instant(row, stored, updated)
+    event = TimedEvent(EventKind(row.event_kind), at, row.local)
+    return timer_columns(event, later_due(updated, event, calendars))
+
+
+def _recomputed_instant(row: Any, stored: Schedule, updated: Schedule) -> Any:
+    """Return the event's instant under the new data, from its wall-clock time if it has one."""
     if row.event_kind == EventKind.CLOSE:
         return updated.ends_at
     if updated.rule is None or row.event_kind == EventKind.OPEN:
         # A single run, an opening and a continuous run move with the anchor.
-        return row.fire_at + (updated.anchor_at - stored.anchor_at)
+        return (row.scheduled_for or row.fire_at) + (updated.anchor_at - stored.anchor_at)
     if row.local == updated.anchor_local:
         return updated.anchor_at
-    return resolve(row.local, zone(updated.timezone))
+    if updated.dst is None:
+        return resolve(row.local, zone(updated.timezone))
+    instants = passes(row.local, zone(updated.timezone), updated.dst)
+    # Of two passes, the one that was armed.
+    return min(instants, key=lambda at: abs(at - (row.scheduled_for or row.fire_at)))

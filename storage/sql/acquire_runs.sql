@@ -9,6 +9,7 @@ WITH clock AS MATERIALIZED (
     FROM clock, runs r JOIN campaigns c ON c.id = r.campaign_id
     WHERE r.worker_queue = CAST(:target AS text) AND r.status = 'queued'
       AND r.start_before >= clock.now AND c.status = 'executing'
+      AND (r.open_until IS NULL OR r.open_until > clock.now)
       AND NOT EXISTS (SELECT FROM brakes b WHERE b.scope IN ('*', 'target:' || CAST(:target AS text))
                          AND b.frozen_at IS NOT NULL)
     ORDER BY r.scheduled_for

@@ -1,6 +1,7 @@
 -- Starts the next attempts of pending runs: promoted from the queue, retrying, or reclaimed.
 -- Out: one row per run found due, except those that another session has locked, or their campaign. The
--- verdict is started; or late or lost, and then the caller finishes it; or postponed, and then the run
+-- verdict is started; or late or lost, and then the caller finishes it; or closed, and then the caller
+-- decides by the run's send window and by `late`; or postponed, and then the run
 -- remains due, because the payloads before it reach max_bytes.
 -- Moves: runs queued, retrying -> executing, attempt + 1. A paused campaign starts nothing, nor does a freeze.
 WITH waited AS MATERIALIZED (
@@ -28,7 +29,12 @@ WITH waited AS MATERIALIZED (
 ), found AS MATERIALIZED (
     SELECT r.campaign_id, r.scheduled_for, r.id, r.status, r.attempt, r.takeovers, r.start_before,
            r.next_attempt_at, r.started_at, clock.now, alive.id AS node, l.uuid, l.target, l.payload, l.name,
-           CASE WHEN r.start_before < clock.now THEN 'late'
+           r.due_at, r.open_until,
+           CASE WHEN r.open_until <= clock.now AND r.open_until <= r.start_before THEN 'closed'
+                WHEN r.start_before < clock.now AND r.attempt = 0 AND EXISTS (
+                         SELECT FROM schedule_definitions d WHERE d.campaign_id = r.campaign_id
+                                                              AND d.conditions ->> 'late' IS NOT NULL) THEN 'closed'
+                WHEN r.start_before < clock.now THEN 'late'
                 WHEN r.takeovers >= CAST(:max_takeovers AS integer) THEN 'lost'
                 ELSE 'started' END AS ready
     FROM item i
@@ -66,5 +72,5 @@ WITH waited AS MATERIALIZED (
 SELECT d.campaign_id, d.uuid, d.scheduled_for, d.id AS run_id, d.status, d.verdict, d.takeovers,
        CASE WHEN d.verdict = 'started' THEN d.attempt + 1 ELSE d.attempt END AS attempt,
        d.target, d.name, CASE WHEN d.verdict = 'started' THEN d.payload END AS payload,
-       d.now, d.start_before, d.started_at
+       d.now, d.start_before, d.started_at, d.due_at, d.open_until
 FROM due d

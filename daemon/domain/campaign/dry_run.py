@@ -9,6 +9,7 @@ from daemon.domain.campaign.model import Change, Snapshot
 from daemon.domain.campaign.state_machine import ARMED, Event, Status
 from daemon.domain.schedule.clock_changes import LATEST
 from daemon.domain.schedule.compare import Comparison, compare, occurrences_until
+from daemon.domain.schedule.gate import gate_of
 from daemon.domain.schedule.gated_occurrences import GatedOccurrence
 from daemon.domain.schedule.schedule import Schedule, TimedEvent
 
@@ -42,8 +43,8 @@ def dry_run(snapshot: Snapshot, change: Change, days: int) -> DryRun:
         planned = current if change.schedule is None else change.schedule.schedule
         timer = snapshot.timer if change.keep_timer else change.timer
     starts_draft = change.event is Event.START and status is Status.DRAFT
-    old = [] if starts_draft else _coming(current, snapshot.timer, status, now, until)
-    new = _coming(planned, timer, to_status, now, until)
+    old = [] if starts_draft else _coming(current, snapshot.timer, status, snapshot, until)
+    new = _coming(planned, timer, to_status, snapshot, until)
     is_armed = to_status in _FIRES and (status in _FIRES or starts_draft)
     return DryRun(to_status, is_armed, now, until, compare(old, new))
 
@@ -52,11 +53,12 @@ def _coming(
     schedule: Schedule | None,
     timer: TimedEvent | None,
     status: Status,
-    now: datetime,
+    snapshot: Snapshot,
     until: datetime,
 ) -> list[GatedOccurrence]:
     """Return the occurrences from the timer on; without a timer as if the campaign was started."""
     if status in ARMED and timer is None:
         return []
-    after = now if timer is None else max(now, timer.at - _TICK)
-    return occurrences_until(schedule, None, after, until)
+    after = snapshot.now if timer is None else max(snapshot.now, timer.at - _TICK)
+    gate = None if schedule is None else gate_of(schedule, snapshot.calendars)
+    return occurrences_until(schedule, gate, after, until)

@@ -9,6 +9,7 @@ import pytest
 
 from daemon.domain.errors import InvalidInput
 from daemon.domain.formatting import utc_text
+from daemon.domain.run.outcome import Retry
 from tests.support.database_node import DatabaseNode
 from tests.support.timed_database import TICK, TimedDatabase
 
@@ -253,6 +254,36 @@ async def test_what_comes_after_its_window_has_closed_goes_by_outside(
         assert await armed(db, campaign) == ("2026-06-01T20:59:00Z", "2026-06-02T08:00:00Z")
         await run_until(db, node, campaign, "2026-06-02T08:00Z")
         assert await db.run_statuses_of(campaign) == ["completed"]
+    await db.check_invariants(campaign)
+
+
+@pytest.mark.parametrize("outside", ["next_window", "skip", "hold"])
+async def test_a_15_a_retry_waits_for_its_window(
+    db: TimedDatabase, node: DatabaseNode, outside: str
+) -> None:
+    """Attempt 1 fails ten seconds before the window closes, and the backoff ends after that."""
+    body = recurring("20:59", NEW_YORK, send_window={**DAYTIME, "outside": outside})
+    campaign = await save(db, "2026-06-05T12:00Z", body)
+    db.set_time(at("2026-06-06T00:59:50Z"))
+    (won,) = await node.claim()
+    assert won.attempt is not None
+    await node.finish(won.attempt, Retry("no", 30))
+    db.set_time(at("2026-06-06T01:00:20Z"))
+    started, _ = await node.claim_attempts()
+    assert started == []
+    (run,) = await db.runs_of(campaign)
+    if outside == "next_window":
+        assert (run.status, run.attempt) == ("retrying", 1)
+        assert run.next_attempt_at == at("2026-06-06T12:00Z")
+        db.set_time(at("2026-06-06T12:00Z"))
+        (attempt,), _ = await node.claim_attempts()
+        assert (attempt.number, attempt.open_until) == (2, at("2026-06-07T01:00Z"))
+        causes = [event.cause for event in await db.events_of(campaign)]
+        assert "waits for its send window" in causes
+    elif outside == "skip":
+        assert (run.status, run.error) == ("failed", "its send window closed")
+    else:
+        assert (run.status, run.error) == ("held", "outside its send window")
     await db.check_invariants(campaign)
 
 

@@ -7,10 +7,13 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from apscheduler.triggers.cron import CronTrigger
 
+from daemon.domain.campaign.model import Campaign, Snapshot
+from daemon.domain.campaign.state_machine import Status
 from daemon.domain.preview import campaign_answer
 from daemon.domain.requests import BodyContext, read_schedule_body
 from daemon.domain.schedule.schedule import CampaignType
@@ -54,6 +57,7 @@ def test_a_recurrence_runs_when_its_line_does(
     body: dict[str, Any] = {"schedule_type": "recurring", "recurring_config": json.loads(config)}
     body |= json.loads(f"{{{beside}}}")
     saved = read_schedule_body(body, BodyContext(BEFORE, CampaignType.ONE_TIME, "UTC"))
-    answer = campaign_answer(saved, None, BEFORE, COUNT)
+    campaign = Campaign(1, UUID(int=1), "a campaign", CampaignType.ONE_TIME, Status.DRAFT)
+    answer = campaign_answer(saved, Snapshot(campaign, BEFORE), COUNT)
     assert answer["summary"].startswith(words)
     assert answer["occurrences"] == expected(line)
