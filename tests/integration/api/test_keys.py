@@ -396,6 +396,6 @@ def test_keys_that_end_are_managed_by_commands(database_url: str, tmp_path: Any)
     assert "the previous secret works until " in rotated.stderr
     assert run("rotate", "brief", "--overlap", "366d").returncode == 2
     header, *rows = run("list").stdout.splitlines()
-    columns = ("id", "name", "scope", "status", "created", "expires", "last used", "from")
+    columns = ("id", "name", "scope", "status", "last used", "from", "created", "expires")
     assert header.split() == " ".join(columns).split()
     assert len(rows) == 3

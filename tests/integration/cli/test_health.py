@@ -180,7 +180,9 @@ def test_explain_and_prune(daemons: Daemons, env: dict[str, str], database_url: 
     answer = json.loads(asked.stdout)
     assert answer["explained"][0]["run_status"] == "completed"
     assert answer["explained"][0]["why"].startswith("it ran: ")
-    assert call(env, "explain", campaign, "--at", "yesterday").returncode == 2
+    assert call(env, "explain", campaign, "--at", "last week").returncode == 2
+    yesterday = call(env, "explain", campaign, "--at", "yesterday")
+    assert "the campaign was only created at" in yesterday.stdout
     assert call(env, "explain", 999).returncode == 1
     other = call(env, "explain", campaign, "--at", "2020-01-01T00:00:00Z")
     assert "the campaign was only created at" in other.stdout

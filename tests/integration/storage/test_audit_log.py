@@ -72,7 +72,7 @@ async def test_the_row_is_rolled_back_with_its_change(db: TimedDatabase) -> None
 
 async def test_a_deletion_outlives_the_history_of_its_campaign(db: TimedDatabase) -> None:
     campaign_id = await db.add_scheduled(once_body(NOON + hours(1)))
-    for command in (db.control.stop, db.control.archive, db.control.delete):
+    for command in (db.control.stop, db.control.archive, db.control.delete_campaign):
         await command(campaign_id, "cli:ann")
     assert await db.events_of(campaign_id) == []
     row = (await rows(db))[-1]
