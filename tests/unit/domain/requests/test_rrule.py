@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import re
 from datetime import date, datetime, timedelta
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,7 +24,6 @@ from daemon.domain.schedule.schedule import CampaignType
 from tests.unit.domain.requests.save_bodies import at, recurring, refusal
 
 FIELD = "recurring_config.rrule"
-SEMANTICS = (Path(__file__).parents[4] / "docs" / "semantics.md").read_text("utf-8")
 JANUARY = at("2026-01-15T12:00Z")
 
 
@@ -297,14 +293,6 @@ def test_what_follows_from_scheduled_at_is_asked_for_without_it() -> None:
 def test_one_of_frequency_and_rrule_is_required() -> None:
     error = refusal(recurring(frequency=None))
     assert error.errors == {"recurring_config.frequency": ["can't be blank"]}
-
-
-@pytest.mark.parametrize(
-    "written", re.findall(r"^\| `[^`]+` \| `(\{.*?\})`", SEMANTICS, re.MULTILINE)
-)
-def test_the_spellings_of_common_cron_lines_are_accepted(written: str) -> None:
-    body = {"schedule_type": "recurring", "recurring_config": json.loads(written)}
-    assert read_schedule_body(body, BodyContext(JANUARY, CampaignType.ONE_TIME)).schedule
 
 
 DAYS = ["MO", "TU", "WE", "TH", "FR", "SA", "SU"]
