@@ -99,7 +99,7 @@ class BrakeStore:
             }
             if changed or former is None or (note, until) != (former.note, former.thaw_at):
                 await self._write(connection, scope, now, values)
-                entry = AuditEntry(Action.FROZEN, "brake", scope, actor=actor, note=note)
+                entry = AuditEntry(Action.FREEZE_BEGUN, "brake", scope, actor=actor, note=note)
                 await record_in_transaction(connection, entry)
             transaction = await connection.scalar(
                 sa.select(sa.cast(sa.func.pg_current_xact_id(), sa.Text))
@@ -170,7 +170,7 @@ class BrakeStore:
             values |= mark_values(row, row.frozen_at, before, overdue, cause)
         await self._write(connection, row.scope, now, values)
         text = f"overdue: {overdue}{f'; {note}' if note else ''}"
-        entry = AuditEntry(Action.THAWED, "brake", row.scope, actor=actor, note=text)
+        entry = AuditEntry(Action.FREEZE_ENDED, "brake", row.scope, actor=actor, note=text)
         await record_in_transaction(connection, entry)
 
     async def _lock(self, connection: AsyncConnection) -> datetime:

@@ -30,6 +30,7 @@ TAGS = {
     "Schedules": "When campaigns run.",
     "Runs and history": "What ran, what did not, and why.",
     "Held runs": "Runs that wait for an operator's decision.",
+    "Freezes": "Nothing begins while a freeze is in force.",
     "Runs that finish later": "Results that a target reports after it has accepted a run.",
     "Import and export": "All campaigns as JSON lines.",
     "Targets": "Where runs are sent, and whether they arrive.",

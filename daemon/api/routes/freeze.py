@@ -23,6 +23,7 @@ WAIT_S = 5.0
 
 @router.get(
     "/freeze",
+    name="freeze_list",
     dependencies=READ,
     summary="List the freezes in force",
     responses=route_responses(FreezeList),
@@ -46,6 +47,7 @@ async def list_freezes(request: Request) -> Response:
 
 @router.post(
     "/freeze",
+    name="freeze_begin",
     dependencies=WRITE,
     summary="Freeze everything, or one target",
     responses=route_responses(FreezeDone, 409, 422),
@@ -83,6 +85,7 @@ async def freeze(request: Request) -> Response:
 
 @router.post(
     "/thaw",
+    name="freeze_end",
     dependencies=ADMIN,
     summary="End a freeze",
     responses=route_responses(ThawDone, 409, 422),

@@ -185,7 +185,7 @@ async def test_g1_12_a_freeze_ends_by_itself(
     assert (ended.scope, ended.overdue) == ("*", Overdue.HOLD)
     (won,) = await node.claim()
     assert won.made == "held"
-    (row,) = await db.rows("SELECT actor FROM audit_log WHERE action = 'thaw'")
+    (row,) = await db.rows("SELECT actor FROM audit_log WHERE action = 'freeze.ended'")
     assert row.actor == "until"
 
 
