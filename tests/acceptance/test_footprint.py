@@ -56,7 +56,7 @@ def test_a_daemon_imports_only_what_it_uses(
 @pytest.mark.alone
 @pytest.mark.parametrize(
     ("has_api", "idle_mb", "burst_mb"),
-    [(True, 100, 120), (False, 80, 100)],
+    [(True, 125, 145), (False, 85, 105)],
     ids=["with the API", "without the API"],
 )
 def test_memory_is_bounded(

@@ -22,16 +22,12 @@ from campaignd_client.api.campaigns import campaign_create, campaign_list
 from campaignd_client.api.lifecycle import campaign_run_now, campaign_start
 from campaignd_client.api.runs_and_history import run_read
 from campaignd_client.api.schedules import schedule_save
-from campaignd_client.models import (
-    NewCampaign, Recurring, RecurringConfig, RunStatus,
-)
-from campaignd_client.models.recurring_config_frequency import RecurringConfigFrequency
+from campaignd_client.models import NewCampaign, Recurring, RecurringConfigType0, RunStatus
 
 client = AuthenticatedClient(base_url=sys.argv[2], token=sys.argv[3])
 made = campaign_create.sync(client=client, body=NewCampaign(name="Weekly letter"))
-config = RecurringConfig(
-    frequency=RecurringConfigFrequency.WEEKLY, time="09:00", days_of_week=[1]
-)
+config = RecurringConfigType0(frequency="weekly")
+config.additional_properties.update(time="09:00", days_of_week=[1])
 body = Recurring(schedule_type="recurring", recurring_config=config)
 saved = schedule_save.sync(made.id, client=client, body=body)
 assert saved.status == "scheduled", saved
