@@ -1,4 +1,4 @@
-"""A list of campaigns costs half a second of processor, and loads no module in vain."""
+"""A list of campaigns costs little more than the libraries it needs, and loads none in vain."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import pytest
 from tests.support.in_process import Call, environment_of
 
 CAMPAIGND = Path(sys.executable).with_name("campaignd")
-LIMIT_S = 0.5
+LIBRARIES = "import psycopg, sqlalchemy.ext.asyncio, typer"
+FACTOR = 1.6
+"""About half a second of processor on a machine that loads the libraries in 0.3 s."""
 _SCRIPT = """
 import sys
 from daemon.cli.main import invoke
@@ -37,19 +39,21 @@ def test_a_list_loads_nothing_that_it_does_not_use(loaded: Call, database_url: s
 
 @pytest.mark.measured
 @pytest.mark.alone
-def test_a_list_takes_half_a_second_of_processor_at_most(
+def test_a_list_costs_little_more_than_its_libraries(
     loaded: Call, database_url: str, tmp_path: Path
 ) -> None:
-    """The least of five calls, so that another process of the machine does not decide."""
-    costs = []
+    """The least of five calls by turns, so that another process of the machine does not decide."""
+    env = environment_of(database_url, tmp_path)
+    lists, libraries = [], []
     for _ in range(5):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(
-            [CAMPAIGND, "campaigns"],
-            env=environment_of(database_url, tmp_path),
-            stdout=subprocess.DEVNULL,
-            check=True,
-        )
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        costs.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
-    assert min(costs) <= LIMIT_S, costs
+        lists.append(_processor_s([str(CAMPAIGND), "campaigns"], env))
+        libraries.append(_processor_s([sys.executable, "-c", LIBRARIES], env))
+    assert min(lists) <= FACTOR * min(libraries), (lists, libraries)
+
+
+def _processor_s(command: list[str], env: dict[str, str]) -> float:
+    """Return the processor time of a command, in seconds."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, env=env, stdout=subprocess.DEVNULL, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
