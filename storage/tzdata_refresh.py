@@ -54,6 +54,7 @@ LONGEST_CLAIM = timedelta(seconds=10)
 
 _OLDER = sa.text(
     "SELECT clock_timestamp() AS now,"
+    " EXISTS (SELECT FROM schedule_definitions WHERE tzdata < CAST(:running AS text)) AS has_stale,"
     " (SELECT min(tzdata) FROM nodes WHERE tzdata < CAST(:running AS text)) AS older"
 )
 
@@ -88,12 +89,13 @@ class TzdataRefresh:
 
     async def refresh(self) -> None:
         """Refresh every stale schedule; beside a node with older data, also claimed campaigns."""
-        await self._refresh_stale(lambda _row: False)
         running = tzdata_version()
         if not _RELEASE.fullmatch(running):
             return
         async with self._database.statement() as connection:
             row = (await connection.execute(_OLDER, {"running": running})).one()
+        if row.has_stale or self._checked:
+            await self._refresh_stale(lambda _row: False)
         if row.older is not None and self._older is None:
             self._emit("tzdata_differs", tzdata=running, others=row.older)
         if row.older is not None or self._older is not None:
