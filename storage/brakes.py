@@ -77,7 +77,7 @@ class BrakeStore:
         A freeze that is in force already goes on; a new note or end replaces the old one.
 
         Args:
-            target: its name; None for everything.
+            target: its name; None for all targets.
             actor: who asks for it.
             until: when it ends by itself; aware.
             note: why, for those who see it.

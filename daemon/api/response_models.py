@@ -613,7 +613,7 @@ class TargetResumed(BaseModel):
 class FreezeItem(BaseModel):
     """A freeze in force."""
 
-    scope: str = Field(description="* for everything, or target:NAME.")
+    scope: str = Field(description="* for all targets, or target:NAME.")
     frozen_at: str = Instant
     by: str
     note: str | None

@@ -1,4 +1,4 @@
-"""Tables: one style for every command, on terminals of any width and in pipes.
+"""Draws the tables of all commands, on terminals of any width and in pipes.
 
 A table that does not fit moves its columns of second rank to a dim line below each row. If it still
 does not fit, names and errors are shortened. An instant or an id is never cut.

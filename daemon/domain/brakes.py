@@ -74,7 +74,7 @@ class Brake:
 
     @property
     def target(self) -> str | None:
-        """The target of the scope; None for everything."""
+        """The target of the scope; None if the scope is all targets."""
         return None if self.scope == EVERYTHING else self.scope.removeprefix(_TARGET)
 
     def describe(self) -> str:

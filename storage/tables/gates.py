@@ -23,7 +23,7 @@ from storage.tables.base import INSTANT, WALL_TIME, metadata
 brakes = Table(
     "brakes",
     metadata,
-    # "*" for everything, or "target:NAME".
+    # "*" for all targets, or "target:NAME".
     Column("scope", Text, primary_key=True),
     Column("frozen_at", INSTANT),
     Column("frozen_by", Text),

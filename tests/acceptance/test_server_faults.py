@@ -48,9 +48,9 @@ def check_all_done(url: str, daemon: Process, count: int, outages: int | None = 
         assert database.statuses() == {"completed": count}
         check_histories(database)
     daemon.wait_for("database_back")
-    if outages is not None:
-        assert len(daemon.events_named("database_lost")) == outages
-        assert len(daemon.events_named("database_back")) == outages
+    lost = len(daemon.events_named("database_lost"))
+    wait_until("each outage has ended", lambda: len(daemon.events_named("database_back")) == lost)
+    assert lost == outages or outages is None
     assert daemon.stop() == 0
 
 

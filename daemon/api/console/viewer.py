@@ -146,6 +146,6 @@ async def on_login_required(request: Request, _error: Exception) -> Response:
 
 
 def safe_next(text: str) -> str:
-    """Return a path of this site; "/" for everything else."""
+    """Return a path of this site, or "/" instead of any other address."""
     is_path = text.startswith("/") and not text.startswith("//") and "\\" not in text
     return text if is_path and text.isprintable() else "/"
